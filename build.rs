@@ -8,20 +8,13 @@ const PACKAGE: &str = "proto/scangate/v1";
 fn main() -> Result<(), Box<dyn Error>> {
     // tonic-prost-build names no inputs of its own when it is handed descriptors.
     println!("cargo:rerun-if-changed={PACKAGE}");
-    let mut files = fs::read_dir(PACKAGE)?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<Result<Vec<_>, _>>()?;
-    files.retain(|path| {
-        path.extension()
-            .is_some_and(|extension| extension == "proto")
-    });
+    let mut files =
+        fs::read_dir(PACKAGE)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "proto"));
     files.sort();
 
     let mut compiler = protox::Compiler::new([ROOT])?;
-    compiler
-        .include_imports(true)
-        .include_source_info(true)
-        .open_files(files)?;
+    compiler.include_imports(true).include_source_info(true).open_files(files)?;
     let descriptors = PathBuf::from(env::var("OUT_DIR")?).join("scangate.v1.bin");
     fs::write(&descriptors, compiler.encode_file_descriptor_set())?;
 

@@ -1,9 +1,6 @@
 //! The `scangate.v1` contract: generated messages, clients and server traits, and the descriptor set that reflection serves.
 
-#![allow(
-    missing_docs,
-    reason = "the messages are documented in the .proto files that they are generated from"
-)]
+#![allow(missing_docs, reason = "the messages are documented in the .proto files that they are generated from")]
 
 /// Messages, clients and server traits of package `scangate.v1`.
 #[allow(

@@ -1,1 +1,22 @@
-//! Placeholder.
+//! The decision core of scan-gate: `(image, scans, policies, environment, now) → decision`.
+//!
+//! Pure: no I/O, no clock, no global state. Time is an argument; the same input gives the same decision in every process.
+//! Read [`decide`] first: it is the product. [`evidence`] says when a scan proves anything at all, [`rule`] which findings
+//! count, [`policy`] who is governed by what.
+
+pub mod decide;
+pub mod decision;
+pub mod evidence;
+pub mod finding;
+pub mod glob;
+pub mod image;
+pub mod name;
+pub mod policy;
+mod reasons;
+pub mod registry;
+pub mod rule;
+pub mod scan;
+pub mod severity;
+
+pub use decide::decide;
+pub use decision::{Decision, Verdict};

@@ -1,0 +1,137 @@
+//! Decisions: a verdict with everything it rests on.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    evidence::{Assessment, Evidence},
+    finding::Finding,
+    image::{Digest, Platform},
+    name::{PolicyId, RuleId},
+    policy::Mode,
+};
+
+/// The most findings that one violation carries; its count is always whole.
+pub const MAX_FINDINGS: usize = 100;
+
+/// The answer, in ascending order of how little it lets through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Verdict {
+    /// Deploy.
+    Allow,
+    /// Not now: ask again.
+    Indeterminate,
+    /// Do not deploy.
+    Deny,
+}
+
+/// What broke.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Breach {
+    /// More findings match a rule than it allows.
+    Rule {
+        /// The rule.
+        rule: RuleId,
+        /// How many match.
+        matched: u32,
+        /// How many may.
+        allowed: u32,
+        /// Those that match, worst first, at most [`MAX_FINDINGS`].
+        findings: Vec<Finding>,
+    },
+    /// The scan falls short of what the policy asks.
+    Scan(Evidence),
+}
+
+/// A breach of one policy by one manifest.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Violation {
+    /// The policy.
+    pub policy: PolicyId,
+    /// What broke.
+    pub breach: Breach,
+    /// The rule's description, or what the scan lacks and what to do about it.
+    pub description: String,
+    /// The manifest.
+    pub manifest: Digest,
+    /// Its platform.
+    pub platform: Option<Platform>,
+}
+
+/// The verdict on one manifest.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ManifestDecision {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its platform.
+    pub platform: Option<Platform>,
+    /// What its scan proves, whatever a policy thinks of its age.
+    pub assessment: Assessment,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Why, one sentence each.
+    pub reasons: Vec<String>,
+    /// A policy wants a scan started before it decides.
+    pub wants_scan: bool,
+}
+
+/// A policy that a decision rests on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Applied {
+    /// Its id.
+    pub id: PolicyId,
+    /// Its revision.
+    pub revision: u64,
+    /// SHA-256 over its meaning.
+    pub content_digest: String,
+    /// The mode that it was applied in.
+    pub mode: Mode,
+}
+
+/// A verdict with its trail.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// The answer: the worst of the manifests'.
+    pub verdict: Verdict,
+    /// Why, one sentence each; the first in brief.
+    pub reasons: Vec<String>,
+    /// By platform and digest.
+    pub manifests: Vec<ManifestDecision>,
+    /// What denies.
+    pub violations: Vec<Violation>,
+    /// What would deny, but only warns.
+    pub warnings: Vec<Violation>,
+    /// The policies that it rests on, by id.
+    pub policies: Vec<Applied>,
+    /// Whether the gate chose the policies itself.
+    pub authoritative: bool,
+    /// Store revision of the policies.
+    pub revision: u64,
+    /// When.
+    pub evaluated_at: Timestamp,
+    /// For INDETERMINATE: when asking again makes sense.
+    pub retry_after: Option<SignedDuration>,
+}
+
+/// A manifest with what was read about it: what is decided on.
+#[derive(Clone, Debug)]
+pub struct Examined {
+    /// The manifest.
+    pub manifest: crate::scan::Manifest,
+    /// Its scan.
+    pub scan: Arc<crate::scan::Scan>,
+    /// What became of an attempt to start a scan for this decision; `None`: not attempted.
+    pub start: Option<Start>,
+}
+
+/// What became of an attempt to start a scan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// A scan runs.
+    Running,
+    /// None can be started, and why.
+    Refused(String),
+}

@@ -1,0 +1,112 @@
+//! Globs over names: `*` stands for any run of characters, `/` included; everything else for itself.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Longest pattern, in bytes.
+pub const MAX_LENGTH: usize = 256;
+
+/// A pattern that is empty or too long.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be 1 to {MAX_LENGTH} bytes long, and is {length}")]
+pub struct Error {
+    length: usize,
+}
+
+/// A pattern that matches whole names.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Glob(String);
+
+impl Glob {
+    /// Takes any text of 1 to [`MAX_LENGTH`] bytes.
+    pub fn parse(pattern: &str) -> Result<Self, Error> {
+        match pattern.len() {
+            1..=MAX_LENGTH => Ok(Self(pattern.to_owned())),
+            length => Err(Error { length }),
+        }
+    }
+
+    /// The pattern as written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the whole name matches. Linear in the name for each `*`; never backtracks further than the last `*`.
+    pub fn matches(&self, name: &str) -> bool {
+        let Some((head, rest)) = self.0.split_once('*') else {
+            return self.0 == name;
+        };
+        let Some(mut name) = name.strip_prefix(head) else {
+            return false;
+        };
+        let mut parts = rest.split('*').peekable();
+        while let Some(part) = parts.next() {
+            if parts.peek().is_none() {
+                return name.ends_with(part);
+            }
+            let Some(at) = name.find(part) else {
+                return false;
+            };
+            name = name.get(at + part.len()..).unwrap_or_default();
+        }
+        true
+    }
+}
+
+impl fmt::Display for Glob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for Glob {
+    type Error = Error;
+
+    fn try_from(pattern: String) -> Result<Self, Error> {
+        Self::parse(&pattern)
+    }
+}
+
+impl From<Glob> for String {
+    fn from(glob: Glob) -> Self {
+        glob.0
+    }
+}
+
+/// Whether a list of globs admits a name: an empty list admits all.
+pub fn any_or_empty(globs: &[Glob], name: &str) -> bool {
+    globs.is_empty() || globs.iter().any(|glob| glob.matches(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_any_run_of_characters() {
+        let cases = [
+            ("team/*", "team/app", true),
+            ("team/*", "team/", true),
+            ("team/*", "other/team/app", false),
+            ("*", "", true),
+            ("a*b*c", "axxbyyc", true),
+            ("a*b*c", "abcb", false),
+            ("*ab", "aab", true),
+            ("ab*ab", "ab", false),
+            ("ab*ab", "abab", true),
+            ("*a*a*", "a", false),
+            ("*a*a*", "aa", true),
+            ("CVE-2021-*", "CVE-2021-44228", true),
+            ("CVE-2021-*", "cve-2021-44228", false),
+            ("exact", "exact", true),
+            ("exact", "exactly", false),
+            ("**", "anything", true),
+        ];
+
+        for (pattern, name, expected) in cases {
+            assert_eq!(Glob::parse(pattern).unwrap().matches(name), expected, "{pattern} over {name}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Names that people give: policies, rules, environments. Parsed once at the edge, valid ever after.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Longest policy, rule or environment name.
+pub const MAX_LENGTH: usize = 63;
+
+/// A name that does not have the form its kind demands.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Not an id.
+    #[error("must be 1 to {MAX_LENGTH} lower-case letters, digits or `-`, starting with a letter, and is {given:?}")]
+    Id {
+        /// What was given, cut short.
+        given: String,
+    },
+    /// Not an environment.
+    #[error("must be 1 to {MAX_LENGTH} lower-case letters, digits, `-`, `_` or `.`, and is {given:?}")]
+    Environment {
+        /// What was given, cut short.
+        given: String,
+    },
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $type:ident, $valid:ident, $variant:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $type(String);
+
+        impl $type {
+            /// Parses the name, or says what its form is.
+            pub fn parse(given: &str) -> Result<Self, Error> {
+                if $valid(given) {
+                    Ok(Self(given.to_owned()))
+                } else {
+                    Err(Error::$variant { given: given.chars().take(MAX_LENGTH + 1).collect() })
+                }
+            }
+
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl TryFrom<String> for $type {
+            type Error = Error;
+
+            fn try_from(given: String) -> Result<Self, Error> {
+                Self::parse(&given)
+            }
+        }
+
+        impl From<$type> for String {
+            fn from(name: $type) -> Self {
+                name.0
+            }
+        }
+    };
+}
+
+name! {
+    /// The id in `policies/{id}`.
+    PolicyId, is_id, Id
+}
+name! {
+    /// The id of a rule within its policy.
+    RuleId, is_id, Id
+}
+name! {
+    /// Where an image will run, e.g. `prod`.
+    Environment, is_environment, Environment
+}
+
+impl PolicyId {
+    /// The id of the policy that governs what no other policy does.
+    pub const DEFAULT: &'static str = "default";
+
+    /// Whether this is `policies/default`.
+    pub fn is_default(&self) -> bool {
+        self.0 == Self::DEFAULT
+    }
+
+    /// The resource name, `policies/{id}`.
+    pub fn resource_name(&self) -> String {
+        format!("policies/{}", self.0)
+    }
+}
+
+fn is_id(given: &str) -> bool {
+    given.len() <= MAX_LENGTH
+        && given.starts_with(|c: char| c.is_ascii_lowercase())
+        && given.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+fn is_environment(given: &str) -> bool {
+    (1..=MAX_LENGTH).contains(&given.len())
+        && given.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.'))
+}

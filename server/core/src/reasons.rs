@@ -1,0 +1,65 @@
+//! Sentences for people: why a decision is what it is.
+
+use crate::{
+    decision::{Breach, Decision, Verdict, Violation},
+    name::Environment,
+};
+
+/// The most sentences that a decision gives; what it rests on is in its violations all the same.
+const MAX_SENTENCES: usize = 20;
+
+/// A violation in one sentence.
+pub(crate) fn of_violation(violation: &Violation, denies: bool) -> String {
+    let policy = violation.policy.resource_name();
+    let effect = if denies { "" } else { " (warning)" };
+    match &violation.breach {
+        Breach::Rule { rule, matched, allowed, findings } => {
+            let worst = findings.first().map_or_else(String::new, |worst| {
+                format!(", worst {} {} in {}", worst.severity.label(), worst.id, worst.package.name)
+            });
+            format!("{policy}, rule {rule}{effect}: {matched} findings match and {allowed} are allowed{worst}")
+        }
+        Breach::Scan(evidence) => format!("{policy}{effect}: {evidence}: {}", violation.description),
+    }
+}
+
+/// Every sentence of a decision; the first says why in brief.
+pub(crate) fn of_decision(decision: &Decision, enforced: bool, unnamed: Option<&Environment>) -> Vec<String> {
+    let mut sentences = vec![brief(decision, enforced)];
+    if let Some(environment) = unnamed {
+        sentences.push(format!("no policy names the environment {environment}; it is governed like any other"));
+    }
+    for manifest in &decision.manifests {
+        if manifest.verdict == Verdict::Allow && decision.warnings.is_empty() {
+            continue;
+        }
+        let subject = manifest.platform.as_ref().map_or_else(String::new, |platform| format!("{platform}: "));
+        sentences.extend(manifest.reasons.iter().map(|reason| format!("{subject}{reason}")));
+    }
+    if sentences.len() > MAX_SENTENCES {
+        let left_out = sentences.len() - MAX_SENTENCES;
+        sentences.truncate(MAX_SENTENCES);
+        sentences.push(format!("and {left_out} more reasons: see the violations"));
+    }
+    sentences
+}
+
+fn brief(decision: &Decision, enforced: bool) -> String {
+    let with = |verdict| decision.manifests.iter().filter(|manifest| manifest.verdict == verdict).count();
+    let all = decision.manifests.len();
+    if all == 0 {
+        return "the image has no manifest that could be deployed, so nothing is proven".to_owned();
+    }
+    if !enforced {
+        return "no enforced policy governs the image, so nothing allows it".to_owned();
+    }
+    let policies: Vec<String> = decision.policies.iter().map(|applied| applied.id.resource_name()).collect();
+    let policies = policies.join(", ");
+    match decision.verdict {
+        Verdict::Allow => format!("{all} of {all} manifests have a proven scan and satisfy {policies}"),
+        Verdict::Indeterminate => {
+            format!("{} of {all} manifests are not scanned to the end yet; ask again", with(Verdict::Indeterminate))
+        }
+        Verdict::Deny => format!("{} of {all} manifests do not satisfy {policies}", with(Verdict::Deny)),
+    }
+}
