@@ -1,0 +1,54 @@
+//! An enhanced finding as it looks for one image: the finding, with account, ARN, times and the image itself.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::clock::epoch;
+use crate::findings::EnhancedFinding;
+use crate::world::manifest::digest;
+use crate::world::{Image, Repository, World};
+
+/// What the finding itself says is kept; only what is missing is filled in.
+pub(crate) fn of_image(
+    finding: &EnhancedFinding,
+    world: &World,
+    repository: &Repository,
+    image: &Image,
+    at: Timestamp,
+) -> Value {
+    let mut body = finding.body().clone();
+    let Some(members) = body.as_object_mut() else { return body };
+    let mut fill = |name: &str, value: &dyn Fn() -> Value| {
+        if !members.contains_key(name) {
+            members.insert(name.to_owned(), value());
+        }
+    };
+    fill("awsAccountId", &|| json!(world.account()));
+    fill("findingArn", &|| json!(arn(finding, world, image)));
+    for time in ["firstObservedAt", "lastObservedAt", "updatedAt"] {
+        fill(time, &|| epoch(at));
+    }
+    fill("resources", &|| json!([resource(finding, world, repository, image)]));
+    body
+}
+
+fn arn(finding: &EnhancedFinding, world: &World, image: &Image) -> String {
+    // The same finding in the same image always has the same ARN.
+    let hash = digest(&format!("{} {}", image.digest(), finding.body()));
+    let short: String = hash.chars().skip("sha256:".len()).take(32).collect();
+    format!("arn:aws:inspector2:{}:{}:finding/{short}", world.region(), world.account())
+}
+
+fn resource(finding: &EnhancedFinding, world: &World, repository: &Repository, image: &Image) -> Value {
+    let tags: Vec<&str> = repository.tags_of(image.digest()).collect();
+    json!({
+        "id": format!("{}/{}", world.repository_arn(repository.name()), image.digest()),
+        "type": "AWS_ECR_CONTAINER_IMAGE",
+        "tags": {},
+        "details": {"awsEcrContainerImage": {
+            "architecture": image.architecture, "imageHash": image.digest(), "imageTags": tags,
+            "platform": finding.os_name(), "pushedAt": epoch(image.pushed_at()), "registry": world.account(),
+            "repositoryName": repository.name(),
+        }},
+    })
+}

@@ -1,0 +1,141 @@
+//! Manifests: made for an [`super::ImageSpec`], or read as pushed. The digest is the SHA-256 of the bytes.
+
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+pub(crate) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+pub(crate) const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub(crate) const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+pub(crate) const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+pub(crate) const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+pub(crate) const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+
+/// A manifest with the facts that ECR derives from its bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Manifest {
+    pub(crate) text: String,
+    pub(crate) digest: String,
+    pub(crate) media_type: String,
+    pub(crate) artifact_media_type: Option<String>,
+    pub(crate) subject: Option<String>,
+    /// The sum of the layers.
+    pub(crate) size: u64,
+    /// The digests an index refers to.
+    pub(crate) children: Vec<String>,
+    pub(crate) scannable: bool,
+}
+
+/// Why a text is not a manifest that ECR would take.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("the manifest is not a JSON object")]
+    NotJson,
+    #[error("the manifest has no media type")]
+    NoMediaType,
+}
+
+impl Manifest {
+    /// Reads a manifest; `declared` is the media type given beside it, which the manifest's own overrides.
+    pub(crate) fn read(text: String, declared: Option<&str>) -> Result<Self, Error> {
+        let body: Value = serde_json::from_str(&text).map_err(|_| Error::NotJson)?;
+        let members = body.as_object().ok_or(Error::NotJson)?;
+        let media_type = string(&body, "/mediaType")
+            .or_else(|| declared.map(str::to_owned))
+            .or_else(|| members.contains_key("manifests").then(|| OCI_INDEX.to_owned()))
+            .or_else(|| members.contains_key("config").then(|| OCI_MANIFEST.to_owned()))
+            .ok_or(Error::NoMediaType)?;
+        let config = string(&body, "/config/mediaType");
+        let layers = list(&body, "layers");
+        let index = is_index(&media_type);
+        Ok(Self {
+            digest: digest(&text),
+            artifact_media_type: string(&body, "/artifactType").or_else(|| config.clone()),
+            subject: string(&body, "/subject/digest"),
+            size: layers.iter().filter_map(|layer| layer.get("size").and_then(Value::as_u64)).sum(),
+            children: list(&body, "manifests").iter().filter_map(|child| string(child, "/digest")).collect(),
+            scannable: !index
+                && config.is_some_and(|config| config == DOCKER_CONFIG || config == OCI_CONFIG)
+                && layers.iter().all(is_file_system),
+            media_type,
+            text,
+        })
+    }
+
+    /// A single image.
+    pub(crate) fn image(docker: bool, platform: &str, content: &str) -> String {
+        let (manifest, config, layer) =
+            if docker { (DOCKER_MANIFEST, DOCKER_CONFIG, DOCKER_LAYER) } else { (OCI_MANIFEST, OCI_CONFIG, OCI_LAYER) };
+        pretty(&json!({
+            "schemaVersion": 2, "mediaType": manifest,
+            "config": descriptor(config, &format!("config of {content} for {platform}"), 1_469),
+            "layers": [
+                descriptor(layer, "base layer", 27_098_254),
+                descriptor(layer, &format!("layer of {content} for {platform}"), 3_412_877),
+            ],
+        }))
+    }
+
+    /// A manifest that holds something other than an image to run: one layer of `layer_type`.
+    pub(crate) fn artifact(config_type: &str, layer_type: &str, content: &str, subject: Option<&Value>) -> String {
+        let mut body = json!({
+            "schemaVersion": 2, "mediaType": OCI_MANIFEST,
+            "config": descriptor(config_type, &format!("config of {content}"), 233),
+            "layers": [descriptor(layer_type, &format!("payload of {content}"), 4_096)],
+        });
+        if let (Some(subject), Some(members)) = (subject, body.as_object_mut()) {
+            members.insert("subject".into(), subject.clone());
+        }
+        pretty(&body)
+    }
+
+    /// An index over `children`, each a descriptor.
+    pub(crate) fn index(docker: bool, children: &[Value]) -> String {
+        let media_type = if docker { DOCKER_LIST } else { OCI_INDEX };
+        pretty(&json!({"schemaVersion": 2, "mediaType": media_type, "manifests": children}))
+    }
+}
+
+/// Whether the media type is one of an index (a manifest list).
+pub(crate) fn is_index(media_type: &str) -> bool {
+    media_type == OCI_INDEX || media_type == DOCKER_LIST
+}
+
+/// The SHA-256 digest of a text, as registries write it.
+pub(crate) fn digest(text: &str) -> String {
+    use std::fmt::Write as _;
+
+    Sha256::digest(text.as_bytes()).iter().fold("sha256:".to_owned(), |mut digest, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(digest, "{byte:02x}");
+        digest
+    })
+}
+
+fn descriptor(media_type: &str, content: &str, size: u64) -> Value {
+    json!({"mediaType": media_type, "digest": digest(content), "size": size})
+}
+
+fn is_file_system(layer: &Value) -> bool {
+    layer.get("mediaType").and_then(Value::as_str).is_some_and(|layer| {
+        layer.starts_with("application/vnd.oci.image.layer.")
+            || layer.starts_with("application/vnd.docker.image.rootfs.")
+    })
+}
+
+fn string(body: &Value, pointer: &str) -> Option<String> {
+    body.pointer(pointer).and_then(Value::as_str).map(str::to_owned)
+}
+
+fn list<'a>(body: &'a Value, name: &str) -> &'a [Value] {
+    body.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// Indented, as the tools that push write it, and in sorted order, so that a digest does not depend on whether some
+/// other crate of the build makes `serde_json` keep insertion order.
+fn pretty(body: &Value) -> String {
+    let mut body = body.clone();
+    body.sort_all_objects();
+    format!("{body:#}")
+}
