@@ -6,6 +6,7 @@
 pub mod cached;
 pub mod ecr;
 mod flight;
+mod memo;
 
 use std::{
     fmt,
@@ -36,6 +37,12 @@ impl Freshness {
     /// Whether a reading that began at this instant is fresh enough.
     pub fn admits(self, began: Instant) -> bool {
         self.not_before.is_none_or(|not_before| began >= not_before)
+    }
+
+    /// This freshness, and at least that of a reading which began at `instant`.
+    #[must_use]
+    pub fn and_not_before(self, instant: Option<Instant>) -> Self {
+        Self { not_before: self.not_before.max(instant) }
     }
 }
 
@@ -234,7 +241,12 @@ pub trait Registry: Send + Sync + fmt::Debug {
 
     /// Reads a manifest's scan whole. "No scan" is a reading, not an error. Flaws of the answer are in the reading; only
     /// what says nothing about the scan (throttling, outage, refusal) is an error.
-    async fn scan(&self, repository: &Repository, manifest: &Manifest, freshness: Freshness) -> Result<Arc<Scan>, Error>;
+    async fn scan(
+        &self,
+        repository: &Repository,
+        manifest: &Manifest,
+        freshness: Freshness,
+    ) -> Result<Arc<Scan>, Error>;
 
     /// Starts a scan, or tells why none was started. Safe to repeat; concurrent calls for one digest cost one call.
     async fn start_scan(&self, repository: &Repository, manifest: &Manifest) -> Result<Started, Error>;

@@ -1,0 +1,136 @@
+//! Inspector's coverage: the proof that an image without findings was scanned at all.
+
+use std::collections::HashSet;
+
+use aws_sdk_inspector2::types::{
+    CoverageFilterCriteria, CoverageResourceType, CoverageStringComparison, CoverageStringFilter, CoveredResource,
+    ScanStatusCode, ScanType,
+};
+use scangate_core::{image::Digest, scan::Coverage};
+
+use super::{
+    call::{Deadline, Operation},
+    clients::Served,
+    failure::cut,
+    notes::Notes,
+};
+use crate::registry::{Error, Repository};
+
+const LIST_COVERAGE: Operation = Operation::inspector("ListCoverage");
+
+const PAGE: i32 = 200;
+/// Rows of a whole repository, 4,000 images, before the image counts as not listed.
+const MOST_PAGES: usize = 20;
+
+/// What Inspector says of an image; `None` where it does not list it.
+pub(super) async fn read(
+    served: &Served,
+    repository: &Repository,
+    digest: &Digest,
+    deadline: Deadline,
+    notes: &mut Notes,
+) -> Result<Option<Coverage>, Error> {
+    let place = format!("repository/{}/{digest}", repository.name);
+    let arn = format!(
+        "arn:{}:ecr:{}:{}:{place}",
+        partition(repository),
+        repository.registry.region(),
+        repository.registry.account()
+    );
+    // By its name the image is one row away; the form of that name is documented by examples only, so the whole
+    // repository is looked through where it finds nothing.
+    for resource in [Some(arn.as_str()), None] {
+        let rows = Rows { served, repository, deadline };
+        if let Some(row) = rows.find(resource, &place).await? {
+            return Ok(Some(coverage(&row, notes)));
+        }
+    }
+    Ok(None)
+}
+
+struct Rows<'a> {
+    served: &'a Served,
+    repository: &'a Repository,
+    deadline: Deadline,
+}
+
+impl Rows<'_> {
+    /// The row of a place, the worst of them where there are several.
+    async fn find(&self, resource: Option<&str>, place: &str) -> Result<Option<CoveredResource>, Error> {
+        let mut token = None;
+        let mut seen = HashSet::new();
+        loop {
+            let request = self
+                .served
+                .inspector
+                .list_coverage()
+                .max_results(PAGE)
+                .filter_criteria(self.criteria(resource)?)
+                .set_next_token(token);
+            let send = || request.clone().send();
+            let answer = self.served.caller.call(LIST_COVERAGE, self.deadline, send).await;
+            let answer = answer.map_err(|failure| failure.into_error(LIST_COVERAGE))?;
+            let rows = answer.covered_resources.into_iter().flatten().filter(|row| self.is_at(row, place));
+            if let Some(row) = rows.min_by_key(is_active) {
+                return Ok(Some(row));
+            }
+            token = answer.next_token.filter(|token| !token.is_empty());
+            match &token {
+                Some(next) if seen.len() < MOST_PAGES && seen.insert(next.clone()) => {}
+                Some(_) | None => return Ok(None),
+            }
+        }
+    }
+
+    fn criteria(&self, resource: Option<&str>) -> Result<CoverageFilterCriteria, Error> {
+        let mut criteria = CoverageFilterCriteria::builder()
+            .resource_type(equals(CoverageResourceType::AwsEcrContainerImage.as_str())?)
+            .ecr_repository_name(equals(self.repository.name.as_str())?);
+        if let Some(resource) = resource {
+            criteria = criteria.resource_id(equals(resource)?);
+        }
+        Ok(criteria.build())
+    }
+
+    fn is_at(&self, row: &CoveredResource, place: &str) -> bool {
+        row.resource_type == CoverageResourceType::AwsEcrContainerImage
+            && row.scan_type == ScanType::Package
+            && row.account_id == self.repository.registry.account()
+            && row.resource_id.strip_suffix(place).is_some_and(|before| before.ends_with(':'))
+    }
+}
+
+fn is_active(row: &CoveredResource) -> bool {
+    row.scan_status.as_ref().is_some_and(|status| status.status_code == ScanStatusCode::Active)
+}
+
+fn coverage(row: &CoveredResource, notes: &mut Notes) -> Coverage {
+    Coverage {
+        active: is_active(row),
+        reason: row.scan_status.as_ref().map(|status| cut(status.reason.as_str())).unwrap_or_default(),
+        last_scanned_at: notes.time("lastScannedAt", row.last_scanned_at.as_ref()),
+    }
+}
+
+fn equals(value: &str) -> Result<CoverageStringFilter, Error> {
+    let filter = CoverageStringFilter::builder().comparison(CoverageStringComparison::Equals).value(value);
+    filter.build().map_err(|error| Error::Rejected {
+        operation: LIST_COVERAGE.name,
+        code: "BadRequest".to_owned(),
+        message: cut(&error.to_string()),
+    })
+}
+
+fn partition(repository: &Repository) -> &'static str {
+    const PARTITIONS: [(&str, &str); 7] = [
+        ("cn-", "aws-cn"),
+        ("us-gov-", "aws-us-gov"),
+        ("us-iso-", "aws-iso"),
+        ("us-isob-", "aws-iso-b"),
+        ("eu-isoe-", "aws-iso-e"),
+        ("us-isof-", "aws-iso-f"),
+        ("eusc-", "aws-eusc"),
+    ];
+    let region = repository.registry.region();
+    PARTITIONS.iter().find(|(prefix, _)| region.starts_with(prefix)).map_or("aws", |(_, partition)| partition)
+}

@@ -1,0 +1,142 @@
+//! Findings of enhanced scanning, as Inspector makes them: one for a vulnerability, with every package that has it.
+
+use aws_sdk_ecr::types::{EnhancedImageScanFinding, PackageVulnerabilityDetails, VulnerablePackage};
+use scangate_core::{
+    finding::{Exploit, Finding, Fix, Package, Score, Status},
+    image::Digest,
+    severity::{Rating, Severity},
+};
+
+use super::{
+    basic::rating,
+    notes::{DESCRIPTION, NAME, Notes},
+    pages::List,
+};
+use crate::registry::Repository;
+
+/// The image that findings must be about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Subject<'a> {
+    pub(super) repository: &'a Repository,
+    pub(super) digest: &'a Digest,
+}
+
+/// Takes the findings of a page. ECR counts its records; we make one finding of each vulnerable package.
+pub(super) fn take(page: &[EnhancedImageScanFinding], subject: Subject<'_>, list: &mut List, notes: &mut Notes) {
+    for found in page {
+        subject.check(found, notes);
+        let finding = finding(found, notes);
+        *list.enumerated.entry(notes.text(finding.severity.label(), NAME)).or_default() += 1;
+        let packages = details(found).and_then(|details| details.vulnerable_packages.as_deref()).unwrap_or_default();
+        for vulnerable in packages {
+            list.findings.push(Finding { package: package(vulnerable, notes), ..finding.clone() });
+        }
+        // A finding about something other than a package counts no less.
+        if packages.is_empty() {
+            list.findings.push(finding);
+        }
+    }
+}
+
+impl Subject<'_> {
+    fn check(self, found: &EnhancedImageScanFinding, notes: &mut Notes) {
+        let resources = found.resources.iter().flatten();
+        let images = resources.filter_map(|resource| resource.details.as_ref()?.aws_ecr_container_image.as_ref());
+        for image in images {
+            let stated = [
+                (image.image_hash.as_deref(), self.digest.as_str()),
+                (image.registry.as_deref(), self.repository.registry.account()),
+                (image.repository_name.as_deref(), self.repository.name.as_str()),
+            ];
+            let strayed = stated.into_iter().find(|(stated, asked)| stated.is_some_and(|stated| stated != *asked));
+            if let Some((stated, asked)) = strayed {
+                notes.mismatch(format!("a finding is about {} instead of {asked}", stated.unwrap_or_default()));
+            }
+        }
+    }
+}
+
+fn details(found: &EnhancedImageScanFinding) -> Option<&PackageVulnerabilityDetails> {
+    found.package_vulnerability_details.as_ref()
+}
+
+/// The finding, about no package yet.
+fn finding(found: &EnhancedImageScanFinding, notes: &mut Notes) -> Finding {
+    let details = details(found);
+    let title = found.title.as_deref().unwrap_or_default();
+    let id = details.and_then(|details| details.vulnerability_id.as_deref()).unwrap_or(title);
+    let severity = rating(found.severity.as_deref().unwrap_or_default(), notes);
+    Finding {
+        id: notes.text(id, NAME),
+        package: Package { name: notes.text("", NAME), ..Package::default() },
+        cvss: score(found, id, &severity, notes),
+        severity,
+        fix: fix(found.fix_available.as_deref()),
+        epss: None,
+        exploit: exploit(found.exploit_available.as_deref()),
+        status: status(found.status.as_deref()),
+        title: notes.said(Some(title), NAME),
+        description: notes.said(found.description.as_deref(), DESCRIPTION),
+        uri: notes.said(details.and_then(|details| details.source_url.as_deref()), NAME),
+        first_observed_at: notes.time("firstObservedAt", found.first_observed_at.as_ref()),
+        published_at: notes.time("vendorCreatedAt", details.and_then(|details| details.vendor_created_at.as_ref())),
+        arn: notes.said(found.finding_arn.as_deref(), NAME),
+    }
+}
+
+fn package(vulnerable: &VulnerablePackage, notes: &mut Notes) -> Package {
+    Package {
+        name: notes.text(vulnerable.name.as_deref().unwrap_or_default(), NAME),
+        version: notes.text(&version(vulnerable), NAME),
+        manager: notes.said(vulnerable.package_manager.as_deref(), NAME),
+        path: notes.said(vulnerable.file_path.as_deref(), NAME),
+        fixed_in: notes.said(vulnerable.fixed_in_version.as_deref(), NAME),
+    }
+}
+
+/// `[EPOCH:]VERSION[-RELEASE]`, as the package managers of Debian and Red Hat write what Inspector takes apart.
+fn version(vulnerable: &VulnerablePackage) -> String {
+    let epoch = vulnerable.epoch.filter(|epoch| *epoch > 0).map(|epoch| format!("{epoch}:")).unwrap_or_default();
+    let version = vulnerable.version.as_deref().unwrap_or_default();
+    match vulnerable.release.as_deref() {
+        None | Some("") => format!("{epoch}{version}"),
+        Some(release) => format!("{epoch}{version}-{release}"),
+    }
+}
+
+/// The highest score there is. The SDK reads a missing one as 0.0, which therefore counts only where the severity says that
+/// the finding is for information.
+fn score(found: &EnhancedImageScanFinding, id: &str, severity: &Rating, notes: &mut Notes) -> Option<Score> {
+    let adjusted = found.score_details.as_ref().and_then(|details| details.cvss.as_ref()).map(|cvss| cvss.score);
+    let cvss = details(found).and_then(|details| details.cvss.as_deref()).unwrap_or_default();
+    let scores = std::iter::once(found.score).chain(adjusted).chain(cvss.iter().map(|cvss| cvss.base_score));
+    let informational = *severity == Rating::Rated(Severity::Informational);
+    scores.filter_map(|value| notes.score(id, value)).filter(|score| score.value() > 0.0 || informational).max()
+}
+
+fn fix(available: Option<&str>) -> Fix {
+    match available {
+        Some("YES") => Fix::Available,
+        Some("PARTIAL") => Fix::Partial,
+        Some("NO") => Fix::None,
+        Some(_) | None => Fix::Unknown,
+    }
+}
+
+fn exploit(available: Option<&str>) -> Exploit {
+    match available {
+        Some("YES") => Exploit::Known,
+        Some("NO") => Exploit::NotKnown,
+        Some(_) | None => Exploit::Unknown,
+    }
+}
+
+/// A missing word is no known one: the finding counts like an active one.
+fn status(word: Option<&str>) -> Status {
+    match word {
+        Some("ACTIVE") => Status::Active,
+        Some("SUPPRESSED") => Status::Suppressed,
+        Some("CLOSED") => Status::Closed,
+        Some(_) | None => Status::Unrecognised,
+    }
+}

@@ -1,0 +1,305 @@
+//! Reading manifests and indexes as a container runtime would, and refusing those that two runtimes could read differently.
+//!
+//! Runtimes written in Go match the names of JSON members whatever their case. A member `Manifests` beside `manifests` would
+//! show them other children than it shows us, under one digest.
+
+use std::collections::BTreeMap;
+
+use scangate_core::{
+    image::{Digest, Platform},
+    scan::Content,
+};
+use serde::{Deserialize, de::IgnoredAny};
+
+const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+/// Every form that we take a manifest in.
+pub(super) const MANIFEST_TYPES: [&str; 4] = [DOCKER_MANIFEST, DOCKER_LIST, OCI_MANIFEST, OCI_INDEX];
+
+/// The form from before manifests had a version: an image, which scanners refuse by themselves.
+const DOCKER_SCHEMA_1: [&str; 2] = [
+    "application/vnd.docker.distribution.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v1+prettyjws",
+];
+const IMAGE_CONFIGS: [&str; 2] =
+    ["application/vnd.docker.container.image.v1+json", "application/vnd.oci.image.config.v1+json"];
+
+/// What a manifest's media type says that it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// A list of manifests.
+    Index,
+    /// One image.
+    Single,
+    /// Nothing that we know.
+    Other,
+}
+
+impl Form {
+    /// Reads a media type.
+    pub(super) fn of(media_type: &str) -> Self {
+        match media_type {
+            DOCKER_LIST | OCI_INDEX => Self::Index,
+            DOCKER_MANIFEST | OCI_MANIFEST => Self::Single,
+            other if DOCKER_SCHEMA_1.contains(&other) => Self::Single,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Whether a manifest with a config of this media type is a container image.
+pub(super) fn is_image_config(media_type: &str) -> bool {
+    IMAGE_CONFIGS.contains(&media_type)
+}
+
+/// What a manifest's bytes say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Document {
+    /// An index with its children, attestations left out.
+    Index(Vec<Child>),
+    /// One manifest.
+    Single(Content),
+}
+
+/// A child of an index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Child {
+    pub(super) digest: Digest,
+    pub(super) form: Form,
+    pub(super) platform: Option<Platform>,
+}
+
+/// Bytes that are no manifest, or that could be read in two ways.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Ambiguous {
+    #[error("the manifest cannot be read: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("the manifest has the member {0:?}, which some runtimes would take for another")]
+    Member(String),
+    #[error("the manifest is both an index and an image")]
+    Both,
+    #[error("the manifest's media type {stated:?} is not the {known:?} that ECR knows")]
+    MediaType { stated: String, known: String },
+    #[error("the manifest says nowhere what it is")]
+    Nothing,
+    #[error("a child of the index has no proper digest: {0}")]
+    Digest(#[from] scangate_core::image::Error),
+}
+
+/// Reads a manifest of which ECR knows this media type.
+pub(super) fn read(text: &str, known: Option<&str>) -> Result<Document, Ambiguous> {
+    let top: Top = serde_json::from_str(text)?;
+    no_look_alikes(&top.others, &["mediaType", "artifactType", "manifests", "config", "layers", "subject"])?;
+    if top.manifests.is_some() && (top.config.is_some() || top.layers.is_some()) {
+        return Err(Ambiguous::Both);
+    }
+    if let (Some(stated), Some(known)) = (top.media_type.as_deref(), known)
+        && stated != known
+    {
+        return Err(Ambiguous::MediaType { stated: stated.chars().take(100).collect(), known: known.to_owned() });
+    }
+    let form = top.media_type.as_deref().or(known).map(Form::of);
+    match (top.manifests, form) {
+        (Some(descriptors), None | Some(Form::Index)) => {
+            let children = descriptors.iter().map(child).collect::<Result<Vec<_>, _>>()?;
+            Ok(Document::Index(children.into_iter().flatten().collect()))
+        }
+        (Some(_), Some(Form::Single | Form::Other)) => Err(Ambiguous::Both),
+        (None, Some(Form::Index)) => Err(Ambiguous::Nothing),
+        (None, Some(Form::Other)) => Ok(Document::Single(Content::Artifact)),
+        (None, None | Some(Form::Single)) => {
+            let config = top.config.ok_or(Ambiguous::Nothing)?;
+            no_look_alikes(&config.others, &DESCRIPTOR)?;
+            let kind = top.artifact_type.filter(|kind| !kind.is_empty()).or(config.media_type).unwrap_or_default();
+            let is_image = is_image_config(&kind) && top.subject.is_none();
+            Ok(Document::Single(if is_image { Content::Image } else { Content::Artifact }))
+        }
+    }
+}
+
+const DESCRIPTOR: [&str; 5] = ["mediaType", "digest", "platform", "annotations", "artifactType"];
+
+fn child(descriptor: &Descriptor) -> Result<Option<Child>, Ambiguous> {
+    no_look_alikes(&descriptor.others, &DESCRIPTOR)?;
+    if let Some(platform) = &descriptor.platform {
+        no_look_alikes(&platform.others, &["os", "architecture", "variant"])?;
+    }
+    if descriptor.is_attestation() {
+        return Ok(None);
+    }
+    Ok(Some(Child {
+        digest: Digest::parse(descriptor.digest.as_deref().unwrap_or_default())?,
+        form: Form::of(descriptor.media_type.as_deref().unwrap_or_default()),
+        // A platform that is none cannot be asked for; the child is judged all the same.
+        platform: descriptor.platform.as_ref().and_then(PlatformText::parse),
+    }))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Top {
+    media_type: Option<String>,
+    artifact_type: Option<String>,
+    manifests: Option<Vec<Descriptor>>,
+    config: Option<Descriptor>,
+    layers: Option<IgnoredAny>,
+    subject: Option<IgnoredAny>,
+    #[serde(flatten)]
+    others: Others,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Descriptor {
+    media_type: Option<String>,
+    digest: Option<String>,
+    platform: Option<PlatformText>,
+    annotations: Option<BTreeMap<String, Option<String>>>,
+    #[serde(rename = "artifactType")]
+    _artifact_type: Option<IgnoredAny>,
+    #[serde(flatten)]
+    others: Others,
+}
+
+impl Descriptor {
+    /// By the platform *and* the annotation: by the platform alone anybody could hide a child.
+    fn is_attestation(&self) -> bool {
+        let reference = self.annotations.as_ref().and_then(|all| all.get("vnd.docker.reference.type"));
+        let nowhere = self.platform.as_ref().is_some_and(|platform| {
+            platform.os.as_deref() == Some("unknown") && platform.architecture.as_deref() == Some("unknown")
+        });
+        nowhere && reference.and_then(Option::as_deref) == Some("attestation-manifest")
+    }
+}
+
+#[derive(Deserialize)]
+struct PlatformText {
+    os: Option<String>,
+    architecture: Option<String>,
+    variant: Option<String>,
+    #[serde(flatten)]
+    others: Others,
+}
+
+impl PlatformText {
+    fn parse(&self) -> Option<Platform> {
+        let variant = self.variant.as_deref().filter(|variant| !variant.is_empty());
+        let text = match (self.os.as_deref()?, self.architecture.as_deref()?, variant) {
+            (os, architecture, None) => format!("{os}/{architecture}"),
+            (os, architecture, Some(variant)) => format!("{os}/{architecture}/{variant}"),
+        };
+        Platform::parse(&text).ok()
+    }
+}
+
+type Others = BTreeMap<String, Option<IgnoredAny>>;
+
+/// No member may look like one that we read but for its case.
+fn no_look_alikes(others: &Others, known: &[&str]) -> Result<(), Ambiguous> {
+    // Up and down again, since Go's folding also takes `ſ` for `s` and the Kelvin sign for `k`.
+    let folded = |name: &str| name.to_uppercase().to_lowercase();
+    match others.keys().find(|name| known.iter().any(|known| folded(known) == folded(name))) {
+        Some(name) => Err(Ambiguous::Member(name.chars().take(100).collect())),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+    fn index_of(children: &str) -> Result<Document, Ambiguous> {
+        read(&format!(r#"{{"mediaType":"{OCI_INDEX}","manifests":[{children}]}}"#), Some(OCI_INDEX))
+    }
+
+    fn children(descriptor: &str) -> usize {
+        match index_of(descriptor).unwrap() {
+            Document::Index(children) => children.len(),
+            Document::Single(_) => panic!("an index was read as a single manifest"),
+        }
+    }
+
+    #[test]
+    fn a_child_is_skipped_only_by_platform_and_annotation_together() {
+        let unknown = r#""platform":{"os":"unknown","architecture":"unknown"}"#;
+        let annotated = r#""annotations":{"vnd.docker.reference.type":"attestation-manifest"}"#;
+        let linux = r#""platform":{"os":"linux","architecture":"amd64"}"#;
+
+        assert_eq!(children(&format!(r#"{{"digest":"{A}",{unknown},{annotated}}}"#)), 0);
+        assert_eq!(children(&format!(r#"{{"digest":"{A}",{unknown}}}"#)), 1);
+        assert_eq!(children(&format!(r#"{{"digest":"{A}",{annotated}}}"#)), 1);
+        assert_eq!(children(&format!(r#"{{"digest":"{A}",{linux},{annotated}}}"#)), 1);
+    }
+
+    #[test]
+    fn a_member_that_differs_only_in_case_is_refused() {
+        let tops = [
+            format!(r#"{{"manifests":[],"Manifests":[{{"digest":"{A}"}}]}}"#),
+            format!(r#"{{"manifests":[],"manife{}ts":[]}}"#, 'ſ'),
+            format!(r#"{{"manifests":[],"mediatype":"{OCI_MANIFEST}"}}"#),
+        ];
+        for text in tops {
+            assert!(matches!(read(&text, Some(OCI_INDEX)), Err(Ambiguous::Member(_))), "{text}");
+        }
+        let digest = format!(r#"{{"digest":"{A}","Digest":"{A}"}}"#);
+        let os = format!(r#"{{"digest":"{A}","platform":{{"os":"linux","architecture":"amd64","OS":"unknown"}}}}"#);
+        assert!(matches!(index_of(&digest), Err(Ambiguous::Member(_))));
+        assert!(matches!(index_of(&os), Err(Ambiguous::Member(_))));
+    }
+
+    #[test]
+    fn a_member_that_comes_twice_is_refused() {
+        assert!(matches!(read(r#"{"manifests":[],"manifests":[]}"#, None), Err(Ambiguous::Json(_))));
+    }
+
+    #[test]
+    fn what_is_an_index_and_an_image_at_once_is_refused() {
+        let both = format!(r#"{{"manifests":[{{"digest":"{A}"}}],"config":{{"digest":"{A}"}}}}"#);
+        let layers = r#"{"manifests":[],"layers":[]}"#;
+        let image = format!(r#"{{"mediaType":"{OCI_MANIFEST}","manifests":[]}}"#);
+
+        for text in [both.as_str(), layers, &image] {
+            assert!(matches!(read(text, None), Err(Ambiguous::Both)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_media_type_other_than_the_one_ecr_knows_is_refused() {
+        let text = format!(r#"{{"mediaType":"{DOCKER_LIST}","manifests":[]}}"#);
+
+        assert!(matches!(read(&text, Some(OCI_INDEX)), Err(Ambiguous::MediaType { .. })));
+    }
+
+    #[test]
+    fn a_child_without_a_proper_digest_is_refused() {
+        for digest in ["", "sha256:abc", "sha512:aaaa"] {
+            assert!(matches!(index_of(&format!(r#"{{"digest":"{digest}"}}"#)), Err(Ambiguous::Digest(_))), "{digest}");
+        }
+    }
+
+    #[test]
+    fn json_that_nests_without_end_is_refused() {
+        let deep = format!(r#"{{"manifests":[],"x":{}1{}}}"#, "[".repeat(10_000), "]".repeat(10_000));
+
+        assert!(matches!(read(&deep, None), Err(Ambiguous::Json(_))));
+    }
+
+    #[test]
+    fn an_image_is_told_from_an_artifact_by_its_config() {
+        let manifest = |config: &str, more: &str| {
+            read(&format!(r#"{{"config":{{"mediaType":"{config}","digest":"{A}"}},"layers":[]{more}}}"#), None).unwrap()
+        };
+        let image = "application/vnd.oci.image.config.v1+json";
+        let chart = "application/vnd.cncf.helm.config.v1+json";
+
+        assert_eq!(manifest(image, ""), Document::Single(Content::Image));
+        assert_eq!(manifest(chart, ""), Document::Single(Content::Artifact));
+        assert_eq!(manifest(image, r#","artifactType":"application/sbom""#), Document::Single(Content::Artifact));
+        assert_eq!(manifest(image, r#","subject":{"digest":"x"}"#), Document::Single(Content::Artifact));
+    }
+}

@@ -1,0 +1,231 @@
+//! From a reference to the manifests that could be deployed: the tag is resolved once, everything later goes by digest.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use aws_sdk_ecr::types::ImageIdentifier;
+use moka::sync::Cache;
+use scangate_core::{
+    image::{Digest, Image, ImageReference, Tag},
+    scan::{Content, Manifest},
+};
+
+use super::{
+    call::Deadline,
+    clients::Served,
+    failure::malformed,
+    images::{DESCRIBE_IMAGES, Described, describe, fetch},
+    manifest::{self, Child, Document, Form},
+};
+use crate::registry::{Error, Repository, Resolved};
+
+/// Manifests, and indexes between them and the top, in one index.
+const MOST_CHILDREN: usize = 64;
+/// An index may hold indexes, but those no further ones.
+const MOST_DEPTH: usize = 2;
+/// Bytes of memory that read documents may take.
+const DOCUMENT_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Documents read, by digest: they cannot change, and fetching one counts as a pull of the image, which lengthens both its
+/// life under lifecycle rules and the time for which Inspector goes on scanning it.
+#[derive(Clone, Debug)]
+pub(super) struct Documents(Cache<(Repository, Digest), Arc<Document>>);
+
+impl Documents {
+    pub(super) fn new() -> Self {
+        let weigh = |_: &(Repository, Digest), document: &Arc<Document>| match document.as_ref() {
+            Document::Index(children) => 1024 + 512 * u32::try_from(children.len()).unwrap_or(u32::MAX / 1024),
+            Document::Single(_) => 1024,
+        };
+        Self(Cache::builder().max_capacity(DOCUMENT_BYTES).weigher(weigh).build())
+    }
+}
+
+/// Resolving within one repository.
+#[derive(Debug)]
+pub(super) struct Resolving<'a> {
+    pub(super) served: &'a Served,
+    pub(super) documents: &'a Documents,
+    pub(super) fresh_push: Duration,
+    pub(super) repository: Repository,
+}
+
+impl Resolving<'_> {
+    /// Resolves an image of this repository.
+    pub(super) async fn resolve(&self, image: &ImageReference) -> Result<Resolved, Error> {
+        let turn = self.served.turn(DESCRIBE_IMAGES).await?;
+        let top = self.find(image, turn.deadline).await?;
+        let manifests = self.manifests(&top, turn.deadline).await?;
+        let host = image.registry.as_ref().map_or_else(|| self.repository.registry.host(), |(host, _)| host.clone());
+        let image = Image {
+            registry: self.repository.registry.clone(),
+            host,
+            repository: self.repository.name.clone(),
+            tag: image.tag.clone(),
+            digest: top.digest,
+            pushed_at: top.pushed_at,
+        };
+        Ok(Resolved { image, manifests })
+    }
+
+    /// Looks again where ECR does not know the image: it may have been pushed this very moment.
+    async fn find(&self, image: &ImageReference, deadline: Deadline) -> Result<Described, Error> {
+        for pause in [self.fresh_push, self.fresh_push * 2] {
+            let found = self.look(image, deadline).await;
+            let Err(Error::ImageNotFound { .. }) = found else { return found };
+            if deadline.bound(tokio::time::sleep(pause)).await.is_none() {
+                return found;
+            }
+        }
+        self.look(image, deadline).await
+    }
+
+    async fn look(&self, image: &ImageReference, deadline: Deadline) -> Result<Described, Error> {
+        let (tag, digest) = (image.tag.as_ref(), image.digest.as_ref());
+        match (self.look_for(tag, digest, deadline).await, tag, digest) {
+            (Ok(found), Some(tag), Some(asked)) if found.digest != *asked => Err(mismatch(tag, asked, &found.digest)),
+            (Ok(found), None, Some(asked)) if found.digest != *asked => {
+                Err(malformed(DESCRIBE_IMAGES, format!("the answer is about {}, not about {asked}", found.digest)))
+            }
+            // ECR does not know the two together; by the tag alone it tells whether they disagree.
+            (Err(Error::ImageNotFound { .. }), Some(tag), Some(asked)) => {
+                let found = self.look_for(Some(tag), None, deadline).await?;
+                if found.digest == *asked { Ok(found) } else { Err(mismatch(tag, asked, &found.digest)) }
+            }
+            (found, _, _) => found,
+        }
+    }
+
+    async fn look_for(
+        &self,
+        tag: Option<&Tag>,
+        digest: Option<&Digest>,
+        deadline: Deadline,
+    ) -> Result<Described, Error> {
+        let named = [tag.map(Tag::as_str), digest.map(Digest::as_str)].into_iter().flatten().collect::<Vec<_>>();
+        let named = named.join("@");
+        let id = ImageIdentifier::builder()
+            .set_image_tag(tag.map(Tag::to_string))
+            .set_image_digest(digest.map(Digest::to_string))
+            .build();
+        let mut found = describe(self.served, &self.repository, vec![id], &named, deadline).await?.into_iter();
+        match (found.next(), found.next()) {
+            (Some(found), None) => Ok(found),
+            (None, _) => Err(self.not_found(named)),
+            (Some(_), Some(_)) => Err(malformed(DESCRIBE_IMAGES, format!("more than one image is {named}"))),
+        }
+    }
+
+    fn not_found(&self, image: String) -> Error {
+        Error::ImageNotFound { repository: self.repository.clone(), image }
+    }
+
+    async fn manifests(&self, top: &Described, deadline: Deadline) -> Result<Vec<Manifest>, Error> {
+        // What is archived cannot be fetched, nor deployed.
+        if top.archived {
+            return Ok(vec![single(top, None)]);
+        }
+        let form = match top.media_type.as_deref() {
+            Some(media_type) => Form::of(media_type),
+            None => match self.document(&top.digest, None, deadline).await?.as_ref() {
+                Document::Index(_) => Form::Index,
+                Document::Single(Content::Image) => Form::Single,
+                Document::Single(Content::Artifact) => Form::Other,
+            },
+        };
+        match form {
+            Form::Index => self.children(top, deadline).await,
+            Form::Single => Ok(vec![single(top, None)]),
+            Form::Other => Ok(vec![Manifest { content: Content::Artifact, ..single(top, None) }]),
+        }
+    }
+
+    async fn children(&self, top: &Described, deadline: Deadline) -> Result<Vec<Manifest>, Error> {
+        let children = self.expand(top, deadline).await?;
+        let mut seen = HashSet::new();
+        let digests = children.iter().map(|child| &child.digest).filter(|digest| seen.insert(*digest));
+        let ids: Vec<_> =
+            digests.map(|digest| ImageIdentifier::builder().image_digest(digest.as_str()).build()).collect();
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let named = format!("a manifest of the index {}", top.digest);
+        let known = describe(self.served, &self.repository, ids, &named, deadline).await?;
+        children.iter().map(|child| self.manifest(child, &known)).collect()
+    }
+
+    fn manifest(&self, child: &Child, known: &[Described]) -> Result<Manifest, Error> {
+        let Some(found) = known.iter().find(|known| known.digest == child.digest) else {
+            return Err(self.not_found(child.digest.to_string()));
+        };
+        let form = found.media_type.as_deref().map_or(child.form, Form::of);
+        if form != child.form {
+            let detail = format!("the index says of {} that it is {:?}, ECR says {form:?}", child.digest, child.form);
+            return Err(malformed(DESCRIBE_IMAGES, detail));
+        }
+        let manifest = single(found, child.platform.clone());
+        Ok(match form {
+            Form::Single => manifest,
+            Form::Index | Form::Other => Manifest { content: Content::Artifact, ..manifest },
+        })
+    }
+
+    /// Every child that is no index itself, each once for each platform.
+    async fn expand(&self, top: &Described, deadline: Deadline) -> Result<Vec<Child>, Error> {
+        let too_complex = |what: String| Error::TooComplex(format!("the index {} {what}", top.digest));
+        let mut indexes = vec![(top.digest.clone(), top.media_type.clone(), 1)];
+        let mut children: Vec<Child> = Vec::new();
+        let mut next = 0;
+        while let Some((digest, media_type, depth)) = indexes.get(next).cloned() {
+            next += 1;
+            let document = self.document(&digest, media_type.as_deref(), deadline).await?;
+            let Document::Index(found) = document.as_ref() else {
+                return Err(malformed(DESCRIBE_IMAGES, format!("{digest} is called an index and is none")));
+            };
+            for child in found {
+                match child.form {
+                    Form::Index if depth >= MOST_DEPTH => return Err(too_complex("nests too deeply".to_owned())),
+                    Form::Index if indexes.iter().any(|(known, _, _)| *known == child.digest) => {}
+                    Form::Index => indexes.push((child.digest.clone(), None, depth + 1)),
+                    Form::Single | Form::Other if children.contains(child) => {}
+                    Form::Single | Form::Other => children.push(child.clone()),
+                }
+                if indexes.len() + children.len() > MOST_CHILDREN + 1 {
+                    return Err(too_complex(format!("has more than {MOST_CHILDREN} manifests")));
+                }
+            }
+        }
+        Ok(children)
+    }
+
+    async fn document(
+        &self,
+        digest: &Digest,
+        media_type: Option<&str>,
+        deadline: Deadline,
+    ) -> Result<Arc<Document>, Error> {
+        let key = (self.repository.clone(), digest.clone());
+        if let Some(document) = self.documents.0.get(&key) {
+            return Ok(document);
+        }
+        let text = fetch(self.served, &self.repository, digest, deadline).await?;
+        let document = manifest::read(&text, media_type)
+            .map_err(|error| malformed(DESCRIBE_IMAGES, format!("{digest}: {error}")))
+            .map(Arc::new)?;
+        self.documents.0.insert(key, Arc::clone(&document));
+        Ok(document)
+    }
+}
+
+fn single(described: &Described, platform: Option<scangate_core::image::Platform>) -> Manifest {
+    Manifest {
+        digest: described.digest.clone(),
+        platform,
+        pushed_at: described.pushed_at,
+        content: described.content,
+        archived: described.archived,
+    }
+}
+
+fn mismatch(tag: &Tag, asked: &Digest, actual: &Digest) -> Error {
+    Error::TagDigestMismatch { tag: tag.to_string(), asked: asked.to_string(), actual: actual.to_string() }
+}
