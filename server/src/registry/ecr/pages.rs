@@ -28,8 +28,6 @@ use crate::registry::{Error, Repository};
 
 pub(super) const DESCRIBE_FINDINGS: Operation = Operation::read("DescribeImageScanFindings");
 
-/// Findings asked for at once; enhanced ones come by the hundred all the same.
-const PAGE: i32 = 1000;
 const MOST_PAGES: usize = 200;
 const MOST_FINDINGS: usize = 50_000;
 
@@ -143,7 +141,7 @@ impl Pages<'_> {
     }
 
     async fn walk(self) -> Result<Walk, Error> {
-        let first = match self.page(None, PAGE).await {
+        let first = match self.page(None, self.served.page_size).await {
             Ok(page) => page,
             Err(failure) => return self.without_scan(failure).map(Walk::Whole),
         };
@@ -158,7 +156,7 @@ impl Pages<'_> {
             if seen.len() >= MOST_PAGES {
                 return Err(too_complex(self.digest, &format!("more than {MOST_PAGES} pages")));
             }
-            let page = match self.page(Some(next), PAGE).await {
+            let page = match self.page(Some(next), self.served.page_size).await {
                 Ok(page) => page,
                 // The token is of a scan that is no longer there.
                 Err(failure) if failure.kind() == Kind::Refused => return Ok(Walk::Changed(answer)),
