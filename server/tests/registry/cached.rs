@@ -300,6 +300,21 @@ async fn a_changed_configuration_is_seen_at_once() {
 }
 
 #[tokio::test]
+async fn a_change_whose_caller_has_gone_is_seen_too() {
+    let bench = cached(basic(findings()), Config::default()).await;
+    any_age(&bench).await;
+    let slow = Fault::Delay(Duration::from_millis(100));
+    bench.simulator.faults().script(slow.on("PutRegistryScanningConfiguration"));
+    let (registry, enhanced) = (registry_id(), RegistryScanning { scan_type: ScanType::Enhanced, rules: Vec::new() });
+
+    let gone = bench.registry.put_registry_scanning(&registry, &enhanced);
+    assert!(tokio::time::timeout(Duration::from_millis(50), gone).await.is_err());
+
+    let seen = async { while any_age(&bench).await.scan.scan_type == ScanType::Basic {} };
+    assert!(tokio::time::timeout(Duration::from_secs(10), seen).await.is_ok());
+}
+
+#[tokio::test]
 async fn a_cache_without_room_keeps_nothing_and_still_answers() {
     let bench = cached(basic(findings()), Config { bytes: 0, ..Config::default() }).await;
 

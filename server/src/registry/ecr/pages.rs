@@ -68,7 +68,7 @@ impl Answer {
         }
     }
 
-    fn first(page: &DescribeImageScanFindingsOutput) -> Self {
+    fn head(page: &DescribeImageScanFindingsOutput) -> Self {
         let status = page.image_scan_status.as_ref();
         let label = status.and_then(|status| status.status.as_ref()).map_or("", |status| status.as_str());
         let description = status.and_then(|status| status.description.as_deref());
@@ -132,7 +132,7 @@ impl Pages<'_> {
     pub(super) async fn read_head(self) -> Result<Answer, Error> {
         match self.page(None, 1).await {
             Ok(page) => {
-                let mut answer = Answer::first(&page);
+                let mut answer = Answer::head(&page);
                 self.check(&page, &mut answer.notes);
                 Ok(answer)
             }
@@ -145,7 +145,7 @@ impl Pages<'_> {
             Ok(page) => page,
             Err(failure) => return self.without_scan(failure).map(Walk::Whole),
         };
-        let mut answer = Answer::first(&first);
+        let mut answer = Answer::head(&first);
         let mut token = self.take(first, &mut answer)?;
         let mut seen = HashSet::new();
         while let Some(next) = token {
@@ -162,7 +162,7 @@ impl Pages<'_> {
                 Err(failure) if failure.kind() == Kind::Refused => return Ok(Walk::Changed(answer)),
                 Err(failure) => return Err(self.failed(failure)),
             };
-            if !answer.agrees(&Answer::first(&page)) {
+            if !answer.agrees(&Answer::head(&page)) {
                 return Ok(Walk::Changed(answer));
             }
             token = self.take(page, &mut answer)?;

@@ -77,7 +77,7 @@ impl Resolving<'_> {
         if !matches!(archived, Err(Error::ImageNotFound { .. } | Error::Rejected { .. })) {
             return archived;
         }
-        for pause in [self.fresh_push, self.fresh_push * 2] {
+        for pause in [self.fresh_push, self.fresh_push.saturating_mul(2)] {
             if deadline.bound(tokio::time::sleep(pause)).await.is_none() {
                 break;
             }
