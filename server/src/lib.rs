@@ -1,4 +1,138 @@
 //! The scan-gate server: the gate over Amazon ECR, wired together.
+//!
+//! Follow one request: [`serve`] wires, `grpc` validates, [`gate`] takes the policies' snapshot, asks the [`registry`] and
+//! lets [`scangate_core::decide`] decide.
 
+pub mod config;
+#[cfg(feature = "demo")]
+pub mod demo;
+pub mod findings;
+pub mod gate;
+mod grpc;
+mod health;
+pub mod policies;
 pub mod registry;
+pub mod scanning;
+pub mod scans;
 pub mod store;
+pub mod telemetry;
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use scangate_proto::{
+    FILE_DESCRIPTOR_SET,
+    v1::{
+        decision_service_server::DecisionServiceServer, policy_service_server::PolicyServiceServer,
+        scan_gate_service_server::ScanGateServiceServer,
+    },
+};
+use tokio::net::TcpListener;
+use tonic::transport::{Server, server::TcpIncoming};
+
+use crate::{
+    config::Config,
+    gate::{Gate, Settings},
+    grpc::{Decisions, PolicyApi, RequestLayer, ScanGate, Services},
+    policies::Policies,
+    registry::{Registry, cached::Cached, ecr::Ecr},
+    store::{Store, sql::Sql},
+};
+
+/// The largest request: a policy with every list full is well below.
+const MAX_REQUEST: usize = 4 * 1024 * 1024;
+/// The largest answer: a page of 1,000 findings with full descriptions is about 5 MiB.
+const MAX_ANSWER: usize = 16 * 1024 * 1024;
+/// Streams that one connection may have open.
+const MAX_STREAMS: u32 = 1024;
+/// How long an idle connection lives between signs of life.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_HEADERS: u32 = 16 * 1024;
+
+/// Why the server does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The policy store cannot be opened or read.
+    #[error("the policy store cannot be opened")]
+    Store(#[from] store::Error),
+    /// The policies cannot be loaded.
+    #[error("the policies cannot be loaded")]
+    Policies(#[from] policies::Error),
+    /// The registry cannot be set up.
+    #[error("the registry cannot be set up")]
+    Registry(#[from] registry::Error),
+    /// Reflection cannot be set up.
+    #[error("reflection cannot be set up")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// The transport failed.
+    #[error("the transport failed")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+/// Serves the gate on a listener until `shutdown` resolves, then lets running calls end within the configured grace period.
+pub async fn serve(
+    config: Config,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), Error> {
+    let store: Arc<dyn Store> = Arc::new(Sql::open(&config.store).await?);
+    let policies = Policies::load(store).await?;
+    let registry: Arc<dyn Registry> = Arc::new(Cached::new(Ecr::connect(config.ecr()).await?, config.cache()));
+    let findings_max_age = config.findings_max_age;
+    let settings = Settings { findings_max_age, environments: config.environments.iter().cloned().collect() };
+    let gate = Gate::new(Arc::clone(&registry), Arc::clone(&policies), settings);
+    let services = Services { gate, registry, policies, findings_max_age };
+    run(&config, services, listener, shutdown).await
+}
+
+async fn run(
+    config: &Config,
+    services: Services,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), Error> {
+    let (health, health_service) = health::service(Arc::clone(&services.policies)).await;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let gate = ScanGateServiceServer::new(ScanGate::new(services.clone()))
+        .max_decoding_message_size(MAX_REQUEST)
+        .max_encoding_message_size(MAX_ANSWER);
+    let policies = PolicyServiceServer::new(PolicyApi::new(services.policies))
+        .max_decoding_message_size(MAX_REQUEST)
+        .max_encoding_message_size(MAX_ANSWER);
+    let router = Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .http2_max_header_list_size(MAX_HEADERS)
+        .max_concurrent_streams(MAX_STREAMS)
+        .layer(RequestLayer::new(config.max_concurrent_calls))
+        .add_service(health_service)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .add_service(gate)
+        .add_service(policies)
+        .add_service(DecisionServiceServer::new(Decisions));
+
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let serving = router.serve_with_incoming_shutdown(incoming, async {
+        // A dropped sender stops the server just the same.
+        stopped.await.ok();
+    });
+    tokio::pin!(serving);
+    tokio::select! {
+        outcome = &mut serving => return Ok(outcome?),
+        () = shutdown => {}
+    }
+    tracing::info!("shutting down");
+    health.not_serving().await;
+    drop(stop);
+    let Ok(outcome) = tokio::time::timeout(config.shutdown_grace, serving).await else {
+        tracing::warn!("some calls did not end within the grace period and were cut off");
+        return Ok(());
+    };
+    Ok(outcome?)
+}

@@ -179,7 +179,7 @@ impl Finding {
 
     /// Worst first; a total order, so that the order in which ECR sends findings never shows. Unrated findings come before
     /// CRITICAL ones: what nobody has rated deserves the first look.
-    fn worst_first(&self, other: &Self) -> Ordering {
+    pub fn worst_first(&self, other: &Self) -> Ordering {
         let rated = |finding: &Self| match &finding.severity {
             Rating::Rated(severity) => Some(*severity),
             Rating::Unrated(_) => None,

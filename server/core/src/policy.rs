@@ -58,8 +58,18 @@ impl Match {
     /// all environments: leaving it out never loosens.
     pub fn governs(&self, registry: &Registry, repository: &RepositoryName, environment: Option<&Environment>) -> bool {
         any_or_empty(&self.registries, &registry.to_string())
-            && any_or_empty(&self.repositories, repository.as_str())
-            && environment.is_none_or(|environment| any_or_empty(&self.environments, environment.as_str()))
+            && self.admits_repository(repository)
+            && environment.is_none_or(|environment| self.admits_environment(environment))
+    }
+
+    /// Whether repositories of this name are among those governed.
+    pub fn admits_repository(&self, repository: &RepositoryName) -> bool {
+        any_or_empty(&self.repositories, repository.as_str())
+    }
+
+    /// Whether this environment is among those governed.
+    pub fn admits_environment(&self, environment: &Environment) -> bool {
+        any_or_empty(&self.environments, environment.as_str())
     }
 }
 

@@ -48,7 +48,7 @@ pub enum Change {
 pub struct Request {
     /// The caller's id.
     pub id: String,
-    /// SHA-256 over the request's meaning, hexadecimal: tells a retry from a reuse.
+    /// SHA-256 over the request's meaning, base64: tells a retry from a reuse.
     pub fingerprint: String,
 }
 

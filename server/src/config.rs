@@ -1,0 +1,115 @@
+//! The server's configuration. Each field is a flag and an environment variable; its doc comment is its manual.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+use scangate_core::{name::Environment, registry::Registry as RegistryId};
+
+use crate::{
+    registry::{cached, ecr},
+    telemetry::LogFormat,
+};
+
+/// One authoritative answer to "may this container image be deployed?", for everyone on Amazon ECR.
+#[derive(Debug, Parser)]
+#[command(name = "scangate-server", version, about)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// What a log line looks like.
+    #[arg(long, global = true, value_enum, default_value_t, env = "SCANGATE_LOG_FORMAT")]
+    pub log_format: LogFormat,
+    /// What to log, in the syntax of RUST_LOG.
+    #[arg(long, global = true, default_value = "info", env = "SCANGATE_LOG")]
+    pub log: String,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the gate over Amazon ECR.
+    Serve(Config),
+    /// Serve the gate over a simulated ECR with made-up and recorded data, to try it out. Nothing of it touches AWS.
+    #[cfg(feature = "demo")]
+    Demo(crate::demo::Demo),
+}
+
+/// Configuration of a gate.
+#[derive(Clone, Debug, Args)]
+pub struct Config {
+    /// Address to listen on. Calls are not authenticated and not encrypted by this version: keep it on loopback, or behind
+    /// something that does both.
+    #[arg(long, default_value = "127.0.0.1:50051", env = "SCANGATE_LISTEN")]
+    pub listen: SocketAddr,
+    /// The SQLite file of the policy store; made where it does not exist. One server at a time.
+    #[arg(long, default_value = "scangate.db", env = "SCANGATE_STORE")]
+    pub store: PathBuf,
+    /// Registries that callers may name, as ACCOUNT/REGION or by host; the first is the one that images without a host are
+    /// taken from. None: the account of the AWS credentials in the AWS SDK's region.
+    #[arg(long = "registry", value_delimiter = ',', env = "SCANGATE_REGISTRIES", value_parser = RegistryId::parse)]
+    pub registries: Vec<RegistryId>,
+    /// Send calls to ECR and Inspector here instead of to AWS, e.g. to a simulator or a VPC endpoint.
+    #[arg(long, env = "SCANGATE_ECR_ENDPOINT")]
+    pub ecr_endpoint: Option<String>,
+    /// Whose signature calls to AWS carry. No flag: a server that is run signs as AWS expects.
+    #[arg(skip)]
+    pub ecr_credentials: ecr::Credentials,
+    /// The environments that there are; a call that names another is refused. None: any environment goes.
+    #[arg(long = "environment", value_delimiter = ',', env = "SCANGATE_ENVIRONMENTS", value_parser = Environment::parse)]
+    pub environments: Vec<Environment>,
+    /// How old a cached reading of ECR may be where the caller does not say (`max_findings_age`), e.g. 300s.
+    #[arg(long, default_value = "300s", env = "SCANGATE_FINDINGS_MAX_AGE", value_parser = seconds)]
+    pub findings_max_age: Duration,
+    /// Most memory for cached findings, in MiB.
+    #[arg(long, default_value_t = 256, env = "SCANGATE_FINDINGS_CACHE_MIB")]
+    pub findings_cache_mib: u64,
+    /// How long one attempt of a call to AWS may take.
+    #[arg(long, default_value = "5s", env = "SCANGATE_ECR_ATTEMPT_TIMEOUT", value_parser = seconds)]
+    pub ecr_attempt_timeout: Duration,
+    /// How long a call to AWS may take with its retries.
+    #[arg(long, default_value = "20s", env = "SCANGATE_ECR_TIMEOUT", value_parser = seconds)]
+    pub ecr_timeout: Duration,
+    /// How many calls run at once; more are refused with RESOURCE_EXHAUSTED.
+    #[arg(long, default_value_t = 4096, env = "SCANGATE_MAX_CONCURRENT_CALLS")]
+    pub max_concurrent_calls: usize,
+    /// How long running calls may go on after SIGTERM.
+    #[arg(long, default_value = "20s", env = "SCANGATE_SHUTDOWN_GRACE", value_parser = seconds)]
+    pub shutdown_grace: Duration,
+}
+
+impl Config {
+    /// What the ECR adapter is told.
+    pub(crate) fn ecr(&self) -> ecr::Config {
+        ecr::Config {
+            registries: self.registries.clone(),
+            endpoint: self.ecr_endpoint.clone(),
+            credentials: self.ecr_credentials,
+            attempt_timeout: self.ecr_attempt_timeout,
+            operation_timeout: self.ecr_timeout,
+            ..ecr::Config::default()
+        }
+    }
+
+    /// What the cache of readings is told.
+    pub(crate) fn cache(&self) -> cached::Config {
+        cached::Config {
+            findings_ttl: self.findings_max_age,
+            bytes: self.findings_cache_mib.saturating_mul(1024 * 1024),
+            ..cached::Config::default()
+        }
+    }
+}
+
+/// `300s`, `250ms`, `5m` or `2h`.
+fn seconds(given: &str) -> Result<Duration, String> {
+    let unit = given.trim_start_matches(|c: char| c.is_ascii_digit());
+    let amount: u64 = given.trim_end_matches(unit).parse().map_err(|_| "must be like 300s, 250ms, 5m or 2h")?;
+    match unit {
+        "ms" => Ok(Duration::from_millis(amount)),
+        "s" => Ok(Duration::from_secs(amount)),
+        "m" => Ok(Duration::from_secs(amount.saturating_mul(60))),
+        "h" => Ok(Duration::from_secs(amount.saturating_mul(3600))),
+        _ => Err("must be like 300s, 250ms, 5m or 2h".to_owned()),
+    }
+}

@@ -1,0 +1,217 @@
+//! The gate: may this image be deployed? Snapshot, resolve, scans, decide, answer; and wait where the caller asks for it.
+
+mod examine;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use scangate_core::{
+    Decision, Verdict, decide,
+    decide::Selection,
+    decision::{Examined, Start},
+    image::{Digest, Image, ImageReference, Platform},
+    name::{Environment, PolicyId},
+    policy::PolicySet,
+};
+
+pub use self::examine::{Error, choose, examine};
+use crate::{
+    policies::Policies,
+    registry::{Freshness, Registry, Resolved, Started},
+};
+
+/// The first pause between two looks at a running scan; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// What the gate is told once.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How old a reading of ECR may be where the caller does not say.
+    pub findings_max_age: Duration,
+    /// The environments that there are; empty: any.
+    pub environments: BTreeSet<Environment>,
+}
+
+/// One question.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The image.
+    pub image: ImageReference,
+    /// Where it will run.
+    pub environment: Option<Environment>,
+    /// Only these platforms; empty: all.
+    pub platforms: Vec<Platform>,
+    /// Exactly this policy, for advice.
+    pub policy: Option<PolicyId>,
+    /// How long to wait for a running scan.
+    pub wait: Duration,
+    /// How old a reading may be.
+    pub max_findings_age: Option<Duration>,
+    /// The store's revision that the decision must have seen.
+    pub at_least_as_fresh: Option<u64>,
+    /// The caller's context, handed back with the answer.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// The answer to a question.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The image as resolved.
+    pub image: Image,
+    /// The decision.
+    pub decision: Decision,
+    /// What it was made of, in the decision's order of manifests or not.
+    pub examined: Vec<Examined>,
+    /// What to deploy; only on ALLOW, and only where one digest stands for all that was judged.
+    pub deploy: Option<Digest>,
+}
+
+/// The gate.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    registry: Arc<dyn Registry>,
+    policies: Arc<Policies>,
+    settings: Settings,
+}
+
+impl Gate {
+    /// A gate over a registry and the policies.
+    pub fn new(registry: Arc<dyn Registry>, policies: Arc<Policies>, settings: Settings) -> Self {
+        Self { registry, policies, settings }
+    }
+
+    /// Decides on one image. A scan that runs is waited for as long as the question allows, never past `deadline`.
+    pub async fn evaluate(&self, question: &Question, deadline: Option<Instant>) -> Result<Answer, Error> {
+        self.check_environment(question)?;
+        let freshness = Freshness::within(question.max_findings_age.unwrap_or(self.settings.findings_max_age));
+        // Both before anything is asked of ECR: a question that cannot be answered costs nothing.
+        drop(self.policies(question)?);
+        let resolved = self.registry.resolve(&question.image, freshness).await?;
+        let chosen = choose(&resolved, &question.platforms)?;
+        let whole = chosen.len() == resolved.manifests.len();
+        let mut examined = examine(&self.registry, &resolved, chosen, freshness).await?;
+        let mut decision = self.decide(question, &resolved, &examined)?;
+        if self.start_wanted_scans(&resolved, &mut examined, &decision).await? {
+            decision = self.decide(question, &resolved, &examined)?;
+        }
+
+        let mut patience = Patience::new(question.wait, deadline);
+        while decision.verdict == Verdict::Indeterminate {
+            let Some(pause) = patience.next_pause(decision.retry_after) else { break };
+            tokio::time::sleep(pause).await;
+            let manifests = examined.iter().map(|examined| examined.manifest.clone()).collect();
+            let starts: BTreeMap<Digest, Option<Start>> =
+                examined.into_iter().map(|examined| (examined.manifest.digest, examined.start)).collect();
+            examined = examine(&self.registry, &resolved, manifests, Freshness::within(FIRST_PAUSE)).await?;
+            for examined in &mut examined {
+                examined.start = starts.get(&examined.manifest.digest).cloned().flatten();
+            }
+            decision = self.decide(question, &resolved, &examined)?;
+        }
+        let deploy = deployable(&decision, &resolved, whole);
+        Ok(Answer { image: resolved.image.clone(), decision, examined, deploy })
+    }
+
+    fn check_environment(&self, question: &Question) -> Result<(), Error> {
+        let known = &self.settings.environments;
+        match &question.environment {
+            Some(environment) if !known.is_empty() && !known.contains(environment) => {
+                Err(Error::EnvironmentUnknown { environment: environment.clone(), known: known.clone() })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The policies of this instant, new enough for the question and with the one that it names.
+    fn policies(&self, question: &Question) -> Result<Arc<PolicySet>, Error> {
+        let policies = self.policies.at_least(question.at_least_as_fresh)?;
+        match &question.policy {
+            Some(id) if !policies.policies.contains_key(id) => Err(Error::PolicyNotFound(id.clone())),
+            Some(_) | None => Ok(policies),
+        }
+    }
+
+    fn decide(&self, question: &Question, resolved: &Resolved, examined: &[Examined]) -> Result<Decision, Error> {
+        let policies = self.policies(question)?;
+        let selection = match &question.policy {
+            None => Selection::Governing(&policies),
+            Some(id) => {
+                let policy = policies.policies.get(id).ok_or_else(|| Error::PolicyNotFound(id.clone()))?;
+                Selection::Only { policy, revision: policies.revision }
+            }
+        };
+        Ok(decide(&resolved.image, question.environment.as_ref(), selection, examined, Timestamp::now()))
+    }
+
+    /// Starts the scans that policies ask for, and notes what became of it. True where there were any.
+    async fn start_wanted_scans(
+        &self,
+        resolved: &Resolved,
+        examined: &mut [Examined],
+        decision: &Decision,
+    ) -> Result<bool, Error> {
+        let wanted: BTreeSet<&Digest> =
+            decision.manifests.iter().filter(|manifest| manifest.wants_scan).map(|manifest| &manifest.digest).collect();
+        for examined in examined.iter_mut().filter(|examined| wanted.contains(&examined.manifest.digest)) {
+            let started = self.registry.start_scan(&resolved.repository(), &examined.manifest).await?;
+            examined.start = Some(started_for_decision(started));
+        }
+        Ok(!wanted.is_empty())
+    }
+}
+
+fn started_for_decision(started: Started) -> Start {
+    match started {
+        Started::Started | Started::AlreadyInProgress => Start::Running,
+        Started::AlreadyScanned { next_possible_at: Some(at) } => {
+            Start::Refused(format!("ECR allows one scan per image and 24 hours, the next at {at}"))
+        }
+        Started::AlreadyScanned { next_possible_at: None } => {
+            Start::Refused("ECR allows one scan per image and 24 hours".to_owned())
+        }
+        Started::ManagedContinuously => {
+            Start::Refused("the registry uses enhanced scanning, which nobody can start".to_owned())
+        }
+        Started::Unsupported(why) => Start::Refused(why),
+    }
+}
+
+/// What an ALLOW lets deploy: the image itself where all of it was judged, the one manifest where only that was.
+fn deployable(decision: &Decision, resolved: &Resolved, whole: bool) -> Option<Digest> {
+    if decision.verdict != Verdict::Allow {
+        return None;
+    }
+    match decision.manifests.as_slice() {
+        _ if whole => Some(resolved.image.digest.clone()),
+        [only] => Some(only.digest.clone()),
+        _ => None,
+    }
+}
+
+/// How long a call may still wait, and in which steps.
+struct Patience {
+    until: Instant,
+    pause: Duration,
+}
+
+impl Patience {
+    fn new(wait: Duration, deadline: Option<Instant>) -> Self {
+        let now = Instant::now();
+        let until = now.checked_add(wait).unwrap_or(now);
+        Self { until: deadline.map_or(until, |deadline| deadline.min(until)), pause: FIRST_PAUSE }
+    }
+
+    /// The next pause; `None` once there is no time left for another look.
+    fn next_pause(&mut self, retry_after: Option<jiff::SignedDuration>) -> Option<Duration> {
+        let left = self.until.checked_duration_since(Instant::now())?;
+        let asked = retry_after.and_then(|after| Duration::try_from(after).ok()).unwrap_or(LONGEST_PAUSE);
+        let pause = self.pause.min(asked);
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        (left > pause).then_some(pause)
+    }
+}

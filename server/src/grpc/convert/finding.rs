@@ -1,0 +1,122 @@
+//! Findings and severities.
+
+use std::sync::Arc;
+
+use scangate_core::{
+    finding::{Exploit, Finding, Fix, Status},
+    image::{Digest, Platform},
+    severity::{Rating, Severity},
+};
+use scangate_proto::v1;
+
+use super::{image::platform_out, time::timestamp};
+use crate::grpc::fields::Fields;
+
+/// A severity for the wire.
+pub(crate) fn severity_out(severity: Severity) -> v1::Severity {
+    match severity {
+        Severity::Informational => v1::Severity::Informational,
+        Severity::Low => v1::Severity::Low,
+        Severity::Medium => v1::Severity::Medium,
+        Severity::High => v1::Severity::High,
+        Severity::Critical => v1::Severity::Critical,
+    }
+}
+
+/// What a scan says of a severity, for the wire.
+pub(crate) fn rating_out(rating: &Rating) -> v1::Severity {
+    match rating {
+        Rating::Rated(severity) => severity_out(*severity),
+        Rating::Unrated(_) => v1::Severity::Unrated,
+    }
+}
+
+/// One of the five severities; `None` where none is given.
+pub(crate) fn severity(fields: &mut Fields, path: &str, given: i32) -> Option<Severity> {
+    match v1::Severity::try_from(given) {
+        Ok(v1::Severity::Unspecified) => None,
+        Ok(v1::Severity::Informational) => Some(Severity::Informational),
+        Ok(v1::Severity::Low) => Some(Severity::Low),
+        Ok(v1::Severity::Medium) => Some(Severity::Medium),
+        Ok(v1::Severity::High) => Some(Severity::High),
+        Ok(v1::Severity::Critical) => Some(Severity::Critical),
+        Ok(v1::Severity::Unrated) | Err(_) => {
+            fields.refuse(path, "must be SEVERITY_INFORMATIONAL, _LOW, _MEDIUM, _HIGH or _CRITICAL");
+            None
+        }
+    }
+}
+
+/// The availability of a fix; `None` where none is given.
+pub(crate) fn fix(fields: &mut Fields, path: &str, given: i32) -> Option<Fix> {
+    match v1::FixAvailability::try_from(given) {
+        Ok(v1::FixAvailability::Unspecified) => None,
+        Ok(v1::FixAvailability::Available) => Some(Fix::Available),
+        Ok(v1::FixAvailability::Partial) => Some(Fix::Partial),
+        Ok(v1::FixAvailability::None) => Some(Fix::None),
+        Err(_) => {
+            fields.refuse(path, "must be FIX_AVAILABILITY_AVAILABLE, _PARTIAL or _NONE");
+            None
+        }
+    }
+}
+
+/// A finding of a manifest for the wire.
+pub(crate) fn finding_out(finding: &Finding, manifest: &Digest, platform: Option<&Platform>) -> v1::Finding {
+    let package = &finding.package;
+    v1::Finding {
+        vulnerability_id: finding.id.to_string(),
+        package: Some(v1::Package {
+            name: package.name.to_string(),
+            version: package.version.to_string(),
+            manager: text(package.manager.as_ref()),
+            path: text(package.path.as_ref()),
+            fixed_in: text(package.fixed_in.as_ref()),
+        }),
+        severity: rating_out(&finding.severity).into(),
+        severity_label: finding.severity.label().to_owned(),
+        fix: fix_out(finding.fix).into(),
+        cvss: finding.cvss.map(f64::from),
+        epss: finding.epss.map(f64::from),
+        exploit: exploit_out(finding.exploit).into(),
+        status: status_out(finding.status).into(),
+        title: text(finding.title.as_ref()),
+        description: text(finding.description.as_ref()),
+        uri: text(finding.uri.as_ref()),
+        first_observed_at: finding.first_observed_at.map(timestamp),
+        published_at: finding.published_at.map(timestamp),
+        manifest_digest: manifest.to_string(),
+        platform: platform.map(platform_out),
+        finding_arn: text(finding.arn.as_ref()),
+    }
+}
+
+fn text(given: Option<&Arc<str>>) -> String {
+    given.map(ToString::to_string).unwrap_or_default()
+}
+
+fn fix_out(fix: Fix) -> v1::FixAvailability {
+    match fix {
+        Fix::Unknown => v1::FixAvailability::Unspecified,
+        Fix::Available => v1::FixAvailability::Available,
+        Fix::Partial => v1::FixAvailability::Partial,
+        Fix::None => v1::FixAvailability::None,
+    }
+}
+
+fn exploit_out(exploit: Exploit) -> v1::ExploitKnowledge {
+    match exploit {
+        Exploit::Unknown => v1::ExploitKnowledge::Unspecified,
+        Exploit::Known => v1::ExploitKnowledge::Known,
+        Exploit::NotKnown => v1::ExploitKnowledge::NotKnown,
+    }
+}
+
+fn status_out(status: Status) -> v1::FindingStatus {
+    match status {
+        Status::Active => v1::FindingStatus::Active,
+        Status::Suppressed => v1::FindingStatus::Suppressed,
+        Status::Closed => v1::FindingStatus::Closed,
+        Status::Unrecognised => v1::FindingStatus::Unspecified,
+    }
+}

@@ -1,0 +1,155 @@
+//! Scans, evidence and what became of starting scans.
+
+use jiff::Timestamp;
+use scangate_core::{
+    decision::Examined,
+    evidence::{Assessment, Evidence, assess},
+    scan::{Manifest, Report, Scan, ScanType, Status},
+    severity::Rating,
+};
+use scangate_proto::v1;
+
+use super::{
+    finding::rating_out,
+    image::{image_out, platform_out},
+    time::timestamp,
+};
+use crate::{registry::Started, scans::Progress};
+
+/// A manifest with its scan, judged as of now.
+pub(crate) fn manifest_scan_out(examined: &Examined) -> v1::ManifestScan {
+    let assessment = assess(&examined.manifest, &examined.scan, Timestamp::now());
+    v1::ManifestScan {
+        digest: examined.manifest.digest.to_string(),
+        platform: examined.manifest.platform.as_ref().map(platform_out),
+        scan: Some(scan_out(&examined.scan, &assessment)),
+    }
+}
+
+/// A scan with what the gate makes of it.
+pub(crate) fn scan_out(scan: &Scan, assessment: &Assessment) -> v1::ScanState {
+    let report = scan.report.as_ref();
+    v1::ScanState {
+        status: status_out(&scan.status).into(),
+        status_label: scan.status.label().to_owned(),
+        status_description: scan.description.clone().unwrap_or_default(),
+        scan_type: scan_type_out(scan.scan_type).into(),
+        completed_at: report.and_then(|report| report.completed_at).map(timestamp),
+        vulnerability_source_updated_at: report.and_then(|report| report.source_updated_at).map(timestamp),
+        read_at: Some(timestamp(scan.read_at)),
+        severity_counts: report.map(counts_out).unwrap_or_default(),
+        evidence: evidence_out(assessment.evidence).into(),
+        evidence_detail: assessment.detail.clone(),
+    }
+}
+
+/// ECR's own counts, worst first; unrated ones lead, as they do among findings.
+fn counts_out(report: &Report) -> Vec<v1::SeverityCount> {
+    let mut counts: Vec<(Rating, u32)> = report
+        .counts
+        .iter()
+        .flatten()
+        .filter(|(_, count)| **count > 0)
+        .map(|(label, count)| (Rating::parse(label), *count))
+        .collect();
+    counts.sort_by(|a, b| b.0.cmp(&a.0));
+    counts
+        .into_iter()
+        .map(|(rating, count)| v1::SeverityCount {
+            severity: rating_out(&rating).into(),
+            label: rating.label().to_owned(),
+            count,
+        })
+        .collect()
+}
+
+/// The progress of a watched scan.
+pub(crate) fn progress_out(progress: &Progress) -> v1::WatchScanResponse {
+    v1::WatchScanResponse {
+        image: Some(image_out(&progress.image)),
+        progress: Some(v1::ScanProgress {
+            manifest: Some(manifest_scan_out(&progress.examined)),
+            ended: progress.ended,
+            watched_for: prost_types::Duration::try_from(progress.watched_for).ok(),
+        }),
+        ended: u32::try_from(progress.ended_count).unwrap_or(u32::MAX),
+        total: u32::try_from(progress.total).unwrap_or(u32::MAX),
+    }
+}
+
+/// What became of starting one scan.
+pub(crate) fn started_out((manifest, started): &(Manifest, Started)) -> v1::StartedScan {
+    use v1::StartScanOutcome as Outcome;
+    let (outcome, next, detail) = match started {
+        Started::Started => (Outcome::Started, None, "ECR has accepted the scan; WatchScan follows it".to_owned()),
+        Started::AlreadyInProgress => {
+            (Outcome::AlreadyInProgress, None, "a scan is running; WatchScan follows it".to_owned())
+        }
+        Started::AlreadyScanned { next_possible_at } => {
+            let detail = "basic scanning allows one scan per image and 24 hours; GetFindings has the result".to_owned();
+            (Outcome::AlreadyScanned, *next_possible_at, detail)
+        }
+        Started::ManagedContinuously => {
+            let detail = "the registry uses enhanced scanning: Inspector scans by itself".to_owned();
+            (Outcome::ManagedContinuously, None, detail)
+        }
+        Started::Unsupported(why) => (Outcome::Unsupported, None, why.clone()),
+    };
+    v1::StartedScan {
+        digest: manifest.digest.to_string(),
+        platform: manifest.platform.as_ref().map(platform_out),
+        outcome: outcome.into(),
+        next_scan_possible_at: next.map(timestamp),
+        detail,
+    }
+}
+
+/// The kind of scanning.
+pub(crate) fn scan_type_out(scan_type: ScanType) -> v1::ScanType {
+    match scan_type {
+        ScanType::Basic => v1::ScanType::Basic,
+        ScanType::Enhanced => v1::ScanType::Enhanced,
+    }
+}
+
+fn status_out(status: &Status) -> v1::ScanStatus {
+    match status {
+        Status::NotFound => v1::ScanStatus::NotFound,
+        Status::InProgress => v1::ScanStatus::InProgress,
+        Status::Pending => v1::ScanStatus::Pending,
+        Status::Complete => v1::ScanStatus::Complete,
+        Status::Active => v1::ScanStatus::Active,
+        Status::Failed => v1::ScanStatus::Failed,
+        Status::UnsupportedImage => v1::ScanStatus::UnsupportedImage,
+        Status::ScanEligibilityExpired => v1::ScanStatus::ScanEligibilityExpired,
+        Status::FindingsUnavailable => v1::ScanStatus::FindingsUnavailable,
+        Status::LimitExceeded => v1::ScanStatus::LimitExceeded,
+        Status::ImageArchived => v1::ScanStatus::ImageArchived,
+        Status::ImageSizeExceeded => v1::ScanStatus::ImageSizeExceeded,
+        Status::Unrecognised(_) => v1::ScanStatus::Unspecified,
+    }
+}
+
+/// Evidence for the wire.
+pub(crate) fn evidence_out(evidence: Evidence) -> v1::Evidence {
+    match evidence {
+        Evidence::Proven => v1::Evidence::Proven,
+        Evidence::ScanPending => v1::Evidence::ScanPending,
+        Evidence::NotScanned => v1::Evidence::NotScanned,
+        Evidence::ScanFailed => v1::Evidence::ScanFailed,
+        Evidence::Unsupported => v1::Evidence::Unsupported,
+        Evidence::EligibilityExpired => v1::Evidence::EligibilityExpired,
+        Evidence::FindingsUnavailable => v1::Evidence::FindingsUnavailable,
+        Evidence::LimitExceeded => v1::Evidence::LimitExceeded,
+        Evidence::Archived => v1::Evidence::Archived,
+        Evidence::TooLarge => v1::Evidence::TooLarge,
+        Evidence::Stale => v1::Evidence::Stale,
+        Evidence::Incomplete => v1::Evidence::Incomplete,
+        Evidence::Inconsistent => v1::Evidence::Inconsistent,
+        Evidence::Malformed => v1::Evidence::Malformed,
+        Evidence::Mismatch => v1::Evidence::Mismatch,
+        Evidence::UnprovenClean => v1::Evidence::UnprovenClean,
+        Evidence::NotCovered => v1::Evidence::NotCovered,
+        Evidence::UnknownStatus => v1::Evidence::UnknownStatus,
+    }
+}

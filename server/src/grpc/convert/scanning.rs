@@ -1,0 +1,164 @@
+//! Scanning configurations.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use scangate_core::{
+    registry::Registry as RegistryId,
+    scan::{Frequency, ScanType},
+};
+use scangate_proto::v1;
+use tonic::Status;
+
+use super::{image, scan::scan_type_out};
+use crate::{
+    grpc::fields::Fields,
+    registry::{RegistryScanning, RepositoryScanning, ScanningRule},
+    scanning::{Configured, InForce, Intent, Meeting, Target},
+};
+
+const MAX_FILTERS: usize = 100;
+const MAX_REPORT: usize = 100;
+
+/// A request to configure scanning.
+pub(crate) fn target(request: &v1::ConfigureScanningRequest, default: &RegistryId) -> Result<(Target, Intent), Status> {
+    use v1::configure_scanning_request::Target as Wire;
+    let mut fields = Fields::default();
+    let target = match &request.target {
+        None => {
+            fields.refuse("target", "must name what to configure: `repository` or `registry`");
+            None
+        }
+        Some(Wire::Repository(target)) => {
+            let repository = image::repository(&mut fields, "repository.repository", &target.repository, default);
+            repository.map(|repository| Target::Repository { repository, scan_on_push: target.scan_on_push })
+        }
+        Some(Wire::Registry(target)) => registry_target(&mut fields, target, default),
+    };
+    let intent = if request.validate_only { Intent::ValidateOnly } else { Intent::Apply };
+    Ok((fields.finish(target)?, intent))
+}
+
+fn registry_target(fields: &mut Fields, target: &v1::RegistryTarget, default: &RegistryId) -> Option<Target> {
+    let registry = image::registry(fields, "registry.registry", &target.registry, default);
+    let meeting = match v1::ConfigureMode::try_from(target.mode) {
+        Ok(v1::ConfigureMode::Unspecified | v1::ConfigureMode::Merge) => Some(Meeting::Merge),
+        Ok(v1::ConfigureMode::Replace) => Some(Meeting::Replace),
+        Err(_) => {
+            fields.refuse("registry.mode", "must be CONFIGURE_MODE_MERGE or CONFIGURE_MODE_REPLACE");
+            None
+        }
+    };
+    fields.at_most("registry.report_repositories", target.report_repositories.len(), MAX_REPORT);
+    let report = image::repository_names(fields, "registry.report_repositories", &target.report_repositories);
+    let scanning = match &target.scanning {
+        None => {
+            fields.refuse("registry.scanning", "must say what to set");
+            None
+        }
+        Some(scanning) => registry_scanning(fields, scanning),
+    };
+    Some(Target::Registry { registry: registry?, scanning: scanning?, meeting: meeting?, report })
+}
+
+fn registry_scanning(fields: &mut Fields, given: &v1::RegistryScanning) -> Option<RegistryScanning> {
+    let scan_type = match v1::ScanType::try_from(given.scan_type) {
+        Ok(v1::ScanType::Basic) => Some(ScanType::Basic),
+        Ok(v1::ScanType::Enhanced) => Some(ScanType::Enhanced),
+        Ok(v1::ScanType::Unspecified) | Err(_) => {
+            fields.refuse("registry.scanning.scan_type", "must be SCAN_TYPE_BASIC or SCAN_TYPE_ENHANCED");
+            None
+        }
+    };
+    let mut rules: BTreeMap<Frequency, BTreeSet<String>> = BTreeMap::new();
+    for (at, rule) in given.rules.iter().enumerate() {
+        let path = format!("registry.scanning.rules[{at}]");
+        let frequency = frequency(fields, &format!("{path}.frequency"), rule.frequency, scan_type);
+        let filters = filters(fields, &format!("{path}.repository_filters"), &rule.repository_filters);
+        if let Some(frequency) = frequency
+            && rules.insert(frequency, filters).is_some()
+        {
+            fields.refuse(format!("{path}.frequency"), "has a rule already: ECR takes one rule for each frequency");
+        }
+    }
+    let rules = rules
+        .into_iter()
+        .map(|(frequency, filters)| ScanningRule { frequency, filters: filters.into_iter().collect() })
+        .collect();
+    Some(RegistryScanning { scan_type: scan_type?, rules })
+}
+
+fn frequency(fields: &mut Fields, path: &str, given: i32, scan_type: Option<ScanType>) -> Option<Frequency> {
+    match (v1::ScanFrequency::try_from(given), scan_type) {
+        (Ok(v1::ScanFrequency::ScanOnPush), _) => Some(Frequency::ScanOnPush),
+        (Ok(v1::ScanFrequency::ContinuousScan), Some(ScanType::Enhanced) | None) => Some(Frequency::ContinuousScan),
+        (Ok(v1::ScanFrequency::ContinuousScan), Some(ScanType::Basic)) => {
+            fields.refuse(path, "basic scanning knows SCAN_FREQUENCY_SCAN_ON_PUSH only");
+            None
+        }
+        (Ok(v1::ScanFrequency::Unspecified | v1::ScanFrequency::Manual) | Err(_), _) => {
+            fields.refuse(path, "must be SCAN_FREQUENCY_SCAN_ON_PUSH or SCAN_FREQUENCY_CONTINUOUS_SCAN");
+            None
+        }
+    }
+}
+
+fn filters(fields: &mut Fields, path: &str, given: &[String]) -> BTreeSet<String> {
+    if given.is_empty() {
+        fields.refuse(path, "must have at least one filter; `*` is every repository");
+    }
+    fields.at_most(path, given.len(), MAX_FILTERS);
+    let parsed = fields.each(path, given, |fields, path, filter| {
+        let good = (1..=255).contains(&filter.len())
+            && filter.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"*._-/".contains(&b))
+            && filter.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '*')
+            && filter.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '*');
+        if good {
+            return Some(filter.clone());
+        }
+        fields.refuse(path, "must be 1 to 255 lower-case letters, digits, `*`, `.`, `_`, `-` or `/`, and begin and end with a letter, digit or `*`");
+        None
+    });
+    parsed.into_iter().collect()
+}
+
+/// What a change did.
+pub(crate) fn configured_out(configured: &Configured) -> v1::ConfigureScanningResponse {
+    v1::ConfigureScanningResponse {
+        before: Some(in_force_out(&configured.before)),
+        after: Some(in_force_out(&configured.after)),
+        changed: configured.changed(),
+        notes: configured.notes.clone(),
+    }
+}
+
+fn in_force_out(in_force: &InForce) -> v1::ScanningConfiguration {
+    v1::ScanningConfiguration {
+        registry: Some(v1::RegistryScanning {
+            scan_type: scan_type_out(in_force.registry.scan_type).into(),
+            rules: in_force.registry.rules.iter().map(rule_out).collect(),
+        }),
+        repositories: in_force.repositories.iter().map(repository_out).collect(),
+    }
+}
+
+fn rule_out(rule: &ScanningRule) -> v1::ScanningRule {
+    v1::ScanningRule { frequency: frequency_out(rule.frequency).into(), repository_filters: rule.filters.clone() }
+}
+
+fn repository_out(repository: &RepositoryScanning) -> v1::RepositoryScanning {
+    v1::RepositoryScanning {
+        repository: repository.name.to_string(),
+        scan_on_push: repository.scan_on_push,
+        frequency: frequency_out(repository.frequency).into(),
+        applied_filters: repository.applied_filters.clone(),
+    }
+}
+
+fn frequency_out(frequency: Frequency) -> v1::ScanFrequency {
+    match frequency {
+        Frequency::ScanOnPush => v1::ScanFrequency::ScanOnPush,
+        Frequency::ContinuousScan => v1::ScanFrequency::ContinuousScan,
+        Frequency::Manual => v1::ScanFrequency::Manual,
+        Frequency::Unrecognised => v1::ScanFrequency::Unspecified,
+    }
+}

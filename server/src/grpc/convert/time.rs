@@ -1,0 +1,34 @@
+//! Instants and periods.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::grpc::fields::Fields;
+
+/// An instant for the wire, where nanoseconds count up even before 1970.
+pub(crate) fn timestamp(instant: Timestamp) -> prost_types::Timestamp {
+    let mut timestamp = prost_types::Timestamp { seconds: instant.as_second(), nanos: instant.subsec_nanosecond() };
+    timestamp.normalize();
+    timestamp
+}
+
+/// A period for the wire.
+pub(crate) fn duration(period: SignedDuration) -> prost_types::Duration {
+    prost_types::Duration { seconds: period.as_secs(), nanos: period.subsec_nanos() }
+}
+
+/// A period from the wire, refused where it is negative or longer than `most`.
+pub(crate) fn period(
+    fields: &mut Fields,
+    path: &str,
+    given: Option<&prost_types::Duration>,
+    most: Duration,
+) -> Option<Duration> {
+    let given = given?;
+    let period = Duration::try_from(*given).ok().filter(|period| *period <= most);
+    if period.is_none() {
+        fields.refuse(path, format!("must be 0s to {}s", most.as_secs()));
+    }
+    period
+}

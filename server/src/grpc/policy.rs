@@ -1,0 +1,239 @@
+//! `PolicyService`: validate, one call, convert. Waivers, history and previews belong to a later version.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use prost::Message;
+use scangate_core::{
+    image::RepositoryName,
+    name::{Environment, PolicyId},
+};
+use scangate_proto::v1::{
+    CreatePolicyRequest, CreatePolicyResponse, CreateWaiverRequest, CreateWaiverResponse, DeletePolicyRequest,
+    DeletePolicyResponse, GetPolicyRequest, GetPolicyResponse, GetWaiverRequest, GetWaiverResponse,
+    ImportWaiversRequest, ImportWaiversResponse, ListPoliciesRequest, ListPoliciesResponse, ListPolicyRevisionsRequest,
+    ListPolicyRevisionsResponse, ListWaiversRequest, ListWaiversResponse, PreviewPolicyRequest, PreviewPolicyResponse,
+    RevokeWaiverRequest, RevokeWaiverResponse, RollbackPolicyRequest, RollbackPolicyResponse, UpdatePolicyRequest,
+    UpdatePolicyResponse, UpdateWaiverRequest, UpdateWaiverResponse, WatchPoliciesRequest, WatchPoliciesResponse,
+    policy_service_server::PolicyService,
+};
+use sha2::{Digest, Sha256};
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status, metadata::MetadataMap};
+
+use super::{
+    call::{deadline, in_time},
+    convert::{
+        policy::{self as policy_fields, revision_token_out},
+        policy_out::policy_out,
+    },
+    fields::Fields,
+    page,
+    status::{self, not_served_yet},
+};
+use crate::{
+    policies::{self, Policies, Terms},
+    store::{self, Change, Written},
+};
+
+const MAX_REQUEST_ID: usize = 128;
+
+/// The service over the policies.
+#[derive(Clone, Debug)]
+pub(crate) struct PolicyApi {
+    policies: Arc<Policies>,
+}
+
+impl PolicyApi {
+    /// The service.
+    pub(crate) fn new(policies: Arc<Policies>) -> Self {
+        Self { policies }
+    }
+
+    async fn write(&self, metadata: &MetadataMap, change: Change, terms: Terms) -> Result<Written, Status> {
+        let writing = async { self.policies.write(change, terms).await.map_err(status::of_policies) };
+        in_time(deadline(metadata, Duration::ZERO), writing).await
+    }
+}
+
+type Streaming<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl PolicyService for PolicyApi {
+    type PreviewPolicyStream = Streaming<PreviewPolicyResponse>;
+    type WatchPoliciesStream = Streaming<WatchPoliciesResponse>;
+
+    async fn create_policy(
+        &self,
+        request: Request<CreatePolicyRequest>,
+    ) -> Result<Response<CreatePolicyResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let mut fields = Fields::default();
+        let id = fields.keep("policy_id", PolicyId::parse(&request.policy_id));
+        let policy = policy_fields::policy(&mut fields, id, request.policy.as_ref());
+        let terms = terms(&mut fields, request.validate_only, &request.request_id, || {
+            CreatePolicyRequest { request_id: String::new(), ..request.clone() }.encode_to_vec()
+        });
+        let policy = fields.finish(policy)?;
+        let notes = policies::notes(&policy);
+        let written = self.write(&metadata, Change::Create(policy), terms).await?;
+        Ok(Response::new(CreatePolicyResponse {
+            policy: written.policy.as_deref().map(policy_out),
+            revision: written.revision,
+            revision_token: revision_token_out(written.revision),
+            notes,
+        }))
+    }
+
+    async fn get_policy(&self, request: Request<GetPolicyRequest>) -> Result<Response<GetPolicyResponse>, Status> {
+        let mut fields = Fields::default();
+        let id = policy_fields::name(&mut fields, "name", &request.get_ref().name);
+        let token = policy_fields::revision_token(&mut fields, &request.get_ref().at_least_as_fresh);
+        let id = fields.finish(id)?;
+        let set = self.policies.at_least(token).map_err(status::of_policies)?;
+        let revised = set.policies.get(&id).ok_or_else(|| status::policy_not_found(&id))?;
+        Ok(Response::new(GetPolicyResponse { policy: Some(policy_out(revised)), revision: set.revision }))
+    }
+
+    async fn list_policies(
+        &self,
+        request: Request<ListPoliciesRequest>,
+    ) -> Result<Response<ListPoliciesResponse>, Status> {
+        let request = request.get_ref();
+        let mut fields = Fields::default();
+        let repository = fields.optional("repository", &request.repository, RepositoryName::parse);
+        let environment = fields.optional("environment", &request.environment, Environment::parse);
+        let token = policy_fields::revision_token(&mut fields, &request.at_least_as_fresh);
+        let size = page::size(&mut fields, request.page_size);
+        let binding = format!("{repository:?}\n{environment:?}");
+        let after = page::cursor::<PolicyId>(&mut fields, &binding, &request.page_token);
+        fields.finish(Some(()))?;
+
+        let set = self.policies.at_least(token).map_err(status::of_policies)?;
+        let mut listed = set.policies.values().filter(|revised| {
+            let matches = &revised.policy.matches;
+            after.as_ref().is_none_or(|after| revised.policy.id > *after)
+                && repository.as_ref().is_none_or(|name| matches.admits_repository(name))
+                && environment.as_ref().is_none_or(|environment| matches.admits_environment(environment))
+        });
+        let page: Vec<_> = listed.by_ref().take(size).collect();
+        let more = listed.next().is_some();
+        let last = page.last().filter(|_| more).map(|revised| &revised.policy.id);
+        Ok(Response::new(ListPoliciesResponse {
+            policies: page.iter().map(|revised| policy_out(revised)).collect(),
+            next_page_token: last.map(|last| page::token(&binding, last)).unwrap_or_default(),
+            revision: set.revision,
+        }))
+    }
+
+    async fn update_policy(
+        &self,
+        request: Request<UpdatePolicyRequest>,
+    ) -> Result<Response<UpdatePolicyResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let mut fields = Fields::default();
+        let given = request.policy.as_ref();
+        let id = policy_fields::name(&mut fields, "policy.name", given.map_or("", |policy| &policy.name));
+        let expected = policy_fields::etag(&mut fields, "policy.etag", given.map_or("", |policy| &policy.etag));
+        let policy = policy_fields::policy(&mut fields, id, given);
+        let terms = terms(&mut fields, request.validate_only, &request.request_id, || {
+            UpdatePolicyRequest { request_id: String::new(), ..request.clone() }.encode_to_vec()
+        });
+        let (policy, expected) = fields.finish(policy.zip(expected))?;
+        let notes = policies::notes(&policy);
+        let written = self.write(&metadata, Change::Update { policy, expected }, terms).await?;
+        Ok(Response::new(UpdatePolicyResponse {
+            policy: written.policy.as_deref().map(policy_out),
+            revision: written.revision,
+            revision_token: revision_token_out(written.revision),
+            notes,
+        }))
+    }
+
+    async fn delete_policy(
+        &self,
+        request: Request<DeletePolicyRequest>,
+    ) -> Result<Response<DeletePolicyResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let mut fields = Fields::default();
+        let id = policy_fields::name(&mut fields, "name", &request.name);
+        let expected = policy_fields::etag(&mut fields, "etag", &request.etag);
+        let terms = terms(&mut fields, request.validate_only, &request.request_id, || {
+            DeletePolicyRequest { request_id: String::new(), ..request.clone() }.encode_to_vec()
+        });
+        let (id, expected) = fields.finish(id.zip(expected))?;
+        let written = self.write(&metadata, Change::Delete { id, expected }, terms).await?;
+        Ok(Response::new(DeletePolicyResponse {
+            revision: written.revision,
+            revision_token: revision_token_out(written.revision),
+        }))
+    }
+
+    async fn list_policy_revisions(
+        &self,
+        _: Request<ListPolicyRevisionsRequest>,
+    ) -> Result<Response<ListPolicyRevisionsResponse>, Status> {
+        Err(not_served_yet("ListPolicyRevisions"))
+    }
+
+    async fn rollback_policy(
+        &self,
+        _: Request<RollbackPolicyRequest>,
+    ) -> Result<Response<RollbackPolicyResponse>, Status> {
+        Err(not_served_yet("RollbackPolicy"))
+    }
+
+    async fn preview_policy(
+        &self,
+        _: Request<PreviewPolicyRequest>,
+    ) -> Result<Response<Self::PreviewPolicyStream>, Status> {
+        Err(not_served_yet("PreviewPolicy"))
+    }
+
+    async fn watch_policies(
+        &self,
+        _: Request<WatchPoliciesRequest>,
+    ) -> Result<Response<Self::WatchPoliciesStream>, Status> {
+        Err(not_served_yet("WatchPolicies"))
+    }
+
+    async fn create_waiver(&self, _: Request<CreateWaiverRequest>) -> Result<Response<CreateWaiverResponse>, Status> {
+        Err(not_served_yet("CreateWaiver"))
+    }
+
+    async fn get_waiver(&self, _: Request<GetWaiverRequest>) -> Result<Response<GetWaiverResponse>, Status> {
+        Err(not_served_yet("GetWaiver"))
+    }
+
+    async fn list_waivers(&self, _: Request<ListWaiversRequest>) -> Result<Response<ListWaiversResponse>, Status> {
+        Err(not_served_yet("ListWaivers"))
+    }
+
+    async fn update_waiver(&self, _: Request<UpdateWaiverRequest>) -> Result<Response<UpdateWaiverResponse>, Status> {
+        Err(not_served_yet("UpdateWaiver"))
+    }
+
+    async fn revoke_waiver(&self, _: Request<RevokeWaiverRequest>) -> Result<Response<RevokeWaiverResponse>, Status> {
+        Err(not_served_yet("RevokeWaiver"))
+    }
+
+    async fn import_waivers(
+        &self,
+        _: Request<ImportWaiversRequest>,
+    ) -> Result<Response<ImportWaiversResponse>, Status> {
+        Err(not_served_yet("ImportWaivers"))
+    }
+}
+
+/// The terms of a write; `meaning` is the request without its id, encoded.
+fn terms(fields: &mut Fields, validate_only: bool, request_id: &str, meaning: impl FnOnce() -> Vec<u8>) -> Terms {
+    let printable = request_id.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+    if request_id.len() > MAX_REQUEST_ID || !printable {
+        fields.refuse("request_id", format!("must be 1 to {MAX_REQUEST_ID} printable ASCII characters"));
+    }
+    let request = (!request_id.is_empty()).then(|| {
+        let fingerprint = URL_SAFE_NO_PAD.encode(Sha256::digest(meaning()));
+        store::Request { id: request_id.to_owned(), fingerprint }
+    });
+    Terms { validate_only, request }
+}

@@ -1,0 +1,288 @@
+//! Every error that a caller can see: a canonical code, a stable reason, and a sentence that says what to do next.
+//!
+//! One exhaustive match for each error of ours. Causes are logged here, once, and never sent.
+
+use std::{collections::HashMap, error::Error as StdError, time::Duration};
+
+use prost::Message;
+use scangate_proto::v1::ErrorReason as Reason;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
+
+use super::request::current_request_id;
+use crate::{gate, policies, registry, store};
+
+/// The domain of every `ErrorInfo` of ours.
+pub(crate) const DOMAIN: &str = "scangate";
+
+const SOON: Duration = Duration::from_secs(1);
+const LATER: Duration = Duration::from_secs(5);
+
+/// A refusal in the making.
+struct Refusal {
+    code: Code,
+    reason: Reason,
+    message: String,
+    metadata: HashMap<String, String>,
+    details: ErrorDetails,
+}
+
+impl Refusal {
+    fn new(code: Code, reason: Reason, message: impl Into<String>) -> Self {
+        Self { code, reason, message: message.into(), metadata: HashMap::new(), details: ErrorDetails::new() }
+    }
+
+    fn with(mut self, key: &str, value: impl Into<String>) -> Self {
+        self.metadata.insert(key.to_owned(), value.into());
+        self
+    }
+
+    fn retry_after(mut self, delay: Duration) -> Self {
+        self.details.set_retry_info(Some(delay));
+        self
+    }
+
+    fn resource(mut self, kind: &str, name: &str) -> Self {
+        self.details.set_resource_info(kind, name, "", self.message.clone());
+        self
+    }
+
+    fn precondition(mut self, kind: &str, subject: &str) -> Self {
+        self.details.add_precondition_failure_violation(kind, subject, self.message.clone());
+        self
+    }
+
+    fn build(mut self) -> Status {
+        self.details.set_error_info(reason_name(self.reason), DOMAIN, self.metadata);
+        Status::with_error_details(self.code, self.message, self.details)
+    }
+}
+
+fn reason_name(reason: Reason) -> &'static str {
+    reason.as_str_name().trim_start_matches("ERROR_REASON_")
+}
+
+fn log(error: &(dyn StdError + 'static), what: &'static str) {
+    tracing::warn!(error, "{what}");
+}
+
+/// Fields are malformed.
+pub(crate) fn invalid_fields(violations: Vec<FieldViolation>) -> Status {
+    let listed: Vec<String> =
+        violations.iter().take(5).map(|violation| format!("{} {}", violation.field, violation.description)).collect();
+    let more = violations.len().saturating_sub(listed.len());
+    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    let mut refusal =
+        Refusal::new(Code::InvalidArgument, Reason::InvalidFields, format!("{}{more}", listed.join("; ")));
+    refusal.details.set_bad_request(violations);
+    refusal.build()
+}
+
+/// Part of the contract, not of this version.
+pub(crate) fn not_served_yet(what: &str) -> Status {
+    let message = format!("{what} is part of the contract but not served by this version; leave it out");
+    Refusal::new(Code::Unimplemented, Reason::NotServedYet, message).with("what", what).build()
+}
+
+/// A bug of ours.
+pub(crate) fn internal(what: &'static str) -> Status {
+    tracing::error!(what, "internal error");
+    let id = current_request_id();
+    let message = format!("an internal error; report it with request id {id}");
+    Refusal::new(Code::Internal, Reason::Internal, message).with("request_id", id).build()
+}
+
+/// The call's deadline came first.
+pub(crate) fn deadline() -> Status {
+    let message =
+        "the deadline came before the answer; call again with a longer one: what was begun goes on and is kept";
+    Refusal::new(Code::DeadlineExceeded, Reason::Deadline, message).retry_after(SOON).build()
+}
+
+/// No room for another call.
+pub(crate) fn overloaded() -> Status {
+    let message = "this server is at its limit of concurrent calls; try again in a moment";
+    Refusal::new(Code::ResourceExhausted, Reason::Overloaded, message).retry_after(SOON).build()
+}
+
+/// No such policy.
+pub(crate) fn policy_not_found(id: &scangate_core::name::PolicyId) -> Status {
+    let name = id.resource_name();
+    let message = format!("{name} does not exist; ListPolicies tells which do");
+    Refusal::new(Code::NotFound, Reason::PolicyNotFound, message).resource("scangate.v1.Policy", &name).build()
+}
+
+/// A refusal as a message, for answers that carry several.
+pub(crate) fn to_message(refused: &Status) -> tonic_types::Status {
+    tonic_types::Status::decode(refused.details()).unwrap_or_else(|_| tonic_types::Status {
+        code: refused.code().into(),
+        message: refused.message().to_owned(),
+        details: Vec::new(),
+    })
+}
+
+/// There is no answer about an image.
+pub(crate) fn of_gate(error: gate::Error) -> Status {
+    match error {
+        gate::Error::Registry(error) => of_registry(error),
+        gate::Error::Policies(error) => of_policies(error),
+        gate::Error::PolicyNotFound(id) => policy_not_found(&id),
+        gate::Error::PlatformNotFound { missing, available } => {
+            let available = join(&available);
+            let message = format!("the image has no manifest for {missing}; it has {available}");
+            Refusal::new(Code::NotFound, Reason::PlatformNotFound, message)
+                .with("available", available)
+                .resource("platform", &missing.to_string())
+                .build()
+        }
+        gate::Error::EnvironmentUnknown { environment, known } => {
+            let known = join(&known);
+            let message = format!("environment {environment} is none of this server's: {known}");
+            Refusal::new(Code::InvalidArgument, Reason::EnvironmentUnknown, message).with("known", known).build()
+        }
+        gate::Error::FindingsChanged => {
+            let message = "the scan has changed between two pages; start again with the first page";
+            Refusal::new(Code::Aborted, Reason::FindingsChanged, message).build()
+        }
+        gate::Error::Lost(error) => {
+            log(&error, "a reading was lost");
+            internal("a reading was lost")
+        }
+    }
+}
+
+/// The registry gave no answer.
+pub(crate) fn of_registry(error: registry::Error) -> Status {
+    use registry::Error;
+    log(&error, "the registry gave no answer");
+    match error {
+        Error::NotConfigured { registry, configured } => {
+            let configured = join(&configured);
+            let message =
+                format!("registry {registry} is none of this server's: {configured}; configure it with --registry");
+            Refusal::new(Code::InvalidArgument, Reason::RegistryNotConfigured, message)
+                .with("configured", configured)
+                .build()
+        }
+        Error::RepositoryNotFound(repository) => {
+            let message =
+                format!("repository {repository} does not exist; check its spelling, the account and the region");
+            Refusal::new(Code::NotFound, Reason::RepositoryNotFound, message)
+                .resource("repository", &repository.to_string())
+                .build()
+        }
+        Error::ImageNotFound { repository, image } => {
+            let message = format!("repository {repository} has no image {image}; check that it was pushed there");
+            Refusal::new(Code::NotFound, Reason::ImageNotFound, message)
+                .resource("image", &format!("{repository}:{image}"))
+                .build()
+        }
+        Error::TagDigestMismatch { tag, asked, actual } => {
+            let now = if actual.is_empty() { String::new() } else { format!(" but at {actual}") };
+            let message = format!("tag {tag} does not point at {asked}{now}; name the one that you mean");
+            Refusal::new(Code::FailedPrecondition, Reason::TagDigestMismatch, message)
+                .precondition("TAG_DIGEST_MISMATCH", &tag)
+                .build()
+        }
+        Error::AccessDenied { action, detail } => {
+            tracing::error!(action, detail, "AWS refuses this server an action");
+            let message = format!(
+                "AWS refuses this server {action}; grant it to the server's role (see the README's IAM policy)"
+            );
+            Refusal::new(Code::FailedPrecondition, Reason::EcrAccessDenied, message).with("action", action).build()
+        }
+        Error::Credentials(_) => {
+            let message = "this server has no valid AWS credentials; give it a role or renew what it has";
+            Refusal::new(Code::FailedPrecondition, Reason::EcrCredentials, message).build()
+        }
+        Error::Throttled { operation, retry_after } => {
+            let message = format!("AWS throttles {operation}; try again later");
+            Refusal::new(Code::Unavailable, Reason::EcrThrottled, message).retry_after(retry_after).build()
+        }
+        Error::Unavailable { operation, source: _ } => {
+            let message = format!("AWS does not answer {operation}; try again later");
+            Refusal::new(Code::Unavailable, Reason::EcrUnavailable, message).retry_after(LATER).build()
+        }
+        Error::MalformedResponse { operation, detail } => {
+            let message = format!("AWS answers {operation} with what cannot be trusted: {detail}; try again later");
+            Refusal::new(Code::Unavailable, Reason::EcrMalformedResponse, message).retry_after(LATER).build()
+        }
+        Error::TooComplex(what) => {
+            let message = format!("the image is more than this server reads: {what}");
+            Refusal::new(Code::FailedPrecondition, Reason::ImageTooComplex, message).build()
+        }
+        Error::Rejected { operation, code, message } => {
+            let message = format!("AWS refuses {operation}: {code}: {message}");
+            Refusal::new(Code::FailedPrecondition, Reason::EcrRejected, message).with("code", code).build()
+        }
+    }
+}
+
+/// The policies are not to be had, or were not changed.
+pub(crate) fn of_policies(error: policies::Error) -> Status {
+    match error {
+        policies::Error::Store(error) => of_store(error),
+        policies::Error::Stale => {
+            let message =
+                "the policy store does not answer, so nobody knows whether its policies are in force; try again later";
+            Refusal::new(Code::Unavailable, Reason::StoreUnavailable, message).retry_after(SOON).build()
+        }
+        policies::Error::RevisionNotReached { asked, reached } => {
+            let message =
+                format!("this server is at revision {reached} and has not seen revision {asked} yet; try again");
+            Refusal::new(Code::Unavailable, Reason::RevisionNotReached, message).retry_after(SOON).build()
+        }
+        policies::Error::Lost(error) => {
+            log(&error, "a write was lost");
+            internal("a write was lost")
+        }
+    }
+}
+
+fn of_store(error: store::Error) -> Status {
+    use store::Error;
+    match error {
+        Error::NotFound(id) => policy_not_found(&id),
+        Error::AlreadyExists(id) => {
+            let name = id.resource_name();
+            let message = format!("{name} exists already; read it and change it with UpdatePolicy");
+            Refusal::new(Code::AlreadyExists, Reason::PolicyExists, message)
+                .resource("scangate.v1.Policy", &name)
+                .build()
+        }
+        Error::Conflict { id, actual } => {
+            let name = id.resource_name();
+            let message =
+                format!("{name} has changed since its etag was read; read it again, and write your change onto that");
+            Refusal::new(Code::Aborted, Reason::EtagMismatch, message)
+                .with("revision", actual.to_string())
+                .resource("scangate.v1.Policy", &name)
+                .build()
+        }
+        Error::RequestIdReused => {
+            let message = "this request_id was used for another request; take a new one for each";
+            Refusal::new(Code::AlreadyExists, Reason::RequestIdReused, message).build()
+        }
+        Error::DefaultRequired => {
+            let message = "policies/default cannot be deleted, since it governs what no other policy does; change its rules instead";
+            Refusal::new(Code::FailedPrecondition, Reason::DefaultPolicyRequired, message)
+                .precondition("DEFAULT_POLICY_REQUIRED", "policies/default")
+                .build()
+        }
+        Error::TooManyPolicies => {
+            let message = format!("the store holds {} policies and takes no more; delete some", store::MAX_POLICIES);
+            let mut refusal = Refusal::new(Code::ResourceExhausted, Reason::TooManyPolicies, message.clone());
+            refusal.details.add_quota_failure_violation("policies", message);
+            refusal.build()
+        }
+        Error::Unavailable(_) | Error::Corrupt { .. } => {
+            log(&error, "the policy store failed");
+            let message = "the policy store does not answer; try again later, with the same request_id if you sent one";
+            Refusal::new(Code::Unavailable, Reason::StoreUnavailable, message).retry_after(LATER).build()
+        }
+    }
+}
+
+fn join(items: impl IntoIterator<Item = impl std::fmt::Display>) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+}
