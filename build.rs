@@ -12,6 +12,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         fs::read_dir(PACKAGE)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
     files.retain(|path| path.extension().is_some_and(|extension| extension == "proto"));
     files.sort();
+    // Not used by any message of ours: reflection serves it, so that grpcurl can show what errors carry.
+    files.push(PathBuf::from(ROOT).join("google/rpc/error_details.proto"));
 
     let mut compiler = protox::Compiler::new([ROOT])?;
     compiler.include_imports(true).include_source_info(true).open_files(files)?;
@@ -23,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .build_server(true)
         .client_mod_attribute("scangate.v1", "#[cfg(feature = \"client\")]")
         .server_mod_attribute("scangate.v1", "#[cfg(feature = \"server\")]")
-        .extern_path(".google.rpc.Status", "::tonic_types::Status")
+        .extern_path(".google.rpc", "::tonic_types")
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

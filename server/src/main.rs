@@ -1,13 +1,16 @@
 //! `scangate-server`: parse, bind, serve.
 
-use std::{error::Error, process::ExitCode};
+use std::{error::Error, io, process::ExitCode};
 
 use clap::{Parser, error::ErrorKind};
 use scangate_server::{
     config::{Cli, Command},
     serve, telemetry,
 };
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
 
 /// The exit code for a command line that cannot be understood.
 const USAGE: u8 = 64;
@@ -34,31 +37,28 @@ async fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> Result<(), Box<dyn Error + Send + Sync>> {
     telemetry::start(cli.log_format, &cli.log)?;
+    // Before anything listens: who sees the port open may already tell us to stop.
+    let shutdown = shutdown()?;
     match cli.command {
         Command::Serve(config) => {
             let listener = TcpListener::bind(config.listen).await?;
             tracing::info!(address = %listener.local_addr()?, "listening");
-            serve(config, listener, shutdown()).await?;
+            serve(config, listener, shutdown).await?;
         }
         #[cfg(feature = "demo")]
-        Command::Demo(demo) => scangate_server::demo::run(demo, shutdown()).await?,
+        Command::Demo(demo) => scangate_server::demo::run(demo, shutdown).await?,
     }
     Ok(())
 }
 
-/// Resolves on SIGTERM or ctrl-c.
-async fn shutdown() {
-    let interrupted = tokio::signal::ctrl_c();
-    let terminated = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => {
-                signal.recv().await;
-            }
-            Err(_) => std::future::pending().await,
+/// Resolves on SIGTERM or ctrl-c, from now on.
+fn shutdown() -> io::Result<impl Future<Output = ()>> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminated.recv() => {}
+            _ = interrupted.recv() => {}
         }
-    };
-    tokio::select! {
-        _ = interrupted => {}
-        () = terminated => {}
-    }
+    })
 }

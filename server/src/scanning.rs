@@ -240,7 +240,9 @@ fn foresee(repository: &RepositoryScanning, wanted: &RegistryScanning) -> Reposi
     } else {
         Frequency::Manual
     };
-    let applied_filters = matching.into_iter().map(|(_, filter)| filter.clone()).collect();
+    // Only the filters of the frequency that won are applied.
+    let applied_filters =
+        matching.into_iter().filter(|(of, _)| *of == frequency).map(|(_, filter)| filter.clone()).collect();
     RepositoryScanning { frequency, applied_filters, ..repository.clone() }
 }
 

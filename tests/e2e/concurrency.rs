@@ -57,7 +57,7 @@ async fn a_caller_that_wants_it_fresh_gets_a_reading_that_began_after_its_call()
     gate.ecr.calls().clear();
     let fresh = EvaluateGateRequest { max_findings_age: Some(Default::default()), ..question("team/app:1") };
 
-    gate.client.evaluate(fresh).await.unwrap();
+    let _ = gate.client.evaluate(fresh).await.unwrap();
 
     assert!(gate.ecr.calls().count("DescribeImageScanFindings") > 0);
     assert!(gate.ecr.calls().count("DescribeImages") > 0);

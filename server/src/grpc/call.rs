@@ -55,8 +55,8 @@ mod tests {
 
     #[test]
     fn the_wire_form_of_a_timeout_is_read_in_every_unit() {
-        assert_eq!(parse("2H"), Some(Duration::from_secs(7200)));
-        assert_eq!(parse("3M"), Some(Duration::from_secs(180)));
+        assert_eq!(parse("2H"), Some(Duration::from_hours(2)));
+        assert_eq!(parse("3M"), Some(Duration::from_mins(3)));
         assert_eq!(parse("4S"), Some(Duration::from_secs(4)));
         assert_eq!(parse("5m"), Some(Duration::from_millis(5)));
         assert_eq!(parse("6u"), Some(Duration::from_micros(6)));

@@ -7,7 +7,7 @@ use std::{net::SocketAddr, time::Duration};
 use clap::Parser;
 use scangate_client::{
     Client, ConnectOptions, Decision, Error, Rejection, RetryPolicy,
-    v1::{CreatePolicyRequest, EvaluateGateRequest, FindingFilter, Policy, Rule, Severity},
+    v1::{CreatePolicyRequest, EvaluateGateRequest, FindingFilter, Policy, Rule, RuleEffect, Severity},
 };
 use scangate_ecr_simulator::{Simulator, World};
 use scangate_server::{config::Config, registry::ecr::Credentials};
@@ -128,7 +128,8 @@ pub fn rejection<T: std::fmt::Debug>(outcome: Result<T, Error>) -> Rejection {
 /// A policy that allows no finding of a severity or above.
 pub fn no_findings_from(severity: Severity) -> Policy {
     let when = FindingFilter { min_severity: severity.into(), ..Default::default() };
-    let rule = Rule { id: "none".to_owned(), when: Some(when), ..Default::default() };
+    let effect = RuleEffect::Deny.into();
+    let rule = Rule { id: "none".to_owned(), when: Some(when), effect, ..Default::default() };
     Policy { rules: vec![rule], ..Default::default() }
 }
 
