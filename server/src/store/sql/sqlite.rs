@@ -1,0 +1,148 @@
+//! What is SQLite's own: the file, who may open it, how its connections are set up, and which errors mean that it is damaged.
+
+use std::{
+    fs::{self, DirBuilder, OpenOptions, TryLockError},
+    io,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use sqlx::{
+    Pool, Sqlite,
+    pool::PoolOptions,
+    sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous},
+};
+
+/// The driver.
+pub(super) type Database = Sqlite;
+/// One connection of it.
+pub(super) type Connection = SqliteConnection;
+
+/// Begins a transaction that writes. Takes the write lock at once: one that reads first and locks later can fail midway.
+pub(super) const BEGIN_WRITE: &str = "begin immediate";
+
+/// Loads are short and few: the policies in force are held in memory.
+const READERS: u32 = 4;
+/// How long a call waits for its turn.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a statement waits for the file, which at most a backup or an operator's shell holds besides us.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Why the file cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("another process has the policy store {} open, and only one may", .0.display())]
+    InUse(PathBuf),
+    #[error("the policy store {} cannot be opened", path.display())]
+    Io { path: PathBuf, source: io::Error },
+}
+
+/// Keeps other servers away from the file for as long as it lives; the kernel lets go of it however the process ends.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: fs::File,
+}
+
+/// A database file that is ours.
+#[derive(Debug)]
+pub(super) struct File {
+    path: PathBuf,
+    lock: Lock,
+}
+
+impl File {
+    /// Makes the file where there is none, and locks it.
+    pub(super) fn claim(path: &Path) -> Result<Self, Error> {
+        let failed = |source| Error::Io { path: path.to_owned(), source };
+        let path = create(path).map_err(failed)?;
+        let lock = open_beside(&path).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path, lock: Lock { _file: lock } }),
+            Err(TryLockError::WouldBlock) => Err(Error::InUse(path)),
+            Err(TryLockError::Error(source)) => Err(failed(source)),
+        }
+    }
+
+    pub(super) fn into_lock(self) -> Lock {
+        self.lock
+    }
+
+    pub(super) async fn writer(&self) -> sqlx::Result<Pool<Database>> {
+        pool(1).connect_with(self.options().journal_mode(SqliteJournalMode::Wal)).await
+    }
+
+    pub(super) async fn readers(&self) -> sqlx::Result<Pool<Database>> {
+        pool(READERS).connect_with(self.options().read_only(true)).await
+    }
+
+    fn options(&self) -> SqliteConnectOptions {
+        SqliteConnectOptions::new()
+            .filename(&self.path)
+            .synchronous(SqliteSynchronous::Full)
+            // On macOS, a plain fsync leaves the data in the drive's cache; elsewhere this says nothing.
+            .pragma("fullfsync", "on")
+            .foreign_keys(true)
+            .busy_timeout(BUSY)
+    }
+}
+
+/// Whether the error says that the file is no database, or no longer one.
+pub(super) fn is_damage(error: &sqlx::Error) -> bool {
+    const CORRUPT: u32 = 11;
+    const NOT_A_DATABASE: u32 = 26;
+    let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
+    // The low byte is the primary code, the rest tells its kinds apart.
+    code.is_some_and(|code| matches!(code & 0xff, CORRUPT | NOT_A_DATABASE))
+}
+
+fn pool(connections: u32) -> PoolOptions<Database> {
+    PoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(PATIENCE)
+        // A connection to a file does not age.
+        .max_lifetime(None)
+        .idle_timeout(None)
+}
+
+/// The file's one true path, so that two names for it meet at the same lock.
+fn create(path: &Path) -> io::Result<PathBuf> {
+    let directory = parent(path);
+    create_directory(directory)?;
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(file) => {
+            file.sync_all()?;
+            sync(directory)?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error),
+    }
+    path.canonicalize()
+}
+
+/// Directories and files are synced into the directory above: what a write acknowledges must not hang on a lost name.
+fn create_directory(directory: &Path) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    create_directory(parent(directory))?;
+    match DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        Ok(()) | Err(_) => sync(parent(directory)),
+    }
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn sync(directory: &Path) -> io::Result<()> {
+    fs::File::open(directory)?.sync_all()
+}
+
+/// Opens the file to lock. Not the database itself: closing any handle to that would drop SQLite's own locks on it.
+fn open_beside(path: &Path) -> io::Result<fs::File> {
+    let mut name = path.to_owned().into_os_string();
+    name.push(".lock");
+    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(name)
+}
