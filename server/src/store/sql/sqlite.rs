@@ -41,7 +41,14 @@ pub(super) enum Error {
 /// Keeps other servers away from the file for as long as it lives; the kernel lets go of it however the process ends.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: fs::File,
+    file: fs::File,
+}
+
+impl Drop for Lock {
+    /// Closing the file would do, were it not that a process being started has a copy of it for a moment.
+    fn drop(&mut self) {
+        self.file.unlock().ok();
+    }
 }
 
 /// A database file that is ours.
@@ -58,7 +65,7 @@ impl File {
         let path = create(path).map_err(failed)?;
         let lock = open_beside(&path).map_err(failed)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path, lock: Lock { _file: lock } }),
+            Ok(()) => Ok(Self { path, lock: Lock { file: lock } }),
             Err(TryLockError::WouldBlock) => Err(Error::InUse(path)),
             Err(TryLockError::Error(source)) => Err(failed(source)),
         }

@@ -1,0 +1,332 @@
+//! SQLite: the contract, and what is promised of the file.
+
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt as _, symlink},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use jiff::SignedDuration;
+use scangate_server::store::{Error, Expected, Store as _, sql::Sql};
+use sqlx::{ConnectOptions as _, SqliteConnection, sqlite::SqliteConnectOptions};
+use tempfile::TempDir;
+
+use crate::{
+    contract::{PROMISES, a_full_store_takes_changes_and_no_more_policies},
+    given::{changed, create, delete, id, later, requested, update},
+};
+
+/// A place for a store that does not exist yet.
+struct Place {
+    directory: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { directory: TempDir::new().unwrap() }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("policies.db")
+    }
+
+    async fn open(&self) -> Result<Sql, Error> {
+        Sql::open(&self.path()).await
+    }
+}
+
+/// The file as an operator's shell opens it.
+pub(crate) async fn shell(path: &Path) -> SqliteConnection {
+    SqliteConnectOptions::new().filename(path).connect().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_keeps_every_promise_of_the_contract() {
+    let mut broken = Vec::new();
+    for (name, promise) in PROMISES {
+        let place = Place::new();
+        let store = Arc::new(place.open().await.unwrap());
+        if let Err(failure) = tokio::spawn(promise(store)).await {
+            broken.push((name, failure));
+        }
+    }
+
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[tokio::test]
+async fn a_full_store_takes_no_more() {
+    let place = Place::new();
+    let store = place.open().await.unwrap();
+    let mut shell = shell(&place.path()).await;
+    // What 9,999 creates would have left, less the time that they take.
+    sqlx::raw_sql(
+        "create temporary table numbers as
+             with recursive n (i) as (select 1 union all select i + 1 from n where i < 9999) select i from n;
+         insert into policy_revisions (policy_id, revision, body, content_digest, create_time, write_time)
+             select 'policy-' || i, 1 + i, body, content_digest, create_time, update_time from numbers, policies;
+         insert into policies (id, revision, body, content_digest, create_time, update_time)
+             select policy_id, revision, body, content_digest, create_time, write_time
+             from policy_revisions where policy_id <> 'default';
+         update store_revision set revision = 10000;",
+    )
+    .execute(&mut shell)
+    .await
+    .unwrap();
+
+    assert_eq!(store.load().await.unwrap().policies.len(), 10_000);
+    a_full_store_takes_changes_and_no_more_policies(Arc::new(store)).await;
+}
+
+#[tokio::test]
+async fn what_was_written_is_there_when_the_file_is_opened_again() {
+    let place = Place::new();
+    let store = place.open().await.unwrap();
+    store.apply(create("kept")).await.unwrap();
+    store.apply(create("deleted")).await.unwrap();
+    store.apply(delete("deleted", Expected::Any)).await.unwrap();
+    let first = store.apply(requested("id", "print", update("kept", Expected::Any))).await.unwrap();
+    let before = store.load().await.unwrap();
+    drop(store);
+
+    let store = place.open().await.unwrap();
+
+    assert_eq!(store.load().await.unwrap(), before);
+    assert_eq!(store.apply(requested("id", "print", update("kept", Expected::Any))).await.unwrap(), first);
+}
+
+#[tokio::test]
+async fn the_default_policy_is_seeded_once_and_never_again() {
+    let place = Place::new();
+    drop(place.open().await.unwrap());
+    let store = place.open().await.unwrap();
+    assert_eq!(store.load().await.unwrap().revision, 1);
+    store.apply(update("default", Expected::Any)).await.unwrap();
+    drop(store);
+
+    let set = place.open().await.unwrap().load().await.unwrap();
+
+    assert_eq!(set.revision, 2);
+    assert_eq!(set.policies.get(&id("default")).unwrap().policy, changed("default"));
+}
+
+#[tokio::test]
+async fn every_write_leaves_its_revision_behind() {
+    let place = Place::new();
+    let store = place.open().await.unwrap();
+    store.apply(create("team")).await.unwrap();
+    store.apply(update("team", Expected::Any)).await.unwrap();
+    store.apply(delete("team", Expected::Any)).await.unwrap();
+    store.apply(delete("team", Expected::Any)).await.unwrap_err();
+
+    let mut shell = shell(&place.path()).await;
+    let revisions: Vec<(i64, String, bool)> =
+        sqlx::query_as("select revision, policy_id, body is not null from policy_revisions order by revision")
+            .fetch_all(&mut shell)
+            .await
+            .unwrap();
+
+    let entry = |revision, id: &str, has_body| (revision, id.to_owned(), has_body);
+    let expected = [entry(1, "default", true), entry(2, "team", true), entry(3, "team", true), entry(4, "team", false)];
+    assert_eq!(revisions, expected);
+}
+
+#[tokio::test]
+async fn a_store_that_is_open_is_refused_to_a_second_server_by_whatever_name() {
+    let place = Place::new();
+    let store = place.open().await.unwrap();
+    let other_name = place.directory.path().join("other.db");
+    symlink(place.path(), &other_name).unwrap();
+
+    for path in [place.path(), other_name] {
+        let refused = Sql::open(&path).await.unwrap_err();
+        let Error::Unavailable(source) = refused else { panic!("{refused:?}") };
+        assert!(source.to_string().starts_with("another process has the policy store"), "{source}");
+    }
+
+    drop(store);
+    place.open().await.unwrap();
+}
+
+#[tokio::test]
+async fn nobody_but_the_owner_can_read_what_is_made() {
+    let place = Place::new();
+    let directory = place.directory.path().join("made/for/it");
+    let store = Sql::open(&directory.join("policies.db")).await.unwrap();
+    store.apply(create("team")).await.unwrap();
+
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let files: Vec<(String, u32)> = fs::read_dir(&directory)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .map(|entry| (entry.file_name().into_string().unwrap(), mode(&entry.path())))
+        .collect();
+
+    assert!(files.len() >= 3, "{files:?}");
+    assert!(files.iter().all(|(_, mode)| *mode == 0o600), "{files:?}");
+    assert!(directory.ancestors().take(3).all(|directory| mode(directory) == 0o700));
+}
+
+#[tokio::test]
+async fn a_directory_that_cannot_be_made_is_named() {
+    let place = Place::new();
+    fs::write(place.path(), "").unwrap();
+
+    let refused = Sql::open(&place.path().join("policies.db")).await.unwrap_err();
+
+    let Error::Unavailable(source) = refused else { panic!("{refused:?}") };
+    assert!(source.to_string().contains("policies.db/policies.db cannot be opened"), "{source}");
+}
+
+#[tokio::test]
+async fn a_write_that_the_database_rolls_back_by_itself_leaves_the_store_usable() {
+    let place = Place::new();
+    let store = place.open().await.unwrap();
+    let mut shell = shell(&place.path()).await;
+    // What SQLite does where the disk is full: it ends the whole transaction, not the statement alone.
+    let full = "create trigger full before insert on policies begin select raise(rollback, 'disk full'); end";
+    sqlx::raw_sql(full).execute(&mut shell).await.unwrap();
+    let before = store.load().await.unwrap();
+
+    let failed = store.apply(create("team")).await;
+    let after_failure = store.load().await.unwrap();
+    sqlx::raw_sql("drop trigger full").execute(&mut shell).await.unwrap();
+    let written = store.apply(create("team")).await;
+
+    assert!(matches!(failed, Err(Error::Unavailable(_))), "{failed:?}");
+    assert_eq!(after_failure, before);
+    assert_eq!(written.unwrap().revision, 2);
+}
+
+#[tokio::test]
+async fn requests_that_have_expired_are_removed_from_the_file() {
+    let place = Place::new();
+    let store = place.open().await.unwrap();
+    store.apply(requested("old", "print", create("team"))).await.unwrap();
+    store.apply(later(SignedDuration::from_hours(24), create("other"))).await.unwrap();
+
+    let mut shell = shell(&place.path()).await;
+    let remembered: i64 = sqlx::query_scalar("select count(*) from requests").fetch_one(&mut shell).await.unwrap();
+
+    assert_eq!(remembered, 0);
+}
+
+/// Does this to a store with `policies/team` in it, and tells what the next load finds unreadable, and why.
+async fn damaged_by(sql: &'static str) -> (String, String) {
+    let place = Place::new();
+    let store = place.open().await.unwrap();
+    store.apply(create("team")).await.unwrap();
+    sqlx::raw_sql(sql).execute(&mut shell(&place.path()).await).await.unwrap();
+
+    let loaded = store.load().await;
+    drop(store);
+    let loaded_again = match place.open().await {
+        Ok(store) => store.load().await,
+        Err(error) => Err(error),
+    };
+
+    let (Err(Error::Corrupt { what, source }), Err(Error::Corrupt { .. })) = (&loaded, &loaded_again) else {
+        panic!("{loaded:?}, {loaded_again:?}")
+    };
+    (what.clone(), source.to_string())
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_what_was_written_refuses_to_load() {
+    let damage = damaged_by("update policies set body = replace(body, 'ENFORCE', 'OFF') where id = 'team'").await;
+
+    assert_eq!(damage, ("policies/team".to_owned(), "the content digest is not that of the body".to_owned()));
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_json_refuses_to_load() {
+    // The digest is right, so that the body is looked at.
+    let (what, why) = damaged_by(
+        "update policies set body = '{\"mode\":',
+         content_digest = 'ebc3d23e7c788c4fdcf960aa4844183d5439299a1d5d3de9a26f060c1c7afce0' where id = 'team'",
+    )
+    .await;
+
+    assert_eq!(what, "policies/team");
+    assert!(why.contains("EOF while parsing"), "{why}");
+}
+
+#[tokio::test]
+async fn a_body_with_a_field_that_is_not_known_refuses_to_load() {
+    let (what, why) = damaged_by(
+        "update policies set body = '{\"strictness\":\"high\"}',
+         content_digest = 'f1722e2c35d53be234f091ab6fdf81fa22e11e0b06f46fde81e0340eba1544b8' where id = 'team'",
+    )
+    .await;
+
+    assert_eq!(what, "policies/team");
+    assert!(why.contains("unknown field `strictness`"), "{why}");
+}
+
+#[tokio::test]
+async fn a_body_with_an_id_of_its_own_refuses_to_load() {
+    let damage = damaged_by(
+        "update policies set body = '{\"id\":\"default\"}',
+         content_digest = 'ae94813cf7b4a74101441eb14e8bbddb8d3abc142b3808ea4d50393307a3a254' where id = 'team'",
+    )
+    .await;
+
+    assert_eq!(damage, ("policies/team".to_owned(), "the body has an id of its own".to_owned()));
+}
+
+#[tokio::test]
+async fn a_policy_whose_id_is_none_refuses_to_load() {
+    let (what, why) =
+        damaged_by("pragma foreign_keys = off; update policies set id = 'Not an id' where id = 'team'").await;
+
+    assert_eq!(what, "policies/Not an id");
+    assert!(why.contains("must be 1 to 63 lower-case letters"), "{why}");
+}
+
+#[tokio::test]
+async fn a_policy_from_the_future_refuses_to_load() {
+    let damage = damaged_by("update store_revision set revision = 1").await;
+
+    assert_eq!(damage, ("policies/team".to_owned(), "its revision is 2, later than that of the store".to_owned()));
+}
+
+#[tokio::test]
+async fn a_store_without_the_default_policy_refuses_to_load() {
+    let damage = damaged_by("delete from policies where id = 'default'").await;
+
+    assert_eq!(damage, ("policies/default".to_owned(), "it is missing".to_owned()));
+}
+
+#[tokio::test]
+async fn a_column_of_the_wrong_type_refuses_to_load() {
+    let (what, why) = damaged_by("update policies set update_time = 'yesterday' where id = 'team'").await;
+
+    assert_eq!(what, "a row");
+    assert!(why.contains("update_time"), "{why}");
+}
+
+#[tokio::test]
+async fn the_schema_of_a_newer_server_refuses_to_open() {
+    let place = Place::new();
+    drop(place.open().await.unwrap());
+    let newer = "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
+        values (9999, 'from the future', true, x'00', 0)";
+    sqlx::raw_sql(newer).execute(&mut shell(&place.path()).await).await.unwrap();
+
+    let refused = place.open().await.unwrap_err();
+
+    assert!(matches!(&refused, Error::Corrupt { what, .. } if what == "the schema"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_refuses_to_open_and_is_left_as_it_is() {
+    let place = Place::new();
+    let text = "not a database, and longer than the header of one: ".repeat(20);
+    fs::write(place.path(), &text).unwrap();
+
+    let refused = place.open().await.unwrap_err();
+
+    assert!(matches!(&refused, Error::Corrupt { what, .. } if what == "the database file"), "{refused:?}");
+    assert_eq!(fs::read_to_string(place.path()).unwrap(), text);
+}
