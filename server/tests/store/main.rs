@@ -6,4 +6,5 @@
 mod contract;
 mod given;
 mod sqlite;
+mod sqlite_damaged;
 mod sqlite_killed;

@@ -1,7 +1,7 @@
 //! The policy store in a SQL database: today SQLite, in a file that belongs to one server at a time.
 //!
-//! [`write`] decides what a change does, [`statements`] holds the SQL, [`row`] turns rows into policies and back, and
-//! [`sqlite`] what no other database shares.
+//! `write` decides what a change does, `statements` holds the SQL, `row` turns rows into policies and back, and
+//! `sqlite` what no other database shares.
 
 mod row;
 mod sqlite;

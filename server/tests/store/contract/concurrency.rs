@@ -80,12 +80,12 @@ fn assert_whole(set: &PolicySet) {
 }
 
 async fn at_once(store: &Arc<dyn Store>, writes: impl Iterator<Item = Write>) -> Vec<Result<Written, Error>> {
-    let mut writers = JoinSet::new();
+    let mut callers = JoinSet::new();
     for write in writes {
         let store = Arc::clone(store);
-        writers.spawn(async move { store.apply(write).await });
+        callers.spawn(async move { store.apply(write).await });
     }
-    writers.join_all().await
+    callers.join_all().await
 }
 
 /// As long as it takes all others to have had this many turns.

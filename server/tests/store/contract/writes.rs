@@ -13,7 +13,7 @@ use scangate_core::{
 };
 use scangate_server::store::{Change, Error, Expected, Store, Write};
 
-use crate::given::{changed, create, delete, id, later, noon, policy, update};
+use crate::given::{changed, create, delete, id, later, noon, update};
 
 pub(super) async fn a_new_store_answers_and_holds_the_default_policy_at_revision_one(store: Arc<dyn Store>) {
     let set = store.load().await.unwrap();
@@ -194,8 +194,8 @@ fn elaborate() -> Policy {
                 min_severity: Some(Severity::Low),
                 severities: vec![SeverityChoice::Unrated, SeverityChoice::Rated(Severity::Critical)],
                 fix: FixFilter::None,
-                // As an f32 of 0.1 arrives: more digits than a quick parser gets right.
-                min_cvss: Some(Score::new(0.100_000_001_490_116_12).unwrap()),
+                // More digits than a quick parser gets right.
+                min_cvss: Some(Score::new(1.813_873_463_050_220_7).unwrap()),
                 min_epss: Some(Score::new(f64::MIN_POSITIVE).unwrap()),
                 exploit_known: true,
                 vulnerability_ids: vec![glob("CVE-2021-*")],
@@ -209,6 +209,5 @@ fn elaborate() -> Policy {
         }],
         honour_suppression: true,
         unrated_as: Severity::Critical,
-        ..policy("elaborate")
     }
 }
