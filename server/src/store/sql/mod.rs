@@ -12,8 +12,9 @@ use std::{path::Path, sync::Arc};
 
 use jiff::Timestamp;
 use scangate_core::policy::{Policy, PolicySet};
-use sqlx::{Connection as _, Pool, migrate::MigrateError, pool::PoolConnection};
+use sqlx::{Connection as _, Pool, pool::PoolConnection};
 
+pub use self::sqlite::OpenError;
 use super::{Change, Error, Store, Write, Written};
 use sqlite::{Database, Lock};
 
@@ -30,13 +31,12 @@ impl Sql {
     /// Opens the SQLite file, and makes it where there is none: readable by its owner only, with `policies/default` in it.
     ///
     /// The file is this store's own until it is dropped, and until the last write that it began has ended: a second server
-    /// would decide by policies that the first has long replaced. [`Error::Unavailable`] where another process has it.
-    pub async fn open(path: &Path) -> Result<Self, Error> {
+    /// would decide by policies that the first has long replaced.
+    pub async fn open(path: &Path) -> Result<Self, OpenError> {
         // Blocks for some system calls, once, before anything is served.
-        let file = sqlite::File::claim(path).map_err(|source| Error::Unavailable(source.into()))?;
-        let writer = file.writer().await.map_err(failed)?;
-        sqlx::migrate!("./migrations").run(&writer).await.map_err(not_migrated)?;
-        let readers = file.readers().await.map_err(failed)?;
+        let file = sqlite::File::claim(path)?;
+        let writer = file.writer().await?;
+        let readers = file.readers().await?;
         let store = Self { writer, readers, lock: Arc::new(file.into_lock()) };
         store.seed().await?;
         Ok(store)
@@ -115,12 +115,4 @@ fn failed(error: sqlx::Error) -> Error {
 /// A commit failed: whatever the reason, nobody knows whether the write is in the file.
 fn outcome_unknown(error: sqlx::Error) -> Error {
     Error::Unavailable(error.into())
-}
-
-fn not_migrated(error: MigrateError) -> Error {
-    if let MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) = error {
-        return failed(error);
-    }
-    // Above all: a newer server has been here, and its schema may mean what this one does not know.
-    Error::Corrupt { what: "the schema".to_owned(), source: error.into() }
 }

@@ -10,9 +10,12 @@ use std::{
 
 use sqlx::{
     Pool, Sqlite,
+    migrate::{MigrateError, Migrator},
     pool::PoolOptions,
     sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous},
 };
+
+use crate::store;
 
 /// The driver.
 pub(super) type Database = Sqlite;
@@ -22,6 +25,8 @@ pub(super) type Connection = SqliteConnection;
 /// Begins a transaction that writes. Takes the write lock at once: one that reads first and locks later can fail midway.
 pub(super) const BEGIN_WRITE: &str = "begin immediate";
 
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
 /// Loads are short and few: the policies in force are held in memory.
 const READERS: u32 = 4;
 /// How long a call waits for its turn.
@@ -29,13 +34,34 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a statement waits for the file, which at most a backup or an operator's shell holds besides us.
 const BUSY: Duration = Duration::from_secs(5);
 
-/// Why the file cannot be had.
+/// Why a store was not opened.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
-    #[error("another process has the policy store {} open, and only one may", .0.display())]
+pub enum OpenError {
+    /// Another server has it.
+    #[error("{} belongs to another server that runs: one server for each store", .0.display())]
     InUse(PathBuf),
-    #[error("the policy store {} cannot be opened", path.display())]
-    Io { path: PathBuf, source: io::Error },
+    /// The file or its directory cannot be made or locked.
+    #[error("cannot make or lock {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is no database, or cannot be read.
+    #[error("cannot open {}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// The schema cannot be brought up to date, or is that of a newer server.
+    #[error("cannot bring the schema up to date")]
+    Migrate(#[from] MigrateError),
+    /// The store cannot be begun.
+    #[error(transparent)]
+    Store(#[from] store::Error),
 }
 
 /// Keeps other servers away from the file for as long as it lives; the kernel lets go of it however the process ends.
@@ -60,13 +86,13 @@ pub(super) struct File {
 
 impl File {
     /// Makes the file where there is none, and locks it.
-    pub(super) fn claim(path: &Path) -> Result<Self, Error> {
-        let failed = |source| Error::Io { path: path.to_owned(), source };
+    pub(super) fn claim(path: &Path) -> Result<Self, OpenError> {
+        let failed = |source| OpenError::Io { path: path.to_owned(), source };
         let path = create(path).map_err(failed)?;
         let lock = open_beside(&path).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path, lock: Lock { file: lock } }),
-            Err(TryLockError::WouldBlock) => Err(Error::InUse(path)),
+            Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path)),
             Err(TryLockError::Error(source)) => Err(failed(source)),
         }
     }
@@ -75,12 +101,28 @@ impl File {
         self.lock
     }
 
-    pub(super) async fn writer(&self) -> sqlx::Result<Pool<Database>> {
-        pool(1).connect_with(self.options().journal_mode(SqliteJournalMode::Wal)).await
+    /// The one connection that writes, with the schema up to date.
+    pub(super) async fn writer(&self) -> Result<Pool<Database>, OpenError> {
+        let pool = self.pool(1, self.options().journal_mode(SqliteJournalMode::Wal)).await?;
+        MIGRATIONS.run(&pool).await?;
+        Ok(pool)
     }
 
-    pub(super) async fn readers(&self) -> sqlx::Result<Pool<Database>> {
-        pool(READERS).connect_with(self.options().read_only(true)).await
+    /// Connections that read, once there is something to read.
+    pub(super) async fn readers(&self) -> Result<Pool<Database>, OpenError> {
+        self.pool(READERS, self.options().read_only(true)).await
+    }
+
+    async fn pool(&self, connections: u32, options: SqliteConnectOptions) -> Result<Pool<Database>, OpenError> {
+        PoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(PATIENCE)
+            // A connection to a file does not age.
+            .max_lifetime(None)
+            .idle_timeout(None)
+            .connect_with(options)
+            .await
+            .map_err(|source| OpenError::Open { path: self.path.clone(), source })
     }
 
     fn options(&self) -> SqliteConnectOptions {
@@ -101,15 +143,6 @@ pub(super) fn is_damage(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
     // The low byte is the primary code, the rest tells its kinds apart.
     code.is_some_and(|code| matches!(code & 0xff, CORRUPT | NOT_A_DATABASE))
-}
-
-fn pool(connections: u32) -> PoolOptions<Database> {
-    PoolOptions::new()
-        .max_connections(connections)
-        .acquire_timeout(PATIENCE)
-        // A connection to a file does not age.
-        .max_lifetime(None)
-        .idle_timeout(None)
 }
 
 /// The file's one true path, so that two names for it meet at the same lock.
