@@ -35,7 +35,10 @@ use crate::{
     grpc::{Decisions, PolicyApi, RequestLayer, ScanGate, Services},
     policies::Policies,
     registry::{Registry, cached::Cached, ecr::Ecr},
-    store::{Store, sql::Sql},
+    store::{
+        Store,
+        sql::{OpenError, Sql},
+    },
 };
 
 /// The largest request: a policy with every list full is well below.
@@ -52,9 +55,9 @@ const MAX_HEADERS: u32 = 16 * 1024;
 /// Why the server does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The policy store cannot be opened or read.
+    /// The policy store cannot be opened.
     #[error("the policy store cannot be opened")]
-    Store(#[from] store::Error),
+    Store(#[from] OpenError),
     /// The policies cannot be loaded.
     #[error("the policies cannot be loaded")]
     Policies(#[from] policies::Error),

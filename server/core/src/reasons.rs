@@ -2,6 +2,7 @@
 
 use crate::{
     decision::{Breach, Decision, Verdict, Violation},
+    evidence::Evidence,
     name::Environment,
 };
 
@@ -17,7 +18,7 @@ pub(crate) fn of_violation(violation: &Violation, denies: bool) -> String {
             let worst = findings.first().map_or_else(String::new, |worst| {
                 format!(", worst {} {} in {}", worst.severity.label(), worst.id, worst.package.name)
             });
-            format!("{policy}, rule {rule}{effect}: {matched} findings match and {allowed} are allowed{worst}")
+            format!("{policy}, rule {rule}{effect}: {matched} matching, {allowed} allowed{worst}")
         }
         Breach::Scan(evidence) => format!("{policy}{effect}: {evidence}: {}", violation.description),
     }
@@ -55,11 +56,18 @@ fn brief(decision: &Decision, enforced: bool) -> String {
     }
     let policies: Vec<String> = decision.policies.iter().map(|applied| applied.id.resource_name()).collect();
     let policies = policies.join(", ");
+    let of_them = |verdict| match all {
+        1 => String::new(),
+        _ => format!(" for {} of {all} manifests", with(verdict)),
+    };
+    let unproven =
+        decision.manifests.iter().filter(|manifest| manifest.assessment.evidence != Evidence::Proven).count();
     match decision.verdict {
-        Verdict::Allow => format!("{all} of {all} manifests have a proven scan and satisfy {policies}"),
+        Verdict::Allow if unproven == 0 => format!("every scan is proven, and satisfied: {policies}"),
+        Verdict::Allow => format!("satisfied, although {unproven} of {all} scans prove nothing: {policies}"),
         Verdict::Indeterminate => {
-            format!("{} of {all} manifests are not scanned to the end yet; ask again", with(Verdict::Indeterminate))
+            format!("no verdict yet{}: a scan has not ended; ask again", of_them(Verdict::Indeterminate))
         }
-        Verdict::Deny => format!("{} of {all} manifests do not satisfy {policies}", with(Verdict::Deny)),
+        Verdict::Deny => format!("not satisfied{}: {policies}", of_them(Verdict::Deny)),
     }
 }

@@ -20,9 +20,11 @@ use scangate_core::{
     scan::{Manifest, Report, Scan, Status},
 };
 
+use tracing::Instrument as _;
+
 use self::changes::Changes;
 use super::{
-    Error, Freshness, Registry, RegistryScanning, Repository, RepositoryScanning, Resolved, Started,
+    Error, Freshness, Registry, RegistryScanning, Repository, RepositoryScanning, Resolved, Source, Started,
     flight::Flights,
     memo::{Memo, Reading},
 };
@@ -174,16 +176,33 @@ impl Registry for Cached {
     }
 
     async fn put_registry_scanning(&self, registry: &RegistryId, scanning: &RegistryScanning) -> Result<(), Error> {
-        let put = self.inner.put_registry_scanning(registry, scanning).await;
-        self.changes.registry(registry, put.is_ok());
-        put
+        let (inner, changes) = (Arc::clone(&self.inner), self.changes.clone());
+        let (registry, scanning) = (registry.clone(), scanning.clone());
+        to_its_end(async move {
+            let put = inner.put_registry_scanning(&registry, &scanning).await;
+            changes.registry(&registry, put.is_ok());
+            put
+        })
+        .await
     }
 
     async fn put_scan_on_push(&self, repository: &Repository, scan_on_push: bool) -> Result<(), Error> {
-        let put = self.inner.put_scan_on_push(repository, scan_on_push).await;
-        self.changes.registry(&repository.registry, put.is_ok());
-        put
+        let (inner, changes, repository) = (Arc::clone(&self.inner), self.changes.clone(), repository.clone());
+        to_its_end(async move {
+            let put = inner.put_scan_on_push(&repository, scan_on_push).await;
+            changes.registry(&repository.registry, put.is_ok());
+            put
+        })
+        .await
     }
+}
+
+/// A change once sent may come into force; so what follows from it must happen even where the caller has gone.
+async fn to_its_end(change: impl Future<Output = Result<(), Error>> + Send + 'static) -> Result<(), Error> {
+    let ended = tokio::spawn(change.in_current_span()).await;
+    ended.unwrap_or_else(|broken| {
+        Err(Error::Unavailable { operation: "a change of configuration", source: Source::new(broken) })
+    })
 }
 
 impl Target {

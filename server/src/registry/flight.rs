@@ -163,8 +163,8 @@ async fn land<V: Clone>(mut outcome: watch::Receiver<Outcome<V>>) -> Result<V, E
     }
 }
 
-fn lost(why: &str) -> Error {
-    Error::Unavailable { operation: "this reading", source: Source::new(format!("the shared reading failed: {why}")) }
+fn lost(why: &'static str) -> Error {
+    Error::Unavailable { operation: "a shared reading", source: Source::new(why) }
 }
 
 /// Every change to the map is one call, so a panic elsewhere leaves it whole.

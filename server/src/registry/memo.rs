@@ -10,6 +10,9 @@ use moka::sync::Cache;
 
 use super::{Error, Freshness, flight::Flights};
 
+/// The cache takes no time without end.
+pub(super) const LONGEST: Duration = Duration::from_hours(24 * 365);
+
 /// Readings by key, bounded in bytes. Failures are never kept.
 pub(super) struct Memo<K, V> {
     kept: Cache<K, Reading<V>>,
@@ -45,7 +48,7 @@ where
         let kept = Cache::builder()
             .max_capacity(bytes)
             .weigher(|_, reading: &Reading<V>| reading.bytes)
-            .time_to_live(at_most)
+            .time_to_live(at_most.min(LONGEST))
             .build();
         Self { kept, flights: Flights::new(budget) }
     }

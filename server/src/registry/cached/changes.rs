@@ -10,6 +10,7 @@ use moka::sync::Cache;
 use scangate_core::registry::Registry as RegistryId;
 
 use super::ScanKey;
+use crate::registry::memo::LONGEST;
 
 /// Started scans whose instant is remembered.
 const MOST_SCANS: u64 = 100_000;
@@ -23,7 +24,7 @@ pub(super) struct Changes {
 
 impl Changes {
     pub(super) fn new(remembered: Duration) -> Self {
-        let scans = Cache::builder().max_capacity(MOST_SCANS).time_to_live(remembered).build();
+        let scans = Cache::builder().max_capacity(MOST_SCANS).time_to_live(remembered.min(LONGEST)).build();
         Self { scans, registries: Arc::default() }
     }
 

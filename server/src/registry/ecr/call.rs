@@ -19,6 +19,9 @@ const MOST_ATTEMPTS: u32 = 4;
 /// The longest pause between two tries, unless AWS asks for a longer one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// A budget that no clock overflows at.
+const LONGEST_BUDGET: Duration = Duration::from_hours(24);
+
 /// An operation of AWS.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Operation {
@@ -59,7 +62,7 @@ pub(super) struct Deadline(Instant);
 impl Deadline {
     /// The deadline of what begins now.
     pub(super) fn after(budget: Duration) -> Self {
-        Self(Instant::now() + budget)
+        Self(Instant::now() + budget.min(LONGEST_BUDGET))
     }
 
     /// What a future gives until the deadline.
@@ -68,7 +71,7 @@ impl Deadline {
     }
 
     fn leaves(self, pause: Duration) -> bool {
-        Instant::now() + pause < self.0
+        pause < self.0.saturating_duration_since(Instant::now())
     }
 }
 

@@ -37,6 +37,8 @@ pub(super) struct Served {
     pub(super) caller: Caller,
     /// Its scanning configuration, kept for a while.
     pub(super) scanning: Scanning,
+    /// Findings asked for at once.
+    pub(super) page_size: i32,
     permits: Semaphore,
     budget: Duration,
 }
@@ -75,6 +77,7 @@ impl Served {
             inspector: aws_sdk_inspector2::Client::from_conf(inspector.build()),
             caller: Caller { registry: id.clone(), backoff: config.backoff },
             scanning: Scanning::new(config.scanning_ttl, config.operation_timeout),
+            page_size: i32::from(config.page_size.clamp(1, 1000)),
             permits: Semaphore::new(config.concurrency.max(1)),
             budget: config.operation_timeout,
             id,

@@ -242,7 +242,20 @@ fn denied_action(message: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_ecr::{error::ConnectorError, operation::describe_images::DescribeImagesError};
+
     use super::*;
+
+    fn undispatched(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Kind {
+        let error = SdkError::<DescribeImagesError, _>::dispatch_failure(ConnectorError::other(cause.into(), None));
+        Failure::of(&error).kind()
+    }
+
+    #[test]
+    fn missing_credentials_are_told_from_a_missing_connection() {
+        assert_eq!(undispatched(CredentialsError::not_loaded("none in the chain")), Kind::Credentials);
+        assert_eq!(undispatched("connection refused"), Kind::Unavailable);
+    }
 
     #[test]
     fn only_the_first_line_of_what_aws_says_is_kept() {

@@ -83,7 +83,10 @@ fn counted(counts: HashMap<FindingSeverity, i32>, notes: &mut Notes) -> Counts {
     for (severity, count) in counts {
         let label = notes.text(severity.as_str(), NAME);
         match u32::try_from(count) {
-            Ok(count) => *counted.entry(label).or_default() += count,
+            Ok(count) => {
+                let sum = counted.entry(label).or_default();
+                *sum = sum.saturating_add(count);
+            }
             Err(_) => notes.malformed(format!("{count} findings are {label}")),
         }
     }

@@ -34,23 +34,35 @@ pub(super) struct Described {
     pub(super) archived: bool,
 }
 
+/// Which images to look among.
+///
+/// Those that can be pulled come without a filter: whether ECR takes one beside image ids is not documented, and nothing
+/// that could be deployed may depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Among {
+    /// Those that can be pulled.
+    Active,
+    /// Archived ones, too.
+    All,
+}
+
 /// Describes images. One that is unknown makes the whole an error, which calls it `named`.
 pub(super) async fn describe(
     served: &Served,
     repository: &Repository,
-    ids: Vec<ImageIdentifier>,
+    ids: &[ImageIdentifier],
+    among: Among,
     named: &str,
     deadline: Deadline,
 ) -> Result<Vec<Described>, Error> {
-    // Archived images are to be told from unknown ones.
-    let filter = DescribeImagesFilter::builder().image_status(ImageStatusFilter::Any).build();
+    let any = || DescribeImagesFilter::builder().image_status(ImageStatusFilter::Any).build();
     let request = served
         .ecr
         .describe_images()
         .registry_id(repository.registry.account())
         .repository_name(repository.name.as_str())
-        .set_image_ids(Some(ids))
-        .filter(filter);
+        .set_image_ids(Some(ids.to_vec()))
+        .set_filter((among == Among::All).then(any));
     let answer = served
         .caller
         .call(DESCRIBE_IMAGES, deadline, || request.clone().send())

@@ -61,6 +61,8 @@ pub struct Config {
     /// How long to wait before looking again for an image that ECR does not know, once, and then twice as long, once:
     /// just after the push that can happen.
     pub fresh_push: Duration,
+    /// Findings asked for at once, at most 1000; enhanced ones come by the hundred all the same.
+    pub page_size: u16,
     /// How long a repository's scanning configuration serves. A scan's type and frequency may be this old, even in a
     /// reading of now.
     pub scanning_ttl: Duration,
@@ -78,6 +80,7 @@ impl Default for Config {
             operation_timeout: Duration::from_secs(30),
             backoff: Duration::from_millis(250),
             fresh_push: Duration::from_millis(500),
+            page_size: 1000,
             scanning_ttl: Duration::from_mins(1),
             concurrency: 32,
         }

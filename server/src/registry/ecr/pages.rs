@@ -28,8 +28,6 @@ use crate::registry::{Error, Repository};
 
 pub(super) const DESCRIBE_FINDINGS: Operation = Operation::read("DescribeImageScanFindings");
 
-/// Findings asked for at once; enhanced ones come by the hundred all the same.
-const PAGE: i32 = 1000;
 const MOST_PAGES: usize = 200;
 const MOST_FINDINGS: usize = 50_000;
 
@@ -70,7 +68,7 @@ impl Answer {
         }
     }
 
-    fn first(page: &DescribeImageScanFindingsOutput) -> Self {
+    fn head(page: &DescribeImageScanFindingsOutput) -> Self {
         let status = page.image_scan_status.as_ref();
         let label = status.and_then(|status| status.status.as_ref()).map_or("", |status| status.as_str());
         let description = status.and_then(|status| status.description.as_deref());
@@ -134,7 +132,7 @@ impl Pages<'_> {
     pub(super) async fn read_head(self) -> Result<Answer, Error> {
         match self.page(None, 1).await {
             Ok(page) => {
-                let mut answer = Answer::first(&page);
+                let mut answer = Answer::head(&page);
                 self.check(&page, &mut answer.notes);
                 Ok(answer)
             }
@@ -143,11 +141,11 @@ impl Pages<'_> {
     }
 
     async fn walk(self) -> Result<Walk, Error> {
-        let first = match self.page(None, PAGE).await {
+        let first = match self.page(None, self.served.page_size).await {
             Ok(page) => page,
             Err(failure) => return self.without_scan(failure).map(Walk::Whole),
         };
-        let mut answer = Answer::first(&first);
+        let mut answer = Answer::head(&first);
         let mut token = self.take(first, &mut answer)?;
         let mut seen = HashSet::new();
         while let Some(next) = token {
@@ -158,13 +156,13 @@ impl Pages<'_> {
             if seen.len() >= MOST_PAGES {
                 return Err(too_complex(self.digest, &format!("more than {MOST_PAGES} pages")));
             }
-            let page = match self.page(Some(next), PAGE).await {
+            let page = match self.page(Some(next), self.served.page_size).await {
                 Ok(page) => page,
                 // The token is of a scan that is no longer there.
                 Err(failure) if failure.kind() == Kind::Refused => return Ok(Walk::Changed(answer)),
                 Err(failure) => return Err(self.failed(failure)),
             };
-            if !answer.agrees(&Answer::first(&page)) {
+            if !answer.agrees(&Answer::head(&page)) {
                 return Ok(Walk::Changed(answer));
             }
             token = self.take(page, &mut answer)?;

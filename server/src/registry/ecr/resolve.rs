@@ -13,7 +13,7 @@ use super::{
     call::Deadline,
     clients::Served,
     failure::malformed,
-    images::{DESCRIBE_IMAGES, Described, describe, fetch},
+    images::{Among, DESCRIBE_IMAGES, Described, describe, fetch},
     manifest::{self, Child, Document, Form},
 };
 use crate::registry::{Error, Repository, Resolved};
@@ -67,28 +67,38 @@ impl Resolving<'_> {
         Ok(Resolved { image, manifests })
     }
 
-    /// Looks again where ECR does not know the image: it may have been pushed this very moment.
+    /// Where ECR does not know the image, it may be archived, or have been pushed this very moment.
     async fn find(&self, image: &ImageReference, deadline: Deadline) -> Result<Described, Error> {
-        for pause in [self.fresh_push, self.fresh_push * 2] {
-            let found = self.look(image, deadline).await;
-            let Err(Error::ImageNotFound { .. }) = found else { return found };
+        let unknown = match self.look(image, Among::Active, deadline).await {
+            Err(unknown @ Error::ImageNotFound { .. }) => unknown,
+            found => return found,
+        };
+        let archived = self.look(image, Among::All, deadline).await;
+        if !matches!(archived, Err(Error::ImageNotFound { .. } | Error::Rejected { .. })) {
+            return archived;
+        }
+        for pause in [self.fresh_push, self.fresh_push.saturating_mul(2)] {
             if deadline.bound(tokio::time::sleep(pause)).await.is_none() {
+                break;
+            }
+            let found = self.look(image, Among::Active, deadline).await;
+            if !matches!(found, Err(Error::ImageNotFound { .. })) {
                 return found;
             }
         }
-        self.look(image, deadline).await
+        Err(unknown)
     }
 
-    async fn look(&self, image: &ImageReference, deadline: Deadline) -> Result<Described, Error> {
+    async fn look(&self, image: &ImageReference, among: Among, deadline: Deadline) -> Result<Described, Error> {
         let (tag, digest) = (image.tag.as_ref(), image.digest.as_ref());
-        match (self.look_for(tag, digest, deadline).await, tag, digest) {
+        match (self.look_for(tag, digest, among, deadline).await, tag, digest) {
             (Ok(found), Some(tag), Some(asked)) if found.digest != *asked => Err(mismatch(tag, asked, &found.digest)),
             (Ok(found), None, Some(asked)) if found.digest != *asked => {
                 Err(malformed(DESCRIBE_IMAGES, format!("the answer is about {}, not about {asked}", found.digest)))
             }
             // ECR does not know the two together; by the tag alone it tells whether they disagree.
             (Err(Error::ImageNotFound { .. }), Some(tag), Some(asked)) => {
-                let found = self.look_for(Some(tag), None, deadline).await?;
+                let found = self.look_for(Some(tag), None, among, deadline).await?;
                 if found.digest == *asked { Ok(found) } else { Err(mismatch(tag, asked, &found.digest)) }
             }
             (found, _, _) => found,
@@ -99,6 +109,7 @@ impl Resolving<'_> {
         &self,
         tag: Option<&Tag>,
         digest: Option<&Digest>,
+        among: Among,
         deadline: Deadline,
     ) -> Result<Described, Error> {
         let named = [tag.map(Tag::as_str), digest.map(Digest::as_str)].into_iter().flatten().collect::<Vec<_>>();
@@ -107,7 +118,8 @@ impl Resolving<'_> {
             .set_image_tag(tag.map(Tag::to_string))
             .set_image_digest(digest.map(Digest::to_string))
             .build();
-        let mut found = describe(self.served, &self.repository, vec![id], &named, deadline).await?.into_iter();
+        let found = describe(self.served, &self.repository, &[id], among, &named, deadline).await?;
+        let mut found = found.into_iter();
         match (found.next(), found.next()) {
             (Some(found), None) => Ok(found),
             (None, _) => Err(self.not_found(named)),
@@ -148,9 +160,28 @@ impl Resolving<'_> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let named = format!("a manifest of the index {}", top.digest);
-        let known = describe(self.served, &self.repository, ids, &named, deadline).await?;
+        let known = self.describe_children(top, &ids, deadline).await?;
         children.iter().map(|child| self.manifest(child, &known)).collect()
+    }
+
+    /// Looks among archived images, too, where a child is missing.
+    async fn describe_children(
+        &self,
+        top: &Described,
+        ids: &[ImageIdentifier],
+        deadline: Deadline,
+    ) -> Result<Vec<Described>, Error> {
+        let named = format!("a manifest of the index {}", top.digest);
+        let active = describe(self.served, &self.repository, ids, Among::Active, &named, deadline).await;
+        let missing = match &active {
+            Ok(known) => known.len() < ids.len(),
+            Err(error) => matches!(error, Error::ImageNotFound { .. }),
+        };
+        if !missing {
+            return active;
+        }
+        let all = describe(self.served, &self.repository, ids, Among::All, &named, deadline).await;
+        if matches!(all, Err(Error::Rejected { .. })) { active } else { all }
     }
 
     fn manifest(&self, child: &Child, known: &[Described]) -> Result<Manifest, Error> {

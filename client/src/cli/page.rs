@@ -1,0 +1,118 @@
+//! Text for a terminal: lines and tables. Whatever goes through here can neither move a cursor nor hide what it says.
+
+/// Lines to print. Every one is stripped of what is not meant to be seen.
+#[derive(Debug, Default)]
+pub(crate) struct Page(String);
+
+impl Page {
+    pub(crate) fn line(&mut self, text: &str) {
+        self.0.push_str(printable(text).trim_end());
+        self.0.push('\n');
+    }
+
+    /// Sets off what follows from what stands above, if anything does.
+    pub(crate) fn blank(&mut self) {
+        if !self.0.is_empty() {
+            self.0.push('\n');
+        }
+    }
+
+    /// A heading and an indented line for each text; nothing at all where there is none.
+    pub(crate) fn section<T: AsRef<str>>(&mut self, heading: &str, lines: &[T]) {
+        if lines.is_empty() {
+            return;
+        }
+        self.blank();
+        self.line(heading);
+        for line in lines {
+            self.line(&format!("  {}", line.as_ref()));
+        }
+    }
+
+    pub(crate) fn table(&mut self, table: &Table) {
+        for line in table.lines() {
+            self.line(&line);
+        }
+    }
+
+    pub(crate) fn into_text(self) -> String {
+        self.0
+    }
+}
+
+/// Rows under headings. A column that is empty in every row is left out.
+#[derive(Debug)]
+pub(crate) struct Table {
+    headings: Vec<&'static str>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub(crate) fn new(headings: &[&'static str]) -> Self {
+        Self { headings: headings.to_vec(), rows: Vec::new() }
+    }
+
+    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows.push(cells.into_iter().map(|cell| printable(&cell)).collect());
+    }
+
+    /// One line for each row, below the headings.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let widths: Vec<usize> = (0..self.headings.len()).map(|column| self.width(column)).collect();
+        let headings = self.headings.iter().map(ToString::to_string).collect();
+        std::iter::once(&headings).chain(&self.rows).map(|cells| align(cells, &widths)).collect()
+    }
+
+    /// The widest cell, the heading included; 0 where there is nothing below the heading.
+    fn width(&self, column: usize) -> usize {
+        let widest = self.rows.iter().filter_map(|cells| cells.get(column)).map(|cell| cell.chars().count()).max();
+        match widest.unwrap_or_default() {
+            0 => 0,
+            widest => widest.max(self.headings.get(column).map_or(0, |heading| heading.chars().count())),
+        }
+    }
+}
+
+fn align(cells: &[String], widths: &[usize]) -> String {
+    let columns = cells.iter().zip(widths).filter(|(_, width)| **width > 0);
+    let padded: Vec<String> = columns.map(|(cell, width)| format!("{cell:width$}")).collect();
+    padded.join("  ").trim_end().to_owned()
+}
+
+/// The text on one line, without control characters and without those that reorder or hide what stands beside them.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars()
+        .map(|char| if matches!(char, '\n' | '\t') { ' ' } else { char })
+        .filter(|char| !is_hidden(*char))
+        .collect()
+}
+
+/// Controls, and the invisible marks that turn the direction of text or join what does not belong together.
+pub(crate) fn is_hidden(char: char) -> bool {
+    char.is_control()
+        || matches!(char, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_steers_a_terminal_gets_through() {
+        let mut page = Page::default();
+
+        page.line("a\u{1b}[2Jb\r\u{9b}31mc\nd\u{202e}e\u{200b}\u{7f}f\u{7}");
+
+        assert_eq!(page.into_text(), "a[2Jb31mc def\n");
+    }
+
+    #[test]
+    fn columns_line_up_and_empty_ones_are_left_out() {
+        let mut table = Table::new(&["NAME", "NOTHING", "TITLE"]);
+        table.row(["openssl".into(), String::new(), "one".into()]);
+        table.row(["z\u{1b}z".into(), String::new(), "two".into()]);
+
+        assert_eq!(table.lines(), ["NAME     TITLE", "openssl  one", "zz       two"]);
+    }
+}

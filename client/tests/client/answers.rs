@@ -1,0 +1,96 @@
+//! What the fake gate is told to answer.
+
+use std::time::Duration;
+
+use prost::Message;
+use scangate_client::v1::*;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+pub const IMAGE: &str = "team/app:2.3.0";
+pub const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+pub const DEPLOY: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/app\
+    @sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+pub fn decision(verdict: Verdict) -> Decision {
+    let deploy_image = if verdict == Verdict::Allow { DEPLOY } else { "" };
+    let manifest = ManifestDecision {
+        digest: DIGEST.into(),
+        platform: Some(Platform { os: "linux".into(), architecture: "amd64".into(), ..Default::default() }),
+        verdict: verdict.into(),
+        deploy_image: deploy_image.into(),
+        scan: Some(ScanState { evidence: Evidence::Proven.into(), ..Default::default() }),
+        ..Default::default()
+    };
+    Decision {
+        verdict: verdict.into(),
+        reasons: vec![format!("because {verdict:?}")],
+        image: Some(Image { digest: DIGEST.into(), ..Default::default() }),
+        deploy_image: deploy_image.into(),
+        manifests: vec![manifest],
+        authoritative: true,
+        policies: vec![PolicyReference { name: "policies/default".into(), ..Default::default() }],
+        revision: 7,
+        ..Default::default()
+    }
+}
+
+/// A DENY for one critical finding that an upgrade would remove.
+pub fn denied() -> Decision {
+    let openssl =
+        Package { name: "openssl".into(), version: "3.0.1".into(), fixed_in: "3.0.7".into(), ..Default::default() };
+    let finding = Finding {
+        vulnerability_id: "CVE-2024-0001".into(),
+        package: Some(openssl),
+        severity: Severity::Critical.into(),
+        ..Default::default()
+    };
+    let violation = Violation {
+        policy: "policies/default".into(),
+        rule: "no-critical".into(),
+        description: "upgrade them".into(),
+        matched: 12,
+        findings: vec![finding],
+        ..Default::default()
+    };
+    Decision { violations: vec![violation], ..decision(Verdict::Deny) }
+}
+
+pub fn evaluated(decision: Decision) -> EvaluateGateResponse {
+    EvaluateGateResponse { decision: Some(decision) }
+}
+
+pub fn asked() -> EvaluateGateRequest {
+    EvaluateGateRequest { image: IMAGE.into(), ..Default::default() }
+}
+
+pub fn item(decision: Decision) -> BatchEvaluateGateItem {
+    BatchEvaluateGateItem { result: Some(batch_evaluate_gate_item::Result::Decision(decision)) }
+}
+
+pub fn failed_item(status: &Status) -> BatchEvaluateGateItem {
+    // With details, tonic's status carries the whole of google.rpc's.
+    let error = tonic_types::Status::decode(status.details()).unwrap();
+    BatchEvaluateGateItem { result: Some(batch_evaluate_gate_item::Result::Error(error)) }
+}
+
+pub fn unavailable() -> Status {
+    Status::unavailable("try another replica")
+}
+
+pub fn unavailable_for(delay: Duration) -> Status {
+    let details = ErrorDetails::with_retry_info(Some(delay));
+    Status::with_error_details(Code::Unavailable, "throttled", details)
+}
+
+pub fn refused(code: Code, reason: &str) -> Status {
+    let details = ErrorDetails::with_error_info(reason, "scangate", std::collections::HashMap::new());
+    Status::with_error_details(code, format!("{reason} happened"), details)
+}
+
+/// INVALID_ARGUMENT with one malformed field.
+pub fn malformed(field: &str, description: &str) -> Status {
+    let mut details = ErrorDetails::with_bad_request_violation(field, description);
+    details.set_error_info("INVALID_FIELDS", "scangate", std::collections::HashMap::new());
+    Status::with_error_details(Code::InvalidArgument, "mend the fields", details)
+}

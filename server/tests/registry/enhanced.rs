@@ -1,0 +1,209 @@
+//! Enhanced findings in our form.
+
+use std::sync::Arc;
+
+use scangate_core::{
+    evidence::Evidence,
+    finding::{Exploit, Finding, Fix, Score, Status},
+    scan::Flaw,
+    severity::{Rating, Severity},
+};
+use scangate_ecr_simulator::{EnhancedFinding, Fault, ScanScript, generate, seed};
+use serde_json::{Value, json};
+
+use crate::support::{Read, ecr, enhanced};
+
+async fn read(findings: Vec<EnhancedFinding>) -> Read {
+    ecr(enhanced(ScanScript::complete(findings))).await.read().await
+}
+
+async fn read_one(finding: EnhancedFinding) -> Finding {
+    let read = read(vec![finding]).await;
+    let [finding] = read.scan.findings() else { panic!("not one finding: {:?}", read.scan) };
+    finding.clone()
+}
+
+fn high() -> EnhancedFinding {
+    EnhancedFinding::new("CVE-2024-1", "HIGH").package("openssl", "3.0.1")
+}
+
+#[tokio::test]
+async fn enhanced_findings_are_read_whole_across_pages() {
+    let read = read(generate::enhanced(257, 1)).await;
+
+    assert_eq!(read.report().findings.as_ref().map(Vec::len), Some(257));
+    assert_eq!(read.report().enumerated.values().sum::<u32>(), 257);
+    assert_eq!(read.assessment().evidence, Evidence::Proven);
+}
+
+#[tokio::test]
+async fn pages_that_are_not_of_one_piece_prove_nothing() {
+    let faults =
+        [Fault::RepeatPage, Fault::DuplicatePage, Fault::MissingPage, Fault::TokenLoop, Fault::ScanChangesBetweenPages];
+    for fault in faults {
+        let bench = ecr(enhanced(ScanScript::complete(generate::enhanced(257, 1)))).await;
+        bench.simulator.faults().script(fault.clone().on("DescribeImageScanFindings"));
+
+        let evidence = bench.read().await.assessment().evidence;
+
+        assert!(matches!(evidence, Evidence::Incomplete | Evidence::Inconsistent), "{fault:?}: {evidence}");
+    }
+}
+
+#[tokio::test]
+async fn a_finding_in_four_packages_is_four_findings_but_one_record_of_ecr() {
+    let read = read(seed::centos8()).await;
+
+    let packages: Vec<_> = read.scan.findings().iter().map(|finding| &*finding.package.name).collect();
+    assert_eq!(packages, ["systemd", "systemd-libs", "systemd-pam", "systemd-udev"]);
+    assert_eq!(read.report().enumerated.get("MEDIUM"), Some(&1));
+    assert_eq!(read.assessment().evidence, Evidence::Proven);
+}
+
+#[tokio::test]
+async fn a_recorded_finding_keeps_what_inspector_says() {
+    let finding = read_one(seed::inspector_one().remove(0)).await;
+
+    assert_eq!(&*finding.id, "CVE-2021-3744");
+    assert_eq!(finding.severity, Rating::Rated(Severity::Medium));
+    assert_eq!((&*finding.package.name, &*finding.package.version), ("linux", "4.19.118-2"));
+    assert_eq!(finding.package.manager.as_deref(), Some("OS"));
+    assert_eq!(finding.package.fixed_in.as_deref(), Some("0:4.19.232-1"));
+    assert_eq!(finding.fix, Fix::Available);
+    assert_eq!(finding.exploit, Exploit::NotKnown);
+    assert_eq!(finding.cvss, Score::new(5.5).ok());
+    assert_eq!(finding.status, Status::Active);
+    assert_eq!(finding.title.as_deref(), Some("CVE-2021-3744 - linux"));
+    assert_eq!(finding.uri.as_deref(), Some("https://security-tracker.debian.org/tracker/CVE-2021-3744"));
+    assert!(finding.first_observed_at.is_some());
+}
+
+#[tokio::test]
+async fn an_untriaged_finding_is_unrated_and_has_no_score() {
+    let read = read(seed::untriaged()).await;
+
+    let [untriaged, medium] = read.scan.findings() else { panic!("not two findings") };
+    assert_eq!(untriaged.severity, Rating::Unrated(Arc::from("UNTRIAGED")));
+    assert_eq!(untriaged.cvss, None);
+    assert_eq!(untriaged.description, None);
+    assert_eq!(untriaged.package.fixed_in, None);
+    assert_eq!(medium.cvss, Score::new(6.5).ok());
+    assert_eq!(read.assessment().evidence, Evidence::Proven);
+}
+
+#[tokio::test]
+async fn a_score_of_zero_counts_only_for_information() {
+    let zero = |severity: &str| EnhancedFinding::new("CVE-2024-1", severity).score(0.0);
+
+    assert_eq!(read_one(zero("INFORMATIONAL")).await.cvss, Score::new(0.0).ok());
+    assert_eq!(read_one(zero("HIGH")).await.cvss, None);
+}
+
+#[tokio::test]
+async fn the_highest_score_counts_wherever_it_stands() {
+    for path in ["/score", "/scoreDetails/cvss/score", "/packageVulnerabilityDetails/cvss/0/baseScore"] {
+        let finding = read_one(high().field(path, 9.9)).await;
+
+        assert_eq!(finding.cvss, Score::new(9.9).ok(), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_score_that_cannot_be_is_a_flaw_wherever_it_stands() {
+    for path in ["/score", "/scoreDetails/cvss/score", "/packageVulnerabilityDetails/cvss/0/baseScore"] {
+        for score in [json!("NaN"), json!("Infinity"), json!("-Infinity"), json!(-0.1), json!(10.1)] {
+            let read = read(vec![high().field(path, score.clone())]).await;
+
+            assert!(matches!(read.scan.flaws.as_slice(), [Flaw::Malformed(_)]), "{path} {score}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_time_that_cannot_be_is_a_flaw() {
+    for path in ["/firstObservedAt", "/packageVulnerabilityDetails/vendorCreatedAt"] {
+        let read = read(vec![high().field(path, 1e300)]).await;
+
+        assert!(matches!(read.scan.flaws.as_slice(), [Flaw::Malformed(_)]), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn every_word_about_fix_exploit_and_status_is_read() {
+    let fixes = [("YES", Fix::Available), ("NO", Fix::None), ("PARTIAL", Fix::Partial), ("MAYBE", Fix::Unknown)];
+    for (word, fix) in fixes {
+        assert_eq!(read_one(high().field("/fixAvailable", word)).await.fix, fix);
+    }
+    let exploits = [("YES", Exploit::Known), ("NO", Exploit::NotKnown), ("yes", Exploit::Unknown)];
+    for (word, exploit) in exploits {
+        assert_eq!(read_one(high().field("/exploitAvailable", word)).await.exploit, exploit);
+    }
+    let statuses = [
+        ("ACTIVE", Status::Active),
+        ("SUPPRESSED", Status::Suppressed),
+        ("CLOSED", Status::Closed),
+        ("GONE", Status::Unrecognised),
+    ];
+    for (word, status) in statuses {
+        assert_eq!(read_one(high().field("/status", word)).await.status, status);
+    }
+}
+
+#[tokio::test]
+async fn missing_words_are_unknown() {
+    let finding = read_one(EnhancedFinding::from_wire(json!({"severity": "HIGH", "title": "CVE-2024-1"}))).await;
+
+    assert_eq!(&*finding.id, "CVE-2024-1");
+    assert_eq!(&*finding.package.name, "");
+    assert_eq!((finding.fix, finding.exploit, finding.status), (Fix::Unknown, Exploit::Unknown, Status::Unrecognised));
+}
+
+#[tokio::test]
+async fn versions_are_put_together_as_package_managers_write_them() {
+    let package = "/packageVulnerabilityDetails/vulnerablePackages/0";
+    let of = |epoch: Value, release: Value| {
+        high().field(&format!("{package}/epoch"), epoch).field(&format!("{package}/release"), release)
+    };
+
+    assert_eq!(&*read_one(of(json!(0), json!("12.el9"))).await.package.version, "3.0.1-12.el9");
+    assert_eq!(&*read_one(of(json!(2), json!("12.el9"))).await.package.version, "2:3.0.1-12.el9");
+    assert_eq!(&*read_one(of(json!(null), json!(null))).await.package.version, "3.0.1");
+}
+
+#[tokio::test]
+async fn a_finding_about_another_image_is_a_mismatch() {
+    let image = "/resources/0/details/awsEcrContainerImage";
+    for (member, other) in [("imageHash", "sha256:00"), ("registry", "999999999999"), ("repositoryName", "other")] {
+        let bench = ecr(enhanced(ScanScript::complete([high()]))).await;
+        let pointer = format!("/imageScanFindings/enhancedFindings/0{image}/{member}");
+        bench.simulator.faults().script(Fault::SetField { pointer, value: other.into() });
+
+        let read = bench.read().await;
+
+        assert_eq!(read.assessment().evidence, Evidence::Mismatch, "{member}");
+    }
+}
+
+#[tokio::test]
+async fn basic_findings_in_an_enhanced_answer_join_the_findings() {
+    let bench = ecr(enhanced(ScanScript::complete([high()]))).await;
+    let stray = json!([{"name": "CVE-2024-2", "severity": "CRITICAL"}]);
+    let pointer = "/imageScanFindings/findings".to_owned();
+    bench.simulator.faults().script(Fault::SetField { pointer, value: stray });
+
+    let read = bench.read().await;
+
+    let ids: Vec<_> = read.scan.findings().iter().map(|finding| &*finding.id).collect();
+    assert_eq!(ids, ["CVE-2024-2", "CVE-2024-1"]);
+}
+
+#[tokio::test]
+async fn an_enhanced_answer_without_its_list_has_no_findings_at_all() {
+    let bench = ecr(enhanced(ScanScript::complete([high()]))).await;
+    bench.simulator.faults().script(Fault::DropField("/imageScanFindings/enhancedFindings".into()));
+
+    let read = bench.read().await;
+
+    assert_eq!(read.report().findings, None);
+    assert_eq!(read.assessment().evidence, Evidence::Incomplete);
+}

@@ -1,0 +1,131 @@
+//! Whatever goes wrong, a CRITICAL finding never goes missing from a scan that counts as proven.
+
+use std::time::Duration;
+
+use scangate_core::{evidence::Evidence, severity::Rating};
+use scangate_ecr_simulator::{BasicFinding, EnhancedFinding, Fault, Findings, ScanScript, World};
+use scangate_server::registry::{
+    Error,
+    ecr::{Config, Ecr},
+};
+
+use crate::support::{Bench, IMAGE, basic, config, ecr, enhanced, simulate};
+
+fn worlds() -> [World; 2] {
+    let scan = |findings: Findings| ScanScript::complete(findings);
+    [
+        basic(scan([BasicFinding::new("CVE-2024-1", "CRITICAL").score("9.8")].into())),
+        enhanced(scan([EnhancedFinding::new("CVE-2024-1", "CRITICAL").package("openssl", "3.0")].into())),
+    ]
+}
+
+async fn impatient(world: World) -> Bench<Ecr> {
+    let simulator = simulate(world).await;
+    let short = Config {
+        attempt_timeout: Duration::from_millis(150),
+        operation_timeout: Duration::from_millis(400),
+        ..config(&simulator)
+    };
+    match Ecr::connect(short).await {
+        Ok(registry) => Bench { simulator, registry },
+        Err(error) => panic!("the adapter does not connect: {error}"),
+    }
+}
+
+#[tokio::test]
+async fn no_fault_hides_a_critical_finding_behind_a_proven_scan() {
+    let operations = [
+        "DescribeImages",
+        "DescribeImageScanFindings",
+        "GetRegistryScanningConfiguration",
+        "BatchGetRepositoryScanningConfiguration",
+    ];
+    for (name, fault) in Fault::all() {
+        for operation in operations {
+            for world in worlds() {
+                let bench = impatient(world).await;
+                bench.simulator.faults().script(fault.clone().on(operation));
+
+                let Ok(read) = bench.scan(IMAGE).await else { continue };
+
+                let proven = read.assessment().evidence == Evidence::Proven;
+                let seen = read.scan.findings().iter().any(|finding| match &finding.severity {
+                    Rating::Rated(severity) => severity.label() == "CRITICAL",
+                    Rating::Unrated(_) => true,
+                });
+                assert!(!proven || seen, "{name} on {operation}: {:?}", read.scan);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_fault_of_content_is_what_the_core_calls_it() {
+    let completed_at = "/imageScanFindings/imageScanCompletedAt";
+    let cases = [
+        (Fault::WrongDigest, Evidence::Mismatch),
+        (Fault::WrongRepository, Evidence::Mismatch),
+        (Fault::WrongRegistry, Evidence::Mismatch),
+        (Fault::EmptyBody200, Evidence::Mismatch),
+        (Fault::EmptyObject, Evidence::Mismatch),
+        (Fault::DropField("/registryId".into()), Evidence::Mismatch),
+        (Fault::DropField("/repositoryName".into()), Evidence::Mismatch),
+        (Fault::DropField("/imageId/imageDigest".into()), Evidence::Mismatch),
+        (Fault::CountNegative, Evidence::Malformed),
+        (Fault::NanScore, Evidence::Malformed),
+        (Fault::HugeTimestamp, Evidence::Malformed),
+        (Fault::FutureCompletedAt, Evidence::Malformed),
+        (Fault::DropCounts, Evidence::Incomplete),
+        (Fault::DropFindingsObject, Evidence::Incomplete),
+        (Fault::DropField(completed_at.into()), Evidence::Incomplete),
+        (Fault::CountsDisagree, Evidence::Inconsistent),
+        (Fault::UnknownStatus("SOMETHING_NEW".into()), Evidence::UnknownStatus),
+        (Fault::UnknownSeverity("SEVERE".into()), Evidence::Proven),
+    ];
+    for (fault, evidence) in cases {
+        for world in worlds() {
+            let bench = ecr(world).await;
+            bench.simulator.faults().script(fault.clone().on("DescribeImageScanFindings"));
+
+            let read = bench.read().await;
+
+            assert_eq!(read.assessment().evidence, evidence, "{fault:?}: {:?}", read.scan);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_basic_answer_without_its_list_has_no_findings_at_all() {
+    let [world, _] = worlds();
+    let bench = ecr(world).await;
+    bench.simulator.faults().script(Fault::DropField("/imageScanFindings/findings".into()));
+
+    let read = bench.read().await;
+
+    assert_eq!(read.report().findings, None);
+    assert_eq!(read.assessment().evidence, Evidence::Incomplete);
+}
+
+#[tokio::test]
+async fn credentials_of_another_account_are_told_as_such() {
+    let [world, _] = worlds();
+    let bench = ecr(world).await;
+    let other = Fault::SetField { pointer: "/registryId".into(), value: "999999999999".into() };
+    bench.simulator.faults().script(other.on("GetRegistryScanningConfiguration"));
+
+    let read = bench.scan(IMAGE).await;
+
+    assert!(matches!(read, Err(Error::Credentials(_))), "{read:?}");
+}
+
+#[tokio::test]
+async fn a_scan_type_that_we_do_not_know_is_no_answer() {
+    let [world, _] = worlds();
+    let bench = ecr(world).await;
+    let other = Fault::SetField { pointer: "/scanningConfiguration/scanType".into(), value: "QUANTUM".into() };
+    bench.simulator.faults().script(other.on("GetRegistryScanningConfiguration"));
+
+    let read = bench.scan(IMAGE).await;
+
+    assert!(matches!(read, Err(Error::MalformedResponse { .. })), "{read:?}");
+}

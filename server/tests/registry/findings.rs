@@ -1,0 +1,201 @@
+//! Basic findings in our form, and the pages they come in.
+
+use std::sync::Arc;
+
+use scangate_core::{
+    evidence::Evidence,
+    finding::{Exploit, Finding, Fix, Score, Status},
+    scan::{Counts, Flaw},
+    severity::{Rating, Severity},
+};
+use scangate_ecr_simulator::{BasicFinding, Fault, ScanScript, generate, seed};
+use scangate_server::registry::{
+    Error,
+    ecr::{Config, Ecr},
+};
+use serde_json::json;
+
+use crate::support::{Bench, IMAGE, basic, ecr, ecr_with};
+
+async fn read_one(finding: BasicFinding) -> (Finding, Vec<Flaw>) {
+    let read = ecr(basic(ScanScript::complete([finding]))).await.read().await;
+    let Some(finding) = read.scan.findings().first() else { panic!("no finding was read") };
+    (finding.clone(), read.scan.flaws.clone())
+}
+
+async fn recorded() -> Bench<Ecr> {
+    let world = basic(ScanScript::complete(seed::debian10_257()));
+    ecr_with(world, |config| Config { page_size: 50, ..config }).await
+}
+
+fn counts<const N: usize>(counts: [(&str, u32); N]) -> Counts {
+    counts.into_iter().map(|(label, count)| (Arc::from(label), count)).collect()
+}
+
+#[tokio::test]
+async fn the_recorded_image_of_257_findings_is_read_whole_across_pages() {
+    let bench = recorded().await;
+
+    let read = bench.read().await;
+
+    let expected =
+        counts([("CRITICAL", 1), ("HIGH", 5), ("MEDIUM", 32), ("LOW", 25), ("INFORMATIONAL", 183), ("UNDEFINED", 11)]);
+    assert_eq!(bench.calls("DescribeImageScanFindings"), 6);
+    assert_eq!(read.report().counts.as_ref(), Some(&expected));
+    assert_eq!(read.report().enumerated, expected);
+    assert_eq!(read.scan.findings().len(), 257);
+    assert_eq!(read.scan.flaws, []);
+    assert_eq!(read.assessment().evidence, Evidence::Proven);
+}
+
+#[tokio::test]
+async fn equal_texts_of_one_scan_are_kept_once() {
+    let read = recorded().await.read().await;
+
+    let systemd = |finding: &&Finding| &*finding.package.name == "systemd";
+    let names: Vec<_> = read.scan.findings().iter().filter(systemd).map(|finding| &finding.package.name).collect();
+    assert!(names.len() > 1);
+    assert!(names.windows(2).all(|pair| Arc::ptr_eq(pair[0], pair[1])));
+}
+
+#[tokio::test]
+async fn pages_that_are_not_of_one_piece_prove_nothing() {
+    let faults =
+        [Fault::RepeatPage, Fault::DuplicatePage, Fault::MissingPage, Fault::TokenLoop, Fault::ScanChangesBetweenPages];
+    for fault in faults {
+        let bench = recorded().await;
+        bench.simulator.faults().script(fault.clone().on("DescribeImageScanFindings"));
+
+        let read = bench.read().await;
+
+        let evidence = read.assessment().evidence;
+        assert!(matches!(evidence, Evidence::Incomplete | Evidence::Inconsistent), "{fault:?}: {evidence}");
+    }
+}
+
+#[tokio::test]
+async fn a_scan_that_changes_while_it_is_read_is_read_once_more() {
+    let bench = recorded().await;
+    bench.simulator.faults().script(Fault::ScanChangesBetweenPages.on("DescribeImageScanFindings").once());
+
+    let read = bench.read().await;
+
+    assert_eq!(read.assessment().evidence, Evidence::Proven);
+    assert_eq!(read.report().findings.as_ref().map(Vec::len), Some(257));
+}
+
+#[tokio::test]
+async fn a_scan_that_goes_on_changing_is_flawed() {
+    let bench = recorded().await;
+    bench.simulator.faults().script(Fault::ScanChangesBetweenPages.on("DescribeImageScanFindings"));
+
+    let read = bench.read().await;
+
+    assert!(matches!(read.scan.flaws.as_slice(), [Flaw::Incomplete(_)]), "{:?}", read.scan.flaws);
+}
+
+#[tokio::test]
+async fn a_token_that_ecr_no_longer_takes_begins_the_reading_anew() {
+    let bench = recorded().await;
+    let refusal = Fault::error("InvalidParameterException", "Invalid parameter at 'nextToken'");
+    bench.simulator.faults().script(refusal.on("DescribeImageScanFindings").skip(2).once());
+
+    let read = bench.read().await;
+
+    assert_eq!(read.assessment().evidence, Evidence::Proven);
+}
+
+#[tokio::test]
+async fn more_findings_than_we_read_are_refused() {
+    let bench = ecr(basic(ScanScript::complete(generate::basic(50_001, 1)))).await;
+
+    let read = bench.scan(IMAGE).await;
+
+    assert!(matches!(read, Err(Error::TooComplex(_))));
+}
+
+#[tokio::test]
+async fn more_pages_than_we_read_are_refused() {
+    let world = basic(ScanScript::complete(generate::basic(201, 1)));
+    let one = |config| Config { page_size: 1, ..config };
+    let bench = ecr_with(world, one).await;
+
+    let read = bench.scan(IMAGE).await;
+
+    assert!(matches!(read, Err(Error::TooComplex(_))));
+}
+
+#[tokio::test]
+async fn a_basic_finding_keeps_what_its_attributes_say() {
+    let finding = BasicFinding::new("CVE-2024-1", "HIGH")
+        .package("openssl", "1.1.1d-0+deb10u3")
+        .fixed_in("1.1.1d-0+deb10u4")
+        .attribute("CVSS2_SCORE", "5.0")
+        .score("7.5")
+        .description("An overflow.");
+
+    let (finding, flaws) = read_one(finding).await;
+
+    assert_eq!(&*finding.id, "CVE-2024-1");
+    assert_eq!(finding.severity, Rating::Rated(Severity::High));
+    assert_eq!((&*finding.package.name, &*finding.package.version), ("openssl", "1.1.1d-0+deb10u3"));
+    assert_eq!(finding.package.fixed_in.as_deref(), Some("1.1.1d-0+deb10u4"));
+    assert_eq!(finding.fix, Fix::Available);
+    assert_eq!(finding.cvss, Score::new(7.5).ok());
+    assert_eq!(finding.exploit, Exploit::Unknown);
+    assert_eq!(finding.status, Status::Active);
+    assert_eq!(finding.description.as_deref(), Some("An overflow."));
+    assert_eq!(finding.uri.as_deref(), Some("https://security-tracker.debian.org/tracker/CVE-2024-1"));
+    assert_eq!(flaws, []);
+}
+
+#[tokio::test]
+async fn a_basic_finding_with_nothing_but_a_severity_still_counts() {
+    let (finding, flaws) = read_one(BasicFinding::from_wire(json!({"severity": "CRITICAL"}))).await;
+
+    assert_eq!(finding.severity, Rating::Rated(Severity::Critical));
+    assert_eq!((&*finding.id, &*finding.package.name, finding.cvss), ("", "", None));
+    assert_eq!(finding.fix, Fix::Unknown);
+    assert_eq!(flaws, []);
+}
+
+#[tokio::test]
+async fn a_severity_that_nobody_gave_is_kept_as_ecr_wrote_it() {
+    for label in ["UNDEFINED", "SEVERE", "critical"] {
+        let (finding, _) = read_one(BasicFinding::new("CVE-2024-1", label)).await;
+
+        assert_eq!(finding.severity, Rating::Unrated(Arc::from(label)));
+    }
+}
+
+#[tokio::test]
+async fn a_basic_score_that_cannot_be_is_a_flaw() {
+    for score in ["NaN", "inf", "-1", "10.1", "high", ""] {
+        let (finding, flaws) = read_one(BasicFinding::new("CVE-2024-1", "HIGH").score(score)).await;
+
+        assert!(matches!(flaws.as_slice(), [Flaw::Malformed(_)]), "{score:?}: {flaws:?}");
+        assert_eq!(finding.cvss, None);
+    }
+}
+
+#[tokio::test]
+async fn long_texts_are_cut_between_characters() {
+    let (finding, _) = read_one(BasicFinding::new("CVE-2024-1", "LOW").description(&"aé".repeat(5_000))).await;
+
+    let description = finding.description.unwrap();
+    assert!((4_094..=4_096).contains(&description.len()), "{}", description.len());
+}
+
+#[tokio::test]
+async fn an_enhanced_list_in_a_basic_answer_joins_the_findings() {
+    let bench = ecr(basic(ScanScript::complete([BasicFinding::new("CVE-2024-1", "LOW")]))).await;
+    let stray = json!([{"severity": "CRITICAL", "title": "CVE-2024-2"}]);
+    let pointer = "/imageScanFindings/enhancedFindings".to_owned();
+    bench.simulator.faults().script(Fault::SetField { pointer, value: stray });
+
+    let read = bench.read().await;
+
+    let ids: Vec<_> = read.scan.findings().iter().map(|finding| &*finding.id).collect();
+    assert_eq!(ids, ["CVE-2024-2", "CVE-2024-1"]);
+    assert_eq!(read.report().enumerated, counts([("CRITICAL", 1), ("LOW", 1)]));
+}

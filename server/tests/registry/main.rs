@@ -1,0 +1,12 @@
+//! The registry adapter against the simulated ECR: the real SDK over a real socket.
+
+mod cached;
+mod enhanced;
+mod faults;
+mod findings;
+mod resolve;
+mod retries;
+mod scanning;
+mod start;
+mod status;
+mod support;

@@ -1,0 +1,205 @@
+//! What a scan's status and configuration become.
+
+use std::time::Duration;
+
+use scangate_core::{
+    evidence::Evidence,
+    scan::{Frequency, ScanType, Status},
+};
+use scangate_ecr_simulator::{
+    Coverage, Fault, ImageSpec, ScanFrequency, ScanScript, ScanType as Simulated, ScanningConfig, World, generate,
+};
+
+use crate::support::{APP, IMAGE, basic, ecr, enhanced};
+
+#[tokio::test]
+async fn every_status_of_ecr_is_read_as_what_it_is() {
+    let cases = [
+        (basic(ScanScript::never()), Status::NotFound),
+        (basic(ScanScript::running()), Status::InProgress),
+        (enhanced(ScanScript::running()), Status::Pending),
+        (basic(ScanScript::clean()), Status::Complete),
+        (enhanced(ScanScript::clean()), Status::Active),
+        (basic(ScanScript::failed()), Status::Failed),
+        (enhanced(ScanScript::unsupported()), Status::UnsupportedImage),
+        (enhanced(ScanScript::eligibility_expired()), Status::ScanEligibilityExpired),
+        (enhanced(ScanScript::findings_unavailable()), Status::FindingsUnavailable),
+        (enhanced(ScanScript::limit_exceeded()), Status::LimitExceeded),
+        (enhanced(ScanScript::image_size_exceeded()), Status::ImageSizeExceeded),
+        (basic(ScanScript::status("IMAGE_ARCHIVED")), Status::ImageArchived),
+        (basic(ScanScript::status("complete ")), Status::Unrecognised("complete ".to_owned())),
+        (basic(ScanScript::status("SOMETHING_NEW")), Status::Unrecognised("SOMETHING_NEW".to_owned())),
+    ];
+    for (world, status) in cases {
+        let read = ecr(world).await.read().await;
+
+        assert_eq!(read.scan.status, status);
+        assert_eq!(read.scan.flaws, []);
+    }
+}
+
+#[tokio::test]
+async fn a_running_scan_tells_nothing_of_findings() {
+    for world in [basic(ScanScript::running()), enhanced(ScanScript::running())] {
+        let read = ecr(world).await.read().await;
+
+        assert_eq!(read.scan.report, None);
+        assert_eq!(read.assessment().evidence, Evidence::ScanPending);
+    }
+}
+
+#[tokio::test]
+async fn a_missing_status_is_none_that_we_know() {
+    let bench = ecr(basic(ScanScript::clean())).await;
+    bench.simulator.faults().script(Fault::DropStatus);
+
+    let read = bench.read().await;
+
+    assert_eq!(read.scan.status, Status::Unrecognised(String::new()));
+    assert_eq!(read.assessment().evidence, Evidence::UnknownStatus);
+}
+
+#[tokio::test]
+async fn refusals_that_are_facts_about_the_scan_are_readings() {
+    let cases = [
+        ("ScanNotFoundException", Status::NotFound),
+        ("UnsupportedImageTypeException", Status::UnsupportedImage),
+        ("ImageArchivedException", Status::ImageArchived),
+    ];
+    for (code, status) in cases {
+        let bench = ecr(basic(ScanScript::clean())).await;
+        bench.simulator.faults().script(Fault::error(code, "because").on("DescribeImageScanFindings"));
+
+        let read = bench.read().await;
+
+        assert_eq!(read.scan.status, status);
+        assert_eq!(read.scan.description.as_deref(), Some("because"));
+        assert_eq!(read.scan.report, None);
+    }
+}
+
+#[tokio::test]
+async fn a_failed_scan_carries_what_ecr_says_of_it() {
+    let read = ecr(basic(ScanScript::failed())).await.read().await;
+
+    let description = read.scan.description.as_deref().unwrap();
+    assert!(description.starts_with("UnsupportedImageError"), "{description}");
+}
+
+#[tokio::test]
+async fn the_scan_names_the_scanning_in_force() {
+    let rules = |scan_type| ScanningConfig { scan_type, rules: Vec::new() };
+    let cases = [
+        (rules(Simulated::Basic), ScanType::Basic, Frequency::Manual),
+        (rules(Simulated::Basic).rule(ScanFrequency::OnPush, &["team/*"]), ScanType::Basic, Frequency::ScanOnPush),
+        (rules(Simulated::Enhanced), ScanType::Enhanced, Frequency::ContinuousScan),
+        (rules(Simulated::Enhanced).rule(ScanFrequency::OnPush, &["*"]), ScanType::Enhanced, Frequency::ScanOnPush),
+        (rules(Simulated::Enhanced).rule(ScanFrequency::Continuous, &["other"]), ScanType::Enhanced, Frequency::Manual),
+    ];
+    for (scanning, scan_type, frequency) in cases {
+        let mut world = World::new().with_scanning(scanning);
+        world.push(ImageSpec::single(APP, "1").scan(ScanScript::clean()));
+
+        let read = ecr(world).await.read().await;
+
+        assert_eq!((read.scan.scan_type, read.scan.frequency), (scan_type, frequency));
+    }
+}
+
+#[tokio::test]
+async fn a_frequency_that_is_unknown_or_missing_is_none_that_we_know() {
+    let path = "/scanningConfigurations/0/scanFrequency";
+    let faults =
+        [Fault::SetField { pointer: path.to_owned(), value: "HOURLY".into() }, Fault::DropField(path.to_owned())];
+    for fault in faults {
+        let bench = ecr(basic(ScanScript::clean())).await;
+        bench.simulator.faults().script(fault.on("BatchGetRepositoryScanningConfiguration"));
+
+        let read = bench.read().await;
+
+        assert_eq!(read.scan.frequency, Frequency::Unrecognised);
+        assert_eq!(read.assessment().evidence, Evidence::NotCovered);
+    }
+}
+
+#[tokio::test]
+async fn a_clean_basic_scan_is_proven_by_itself() {
+    let bench = ecr(basic(ScanScript::clean())).await;
+
+    let read = bench.read().await;
+
+    assert_eq!(read.report().findings.as_deref(), Some([].as_slice()));
+    assert_eq!(read.assessment().evidence, Evidence::Proven);
+    assert_eq!(bench.calls("ListCoverage"), 0);
+}
+
+#[tokio::test]
+async fn a_clean_enhanced_scan_is_proven_by_inspectors_coverage() {
+    let bench = ecr(enhanced(ScanScript::clean())).await;
+
+    let read = bench.read().await;
+
+    let coverage = read.scan.coverage.as_ref().unwrap();
+    assert!(coverage.active);
+    assert_eq!(coverage.reason, "SUCCESSFUL");
+    assert_eq!(read.assessment().evidence, Evidence::Proven);
+    assert_eq!(bench.calls("ListCoverage"), 1);
+}
+
+#[tokio::test]
+async fn a_clean_enhanced_scan_without_coverage_is_unproven() {
+    let says = |code: &str, reason: &str| {
+        let (code, reason) = (code.to_owned(), reason.to_owned());
+        ScanScript::clean().coverage(Coverage::Says { code, reason, scanned_ago: Some(Duration::from_hours(1)) })
+    };
+    let cases = [
+        ScanScript::clean().uncovered(),
+        says("INACTIVE", "SCAN_ELIGIBILITY_EXPIRED"),
+        says("ACTIVE", "PENDING_INITIAL_SCAN"),
+        says("SOMETHING", "SUCCESSFUL"),
+    ];
+    for script in cases {
+        let mut world = World::enhanced();
+        world.push(ImageSpec::single(APP, "1").scan(script).pushed_ago(Duration::from_hours(5)));
+
+        let read = ecr(world).await.read().await;
+
+        assert_eq!(read.assessment().evidence, Evidence::UnprovenClean, "{:?}", read.scan.coverage);
+    }
+}
+
+#[tokio::test]
+async fn an_image_is_found_in_the_coverage_of_its_whole_repository() {
+    let bench = ecr(enhanced(ScanScript::clean())).await;
+    // The first look is by the image's name, in a form that the simulator is made not to know.
+    bench.simulator.faults().script(Fault::DropField("/coveredResources/0".into()).on("ListCoverage").once());
+
+    let read = bench.read().await;
+
+    assert_eq!(read.assessment().evidence, Evidence::Proven);
+    assert_eq!(bench.calls("ListCoverage"), 2);
+}
+
+#[tokio::test]
+async fn an_enhanced_scan_that_says_complete_too_early_proves_nothing() {
+    let on_push = ScanningConfig { scan_type: Simulated::Enhanced, rules: Vec::new() };
+    let mut world = World::new().with_scanning(on_push.rule(ScanFrequency::OnPush, &["*"]));
+    let script = ScanScript::complete(generate::enhanced(3, 1)).begins_after(Duration::ZERO).takes(Duration::ZERO);
+    world.push(ImageSpec::single(APP, "1").scan(script.premature_for(Duration::from_hours(1))));
+
+    let read = ecr(world).await.scan(IMAGE).await.unwrap();
+
+    assert_eq!(read.scan.status, Status::Complete);
+    assert_eq!(read.assessment().evidence, Evidence::ScanPending);
+}
+
+#[tokio::test]
+async fn coverage_is_not_asked_for_where_there_are_findings() {
+    let bench = ecr(enhanced(ScanScript::complete(generate::enhanced(3, 1)))).await;
+
+    let read = bench.read().await;
+
+    assert_eq!(read.assessment().evidence, Evidence::Proven);
+    assert_eq!(read.scan.coverage, None);
+    assert_eq!(bench.calls("ListCoverage"), 0);
+}

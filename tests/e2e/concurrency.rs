@@ -1,0 +1,118 @@
+//! Many callers, one image: ECR pays for one. Callers that leave disturb nobody.
+
+use std::time::Duration;
+
+use scangate_client::v1::{EvaluateGateRequest, Verdict};
+use scangate_ecr_simulator::{Fault, ImageSpec, ScanScript, World, generate};
+use tokio::task::JoinSet;
+
+use crate::harness::{gate, question};
+
+fn world() -> World {
+    let mut world = World::new();
+    world.push(
+        ImageSpec::index("team/app", "1")
+            .platform("linux/amd64", ScanScript::complete(generate::basic_of(&["LOW"], 300, 1)))
+            .platform("linux/arm64", ScanScript::clean()),
+    );
+    world
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_callers_of_a_cold_image_cost_ecr_the_calls_of_one() {
+    let alone = gate(world()).start().await;
+    let _ = alone.decide("team/app:1").await;
+    let calls_of_one = alone.ecr.calls().total();
+    let gate = gate(world()).start().await;
+    // Slow enough that all of them are there before the first answer.
+    gate.ecr.faults().script(Fault::Delay(Duration::from_millis(500)).on("DescribeImages"));
+
+    let mut callers = JoinSet::new();
+    for _ in 0..1000 {
+        let client = gate.client.clone();
+        callers.spawn(async move { client.evaluate(question("team/app:1")).await });
+    }
+    while let Some(answer) = callers.join_next().await {
+        assert_eq!(answer.unwrap().unwrap().verdict(), Verdict::Allow);
+    }
+
+    assert_eq!(gate.ecr.calls().total(), calls_of_one, "{:?}", gate.ecr.calls().all());
+}
+
+#[tokio::test]
+async fn a_warm_image_costs_ecr_nothing() {
+    let gate = gate(world()).start().await;
+    let _ = gate.decide("team/app:1").await;
+    gate.ecr.calls().clear();
+
+    let _ = gate.decide("team/app:1").await;
+
+    assert_eq!(gate.ecr.calls().total(), 0);
+}
+
+#[tokio::test]
+async fn a_caller_that_wants_it_fresh_gets_a_reading_that_began_after_its_call() {
+    let gate = gate(world()).start().await;
+    let _ = gate.decide("team/app:1").await;
+    gate.ecr.calls().clear();
+    let fresh = EvaluateGateRequest { max_findings_age: Some(Default::default()), ..question("team/app:1") };
+
+    gate.client.evaluate(fresh).await.unwrap();
+
+    assert!(gate.ecr.calls().count("DescribeImageScanFindings") > 0);
+    assert!(gate.ecr.calls().count("DescribeImages") > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_that_hangs_up_cancels_nobody_elses_answer() {
+    let gate = gate(world()).start().await;
+    gate.ecr.faults().script(Fault::Delay(Duration::from_millis(700)).on("DescribeImageScanFindings"));
+    let first = gate.client.clone();
+    let leaving = tokio::spawn(async move { first.evaluate(question("team/app:1")).await });
+    while gate.ecr.calls().count("DescribeImageScanFindings") == 0 {
+        tokio::task::yield_now().await;
+    }
+    let second = gate.client.clone();
+    let staying = tokio::spawn(async move { second.evaluate(question("team/app:1")).await });
+    tokio::task::yield_now().await;
+
+    leaving.abort();
+
+    assert_eq!(staying.await.unwrap().unwrap().verdict(), Verdict::Allow);
+    // One reading for each platform, of four and of one page; none was begun again.
+    let single = gate.ecr.calls().count("DescribeImageScanFindings");
+    gate.ecr.calls().clear();
+    let _ = gate.decide("team/app:1").await;
+    assert_eq!(gate.ecr.calls().total(), 0);
+    assert!(single <= 5, "{single} calls");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_that_leave_leave_nothing_behind() {
+    let gate = gate(world()).flag("--max-concurrent-calls", "50").start().await;
+    gate.ecr.faults().script(Fault::Delay(Duration::from_millis(300)).on("DescribeImages"));
+    let impatient = gate.client.with_call_timeout(Duration::from_millis(100));
+
+    for _ in 0..20 {
+        let mut callers = JoinSet::new();
+        for _ in 0..20 {
+            let client = impatient.clone();
+            callers.spawn(async move { client.evaluate(question("team/app:1")).await });
+        }
+        callers.shutdown().await;
+    }
+    gate.ecr.faults().clear();
+
+    // Four hundred callers came and went through fifty places: were any kept, this call would be refused.
+    assert_eq!(gate.decide("team/app:1").await.verdict(), Verdict::Allow);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_reading_is_not_remembered() {
+    let gate = gate(world()).flag("--ecr-timeout", "1s").start().await;
+    gate.ecr.faults().script(Fault::ServerError500.on("DescribeImageScanFindings"));
+    assert_eq!(gate.refusal("team/app:1").await.reason, "ECR_UNAVAILABLE");
+    gate.ecr.faults().clear();
+
+    assert_eq!(gate.decide("team/app:1").await.verdict(), Verdict::Allow);
+}

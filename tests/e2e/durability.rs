@@ -1,0 +1,84 @@
+//! What the store has acknowledged survives the death of the server.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use scangate_client::v1::{ListPoliciesRequest, Policy, Severity};
+use scangate_ecr_simulator::{Simulator, World};
+use tokio::{
+    sync::{Mutex, Notify},
+    task::JoinSet,
+};
+
+use crate::harness::{client, create, no_findings_from, tools::serve};
+
+const WRITERS: usize = 8;
+const BEFORE_THE_KILL: usize = 40;
+
+/// What was sent, by id; and of that, what was acknowledged with which revision.
+#[derive(Default)]
+struct Ledger {
+    sent: BTreeMap<String, Policy>,
+    acknowledged: BTreeMap<String, u64>,
+}
+
+fn draft(id: &str) -> Policy {
+    Policy { description: format!("written as {id}, {}", "x".repeat(500)), ..no_findings_from(Severity::High) }
+}
+
+/// Writes policies with several writers and kills the server in the midst of it.
+async fn write_and_kill(ecr: &str, store: &Path, round: usize, ledger: &Arc<Mutex<Ledger>>) {
+    let server = serve(ecr, store).await;
+    let enough = Arc::new(Notify::new());
+    let mut writers = JoinSet::new();
+    for writer in 0..WRITERS {
+        let client = client(server.address).await;
+        let (ledger, enough) = (Arc::clone(ledger), Arc::clone(&enough));
+        writers.spawn(async move {
+            for at in 0.. {
+                let id = format!("r{round}-w{writer}-{at}");
+                ledger.lock().await.sent.insert(id.clone(), draft(&id));
+                let Ok(created) = client.create_policy(create(&id, draft(&id))).await else { return };
+                let mut ledger = ledger.lock().await;
+                ledger.acknowledged.insert(id, created.revision);
+                if ledger.acknowledged.len() >= (round + 1) * BEFORE_THE_KILL {
+                    enough.notify_one();
+                }
+            }
+        });
+    }
+    enough.notified().await;
+    server.kill().await;
+    writers.join_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_kill_9_every_acknowledged_policy_is_there_and_none_is_half_there() {
+    let ecr = Simulator::start_local(World::demo()).await.unwrap();
+    let state = tempfile::tempdir().unwrap();
+    let store = state.path().join("scangate.db");
+    let ledger = Arc::new(Mutex::new(Ledger::default()));
+
+    for round in 0..3 {
+        write_and_kill(&ecr.endpoint(), &store, round, &ledger).await;
+        let server = serve(&ecr.endpoint(), &store).await;
+        let reader = client(server.address).await;
+
+        let listed = reader.list_policies(ListPoliciesRequest::default()).await.unwrap();
+
+        let ledger = ledger.lock().await;
+        let there: BTreeMap<String, Policy> = listed
+            .policies
+            .into_iter()
+            .map(|policy| (policy.name.trim_start_matches("policies/").to_owned(), policy))
+            .collect();
+        for (id, revision) in &ledger.acknowledged {
+            assert_eq!(there.get(id).map(|policy| policy.revision), Some(*revision), "{id} was acknowledged");
+        }
+        for (id, policy) in there.iter().filter(|(id, _)| *id != "default") {
+            let sent = ledger.sent.get(id).unwrap_or_else(|| panic!("nobody sent {id}"));
+            assert_eq!((&policy.description, &policy.rules), (&sent.description, &sent.rules), "{id} is half there");
+            assert!(policy.revision <= listed.revision);
+        }
+        server.kill().await;
+    }
+}

@@ -1,0 +1,94 @@
+//! People with grpcurl: everything can be listed and described, and every line of the README's cookbook works as pasted.
+
+use std::process::Output;
+
+use scangate_ecr_simulator::World;
+use tokio::process::Command;
+
+use crate::harness::{
+    Gate, gate,
+    tools::{json, root, stdout, tool},
+};
+
+async fn grpcurl(gate: &Gate, arguments: &[&str]) -> Output {
+    let address = gate.address.to_string();
+    let (data, verbs) = match arguments {
+        ["-d", data, verbs @ ..] => (vec!["-d", *data], verbs),
+        verbs => (Vec::new(), verbs),
+    };
+    Command::new(tool("bin/grpcurl")).arg("-plaintext").args(data).arg(address).args(verbs).output().await.unwrap()
+}
+
+#[tokio::test]
+async fn every_service_and_rpc_is_listed_and_described_with_its_comments() {
+    let gate = gate(World::demo()).start().await;
+
+    let services = stdout(&grpcurl(&gate, &["list"]).await);
+    for service in ["scangate.v1.ScanGateService", "scangate.v1.PolicyService", "scangate.v1.DecisionService"] {
+        assert!(services.contains(service));
+        for method in stdout(&grpcurl(&gate, &["list", service]).await).lines() {
+            let described = stdout(&grpcurl(&gate, &["describe", method]).await);
+            assert!(described.contains("rpc"), "{method}: {described}");
+        }
+    }
+    let described = stdout(&grpcurl(&gate, &["describe", "scangate.v1.Verdict"]).await);
+    assert!(described.contains("VERDICT_ALLOW"), "{described}");
+}
+
+#[tokio::test]
+async fn a_decision_reads_well() {
+    let gate = gate(World::demo()).start().await;
+    let evaluate = "scangate.v1.ScanGateService/EvaluateGate";
+
+    let denied = json(&grpcurl(&gate, &["-d", r#"{"image": "shop/web:1.4.2"}"#, evaluate]).await);
+    let allowed = json(&grpcurl(&gate, &["-d", r#"{"image": "shop/api:2.0.0"}"#, evaluate]).await);
+
+    assert_eq!(denied["decision"]["verdict"], "VERDICT_DENY");
+    assert_eq!(denied["decision"]["violations"][0]["findings"][0]["vulnerabilityId"], "CVE-2019-19814");
+    assert_eq!(allowed["decision"]["verdict"], "VERDICT_ALLOW");
+    assert!(allowed["decision"]["deployImage"].as_str().unwrap().contains("/shop/api@sha256:"));
+}
+
+#[tokio::test]
+async fn an_error_shows_its_reason_and_what_to_do() {
+    let gate = gate(World::demo()).start().await;
+
+    let refused = grpcurl(&gate, &["-d", r#"{"image": "shop/web"}"#, "scangate.v1.ScanGateService/EvaluateGate"]).await;
+
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success());
+    for part in ["InvalidArgument", "INVALID_FIELDS", "must name a tag or a digest", "\"field\": \"image\""] {
+        assert!(said.contains(part), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn every_line_of_the_cookbook_works_as_pasted() {
+    let gate = gate(World::demo()).start().await;
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let lines: Vec<&str> = readme.lines().filter(|line| line.starts_with("grpcurl ")).collect();
+    let served = [
+        "ConfigureScanning",
+        "StartScan",
+        "GetFindings",
+        "EvaluateGate",
+        "BatchEvaluateGate",
+        "WatchScan",
+        "CreatePolicy",
+        "GetPolicy",
+        "ListPolicies",
+        "UpdatePolicy",
+        "DeletePolicy",
+        "Health/Check",
+    ];
+
+    for line in &lines {
+        let line = line.replace("127.0.0.1:50051", &gate.address.to_string());
+        let path = format!("{}:{}", tool("bin").display(), std::env::var("PATH").unwrap());
+        let output = Command::new("bash").args(["-c", &line]).env("PATH", path).output().await.unwrap();
+        assert!(output.status.success(), "{line}\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    for rpc in served {
+        assert!(lines.iter().any(|line| line.contains(rpc)), "the cookbook has no line for {rpc}");
+    }
+}

@@ -1,0 +1,21 @@
+//! scan-gate from the outside: the real server, the real client, real sockets, the real AWS SDK against the simulator or
+//! moto, real grpcurl and the real aws CLI. `tests/run` installs what is needed and runs this with everything else.
+
+mod harness;
+
+mod aws_cli;
+mod cli;
+mod concurrency;
+mod demo;
+mod durability;
+mod errors;
+mod faults;
+mod findings;
+mod grpcurl;
+mod moto;
+mod policies;
+mod scanning;
+mod scans;
+mod transport;
+mod verdicts;
+mod waiting;

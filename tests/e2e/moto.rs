@@ -1,0 +1,108 @@
+//! The server against moto, an ECR that others wrote: every operation that it implements.
+
+use std::process::Stdio;
+
+use scangate_client::{
+    Client, prost_types,
+    v1::{
+        ConfigureMode, ConfigureScanningRequest, EvaluateGateRequest, GetFindingsRequest, RegistryScanning,
+        RegistryTarget, RepositoryTarget, ScanFrequency, ScanType, ScanningRule, Severity, StartScanOutcome,
+        StartScanRequest, Verdict, configure_scanning_request::Target,
+    },
+};
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::harness::{
+    client, question, rejection,
+    tools::{Server, aws, credentials, free_address, json, serve, tool},
+};
+
+const MANIFEST: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json","config":{"mediaType":"application/vnd.docker.container.image.v1+json","size":1469,"digest":"sha256:1111111111111111111111111111111111111111111111111111111111111111"},"layers":[{"mediaType":"application/vnd.docker.image.rootfs.diff.tar.gzip","size":2479,"digest":"sha256:2222222222222222222222222222222222222222222222222222222222222222"}]}"#;
+
+/// A gate over moto with one image.
+struct OverMoto {
+    client: Client,
+    moto: String,
+    _processes: (Server, Server),
+    _state: TempDir,
+}
+
+async fn over_moto() -> OverMoto {
+    let address = free_address();
+    let mut command = credentials(Command::new(tool("venv/bin/moto_server")));
+    command.args(["-H", "127.0.0.1", "-p", &address.port().to_string()]).stdout(Stdio::null()).stderr(Stdio::null());
+    let moto_server = Server::start(command, address).await;
+    let moto = format!("http://{address}");
+    json(&aws(&moto, &["ecr", "create-repository", "--repository-name", "sample-repo"]).await);
+    let put = ["ecr", "put-image", "--repository-name", "sample-repo", "--image-tag", "latest", "--image-manifest"];
+    json(&aws(&moto, &[&put[..], &[MANIFEST]].concat()).await);
+    let state = tempfile::tempdir().unwrap();
+    let server = serve(&moto, &state.path().join("scangate.db")).await;
+    let client = client(server.address).await;
+    OverMoto { client, moto, _processes: (moto_server, server), _state: state }
+}
+
+#[tokio::test]
+async fn an_image_goes_from_never_scanned_to_a_verdict_over_moto() {
+    let over = over_moto().await;
+    let image = "sample-repo:latest";
+
+    let unscanned = over.client.evaluate(question(image)).await.unwrap();
+    let start = || StartScanRequest { image: image.into(), platforms: Vec::new() };
+    let started = over.client.start_scan(start()).await.unwrap();
+    let again = over.client.start_scan(start()).await.unwrap();
+    let findings = GetFindingsRequest {
+        image: image.into(),
+        max_findings_age: Some(prost_types::Duration::default()),
+        ..Default::default()
+    };
+    let findings = over.client.findings(findings).await.unwrap();
+    let waiting = EvaluateGateRequest {
+        wait: Some(prost_types::Duration { seconds: 45, nanos: 0 }),
+        max_findings_age: Some(prost_types::Duration::default()),
+        ..question(image)
+    };
+    let decision = over.client.evaluate(waiting).await.unwrap();
+
+    assert_ne!(unscanned.verdict(), Verdict::Allow);
+    assert_eq!(started.scans[0].outcome(), StartScanOutcome::Started);
+    assert_eq!(again.scans[0].outcome(), StartScanOutcome::AlreadyScanned);
+    assert_eq!(findings.findings[0].vulnerability_id, "CVE-9999-9999");
+    assert_eq!(findings.findings[0].severity(), Severity::High);
+    assert_eq!(decision.verdict(), Verdict::Deny, "{:?}", decision.reasons);
+    assert_eq!(decision.violations[0].rule, "no-fixable-high");
+}
+
+#[tokio::test]
+async fn scanning_is_configured_over_moto() {
+    let over = over_moto().await;
+    let target = RepositoryTarget { repository: "sample-repo".into(), scan_on_push: true };
+    let configure = |target| ConfigureScanningRequest { target: Some(target), validate_only: false };
+    let rule = ScanningRule { frequency: ScanFrequency::ScanOnPush.into(), repository_filters: vec!["sample*".into()] };
+    let registry = RegistryTarget {
+        scanning: Some(RegistryScanning { scan_type: ScanType::Basic.into(), rules: vec![rule] }),
+        mode: ConfigureMode::Replace.into(),
+        ..Default::default()
+    };
+
+    over.client.configure_scanning(configure(Target::Repository(target))).await.unwrap();
+    let configured = over.client.configure_scanning(configure(Target::Registry(registry))).await.unwrap();
+
+    let seen = json(&aws(&over.moto, &["ecr", "describe-repositories"]).await);
+    assert_eq!(seen["repositories"][0]["imageScanningConfiguration"]["scanOnPush"], true);
+    let seen = json(&aws(&over.moto, &["ecr", "get-registry-scanning-configuration"]).await);
+    assert_eq!(seen["scanningConfiguration"]["rules"][0]["scanFrequency"], "SCAN_ON_PUSH");
+    assert_eq!(configured.after.unwrap().registry.unwrap().rules[0].repository_filters, ["sample*"]);
+}
+
+#[tokio::test]
+async fn what_moto_does_not_have_is_not_found() {
+    let over = over_moto().await;
+
+    let image = rejection(over.client.evaluate(question("sample-repo:none")).await);
+    let repository = rejection(over.client.evaluate(question("no-repo:latest")).await);
+
+    assert_eq!(image.reason, "IMAGE_NOT_FOUND");
+    assert_eq!(repository.reason, "REPOSITORY_NOT_FOUND");
+}

@@ -1,0 +1,98 @@
+//! What surrounds every call: reflection, health, metadata, and a shutdown that loses nothing.
+
+use std::time::Duration;
+
+use scangate_client::v1::{EvaluateGateRequest, Verdict};
+use scangate_ecr_simulator::{Fault, World};
+use scangate_proto::v1::scan_gate_service_client::ScanGateServiceClient;
+use tokio_stream::StreamExt;
+use tonic::{
+    Request,
+    transport::{Channel, Endpoint},
+};
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+
+use crate::harness::{Gate, gate, question};
+
+async fn channel(gate: &Gate) -> Channel {
+    Endpoint::from_shared(format!("http://{}", gate.address)).unwrap().connect().await.unwrap()
+}
+
+#[tokio::test]
+async fn health_is_told_for_the_whole_and_for_each_service() {
+    let gate = gate(World::demo()).start().await;
+    let mut health = HealthClient::new(channel(&gate).await);
+
+    for service in ["", "scangate.v1.ScanGateService", "scangate.v1.PolicyService", "scangate.v1.DecisionService"] {
+        let answer = health.check(HealthCheckRequest { service: service.to_owned() }).await.unwrap();
+        assert_eq!(answer.into_inner().status(), ServingStatus::Serving, "{service}");
+    }
+}
+
+#[tokio::test]
+async fn reflection_lists_every_service_in_both_versions() {
+    use tonic_reflection::pb::{v1, v1alpha};
+    let gate = gate(World::demo()).start().await;
+    let channel = channel(&gate).await;
+
+    let ask = v1::ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(v1::server_reflection_request::MessageRequest::ListServices(String::new())),
+    };
+    let mut client = v1::server_reflection_client::ServerReflectionClient::new(channel.clone());
+    let mut answers = client.server_reflection_info(tokio_stream::once(ask)).await.unwrap().into_inner();
+    let listed = format!("{:?}", answers.next().await.unwrap().unwrap());
+    let ask = v1alpha::ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(v1alpha::server_reflection_request::MessageRequest::ListServices(String::new())),
+    };
+    let mut client = v1alpha::server_reflection_client::ServerReflectionClient::new(channel);
+    let mut answers = client.server_reflection_info(tokio_stream::once(ask)).await.unwrap().into_inner();
+    let listed_alpha = format!("{:?}", answers.next().await.unwrap().unwrap());
+
+    for service in ["scangate.v1.ScanGateService", "scangate.v1.PolicyService", "scangate.v1.DecisionService"] {
+        assert!(listed.contains(service), "{listed}");
+        assert!(listed_alpha.contains(service), "{listed_alpha}");
+    }
+}
+
+#[tokio::test]
+async fn every_answer_names_its_request_and_the_servers_version() {
+    let gate = gate(World::demo()).start().await;
+    let mut raw = ScanGateServiceClient::new(channel(&gate).await);
+    let mut request = Request::new(question("shop/api:2.0.0"));
+    request.metadata_mut().insert("x-request-id", "deploy-42".parse().unwrap());
+
+    let named = raw.evaluate_gate(request).await.unwrap();
+    let unnamed = raw.evaluate_gate(question("shop/api:2.0.0")).await.unwrap();
+
+    assert_eq!(named.metadata().get("x-request-id").unwrap(), "deploy-42");
+    assert_eq!(unnamed.metadata().get("x-request-id").unwrap().len(), 32);
+    assert!(named.metadata().contains_key("scangate-version"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shutting_down_lets_a_running_call_end() {
+    let gate = gate(World::demo()).start().await;
+    gate.ecr.faults().script(Fault::Delay(Duration::from_millis(600)).on("DescribeImages"));
+    let client = gate.client.clone();
+    let asking = tokio::spawn(async move { client.evaluate(question("shop/api:2.0.0")).await });
+    while gate.ecr.calls().count("DescribeImages") == 0 {
+        tokio::task::yield_now().await;
+    }
+
+    let stopped = gate.stop().await;
+
+    assert!(stopped.is_ok());
+    assert_eq!(asking.await.unwrap().unwrap().verdict(), Verdict::Allow);
+}
+
+#[tokio::test]
+async fn labels_come_back_with_the_decision() {
+    let gate = gate(World::demo()).start().await;
+    let labels = std::collections::HashMap::from([("pipeline".to_owned(), "release-7".to_owned())]);
+
+    let request = EvaluateGateRequest { labels: labels.clone(), ..question("shop/api:2.0.0") };
+
+    assert_eq!(gate.client.evaluate(request).await.unwrap().into_inner().labels, labels);
+}

@@ -1,0 +1,192 @@
+//! What the gate says of every situation that an image can be in.
+
+use scangate_client::v1::{EvaluateGateRequest, Evidence, Platform, Verdict};
+use scangate_ecr_simulator::World;
+
+use crate::harness::{gate, question};
+
+const HOST: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
+
+#[tokio::test]
+async fn a_vulnerable_image_is_denied_with_its_violations() {
+    let gate = gate(World::demo()).start().await;
+
+    let decision = gate.decide("shop/web:1.4.2").await;
+
+    assert_eq!(decision.verdict(), Verdict::Deny);
+    assert!(decision.deploy_image.is_empty());
+    let critical = decision.violations.iter().find(|violation| violation.rule == "no-critical").unwrap();
+    assert_eq!((critical.matched, critical.allowed), (1, 0));
+    assert_eq!(critical.findings[0].vulnerability_id, "CVE-2019-19814");
+    assert_eq!(critical.policy, "policies/default");
+    assert!(decision.require_allowed().is_err());
+}
+
+#[tokio::test]
+async fn a_clean_image_is_allowed_by_its_digest() {
+    let gate = gate(World::demo()).start().await;
+
+    let decision = gate.decide("shop/api:2.0.0").await;
+
+    let digest = gate.ecr.world(|world| world.image("shop/api", "2.0.0").unwrap().digest().to_owned());
+    assert_eq!(decision.verdict(), Verdict::Allow);
+    assert_eq!(decision.deploy_image, format!("{HOST}/shop/api@{digest}"));
+    assert_eq!(decision.require_allowed().unwrap(), decision.deploy_image);
+    assert!(decision.authoritative);
+    assert_eq!(decision.policies[0].name, "policies/default");
+}
+
+#[tokio::test]
+async fn an_index_gets_a_verdict_for_each_platform_and_the_worst_of_them_for_itself() {
+    let gate = gate(World::demo()).start().await;
+
+    let decision = gate.decide("shop/worker:3.1.0").await;
+
+    let verdicts: Vec<(String, Verdict)> = decision
+        .manifests
+        .iter()
+        .map(|manifest| (manifest.platform.clone().unwrap().architecture, manifest.verdict()))
+        .collect();
+    assert_eq!(verdicts, [("amd64".to_owned(), Verdict::Allow), ("arm64".to_owned(), Verdict::Deny)]);
+    assert_eq!(decision.verdict(), Verdict::Deny);
+}
+
+#[tokio::test]
+async fn an_index_that_is_clean_on_every_platform_is_allowed_as_an_index() {
+    let gate = gate(World::demo()).start().await;
+
+    let decision = gate.decide("shop/gateway:1.1.0").await;
+
+    let digest = gate.ecr.world(|world| world.image("shop/gateway", "1.1.0").unwrap().digest().to_owned());
+    assert_eq!(decision.verdict(), Verdict::Allow);
+    assert_eq!(decision.deploy_image, format!("{HOST}/shop/gateway@{digest}"));
+}
+
+#[tokio::test]
+async fn one_good_platform_of_a_bad_index_is_allowed_by_its_own_digest() {
+    let gate = gate(World::demo()).start().await;
+    let amd64 = Platform { os: "linux".into(), architecture: "amd64".into(), variant: String::new() };
+
+    let decision = gate
+        .client
+        .evaluate(EvaluateGateRequest { platforms: vec![amd64], ..question("shop/worker:3.1.0") })
+        .await
+        .unwrap();
+
+    assert_eq!(decision.verdict(), Verdict::Allow);
+    assert_eq!(decision.manifests.len(), 1);
+    assert_eq!(decision.deploy_image, format!("{HOST}/shop/worker@{}", decision.manifests[0].digest));
+}
+
+#[tokio::test]
+async fn a_running_scan_is_indeterminate_and_says_when_to_ask_again() {
+    let gate = gate(World::demo()).start().await;
+
+    let decision = gate.decide("shop/cart:0.9.0").await;
+
+    assert_eq!(decision.verdict(), Verdict::Indeterminate);
+    assert!(decision.retry_after.unwrap().seconds > 0);
+    assert!(decision.require_allowed().is_err());
+}
+
+#[tokio::test]
+async fn what_nobody_can_prove_is_denied_with_a_reason_that_says_which() {
+    let gate = gate(World::demo()).start().await;
+    let cases = [
+        ("shop/search:5.0.0", Evidence::NotScanned),
+        ("shop/legacy:0.1.0", Evidence::ScanFailed),
+        ("shop/tiny:1.0.0", Evidence::Unsupported),
+        ("shop/attic:2019", Evidence::Archived),
+    ];
+
+    for (image, evidence) in cases {
+        let decision = gate.decide(image).await;
+
+        assert_eq!(decision.verdict(), Verdict::Deny, "{image}");
+        assert_eq!(decision.violations[0].evidence(), evidence, "{image}");
+        let word = evidence.as_str_name().trim_start_matches("EVIDENCE_");
+        assert!(decision.reasons.iter().any(|reason| reason.contains(word)), "{image}: {:?}", decision.reasons);
+    }
+}
+
+#[tokio::test]
+async fn an_enhanced_registry_is_understood_in_every_situation() {
+    let gate = gate(World::demo_enhanced()).start().await;
+    let cases = [
+        ("shop/web:1.4.2", Verdict::Deny, Evidence::Proven),
+        ("shop/report:4.2.0", Verdict::Deny, Evidence::Proven),
+        ("shop/api:2.0.0", Verdict::Allow, Evidence::Proven),
+        ("shop/gateway:1.1.0", Verdict::Allow, Evidence::Proven),
+        ("shop/ghost:1.0.0", Verdict::Deny, Evidence::UnprovenClean),
+        ("shop/vintage:0.3.0", Verdict::Deny, Evidence::EligibilityExpired),
+        ("shop/cart:0.9.0", Verdict::Indeterminate, Evidence::ScanPending),
+    ];
+
+    for (image, verdict, evidence) in cases {
+        let decision = gate.decide(image).await;
+
+        assert_eq!(decision.verdict(), verdict, "{image}: {:?}", decision.reasons);
+        assert_eq!(decision.manifests[0].scan.as_ref().unwrap().evidence(), evidence, "{image}");
+    }
+}
+
+#[tokio::test]
+async fn an_image_is_known_by_its_tag_its_digest_and_both() {
+    let gate = gate(World::demo()).start().await;
+    let digest = gate.ecr.world(|world| world.image("shop/api", "2.0.0").unwrap().digest().to_owned());
+
+    for image in
+        [format!("{HOST}/shop/api:2.0.0"), format!("shop/api@{digest}"), format!("{HOST}/shop/api:2.0.0@{digest}")]
+    {
+        assert_eq!(gate.decide(&image).await.verdict(), Verdict::Allow, "{image}");
+    }
+}
+
+#[tokio::test]
+async fn a_decision_is_about_the_digest_that_the_tag_pointed_at() {
+    let gate = gate(World::demo()).start().await;
+    let before = gate.decide("shop/api:2.0.0").await;
+    gate.ecr.world(|world| {
+        let bad = world.image("shop/api", "2.0.0").unwrap().digest().to_owned();
+        world.tag("shop/api", "stable", &bad).unwrap();
+        world.push(scangate_ecr_simulator::ImageSpec::single("shop/api", "2.0.0").content("rebuilt"));
+    });
+
+    let after = gate
+        .client
+        .evaluate(EvaluateGateRequest { max_findings_age: Some(Default::default()), ..question("shop/api:2.0.0") })
+        .await
+        .unwrap();
+
+    assert_ne!(before.image.as_ref().unwrap().digest, after.image.as_ref().unwrap().digest);
+    assert_eq!(after.verdict(), Verdict::Deny);
+}
+
+#[tokio::test]
+async fn attestations_and_artifacts_are_no_platforms() {
+    let gate = gate(World::demo()).start().await;
+    gate.ecr.world(|world| {
+        world.push(scangate_ecr_simulator::ImageSpec::helm_chart("shop/charts", "1.0.0"));
+    });
+
+    assert_eq!(gate.decide("shop/worker:3.1.0").await.manifests.len(), 2);
+    let chart = gate.decide("shop/charts:1.0.0").await;
+    assert_eq!(chart.verdict(), Verdict::Deny);
+    assert_eq!(chart.violations[0].evidence(), Evidence::Unsupported);
+}
+
+#[tokio::test]
+async fn a_batch_answers_in_order_and_is_as_good_as_its_worst() {
+    let gate = gate(World::demo()).start().await;
+    let requests: Vec<EvaluateGateRequest> =
+        ["shop/api:2.0.0", "shop/none:1", "shop/cart:0.9.0", "shop/gateway:1.1.0"].into_iter().map(question).collect();
+
+    let all = gate.client.batch_evaluate(scangate_client::v1::BatchEvaluateGateRequest { requests }).await.unwrap();
+
+    let verdicts: Vec<Option<Verdict>> =
+        all.items().iter().map(|item| item.as_ref().ok().map(|decision| decision.verdict())).collect();
+    assert_eq!(verdicts, [Some(Verdict::Allow), None, Some(Verdict::Indeterminate), Some(Verdict::Allow)]);
+    let refused = all.items()[1].as_ref().unwrap_err();
+    assert_eq!(refused.reason, "REPOSITORY_NOT_FOUND");
+    assert_eq!(all.into_inner().verdict(), Verdict::Indeterminate);
+}
