@@ -1,40 +1,42 @@
--- Times are microseconds since 1970: one integer, the same in every database, without a time zone to get wrong.
+-- One text for SQLite and PostgreSQL. Times are microseconds since 1970 UTC.
 
--- The one number that grows with every change.
+-- Grows by one with every write, in the write's own transaction.
 create table store_revision (
-    id integer not null primary key check (id = 1),
-    revision bigint not null
+    id bigint not null primary key check (id = 1),
+    revision bigint not null check (revision >= 0)
 );
 
--- Policies as they are.
+-- Every revision that ever was, never changed; without a body where the policy was removed.
+create table policy_revisions (
+    policy_id text not null,
+    revision bigint not null unique,
+    body text,
+    content_digest text,
+    create_time bigint not null,
+    write_time bigint not null,
+    primary key (policy_id, revision),
+    check ((body is null) = (content_digest is null))
+);
+
+-- The policies in force, each of which is a revision above.
 create table policies (
     id text not null primary key,
-    revision bigint not null unique,
+    revision bigint not null,
     body text not null,
     content_digest text not null,
     create_time bigint not null,
-    update_time bigint not null
+    update_time bigint not null,
+    foreign key (id, revision) references policy_revisions (policy_id, revision)
 );
 
--- Every revision that ever was; nothing here is changed or removed.
-create table policy_revisions (
-    revision bigint not null primary key,
-    policy_id text not null,
-    -- Null: this revision removed the policy.
-    body text,
-    content_digest text,
-    create_time bigint,
-    write_time bigint not null
-);
-
-create index policy_revisions_by_policy on policy_revisions (policy_id, revision);
-
--- Requests that named themselves, and the revision that each of them wrote.
+-- Requests that a retry would repeat, with the revision that each of them wrote.
 create table requests (
     id text not null primary key,
     fingerprint text not null,
+    policy_id text not null,
     revision bigint not null,
-    expire_time bigint not null
+    expire_time bigint not null,
+    foreign key (policy_id, revision) references policy_revisions (policy_id, revision)
 );
 
-create index requests_by_expiry on requests (expire_time);
+create index requests_by_expire_time on requests (expire_time);

@@ -59,7 +59,7 @@ pub struct Write {
     pub change: Change,
     /// The caller's request, remembered for 24 hours.
     pub request: Option<Request>,
-    /// When.
+    /// When. A store keeps times to the microsecond, and answers with what it keeps.
     pub at: Timestamp,
 }
 
@@ -118,13 +118,14 @@ pub enum Error {
 /// for it and the store's new revision are written in one transaction: all of it or nothing. Revisions grow by one.
 #[async_trait::async_trait]
 pub trait Store: Send + Sync + fmt::Debug {
-    /// Reads every policy at one revision.
+    /// Reads every policy at one revision. One that cannot be read, or no default, is [`Error::Corrupt`]: none is passed over.
     async fn load(&self) -> Result<PolicySet, Error>;
 
     /// Applies a change and returns once it is durable.
     ///
     /// A request whose id and fingerprint are known returns what it returned before, and changes nothing. Of two concurrent
-    /// writes that expect the same revision, exactly one succeeds; the other is a [`Error::Conflict`].
+    /// writes that expect the same revision, exactly one succeeds; the other is a [`Error::Conflict`]. A caller that gives up
+    /// leaves all of the change or nothing, and the next write finds the store as usable as before.
     async fn apply(&self, write: Write) -> Result<Written, Error>;
 
     /// Answers where the store can.

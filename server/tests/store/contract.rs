@@ -1,0 +1,60 @@
+//! What every backend promises, a function each. Each begins with a store of its own that nobody has written to.
+
+mod concurrency;
+mod requests;
+mod writes;
+
+use std::{pin::Pin, sync::Arc};
+
+use scangate_server::store::{Error, Store};
+
+use crate::given::{create, delete, update};
+use scangate_server::store::Expected;
+
+pub(crate) type Promise = fn(Arc<dyn Store>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+macro_rules! promises {
+    ($($module:ident::$promise:ident,)+) => {
+        /// Every promise, by its name.
+        pub(crate) const PROMISES: &[(&str, Promise)] =
+            &[$((stringify!($promise), |store| Box::pin($module::$promise(store)))),+];
+    };
+}
+
+promises! {
+    writes::a_new_store_answers_and_holds_the_default_policy_at_revision_one,
+    writes::a_policy_comes_back_exactly_as_it_was_written,
+    writes::an_update_replaces_the_policy_and_keeps_its_create_time,
+    writes::a_deleted_policy_is_gone,
+    writes::a_write_that_expects_another_revision_is_a_conflict_and_changes_nothing,
+    writes::a_policy_that_does_not_exist_is_neither_updated_nor_deleted,
+    writes::a_second_create_of_the_same_id_is_refused_and_changes_nothing,
+    writes::the_default_policy_can_be_changed_and_not_deleted,
+    writes::a_policy_created_again_after_its_deletion_begins_at_a_later_revision,
+    writes::revisions_grow_by_one_with_every_write_and_not_with_a_refused_one,
+    writes::policies_that_differ_in_their_id_alone_have_the_same_digest,
+    writes::times_are_kept_and_answered_to_the_microsecond,
+    requests::a_create_sent_again_returns_what_it_returned_before,
+    requests::an_update_sent_again_returns_what_it_returned_before,
+    requests::a_delete_sent_again_returns_what_it_returned_before,
+    requests::a_request_id_used_for_another_request_is_refused,
+    requests::a_refused_request_is_not_remembered,
+    requests::a_request_is_remembered_for_24_hours_and_no_longer,
+    concurrency::of_many_writers_that_expect_the_same_revision_exactly_one_wins,
+    concurrency::concurrent_creates_all_land_at_revisions_of_their_own,
+    concurrency::a_request_sent_many_times_at_once_acts_once,
+    concurrency::a_load_sees_one_revision_whole_while_others_write,
+    concurrency::a_caller_that_gives_up_leaves_all_of_the_change_or_nothing,
+}
+
+/// Not in the list, since a backend has its own way of filling a store: this one must hold as many policies as it takes,
+/// `default` and `policy-1` among them.
+pub(crate) async fn a_full_store_takes_changes_and_no_more_policies(store: Arc<dyn Store>) {
+    let refused = store.apply(create("one-too-many")).await;
+    store.apply(update("policy-1", Expected::Any)).await.unwrap();
+    store.apply(delete("policy-1", Expected::Any)).await.unwrap();
+    let fits = store.apply(create("fits")).await;
+
+    assert!(matches!(refused, Err(Error::TooManyPolicies)), "{refused:?}");
+    assert!(fits.is_ok(), "{fits:?}");
+}

@@ -1,0 +1,82 @@
+//! What becomes of a request that is sent again.
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use scangate_server::store::{Error, Expected, Store};
+
+use crate::given::{create, delete, later, requested, update};
+
+pub(super) async fn a_create_sent_again_returns_what_it_returned_before(store: Arc<dyn Store>) {
+    let request = || requested("id", "print", create("team"));
+    let first = store.apply(request()).await.unwrap();
+    store.apply(update("team", Expected::Any)).await.unwrap();
+    store.apply(delete("team", Expected::Any)).await.unwrap();
+    let before = store.load().await.unwrap();
+
+    let again = store.apply(later(SignedDuration::from_mins(1), request())).await.unwrap();
+
+    assert_eq!(again, first);
+    assert_eq!(store.load().await.unwrap(), before);
+}
+
+pub(super) async fn an_update_sent_again_returns_what_it_returned_before(store: Arc<dyn Store>) {
+    let request = || requested("id", "print", update("team", Expected::Revision(2)));
+    store.apply(create("team")).await.unwrap();
+    let first = store.apply(request()).await.unwrap();
+    store.apply(update("team", Expected::Any)).await.unwrap();
+    let before = store.load().await.unwrap();
+
+    let again = store.apply(request()).await.unwrap();
+
+    assert_eq!(again, first);
+    assert_eq!(store.load().await.unwrap(), before);
+}
+
+pub(super) async fn a_delete_sent_again_returns_what_it_returned_before(store: Arc<dyn Store>) {
+    let request = || requested("id", "print", delete("team", Expected::Any));
+    store.apply(create("team")).await.unwrap();
+    let first = store.apply(request()).await.unwrap();
+    store.apply(create("team")).await.unwrap();
+    let before = store.load().await.unwrap();
+
+    let again = store.apply(request()).await.unwrap();
+
+    assert_eq!((again.revision, &again.policy), (3, &None));
+    assert_eq!(again, first);
+    assert_eq!(store.load().await.unwrap(), before);
+}
+
+pub(super) async fn a_request_id_used_for_another_request_is_refused(store: Arc<dyn Store>) {
+    store.apply(requested("id", "print", create("team"))).await.unwrap();
+    let before = store.load().await.unwrap();
+
+    let refused = store.apply(requested("id", "other", create("other"))).await;
+
+    assert!(matches!(refused, Err(Error::RequestIdReused)), "{refused:?}");
+    assert_eq!(store.load().await.unwrap(), before);
+}
+
+pub(super) async fn a_refused_request_is_not_remembered(store: Arc<dyn Store>) {
+    let request = || requested("id", "print", update("team", Expected::Any));
+    let refused = store.apply(request()).await;
+    store.apply(create("team")).await.unwrap();
+
+    let again = store.apply(request()).await;
+
+    assert!(matches!(refused, Err(Error::NotFound(_))), "{refused:?}");
+    assert_eq!(again.unwrap().revision, 3);
+}
+
+pub(super) async fn a_request_is_remembered_for_24_hours_and_no_longer(store: Arc<dyn Store>) {
+    let request = || requested("id", "print", update("default", Expected::Any));
+    let day = SignedDuration::from_hours(24);
+    let instant = SignedDuration::from_micros(1);
+
+    let first = store.apply(request()).await.unwrap().revision;
+    let remembered = store.apply(later(day - instant, request())).await.unwrap().revision;
+    let forgotten = store.apply(later(day, request())).await.unwrap().revision;
+    let remembered_anew = store.apply(later(day + day - instant, request())).await.unwrap().revision;
+
+    assert_eq!([first, remembered, forgotten, remembered_anew], [2, 2, 3, 3]);
+}
