@@ -6,7 +6,7 @@ use scangate_client::v1::{EvaluateGateRequest, Verdict};
 use scangate_ecr_simulator::{Fault, ImageSpec, ScanScript, World, generate};
 use tokio::task::JoinSet;
 
-use crate::harness::{gate, question};
+use crate::harness::{client, gate, question};
 
 fn world() -> World {
     let mut world = World::new();
@@ -91,9 +91,10 @@ async fn a_caller_that_hangs_up_cancels_nobody_elses_answer() {
 async fn callers_that_leave_leave_nothing_behind() {
     let gate = gate(world()).flag("--max-concurrent-calls", "50").start().await;
     gate.ecr.faults().script(Fault::Delay(Duration::from_millis(300)).on("DescribeImages"));
-    let impatient = gate.client.with_call_timeout(Duration::from_millis(100));
 
     for _ in 0..20 {
+        // A connection of their own: HTTP/2 closes one that resets too many streams.
+        let impatient = client(gate.address).await.with_call_timeout(Duration::from_millis(100));
         let mut callers = JoinSet::new();
         for _ in 0..20 {
             let client = impatient.clone();

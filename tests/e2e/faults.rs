@@ -59,10 +59,8 @@ fn now(image: &str) -> EvaluateGateRequest {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_fault_ever_turns_a_vulnerable_image_into_an_allowed_one() {
-    let gate = impatient(vulnerable()).await;
-
     for (name, fault) in Fault::all() {
-        gate.ecr.faults().clear();
+        let gate = impatient(vulnerable()).await;
         gate.ecr.faults().script(fault);
         for image in ["team/app:1", "team/multi:1"] {
             match gate.client.evaluate(now(image)).await {
@@ -75,16 +73,15 @@ async fn no_fault_ever_turns_a_vulnerable_image_into_an_allowed_one() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fault_never_lets_a_clean_image_through_on_less_than_proof() {
-    let gate = impatient(clean()).await;
-
     for (name, fault) in Fault::all() {
-        gate.ecr.faults().clear();
-        gate.ecr.faults().script(fault.clone());
+        // A gate of its own for each: nothing is known from before.
+        let gate = impatient(clean()).await;
+        gate.ecr.faults().script(fault);
         for image in ["team/app:1", "team/multi:1"] {
             match gate.client.evaluate(now(image)).await {
                 // Where a fault leaves the answer whole, a clean image is a clean image.
                 Ok(decision) if decision.verdict() == Verdict::Allow => {
-                    assert!(leaves_a_clean_scan_whole(name), "{name} on {image}: {:?}", decision.into_inner());
+                    assert!(leaves_a_clean_scan_whole(name, image), "{name} on {image}: {:?}", decision.into_inner());
                 }
                 Ok(_) => {}
                 Err(error) => assert_is_designed(&error, name),
@@ -93,18 +90,14 @@ async fn a_fault_never_lets_a_clean_image_through_on_less_than_proof() {
     }
 }
 
-/// Faults that have nothing to bite on in an answer of one page without findings, or that come late but whole.
-fn leaves_a_clean_scan_whole(name: &str) -> bool {
-    let need_findings_or_pages = [
-        "missing_page",
-        "duplicate_page",
-        "nan_score",
-        "unknown_severity",
-        "scan_changes_between_pages",
-        "corrupt_manifest",
-        "wrong_nothing",
-    ];
-    HARMLESS.contains(&name) || need_findings_or_pages.contains(&name)
+/// Faults that have nothing to bite on in an answer of one page without findings.
+fn leaves_a_clean_scan_whole(name: &str, image: &str) -> bool {
+    match name {
+        "missing_page" | "duplicate_page" | "nan_score" | "unknown_severity" | "scan_changes_between_pages" => true,
+        // Only an index is fetched.
+        "corrupt_manifest" => image == "team/app:1",
+        _ => HARMLESS.contains(&name),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -206,7 +199,7 @@ async fn the_callers_deadline_bounds_a_registry_that_hangs() {
     gate.ecr.faults().script(Fault::Hang.on("DescribeImages"));
     let hurried = gate.client.with_call_timeout(Duration::from_millis(500));
 
-    let refused = rejection(hurried.evaluate(question("team/app:1")).await);
+    let outcome = hurried.evaluate(question("team/app:1")).await;
 
-    assert_eq!(refused.code, Code::DeadlineExceeded);
+    assert!(matches!(outcome, Err(Error::DeadlineExceeded { .. })), "{outcome:?}");
 }

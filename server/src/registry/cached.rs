@@ -249,9 +249,24 @@ fn says_the_same(previous: &Scan, scan: &Scan) -> bool {
         && *description == scan.description
         && *scan_type == scan.scan_type
         && *frequency == scan.frequency
-        && *report == scan.report
+        && same_report(report.as_ref(), scan.report.as_ref())
         && *coverage == scan.coverage
         && *flaws == scan.flaws
+}
+
+/// When the vulnerability data was last current says nothing of whether findings still arrive: a scanner may move it at will.
+fn same_report(previous: Option<&Report>, report: Option<&Report>) -> bool {
+    match (previous, report) {
+        (Some(previous), Some(report)) => {
+            let Report { completed_at, source_updated_at: _, counts, enumerated, findings } = previous;
+            *completed_at == report.completed_at
+                && *counts == report.counts
+                && *enumerated == report.enumerated
+                && *findings == report.findings
+        }
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
 }
 
 /// Whether nothing but a new scan, or new knowledge of vulnerabilities, would change the reading.
