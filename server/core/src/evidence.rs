@@ -2,12 +2,15 @@
 //!
 //! Looked at before any rule. Absent is never zero, unknown is never fine, and what time can still heal is *pending*.
 
+mod completed;
+
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::scan::{Content, Coverage, Flaw, Frequency, Manifest, Report, Scan, ScanType, Status};
+use self::completed::completed;
+use crate::scan::{Content, Flaw, Frequency, Manifest, Scan, ScanType, Status};
 
 /// How long after the push ECR may not have a record of a scan yet (30 to 90 s are reported).
 pub const REGISTRATION_WINDOW: SignedDuration = SignedDuration::from_mins(5);
@@ -79,45 +82,59 @@ pub struct Assessment {
     pub evidence: Evidence,
     /// One sentence: why, and what to do where it is not proven.
     pub detail: String,
-    /// The instant that the scan's age counts from; only where it is proven.
+    /// The instant that the scan's age counts from; only where it says that it is complete, always where it is proven.
     pub current_at: Option<Timestamp>,
     /// For a pending scan: when asking again makes sense.
     pub retry_after: Option<SignedDuration>,
+    /// Why the scan is too old under any policy, whatever else it lacks.
+    outdated: Option<String>,
 }
 
 impl Assessment {
     fn short(evidence: Evidence, detail: impl Into<String>) -> Self {
-        Self { evidence, detail: detail.into(), current_at: None, retry_after: None }
+        Self { evidence, detail: detail.into(), current_at: None, retry_after: None, outdated: None }
     }
 
     fn pending(detail: impl Into<String>) -> Self {
         Self { retry_after: Some(POLL), ..Self::short(Evidence::ScanPending, detail) }
     }
 
-    fn proven(current_at: Timestamp) -> Self {
-        let detail = "the scan is complete, consistent and settled".to_owned();
-        Self { evidence: Evidence::Proven, detail, current_at: Some(current_at), retry_after: None }
+    fn proven() -> Self {
+        Self::short(Evidence::Proven, "the scan is complete, consistent and settled")
     }
 
     /// This assessment under a limit on the scan's age: a proven scan may be too old for it.
     #[must_use]
     pub fn aged(&self, max_age: Option<SignedDuration>, now: Timestamp) -> Self {
-        match (max_age, self.current_at) {
-            (Some(limit), Some(current_at)) if now.duration_since(current_at) > limit => Self::short(
-                Evidence::Stale,
-                format!(
-                    "the scan dates from {current_at} and the policy takes none older than {limit:#}; scan the image again"
-                ),
-            ),
+        match (self.evidence, self.too_old(max_age, now)) {
+            (Evidence::Proven, Some(too_old)) => too_old,
             _ => self.clone(),
         }
+    }
+
+    /// All that is amiss under a limit on the scan's age. What a scan lacks does not hide how old it is: a policy that
+    /// overlooks the one has not overlooked the other.
+    pub(crate) fn shortfalls(&self, max_age: Option<SignedDuration>, now: Timestamp) -> Vec<Self> {
+        let lacking = (self.evidence != Evidence::Proven).then(|| self.clone());
+        lacking.into_iter().chain(self.too_old(max_age, now)).collect()
+    }
+
+    fn too_old(&self, max_age: Option<SignedDuration>, now: Timestamp) -> Option<Self> {
+        let beyond = |limit: SignedDuration| {
+            let current_at = self.current_at.filter(|at| now.duration_since(*at) > limit)?;
+            Some(format!(
+                "the scan dates from {current_at} and the policy takes none older than {limit:#}; scan the image again"
+            ))
+        };
+        let why = self.outdated.clone().or_else(|| max_age.and_then(beyond))?;
+        Some(Self::short(Evidence::Stale, why))
     }
 }
 
 /// Judges what was read about a manifest at an instant.
 pub fn assess(manifest: &Manifest, scan: &Scan, now: Timestamp) -> Assessment {
-    if let Some(flawed) = flaws(scan) {
-        return flawed;
+    if let Some(unbelievable) = flaw(scan, |flaw| !matches!(flaw, Flaw::Incomplete(_))) {
+        return unbelievable;
     }
     if manifest.archived {
         return archived();
@@ -166,9 +183,9 @@ fn described(scan: &Scan) -> String {
     scan.description.as_ref().map_or_else(String::new, |text| format!(": {text}"))
 }
 
-fn flaws(scan: &Scan) -> Option<Assessment> {
-    // The order of the variants is the order of gravity.
-    scan.flaws.iter().min().map(|flaw| match flaw {
+/// The gravest of some of the scan's flaws; the order of the variants is the order of gravity.
+fn flaw(scan: &Scan, concerned: impl Fn(&&Flaw) -> bool) -> Option<Assessment> {
+    scan.flaws.iter().filter(concerned).min().map(|flaw| match flaw {
         Flaw::Mismatch(what) => {
             Assessment::short(Evidence::Mismatch, format!("ECR answered about another image: {what}"))
         }
@@ -207,126 +224,4 @@ fn not_covered() -> Assessment {
 
 fn happened_within(instant: Option<Timestamp>, window: SignedDuration, now: Timestamp) -> bool {
     instant.is_some_and(|instant| now.duration_since(instant) < window)
-}
-
-fn completed(manifest: &Manifest, scan: &Scan, now: Timestamp) -> Assessment {
-    if is_off(scan) {
-        return not_covered();
-    }
-    if scan.frequency == Frequency::Unrecognised {
-        return Assessment::short(
-            Evidence::NotCovered,
-            "ECR gave a scan frequency for the repository that this server does not know",
-        );
-    }
-    let Some(pushed_at) = manifest.pushed_at else {
-        return Assessment::short(Evidence::Incomplete, "ECR does not say when the image was pushed");
-    };
-    let arriving = happened_within(Some(pushed_at), ARRIVAL_WINDOW, now);
-    let missing = |what: &str| {
-        if arriving {
-            Assessment::pending(format!("the scan says that it is complete, but {what} has not arrived yet"))
-        } else {
-            Assessment::short(Evidence::Incomplete, format!("the scan says that it is complete, but {what} is missing"))
-        }
-    };
-    let Some(report) = &scan.report else { return missing("its result") };
-    let Some(findings) = &report.findings else { return missing("the list of its findings") };
-    if scan.scan_type == ScanType::Enhanced && findings.is_empty() && counted(report) == 0 {
-        return clean_under_inspector(scan.coverage.as_ref(), pushed_at, arriving, now);
-    }
-    match (&report.counts, report.completed_at, report.source_updated_at) {
-        (None, _, _) => missing("the count of its findings"),
-        (_, None, _) => missing("the time of its completion"),
-        (_, _, None) if scan.scan_type == ScanType::Basic => missing("the age of its vulnerability data"),
-        (Some(_), Some(completed_at), source) => {
-            let settled = timely(completed_at, pushed_at, now).or_else(|| consistent(report, scan, completed_at, now));
-            settled.unwrap_or_else(|| Assessment::proven(current_at(scan, completed_at, source)))
-        }
-    }
-}
-
-fn counted(report: &Report) -> u64 {
-    report.counts.iter().flat_map(|counts| counts.values()).map(|count| u64::from(*count)).sum()
-}
-
-/// The instant that the age of a result counts from: for continuous scanning when it was last current; for basic scanning
-/// the older of the completion and the vulnerability data behind it.
-fn current_at(scan: &Scan, completed_at: Timestamp, source: Option<Timestamp>) -> Timestamp {
-    let source = source.unwrap_or(completed_at);
-    match (&scan.status, scan.scan_type) {
-        (Status::Active, _) => source.max(completed_at),
-        (_, ScanType::Basic) => source.min(completed_at),
-        (_, ScanType::Enhanced) => completed_at,
-    }
-}
-
-fn timely(completed_at: Timestamp, pushed_at: Timestamp, now: Timestamp) -> Option<Assessment> {
-    if completed_at.duration_since(now) > CLOCK_SLACK {
-        let detail =
-            format!("the scan claims to have completed in the future, at {completed_at}; check the server's clock");
-        return Some(Assessment::short(Evidence::Malformed, detail));
-    }
-    (completed_at < pushed_at).then(|| {
-        let detail =
-            format!("the scan completed at {completed_at}, before the image was pushed at {pushed_at}; scan it again");
-        Assessment::short(Evidence::Stale, detail)
-    })
-}
-
-fn consistent(report: &Report, scan: &Scan, completed_at: Timestamp, now: Timestamp) -> Option<Assessment> {
-    let settling = happened_within(Some(completed_at), SETTLE_TIME, now);
-    let counts = report.counts.iter().flatten().filter(|(_, count)| **count > 0);
-    if !counts.eq(report.enumerated.iter().filter(|(_, count)| **count > 0)) {
-        let detail = format!(
-            "ECR counts {} findings and lists {}, or their severities differ",
-            counted(report),
-            report.enumerated.values().map(|count| u64::from(*count)).sum::<u64>(),
-        );
-        return Some(if settling {
-            Assessment::pending(detail)
-        } else {
-            Assessment::short(Evidence::Inconsistent, detail)
-        });
-    }
-    let watched = scan.read_at.duration_since(scan.unchanged_since);
-    (settling && watched < SETTLE_DELAY).then(|| Assessment {
-        retry_after: Some(SETTLE_DELAY.saturating_sub(watched)),
-        ..Assessment::pending("the scan completed a moment ago and its findings may still change")
-    })
-}
-
-/// Reasons under which Inspector has scanned the image.
-const SCANNED: [&str; 2] = ["SUCCESSFUL", "SCAN_FREQUENCY_SCAN_ON_PUSH"];
-
-fn clean_under_inspector(
-    coverage: Option<&Coverage>,
-    pushed_at: Timestamp,
-    arriving: bool,
-    now: Timestamp,
-) -> Assessment {
-    let unproven = |what: String| {
-        if arriving {
-            Assessment::pending(format!("no findings, and {what} yet"))
-        } else {
-            Assessment::short(
-                Evidence::UnprovenClean,
-                format!("the enhanced scan lists no findings, and {what}: that is no proof that a scan ran"),
-            )
-        }
-    };
-    let Some(coverage) = coverage else {
-        return unproven("Inspector's coverage does not list the image".to_owned());
-    };
-    if !coverage.active || !SCANNED.contains(&coverage.reason.as_str()) {
-        return unproven(format!("Inspector's coverage says {}", coverage.reason));
-    }
-    match coverage.last_scanned_at {
-        None => unproven("Inspector's coverage does not say when it scanned the image".to_owned()),
-        Some(at) if at.duration_since(now) > CLOCK_SLACK => {
-            Assessment::short(Evidence::Malformed, format!("Inspector claims to have scanned in the future, at {at}"))
-        }
-        Some(at) if at < pushed_at => unproven(format!("Inspector last scanned it at {at}, before it was pushed")),
-        Some(at) => Assessment::proven(at),
-    }
 }

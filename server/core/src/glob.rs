@@ -33,6 +33,11 @@ impl Glob {
         &self.0
     }
 
+    /// Whether there is no name that does not match.
+    pub fn matches_everything(&self) -> bool {
+        self.0.bytes().all(|b| b == b'*')
+    }
+
     /// Whether the whole name matches. Linear in the name for each `*`; never backtracks further than the last `*`.
     pub fn matches(&self, name: &str) -> bool {
         let Some((head, rest)) = self.0.split_once('*') else {

@@ -1,10 +1,15 @@
 //! Images as callers name them, and the names inside: repositories, tags, digests, platforms.
 
+mod grammar;
+mod platform;
+
 use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use self::grammar::{is_digest, is_repository, is_tag};
+pub use self::platform::Platform;
 use crate::registry::{self, Registry};
 
 /// Longest image reference, in bytes.
@@ -116,62 +121,6 @@ text! {
     Digest, is_digest, Digest
 }
 
-/// The platform of one manifest: `os/architecture[/variant]`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Platform {
-    /// Operating system, e.g. `linux`.
-    pub os: String,
-    /// Architecture, e.g. `amd64`.
-    pub architecture: String,
-    /// Variant, e.g. `v8`.
-    pub variant: Option<String>,
-}
-
-impl Platform {
-    /// Reads `os/architecture[/variant]`.
-    pub fn parse(given: &str) -> Result<Self, Error> {
-        let mut parts = given.split('/');
-        let (Some(os), Some(architecture), variant, None) = (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return Err(Error::Platform { given: given.chars().take(100).collect() });
-        };
-        if [Some(os), Some(architecture), variant].into_iter().flatten().all(is_platform_part) {
-            Ok(Self { os: os.to_owned(), architecture: architecture.to_owned(), variant: variant.map(str::to_owned) })
-        } else {
-            Err(Error::Platform { given: given.chars().take(100).collect() })
-        }
-    }
-
-    /// Whether a platform that was asked for means this one: without a variant it means every variant.
-    pub fn is_asked_for_by(&self, asked: &Self) -> bool {
-        self.os == asked.os
-            && self.architecture == asked.architecture
-            && (asked.variant.is_none() || asked.variant == self.variant)
-    }
-}
-
-impl fmt::Display for Platform {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.os, self.architecture)?;
-        self.variant.as_ref().map_or(Ok(()), |variant| write!(f, "/{variant}"))
-    }
-}
-
-impl TryFrom<String> for Platform {
-    type Error = Error;
-
-    fn try_from(given: String) -> Result<Self, Error> {
-        Self::parse(&given)
-    }
-}
-
-impl From<Platform> for String {
-    fn from(platform: Platform) -> Self {
-        platform.to_string()
-    }
-}
-
 /// An image as a caller names it: a tag, a digest, or both.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ImageReference {
@@ -255,46 +204,4 @@ fn split_host(given: &str) -> Result<(Host, &str), Error> {
     }
     let registry = Registry::from_host(first).map_err(|source| Error::Host { host: first.to_owned(), source })?;
     Ok((Some((first.to_owned(), registry)), rest))
-}
-
-fn is_repository(given: &str) -> bool {
-    (2..=256).contains(&given.len()) && given.split('/').all(is_repository_component)
-}
-
-/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
-fn is_repository_component(component: &str) -> bool {
-    let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let mut rest = component;
-    loop {
-        let word = rest.find(|c| !alphanumeric(c)).unwrap_or(rest.len());
-        if word == 0 {
-            return false;
-        }
-        rest = rest.get(word..).unwrap_or_default();
-        if rest.is_empty() {
-            return true;
-        }
-        let gap = rest.find(alphanumeric).unwrap_or(rest.len());
-        let separator = rest.get(..gap).unwrap_or_default();
-        if !(matches!(separator, "." | "_" | "__") || separator.bytes().all(|b| b == b'-')) {
-            return false;
-        }
-        rest = rest.get(gap..).unwrap_or_default();
-    }
-}
-
-fn is_tag(given: &str) -> bool {
-    (1..=128).contains(&given.len())
-        && !given.starts_with(['.', '-'])
-        && given.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
-}
-
-fn is_digest(given: &str) -> bool {
-    given
-        .strip_prefix("sha256:")
-        .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)))
-}
-
-fn is_platform_part(part: &str) -> bool {
-    (1..=64).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
 }

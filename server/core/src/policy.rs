@@ -1,10 +1,11 @@
 //! Policies: named sets of rules, what they govern, and what they ask of a scan.
 
-use std::{collections::BTreeMap, sync::Arc};
+mod set;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
+pub use self::set::{PolicySet, Revised};
 use crate::{
     evidence::Evidence,
     finding::{Finding, Status},
@@ -65,6 +66,11 @@ impl Match {
     /// Whether repositories of this name are among those governed.
     pub fn admits_repository(&self, repository: &RepositoryName) -> bool {
         any_or_empty(&self.repositories, repository.as_str())
+    }
+
+    /// Whether there is no environment that is not governed.
+    fn admits_every_environment(&self) -> bool {
+        self.environments.is_empty() || self.environments.iter().any(Glob::matches_everything)
     }
 
     /// Whether this environment is among those governed.
@@ -202,60 +208,5 @@ impl Policy {
             Status::Suppressed => !self.honour_suppression,
             Status::Closed => false,
         }
-    }
-}
-
-/// One immutable revision of a policy.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Revised {
-    /// Its meaning.
-    pub policy: Policy,
-    /// Store revision that wrote it.
-    pub revision: u64,
-    /// SHA-256 over its meaning, hexadecimal.
-    pub content_digest: String,
-    /// When the policy was created.
-    pub create_time: Timestamp,
-    /// When this revision was written.
-    pub update_time: Timestamp,
-}
-
-/// Every policy at one revision of the store: immutable, shared by all who evaluate.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct PolicySet {
-    /// The store's revision.
-    pub revision: u64,
-    /// By id.
-    pub policies: BTreeMap<PolicyId, Arc<Revised>>,
-}
-
-impl PolicySet {
-    /// The policies that govern a call, in the order of their ids: all that match, less those that are OFF; and the default
-    /// where none of the others is enforced.
-    pub fn governing(
-        &self,
-        registry: &Registry,
-        repository: &RepositoryName,
-        environment: Option<&Environment>,
-    ) -> Vec<&Arc<Revised>> {
-        let matching = |revised: &&Arc<Revised>| revised.policy.matches.governs(registry, repository, environment);
-        let (default, mut others): (Vec<_>, Vec<_>) = self
-            .policies
-            .values()
-            .filter(|revised| revised.policy.mode != Mode::Off || revised.policy.id.is_default())
-            .partition(|revised| revised.policy.id.is_default());
-        others.retain(matching);
-        if !others.iter().any(|revised| revised.policy.mode == Mode::Enforce) {
-            others.extend(default);
-            others.sort_by(|a, b| a.policy.id.cmp(&b.policy.id));
-        }
-        others
-    }
-
-    /// Whether any policy names environments and this is among those it names.
-    pub fn names_environment(&self, environment: &Environment) -> bool {
-        self.policies
-            .values()
-            .any(|revised| revised.policy.matches.environments.iter().any(|glob| glob.matches(environment.as_str())))
     }
 }

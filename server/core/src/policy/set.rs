@@ -1,0 +1,71 @@
+//! Policies as they are kept: revisions, and all of them at one revision of the store.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::Timestamp;
+
+use super::{Mode, Policy};
+use crate::{
+    image::RepositoryName,
+    name::{Environment, PolicyId},
+    registry::Registry,
+};
+
+/// One immutable revision of a policy.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Revised {
+    /// Its meaning.
+    pub policy: Policy,
+    /// Store revision that wrote it.
+    pub revision: u64,
+    /// SHA-256 over its meaning, hexadecimal.
+    pub content_digest: String,
+    /// When the policy was created.
+    pub create_time: Timestamp,
+    /// When this revision was written.
+    pub update_time: Timestamp,
+}
+
+/// Every policy at one revision of the store: immutable, shared by all who evaluate.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PolicySet {
+    /// The store's revision.
+    pub revision: u64,
+    /// By id.
+    pub policies: BTreeMap<PolicyId, Arc<Revised>>,
+}
+
+impl PolicySet {
+    /// The policies that govern a call, in the order of their ids: all that match, less those that are OFF; and the default
+    /// where none of the others is enforced. A call without an environment meets the default, too, where any environment
+    /// would.
+    pub fn governing(
+        &self,
+        registry: &Registry,
+        repository: &RepositoryName,
+        environment: Option<&Environment>,
+    ) -> Vec<&Arc<Revised>> {
+        let matching = |revised: &&Arc<Revised>| revised.policy.matches.governs(registry, repository, environment);
+        let (default, mut others): (Vec<_>, Vec<_>) = self
+            .policies
+            .values()
+            .filter(|revised| revised.policy.mode != Mode::Off || revised.policy.id.is_default())
+            .partition(|revised| revised.policy.id.is_default());
+        others.retain(matching);
+        let displaces_default = |policy: &Policy| {
+            policy.mode == Mode::Enforce && (environment.is_some() || policy.matches.admits_every_environment())
+        };
+        if !others.iter().any(|revised| displaces_default(&revised.policy)) {
+            others.extend(default);
+            others.sort_by(|a, b| a.policy.id.cmp(&b.policy.id));
+        }
+        others
+    }
+
+    /// Whether any policy names environments and this is among those it names.
+    pub fn names_environment(&self, environment: &Environment) -> bool {
+        self.policies
+            .values()
+            .any(|revised| revised.policy.matches.environments.iter().any(|glob| glob.matches(environment.as_str())))
+    }
+}
