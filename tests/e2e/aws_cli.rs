@@ -52,7 +52,7 @@ async fn the_four_commands_of_the_tutorial_show_what_the_gate_shows() {
     let started = json(&aws(&ecr, &with("start-image-scan")).await);
     assert_eq!(started["imageScanStatus"]["status"], "IN_PROGRESS");
 
-    gate.ecr.clock().advance(std::time::Duration::from_secs(3600));
+    gate.ecr.clock().advance(std::time::Duration::from_hours(1));
     let described = json(&aws(&ecr, &with("describe-image-scan-findings")).await);
     let counts = &described["imageScanFindings"]["findingSeverityCounts"];
     let counted: BTreeMap<String, u64> = serde_json::from_value(counts.clone()).unwrap();

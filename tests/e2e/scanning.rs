@@ -80,7 +80,7 @@ async fn validate_only_foresees_what_would_be_in_force_and_changes_nothing() {
     assert_eq!(puts, 0);
     assert_eq!(foreseen.after, applied.after);
     let frequencies: Vec<ScanFrequency> =
-        applied.after.unwrap().repositories.iter().map(|repository| repository.frequency()).collect();
+        applied.after.unwrap().repositories.iter().map(scangate_client::v1::RepositoryScanning::frequency).collect();
     assert_eq!(frequencies, [ScanFrequency::ContinuousScan, ScanFrequency::ScanOnPush]);
 }
 

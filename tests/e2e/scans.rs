@@ -13,12 +13,12 @@ fn start(image: &str) -> StartScanRequest {
 
 async fn outcomes(gate: &Gate, image: &str) -> Vec<StartScanOutcome> {
     let started = gate.client.start_scan(start(image)).await.unwrap();
-    started.scans.iter().map(|scan| scan.outcome()).collect()
+    started.scans.iter().map(scangate_client::v1::StartedScan::outcome).collect()
 }
 
 fn world() -> World {
     let mut world = World::new();
-    let slow = || ScanScript::on_request(generate::basic(5, 1)).takes(Duration::from_secs(3600));
+    let slow = || ScanScript::on_request(generate::basic(5, 1)).takes(Duration::from_hours(1));
     world.push(ImageSpec::single("team/new", "1").scan(slow()));
     world.push(ImageSpec::single("team/old", "1").scan(ScanScript::clean()));
     world.push(
@@ -85,7 +85,7 @@ async fn a_watch_follows_every_manifest_to_its_end_and_then_ends() {
     while let Some(progress) = watch.next().await.unwrap() {
         let scan = progress.progress.unwrap().manifest.unwrap().scan.unwrap();
         if scan.status() == ScanStatus::InProgress {
-            gate.ecr.clock().advance(Duration::from_secs(600));
+            gate.ecr.clock().advance(Duration::from_mins(10));
         }
         seen.push((scan.status(), progress.ended, progress.total));
     }

@@ -17,7 +17,7 @@ fn waiting(image: &str, seconds: i64) -> EvaluateGateRequest {
 /// An image of an hour ago whose scan does not end unless the test says so.
 fn running() -> World {
     let mut world = World::new();
-    world.push(ImageSpec::single("team/app", "1").pushed_ago(Duration::from_secs(3600)).scan(ScanScript::running()));
+    world.push(ImageSpec::single("team/app", "1").pushed_ago(Duration::from_hours(1)).scan(ScanScript::running()));
     world
 }
 
@@ -32,7 +32,7 @@ async fn a_call_that_waits_gets_the_verdict_when_the_scan_ends() {
 
     // The scan is over, and so long ago that its findings have settled.
     gate.ecr.world(|world| {
-        world.rescan("team/app", "1", ScanScript::clean().completed_ago(Duration::from_secs(600))).unwrap();
+        world.rescan("team/app", "1", ScanScript::clean().completed_ago(Duration::from_mins(10))).unwrap();
     });
 
     assert_eq!(asking.await.unwrap().unwrap().verdict(), Verdict::Allow);
@@ -53,7 +53,7 @@ async fn waiting_ends_with_an_answer_before_the_callers_deadline() {
 async fn a_policy_that_says_so_starts_a_scan_and_waits_for_it() {
     let mut world = World::new();
     let script = ScanScript::on_request(Vec::<scangate_ecr_simulator::BasicFinding>::new());
-    world.push(ImageSpec::single("team/app", "1").pushed_ago(Duration::from_secs(86_400)).scan(script));
+    world.push(ImageSpec::single("team/app", "1").pushed_ago(Duration::from_hours(24)).scan(script));
     let gate = gate(world).start().await;
     let scan = ScanRequirements { never_scanned: ShortfallAction::StartScan.into(), ..Default::default() };
     gate.client.create_policy(create("scans", Policy { scan: Some(scan), ..Default::default() })).await.unwrap();
@@ -68,7 +68,7 @@ async fn a_policy_that_says_so_starts_a_scan_and_waits_for_it() {
 async fn a_policy_that_wants_a_scan_where_none_can_be_started_denies() {
     let gate = gate(World::demo_enhanced()).start().await;
     gate.ecr.world(|world| {
-        world.push(ImageSpec::single("shop/fresh", "1").pushed_ago(Duration::from_secs(86_400)));
+        world.push(ImageSpec::single("shop/fresh", "1").pushed_ago(Duration::from_hours(24)));
     });
     let scan = ScanRequirements { never_scanned: ShortfallAction::StartScan.into(), ..Default::default() };
     gate.client.create_policy(create("scans", Policy { scan: Some(scan), ..Default::default() })).await.unwrap();

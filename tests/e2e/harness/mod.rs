@@ -83,7 +83,7 @@ pub fn config(flags: &[String]) -> Config {
 /// A client that does not retry: tests see the first answer.
 pub async fn client(address: SocketAddr) -> Client {
     let options = ConnectOptions::new(format!("http://{address}"))
-        .call_timeout(Duration::from_secs(60))
+        .call_timeout(Duration::from_mins(1))
         .retry(RetryPolicy::none());
     Client::connect(options).await.unwrap()
 }
