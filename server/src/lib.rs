@@ -1,7 +1,7 @@
 //! The scan-gate server: the gate over Amazon ECR, wired together.
 //!
 //! Follow one request: [`serve`] wires, `grpc` validates, [`gate`] takes the policies' snapshot, asks the [`registry`] and
-//! lets [`scangate_core::decide`] decide.
+//! lets [`fn@scangate_core::decide`] decide.
 
 pub mod config;
 #[cfg(feature = "demo")]
