@@ -1,5 +1,6 @@
 //! What the gate says of every situation that an image can be in.
 
+use prost::Message;
 use scangate_client::v1::{EvaluateGateRequest, Evidence, Platform, Verdict};
 use scangate_ecr_simulator::World;
 
@@ -190,4 +191,17 @@ async fn a_batch_answers_in_order_and_is_as_good_as_its_worst() {
     let refused = all.items()[1].as_ref().unwrap_err();
     assert_eq!(refused.reason, "REPOSITORY_NOT_FOUND");
     assert_eq!(all.into_inner().verdict(), Verdict::Indeterminate);
+}
+
+#[tokio::test]
+async fn a_batch_of_a_hundred_denied_images_stays_within_what_clients_take() {
+    let gate = gate(World::demo()).start().await;
+    let requests: Vec<EvaluateGateRequest> = (0..100).map(|_| question("shop/web:1.4.2")).collect();
+
+    let all = gate.client.batch_evaluate(scangate_client::v1::BatchEvaluateGateRequest { requests }).await.unwrap();
+
+    let decision = all.items()[99].as_ref().unwrap();
+    assert_eq!(decision.violations.iter().map(|violation| violation.matched).sum::<u32>(), 18);
+    // What gRPC takes everywhere unless told otherwise.
+    assert!(all.into_inner().encoded_len() < 4 * 1024 * 1024);
 }

@@ -23,7 +23,10 @@ use tonic::{Request, Response, Status};
 use super::{
     Services,
     call::{deadline, in_time},
-    convert::{answer, image, question, scan, scanning as scanning_fields},
+    convert::{
+        answer::{self, Room},
+        image, question, scan, scanning as scanning_fields,
+    },
     fields::Fields,
     status,
 };
@@ -102,7 +105,7 @@ impl ScanGateService for ScanGate {
         request: Request<EvaluateGateRequest>,
     ) -> Result<Response<EvaluateGateResponse>, Status> {
         let deadline = deadline(request.metadata(), wait(request.get_ref()));
-        let decision = evaluate(&self.services.gate, request.get_ref(), deadline).await?;
+        let decision = evaluate(&self.services.gate, request.get_ref(), deadline, Room::Alone).await?;
         Ok(Response::new(EvaluateGateResponse { decision: Some(decision) }))
     }
 
@@ -146,7 +149,12 @@ fn wait(request: &EvaluateGateRequest) -> Duration {
     request.wait.and_then(|wait| Duration::try_from(wait).ok()).unwrap_or_default()
 }
 
-async fn evaluate(gate: &Gate, request: &EvaluateGateRequest, deadline: Instant) -> Result<Decision, Status> {
+async fn evaluate(
+    gate: &Gate,
+    request: &EvaluateGateRequest,
+    deadline: Instant,
+    room: Room,
+) -> Result<Decision, Status> {
     let question = question::question(request)?;
     in_time(deadline, async {
         let answer = gate.evaluate(&question, Some(deadline)).await.map_err(status::of_gate)?;
@@ -156,7 +164,7 @@ async fn evaluate(gate: &Gate, request: &EvaluateGateRequest, deadline: Instant)
             revision = answer.decision.revision,
             "decided"
         );
-        Ok(answer::decision_out(&answer, question.environment.as_ref(), &question.labels))
+        Ok(answer::decision_out(&answer, question.environment.as_ref(), &question.labels, room))
     })
     .await
 }
@@ -174,7 +182,7 @@ async fn evaluate_all(
         let (gate, places) = (gate.clone(), Arc::clone(&places));
         let evaluation = async move {
             let _place = places.acquire().await;
-            (at, evaluate(&gate, &request, deadline).await)
+            (at, evaluate(&gate, &request, deadline, Room::InBatch).await)
         };
         evaluations.spawn(super::request::within(request_id.clone(), evaluation));
     }

@@ -20,12 +20,33 @@ use super::{
 };
 use crate::{findings::Page, gate::Answer};
 
+/// How many findings one answer shows in its violations, so that it stays within what clients take (4 MiB by default).
+/// Counts are whole, and GetFindings has them all.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Room {
+    /// For a decision alone.
+    Alone,
+    /// For one decision among the hundred of a batch.
+    InBatch,
+}
+
+impl Room {
+    fn findings(self) -> usize {
+        match self {
+            Self::Alone => 2000,
+            Self::InBatch => 50,
+        }
+    }
+}
+
 /// A decision for the wire.
 pub(crate) fn decision_out(
     answer: &Answer,
     environment: Option<&Environment>,
     labels: &BTreeMap<String, String>,
+    room: Room,
 ) -> v1::Decision {
+    let mut room = room.findings();
     let decision = &answer.decision;
     let scans: BTreeMap<&Digest, &Examined> =
         answer.examined.iter().map(|examined| (&examined.manifest.digest, examined)).collect();
@@ -48,8 +69,8 @@ pub(crate) fn decision_out(
         deploy_image: answer.deploy.as_ref().map(|digest| answer.image.pinned(digest)).unwrap_or_default(),
         environment: environment.map(ToString::to_string).unwrap_or_default(),
         manifests: decision.manifests.iter().map(manifest).collect(),
-        violations: decision.violations.iter().map(violation_out).collect(),
-        warnings: decision.warnings.iter().map(violation_out).collect(),
+        violations: decision.violations.iter().map(|violation| violation_out(violation, &mut room)).collect(),
+        warnings: decision.warnings.iter().map(|violation| violation_out(violation, &mut room)).collect(),
         waived: Vec::new(),
         remediation: None,
         authoritative: decision.authoritative,
@@ -72,7 +93,7 @@ pub(crate) fn verdict_out(verdict: Verdict) -> v1::Verdict {
     }
 }
 
-fn violation_out(violation: &Violation) -> v1::Violation {
+fn violation_out(violation: &Violation, room: &mut usize) -> v1::Violation {
     let mut out = v1::Violation {
         policy: violation.policy.resource_name(),
         description: violation.description.clone(),
@@ -88,8 +109,12 @@ fn violation_out(violation: &Violation) -> v1::Violation {
             out.allowed = *allowed;
             out.findings = findings
                 .iter()
+                .take(*room)
                 .map(|finding| finding_out(finding, &violation.manifest, violation.platform.as_ref()))
+                // Long texts are GetFindings' business.
+                .map(|finding| v1::Finding { description: String::new(), ..finding })
                 .collect();
+            *room = room.saturating_sub(out.findings.len());
         }
     }
     out
