@@ -20,6 +20,11 @@ use crate::harness::{
 
 const MANIFEST: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json","config":{"mediaType":"application/vnd.docker.container.image.v1+json","size":1469,"digest":"sha256:1111111111111111111111111111111111111111111111111111111111111111"},"layers":[{"mediaType":"application/vnd.docker.image.rootfs.diff.tar.gzip","size":2479,"digest":"sha256:2222222222222222222222222222222222222222222222222222222222222222"}]}"#;
 
+/// The digests of [`MANIFEST`] and [`INDEX`]: moto makes up its own unless it is told them.
+const MANIFEST_DIGEST: &str = "sha256:37f7f43eb71136af9a5ad82844826f1c541034607d1e3da3095ab15da54bee04";
+const INDEX_DIGEST: &str = "sha256:26a7743d5340b99391ebe1920f50110f537c955868eb980924357fd2cce76680";
+const INDEX: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{"mediaType":"application/vnd.docker.distribution.manifest.v2+json","size":425,"digest":"sha256:37f7f43eb71136af9a5ad82844826f1c541034607d1e3da3095ab15da54bee04","platform":{"os":"linux","architecture":"amd64"}}]}"#;
+
 /// A gate over moto with one image.
 struct OverMoto {
     client: Client,
@@ -105,4 +110,27 @@ async fn what_moto_does_not_have_is_not_found() {
 
     assert_eq!(image.reason, "IMAGE_NOT_FOUND");
     assert_eq!(repository.reason, "REPOSITORY_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn an_index_is_fetched_verified_and_scanned_over_moto() {
+    let over = over_moto().await;
+    let put = async |manifest: &[&str]| {
+        let repository = ["ecr", "put-image", "--repository-name", "multi-repo"];
+        json(&aws(&over.moto, &[&repository[..], manifest].concat()).await)
+    };
+    json(&aws(&over.moto, &["ecr", "create-repository", "--repository-name", "multi-repo"]).await);
+    put(&["--image-digest", MANIFEST_DIGEST, "--image-manifest", MANIFEST]).await;
+    let media_type = ["--image-manifest-media-type", "application/vnd.oci.image.index.v1+json"];
+    let index = ["--image-tag", "latest", "--image-digest", INDEX_DIGEST, "--image-manifest", INDEX];
+    put(&[&media_type[..], &index[..]].concat()).await;
+
+    let start = StartScanRequest { image: "multi-repo:latest".into(), platforms: Vec::new() };
+    let started = over.client.start_scan(start).await.unwrap();
+
+    assert_eq!(started.image.unwrap().digest, INDEX_DIGEST);
+    assert_eq!(started.scans.len(), 1);
+    assert_eq!(started.scans[0].digest, MANIFEST_DIGEST);
+    assert_eq!(started.scans[0].platform.as_ref().unwrap().architecture, "amd64");
+    assert_eq!(started.scans[0].outcome(), StartScanOutcome::Started);
 }
