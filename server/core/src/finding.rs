@@ -168,7 +168,7 @@ pub struct Finding {
 
 impl Finding {
     /// What makes two findings of a manifest the same one for people.
-    fn identity(&self) -> impl Ord + '_ {
+    pub(crate) fn identity(&self) -> impl Ord + '_ {
         (&self.id, &self.package.name, &self.package.version, &self.package.path)
     }
 
@@ -200,8 +200,8 @@ impl Finding {
 
 /// Sorts findings worst first and folds those that say the same of the same vulnerability, package, version and path.
 ///
-/// Two records of one finding that differ in anything that a rule can ask for are both kept and counted: choosing between
-/// them could only make some rule blind.
+/// Two records of one finding that differ in anything that a rule can ask for are both kept, since choosing between them could
+/// only make some rule blind. A rule counts them as one: see [`crate::decide()`].
 pub fn fold_duplicates(mut findings: Vec<Finding>) -> Vec<Finding> {
     findings.sort_by(Finding::worst_first);
     findings.dedup_by(|a, b| a.identity() == b.identity() && a.properties() == b.properties());

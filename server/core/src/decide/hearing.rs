@@ -8,6 +8,7 @@ use super::Selected;
 use crate::{
     decision::{Breach, Examined, MAX_FINDINGS, ManifestDecision, Start, Verdict, Violation},
     evidence::{Assessment, Evidence, POLL, assess},
+    finding::Finding,
     policy::{Action, Mode, Revised},
     reasons,
     rule::{Effect, Rule},
@@ -158,7 +159,10 @@ fn broken(rule: &Rule, revised: &Revised, examined: &Examined) -> Option<Violati
         let counting = examined.scan.findings().iter().filter(|finding| policy.counts(finding));
         counting.filter(|finding| rule.when.matches(finding, policy.unrated_as))
     };
-    let matched = u32::try_from(matching().count()).unwrap_or(u32::MAX);
+    // Two records of one finding are one, whichever of them matches: were both counted, a severity that is raised until
+    // they agree would loosen.
+    let distinct: BTreeSet<_> = matching().map(Finding::identity).collect();
+    let matched = u32::try_from(distinct.len()).unwrap_or(u32::MAX);
     (matched > rule.allow).then(|| Violation {
         policy: policy.id.clone(),
         breach: Breach::Rule {
