@@ -17,6 +17,7 @@ pub mod registry;
 pub mod rule;
 pub mod scan;
 pub mod severity;
+pub mod waiver;
 
 pub use decide::decide;
 pub use decision::{Decision, Verdict};
