@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 use scangate_core::{name::Environment, registry::Registry as RegistryId};
 
 use crate::{
@@ -70,6 +70,17 @@ pub struct Config {
     /// How long a call to AWS may take with its retries.
     #[arg(long, default_value = "20s", env = "SCANGATE_ECR_TIMEOUT", value_parser = seconds)]
     pub ecr_timeout: Duration,
+    /// Ask Amazon Inspector for what ECR does not say of enhanced findings: EPSS (for rules with `min_epss`), and whether
+    /// the vulnerability is known to be exploited (CISA's catalogue, exploits that Inspector has seen). Off: EPSS is
+    /// unknown, and such rules follow their `when_unknown`. The role needs the IAM actions inspector2:ListFindings and
+    /// inspector2:BatchGetFindingDetails. It costs one call for each 100 findings and one for each 10 severe ones, at most 20
+    /// of these, whenever a scan is read anew. Where Inspector fails, the scan is served without, says so
+    /// (`enrichment`), and is asked for again within seconds.
+    #[arg(
+        long, env = "SCANGATE_INSPECTOR_ENRICHMENT", num_args = 0..=1, default_value_t = false,
+        default_missing_value = "true", action = ArgAction::Set,
+    )]
+    pub inspector_enrichment: bool,
     /// How many calls run at once; more are refused with RESOURCE_EXHAUSTED.
     #[arg(long, default_value_t = 4096, env = "SCANGATE_MAX_CONCURRENT_CALLS")]
     pub max_concurrent_calls: usize,
@@ -87,6 +98,7 @@ impl Config {
             credentials: self.ecr_credentials,
             attempt_timeout: self.ecr_attempt_timeout,
             operation_timeout: self.ecr_timeout,
+            inspector_enrichment: self.inspector_enrichment,
             ..ecr::Config::default()
         }
     }

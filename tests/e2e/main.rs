@@ -8,6 +8,7 @@ mod cli;
 mod concurrency;
 mod demo;
 mod durability;
+mod enrichment;
 mod errors;
 mod faults;
 mod findings;

@@ -198,6 +198,21 @@ pub enum Flaw {
     Incomplete(String),
 }
 
+/// What became of asking Inspector for what ECR does not say of findings: EPSS and known exploitation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Enrichment {
+    /// Nobody asked: it is switched off, the scan is a basic one, or it has not ended well.
+    #[default]
+    NotAsked,
+    /// Whatever Inspector knows of the findings is in them.
+    Complete,
+    /// So is this, but for a part that this server's bounds leave out, and which: asking again gives no more.
+    Partial(String),
+    /// Some or all of it is missing, and why: what is missing counts as unknown, and asking again may give it.
+    Missing(String),
+}
+
 /// What was read about one manifest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -221,6 +236,9 @@ pub struct Scan {
     /// What Inspector says; asked for only where an enhanced scan has no findings.
     #[serde(default)]
     pub coverage: Option<Coverage>,
+    /// What became of asking Inspector for more about the findings.
+    #[serde(default)]
+    pub enrichment: Enrichment,
     /// What is wrong with it.
     #[serde(default)]
     pub flaws: Vec<Flaw>,

@@ -18,7 +18,7 @@ use scangate_core::{
     image::{Digest, Image, ImageReference, Platform},
     name::{Environment, PolicyId},
     policy::{Policy, PolicySet, Revised},
-    scan::{Content, Counts, Coverage, Flaw, Frequency, Manifest, Report, Scan, ScanType, Status},
+    scan::{Content, Counts, Coverage, Enrichment, Flaw, Frequency, Manifest, Report, Scan, ScanType, Status},
     severity::Rating,
 };
 use serde::Deserialize;
@@ -231,6 +231,7 @@ impl Given {
                 last_scanned_at: coverage.last_scanned.as_deref().map(|at| self.at(at)),
             }),
             description: scan.description,
+            enrichment: Enrichment::NotAsked,
             flaws: scan.flaws,
         }
     }

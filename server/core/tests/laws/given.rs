@@ -19,7 +19,7 @@ use scangate_core::{
     name::{Environment, PolicyId, RuleId},
     policy::{Action, Match, Mode, Policy, PolicySet, Revised, ScanRequirements},
     rule::{Effect, Filter, FixFilter, Rule, SeverityChoice, WhenUnknown},
-    scan::{Content, Counts, Coverage, Flaw, Frequency, Manifest, Report, Scan, ScanType, Status},
+    scan::{Content, Counts, Coverage, Enrichment, Flaw, Frequency, Manifest, Report, Scan, ScanType, Status},
     severity::{Rating, Severity},
 };
 
@@ -264,6 +264,7 @@ prop_compose! {
         let report = Report { completed_at, source_updated_at, ..Report::default() };
         let scan = Scan {
             read_at, unchanged_since, status, description: None, scan_type, frequency, report: None, coverage, flaws,
+            enrichment: Enrichment::NotAsked,
         };
         Draft { scan, report: has_report.then_some(report), findings, counting }
     }
@@ -289,6 +290,7 @@ prop_compose! {
             frequency: Frequency::ContinuousScan,
             report: None,
             coverage: covered.then_some(coverage),
+            enrichment: Enrichment::NotAsked,
             flaws: Vec::new(),
         };
         let report =
@@ -475,6 +477,7 @@ pub(crate) fn crowd(count: usize) -> Question {
         frequency: Frequency::ScanOnPush,
         report: None,
         coverage: None,
+        enrichment: Enrichment::NotAsked,
         flaws: Vec::new(),
     };
     let report =

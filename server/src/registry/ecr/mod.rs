@@ -1,7 +1,8 @@
 //! The registry port over the AWS SDK: Amazon ECR, and Amazon Inspector where ECR says too little.
 //!
 //! It reads facts and judges nothing. Follow one image: [`resolve`] finds its manifests, [`pages`] reads a scan whole,
-//! [`basic`] and [`enhanced`] bring findings into one form, [`findings`] puts the scan together. [`start`] and
+//! [`basic`] and [`enhanced`] bring findings into one form, [`enrichment`] adds what only Inspector says, [`findings`] puts
+//! the scan together. [`start`] and
 //! [`configuration`] are for those who run scans. Calls are not shared here: [`crate::registry::cached`] does that.
 
 mod basic;
@@ -10,6 +11,7 @@ mod clients;
 mod configuration;
 mod coverage;
 mod enhanced;
+mod enrichment;
 mod failure;
 mod findings;
 mod images;
@@ -66,6 +68,8 @@ pub struct Config {
     /// How long a repository's scanning configuration serves. A scan's type and frequency may be this old, even in a
     /// reading of now.
     pub scanning_ttl: Duration,
+    /// Whether Inspector is asked for EPSS and known exploitation of every enhanced finding.
+    pub inspector_enrichment: bool,
     /// Readings that talk to one registry at once; others wait.
     pub concurrency: usize,
 }
@@ -82,6 +86,7 @@ impl Default for Config {
             fresh_push: Duration::from_millis(500),
             page_size: 1000,
             scanning_ttl: Duration::from_mins(1),
+            inspector_enrichment: false,
             concurrency: 32,
         }
     }
