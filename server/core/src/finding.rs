@@ -1,6 +1,6 @@
 //! A finding: one vulnerability in one package of one manifest. Basic and enhanced scans look the same here.
 
-use std::{cmp::Ordering, sync::Arc};
+use std::{cmp::Ordering, hash::Hash, sync::Arc};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -168,7 +168,7 @@ pub struct Finding {
 
 impl Finding {
     /// What makes two findings of a manifest the same one for people.
-    pub(crate) fn identity(&self) -> impl Ord + '_ {
+    pub(crate) fn identity(&self) -> impl Ord + Hash + '_ {
         (&self.id, &self.package.name, &self.package.version, &self.package.path)
     }
 

@@ -83,7 +83,7 @@ pub async fn examine(
         let repository = resolved.repository();
         readings.spawn(async move {
             let scan = registry.scan(&repository, &manifest, freshness).await?;
-            Ok::<_, registry::Error>((at, Examined { manifest, scan, start: None }))
+            Ok::<_, registry::Error>((at, Examined { manifest, scan, start: None, clocks: Arc::default() }))
         });
     }
     let mut examined = Vec::with_capacity(readings.len());

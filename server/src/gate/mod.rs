@@ -142,7 +142,7 @@ impl Gate {
             None => Selection::Governing(&policies),
             Some(id) => {
                 let policy = policies.policies.get(id).ok_or_else(|| Error::PolicyNotFound(id.clone()))?;
-                Selection::Only { policy, revision: policies.revision }
+                Selection::Only { policy, waivers: &policies.waivers, revision: policies.revision }
             }
         };
         Ok(decide(&resolved.image, question.environment.as_ref(), selection, examined, Timestamp::now()))

@@ -32,6 +32,21 @@ pub struct WaiverSet {
     broad: OrdSet<WaiverId>,
 }
 
+impl PartialEq for WaiverSet {
+    fn eq(&self, other: &Self) -> bool {
+        // The rest is derived from it.
+        self.by_id == other.by_id
+    }
+}
+
+impl FromIterator<Arc<Revised>> for WaiverSet {
+    fn from_iter<T: IntoIterator<Item = Arc<Revised>>>(waivers: T) -> Self {
+        let mut set = Self::default();
+        waivers.into_iter().for_each(|revised| set.put(revised));
+        set
+    }
+}
+
 impl WaiverSet {
     /// Every waiver, by id.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Revised>> {
@@ -110,6 +125,11 @@ pub struct InPlace<'a> {
 }
 
 impl<'a> InPlace<'a> {
+    /// Whether there is no waiver at all.
+    pub fn is_empty(&self) -> bool {
+        self.broad.is_empty() && self.set.exact.is_empty()
+    }
+
     /// Those whose scope has the finding and that have not ended, by id: the ones that name its vulnerability first.
     pub fn of<'b>(&'b self, finding: &'b Finding) -> impl Iterator<Item = &'a Waiver> + 'b {
         let exact = self.set.exact.get(&finding.id).into_iter().flat_map(OrdMap::values);

@@ -113,6 +113,7 @@ struct Body<'a> {
     #[serde(rename = "match")]
     matches: &'a Match,
     mode: Mode,
+    effective_time: Option<Timestamp>,
     scan: &'a ScanRequirements,
     rules: &'a [Rule],
     unrated_as: Severity,
@@ -121,9 +122,20 @@ struct Body<'a> {
 
 fn body(policy: &Policy) -> serde_json::Result<String> {
     // Named one by one, so that a field which the policy gains cannot be forgotten here.
-    let Policy { id: _, description, matches, mode, scan, rules, unrated_as, honour_suppression } = policy;
-    let (mode, unrated_as, honour_suppression) = (*mode, *unrated_as, *honour_suppression);
-    serde_json::to_string(&Body { description, matches, mode, scan, rules, unrated_as, honour_suppression })
+    let Policy { id: _, description, matches, mode, effective_time, scan, rules, unrated_as, honour_suppression } =
+        policy;
+    let (mode, effective_time) = (*mode, *effective_time);
+    let (unrated_as, honour_suppression) = (*unrated_as, *honour_suppression);
+    serde_json::to_string(&Body {
+        description,
+        matches,
+        mode,
+        effective_time,
+        scan,
+        rules,
+        unrated_as,
+        honour_suppression,
+    })
 }
 
 fn digest(body: &str) -> String {

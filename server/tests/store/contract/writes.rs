@@ -8,7 +8,7 @@ use scangate_core::{
     glob::Glob,
     name::RuleId,
     policy::{Action, Match, Mode, Policy, ScanRequirements},
-    rule::{Effect, Filter, FixFilter, Rule, SeverityChoice, WhenUnknown},
+    rule::{Effect, Filter, FixFilter, Grace, GraceClock, Rule, SeverityChoice, WhenUnknown},
     severity::Severity,
 };
 use scangate_server::store::{Change, Error, Expected, Store, Write};
@@ -180,6 +180,7 @@ fn elaborate() -> Policy {
             environments: vec![glob("prod")],
         },
         mode: Mode::Warn,
+        effective_time: Some("2026-04-01T00:00:00.000000001Z".parse().unwrap()),
         scan: ScanRequirements {
             max_scan_age: Some(SignedDuration::new(86_400, 1)),
             never_scanned: Some(Action::StartScan),
@@ -204,6 +205,7 @@ fn elaborate() -> Policy {
                 when_unknown: WhenUnknown::NoMatch,
             },
             allow: u32::MAX,
+            grace: Some(Grace { period: SignedDuration::new(3_600, 1), clock: GraceClock::FixFirstSeen }),
             effect: Effect::Warn,
             waivable: false,
         }],
