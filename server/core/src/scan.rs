@@ -245,6 +245,30 @@ pub struct Scan {
 }
 
 impl Scan {
+    /// What it says of itself, its findings left out: enough to tell people about, and never a proof.
+    #[must_use]
+    pub fn outline(&self) -> Self {
+        let report = self.report.as_ref().map(|report| Report {
+            completed_at: report.completed_at,
+            source_updated_at: report.source_updated_at,
+            counts: report.counts.clone(),
+            enumerated: report.enumerated.clone(),
+            findings: None,
+        });
+        Self {
+            read_at: self.read_at,
+            unchanged_since: self.unchanged_since,
+            status: self.status.clone(),
+            description: self.description.clone(),
+            scan_type: self.scan_type,
+            frequency: self.frequency,
+            report,
+            coverage: self.coverage.clone(),
+            enrichment: self.enrichment.clone(),
+            flaws: self.flaws.clone(),
+        }
+    }
+
     /// The findings; none where none came.
     pub fn findings(&self) -> &[Finding] {
         self.report.as_ref().and_then(|report| report.findings.as_deref()).unwrap_or_default()

@@ -1,6 +1,7 @@
 //! The gate: may this image be deployed? Snapshot, resolve, scans, decide, answer; and wait where the caller asks for it.
 
 mod examine;
+mod memo;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,13 +13,14 @@ use jiff::Timestamp;
 use scangate_core::{
     Decision, Verdict, decide,
     decide::Selection,
-    decision::{Examined, Start},
+    decision::{Breach, Examined, Start, Violation},
     image::{Digest, Image, ImageReference, Platform},
     name::{Environment, PolicyId},
     policy::PolicySet,
 };
 
 pub use self::examine::{Error, choose, examine};
+use self::memo::{Kept, Key, Memo};
 use crate::{
     policies::Policies,
     registry::{Freshness, Registry, Resolved, Started},
@@ -58,11 +60,9 @@ pub struct Question {
     pub labels: BTreeMap<String, String>,
 }
 
-/// The answer to a question.
+/// A decision with what it was made of.
 #[derive(Clone, Debug)]
-pub struct Answer {
-    /// The image as resolved.
-    pub image: Image,
+pub struct Judgement {
     /// The decision.
     pub decision: Decision,
     /// What it was made of, in the decision's order of manifests or not.
@@ -71,27 +71,70 @@ pub struct Answer {
     pub deploy: Option<Digest>,
 }
 
+impl Judgement {
+    /// The same, with no more of the scans than answers tell of them: the cache of readings keeps the findings, within its bounds.
+    fn outline(&self) -> Self {
+        let outlined = |examined: &Examined| Examined {
+            manifest: examined.manifest.clone(),
+            scan: Arc::new(examined.scan.outline()),
+            start: examined.start.clone(),
+            clocks: Arc::default(),
+        };
+        Self {
+            decision: self.decision.clone(),
+            examined: self.examined.iter().map(outlined).collect(),
+            deploy: self.deploy.clone(),
+        }
+    }
+
+    /// How many findings it shows.
+    fn shown(&self) -> u32 {
+        let shown = |violation: &Violation| match &violation.breach {
+            Breach::Rule { findings, .. } => findings.len(),
+            Breach::Scan(_) => 0,
+        };
+        let decision = &self.decision;
+        let violations = decision.violations.iter().chain(&decision.warnings).map(shown).sum::<usize>();
+        u32::try_from(violations + decision.waived.len()).unwrap_or(u32::MAX)
+    }
+}
+
+/// The answer to a question.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The image as resolved.
+    pub image: Image,
+    /// What was decided; perhaps for an earlier question that was the same in all that matters.
+    pub judgement: Arc<Judgement>,
+    /// When.
+    pub evaluated_at: Timestamp,
+}
+
 /// The gate.
 #[derive(Clone, Debug)]
 pub struct Gate {
     registry: Arc<dyn Registry>,
     policies: Arc<Policies>,
+    memo: Arc<Memo>,
     settings: Settings,
 }
 
 impl Gate {
     /// A gate over a registry and the policies.
     pub fn new(registry: Arc<dyn Registry>, policies: Arc<Policies>, settings: Settings) -> Self {
-        Self { registry, policies, settings }
+        Self { registry, policies, memo: Arc::new(Memo::new()), settings }
     }
 
     /// Decides on one image. A scan that runs is waited for as long as the question allows, never past `deadline`.
     pub async fn evaluate(&self, question: &Question, deadline: Option<Instant>) -> Result<Answer, Error> {
         self.check_environment(question)?;
         let freshness = Freshness::within(question.max_findings_age.unwrap_or(self.settings.findings_max_age));
-        // Both before anything is asked of ECR: a question that cannot be answered costs nothing.
+        // Before anything is asked of ECR: a question that cannot be answered costs nothing.
         drop(self.policies(question)?);
         let resolved = self.registry.resolve(&question.image, freshness).await?;
+        if let Some(answer) = self.remembered(question, &resolved, freshness)? {
+            return Ok(answer);
+        }
         let chosen = choose(&resolved, &question.platforms)?;
         let whole = chosen.len() == resolved.manifests.len();
         let mut examined = examine(&self.registry, &resolved, chosen, freshness).await?;
@@ -114,7 +157,41 @@ impl Gate {
             decision = self.decide(question, &resolved, &examined)?;
         }
         let deploy = deployable(&decision, &resolved, whole);
-        Ok(Answer { image: resolved.image.clone(), decision, examined, deploy })
+        let evaluated_at = decision.evaluated_at;
+        let judgement = Arc::new(Judgement { decision, examined, deploy });
+        self.remember(question, &resolved, &judgement);
+        Ok(Answer { image: resolved.image.clone(), judgement, evaluated_at })
+    }
+
+    /// The answer that was given to the same question, where deciding again would give it again.
+    fn remembered(
+        &self,
+        question: &Question,
+        resolved: &Resolved,
+        freshness: Freshness,
+    ) -> Result<Option<Answer>, Error> {
+        let Some(kept) = self.memo.get(&key(question, resolved)) else { return Ok(None) };
+        let policies = self.policies(question)?;
+        let evaluated_at = Timestamp::now();
+        let repository = resolved.repository();
+        let mut examined = kept.judgement.examined.iter().zip(&kept.readings);
+        let stands = kept.stands(policies.revision, &resolved.manifests, evaluated_at)
+            && examined.all(|(examined, began)| {
+                self.registry.kept(&repository, &examined.manifest, freshness) == Some(*began)
+            });
+        Ok(stands.then(|| Answer { image: resolved.image.clone(), judgement: kept.judgement, evaluated_at }))
+    }
+
+    /// Keeps a decision that the next caller may have, too.
+    fn remember(&self, question: &Question, resolved: &Resolved, judgement: &Arc<Judgement>) {
+        let is_final = judgement.decision.verdict != Verdict::Indeterminate
+            && judgement.examined.iter().all(|examined| examined.start.is_none());
+        if is_final {
+            let readings = judgement.examined.iter().map(|examined| examined.scan.read_at).collect();
+            let manifests = resolved.manifests.clone();
+            let kept = Kept { manifests, readings, judgement: Arc::new(judgement.outline()) };
+            self.memo.keep(key(question, resolved), kept);
+        }
     }
 
     fn check_environment(&self, question: &Question) -> Result<(), Error> {
@@ -162,6 +239,16 @@ impl Gate {
             examined.start = Some(started_for_decision(started));
         }
         Ok(!wanted.is_empty())
+    }
+}
+
+fn key(question: &Question, resolved: &Resolved) -> Key {
+    Key {
+        repository: resolved.repository(),
+        digest: resolved.image.digest.clone(),
+        platforms: question.platforms.clone(),
+        environment: question.environment.clone(),
+        policy: question.policy.clone(),
     }
 }
 

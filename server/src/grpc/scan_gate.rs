@@ -160,8 +160,8 @@ async fn evaluate(
         let answer = gate.evaluate(&question, Some(deadline)).await.map_err(status::of_gate)?;
         tracing::info!(
             image = %answer.image.pinned(&answer.image.digest),
-            verdict = ?answer.decision.verdict,
-            revision = answer.decision.revision,
+            verdict = ?answer.judgement.decision.verdict,
+            revision = answer.judgement.decision.revision,
             "decided"
         );
         Ok(answer::decision_out(&answer, question.environment.as_ref(), &question.labels, room))

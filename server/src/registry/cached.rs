@@ -11,6 +11,7 @@ mod weight;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use scangate_core::{
     evidence::SETTLE_TIME,
     image::{Digest, ImageReference, RepositoryName, Tag},
@@ -144,6 +145,12 @@ impl Registry for Cached {
             }
         };
         self.scans.get(&key, freshness, read).await
+    }
+
+    fn kept(&self, repository: &Repository, manifest: &Manifest, freshness: Freshness) -> Option<Timestamp> {
+        let key = ScanKey { repository: repository.clone(), digest: manifest.digest.clone() };
+        let freshness = freshness.and_not_before(self.changes.latest(&key));
+        self.scans.fresh(&key, freshness).map(|scan| scan.read_at)
     }
 
     async fn start_scan(&self, repository: &Repository, manifest: &Manifest) -> Result<Started, Error> {

@@ -56,9 +56,10 @@ pub(crate) fn decision_out(
     room: Room,
 ) -> v1::Decision {
     let mut findings = room.findings();
-    let decision = &answer.decision;
+    let judgement = &answer.judgement;
+    let decision = &judgement.decision;
     let scans: BTreeMap<&Digest, &Examined> =
-        answer.examined.iter().map(|examined| (&examined.manifest.digest, examined)).collect();
+        judgement.examined.iter().map(|examined| (&examined.manifest.digest, examined)).collect();
     let manifest = |manifest: &ManifestDecision| v1::ManifestDecision {
         digest: manifest.digest.to_string(),
         platform: manifest.platform.as_ref().map(platform_out),
@@ -75,7 +76,7 @@ pub(crate) fn decision_out(
         verdict: verdict_out(decision.verdict).into(),
         reasons: decision.reasons.clone(),
         image: Some(image_out(&answer.image)),
-        deploy_image: answer.deploy.as_ref().map(|digest| answer.image.pinned(digest)).unwrap_or_default(),
+        deploy_image: judgement.deploy.as_ref().map(|digest| answer.image.pinned(digest)).unwrap_or_default(),
         environment: environment.map(ToString::to_string).unwrap_or_default(),
         manifests: decision.manifests.iter().map(manifest).collect(),
         violations: decision.violations.iter().map(|violation| violation_out(violation, &mut findings)).collect(),
@@ -86,7 +87,7 @@ pub(crate) fn decision_out(
         authoritative: decision.authoritative,
         policies: decision.policies.iter().map(applied_out).collect(),
         revision: decision.revision,
-        evaluated_at: Some(timestamp(decision.evaluated_at)),
+        evaluated_at: Some(timestamp(answer.evaluated_at)),
         valid_until: decision.next_change.as_ref().map(|change| timestamp(change.time)),
         next_change: decision.next_change.as_ref().map(next_change_out),
         retry_after: decision.retry_after.map(duration),

@@ -25,6 +25,7 @@ mod start;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use scangate_core::{
     image::{ImageReference, RepositoryName},
     registry::Registry as RegistryId,
@@ -131,6 +132,10 @@ impl Registry for Ecr {
 
     async fn scan(&self, repository: &Repository, manifest: &Manifest, _: Freshness) -> Result<Arc<Scan>, Error> {
         findings::scan(self.serve(&repository.registry)?, repository, manifest).await.map(Arc::new)
+    }
+
+    fn kept(&self, _: &Repository, _: &Manifest, _: Freshness) -> Option<Timestamp> {
+        None
     }
 
     async fn start_scan(&self, repository: &Repository, manifest: &Manifest) -> Result<Started, Error> {
