@@ -4,6 +4,7 @@
 //! lets [`fn@scangate_core::decide`] decide.
 
 pub mod config;
+pub mod decisions;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod findings;

@@ -7,6 +7,7 @@ mod aws_cli;
 mod cli;
 mod concurrency;
 mod demo;
+mod docs;
 mod durability;
 mod enrichment;
 mod errors;
