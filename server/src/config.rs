@@ -1,12 +1,13 @@
 //! The server's configuration. Each field is a flag and an environment variable; its doc comment is its manual.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 use scangate_core::{name::Environment, registry::Registry as RegistryId};
 
 use crate::{
     registry::{cached, ecr},
+    store::sql::Address,
     telemetry::LogFormat,
 };
 
@@ -42,9 +43,16 @@ pub struct Config {
     /// something that does both.
     #[arg(long, default_value = "127.0.0.1:50051", env = "SCANGATE_LISTEN")]
     pub listen: SocketAddr,
-    /// The SQLite file of the policy store; made where it does not exist. One server at a time.
-    #[arg(long, default_value = "scangate.db", env = "SCANGATE_STORE")]
-    pub store: PathBuf,
+    /// Where policies, waivers and decisions are kept: a SQLite file, made where it does not exist, for one server at a time; or
+    /// `postgres://USER:PASSWORD@HOST/DATABASE?sslmode=verify-full` for several that share one gate. Best given by the variable,
+    /// since others may see command lines. Never logged.
+    #[arg(long, default_value = "scangate.db", env = "SCANGATE_STORE", hide_env_values = true)]
+    pub store: Address,
+    /// How old what a server knows of a shared store may be: one that could not confirm its policies and waivers for so long says
+    /// UNAVAILABLE instead of deciding. It confirms them every half second and at each write, so that this matters only where the
+    /// store does not answer.
+    #[arg(long, default_value = "5s", env = "SCANGATE_STORE_STALENESS", value_parser = seconds)]
+    pub store_staleness: Duration,
     /// Registries that callers may name, as ACCOUNT/REGION or by host; the first is the one that images without a host are
     /// taken from. None: the account of the AWS credentials in the AWS SDK's region.
     #[arg(long = "registry", value_delimiter = ',', env = "SCANGATE_REGISTRIES", value_parser = RegistryId::parse)]

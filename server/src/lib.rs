@@ -80,7 +80,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
     let store: Arc<dyn Store> = Arc::new(Sql::open(&config.store).await?);
-    let policies = Policies::load(store).await?;
+    let policies = Policies::load(store, config.store_staleness).await?;
     let registry: Arc<dyn Registry> = Arc::new(Cached::new(Ecr::connect(config.ecr()).await?, config.cache()));
     let findings_max_age = config.findings_max_age;
     let settings = Settings { findings_max_age, environments: config.environments.iter().cloned().collect() };

@@ -130,17 +130,17 @@ impl Gate {
         self.check_environment(question)?;
         let freshness = Freshness::within(question.max_findings_age.unwrap_or(self.settings.findings_max_age));
         // Before anything is asked of ECR: a question that cannot be answered costs nothing.
-        drop(self.policies(question)?);
+        drop(self.policies(question).await?);
         let resolved = self.registry.resolve(&question.image, freshness).await?;
-        if let Some(answer) = self.remembered(question, &resolved, freshness)? {
+        if let Some(answer) = self.remembered(question, &resolved, freshness).await? {
             return Ok(answer);
         }
         let chosen = choose(&resolved, &question.platforms)?;
         let whole = chosen.len() == resolved.manifests.len();
         let mut examined = examine(&self.registry, &resolved, chosen, freshness).await?;
-        let mut decision = self.decide(question, &resolved, &examined)?;
+        let mut decision = self.decide(question, &resolved, &examined).await?;
         if self.start_wanted_scans(&resolved, &mut examined, &decision).await? {
-            decision = self.decide(question, &resolved, &examined)?;
+            decision = self.decide(question, &resolved, &examined).await?;
         }
 
         let mut patience = Patience::new(question.wait, deadline);
@@ -154,7 +154,7 @@ impl Gate {
             for examined in &mut examined {
                 examined.start = starts.get(&examined.manifest.digest).cloned().flatten();
             }
-            decision = self.decide(question, &resolved, &examined)?;
+            decision = self.decide(question, &resolved, &examined).await?;
         }
         let deploy = deployable(&decision, &resolved, whole);
         let evaluated_at = decision.evaluated_at;
@@ -164,14 +164,14 @@ impl Gate {
     }
 
     /// The answer that was given to the same question, where deciding again would give it again.
-    fn remembered(
+    async fn remembered(
         &self,
         question: &Question,
         resolved: &Resolved,
         freshness: Freshness,
     ) -> Result<Option<Answer>, Error> {
         let Some(kept) = self.memo.get(&key(question, resolved)) else { return Ok(None) };
-        let policies = self.policies(question)?;
+        let policies = self.policies(question).await?;
         let evaluated_at = Timestamp::now();
         let repository = resolved.repository();
         let mut examined = kept.judgement.examined.iter().zip(&kept.readings);
@@ -205,16 +205,16 @@ impl Gate {
     }
 
     /// The policies of this instant, new enough for the question and with the one that it names.
-    fn policies(&self, question: &Question) -> Result<Arc<PolicySet>, Error> {
-        let policies = self.policies.at_least(question.at_least_as_fresh)?;
+    async fn policies(&self, question: &Question) -> Result<Arc<PolicySet>, Error> {
+        let policies = self.policies.at_least(question.at_least_as_fresh).await?;
         match &question.policy {
             Some(id) if !policies.policies.contains_key(id) => Err(Error::PolicyNotFound(id.clone())),
             Some(_) | None => Ok(policies),
         }
     }
 
-    fn decide(&self, question: &Question, resolved: &Resolved, examined: &[Examined]) -> Result<Decision, Error> {
-        let policies = self.policies(question)?;
+    async fn decide(&self, question: &Question, resolved: &Resolved, examined: &[Examined]) -> Result<Decision, Error> {
+        let policies = self.policies(question).await?;
         let selection = match &question.policy {
             None => Selection::Governing(&policies),
             Some(id) => {

@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     policies::{self, Policies, Terms},
-    store::{self, Change, Written},
+    store::{self, Change, Document, Written},
 };
 
 const MAX_REQUEST_ID: usize = 128;
@@ -76,9 +76,9 @@ impl PolicyService for PolicyApi {
         });
         let policy = fields.finish(policy)?;
         let notes = policies::notes(&policy);
-        let written = self.write(&metadata, Change::Create(policy), terms).await?;
+        let written = self.write(&metadata, Change::Create(vec![Document::Policy(policy)]), terms).await?;
         Ok(Response::new(CreatePolicyResponse {
-            policy: written.policy.as_deref().map(policy_out),
+            policy: written.policy().map(|revised| policy_out(revised)),
             revision: written.revision,
             revision_token: revision_token_out(written.revision),
             notes,
@@ -90,7 +90,7 @@ impl PolicyService for PolicyApi {
         let id = policy_fields::name(&mut fields, "name", &request.get_ref().name);
         let token = policy_fields::revision_token(&mut fields, &request.get_ref().at_least_as_fresh);
         let id = fields.finish(id)?;
-        let set = self.policies.at_least(token).map_err(status::of_policies)?;
+        let set = self.policies.at_least(token).await.map_err(status::of_policies)?;
         let revised = set.policies.get(&id).ok_or_else(|| status::policy_not_found(&id))?;
         Ok(Response::new(GetPolicyResponse { policy: Some(policy_out(revised)), revision: set.revision }))
     }
@@ -109,7 +109,7 @@ impl PolicyService for PolicyApi {
         let after = page::cursor::<PolicyId>(&mut fields, &binding, &request.page_token);
         fields.finish(Some(()))?;
 
-        let set = self.policies.at_least(token).map_err(status::of_policies)?;
+        let set = self.policies.at_least(token).await.map_err(status::of_policies)?;
         let mut listed = set.policies.values().filter(|revised| {
             let matches = &revised.policy.matches;
             after.as_ref().is_none_or(|after| revised.policy.id > *after)
@@ -141,9 +141,10 @@ impl PolicyService for PolicyApi {
         });
         let (policy, expected) = fields.finish(policy.zip(expected))?;
         let notes = policies::notes(&policy);
-        let written = self.write(&metadata, Change::Update { policy, expected }, terms).await?;
+        let written =
+            self.write(&metadata, Change::Update { document: Document::Policy(policy), expected }, terms).await?;
         Ok(Response::new(UpdatePolicyResponse {
-            policy: written.policy.as_deref().map(policy_out),
+            policy: written.policy().map(|revised| policy_out(revised)),
             revision: written.revision,
             revision_token: revision_token_out(written.revision),
             notes,
