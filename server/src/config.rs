@@ -31,9 +31,22 @@ pub struct Cli {
 pub enum Command {
     /// Serve the gate over Amazon ECR.
     Serve(Config),
+    /// Bring the schema of a store up to date. A server does so itself when it starts; this is for those who want it done before.
+    Migrate(StoreArgs),
+    /// Follow every chain of the decision log, and read everything that decisions rest on. Tells what was changed, is missing or out
+    /// of order, and then ends with 1. A SQLite file that a server has open has to be copied first (`sqlite3 FILE '.backup COPY'`).
+    VerifyDecisions(StoreArgs),
     /// Serve the gate over a simulated ECR with made-up and recorded data, to try it out. Nothing of it touches AWS.
     #[cfg(feature = "demo")]
     Demo(crate::demo::Demo),
+}
+
+/// Which store.
+#[derive(Clone, Debug, Args)]
+pub struct StoreArgs {
+    /// A SQLite file, or `postgres://…`: see `serve --store`.
+    #[arg(long, default_value = "scangate.db", env = "SCANGATE_STORE", hide_env_values = true)]
+    pub store: Address,
 }
 
 /// Configuration of a gate.
@@ -53,6 +66,10 @@ pub struct Config {
     /// store does not answer.
     #[arg(long, default_value = "5s", env = "SCANGATE_STORE_STALENESS", value_parser = seconds)]
     pub store_staleness: Duration,
+    /// How long decisions are kept, e.g. 400d. What they rest on goes with the last that rests on it; what is left stays
+    /// provable.
+    #[arg(long, default_value = "400d", env = "SCANGATE_DECISION_RETENTION", value_parser = seconds)]
+    pub decision_retention: Duration,
     /// Registries that callers may name, as ACCOUNT/REGION or by host; the first is the one that images without a host are
     /// taken from. None: the account of the AWS credentials in the AWS SDK's region.
     #[arg(long = "registry", value_delimiter = ',', env = "SCANGATE_REGISTRIES", value_parser = RegistryId::parse)]
@@ -121,15 +138,16 @@ impl Config {
     }
 }
 
-/// `300s`, `250ms`, `5m` or `2h`.
+/// `300s`, `250ms`, `5m`, `2h` or `30d`.
 fn seconds(given: &str) -> Result<Duration, String> {
     let unit = given.trim_start_matches(|c: char| c.is_ascii_digit());
-    let amount: u64 = given.trim_end_matches(unit).parse().map_err(|_| "must be like 300s, 250ms, 5m or 2h")?;
+    let amount: u64 = given.trim_end_matches(unit).parse().map_err(|_| "must be like 300s, 250ms, 5m, 2h or 30d")?;
     match unit {
         "ms" => Ok(Duration::from_millis(amount)),
         "s" => Ok(Duration::from_secs(amount)),
         "m" => Ok(Duration::from_secs(amount.saturating_mul(60))),
         "h" => Ok(Duration::from_secs(amount.saturating_mul(3600))),
-        _ => Err("must be like 300s, 250ms, 5m or 2h".to_owned()),
+        "d" => Ok(Duration::from_secs(amount.saturating_mul(86_400))),
+        _ => Err("must be like 300s, 250ms, 5m, 2h or 30d".to_owned()),
     }
 }

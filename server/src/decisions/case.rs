@@ -74,17 +74,6 @@ pub struct Outcome {
     pub deploy: Option<Digest>,
 }
 
-/// A decision ready to be recorded.
-#[derive(Clone, Debug)]
-pub struct Case {
-    /// The [`Inputs`].
-    pub inputs: Blob,
-    /// The [`Outcome`].
-    pub outcome: Blob,
-    /// What the inputs refer to.
-    pub parts: Vec<Blob>,
-}
-
 impl Inputs {
     /// Takes down what was examined. The parts are those that the inputs refer to.
     pub fn of(
@@ -163,7 +152,8 @@ impl Outcome {
     }
 }
 
-fn read<T: DeserializeOwned>(parts: &BTreeMap<Hash, Blob>, hash: Hash) -> Result<T, Damage> {
+/// Reads a value out of some blobs.
+pub(super) fn read<T: DeserializeOwned>(parts: &BTreeMap<Hash, Blob>, hash: Hash) -> Result<T, Damage> {
     let part = parts.get(&hash).ok_or(Damage::Missing(hash))?;
     part.read().map_err(|source| Damage::Unreadable { hash, source })
 }

@@ -3,18 +3,17 @@
 //! A kept decision serves for the same question, under the same revision of the store, on the same readings of the registry, and
 //! until the first instant at which time alone changes anything in it.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 use jiff::Timestamp;
 use moka::sync::Cache;
 use scangate_core::{
-    image::{Digest, Platform},
+    image::{Image, Platform},
     name::{Environment, PolicyId},
     scan::Manifest,
 };
 
-use super::Judgement;
-use crate::registry::Repository;
+use super::Ready;
 
 /// The most decisions that are kept.
 const MOST: u64 = 20_000;
@@ -24,8 +23,7 @@ const MOST_FINDINGS: u64 = 500_000;
 /// A question, as far as the answer depends on it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
-    pub(super) repository: Repository,
-    pub(super) digest: Digest,
+    pub(super) image: Image,
     pub(super) platforms: Vec<Platform>,
     pub(super) environment: Option<Environment>,
     pub(super) policy: Option<PolicyId>,
@@ -38,13 +36,13 @@ pub(super) struct Kept {
     pub(super) manifests: Vec<Manifest>,
     /// When the readings began, in the order of what was examined.
     pub(super) readings: Vec<Timestamp>,
-    pub(super) judgement: Arc<Judgement>,
+    pub(super) ready: Ready,
 }
 
 impl Kept {
     /// Whether it stands at an instant, the readings aside.
     pub(super) fn stands(&self, revision: u64, manifests: &[Manifest], now: Timestamp) -> bool {
-        let decision = &self.judgement.decision;
+        let decision = &self.ready.judgement.decision;
         decision.revision == revision
             && self.manifests == manifests
             // A clock that went back makes everything new.
@@ -62,7 +60,7 @@ impl Memo {
         let place = MOST_FINDINGS / MOST;
         let weigher = move |_: &Key, kept: &Kept| {
             let place = u32::try_from(place).unwrap_or(u32::MAX);
-            kept.judgement.shown().saturating_add(place)
+            kept.ready.judgement.shown().saturating_add(place)
         };
         Self(Cache::builder().max_capacity(MOST_FINDINGS).weigher(weigher).build())
     }

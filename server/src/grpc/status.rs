@@ -11,7 +11,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 use super::request::current_request_id;
 use crate::{
-    gate, policies, registry,
+    decisions, gate, policies, registry,
     store::{self, Key},
 };
 
@@ -140,6 +140,11 @@ pub(crate) fn of_gate(error: gate::Error) -> Status {
     match error {
         gate::Error::Registry(error) => of_registry(error),
         gate::Error::Policies(error) => of_policies(error),
+        gate::Error::Decisions(error) => of_decisions(error),
+        gate::Error::Unrecordable(error) => {
+            log(&error, "a decision cannot be written down");
+            internal("a decision cannot be written down")
+        }
         gate::Error::PolicyNotFound(id) => policy_not_found(&id),
         gate::Error::PlatformNotFound { missing, available } => {
             let available = join(&available);
@@ -232,6 +237,55 @@ pub(crate) fn of_registry(error: registry::Error) -> Status {
     }
 }
 
+/// A decision was not recorded, or cannot be told.
+pub(crate) fn of_decisions(error: decisions::Error) -> Status {
+    match error {
+        decisions::Error::Policies(error) => of_policies(error),
+        decisions::Error::Log(error) => of_log(error),
+        decisions::Error::Damaged { ref id, .. } => {
+            let name = format!("decisions/{id}");
+            log(&error, "a decision is not recorded as it should be");
+            damaged(&name)
+        }
+    }
+}
+
+fn of_log(error: crate::log::Error) -> Status {
+    use crate::log::Error;
+    match error {
+        Error::NotFound(id) => {
+            let name = format!("decisions/{id}");
+            let message = format!("{name} does not exist, or its time has passed; ListDecisions tells which do");
+            Refusal::new(Code::NotFound, Reason::DecisionNotFound, message)
+                .resource("scangate.v1.Decision", &name)
+                .build()
+        }
+        Error::RequestIdReused => request_id_reused(),
+        Error::Overloaded => overloaded(),
+        Error::Unavailable(_) => {
+            log(&error, "a decision was not recorded");
+            let message =
+                "the decision log does not answer, and no decision is given that is not recorded; try again later";
+            Refusal::new(Code::Unavailable, Reason::StoreUnavailable, message).retry_after(SOON).build()
+        }
+        Error::Corrupt { ref what, .. } => {
+            let what = what.clone();
+            log(&error, "the log of decisions is damaged");
+            damaged(&what)
+        }
+    }
+}
+
+fn damaged(what: &str) -> Status {
+    let message = format!("{what} is damaged or incomplete; ask the operator to run scangate-server verify-decisions");
+    Refusal::new(Code::DataLoss, Reason::DecisionDamaged, message).build()
+}
+
+fn request_id_reused() -> Status {
+    let message = "this request_id was used for another request; take a new one for each";
+    Refusal::new(Code::AlreadyExists, Reason::RequestIdReused, message).build()
+}
+
 /// The policies are not to be had, or were not changed.
 pub(crate) fn of_policies(error: policies::Error) -> Status {
     match error {
@@ -276,10 +330,7 @@ fn of_store(error: store::Error) -> Status {
                 .resource(if matches!(key, Key::Policy(_)) { POLICY } else { WAIVER }, &name)
                 .build()
         }
-        Error::RequestIdReused => {
-            let message = "this request_id was used for another request; take a new one for each";
-            Refusal::new(Code::AlreadyExists, Reason::RequestIdReused, message).build()
-        }
+        Error::RequestIdReused => request_id_reused(),
         Error::DefaultRequired => {
             let message = "policies/default cannot be deleted, since it governs what no other policy does; change its rules instead";
             Refusal::new(Code::FailedPrecondition, Reason::DefaultPolicyRequired, message)

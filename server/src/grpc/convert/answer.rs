@@ -7,7 +7,6 @@ use scangate_core::{
     decision::{Breach, Examined, ManifestDecision, NextChange, Violation, Waived},
     finding::Finding,
     image::{Digest, Platform},
-    name::Environment,
     remedy::{Remediation, Upgrade},
 };
 use scangate_proto::v1;
@@ -20,7 +19,7 @@ use super::{
     scan::{evidence_out, manifest_scan_out, scan_out},
     time::{duration, timestamp},
 };
-use crate::{findings::Page, gate::Answer};
+use crate::{findings::Page, gate::Answer, grpc::fields::Fields};
 
 /// How many findings one answer shows in its violations, so that it stays within what clients take (4 MiB by default).
 /// Counts are whole, and GetFindings has them all.
@@ -28,7 +27,7 @@ use crate::{findings::Page, gate::Answer};
 pub(crate) enum Room {
     /// For a decision alone.
     Alone,
-    /// For one decision among the hundred of a batch.
+    /// For one decision among the hundred of a batch or a page.
     InBatch,
 }
 
@@ -49,12 +48,7 @@ impl Room {
 }
 
 /// A decision for the wire.
-pub(crate) fn decision_out(
-    answer: &Answer,
-    environment: Option<&Environment>,
-    labels: &BTreeMap<String, String>,
-    room: Room,
-) -> v1::Decision {
+pub(crate) fn decision_out(answer: &Answer, room: Room) -> v1::Decision {
     let mut findings = room.findings();
     let judgement = &answer.judgement;
     let decision = &judgement.decision;
@@ -72,12 +66,12 @@ pub(crate) fn decision_out(
         },
     };
     v1::Decision {
-        name: String::new(),
+        name: format!("decisions/{}", answer.id),
         verdict: verdict_out(decision.verdict).into(),
         reasons: decision.reasons.clone(),
         image: Some(image_out(&answer.image)),
         deploy_image: judgement.deploy.as_ref().map(|digest| answer.image.pinned(digest)).unwrap_or_default(),
-        environment: environment.map(ToString::to_string).unwrap_or_default(),
+        environment: answer.environment.as_ref().map(ToString::to_string).unwrap_or_default(),
         manifests: decision.manifests.iter().map(manifest).collect(),
         violations: decision.violations.iter().map(|violation| violation_out(violation, &mut findings)).collect(),
         warnings: decision.warnings.iter().map(|violation| violation_out(violation, &mut findings)).collect(),
@@ -91,7 +85,7 @@ pub(crate) fn decision_out(
         valid_until: decision.next_change.as_ref().map(|change| timestamp(change.time)),
         next_change: decision.next_change.as_ref().map(next_change_out),
         retry_after: decision.retry_after.map(duration),
-        labels: labels.clone().into_iter().collect(),
+        labels: answer.labels.clone().into_iter().collect(),
     }
 }
 
@@ -101,6 +95,19 @@ pub(crate) fn verdict_out(verdict: Verdict) -> v1::Verdict {
         Verdict::Allow => v1::Verdict::Allow,
         Verdict::Indeterminate => v1::Verdict::Indeterminate,
         Verdict::Deny => v1::Verdict::Deny,
+    }
+}
+
+/// A verdict to look for.
+pub(crate) fn verdict(fields: &mut Fields, path: &str, given: i32) -> Option<Verdict> {
+    match v1::Verdict::try_from(given) {
+        Ok(v1::Verdict::Allow) => Some(Verdict::Allow),
+        Ok(v1::Verdict::Deny) => Some(Verdict::Deny),
+        Ok(v1::Verdict::Indeterminate) => Some(Verdict::Indeterminate),
+        Ok(v1::Verdict::Unspecified) | Err(_) => {
+            fields.refuse(path, "must be VERDICT_ALLOW, _DENY or _INDETERMINATE");
+            None
+        }
     }
 }
 

@@ -5,6 +5,8 @@
 
 mod address;
 mod database;
+mod log;
+mod observations;
 mod postgres;
 mod row;
 mod sqlite;
@@ -21,8 +23,8 @@ use scangate_core::{
 use sqlx::{Any, migrate::MigrateError, pool::PoolConnection};
 use tokio::{sync::Notify, task::JoinHandle};
 
-pub use self::address::Address;
 pub(crate) use self::database::{Connection, Database, Dialect, failed, outcome_unknown, part_with};
+pub use self::{address::Address, log::SqlLog};
 use super::{Change, Changes, Document, Entry, Error, Store, Write, Written, fold};
 
 /// Why a store was not opened.
