@@ -86,7 +86,8 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
     let store = Arc::new(Sql::open(&config.store).await?);
-    let log: Arc<dyn Log> = Arc::new(SqlLog::new(&store));
+    let sql_log = Arc::new(SqlLog::new(&store));
+    let log: Arc<dyn Log> = Arc::clone(&sql_log) as _;
     let observations: Arc<dyn Observations> = Arc::clone(&store) as _;
     let policies = Policies::load(store, config.store_staleness).await?;
     let decisions = Arc::new(Decisions::new(Arc::clone(&log), Arc::clone(&policies)));
@@ -96,7 +97,9 @@ pub async fn serve(
     let settings = Settings { findings_max_age, environments: config.environments.iter().cloned().collect() };
     let gate = Gate::new(Arc::clone(&registry), Arc::clone(&policies), observations, Arc::clone(&decisions), settings);
     let services = Services { gate, registry, policies, decisions, findings_max_age };
-    run(&config, services, listener, shutdown).await
+    let outcome = run(&config, services, listener, shutdown).await;
+    sql_log.close().await;
+    outcome
 }
 
 /// Brings the schema of a store up to date, and begins a store where there is none.

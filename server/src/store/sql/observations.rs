@@ -82,7 +82,7 @@ impl Observations for Sql {
             None => {
                 sqlx::query_as(
                     "select distinct vulnerability, package, repository from observations
-                     where substr(vulnerability, 1, $1) = $2 limit $3",
+                     where substr(vulnerability, 1, cast($1 as integer)) = $2 limit $3",
                 )
                 .bind(i64::try_from(prefix.chars().count()).unwrap_or_default())
                 .bind(prefix)

@@ -8,7 +8,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use moka::sync::Cache;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{
     segment::{self, BEGINNING, Entry},
@@ -50,10 +50,21 @@ impl Committer {
         Self { database, writer, head: None, known }
     }
 
-    /// Goes on until nobody is left who could append.
-    pub(super) async fn run(mut self, mut waiting: mpsc::Receiver<Waiting>) {
+    /// Goes on until it is told to close and has recorded what came before, or nobody is left who could append.
+    pub(super) async fn run(mut self, mut waiting: mpsc::Receiver<Waiting>, closing: Arc<Notify>) {
         let mut batch = Vec::with_capacity(BATCH);
-        while waiting.recv_many(&mut batch, BATCH).await > 0 {
+        loop {
+            let received = tokio::select! {
+                biased;
+                received = waiting.recv_many(&mut batch, BATCH) => received,
+                () = closing.notified() => {
+                    waiting.close();
+                    continue;
+                }
+            };
+            if received == 0 {
+                return;
+            }
             let (records, tell): (Vec<Record>, Vec<_>) = batch.drain(..).unzip();
             let outcome = tokio::time::timeout(PATIENCE, self.commit(&records)).await;
             let outcome = outcome.unwrap_or_else(|late| Err(Error::Unavailable(Arc::new(late))));

@@ -14,7 +14,10 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use jiff::{SignedDuration, Timestamp};
 use moka::sync::Cache;
 use rand::RngExt as _;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{Mutex, Notify, mpsc, oneshot},
+    task::JoinHandle,
+};
 
 use self::commit::{Committer, QUEUE, Waiting, of_store};
 use super::{Database, Sql, outcome_unknown};
@@ -35,6 +38,8 @@ const PRUNED_AT_ONCE: i64 = 1_000;
 pub struct SqlLog {
     database: Arc<Database>,
     waiting: mpsc::Sender<Waiting>,
+    closing: Arc<Notify>,
+    committing: Mutex<Option<JoinHandle<()>>>,
     cases: Cache<Hash, Arc<Case>>,
 }
 
@@ -44,8 +49,17 @@ impl SqlLog {
         let database = Arc::clone(store.database());
         let (waiting, records) = mpsc::channel(QUEUE);
         let committer = Committer::new(Arc::clone(&database), writer());
-        tokio::spawn(committer.run(records));
-        Self { database, waiting, cases: Cache::new(CASES) }
+        let closing = Arc::new(Notify::new());
+        let committing = tokio::spawn(committer.run(records, Arc::clone(&closing)));
+        Self { database, waiting, closing, committing: Mutex::new(Some(committing)), cases: Cache::new(CASES) }
+    }
+
+    /// Records what waits, and takes nothing more.
+    pub async fn close(&self) {
+        self.closing.notify_one();
+        if let Some(committing) = self.committing.lock().await.take() {
+            committing.await.ok();
+        }
     }
 }
 
