@@ -66,6 +66,15 @@ pub struct Config {
     /// store does not answer.
     #[arg(long, default_value = "5s", env = "SCANGATE_STORE_STALENESS", value_parser = seconds)]
     pub store_staleness: Duration,
+    /// The longest that a waiver may hold.
+    #[arg(long, default_value = "365d", env = "SCANGATE_WAIVER_MAX_TERM", value_parser = seconds)]
+    pub waiver_max_term: Duration,
+    /// Take a waiver only where it names an author and another who approved it.
+    #[arg(
+        long, env = "SCANGATE_WAIVER_NEEDS_APPROVER", num_args = 0..=1, default_value_t = false,
+        default_missing_value = "true", action = ArgAction::Set,
+    )]
+    pub waiver_needs_approver: bool,
     /// How long decisions are kept, e.g. 400d. What they rest on goes with the last that rests on it; what is left stays
     /// provable.
     #[arg(long, default_value = "400d", env = "SCANGATE_DECISION_RETENTION", value_parser = seconds)]

@@ -13,13 +13,16 @@ mod grpc;
 mod health;
 pub mod log;
 pub mod observations;
+pub mod openvex;
 pub mod policies;
+pub mod preview;
 pub mod registry;
 mod retention;
 pub mod scanning;
 pub mod scans;
 pub mod store;
 pub mod telemetry;
+pub mod waivers;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -37,7 +40,7 @@ use crate::{
     config::Config,
     decisions::Decisions,
     gate::{Gate, Settings},
-    grpc::{DecisionApi, PolicyApi, RequestLayer, ScanGate, Services},
+    grpc::{DecisionApi, PolicyApi, RequestLayer, ScanGate, Services, WaiverTerms},
     log::Log,
     observations::Observations,
     policies::Policies,
@@ -93,10 +96,17 @@ pub async fn serve(
     let decisions = Arc::new(Decisions::new(Arc::clone(&log), Arc::clone(&policies)));
     let _retention = retention::keep(log, config.decision_retention);
     let registry: Arc<dyn Registry> = Arc::new(Cached::new(Ecr::connect(config.ecr()).await?, config.cache()));
+    let waiver_terms = WaiverTerms { max_term: config.waiver_max_term, needs_approver: config.waiver_needs_approver };
     let findings_max_age = config.findings_max_age;
     let settings = Settings { findings_max_age, environments: config.environments.iter().cloned().collect() };
-    let gate = Gate::new(Arc::clone(&registry), Arc::clone(&policies), observations, Arc::clone(&decisions), settings);
-    let services = Services { gate, registry, policies, decisions, findings_max_age };
+    let gate = Gate::new(
+        Arc::clone(&registry),
+        Arc::clone(&policies),
+        Arc::clone(&observations),
+        Arc::clone(&decisions),
+        settings,
+    );
+    let services = Services { gate, registry, policies, observations, waiver_terms, decisions, findings_max_age };
     let outcome = run(&config, services, listener, shutdown).await;
     sql_log.close().await;
     outcome
@@ -129,7 +139,7 @@ async fn run(
     let gate = ScanGateServiceServer::new(ScanGate::new(services.clone()))
         .max_decoding_message_size(MAX_REQUEST)
         .max_encoding_message_size(MAX_ANSWER);
-    let policies = PolicyServiceServer::new(PolicyApi::new(services.policies))
+    let policies = PolicyServiceServer::new(PolicyApi::new(services.clone()))
         .max_decoding_message_size(MAX_REQUEST)
         .max_encoding_message_size(MAX_ANSWER);
     let decisions = DecisionServiceServer::new(DecisionApi::new(services.decisions))

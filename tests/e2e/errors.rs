@@ -104,16 +104,6 @@ async fn a_tag_and_a_digest_that_disagree_are_refused() {
 }
 
 #[tokio::test]
-async fn parts_of_the_contract_that_are_not_served_yet_say_so() {
-    let gate = gate(World::demo()).start().await;
-
-    let retried = EvaluateGateRequest { request_id: "r-1".into(), ..question("shop/api:2.0.0") };
-    let refused = rejection(gate.client.evaluate(retried).await);
-
-    assert_eq!((refused.code, refused.reason.as_str()), (Code::Unimplemented, "NOT_SERVED_YET"));
-}
-
-#[tokio::test]
 async fn sizes_and_counts_are_bounded() {
     let gate = gate(World::demo()).start().await;
     let requests = vec![question("shop/api:2.0.0"); 101];

@@ -15,6 +15,7 @@ use scangate_core::{
     policy::PolicySet,
 };
 
+pub(crate) use self::replay::Reopened;
 pub use self::{
     blob::{Blob, Hash, NoHash},
     case::{Damage, Inputs, Outcome},

@@ -3,7 +3,7 @@
 //! A kept decision serves for the same question, under the same revision of the store, on the same readings of the registry, and
 //! until the first instant at which time alone changes anything in it.
 
-use std::fmt;
+use std::{fmt, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use moka::sync::Cache;
@@ -13,12 +13,17 @@ use scangate_core::{
     scan::Manifest,
 };
 
+use tokio::sync::Mutex;
+
 use super::Ready;
 
 /// The most decisions that are kept.
 const MOST: u64 = 20_000;
 /// The most findings that all of them together show.
 const MOST_FINDINGS: u64 = 500_000;
+
+/// How long a turn is kept that nobody takes.
+const IDLE: Duration = Duration::from_mins(1);
 
 /// A question, as far as the answer depends on it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -52,7 +57,10 @@ impl Kept {
 }
 
 /// Decisions by question.
-pub(super) struct Memo(Cache<Key, Kept>);
+pub(super) struct Memo {
+    kept: Cache<Key, Kept>,
+    turns: Cache<Key, Arc<Mutex<()>>>,
+}
 
 impl Memo {
     pub(super) fn new() -> Self {
@@ -62,15 +70,23 @@ impl Memo {
             let place = u32::try_from(place).unwrap_or(u32::MAX);
             kept.ready.judgement.shown().saturating_add(place)
         };
-        Self(Cache::builder().max_capacity(MOST_FINDINGS).weigher(weigher).build())
+        let kept = Cache::builder().max_capacity(MOST_FINDINGS).weigher(weigher).build();
+        // A turn that is forgotten too early costs a decision made twice.
+        let turns = Cache::builder().max_capacity(MOST).time_to_idle(IDLE).build();
+        Self { kept, turns }
     }
 
     pub(super) fn get(&self, key: &Key) -> Option<Kept> {
-        self.0.get(key)
+        self.kept.get(key)
     }
 
     pub(super) fn keep(&self, key: Key, kept: Kept) {
-        self.0.insert(key, kept);
+        self.kept.insert(key, kept);
+    }
+
+    /// Whoever holds it is the one who decides on a question.
+    pub(super) fn turn(&self, key: &Key) -> Arc<Mutex<()>> {
+        self.turns.get_with(key.clone(), Arc::default)
     }
 }
 

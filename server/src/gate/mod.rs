@@ -185,14 +185,23 @@ impl Gate {
     ) -> Result<(Ready, Timestamp), Error> {
         let chosen = choose(resolved, &question.platforms)?;
         let whole = chosen.len() == resolved.manifests.len();
+        // Of many who ask the same at once, one decides and the others have it from him.
+        let turn = self.memo.turn(&key(question, resolved));
+        let turn = turn.lock().await;
+        if let Some(remembered) = self.remembered(question, resolved, freshness).await? {
+            return Ok(remembered);
+        }
         let mut examined = self.examine(resolved, chosen, freshness).await?;
         let mut decision = self.decide(question, resolved, &examined).await?;
         if self.start_wanted_scans(resolved, &mut examined, &decision).await? {
             decision = self.decide(question, resolved, &examined).await?;
         }
 
+        let mut turn = Some(turn);
         let mut patience = Patience::new(question.wait, deadline);
         while decision.verdict == Verdict::Indeterminate {
+            // Who waits lets the others go on.
+            drop(turn.take());
             let Some(pause) = patience.next_pause(decision.retry_after) else { break };
             tokio::time::sleep(pause).await;
             let manifests = examined.iter().map(|examined| examined.manifest.clone()).collect();

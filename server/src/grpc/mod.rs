@@ -12,9 +12,10 @@ mod status;
 
 use std::{sync::Arc, time::Duration};
 
+pub(crate) use self::convert::waiver::Terms as WaiverTerms;
 pub(crate) use self::request::{RequestLayer, current_request_id};
 pub(crate) use self::{decision::DecisionApi, policy::PolicyApi, scan_gate::ScanGate};
-use crate::{decisions::Decisions, gate::Gate, policies::Policies, registry::Registry};
+use crate::{decisions::Decisions, gate::Gate, observations::Observations, policies::Policies, registry::Registry};
 
 /// What the services share.
 #[derive(Clone, Debug)]
@@ -25,6 +26,10 @@ pub(crate) struct Services {
     pub(crate) registry: Arc<dyn Registry>,
     /// The policies.
     pub(crate) policies: Arc<Policies>,
+    /// What the gate remembers of findings.
+    pub(crate) observations: Arc<dyn Observations>,
+    /// What the server asks of waivers.
+    pub(crate) waiver_terms: WaiverTerms,
     /// What was decided.
     pub(crate) decisions: Arc<Decisions>,
     /// How old a reading may be where the caller does not say.

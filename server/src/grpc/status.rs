@@ -126,6 +126,20 @@ pub(crate) fn waiver_not_found(id: &scangate_core::name::WaiverId) -> Status {
     Refusal::new(Code::NotFound, Reason::WaiverNotFound, message).resource(WAIVER, &name).build()
 }
 
+/// The waiver has been ended for good.
+pub(crate) fn waiver_revoked(id: &scangate_core::name::WaiverId) -> Status {
+    let name = id.resource_name();
+    let message = format!("{name} has been revoked and stays so; make a new one with CreateWaiver");
+    Refusal::new(Code::FailedPrecondition, Reason::WaiverRevoked, message).resource(WAIVER, &name).build()
+}
+
+/// The policy was never as it is to be again.
+pub(crate) fn revision_not_found(id: &scangate_core::name::PolicyId, revision: u64) -> Status {
+    let name = id.resource_name();
+    let message = format!("{name} has no revision {revision} to go back to; ListPolicyRevisions tells which there are");
+    Refusal::new(Code::NotFound, Reason::RevisionNotFound, message).resource(POLICY, &name).build()
+}
+
 /// A refusal as a message, for answers that carry several.
 pub(crate) fn to_message(refused: &Status) -> tonic_types::Status {
     tonic_types::Status::decode(refused.details()).unwrap_or_else(|_| tonic_types::Status {

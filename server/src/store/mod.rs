@@ -93,6 +93,7 @@ pub enum Expected {
 
 /// A change.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "one is made for each write, and moved a few times")]
 pub enum Change {
     /// Adds documents, all of them or none, at one revision.
     Create(Vec<Document>),

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 /// The user that the server runs as where the tests run as root, whom it refuses.
 const USER: &str = "postgres";
 /// How long the server may take to come up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A server; stops when it is dropped.
 #[derive(Debug)]

@@ -39,10 +39,13 @@ pub(crate) fn repository_names(fields: &mut Fields, path: &str, given: &[String]
 /// Platforms that a caller narrows an index to.
 pub(crate) fn platforms(fields: &mut Fields, given: &[v1::Platform]) -> Vec<Platform> {
     fields.at_most("platforms", given.len(), MAX_PLATFORMS);
-    fields.each("platforms", given, |fields, path, platform| {
-        let variant = if platform.variant.is_empty() { String::new() } else { format!("/{}", platform.variant) };
-        fields.keep(path, Platform::parse(&format!("{}/{}{variant}", platform.os, platform.architecture)))
-    })
+    fields.each("platforms", given, platform)
+}
+
+/// A platform.
+pub(crate) fn platform(fields: &mut Fields, path: &str, given: &v1::Platform) -> Option<Platform> {
+    let variant = if given.variant.is_empty() { String::new() } else { format!("/{}", given.variant) };
+    fields.keep(path, Platform::parse(&format!("{}/{}{variant}", given.os, given.architecture)))
 }
 
 /// A platform for the wire.

@@ -9,3 +9,4 @@ pub(crate) mod question;
 pub(crate) mod scan;
 pub(crate) mod scanning;
 pub(crate) mod time;
+pub(crate) mod waiver;

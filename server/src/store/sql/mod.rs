@@ -168,7 +168,7 @@ impl Store for Sql {
         if self.is_shared() {
             self.heard.notified().await;
         } else {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -204,7 +204,7 @@ async fn write(
             .bind(met.package.to_string())
             .bind(at.as_microsecond())
             .bind(met.fix_seen.then(|| at.as_microsecond()))
-            .bind(admitted.map(|at| at.as_microsecond()));
+            .bind(admitted.map(Timestamp::as_microsecond));
     }
     query.execute(connection).await.map(|_| ()).map_err(failed)
 }

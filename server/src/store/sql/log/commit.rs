@@ -291,9 +291,17 @@ pub(super) const POLICY: &str = "policy";
 
 /// The store's errors in the words of the log.
 pub(super) fn of_store(error: crate::store::Error) -> Error {
+    use crate::store::Error as Store;
     match error {
-        crate::store::Error::Corrupt { what, source } => Error::Corrupt { what, source },
-        other => Error::Unavailable(Arc::new(other)),
+        Store::Corrupt { what, source } => Error::Corrupt { what, source },
+        other @ (Store::NotFound(_)
+        | Store::AlreadyExists(_)
+        | Store::Conflict { .. }
+        | Store::RequestIdReused
+        | Store::DefaultRequired
+        | Store::TooManyPolicies
+        | Store::TooManyWaivers
+        | Store::Unavailable(_)) => Error::Unavailable(Arc::new(other)),
     }
 }
 
@@ -301,7 +309,9 @@ pub(super) fn of_store(error: crate::store::Error) -> Error {
 fn again(error: &Error) -> Error {
     match error {
         Error::Unavailable(source) => Error::Unavailable(Arc::clone(source)),
-        other => Error::Unavailable(Arc::from(Box::<dyn std::error::Error + Send + Sync>::from(other.to_string()))),
+        other @ (Error::NotFound(_) | Error::RequestIdReused | Error::Overloaded | Error::Corrupt { .. }) => {
+            Error::Unavailable(Arc::from(Box::<dyn std::error::Error + Send + Sync>::from(other.to_string())))
+        }
     }
 }
 

@@ -32,7 +32,7 @@ impl SqlLog {
         let segment = statements::segment_of(&mut connection, &id.writer, id.sequence).await.map_err(of_store)?;
         drop(connection);
         let segment = segment.ok_or_else(missing)?;
-        let entries = self.entries(&id.writer, segment.first, &segment.body)?;
+        let entries = entries_of(&id.writer, segment.first, &segment.body)?;
         let entry = entries.into_iter().find(|(of, _)| of == id).ok_or_else(missing)?;
         self.recorded(vec![entry]).await?.pop().ok_or_else(missing)
     }
@@ -63,7 +63,7 @@ impl SqlLog {
             for segment in &segments {
                 let first = u64::try_from(segment.first_sequence).unwrap_or_default();
                 let writer: Arc<str> = segment.writer.as_str().into();
-                let mut entries = self.entries(&writer, first, &segment.body)?;
+                let mut entries = entries_of(&writer, first, &segment.body)?;
                 entries.reverse();
                 let is_told = |told: &Cursor, id: &DecisionId| {
                     (told.last_time, &told.writer, told.first_sequence) == (segment.last_time, &writer, first)
@@ -118,7 +118,7 @@ impl SqlLog {
             let segments = statements::segments_from(&mut connection, &name, next, SEGMENTS).await.map_err(of_store)?;
             drop(connection);
             for segment in segments {
-                let more = self.entries(&name, segment.first, &segment.body)?;
+                let more = entries_of(&name, segment.first, &segment.body)?;
                 let more = more.into_iter().filter(|(id, _)| id.sequence > seen);
                 entries.extend(more.take(limit.saturating_sub(entries.len())));
             }
@@ -126,18 +126,6 @@ impl SqlLog {
             followed.insert(name, last.unwrap_or(writer.head.sequence));
         }
         self.recorded(entries).await
-    }
-
-    /// The entries of a segment with their names.
-    fn entries(&self, writer: &Arc<str>, first: u64, body: &[u8]) -> Result<Vec<(DecisionId, Entry)>, Error> {
-        // Only `verify` knows the hash before a segment; here nobody asks for the one after it.
-        let mut hash = BEGINNING;
-        let entries = segment::read(body, &mut hash).map_err(|source| Error::Corrupt {
-            what: format!("the segment of decision {writer}-{first}"),
-            source: source.into(),
-        })?;
-        let named = |(sequence, entry)| (DecisionId { writer: Arc::clone(writer), sequence }, entry);
-        Ok((first..).zip(entries).map(named).collect())
     }
 
     /// The entries with their cases, in the same order.
@@ -190,4 +178,16 @@ fn narrowest(filter: &Filter) -> (&'static str, String) {
         .or_else(|| filter.environment.as_ref().map(|environment| (ENVIRONMENT, environment.to_string())))
         .or_else(|| verdict.map(|verdict| (VERDICT, format!("{verdict:?}"))))
         .unwrap_or_else(|| (ALL, String::new()))
+}
+
+/// The entries of a segment with their names.
+fn entries_of(writer: &Arc<str>, first: u64, body: &[u8]) -> Result<Vec<(DecisionId, Entry)>, Error> {
+    // Only `verify` knows the hash before a segment; here nobody asks for the one after it.
+    let mut hash = BEGINNING;
+    let entries = segment::read(body, &mut hash).map_err(|source| Error::Corrupt {
+        what: format!("the segment of decision {writer}-{first}"),
+        source: source.into(),
+    })?;
+    let named = |(sequence, entry)| (DecisionId { writer: Arc::clone(writer), sequence }, entry);
+    Ok((first..).zip(entries).map(named).collect())
 }

@@ -116,13 +116,14 @@ pub(super) async fn put_head(connection: &mut Connection, writer: &str, head: &H
 }
 
 pub(super) async fn writers(connection: &mut Connection) -> Result<Vec<Writer>, Error> {
-    let rows: Vec<(String, i64, Vec<u8>, i64, Vec<u8>)> = sqlx::query_as(
+    type Row = (String, i64, Vec<u8>, i64, Vec<u8>);
+    let rows: Vec<Row> = sqlx::query_as(
         "select writer, sequence, hash, pruned_sequence, pruned_hash from decision_writers order by writer",
     )
     .fetch_all(connection)
     .await
     .map_err(failed)?;
-    let writer = |(name, sequence, hash, pruned_sequence, pruned_hash): (String, i64, Vec<u8>, i64, Vec<u8>)| {
+    let writer = |(name, sequence, hash, pruned_sequence, pruned_hash): Row| {
         let head = Head { sequence: number_in(&name, sequence)?, hash: hash_in(&name, hash)? };
         let pruned = Head { sequence: number_in(&name, pruned_sequence)?, hash: hash_in(&name, pruned_hash)? };
         Ok(Writer { name, head, pruned })
@@ -305,14 +306,15 @@ async fn segments(
     sequence: u64,
     limit: i64,
 ) -> Result<Vec<Segment>, Error> {
-    let rows: Vec<(i64, i64, i64, Vec<u8>, Vec<u8>)> = sqlx::query_as(select)
+    type Row = (i64, i64, i64, Vec<u8>, Vec<u8>);
+    let rows: Vec<Row> = sqlx::query_as(select)
         .bind(writer)
         .bind(number_out(sequence))
         .bind(limit)
         .fetch_all(connection)
         .await
         .map_err(failed)?;
-    let segment = |(first, last, last_time, hash, body): (i64, i64, i64, Vec<u8>, Vec<u8>)| {
+    let segment = |(first, last, last_time, hash, body): Row| {
         let (first, last) = (number_in(writer, first)?, number_in(writer, last)?);
         Ok(Segment { first, last, last_time, hash: hash_in(writer, hash)?, body })
     };

@@ -82,13 +82,13 @@ impl Checking {
                                 segment.first, segment.last
                             ));
                         }
-                        if hash != segment.hash {
+                        if hash == segment.hash {
+                            self.report.decisions = self.report.decisions.saturating_add(count);
+                        } else {
                             self.damage(format!(
                                 "decisions {name}-{} to {name}-{} are not what was recorded: their hash differs",
                                 segment.first, segment.last
                             ));
-                        } else {
-                            self.report.decisions = self.report.decisions.saturating_add(count);
                         }
                         for (sequence, entry) in (segment.first..).zip(entries) {
                             self.cases.entry(entry.case).or_insert_with(|| format!("{name}-{sequence}"));

@@ -1,4 +1,8 @@
-//! `PolicyService`: validate, one call, convert. Waivers, history and previews belong to a later version.
+//! `PolicyService`: validate, one call, convert. Policies are here, `waivers`, `revisions` and `streams` have the rest.
+
+mod revisions;
+mod streams;
+mod waivers;
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
@@ -16,35 +20,56 @@ use scangate_proto::v1::{
     UpdatePolicyResponse, UpdateWaiverRequest, UpdateWaiverResponse, WatchPoliciesRequest, WatchPoliciesResponse,
     policy_service_server::PolicyService,
 };
+use tokio::sync::Semaphore;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 
 use super::{
+    Services,
     call::{deadline, in_time},
     convert::{
         policy::{self as policy_fields, revision_token_out},
         policy_out::policy_out,
         question::request_of,
+        waiver::Terms as WaiverTerms,
     },
     fields::Fields,
-    page,
-    status::{self, not_served_yet},
+    page, status,
 };
 use crate::{
+    decisions::Decisions,
+    observations::Observations,
     policies::{self, Policies, Terms},
     store::{Change, Document, Written},
 };
 
-/// The service over the policies.
+/// The most streams of changes at once.
+const MAX_STREAMS: usize = 256;
+/// The most previews at once: each keeps a core busy.
+const MAX_PREVIEWS: usize = 2;
+
+/// The service over the policies and waivers.
 #[derive(Clone, Debug)]
 pub(crate) struct PolicyApi {
     policies: Arc<Policies>,
+    observations: Arc<dyn Observations>,
+    decisions: Arc<Decisions>,
+    waiver_terms: WaiverTerms,
+    streams: Arc<Semaphore>,
+    previews: Arc<Semaphore>,
 }
 
 impl PolicyApi {
     /// The service.
-    pub(crate) fn new(policies: Arc<Policies>) -> Self {
-        Self { policies }
+    pub(crate) fn new(services: Services) -> Self {
+        Self {
+            policies: services.policies,
+            observations: services.observations,
+            decisions: services.decisions,
+            waiver_terms: services.waiver_terms,
+            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            previews: Arc::new(Semaphore::new(MAX_PREVIEWS)),
+        }
     }
 
     async fn write(&self, metadata: &MetadataMap, change: Change, terms: Terms) -> Result<Written, Status> {
@@ -172,57 +197,77 @@ impl PolicyService for PolicyApi {
 
     async fn list_policy_revisions(
         &self,
-        _: Request<ListPolicyRevisionsRequest>,
+        request: Request<ListPolicyRevisionsRequest>,
     ) -> Result<Response<ListPolicyRevisionsResponse>, Status> {
-        Err(not_served_yet("ListPolicyRevisions"))
+        let deadline = deadline(request.metadata(), Duration::ZERO);
+        in_time(deadline, self.revisions(request.get_ref())).await.map(Response::new)
     }
 
     async fn rollback_policy(
         &self,
-        _: Request<RollbackPolicyRequest>,
+        request: Request<RollbackPolicyRequest>,
     ) -> Result<Response<RollbackPolicyResponse>, Status> {
-        Err(not_served_yet("RollbackPolicy"))
+        let (metadata, _, request) = request.into_parts();
+        self.roll_back(&metadata, request).await.map(Response::new)
     }
 
     async fn preview_policy(
         &self,
-        _: Request<PreviewPolicyRequest>,
+        request: Request<PreviewPolicyRequest>,
     ) -> Result<Response<Self::PreviewPolicyStream>, Status> {
-        Err(not_served_yet("PreviewPolicy"))
+        self.preview(request.get_ref()).map(Response::new)
     }
 
     async fn watch_policies(
         &self,
-        _: Request<WatchPoliciesRequest>,
+        request: Request<WatchPoliciesRequest>,
     ) -> Result<Response<Self::WatchPoliciesStream>, Status> {
-        Err(not_served_yet("WatchPolicies"))
+        self.watch(request.get_ref()).await.map(Response::new)
     }
 
-    async fn create_waiver(&self, _: Request<CreateWaiverRequest>) -> Result<Response<CreateWaiverResponse>, Status> {
-        Err(not_served_yet("CreateWaiver"))
+    async fn create_waiver(
+        &self,
+        request: Request<CreateWaiverRequest>,
+    ) -> Result<Response<CreateWaiverResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        self.create(&metadata, request).await.map(Response::new)
     }
 
-    async fn get_waiver(&self, _: Request<GetWaiverRequest>) -> Result<Response<GetWaiverResponse>, Status> {
-        Err(not_served_yet("GetWaiver"))
+    async fn get_waiver(&self, request: Request<GetWaiverRequest>) -> Result<Response<GetWaiverResponse>, Status> {
+        let deadline = deadline(request.metadata(), Duration::ZERO);
+        in_time(deadline, self.get(request.get_ref())).await.map(Response::new)
     }
 
-    async fn list_waivers(&self, _: Request<ListWaiversRequest>) -> Result<Response<ListWaiversResponse>, Status> {
-        Err(not_served_yet("ListWaivers"))
+    async fn list_waivers(
+        &self,
+        request: Request<ListWaiversRequest>,
+    ) -> Result<Response<ListWaiversResponse>, Status> {
+        let deadline = deadline(request.metadata(), Duration::ZERO);
+        in_time(deadline, self.list(request.get_ref())).await.map(Response::new)
     }
 
-    async fn update_waiver(&self, _: Request<UpdateWaiverRequest>) -> Result<Response<UpdateWaiverResponse>, Status> {
-        Err(not_served_yet("UpdateWaiver"))
+    async fn update_waiver(
+        &self,
+        request: Request<UpdateWaiverRequest>,
+    ) -> Result<Response<UpdateWaiverResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        self.update(&metadata, request).await.map(Response::new)
     }
 
-    async fn revoke_waiver(&self, _: Request<RevokeWaiverRequest>) -> Result<Response<RevokeWaiverResponse>, Status> {
-        Err(not_served_yet("RevokeWaiver"))
+    async fn revoke_waiver(
+        &self,
+        request: Request<RevokeWaiverRequest>,
+    ) -> Result<Response<RevokeWaiverResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        self.revoke(&metadata, request).await.map(Response::new)
     }
 
     async fn import_waivers(
         &self,
-        _: Request<ImportWaiversRequest>,
+        request: Request<ImportWaiversRequest>,
     ) -> Result<Response<ImportWaiversResponse>, Status> {
-        Err(not_served_yet("ImportWaivers"))
+        let (metadata, _, request) = request.into_parts();
+        self.import(&metadata, request).await.map(Response::new)
     }
 }
 

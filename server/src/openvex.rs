@@ -1,0 +1,258 @@
+//! OpenVEX 0.2.0: what a document says of vulnerabilities and products, as scopes of waivers.
+//!
+//! The document is somebody else's. What cannot be expressed exactly is skipped and said so: a statement never becomes a waiver that
+//! covers more than it speaks of.
+
+use std::collections::BTreeMap;
+
+use scangate_core::{glob::Glob, image::Digest};
+use serde::Deserialize;
+
+/// The largest document, in bytes.
+pub const MAX_BYTES: usize = 1024 * 1024;
+/// The most statements of one document, and the most waivers that come of it.
+pub const MAX_STATEMENTS: usize = 1000;
+/// The longest text that is taken over into a reason.
+const MAX_REASON: usize = 900;
+
+/// Why a document cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is too large.
+    #[error("must be at most {MAX_BYTES} bytes long")]
+    TooLarge,
+    /// It is no OpenVEX.
+    #[error("is no OpenVEX document: {0}")]
+    Malformed(#[from] serde_json::Error),
+    /// It is of a version that is not known.
+    #[error("must have a @context of https://openvex.dev/ns/v0.2.0, and has {0:?}")]
+    Version(String),
+    /// It says too much.
+    #[error("must have at most {MAX_STATEMENTS} statements, and have them be about at most as many products")]
+    TooMany,
+}
+
+/// What a document has to say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// The document's id.
+    pub id: String,
+    /// Its author.
+    pub author: String,
+    /// What can be waived.
+    pub exceptions: Vec<Exception>,
+    /// What cannot, one sentence each.
+    pub skipped: Vec<String>,
+}
+
+/// One vulnerability in one product.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exception {
+    /// The vulnerability.
+    pub vulnerability: Glob,
+    /// The package, where the product names one.
+    pub package: Option<Glob>,
+    /// The image, where the product is one.
+    pub digest: Option<Digest>,
+    /// Why it does not count.
+    pub reason: String,
+}
+
+#[derive(Deserialize)]
+struct Document {
+    #[serde(rename = "@context")]
+    context: String,
+    #[serde(rename = "@id", default)]
+    id: String,
+    #[serde(default)]
+    author: String,
+    statements: Vec<Statement>,
+}
+
+#[derive(Deserialize)]
+struct Statement {
+    vulnerability: Vulnerability,
+    #[serde(default)]
+    products: Vec<Product>,
+    status: String,
+    #[serde(default)]
+    justification: String,
+    #[serde(rename = "impact_statement", default)]
+    impact: String,
+    #[serde(default)]
+    status_notes: String,
+}
+
+#[derive(Deserialize)]
+struct Vulnerability {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Product {
+    #[serde(flatten)]
+    component: Component,
+    #[serde(default)]
+    subcomponents: Vec<Component>,
+}
+
+#[derive(Deserialize)]
+struct Component {
+    #[serde(rename = "@id", default)]
+    id: String,
+    #[serde(default)]
+    identifiers: BTreeMap<String, String>,
+    #[serde(default)]
+    hashes: BTreeMap<String, String>,
+}
+
+/// What a component is, as far as a waiver can say it.
+#[derive(Clone)]
+enum Subject {
+    Image(Digest),
+    Package(Glob),
+}
+
+/// Reads a document.
+pub fn read(document: &[u8]) -> Result<Reading, Error> {
+    if document.len() > MAX_BYTES {
+        return Err(Error::TooLarge);
+    }
+    let document: Document = serde_json::from_slice(document)?;
+    if document.context != "https://openvex.dev/ns/v0.2.0" {
+        return Err(Error::Version(document.context.chars().take(100).collect()));
+    }
+    if document.statements.len() > MAX_STATEMENTS {
+        return Err(Error::TooMany);
+    }
+    let mut reading = Reading { id: document.id, author: document.author, ..Reading::default() };
+    for (index, statement) in document.statements.iter().enumerate() {
+        statement.read(index + 1, &mut reading);
+        if reading.exceptions.len() > MAX_STATEMENTS || reading.skipped.len() > MAX_STATEMENTS {
+            return Err(Error::TooMany);
+        }
+    }
+    Ok(reading)
+}
+
+impl Statement {
+    fn read(&self, number: usize, reading: &mut Reading) {
+        let name = &self.vulnerability.name;
+        let mut skip = |why: &str| {
+            let name: String = name.chars().take(100).collect();
+            reading.skipped.push(format!("statement {number}, {name}: {why}"));
+        };
+        match self.status.as_str() {
+            "not_affected" if self.justification.is_empty() && self.impact.is_empty() => {
+                return skip("not_affected needs a justification or an impact_statement, and has neither");
+            }
+            "not_affected" | "fixed" => {}
+            "affected" => return skip("it is affected: that is no reason to waive it"),
+            "under_investigation" => return skip("it is under investigation: that is no reason to waive it yet"),
+            _ => return skip("its status is none that is known"),
+        }
+        // An asterisk would be a pattern.
+        let Some(vulnerability) = Glob::parse(name).ok().filter(|glob| glob.exact().is_some()) else {
+            return skip("its vulnerability has no name that can be waived");
+        };
+        if self.products.is_empty() {
+            return skip("it names no product, and would cover every image there is");
+        }
+        for product in &self.products {
+            for (package, digest) in product.subjects(&mut skip) {
+                reading.exceptions.push(Exception {
+                    vulnerability: vulnerability.clone(),
+                    package,
+                    digest,
+                    reason: self.reason(),
+                });
+            }
+        }
+    }
+
+    fn reason(&self) -> String {
+        let said = [&self.justification, &self.impact, &self.status_notes];
+        let said: Vec<&str> = said.into_iter().map(|text| text.trim()).filter(|text| !text.is_empty()).collect();
+        let reason =
+            if said.is_empty() { self.status.clone() } else { format!("{}: {}", self.status, said.join("; ")) };
+        reason.chars().take(MAX_REASON).collect()
+    }
+}
+
+impl Product {
+    /// What it is about: a package, an image, or packages within an image.
+    fn subjects(&self, skip: &mut impl FnMut(&str)) -> Vec<(Option<Glob>, Option<Digest>)> {
+        let Some(subject) = self.component.subject() else {
+            skip("a product is neither an image by digest nor a package by purl");
+            return Vec::new();
+        };
+        let digest = match subject {
+            Subject::Package(package) if self.subcomponents.is_empty() => return vec![(Some(package), None)],
+            Subject::Package(_) => {
+                skip("a product is a package with subcomponents, which no scan tells apart");
+                return Vec::new();
+            }
+            Subject::Image(digest) => digest,
+        };
+        if self.subcomponents.is_empty() {
+            return vec![(None, Some(digest))];
+        }
+        let mut subjects = Vec::new();
+        for component in &self.subcomponents {
+            match component.subject() {
+                Some(Subject::Package(package)) => subjects.push((Some(package), Some(digest.clone()))),
+                Some(Subject::Image(_)) | None => skip("a subcomponent is no package by purl"),
+            }
+        }
+        subjects
+    }
+}
+
+impl Component {
+    fn subject(&self) -> Option<Subject> {
+        let purl = self.identifiers.get("purl").unwrap_or(&self.id);
+        let hash = self.hashes.get("sha-256").and_then(|hash| Digest::parse(&format!("sha256:{hash}")).ok());
+        match purl.strip_prefix("pkg:oci/") {
+            Some(image) => image_digest(image).or(hash).map(Subject::Image),
+            None if purl.starts_with("pkg:") => package_name(purl).map(Subject::Package),
+            None => hash.map(Subject::Image),
+        }
+    }
+}
+
+/// The digest of `name@sha256%3A…?…`.
+fn image_digest(image: &str) -> Option<Digest> {
+    let (_, version) = image.split(['?', '#']).next()?.split_once('@')?;
+    Digest::parse(&decoded(version)?).ok()
+}
+
+/// The name of `pkg:type/namespace/name@version?…`, as scanners write it: npm and Go keep the namespace, Maven joins it by a colon.
+/// A version is none that a waiver could name, so that a package by version is refused.
+fn package_name(purl: &str) -> Option<Glob> {
+    let path = purl.strip_prefix("pkg:")?.split(['?', '#']).next()?;
+    let (kind, rest) = path.split_once('/')?;
+    if rest.contains('@') && !rest.starts_with('@') {
+        return None;
+    }
+    let rest = decoded(rest)?;
+    let name = match (kind, rest.rsplit_once('/')) {
+        ("npm" | "golang" | "composer" | "github", _) | (_, None) => rest.clone(),
+        ("maven", Some((group, name))) => format!("{group}:{name}"),
+        (_, Some((_, name))) => name.to_owned(),
+    };
+    Glob::parse(&name).ok().filter(|glob| glob.exact().is_some())
+}
+
+/// Percent-encoding undone; `None` where it is none.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = text.bytes();
+    let mut decoded = Vec::with_capacity(text.len());
+    while let Some(byte) = bytes.next() {
+        let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
+        decoded.push(match byte {
+            b'%' => u8::try_from(digit(bytes.next())? << 4 | digit(bytes.next())?).ok()?,
+            byte => byte,
+        });
+    }
+    String::from_utf8(decoded).ok()
+}
