@@ -73,7 +73,7 @@ impl Hearing<'_> {
             return;
         }
         for rule in &revised.policy.rules {
-            if let Some(violation) = broken(rule, revised, self.examined) {
+            if let Some(violation) = broken(rule, revised, self.examined, self.now) {
                 self.report(violation, enforced && rule.effect == Effect::Deny);
             }
         }
@@ -153,11 +153,11 @@ fn shortfall(action: Option<Action>, examined: &Examined, lacking: &Assessment) 
     }
 }
 
-fn broken(rule: &Rule, revised: &Revised, examined: &Examined) -> Option<Violation> {
+fn broken(rule: &Rule, revised: &Revised, examined: &Examined, now: Timestamp) -> Option<Violation> {
     let policy = &revised.policy;
     let matching = || {
         let counting = examined.scan.findings().iter().filter(|finding| policy.counts(finding));
-        counting.filter(|finding| rule.when.matches(finding, policy.unrated_as))
+        counting.filter(|finding| rule.when.matches(finding, policy.unrated_as, now))
     };
     // Two records of one finding are one, whichever of them matches: were both counted, a severity that is raised until
     // they agree would loosen.

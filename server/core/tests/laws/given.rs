@@ -369,7 +369,7 @@ prop_compose! {
     ) -> Filter {
         Filter {
             min_severity, severities, fix, min_cvss, min_epss, exploit_known, vulnerability_ids, packages,
-            package_managers, when_unknown,
+            package_managers, expression: None, when_unknown,
         }
     }
 }
