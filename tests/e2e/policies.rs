@@ -202,14 +202,17 @@ async fn every_mistake_in_a_policy_is_named_with_its_path() {
 }
 
 #[tokio::test]
-async fn a_part_of_the_language_that_is_not_served_yet_is_never_ignored() {
+async fn an_expression_that_is_not_understood_is_refused_where_it_goes_wrong() {
     let gate = gate(World::demo()).start().await;
     let mut expressive = no_findings_from(Severity::High);
-    expressive.rules[0].when.as_mut().unwrap().expression = "true".into();
+    expressive.rules[0].when.as_mut().unwrap().expression = "finding.cvss > 7.0 &&\n  finding.sevv == 'HIGH'".into();
 
     let refused = rejection(gate.client.create_policy(create("later", expressive)).await);
 
-    assert_eq!((refused.code, refused.reason.as_str()), (Code::Unimplemented, "NOT_SERVED_YET"));
+    assert_eq!((refused.code, refused.reason.as_str()), (Code::InvalidArgument, "INVALID_FIELDS"));
+    let violation = &refused.violations[0];
+    assert_eq!(violation.field, "policy.rules[0].when.expression");
+    assert!(violation.description.contains("line 2") && violation.description.contains("severity"), "{violation:?}");
 }
 
 #[tokio::test]

@@ -1,13 +1,14 @@
 //! The decision core of scan-gate: `(image, scans, policies, environment, now) → decision`.
 //!
 //! Pure: no I/O, no clock, no global state. Time is an argument; the same input gives the same decision in every process.
-//! Read [`fn@decide`] first: it is the product. [`evidence`] says when a scan proves anything at all, [`rule`] which findings
-//! count, [`policy`] who is governed by what.
+//! Read [`fn@decide`] first: it is the product. [`evidence`] says when a scan proves anything at all, [`rule`] and
+//! [`expression`] which findings count, [`policy`] who is governed by what.
 
 pub mod clocks;
 pub mod decide;
 pub mod decision;
 pub mod evidence;
+pub mod expression;
 pub mod finding;
 pub mod glob;
 pub mod image;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clocks::Clocks,
     evidence::CLOCK_SLACK,
+    expression::Expression,
     finding::{Exploit, Finding, Fix, Score},
     glob::{Glob, any_or_empty},
     name::RuleId,
@@ -80,6 +81,8 @@ pub struct Filter {
     pub packages: Vec<Glob>,
     /// Any of these is the package manager, compared without case; empty: any.
     pub package_managers: Vec<String>,
+    /// This holds.
+    pub expression: Option<Expression>,
     /// What becomes of a finding that lacks a field.
     pub when_unknown: WhenUnknown,
 }
@@ -92,7 +95,7 @@ impl Filter {
     }
 
     /// Whether the finding matches. Takes no heed of its status: see [`crate::policy::Policy::counts`].
-    pub fn matches(&self, finding: &Finding, unrated_as: Severity) -> bool {
+    pub fn matches(&self, finding: &Finding, unrated_as: Severity, now: Timestamp) -> bool {
         self.severity_matches(&finding.severity, unrated_as)
             && self.fix_matches(finding.fix)
             && self.at_least(self.min_cvss, finding.cvss)
@@ -101,6 +104,7 @@ impl Filter {
             && any_or_empty(&self.vulnerability_ids, &finding.id)
             && any_or_empty(&self.packages, &finding.package.name)
             && self.manager_matches(finding.package.manager.as_deref())
+            && self.expression_matches(finding, unrated_as, now)
     }
 
     fn severity_matches(&self, rating: &Rating, unrated_as: Severity) -> bool {
@@ -147,6 +151,12 @@ impl Filter {
                 || self.unknown_matches(),
                 |manager| self.package_managers.iter().any(|asked| asked.eq_ignore_ascii_case(manager)),
             )
+    }
+
+    fn expression_matches(&self, finding: &Finding, unrated_as: Severity, now: Timestamp) -> bool {
+        self.expression
+            .as_ref()
+            .is_none_or(|expression| expression.matches(finding, unrated_as, now, self.when_unknown))
     }
 
     fn unknown_matches(&self) -> bool {

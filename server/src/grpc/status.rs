@@ -85,12 +85,6 @@ pub(crate) fn invalid_fields(violations: Vec<FieldViolation>) -> Status {
     refusal.build()
 }
 
-/// Part of the contract, not of this version.
-pub(crate) fn not_served_yet(what: &str) -> Status {
-    let message = format!("{what} is part of the contract but not served by this version; leave it out");
-    Refusal::new(Code::Unimplemented, Reason::NotServedYet, message).with("what", what).build()
-}
-
 /// A bug of ours.
 pub(crate) fn internal(what: &'static str) -> Status {
     tracing::error!(what, "internal error");

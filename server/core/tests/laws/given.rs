@@ -1,6 +1,9 @@
 //! What the laws are tried on: anything that a registry could answer and a policy could say.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock},
+};
 
 use jiff::{SignedDuration, Timestamp};
 use proptest::{
@@ -15,6 +18,7 @@ use scangate_core::{
     decide,
     decide::Selection,
     decision::{Examined, Start},
+    expression::Expression,
     finding::{Exploit, Finding, Fix, Package, Score, Status as Life},
     glob::Glob,
     image::{Digest, Image, ImageReference, Platform},
@@ -479,6 +483,23 @@ fn globs(patterns: &'static [&'static str]) -> impl Strategy<Value = Vec<Glob>> 
     prop_oneof![3 => Just(Vec::new()), 1 => vec(glob, 1..3)]
 }
 
+/// None of them asks for a severity: what the law on raising one speaks of is the filter's own.
+fn expression() -> impl Strategy<Value = Expression> {
+    select(EXPRESSIONS.clone())
+}
+
+static EXPRESSIONS: LazyLock<Vec<Expression>> = LazyLock::new(|| {
+    let sources = [
+        "finding.cvss >= 5.0",
+        "finding.fix == 'AVAILABLE' || finding.epss > 0.5",
+        "now > finding.published_at + duration('600s')",
+        "now - finding.published_at < duration('1200s')",
+        "!(now >= finding.published_at) || finding.package.name.startsWith('o')",
+        "now >= timestamp('2026-03-01T12:05:00Z') && now < timestamp('2026-03-01T12:10:00Z')",
+    ];
+    sources.map(|source| Expression::parse(source).unwrap()).to_vec()
+});
+
 prop_compose! {
     fn filter()(
         min_severity in option::weighted(0.7, severity()),
@@ -489,11 +510,12 @@ prop_compose! {
         vulnerability_ids in globs(&["CVE-*", "*-3", "CVE-1"]),
         packages in globs(&["z*", "*", "openssl"]),
         package_managers in prop_oneof![4 => Just(Vec::new()), 1 => Just(vec!["npm".to_owned()])],
+        expression in option::weighted(0.3, expression()),
         when_unknown in select(vec![WhenUnknown::Match, WhenUnknown::NoMatch]),
     ) -> Filter {
         Filter {
             min_severity, severities, fix, min_cvss, min_epss, exploit_known, vulnerability_ids, packages,
-            package_managers, when_unknown,
+            package_managers, expression, when_unknown,
         }
     }
 }

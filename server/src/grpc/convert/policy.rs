@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use jiff::SignedDuration;
 use scangate_core::{
+    expression::Expression,
     finding::Score,
     glob::Glob,
     name::{PolicyId, RuleId},
@@ -242,9 +243,6 @@ fn grace(fields: &mut Fields, path: &str, given: &v1::Grace) -> Option<Grace> {
 
 fn filter(fields: &mut Fields, path: &str, given: Option<&v1::FindingFilter>) -> Filter {
     let given = given.cloned().unwrap_or_default();
-    if !given.expression.is_empty() {
-        fields.unserved(format!("{path}.expression"));
-    }
     let filter = Filter {
         min_severity: severity(fields, &format!("{path}.min_severity"), given.min_severity),
         severities: fields.each(&format!("{path}.severities"), &given.severities, |fields, path, given| {
@@ -261,6 +259,7 @@ fn filter(fields: &mut Fields, path: &str, given: Option<&v1::FindingFilter>) ->
             MAX_RULE_GLOBS,
         ),
         packages: globs(fields, &format!("{path}.packages"), &given.packages, MAX_RULE_GLOBS),
+        expression: fields.optional(&format!("{path}.expression"), &given.expression, Expression::parse),
         package_managers: managers(fields, &format!("{path}.package_managers"), &given.package_managers),
         when_unknown: when_unknown(fields, &format!("{path}.when_unknown"), given.when_unknown),
     };

@@ -134,7 +134,7 @@ fn filter_out(filter: &Filter) -> v1::FindingFilter {
         vulnerability_ids: globs_out(&filter.vulnerability_ids),
         packages: globs_out(&filter.packages),
         package_managers: filter.package_managers.clone(),
-        expression: String::new(),
+        expression: filter.expression.as_ref().map(|expression| expression.source().to_owned()).unwrap_or_default(),
         when_unknown: match filter.when_unknown {
             WhenUnknown::Match => v1::WhenUnknown::Unspecified,
             WhenUnknown::NoMatch => v1::WhenUnknown::NoMatch,

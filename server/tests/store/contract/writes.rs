@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use scangate_core::{
+    expression::Expression,
     finding::Score,
     glob::Glob,
     name::RuleId,
@@ -210,6 +211,9 @@ fn elaborate() -> Policy {
                 vulnerability_ids: vec![glob("CVE-2021-*")],
                 packages: vec![glob("openssl*")],
                 package_managers: vec!["OS".to_owned()],
+                expression: Some(
+                    Expression::parse("finding.epss > 0.5 && now < timestamp('2030-01-01T00:00:00Z')").unwrap(),
+                ),
                 when_unknown: WhenUnknown::NoMatch,
             },
             allow: u32::MAX,

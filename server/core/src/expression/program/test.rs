@@ -1,0 +1,118 @@
+//! Conditions, in Kleene's logic: what does not depend on a missing value is known without it.
+
+use jiff::Timestamp;
+use regex::Regex;
+
+use super::{
+    Facts, Known, Relation, both, choose,
+    number::{Length, Number},
+    text::{Text, TextTest},
+    time::Linear,
+};
+use crate::expression::schema::{Field, LabelField, ScoreField};
+
+/// A condition.
+#[derive(Debug)]
+pub(in crate::expression) enum Test {
+    Constant(bool),
+    Rated,
+    Given(Field),
+    /// Whether the field bears one of the labels whose bits are set.
+    Labelled(LabelField, u8),
+    Lengths(Relation, Number<Length>, Number<Length>),
+    Scores(Relation, Number<ScoreField>, Number<ScoreField>),
+    Texts(TextTest, Text, Text),
+    OneOf(Text, Box<[Box<str>]>),
+    Matches(Text, Box<Regex>),
+    /// How a time, or a span of it, relates to zero.
+    Times(Relation, Linear),
+    /// Whether both are true or both false.
+    Same(Box<(Test, Test)>),
+    Not(Box<Test>),
+    All(Vec<Test>),
+    Any(Vec<Test>),
+    Choose(Box<(Test, Test, Test)>),
+}
+
+impl Test {
+    pub(in crate::expression) fn holds(&self, facts: &Facts<'_>) -> Known<bool> {
+        match self {
+            Self::Constant(known) => Ok(*known),
+            Self::Rated => Ok(Field::Label(LabelField::Severity).is_given(facts.finding)),
+            Self::Given(field) => Ok(field.is_given(facts.finding)),
+            Self::Labelled(field, mask) => {
+                field.read(facts).map(|label| mask >> label & 1 == 1).ok_or(super::Gap::Missing)
+            }
+            Self::Lengths(relation, left, right) => Number::compare(*relation, left, right, facts),
+            Self::Scores(relation, left, right) => Number::compare(*relation, left, right, facts),
+            Self::Texts(test, left, right) => {
+                both(left.read(facts), right.read(facts)).map(|(left, right)| test.holds(left, right))
+            }
+            Self::OneOf(text, several) => text.read(facts).map(|text| several.iter().any(|one| **one == *text)),
+            Self::Matches(text, pattern) => text.read(facts).map(|text| pattern.is_match(text)),
+            Self::Times(relation, linear) => linear.compare_with_zero(*relation, facts),
+            Self::Same(sides) => both(sides.0.holds(facts), sides.1.holds(facts)).map(|(left, right)| left == right),
+            Self::Not(test) => test.holds(facts).map(|known| !known),
+            Self::All(tests) => dominated_by(false, tests, facts),
+            Self::Any(tests) => dominated_by(true, tests, facts),
+            Self::Choose(parts) => choose(parts.0.holds(facts), || parts.1.holds(facts), || parts.2.holds(facts)),
+        }
+    }
+
+    /// Whether it says anything about `now`.
+    pub(in crate::expression) fn depends_on_now(&self) -> bool {
+        let mut depends = false;
+        self.each_time(&mut |linear| depends |= linear.depends_on_now());
+        depends
+    }
+
+    /// Every instant at which it may become another.
+    pub(in crate::expression) fn instants(&self, finding: &crate::finding::Finding, out: &mut dyn FnMut(Timestamp)) {
+        self.each_time(&mut |linear| linear.instants(finding, out));
+    }
+
+    fn each_time(&self, visit: &mut dyn FnMut(&Linear)) {
+        match self {
+            Self::Times(_, linear) => visit(linear),
+            Self::Lengths(_, left, right) => {
+                left.each_condition(&mut |test| test.each_time(visit));
+                right.each_condition(&mut |test| test.each_time(visit));
+            }
+            Self::Scores(_, left, right) => {
+                left.each_condition(&mut |test| test.each_time(visit));
+                right.each_condition(&mut |test| test.each_time(visit));
+            }
+            Self::Texts(_, left, right) => {
+                left.each_condition(&mut |test| test.each_time(visit));
+                right.each_condition(&mut |test| test.each_time(visit));
+            }
+            Self::OneOf(text, _) | Self::Matches(text, _) => text.each_condition(&mut |test| test.each_time(visit)),
+            Self::Same(sides) => {
+                sides.0.each_time(visit);
+                sides.1.each_time(visit);
+            }
+            Self::Not(test) => test.each_time(visit),
+            Self::All(tests) | Self::Any(tests) => tests.iter().for_each(|test| test.each_time(visit)),
+            Self::Choose(parts) => {
+                parts.0.each_time(visit);
+                parts.1.each_time(visit);
+                parts.2.each_time(visit);
+            }
+            Self::Constant(_) | Self::Rated | Self::Given(_) | Self::Labelled(..) => {}
+        }
+    }
+}
+
+/// One known `verdict` decides; otherwise a gap, the worst of them; otherwise the opposite.
+fn dominated_by(verdict: bool, tests: &[Test], facts: &Facts<'_>) -> Known<bool> {
+    let mut so_far = Ok(!verdict);
+    for test in tests {
+        match (test.holds(facts), so_far) {
+            (Ok(known), _) if known == verdict => return Ok(verdict),
+            (Ok(_), _) => {}
+            (Err(gap), Err(worse)) if worse > gap => {}
+            (Err(gap), _) => so_far = Err(gap),
+        }
+    }
+    so_far
+}

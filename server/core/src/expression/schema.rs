@@ -1,0 +1,194 @@
+//! What an expression can ask of a finding: the fields, their types, and which of them a scan may leave out.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::program::Facts;
+use crate::finding::{Exploit, Finding, Fix, Status};
+use crate::severity::{Rating, Severity};
+
+/// A field of the finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Field {
+    Text(TextField),
+    Score(ScoreField),
+    Time(TimeField),
+    Label(LabelField),
+    Rated,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TextField {
+    Id,
+    SeverityLabel,
+    Title,
+    Description,
+    Uri,
+    PackageName,
+    PackageVersion,
+    PackageManager,
+    PackagePath,
+    PackageFixedIn,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ScoreField {
+    Cvss,
+    Epss,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TimeField {
+    FirstObservedAt,
+    PublishedAt,
+}
+
+/// A field that takes one of a few labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LabelField {
+    Severity,
+    Fix,
+    Exploit,
+    Status,
+}
+
+/// Every field by the name that follows `finding.`, in the order of the manual.
+pub(super) const FIELDS: [(&str, Field); 19] = [
+    ("id", Field::Text(TextField::Id)),
+    ("severity", Field::Label(LabelField::Severity)),
+    ("severity_label", Field::Text(TextField::SeverityLabel)),
+    ("rated", Field::Rated),
+    ("fix", Field::Label(LabelField::Fix)),
+    ("cvss", Field::Score(ScoreField::Cvss)),
+    ("epss", Field::Score(ScoreField::Epss)),
+    ("exploit", Field::Label(LabelField::Exploit)),
+    ("status", Field::Label(LabelField::Status)),
+    ("title", Field::Text(TextField::Title)),
+    ("description", Field::Text(TextField::Description)),
+    ("uri", Field::Text(TextField::Uri)),
+    ("package.name", Field::Text(TextField::PackageName)),
+    ("package.version", Field::Text(TextField::PackageVersion)),
+    ("package.manager", Field::Text(TextField::PackageManager)),
+    ("package.path", Field::Text(TextField::PackagePath)),
+    ("package.fixed_in", Field::Text(TextField::PackageFixedIn)),
+    ("first_observed_at", Field::Time(TimeField::FirstObservedAt)),
+    ("published_at", Field::Time(TimeField::PublishedAt)),
+];
+
+impl Field {
+    /// The field of that name.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        FIELDS.into_iter().find(|(known, _)| *known == name).map(|(_, field)| field)
+    }
+
+    /// Its name, without `finding.`.
+    pub(super) fn name(self) -> &'static str {
+        FIELDS.into_iter().find(|(_, field)| *field == self).map_or("", |(name, _)| name)
+    }
+
+    /// Whether the scan itself says it.
+    pub(super) fn is_given(self, finding: &Finding) -> bool {
+        match self {
+            Self::Text(field) => field.read(finding).is_some(),
+            Self::Score(field) => field.read(finding).is_some(),
+            Self::Time(field) => field.read(finding).is_some(),
+            Self::Label(field) => field.is_given(finding),
+            Self::Rated => true,
+        }
+    }
+}
+
+impl TextField {
+    pub(super) fn read(self, finding: &Finding) -> Option<&str> {
+        let package = &finding.package;
+        let optional: &Option<Arc<str>> = match self {
+            Self::Id => return Some(&finding.id),
+            Self::SeverityLabel => return Some(finding.severity.label()),
+            Self::PackageName => return Some(&package.name),
+            // Empty where the scan names none.
+            Self::PackageVersion => return Some(&*package.version).filter(|version| !version.is_empty()),
+            Self::Title => &finding.title,
+            Self::Description => &finding.description,
+            Self::Uri => &finding.uri,
+            Self::PackageManager => &package.manager,
+            Self::PackagePath => &package.path,
+            Self::PackageFixedIn => &package.fixed_in,
+        };
+        optional.as_deref()
+    }
+}
+
+impl ScoreField {
+    pub(super) fn read(self, finding: &Finding) -> Option<f64> {
+        match self {
+            Self::Cvss => finding.cvss,
+            Self::Epss => finding.epss,
+        }
+        .map(crate::finding::Score::value)
+    }
+}
+
+impl TimeField {
+    pub(super) fn read(self, finding: &Finding) -> Option<Timestamp> {
+        match self {
+            Self::FirstObservedAt => finding.first_observed_at,
+            Self::PublishedAt => finding.published_at,
+        }
+    }
+}
+
+impl LabelField {
+    /// The labels that it can be compared with. Severities come in ascending order.
+    pub(super) const fn labels(self) -> &'static [&'static str] {
+        match self {
+            Self::Severity => &["INFORMATIONAL", "LOW", "MEDIUM", "HIGH", "CRITICAL"],
+            Self::Fix => &["AVAILABLE", "NONE"],
+            Self::Exploit => &["KNOWN", "NOT_KNOWN"],
+            Self::Status => &["ACTIVE", "SUPPRESSED", "CLOSED"],
+        }
+    }
+
+    /// Whether one label is less than another.
+    pub(super) const fn is_ordered(self) -> bool {
+        matches!(self, Self::Severity)
+    }
+
+    /// Which of its labels the finding bears, fail closed: a fix in part, or one that the scan does not rule out, is
+    /// AVAILABLE; a status that nobody knows is ACTIVE. Nothing where that would have to be guessed.
+    pub(super) fn read(self, facts: &Facts<'_>) -> Option<u8> {
+        let finding = facts.finding;
+        match self {
+            Self::Severity => Some(match finding.severity.rank(facts.unrated_as) {
+                Severity::Informational => 0,
+                Severity::Low => 1,
+                Severity::Medium => 2,
+                Severity::High => 3,
+                Severity::Critical => 4,
+            }),
+            Self::Fix => Some(match finding.fix {
+                Fix::Available | Fix::Partial | Fix::Unknown => 0,
+                Fix::None => 1,
+            }),
+            Self::Exploit => match finding.exploit {
+                Exploit::Known => Some(0),
+                Exploit::NotKnown => Some(1),
+                Exploit::Unknown => None,
+            },
+            Self::Status => Some(match finding.status {
+                Status::Active | Status::Unrecognised => 0,
+                Status::Suppressed => 1,
+                Status::Closed => 2,
+            }),
+        }
+    }
+
+    fn is_given(self, finding: &Finding) -> bool {
+        match self {
+            Self::Severity => matches!(finding.severity, Rating::Rated(_)),
+            Self::Fix => finding.fix != Fix::Unknown,
+            Self::Exploit => finding.exploit != Exploit::Unknown,
+            Self::Status => finding.status != Status::Unrecognised,
+        }
+    }
+}
