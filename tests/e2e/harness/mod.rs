@@ -125,6 +125,15 @@ pub fn rejection<T: std::fmt::Debug>(outcome: Result<T, Error>) -> Rejection {
     }
 }
 
+/// What a generated client was told instead of an answer.
+#[track_caller]
+pub fn refused<T: std::fmt::Debug>(outcome: Result<T, tonic::Status>) -> Rejection {
+    match outcome {
+        Ok(answer) => panic!("the gate answered: {answer:?}"),
+        Err(status) => Rejection::from(&status),
+    }
+}
+
 /// A policy that allows no finding of a severity or above.
 pub fn no_findings_from(severity: Severity) -> Policy {
     let when = FindingFilter { min_severity: severity.into(), ..Default::default() };

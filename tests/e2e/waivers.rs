@@ -1,0 +1,246 @@
+//! Waivers from the outside: made, seen in decisions, ended, imported.
+
+use std::time::{Duration, SystemTime};
+
+use crate::harness::{Gate, gate, question, refused};
+use scangate_client::{
+    Code,
+    prost_types::Timestamp,
+    v1::{
+        CreateWaiverRequest, EvaluateGateRequest, GetWaiverRequest, ImportWaiversRequest, ListWaiversRequest,
+        RevokeWaiverRequest, UpdateWaiverRequest, Verdict, Waiver, WaiverConditions, WaiverScope, WaiverState,
+    },
+};
+use scangate_ecr_simulator::World;
+
+/// The one finding of an image of the demo that denies it.
+const CVE: &str = "CVE-2022-2274";
+const IMAGE: &str = "shop/worker:3.1.0";
+
+fn waive(vulnerability: &str) -> Waiver {
+    let scope = WaiverScope { vulnerability_id: vulnerability.into(), ..Default::default() };
+    Waiver { scope: Some(scope), reason: "not reachable".into(), approver: "bob".into(), ..Default::default() }
+}
+
+fn create(id: &str, waiver: Waiver) -> CreateWaiverRequest {
+    CreateWaiverRequest { waiver_id: id.into(), waiver: Some(waiver), ..Default::default() }
+}
+
+fn within(duration: Duration) -> Option<Timestamp> {
+    Some((SystemTime::now() + duration).into())
+}
+
+async fn made(gate: &Gate, request: CreateWaiverRequest) -> Waiver {
+    gate.client.policies().create_waiver(request).await.unwrap().into_inner().waiver.unwrap()
+}
+
+#[tokio::test]
+async fn a_waived_finding_no_longer_denies_and_stays_visible_until_the_waiver_is_revoked() {
+    let gate = gate(World::demo()).start().await;
+    assert_eq!(gate.decide(IMAGE).await.verdict(), Verdict::Deny);
+
+    let waiver = made(&gate, create("accepted", waive(CVE))).await;
+    let allowed = gate.decide(IMAGE).await;
+    let revoke =
+        RevokeWaiverRequest { name: waiver.name, etag: waiver.etag, reason: "fixed".into(), ..Default::default() };
+    let revoked = gate.client.policies().revoke_waiver(revoke).await.unwrap().into_inner().waiver.unwrap();
+    let denied = gate.decide(IMAGE).await;
+
+    assert_eq!(allowed.verdict(), Verdict::Allow);
+    let waived = &allowed.waived[0];
+    assert_eq!((waived.waiver.as_str(), waived.reason.as_str()), ("waivers/accepted", "not reachable"));
+    assert_eq!(waived.finding.as_ref().unwrap().vulnerability_id, CVE);
+    assert_eq!(allowed.valid_until, waived.until);
+    assert!(allowed.next_change.as_ref().unwrap().reason.contains("waivers/accepted ends"));
+    assert_eq!((revoked.state(), revoked.revoke_reason.as_str()), (WaiverState::Revoked, "fixed"));
+    assert_eq!(denied.verdict(), Verdict::Deny);
+    assert!(denied.waived.is_empty());
+}
+
+#[tokio::test]
+async fn a_waiver_ends_at_its_instant_however_warm_the_decision_is() {
+    let gate = gate(World::demo()).start().await;
+    let short = Waiver { expire_time: within(Duration::from_secs(2)), ..waive(CVE) };
+    made(&gate, create("short", short)).await;
+
+    let before = gate.decide(IMAGE).await;
+    let again = gate.decide(IMAGE).await;
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    let after = gate.decide(IMAGE).await;
+
+    assert_eq!((before.verdict(), again.verdict(), after.verdict()), (Verdict::Allow, Verdict::Allow, Verdict::Deny));
+}
+
+#[tokio::test]
+async fn a_waiver_for_one_environment_helps_there_alone() {
+    let gate = gate(World::demo()).start().await;
+    let mut waiver = waive(CVE);
+    waiver.scope.as_mut().unwrap().environment = "dev*".into();
+    made(&gate, create("dev", waiver)).await;
+
+    for (environment, verdict) in [("dev-1", Verdict::Allow), ("prod", Verdict::Deny), ("", Verdict::Deny)] {
+        let asked = EvaluateGateRequest { environment: environment.into(), ..question(IMAGE) };
+        assert_eq!(gate.client.evaluate(asked).await.unwrap().verdict(), verdict, "{environment:?}");
+    }
+}
+
+#[tokio::test]
+async fn everything_wrong_with_a_waiver_is_named_at_once() {
+    let gate = gate(World::demo()).start().await;
+    let wrong = Waiver {
+        scope: Some(WaiverScope { vulnerability_id: "*".into(), digest: String::new(), ..Default::default() }),
+        conditions: Some(WaiverConditions { max_epss: Some(2.0), ..Default::default() }),
+        reason: " ".into(),
+        ticket: "x".repeat(300),
+        start_time: within(Duration::from_secs(60)),
+        expire_time: within(Duration::from_secs(1)),
+        ..Default::default()
+    };
+
+    let refused = refused(gate.client.policies().create_waiver(create("Not an id", wrong)).await);
+
+    let mut fields: Vec<&str> = refused.violations.iter().map(|violation| violation.field.as_str()).collect();
+    fields.sort_unstable();
+    assert_eq!(
+        fields,
+        [
+            "waiver.conditions.max_epss",
+            "waiver.expire_time",
+            "waiver.reason",
+            "waiver.scope.vulnerability_id",
+            "waiver.ticket",
+            "waiver_id",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_asks_for_two_people_takes_no_less() {
+    let gate =
+        gate(World::demo()).flag("--waiver-needs-approver", "true").flag("--waiver-max-term", "10d").start().await;
+    let by = |author: &str, approver: &str| Waiver { author: author.into(), approver: approver.into(), ..waive(CVE) };
+
+    for (author, approver) in [("", "bob"), ("ann", ""), ("Ann", " ann ")] {
+        let refused = refused(gate.client.policies().create_waiver(create("w", by(author, approver))).await);
+        assert_eq!(refused.code, Code::InvalidArgument, "{author:?} {approver:?}");
+    }
+    let waiver = made(&gate, create("w", by("ann", "bob"))).await;
+    let term = waiver.expire_time.unwrap().seconds - waiver.start_time.unwrap().seconds;
+
+    assert_eq!(term, 10 * 86_400, "the default is no longer than the most");
+}
+
+#[tokio::test]
+async fn waivers_are_listed_by_state_by_end_and_by_what_they_match() {
+    let gate = gate(World::demo()).start().await;
+    gate.decide(IMAGE).await;
+    let ends = |seconds| Waiver { expire_time: within(Duration::from_secs(seconds)), ..waive(CVE) };
+    made(&gate, create("soon", ends(60))).await;
+    made(&gate, create("later", ends(86_400 * 20))).await;
+    made(&gate, create("nothing", waive("CVE-1999-0001"))).await;
+    let scheduled = Waiver { start_time: within(Duration::from_secs(3600)), ..waive(CVE) };
+    made(&gate, create("scheduled", scheduled)).await;
+    let list = async |request: ListWaiversRequest| -> Vec<String> {
+        let listed = gate.client.policies().list_waivers(request).await.unwrap().into_inner();
+        listed.waivers.into_iter().map(|waiver| waiver.name.replace("waivers/", "")).collect()
+    };
+
+    let expires = ListWaiversRequest {
+        expires_within: Some(scangate_client::prost_types::Duration { seconds: 3600, nanos: 0 }),
+        ..Default::default()
+    };
+    assert_eq!(list(expires).await, ["soon"]);
+    assert_eq!(list(ListWaiversRequest { matches_nothing: true, ..Default::default() }).await, ["nothing"]);
+    let states = vec![WaiverState::Scheduled.into()];
+    assert_eq!(list(ListWaiversRequest { states, ..Default::default() }).await, ["scheduled"]);
+
+    let first = ListWaiversRequest { page_size: 3, ..Default::default() };
+    let first = gate.client.policies().list_waivers(first).await.unwrap().into_inner();
+    made(&gate, create("a-new-one", waive(CVE))).await;
+    let next = ListWaiversRequest { page_size: 3, page_token: first.next_page_token, ..Default::default() };
+    assert_eq!(list(next).await, ["soon"], "what comes before is not told again");
+}
+
+#[tokio::test]
+async fn an_update_replaces_the_waiver_that_was_read_and_no_other() {
+    let gate = gate(World::demo()).start().await;
+    let waiver = made(&gate, create("w", waive(CVE))).await;
+    let update = |etag: &str, ticket: &str| UpdateWaiverRequest {
+        waiver: Some(Waiver { etag: etag.into(), ticket: ticket.into(), ..waiver.clone() }),
+        ..Default::default()
+    };
+
+    let updated = gate.client.policies().update_waiver(update(&waiver.etag, "SEC-1")).await.unwrap().into_inner();
+    let stale = refused(gate.client.policies().update_waiver(update(&waiver.etag, "SEC-2")).await);
+    let read = gate.client.policies().get_waiver(GetWaiverRequest { name: "waivers/w".into() }).await.unwrap();
+
+    assert_eq!((stale.code, stale.reason.as_str()), (Code::Aborted, "ETAG_MISMATCH"));
+    assert_eq!(read.into_inner().waiver, updated.waiver);
+    let revoke =
+        RevokeWaiverRequest { name: "waivers/w".into(), etag: "*".into(), reason: "over".into(), ..Default::default() };
+    gate.client.policies().revoke_waiver(revoke.clone()).await.unwrap();
+    gate.client.policies().revoke_waiver(revoke).await.unwrap();
+    let gone = refused(gate.client.policies().update_waiver(update("*", "SEC-3")).await);
+    assert_eq!((gone.code, gone.reason.as_str()), (Code::FailedPrecondition, "WAIVER_REVOKED"));
+    let missing = refused(gate.client.policies().get_waiver(GetWaiverRequest { name: "waivers/none".into() }).await);
+    assert_eq!((missing.code, missing.reason.as_str()), (Code::NotFound, "WAIVER_NOT_FOUND"));
+}
+
+#[tokio::test]
+async fn a_vex_document_becomes_waivers_and_what_cannot_says_why() {
+    let gate = gate(World::demo()).start().await;
+    let openvex = format!(
+        r#"{{
+          "@context": "https://openvex.dev/ns/v0.2.0", "@id": "https://example.com/vex/1", "author": "Security",
+          "timestamp": "2026-01-01T00:00:00Z", "version": 1,
+          "statements": [
+            {{"vulnerability": {{"name": "{CVE}"}}, "products": [{{"@id": "pkg:deb/debian/openssl?arch=arm64"}}],
+              "status": "not_affected", "justification": "vulnerable_code_not_in_execute_path"}},
+            {{"vulnerability": {{"name": "CVE-2022-0001"}}, "products": [{{"@id": "pkg:deb/debian/openssl"}}],
+              "status": "under_investigation"}},
+            {{"vulnerability": {{"name": "CVE-2022-0002"}}, "products": [{{"@id": "pkg:deb/debian/openssl@1.1"}}],
+              "status": "fixed"}}
+          ]
+        }}"#
+    );
+    let template = Waiver {
+        scope: Some(WaiverScope { repository: "shop/*".into(), ..Default::default() }),
+        approver: "bob".into(),
+        ..Default::default()
+    };
+    let import = |validate_only| ImportWaiversRequest {
+        openvex: openvex.clone().into_bytes(),
+        template: Some(template.clone()),
+        validate_only,
+        ..Default::default()
+    };
+
+    let tried = gate.client.policies().import_waivers(import(true)).await.unwrap().into_inner();
+    assert_eq!(gate.decide(IMAGE).await.verdict(), Verdict::Deny);
+    let imported = gate.client.policies().import_waivers(import(false)).await.unwrap().into_inner();
+    let again = gate.client.policies().import_waivers(import(false)).await.unwrap().into_inner();
+
+    assert_eq!((tried.waivers.len(), tried.skipped.len()), (1, 2));
+    let waiver = &imported.waivers[0];
+    let scope = waiver.scope.as_ref().unwrap();
+    assert_eq!((scope.package.as_str(), scope.repository.as_str()), ("openssl", "shop/*"));
+    assert!(waiver.reason.contains("vulnerable_code_not_in_execute_path"));
+    assert_eq!((waiver.author.as_str(), waiver.ticket.as_str()), ("Security", "https://example.com/vex/1"));
+    assert!(again.waivers.is_empty() && again.skipped.iter().any(|skipped| skipped.contains("is there already")));
+    assert_eq!(gate.decide(IMAGE).await.verdict(), Verdict::Allow);
+}
+
+#[tokio::test]
+async fn what_is_no_vex_document_is_refused() {
+    let gate = gate(World::demo()).start().await;
+
+    for openvex in ["", "{}", "[1]", r#"{"@context": "https://openvex.dev/ns/v9.9.9", "statements": []}"#] {
+        let import = ImportWaiversRequest { openvex: openvex.into(), ..Default::default() };
+        let refused = refused(gate.client.policies().import_waivers(import).await);
+        assert_eq!(
+            (refused.code, refused.violations[0].field.as_str()),
+            (Code::InvalidArgument, "openvex"),
+            "{openvex}"
+        );
+    }
+}
