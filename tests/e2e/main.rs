@@ -18,6 +18,7 @@ mod grpcurl;
 mod moto;
 mod policies;
 mod revisions;
+mod replicas;
 mod scanning;
 mod scans;
 mod transport;
