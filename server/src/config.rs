@@ -1,12 +1,13 @@
 //! The server's configuration. Each field is a flag and an environment variable; its doc comment is its manual.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 use scangate_core::{name::Environment, registry::Registry as RegistryId};
 
 use crate::{
     registry::{cached, ecr},
+    store::sql::Address,
     telemetry::LogFormat,
 };
 
@@ -30,9 +31,22 @@ pub struct Cli {
 pub enum Command {
     /// Serve the gate over Amazon ECR.
     Serve(Config),
+    /// Bring the schema of a store up to date. A server does so itself when it starts; this is for those who want it done before.
+    Migrate(StoreArgs),
+    /// Follow every chain of the decision log, and read everything that decisions rest on. Tells what was changed, is missing or out
+    /// of order, and then ends with 1. A SQLite file that a server has open has to be copied first (`sqlite3 FILE '.backup COPY'`).
+    VerifyDecisions(StoreArgs),
     /// Serve the gate over a simulated ECR with made-up and recorded data, to try it out. Nothing of it touches AWS.
     #[cfg(feature = "demo")]
     Demo(crate::demo::Demo),
+}
+
+/// Which store.
+#[derive(Clone, Debug, Args)]
+pub struct StoreArgs {
+    /// A SQLite file, or `postgres://…`: see `serve --store`.
+    #[arg(long, default_value = "scangate.db", env = "SCANGATE_STORE", hide_env_values = true)]
+    pub store: Address,
 }
 
 /// Configuration of a gate.
@@ -42,9 +56,20 @@ pub struct Config {
     /// something that does both.
     #[arg(long, default_value = "127.0.0.1:50051", env = "SCANGATE_LISTEN")]
     pub listen: SocketAddr,
-    /// The SQLite file of the policy store; made where it does not exist. One server at a time.
-    #[arg(long, default_value = "scangate.db", env = "SCANGATE_STORE")]
-    pub store: PathBuf,
+    /// Where policies, waivers and decisions are kept: a SQLite file, made where it does not exist, for one server at a time; or
+    /// `postgres://USER:PASSWORD@HOST/DATABASE?sslmode=verify-full` for several that share one gate. Best given by the variable,
+    /// since others may see command lines. Never logged.
+    #[arg(long, default_value = "scangate.db", env = "SCANGATE_STORE", hide_env_values = true)]
+    pub store: Address,
+    /// How old what a server knows of a shared store may be: one that could not confirm its policies and waivers for so long says
+    /// UNAVAILABLE instead of deciding. It confirms them every half second and at each write, so that this matters only where the
+    /// store does not answer.
+    #[arg(long, default_value = "5s", env = "SCANGATE_STORE_STALENESS", value_parser = seconds)]
+    pub store_staleness: Duration,
+    /// How long decisions are kept, e.g. 400d. What they rest on goes with the last that rests on it; what is left stays
+    /// provable.
+    #[arg(long, default_value = "400d", env = "SCANGATE_DECISION_RETENTION", value_parser = seconds)]
+    pub decision_retention: Duration,
     /// Registries that callers may name, as ACCOUNT/REGION or by host; the first is the one that images without a host are
     /// taken from. None: the account of the AWS credentials in the AWS SDK's region.
     #[arg(long = "registry", value_delimiter = ',', env = "SCANGATE_REGISTRIES", value_parser = RegistryId::parse)]
@@ -70,6 +95,17 @@ pub struct Config {
     /// How long a call to AWS may take with its retries.
     #[arg(long, default_value = "20s", env = "SCANGATE_ECR_TIMEOUT", value_parser = seconds)]
     pub ecr_timeout: Duration,
+    /// Ask Amazon Inspector for what ECR does not say of enhanced findings: EPSS (for rules with `min_epss`), and whether
+    /// the vulnerability is known to be exploited (CISA's catalogue, exploits that Inspector has seen). Off: EPSS is
+    /// unknown, and such rules follow their `when_unknown`. The role needs the IAM actions inspector2:ListFindings and
+    /// inspector2:BatchGetFindingDetails. It costs one call for each 100 findings and one for each 10 severe ones, at most 20
+    /// of these, whenever a scan is read anew. Where Inspector fails, the scan is served without, says so
+    /// (`enrichment`), and is asked for again within seconds.
+    #[arg(
+        long, env = "SCANGATE_INSPECTOR_ENRICHMENT", num_args = 0..=1, default_value_t = false,
+        default_missing_value = "true", action = ArgAction::Set,
+    )]
+    pub inspector_enrichment: bool,
     /// How many calls run at once; more are refused with RESOURCE_EXHAUSTED.
     #[arg(long, default_value_t = 4096, env = "SCANGATE_MAX_CONCURRENT_CALLS")]
     pub max_concurrent_calls: usize,
@@ -87,6 +123,7 @@ impl Config {
             credentials: self.ecr_credentials,
             attempt_timeout: self.ecr_attempt_timeout,
             operation_timeout: self.ecr_timeout,
+            inspector_enrichment: self.inspector_enrichment,
             ..ecr::Config::default()
         }
     }
@@ -101,15 +138,16 @@ impl Config {
     }
 }
 
-/// `300s`, `250ms`, `5m` or `2h`.
+/// `300s`, `250ms`, `5m`, `2h` or `30d`.
 fn seconds(given: &str) -> Result<Duration, String> {
     let unit = given.trim_start_matches(|c: char| c.is_ascii_digit());
-    let amount: u64 = given.trim_end_matches(unit).parse().map_err(|_| "must be like 300s, 250ms, 5m or 2h")?;
+    let amount: u64 = given.trim_end_matches(unit).parse().map_err(|_| "must be like 300s, 250ms, 5m, 2h or 30d")?;
     match unit {
         "ms" => Ok(Duration::from_millis(amount)),
         "s" => Ok(Duration::from_secs(amount)),
         "m" => Ok(Duration::from_secs(amount.saturating_mul(60))),
         "h" => Ok(Duration::from_secs(amount.saturating_mul(3600))),
-        _ => Err("must be like 300s, 250ms, 5m or 2h".to_owned()),
+        "d" => Ok(Duration::from_secs(amount.saturating_mul(86_400))),
+        _ => Err("must be like 300s, 250ms, 5m, 2h or 30d".to_owned()),
     }
 }

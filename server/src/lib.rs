@@ -4,14 +4,18 @@
 //! lets [`fn@scangate_core::decide`] decide.
 
 pub mod config;
+pub mod decisions;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod findings;
 pub mod gate;
 mod grpc;
 mod health;
+pub mod log;
+pub mod observations;
 pub mod policies;
 pub mod registry;
+mod retention;
 pub mod scanning;
 pub mod scans;
 pub mod store;
@@ -31,14 +35,14 @@ use tonic::transport::{Server, server::TcpIncoming};
 
 use crate::{
     config::Config,
+    decisions::Decisions,
     gate::{Gate, Settings},
-    grpc::{Decisions, PolicyApi, RequestLayer, ScanGate, Services},
+    grpc::{DecisionApi, PolicyApi, RequestLayer, ScanGate, Services},
+    log::Log,
+    observations::Observations,
     policies::Policies,
     registry::{Registry, cached::Cached, ecr::Ecr},
-    store::{
-        Store,
-        sql::{OpenError, Sql},
-    },
+    store::sql::{Address, OpenError, Sql, SqlLog},
 };
 
 /// The largest request: a policy with every list full is well below.
@@ -58,6 +62,9 @@ pub enum Error {
     /// The policy store cannot be opened.
     #[error("the policy store cannot be opened")]
     Store(#[from] OpenError),
+    /// The log of decisions cannot be read.
+    #[error("the log of decisions cannot be read")]
+    Log(#[from] log::Error),
     /// The policies cannot be loaded.
     #[error("the policies cannot be loaded")]
     Policies(#[from] policies::Error),
@@ -78,14 +85,33 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
-    let store: Arc<dyn Store> = Arc::new(Sql::open(&config.store).await?);
-    let policies = Policies::load(store).await?;
+    let store = Arc::new(Sql::open(&config.store).await?);
+    let sql_log = Arc::new(SqlLog::new(&store));
+    let log: Arc<dyn Log> = Arc::clone(&sql_log) as _;
+    let observations: Arc<dyn Observations> = Arc::clone(&store) as _;
+    let policies = Policies::load(store, config.store_staleness).await?;
+    let decisions = Arc::new(Decisions::new(Arc::clone(&log), Arc::clone(&policies)));
+    let _retention = retention::keep(log, config.decision_retention);
     let registry: Arc<dyn Registry> = Arc::new(Cached::new(Ecr::connect(config.ecr()).await?, config.cache()));
     let findings_max_age = config.findings_max_age;
     let settings = Settings { findings_max_age, environments: config.environments.iter().cloned().collect() };
-    let gate = Gate::new(Arc::clone(&registry), Arc::clone(&policies), settings);
-    let services = Services { gate, registry, policies, findings_max_age };
-    run(&config, services, listener, shutdown).await
+    let gate = Gate::new(Arc::clone(&registry), Arc::clone(&policies), observations, Arc::clone(&decisions), settings);
+    let services = Services { gate, registry, policies, decisions, findings_max_age };
+    let outcome = run(&config, services, listener, shutdown).await;
+    sql_log.close().await;
+    outcome
+}
+
+/// Brings the schema of a store up to date, and begins a store where there is none.
+pub async fn migrate(store: &Address) -> Result<(), Error> {
+    Sql::open(store).await?;
+    Ok(())
+}
+
+/// Follows every chain of the decision log in a store, and reads everything that decisions rest on.
+pub async fn verify_decisions(store: &Address) -> Result<log::Report, Error> {
+    let store = Sql::open(store).await?;
+    Ok(SqlLog::new(&store).verify().await?)
 }
 
 async fn run(
@@ -106,6 +132,9 @@ async fn run(
     let policies = PolicyServiceServer::new(PolicyApi::new(services.policies))
         .max_decoding_message_size(MAX_REQUEST)
         .max_encoding_message_size(MAX_ANSWER);
+    let decisions = DecisionServiceServer::new(DecisionApi::new(services.decisions))
+        .max_decoding_message_size(MAX_REQUEST)
+        .max_encoding_message_size(MAX_ANSWER);
     let router = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
@@ -117,7 +146,7 @@ async fn run(
         .add_service(reflection().build_v1alpha()?)
         .add_service(gate)
         .add_service(policies)
-        .add_service(DecisionServiceServer::new(Decisions));
+        .add_service(decisions);
 
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));

@@ -1,11 +1,16 @@
 //! `scangate-server`: parse, bind, serve.
 
-use std::{error::Error, io, process::ExitCode};
+use std::{
+    error::Error,
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use clap::{Parser, error::ErrorKind};
 use scangate_server::{
     config::{Cli, Command},
-    serve, telemetry,
+    log::Report,
+    migrate, serve, telemetry, verify_decisions,
 };
 use tokio::{
     net::TcpListener,
@@ -44,6 +49,19 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error + Send + Sync>> {
             let listener = TcpListener::bind(config.listen).await?;
             tracing::info!(address = %listener.local_addr()?, "listening");
             serve(config, listener, shutdown).await?;
+        }
+        Command::Migrate(arguments) => migrate(&arguments.store).await?,
+        Command::VerifyDecisions(arguments) => {
+            let report = verify_decisions(&arguments.store).await?;
+            let mut out = io::stdout().lock();
+            for damage in &report.damage {
+                writeln!(out, "{damage}")?;
+            }
+            let Report { writers, decisions, blobs, damage } = report;
+            writeln!(out, "{decisions} decisions of {writers} writers and {blobs} blobs are as they were recorded")?;
+            if !damage.is_empty() {
+                return Err(format!("the log of decisions is damaged in {} places", damage.len()).into());
+            }
         }
         #[cfg(feature = "demo")]
         Command::Demo(demo) => scangate_server::demo::run(demo, shutdown).await?,

@@ -1,25 +1,32 @@
-//! The policies of the gate: an immutable snapshot for those who decide, durable writes for those who change it.
+//! The policies and waivers of the gate: an immutable snapshot for those who decide, durable writes for those who change it.
+//!
+//! Where the store is shared, others write to it, too. Then the snapshot is confirmed over and over: at each hint of the store, and
+//! every half second without one. Nobody decides on a snapshot that was not confirmed within the staleness bound.
+
+mod rehearsal;
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex as Lock, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use scangate_core::{
     name::PolicyId,
-    policy::{Mode, Policy, PolicySet, Revised},
+    policy::{Mode, Policy, PolicySet},
 };
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
-use crate::store::{self, Change, Expected, Request, Store, Write, Written};
+use crate::store::{self, Change, Entry, Request, Store, Write, Written, fold};
 
-/// How often a snapshot that could not be read again is tried anew.
-const REFRESH: Duration = Duration::from_millis(500);
+/// How often a shared store is asked without a hint, and one that did not answer is tried anew.
+const POLL: Duration = Duration::from_millis(500);
+/// How long a call waits for a revision that its caller has seen and we have not.
+const CATCH_UP: Duration = Duration::from_secs(2);
 
 /// Why the policies are not to be had, or were not changed.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +34,7 @@ pub enum Error {
     /// The store said no, or nothing.
     #[error(transparent)]
     Store(#[from] store::Error),
-    /// A write may or may not have happened, and the store has not said since what it holds.
+    /// What is in memory may be older than what is in force, by more than may be.
     #[error("the policies in memory may be older than those in the store")]
     Stale,
     /// The caller has seen a revision that we have not.
@@ -52,45 +59,79 @@ pub struct Terms {
     pub request: Option<Request>,
 }
 
-/// The policies of the gate.
+/// The policies and waivers of the gate.
 #[derive(Debug)]
 pub struct Policies {
     store: Arc<dyn Store>,
     snapshot: ArcSwap<PolicySet>,
-    stale: AtomicBool,
-    writing: Mutex<()>,
+    /// The revision of the snapshot, for those who wait for a later one.
+    revision: watch::Sender<u64>,
+    /// Nothing can be said until the store has been asked again.
+    doubtful: AtomicBool,
+    /// When the store last said that the snapshot is what is in force: an instant before it was asked.
+    confirmed: Lock<Instant>,
+    /// How old that may be.
+    bound: Duration,
+    /// One at a time asks the store, and folds in what it says.
+    refreshing: Mutex<()>,
 }
 
 impl Policies {
-    /// Reads the store for the first time.
-    pub async fn load(store: Arc<dyn Store>) -> Result<Arc<Self>, Error> {
+    /// Reads the store for the first time, and keeps up with it from then on. Of a shared store, what was not confirmed within
+    /// `bound` is not decided on.
+    pub async fn load(store: Arc<dyn Store>, bound: Duration) -> Result<Arc<Self>, Error> {
+        let asked = Instant::now();
         let set = store.load().await?;
-        Ok(Arc::new(Self {
+        let shared = store.is_shared();
+        let policies = Arc::new(Self {
             store,
+            revision: watch::Sender::new(set.revision),
             snapshot: ArcSwap::from_pointee(set),
-            stale: AtomicBool::new(false),
-            writing: Mutex::new(()),
-        }))
+            doubtful: AtomicBool::new(false),
+            confirmed: Lock::new(asked),
+            bound,
+            refreshing: Mutex::new(()),
+        });
+        if shared {
+            tokio::spawn(keep_up(Arc::downgrade(&policies)));
+        }
+        Ok(policies)
     }
 
     /// The policies as of now, at least at the revision given.
-    pub fn at_least(&self, revision: Option<u64>) -> Result<Arc<PolicySet>, Error> {
-        if self.stale.load(Ordering::Acquire) {
+    pub async fn at_least(&self, revision: Option<u64>) -> Result<Arc<PolicySet>, Error> {
+        if !self.is_confirmed() {
             return Err(Error::Stale);
         }
         let set = self.snapshot.load_full();
-        match revision {
-            Some(asked) if asked > set.revision => Err(Error::RevisionNotReached { asked, reached: set.revision }),
-            Some(_) | None => Ok(set),
+        match revision.filter(|asked| *asked > set.revision) {
+            None => Ok(set),
+            Some(asked) if self.store.is_shared() => self.catch_up(asked).await,
+            Some(asked) => Err(Error::RevisionNotReached { asked, reached: set.revision }),
         }
     }
 
-    /// Changes the policies. What it returns is durable and in force for every later call on this server.
+    /// Somebody has seen a revision that we have not: it is in the store, unless he made it up.
+    async fn catch_up(&self, asked: u64) -> Result<Arc<PolicySet>, Error> {
+        let refreshed = tokio::time::timeout(CATCH_UP, self.refresh(asked)).await;
+        if !matches!(refreshed, Ok(true)) {
+            return Err(Error::Stale);
+        }
+        let set = self.snapshot.load_full();
+        if set.revision >= asked { Ok(set) } else { Err(Error::RevisionNotReached { asked, reached: set.revision }) }
+    }
+
+    fn is_confirmed(&self) -> bool {
+        !self.doubtful.load(Ordering::Acquire)
+            && (!self.store.is_shared() || lock(&self.confirmed).elapsed() < self.bound)
+    }
+
+    /// Changes what is in force. What it returns is durable and in force for every later call on this server.
     ///
     /// The change runs to its end even where the caller gives up: a snapshot must never miss a write that happened.
     pub async fn write(self: &Arc<Self>, change: Change, terms: Terms) -> Result<Written, Error> {
         if terms.validate_only {
-            return self.rehearse(change);
+            return Ok(rehearsal::rehearse(&*self.at_least(None).await?, change)?);
         }
         let policies = Arc::clone(self);
         let write = Write { change, request: terms.request, at: Timestamp::now() };
@@ -98,11 +139,11 @@ impl Policies {
     }
 
     async fn write_through(self: Arc<Self>, write: Write) -> Result<Written, Error> {
-        let _writing = self.writing.lock().await;
         let outcome = self.store.apply(write).await;
         match &outcome {
-            // Only these two can have changed what the store holds.
-            Ok(_) | Err(store::Error::Unavailable(_)) => self.refresh().await,
+            Ok(written) => self.refresh_or_doubt(written.revision).await,
+            // Nobody knows what was written.
+            Err(store::Error::Unavailable(_)) => self.refresh_or_doubt(u64::MAX).await,
             Err(
                 store::Error::NotFound(_)
                 | store::Error::AlreadyExists(_)
@@ -110,36 +151,62 @@ impl Policies {
                 | store::Error::RequestIdReused
                 | store::Error::DefaultRequired
                 | store::Error::TooManyPolicies
+                | store::Error::TooManyWaivers
                 | store::Error::Corrupt { .. },
             ) => {}
         }
         let written = outcome?;
-        if self.stale.load(Ordering::Acquire) { Err(Error::Stale) } else { Ok(written) }
+        if self.doubtful.load(Ordering::Acquire) { Err(Error::Stale) } else { Ok(written) }
     }
 
     /// Reads the store again; where it does not answer, nobody decides until it does.
-    async fn refresh(self: &Arc<Self>) {
-        if self.reload().await {
+    async fn refresh_or_doubt(self: &Arc<Self>, revision: u64) {
+        if self.refresh(revision).await {
             return;
         }
-        self.stale.store(true, Ordering::Release);
-        let policies = Arc::clone(self);
+        if self.doubtful.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let policies = Arc::downgrade(self);
         tokio::spawn(async move {
             loop {
-                tokio::time::sleep(REFRESH).await;
-                let _writing = policies.writing.lock().await;
-                if !policies.stale.load(Ordering::Acquire) || policies.reload().await {
+                tokio::time::sleep(POLL).await;
+                let Some(policies) = policies.upgrade() else { return };
+                if policies.refresh(u64::MAX).await {
                     return;
                 }
             }
         });
     }
 
-    async fn reload(&self) -> bool {
-        match self.store.load().await {
-            Ok(set) => {
-                self.snapshot.store(Arc::new(set));
-                self.stale.store(false, Ordering::Release);
+    /// Folds in what has changed, unless somebody else has brought the snapshot to this revision in the meantime. True where the
+    /// store answered.
+    async fn refresh(&self, revision: u64) -> bool {
+        let _refreshing = self.refreshing.lock().await;
+        if self.is_confirmed() && *self.revision.borrow() >= revision {
+            return true;
+        }
+        let asked = Instant::now();
+        let snapshot = self.snapshot.load_full();
+        match self.store.changes(Some(snapshot.revision)).await {
+            Ok(changes) => {
+                if changes.revision < snapshot.revision {
+                    tracing::error!(
+                        had = snapshot.revision,
+                        has = changes.revision,
+                        "the store went back: was it restored from a backup? No decision is made until this server is restarted"
+                    );
+                    return false;
+                }
+                if changes.revision > snapshot.revision {
+                    let mut set = PolicySet::clone(&snapshot);
+                    fold(&mut set, changes);
+                    let revision = set.revision;
+                    self.snapshot.store(Arc::new(set));
+                    self.revision.send_replace(revision);
+                }
+                *lock(&self.confirmed) = asked;
+                self.doubtful.store(false, Ordering::Release);
                 true
             }
             Err(error) => {
@@ -149,66 +216,52 @@ impl Policies {
         }
     }
 
-    /// What the store would say to a change, as far as the snapshot tells.
-    fn rehearse(&self, change: Change) -> Result<Written, Error> {
-        let set = self.at_least(None)?;
-        let present = |id: &PolicyId| set.policies.get(id);
-        let policy = match change {
-            Change::Create(policy) => {
-                if present(&policy.id).is_some() {
-                    return Err(store::Error::AlreadyExists(policy.id).into());
-                }
-                Some(draft(policy, &set, None))
-            }
-            Change::Update { policy, expected } => {
-                let old = expect(present(&policy.id), &policy.id, expected)?;
-                Some(draft(policy, &set, Some(old)))
-            }
-            Change::Delete { id, .. } if id.is_default() => return Err(store::Error::DefaultRequired.into()),
-            Change::Delete { id, expected } => {
-                expect(present(&id), &id, expected)?;
-                None
-            }
-        };
-        Ok(Written { revision: set.revision, policy: policy.map(Arc::new) })
+    /// What has changed after a revision, as the store recorded it.
+    pub async fn changes(&self, after: Option<u64>) -> Result<store::Changes, Error> {
+        Ok(self.store.changes(after).await?)
+    }
+
+    /// Everything as it was in force at a revision.
+    pub async fn at(&self, revision: u64) -> Result<PolicySet, Error> {
+        Ok(self.store.at(revision).await?)
+    }
+
+    /// The history of a policy, newest first.
+    pub async fn history(&self, id: &PolicyId, before: Option<u64>, limit: usize) -> Result<Vec<Entry>, Error> {
+        Ok(self.store.history(id, before, limit).await?)
+    }
+
+    /// Tells of each new revision of the snapshot.
+    pub fn revisions(&self) -> watch::Receiver<u64> {
+        self.revision.subscribe()
     }
 
     /// Answers where a decision can be made.
     pub async fn ping(&self) -> Result<(), Error> {
-        self.at_least(None)?;
+        self.at_least(None).await?;
         Ok(self.store.ping().await?)
     }
 }
 
-fn expect<'a>(
-    present: Option<&'a Arc<Revised>>,
-    id: &PolicyId,
-    expected: Expected,
-) -> Result<&'a Arc<Revised>, store::Error> {
-    let Some(present) = present else { return Err(store::Error::NotFound(id.clone())) };
-    match expected {
-        Expected::Revision(revision) if revision != present.revision => {
-            Err(store::Error::Conflict { id: id.clone(), actual: present.revision })
-        }
-        Expected::Revision(_) | Expected::Any => Ok(present),
+/// Confirms the snapshot of a shared store for as long as anybody has it.
+async fn keep_up(policies: Weak<Policies>) {
+    let mut store = None;
+    while let Some(policies) = policies.upgrade() {
+        policies.refresh(u64::MAX).await;
+        let shared = store.get_or_insert_with(|| Arc::clone(&policies.store));
+        drop(policies);
+        // In time before the bound is reached, whatever the store hints.
+        tokio::time::timeout(POLL, shared.hint()).await.ok();
     }
 }
 
-/// A policy as a write would leave it; a draft has no digest and no revision of its own.
-fn draft(policy: Policy, set: &PolicySet, old: Option<&Arc<Revised>>) -> Revised {
-    let now = Timestamp::now();
-    Revised {
-        policy,
-        revision: old.map_or(set.revision, |old| old.revision),
-        content_digest: String::new(),
-        create_time: old.map_or(now, |old| old.create_time),
-        update_time: now,
-    }
+fn lock<T>(mutex: &Lock<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What somebody who writes this policy should know.
 pub fn notes(policy: &Policy) -> Vec<String> {
-    match policy.mode {
+    let mut notes = match policy.mode {
         Mode::Enforce if !policy.id.is_default() => vec![
             "for what it governs, this policy takes the place of policies/default: rules of the default that it does not repeat no longer apply there"
                 .to_owned(),
@@ -216,5 +269,9 @@ pub fn notes(policy: &Policy) -> Vec<String> {
         Mode::Enforce => Vec::new(),
         Mode::Warn => vec!["this policy reports and denies nothing; policies/default goes on governing what it matches".to_owned()],
         Mode::Off => vec!["this policy is not evaluated; policies/default goes on governing what it matches".to_owned()],
+    };
+    if let (Mode::Enforce, Some(effective)) = (policy.mode, policy.effective_time.filter(|at| *at > Timestamp::now())) {
+        notes.push(format!("it only warns until {effective}"));
     }
+    notes
 }

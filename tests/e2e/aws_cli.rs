@@ -103,3 +103,22 @@ print(json.dumps([c['scanStatus'] for c in covered['coveredResources']]))
 
     assert_eq!(statuses[0]["statusCode"], "ACTIVE", "{statuses}");
 }
+
+#[tokio::test]
+async fn boto3_reads_inspectors_findings_and_their_details() {
+    let gate = gate(World::demo_enhanced()).start().await;
+    let script = "
+import boto3, json, sys
+inspector = boto3.client('inspector2', endpoint_url=sys.argv[1])
+of_image = {'ecrImageRepositoryName': [{'comparison': 'EQUALS', 'value': 'shop/web'}]}
+finding = inspector.list_findings(filterCriteria=of_image)['findings'][0]
+details = inspector.batch_get_finding_details(findingArns=[finding['findingArn']])['findingDetails'][0]
+print(json.dumps([finding['epss'], details['epssScore'], details['cisaData']['dateAdded'].isoformat()]))
+";
+
+    let told = json(&python(script, &[&gate.ecr.endpoint()]).await);
+
+    assert_eq!(told[0]["score"], 0.975);
+    assert_eq!(told[1], 0.975);
+    assert!(told[2].as_str().unwrap().starts_with("2021-12-1"), "{told}");
+}

@@ -3,7 +3,7 @@
 use scangate_client::{
     Code,
     v1::{
-        CreatePolicyRequest, DeletePolicyRequest, EvaluateGateRequest, FindingFilter, GetPolicyRequest, Grace,
+        CreatePolicyRequest, DeletePolicyRequest, EvaluateGateRequest, FindingFilter, GetPolicyRequest,
         ListPoliciesRequest, Policy, PolicyMatch, PolicyMode, Rule, ScanRequirements, Severity, ShortfallAction,
         UpdatePolicyRequest, Verdict,
     },
@@ -202,16 +202,46 @@ async fn every_mistake_in_a_policy_is_named_with_its_path() {
 }
 
 #[tokio::test]
-async fn a_part_of_the_language_that_is_not_served_yet_is_never_ignored() {
+async fn an_expression_comes_back_as_it_was_written_and_decides() {
     let gate = gate(World::demo()).start().await;
-    let mut graceful = no_findings_from(Severity::High);
-    graceful.rules[0].grace = Some(Grace::default());
-    let mut expressive = no_findings_from(Severity::High);
-    expressive.rules[0].when.as_mut().unwrap().expression = "true".into();
+    let expressive = |expression: &str| Policy {
+        rules: vec![Rule {
+            id: "own-words".into(),
+            when: Some(FindingFilter { expression: expression.into(), ..Default::default() }),
+            ..Default::default()
+        }],
+        ..for_shop(no_findings_from(Severity::High))
+    };
+    let kernel = "finding.severity >= \"MEDIUM\" &&\n  finding.package.name.startsWith(\"linux\")";
+    let nothing = "finding.package.name == \"no-such-package\"";
 
-    for policy in [graceful, expressive] {
-        let refused = rejection(gate.client.create_policy(create("later", policy)).await);
-        assert_eq!((refused.code, refused.reason.as_str()), (Code::Unimplemented, "NOT_SERVED_YET"));
+    let written = gate.client.create_policy(create("words", expressive(kernel))).await.unwrap();
+    let denied = gate.decide("shop/web:1.4.2").await;
+    let policy = written.policy.unwrap();
+    let looser = Policy { etag: policy.etag.clone(), name: policy.name.clone(), ..expressive(nothing) };
+    let update = UpdatePolicyRequest { policy: Some(looser), ..Default::default() };
+    gate.client.update_policy(update).await.unwrap();
+    let allowed = gate.decide("shop/web:1.4.2").await;
+
+    assert_eq!(policy.rules[0].when.as_ref().unwrap().expression, kernel);
+    assert_eq!(denied.verdict(), Verdict::Deny);
+    assert_eq!(allowed.verdict(), Verdict::Allow);
+}
+
+#[tokio::test]
+async fn an_expression_that_is_wrong_is_refused_with_its_place_and_what_would_be_right() {
+    let gate = gate(World::demo()).start().await;
+    let mut expressive = no_findings_from(Severity::High);
+    let when = expressive.rules[0].when.as_mut().unwrap();
+    when.expression = "finding.rated &&\n  finding.sevverity == \"HIGH\"".into();
+
+    let refused = rejection(gate.client.create_policy(create("words", expressive)).await);
+
+    assert_eq!(refused.code, Code::InvalidArgument);
+    let [violation] = refused.violations.as_slice() else { panic!("{:?}", refused.violations) };
+    assert_eq!(violation.field, "policy.rules[0].when.expression");
+    for part in ["no field \"finding.sevverity\"", "(line 2, column 3)", "did you mean `finding.severity`?"] {
+        assert!(violation.description.contains(part), "{}", violation.description);
     }
 }
 

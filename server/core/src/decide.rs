@@ -1,16 +1,23 @@
 //! The decision: every governing policy over every manifest, the worst of all.
 
 mod hearing;
+mod horizon;
+mod tally;
 
 use jiff::Timestamp;
 
-use self::hearing::{Trail, decide_manifest};
+pub(crate) use self::tally::Cause;
+use self::{
+    hearing::{Trail, decide_manifest},
+    horizon::Standing,
+};
 use crate::{
-    decision::{Applied, Decision, Examined, ManifestDecision, Verdict},
+    decision::{Applied, Decision, Examined, MAX_WAIVED, ManifestDecision, Verdict},
     image::Image,
     name::Environment,
     policy::{Mode, PolicySet, Revised},
-    reasons,
+    reasons, remedy,
+    waiver::{Place, WaiverSet},
 };
 
 /// Which policies to decide by.
@@ -22,9 +29,27 @@ pub enum Selection<'a> {
     Only {
         /// The policy.
         policy: &'a Revised,
-        /// The store's revision that it was read at.
+        /// The waivers.
+        waivers: &'a WaiverSet,
+        /// The store's revision that both were read at.
         revision: u64,
     },
+}
+
+impl<'a> Selection<'a> {
+    fn waivers(self) -> &'a WaiverSet {
+        match self {
+            Self::Governing(set) => &set.waivers,
+            Self::Only { waivers, .. } => waivers,
+        }
+    }
+
+    fn revision(self) -> u64 {
+        match self {
+            Self::Governing(set) => set.revision,
+            Self::Only { revision, .. } => revision,
+        }
+    }
 }
 
 /// Decides whether an image may be deployed.
@@ -37,64 +62,116 @@ pub fn decide(
     manifests: &[Examined],
     now: Timestamp,
 ) -> Decision {
-    let policies = select(selection, image, environment);
+    let policies = select(selection, image, environment, now);
     let mut examined: Vec<&Examined> = manifests.iter().collect();
     examined
         .sort_by(|a, b| (&a.manifest.platform, &a.manifest.digest).cmp(&(&b.manifest.platform, &b.manifest.digest)));
 
     let mut trail = Trail::default();
-    let manifests: Vec<ManifestDecision> =
-        examined.iter().map(|examined| decide_manifest(examined, &policies, now, &mut trail)).collect();
+    for (index, selected) in policies.iter().enumerate() {
+        trail.horizon.policy(selected.standing(environment));
+        if let Some(effective) = selected.denies_from(now).filter(|from| *from > now) {
+            trail.horizon.enforce(index, effective, Cause::Effective(&selected.revised.policy));
+        }
+    }
+    let mut manifests = Vec::with_capacity(examined.len());
+    for examined in examined {
+        let place = Place {
+            repository: &image.repository,
+            image: &image.digest,
+            manifest: &examined.manifest.digest,
+            platform: examined.manifest.platform.as_ref(),
+            environment,
+        };
+        let waivers = selection.waivers().in_place(place, now);
+        manifests.push(decide_manifest(examined, &policies, waivers, now, &mut trail));
+    }
     let enforced = is_enforced(&policies);
     let verdict = if enforced {
-        manifests.iter().map(|manifest| manifest.verdict).max().unwrap_or(Verdict::Deny)
+        manifests.iter().map(|manifest: &ManifestDecision| manifest.verdict).max().unwrap_or(Verdict::Deny)
     } else {
         Verdict::Deny
     };
+    trail.waived.truncate(MAX_WAIVED);
     let mut decision = Decision {
         verdict,
         reasons: Vec::new(),
         manifests,
+        remediation: (verdict == Verdict::Deny).then(|| remedy::of(&trail.broken, &trail.violations)).flatten(),
         violations: trail.violations,
         warnings: trail.warnings,
+        waived: trail.waived,
+        waived_total: trail.waived_total,
         policies: policies.iter().map(applied).collect(),
         authoritative: matches!(selection, Selection::Governing(_)),
-        revision: match selection {
-            Selection::Governing(set) => set.revision,
-            Selection::Only { revision, .. } => revision,
-        },
+        revision: selection.revision(),
         evaluated_at: now,
         retry_after: trail.retry_after.filter(|_| verdict == Verdict::Indeterminate),
+        unchanged_until: trail.horizon.unchanged_until(),
+        next_change: trail.horizon.next_change(verdict),
     };
     decision.reasons = reasons::of_decision(&decision, enforced, unnamed(selection, environment));
     decision
 }
 
-type Selected<'a> = (&'a Revised, Mode);
+/// A policy to decide by, in the mode that it is applied in.
+#[derive(Clone, Copy)]
+struct Selected<'a> {
+    revised: &'a Revised,
+    mode: Mode,
+    by_name: bool,
+}
 
-fn select<'a>(selection: Selection<'a>, image: &Image, environment: Option<&Environment>) -> Vec<Selected<'a>> {
+impl Selected<'_> {
+    /// From when on the policy denies; `None`: never.
+    fn denies_from(&self, now: Timestamp) -> Option<Timestamp> {
+        let policy = &self.revised.policy;
+        match (self.mode, policy.mode) {
+            (Mode::Enforce, _) => Some(now),
+            (Mode::Warn, Mode::Enforce) => policy.effective_time,
+            (Mode::Warn | Mode::Off, _) => None,
+        }
+    }
+
+    fn standing(&self, environment: Option<&Environment>) -> Standing {
+        let policy = &self.revised.policy;
+        Standing {
+            mode: self.mode,
+            is_default: policy.id.is_default() && !self.by_name,
+            displaces: !self.by_name && policy.can_displace_default(environment),
+        }
+    }
+}
+
+fn select<'a>(
+    selection: Selection<'a>,
+    image: &Image,
+    environment: Option<&Environment>,
+    now: Timestamp,
+) -> Vec<Selected<'a>> {
     match selection {
         Selection::Governing(set) => set
-            .governing(&image.registry, &image.repository, environment)
+            .governing(&image.registry, &image.repository, environment, now)
             .into_iter()
-            .map(|revised| (revised.as_ref(), revised.policy.mode))
+            .map(|revised| Selected { revised, mode: revised.policy.mode_at(now), by_name: false })
             .collect(),
-        Selection::Only { policy, .. } => vec![(policy, Mode::Enforce)],
+        Selection::Only { policy, .. } => vec![Selected { revised: policy, mode: Mode::Enforce, by_name: true }],
     }
 }
 
 /// Whether something enforced governs the image. Where the default governs, some environment is left to it alone.
 fn is_enforced(policies: &[Selected<'_>]) -> bool {
-    let enforced = |(_, mode): &Selected<'_>| *mode == Mode::Enforce;
-    policies.iter().any(enforced) && policies.iter().filter(|(revised, _)| revised.policy.id.is_default()).all(enforced)
+    let enforced = |selected: &Selected<'_>| selected.mode == Mode::Enforce;
+    let is_default = |selected: &&Selected<'_>| selected.revised.policy.id.is_default();
+    policies.iter().any(enforced) && policies.iter().filter(is_default).all(enforced)
 }
 
-fn applied((revised, mode): &Selected<'_>) -> Applied {
+fn applied(selected: &Selected<'_>) -> Applied {
     Applied {
-        id: revised.policy.id.clone(),
-        revision: revised.revision,
-        content_digest: revised.content_digest.clone(),
-        mode: *mode,
+        id: selected.revised.policy.id.clone(),
+        revision: selected.revised.revision,
+        content_digest: selected.revised.content_digest.clone(),
+        mode: selected.mode,
     }
 }
 

@@ -6,15 +6,20 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    clocks::Clocks,
     evidence::{Assessment, Evidence},
     finding::Finding,
     image::{Digest, Platform},
-    name::{PolicyId, RuleId},
+    name::{PolicyId, RuleId, WaiverId},
     policy::Mode,
+    remedy::Remediation,
 };
 
 /// The most findings that one violation carries; its count is always whole.
 pub const MAX_FINDINGS: usize = 100;
+
+/// The most waived findings that a decision carries; their count is always whole.
+pub const MAX_WAIVED: usize = 1000;
 
 /// The answer, in ascending order of how little it lets through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -29,7 +34,8 @@ pub enum Verdict {
 }
 
 /// What broke.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Breach {
     /// More findings match a rule than it allows.
     Rule {
@@ -47,7 +53,8 @@ pub enum Breach {
 }
 
 /// A breach of one policy by one manifest.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Violation {
     /// The policy.
     pub policy: PolicyId,
@@ -59,10 +66,47 @@ pub struct Violation {
     pub manifest: Digest,
     /// Its platform.
     pub platform: Option<Platform>,
+    /// For a warning that will deny for a reason known now: from when.
+    pub denies_from: Option<Timestamp>,
+}
+
+/// A finding that a waiver covers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Waived {
+    /// The finding.
+    pub finding: Finding,
+    /// The manifest.
+    pub manifest: Digest,
+    /// Its platform.
+    pub platform: Option<Platform>,
+    /// The waiver; of several, the one that holds longest.
+    pub waiver: WaiverId,
+    /// Why it is waived.
+    pub reason: String,
+    /// Who asked.
+    pub author: String,
+    /// Who approved.
+    pub approver: String,
+    /// The first instant at which it no longer is.
+    pub until: Timestamp,
+}
+
+/// The first instant at which a reason known now changes the verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NextChange {
+    /// When.
+    pub time: Timestamp,
+    /// The verdict from then on.
+    pub verdict: Verdict,
+    /// What begins or ends, in one sentence.
+    pub reason: String,
 }
 
 /// The verdict on one manifest.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ManifestDecision {
     /// Its digest.
     pub digest: Digest,
@@ -79,7 +123,8 @@ pub struct ManifestDecision {
 }
 
 /// A policy that a decision rests on.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Applied {
     /// Its id.
     pub id: PolicyId,
@@ -92,7 +137,8 @@ pub struct Applied {
 }
 
 /// A verdict with its trail.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Decision {
     /// The answer: the worst of the manifests'.
     pub verdict: Verdict,
@@ -104,6 +150,12 @@ pub struct Decision {
     pub violations: Vec<Violation>,
     /// What would deny, but only warns.
     pub warnings: Vec<Violation>,
+    /// Findings that waivers cover, by manifest and worst first, at most [`MAX_WAIVED`].
+    pub waived: Vec<Waived>,
+    /// How many there are.
+    pub waived_total: u32,
+    /// For a DENY: how to turn it.
+    pub remediation: Option<Remediation>,
     /// The policies that it rests on, by id.
     pub policies: Vec<Applied>,
     /// Whether the gate chose the policies itself.
@@ -114,10 +166,15 @@ pub struct Decision {
     pub evaluated_at: Timestamp,
     /// For INDETERMINATE: when asking again makes sense.
     pub retry_after: Option<SignedDuration>,
+    /// What changes the verdict first, of what is known now: until then it holds.
+    pub next_change: Option<NextChange>,
+    /// The first instant at which anything of this may be told differently, `evaluated_at` aside.
+    pub unchanged_until: Option<Timestamp>,
 }
 
 /// A manifest with what was read about it: what is decided on.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Examined {
     /// The manifest.
     pub manifest: crate::scan::Manifest,
@@ -125,10 +182,13 @@ pub struct Examined {
     pub scan: Arc<crate::scan::Scan>,
     /// What became of an attempt to start a scan for this decision; `None`: not attempted.
     pub start: Option<Start>,
+    /// When the gate met its findings.
+    pub clocks: Arc<Clocks>,
 }
 
 /// What became of an attempt to start a scan.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Start {
     /// A scan runs.
     Running,

@@ -4,7 +4,7 @@
 
 mod completed;
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -76,7 +76,8 @@ impl fmt::Display for Evidence {
 }
 
 /// Evidence with its reason.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Assessment {
     /// What the scan proves.
     pub evidence: Evidence,
@@ -117,6 +118,11 @@ impl Assessment {
     pub(crate) fn shortfalls(&self, max_age: Option<SignedDuration>, now: Timestamp) -> Vec<Self> {
         let lacking = (self.evidence != Evidence::Proven).then(|| self.clone());
         lacking.into_iter().chain(self.too_old(max_age, now)).collect()
+    }
+
+    /// The first instant at which the scan's age is beyond a limit.
+    pub(crate) fn too_old_from(&self, limit: SignedDuration) -> Option<Timestamp> {
+        self.current_at?.checked_add(limit).ok()?.checked_add(SignedDuration::from_nanos(1)).ok()
     }
 
     fn too_old(&self, max_age: Option<SignedDuration>, now: Timestamp) -> Option<Self> {
@@ -173,6 +179,20 @@ pub fn assess(manifest: &Manifest, scan: &Scan, now: Timestamp) -> Assessment {
             format!("ECR gave the scan status {label:?}, which this server does not know"),
         ),
     }
+}
+
+/// The later instants at which [`assess`] may judge otherwise by time alone, in order; nothing else changes it.
+pub(crate) fn instants(manifest: &Manifest, scan: &Scan, now: Timestamp) -> BTreeSet<Timestamp> {
+    let report = scan.report.as_ref();
+    let dates = [
+        manifest.pushed_at,
+        report.and_then(|report| report.completed_at),
+        report.and_then(|report| report.source_updated_at),
+        scan.coverage.as_ref().and_then(|coverage| coverage.last_scanned_at),
+    ];
+    let windows = [REGISTRATION_WINDOW, ARRIVAL_WINDOW, SETTLE_TIME, -CLOCK_SLACK];
+    let ends = dates.into_iter().flatten().flat_map(|date| windows.map(|window| date.checked_add(window).ok()));
+    ends.flatten().filter(|at| *at > now).collect()
 }
 
 fn archived() -> Assessment {

@@ -38,6 +38,11 @@ impl Glob {
         self.0.bytes().all(|b| b == b'*')
     }
 
+    /// The one name that matches, where there is just one.
+    pub fn exact(&self) -> Option<&str> {
+        (!self.0.contains('*')).then_some(self.as_str())
+    }
+
     /// Whether the whole name matches. Linear in the name for each `*`; never backtracks further than the last `*`.
     pub fn matches(&self, name: &str) -> bool {
         let Some((head, rest)) = self.0.split_once('*') else {

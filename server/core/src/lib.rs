@@ -4,6 +4,7 @@
 //! Read [`fn@decide`] first: it is the product. [`evidence`] says when a scan proves anything at all, [`rule`] and
 //! [`expression`] which findings count, [`policy`] who is governed by what.
 
+pub mod clocks;
 pub mod decide;
 pub mod decision;
 pub mod evidence;
@@ -15,9 +16,11 @@ pub mod name;
 pub mod policy;
 mod reasons;
 pub mod registry;
+pub mod remedy;
 pub mod rule;
 pub mod scan;
 pub mod severity;
+pub mod waiver;
 
 pub use decide::decide;
 pub use decision::{Decision, Verdict};

@@ -78,6 +78,10 @@ name! {
     RuleId, is_id, Id
 }
 name! {
+    /// The id in `waivers/{id}`.
+    WaiverId, is_id, Id
+}
+name! {
     /// Where an image will run, e.g. `prod`.
     Environment, is_environment, Environment
 }
@@ -94,6 +98,13 @@ impl PolicyId {
     /// The resource name, `policies/{id}`.
     pub fn resource_name(&self) -> String {
         format!("policies/{}", self.0)
+    }
+}
+
+impl WaiverId {
+    /// The resource name, `waivers/{id}`.
+    pub fn resource_name(&self) -> String {
+        format!("waivers/{}", self.0)
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod set;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub use self::set::{PolicySet, Revised};
@@ -144,6 +144,9 @@ pub struct Policy {
     /// How strictly.
     #[serde(default)]
     pub mode: Mode,
+    /// Until then ENFORCE acts as WARN.
+    #[serde(default)]
+    pub effective_time: Option<Timestamp>,
     /// What it asks of a scan.
     #[serde(default)]
     pub scan: ScanRequirements,
@@ -174,6 +177,7 @@ impl Policy {
                 description: description.to_owned(),
                 when,
                 allow: 0,
+                grace: None,
                 effect: Effect::Deny,
                 waivable: true,
             })
@@ -183,6 +187,7 @@ impl Policy {
             description: "Governs every image that no other enforced policy governs.".to_owned(),
             matches: Match::default(),
             mode: Mode::Enforce,
+            effective_time: None,
             scan: ScanRequirements::default(),
             rules: vec![
                 rule(
@@ -199,6 +204,19 @@ impl Policy {
             unrated_as: Severity::High,
             honour_suppression: false,
         })
+    }
+
+    /// The mode that it is applied in at an instant.
+    pub fn mode_at(&self, now: Timestamp) -> Mode {
+        match self.mode {
+            Mode::Enforce if self.effective_time.is_some_and(|effective| now < effective) => Mode::Warn,
+            mode @ (Mode::Enforce | Mode::Warn | Mode::Off) => mode,
+        }
+    }
+
+    /// Whether it takes the place of the default while it is enforced, for calls about an environment or about none.
+    pub(crate) fn can_displace_default(&self, environment: Option<&Environment>) -> bool {
+        !self.id.is_default() && (environment.is_some() || self.matches.admits_every_environment())
     }
 
     /// Whether a finding counts at all under this policy.

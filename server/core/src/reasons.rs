@@ -1,7 +1,10 @@
 //! Sentences for people: why a decision is what it is.
 
+use std::fmt;
+
 use crate::{
-    decision::{Breach, Decision, Verdict, Violation},
+    decide::Cause,
+    decision::{Breach, Decision, Examined, Verdict, Violation},
     evidence::Evidence,
     name::Environment,
 };
@@ -12,7 +15,11 @@ const MAX_SENTENCES: usize = 20;
 /// A violation in one sentence.
 pub(crate) fn of_violation(violation: &Violation, denies: bool) -> String {
     let policy = violation.policy.resource_name();
-    let effect = if denies { "" } else { " (warning)" };
+    let effect = match violation.denies_from {
+        Some(from) => format!(" (warning, denies from {from})"),
+        None if denies => String::new(),
+        None => " (warning)".to_owned(),
+    };
     match &violation.breach {
         Breach::Rule { rule, matched, allowed, findings } => {
             let worst = findings.first().map_or_else(String::new, |worst| {
@@ -22,6 +29,44 @@ pub(crate) fn of_violation(violation: &Violation, denies: bool) -> String {
         }
         Breach::Scan(evidence) => format!("{policy}{effect}: {evidence}: {}", violation.description),
     }
+}
+
+impl fmt::Display for Cause<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::GraceBegins { policy, rule, finding } => {
+                write!(
+                    f,
+                    "the grace period of {}, rule {} for {} begins",
+                    policy.id.resource_name(),
+                    rule.id,
+                    finding.id
+                )
+            }
+            Self::GraceEnds { policy, rule, finding } => {
+                write!(f, "the grace period of {}, rule {} for {} ends", policy.id.resource_name(), rule.id, finding.id)
+            }
+            Self::MatchBegins { policy, rule, finding } => {
+                write!(f, "{} begins to match {}, rule {}", finding.id, policy.id.resource_name(), rule.id)
+            }
+            Self::MatchEnds { policy, rule, finding } => {
+                write!(f, "{} ceases to match {}, rule {}", finding.id, policy.id.resource_name(), rule.id)
+            }
+            Self::WaiverBegins(waiver) => write!(f, "{} begins", waiver.id.resource_name()),
+            Self::WaiverEnds(waiver) => write!(f, "{} ends", waiver.id.resource_name()),
+            Self::Effective(policy) => write!(f, "{} becomes effective", policy.id.resource_name()),
+            Self::TooOld(policy, examined) => {
+                write!(f, "the scan of {} becomes too old for {}", named(examined), policy.id.resource_name())
+            }
+            Self::Evidence(examined) => {
+                write!(f, "the time in which the scan of {} may still arrive or settle ends", named(examined))
+            }
+        }
+    }
+}
+
+fn named(examined: &Examined) -> String {
+    examined.manifest.platform.as_ref().map_or_else(|| examined.manifest.digest.to_string(), ToString::to_string)
 }
 
 /// Every sentence of a decision; the first says why in brief.

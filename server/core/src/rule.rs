@@ -1,9 +1,11 @@
 //! Rules: a predicate over findings, how many may match, and what follows when more do.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    clocks::Clocks,
+    evidence::CLOCK_SLACK,
     expression::Expression,
     finding::{Exploit, Finding, Fix, Score},
     glob::{Glob, any_or_empty},
@@ -105,6 +107,23 @@ impl Filter {
             && self.expression_matches(finding, unrated_as, now)
     }
 
+    /// When, after `now`, the finding will begin or cease to match although nothing else changes, in order.
+    pub fn changes(&self, finding: &Finding, unrated_as: Severity, now: Timestamp) -> Vec<(Timestamp, bool)> {
+        let Some(expression) = self.expression.as_ref().filter(|expression| expression.depends_on_now()) else {
+            return Vec::new();
+        };
+        let mut instants = Vec::new();
+        expression.instants(finding, &mut |at| instants.extend(Some(at).filter(|at| *at > now)));
+        instants.sort_unstable();
+        instants.dedup();
+        let mut last = self.matches(finding, unrated_as, now);
+        let turns = instants.into_iter().filter_map(|at| {
+            let matches = self.matches(finding, unrated_as, at);
+            (std::mem::replace(&mut last, matches) != matches).then_some((at, matches))
+        });
+        turns.collect()
+    }
+
     fn severity_matches(&self, rating: &Rating, unrated_as: Severity) -> bool {
         let rank = rating.rank(unrated_as);
         let chosen = |choice: &SeverityChoice| match choice {
@@ -162,6 +181,48 @@ impl Filter {
     }
 }
 
+/// The instant that a grace period runs from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum GraceClock {
+    /// The vulnerability was published.
+    FindingPublished,
+    /// The gate first saw the vulnerability in the package in this repository.
+    FirstObserved,
+    /// The gate first saw a fix for it there.
+    FixFirstSeen,
+    /// The gate first allowed an image of the repository that has it.
+    FirstAdmitted,
+}
+
+/// A period during which a matching finding does not count yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grace {
+    /// How long.
+    pub period: SignedDuration,
+    /// From when.
+    pub clock: GraceClock,
+}
+
+impl Grace {
+    /// From when to when a finding does not count; `None` where its clock is not known, so that it gets no grace.
+    ///
+    /// A clock may run ahead of ours by a little. What starts further ahead gives no grace until then: a date of publication
+    /// in the far future would otherwise never let the finding count.
+    pub fn of(&self, finding: &Finding, clocks: &Clocks) -> Option<(Timestamp, Timestamp)> {
+        let from = match self.clock {
+            GraceClock::FindingPublished => finding.published_at,
+            GraceClock::FirstObserved => clocks.of(finding).first_observed_at,
+            GraceClock::FixFirstSeen => clocks.of(finding).fix_first_seen_at,
+            GraceClock::FirstAdmitted => clocks.of(finding).first_admitted_at,
+        }?;
+        let until = from.saturating_add(self.period).ok()?;
+        let from = from.saturating_sub(CLOCK_SLACK).ok()?;
+        (from < until).then_some((from, until))
+    }
+}
+
 /// A rule of a policy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -176,6 +237,9 @@ pub struct Rule {
     /// How many of a manifest's findings may match.
     #[serde(default)]
     pub allow: u32,
+    /// How long a matching finding does not count yet.
+    #[serde(default)]
+    pub grace: Option<Grace>,
     /// What follows when more do.
     #[serde(default)]
     pub effect: Effect,

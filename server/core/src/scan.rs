@@ -198,6 +198,21 @@ pub enum Flaw {
     Incomplete(String),
 }
 
+/// What became of asking Inspector for what ECR does not say of findings: EPSS and known exploitation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Enrichment {
+    /// Nobody asked: it is switched off, the scan is a basic one, or it has not ended well.
+    #[default]
+    NotAsked,
+    /// Whatever Inspector knows of the findings is in them.
+    Complete,
+    /// So is this, but for a part that this server's bounds leave out, and which: asking again gives no more.
+    Partial(String),
+    /// Some or all of it is missing, and why: what is missing counts as unknown, and asking again may give it.
+    Missing(String),
+}
+
 /// What was read about one manifest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -221,12 +236,39 @@ pub struct Scan {
     /// What Inspector says; asked for only where an enhanced scan has no findings.
     #[serde(default)]
     pub coverage: Option<Coverage>,
+    /// What became of asking Inspector for more about the findings.
+    #[serde(default)]
+    pub enrichment: Enrichment,
     /// What is wrong with it.
     #[serde(default)]
     pub flaws: Vec<Flaw>,
 }
 
 impl Scan {
+    /// What it says of itself, its findings left out: enough to tell people about, and never a proof.
+    #[must_use]
+    pub fn outline(&self) -> Self {
+        let report = self.report.as_ref().map(|report| Report {
+            completed_at: report.completed_at,
+            source_updated_at: report.source_updated_at,
+            counts: report.counts.clone(),
+            enumerated: report.enumerated.clone(),
+            findings: None,
+        });
+        Self {
+            read_at: self.read_at,
+            unchanged_since: self.unchanged_since,
+            status: self.status.clone(),
+            description: self.description.clone(),
+            scan_type: self.scan_type,
+            frequency: self.frequency,
+            report,
+            coverage: self.coverage.clone(),
+            enrichment: self.enrichment.clone(),
+            flaws: self.flaws.clone(),
+        }
+    }
+
     /// The findings; none where none came.
     pub fn findings(&self) -> &[Finding] {
         self.report.as_ref().and_then(|report| report.findings.as_deref()).unwrap_or_default()

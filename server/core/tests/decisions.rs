@@ -10,16 +10,20 @@ use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use jiff::{Span, SpanRelativeTo, Timestamp};
 use scangate_core::{
-    Decision, Verdict, decide,
+    Decision, Verdict,
+    clocks::{Clock, Clocks},
+    decide,
     decide::Selection,
-    decision::{Breach, Examined, Start, Violation},
+    decision::{Breach, Examined, Start, Violation, Waived},
     evidence::Evidence,
     finding::{Exploit, Finding, Fix, Package, Score, Status as Life},
     image::{Digest, Image, ImageReference, Platform},
-    name::{Environment, PolicyId},
+    name::{Environment, PolicyId, WaiverId},
     policy::{Policy, PolicySet, Revised},
-    scan::{Content, Counts, Coverage, Flaw, Frequency, Manifest, Report, Scan, ScanType, Status},
+    remedy::Upgrade,
+    scan::{Content, Counts, Coverage, Enrichment, Flaw, Frequency, Manifest, Report, Scan, ScanType, Status},
     severity::Rating,
+    waiver::{self, Conditions, Revocation, Scope, Waiver},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -42,7 +46,36 @@ struct Given {
     environment: Option<Environment>,
     now: Timestamp,
     policies: Vec<Policy>,
+    waivers: Vec<GivenWaiver>,
     manifests: Vec<GivenManifest>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GivenWaiver {
+    id: WaiverId,
+    scope: Scope,
+    #[serde(default)]
+    conditions: Conditions,
+    #[serde(default = "yesterday")]
+    start: String,
+    expire: String,
+    revoked: Option<String>,
+}
+
+fn yesterday() -> String {
+    "1d ago".to_owned()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GivenClock {
+    id: Arc<str>,
+    #[serde(default)]
+    package: Arc<str>,
+    first_observed: Option<String>,
+    fix_first_seen: Option<String>,
+    first_admitted: Option<String>,
 }
 
 impl Default for Given {
@@ -52,6 +85,7 @@ impl Default for Given {
             environment: None,
             now: "2026-03-01T12:00:00Z".parse().unwrap(),
             policies: Vec::new(),
+            waivers: Vec::new(),
             manifests: vec![GivenManifest::default()],
         }
     }
@@ -66,6 +100,7 @@ struct GivenManifest {
     archived: bool,
     scan: serde_json::Map<String, Value>,
     start: Option<GivenStart>,
+    clocks: Vec<GivenClock>,
 }
 
 impl Default for GivenManifest {
@@ -77,6 +112,7 @@ impl Default for GivenManifest {
             archived: false,
             scan: serde_json::Map::new(),
             start: None,
+            clocks: Vec::new(),
         }
     }
 }
@@ -146,6 +182,8 @@ struct GivenFinding {
     exploit: Exploit,
     #[serde(default)]
     status: Life,
+    fixed_in: Option<Arc<str>>,
+    published: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -168,6 +206,10 @@ struct Then {
     violations: Vec<Value>,
     #[serde(default)]
     warnings: Vec<Value>,
+    #[serde(default)]
+    waived: Vec<Value>,
+    next_change: Option<Value>,
+    remediation: Option<Value>,
     policies: Option<Vec<PolicyId>>,
     retry_after_seconds: Option<i64>,
     #[serde(default)]
@@ -198,7 +240,42 @@ impl Given {
     fn policies(&self) -> PolicySet {
         let default = Policy::built_in_default().unwrap();
         let policies = std::iter::once(&default).chain(&self.policies);
-        PolicySet { revision: 7, policies: policies.map(|policy| (policy.id.clone(), revised(policy))).collect() }
+        PolicySet {
+            revision: 7,
+            policies: policies.map(|policy| (policy.id.clone(), revised(policy))).collect(),
+            waivers: self.waivers.iter().map(|given| self.waiver(given)).collect(),
+        }
+    }
+
+    fn waiver(&self, given: &GivenWaiver) -> Arc<waiver::Revised> {
+        let waiver = Waiver {
+            id: given.id.clone(),
+            scope: given.scope.clone(),
+            conditions: given.conditions.clone(),
+            reason: "not reachable".to_owned(),
+            ticket: String::new(),
+            author: String::new(),
+            approver: String::new(),
+            start_time: self.at(&given.start),
+            expire_time: self.at(&given.expire),
+            revocation: given.revoked.as_deref().map(|at| Revocation { at: self.at(at), reason: "fixed".to_owned() }),
+        };
+        let (create_time, update_time) = (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
+        Arc::new(waiver::Revised { waiver, revision: 7, create_time, update_time })
+    }
+
+    fn clocks(&self, given: &[GivenClock]) -> Clocks {
+        let mut clocks = Clocks::default();
+        for given in given {
+            let at = |moment: &Option<String>| moment.as_deref().map(|moment| self.at(moment));
+            let clock = Clock {
+                first_observed_at: at(&given.first_observed),
+                fix_first_seen_at: at(&given.fix_first_seen),
+                first_admitted_at: at(&given.first_admitted),
+            };
+            clocks.set(Arc::clone(&given.id), Arc::clone(&given.package), clock);
+        }
+        clocks
     }
 
     fn examined(&self, index: usize, given: &GivenManifest) -> Examined {
@@ -213,7 +290,12 @@ impl Given {
             GivenStart::Running => Start::Running,
             GivenStart::Refused(why) => Start::Refused(why),
         });
-        Examined { manifest, scan: Arc::new(self.scan(&given.scan)), start }
+        Examined {
+            manifest,
+            scan: Arc::new(self.scan(&given.scan)),
+            start,
+            clocks: Arc::new(self.clocks(&given.clocks)),
+        }
     }
 
     fn scan(&self, given: &serde_json::Map<String, Value>) -> Scan {
@@ -231,12 +313,18 @@ impl Given {
                 last_scanned_at: coverage.last_scanned.as_deref().map(|at| self.at(at)),
             }),
             description: scan.description,
+            enrichment: Enrichment::NotAsked,
             flaws: scan.flaws,
         }
     }
 
     fn report(&self, scan: &GivenScan) -> Option<Report> {
-        let findings = scan.findings.as_ref().map(|findings| findings.iter().enumerate().map(finding));
+        let findings = scan.findings.as_ref().map(|findings| {
+            findings.iter().enumerate().map(|(index, given)| Finding {
+                published_at: given.published.as_deref().map(|at| self.at(at)),
+                ..finding((index, given))
+            })
+        });
         let enumerated = findings.clone().into_iter().flatten().fold(Counts::new(), |mut counts, finding| {
             *counts.entry(Arc::from(finding.severity.label())).or_default() += 1;
             counts
@@ -286,7 +374,7 @@ fn finding((index, given): (usize, &GivenFinding)) -> Finding {
         version: Arc::clone(&given.version),
         manager: given.manager.clone(),
         path: given.path.clone(),
-        fixed_in: None,
+        fixed_in: given.fixed_in.clone(),
     };
     Finding {
         id: given.id.clone().unwrap_or_else(|| format!("CVE-2026-{index:04}").into()),
@@ -324,7 +412,9 @@ impl Case {
     fn decide(&self) -> Decision {
         let set = self.given.policies();
         let selection = match &self.when.policy {
-            Some(id) => Selection::Only { policy: set.policies.get(id).unwrap(), revision: set.revision },
+            Some(id) => {
+                Selection::Only { policy: set.policies.get(id).unwrap(), waivers: &set.waivers, revision: set.revision }
+            }
             None => Selection::Governing(&set),
         };
         let manifests: Vec<Examined> =
@@ -345,6 +435,16 @@ impl Then {
         differences.between("warnings", &json!(self.warnings), &json!(told(&decision.warnings)));
         differences.between("wants_scan", &json!(self.wants_scan), &json!(wants_scan));
         differences.between("authoritative", &json!(self.authoritative), &json!(decision.authoritative));
+        differences.between("waived", &json!(self.waived), &waived(decision));
+        if let Some(expected) = &self.next_change {
+            let change = decision.next_change.as_ref();
+            let told =
+                change.map(|change| json!({ "time": change.time, "verdict": change.verdict, "reason": change.reason }));
+            differences.between("next_change", expected, &told.unwrap_or(json!("NEVER")));
+        }
+        if let Some(expected) = &self.remediation {
+            differences.between("remediation", expected, &remediation(decision));
+        }
         let retry_after = decision.retry_after.map(|after| after.as_secs());
         differences.between("retry_after_seconds", &json!(self.retry_after_seconds), &json!(retry_after));
         if let Some(expected) = self.evidence {
@@ -389,9 +489,27 @@ fn told(violations: &[Violation]) -> Vec<Value> {
         if let (Some(platform), Value::Object(told)) = (&violation.platform, &mut told) {
             told.insert("platform".to_owned(), json!(platform));
         }
+        if let (Some(from), Value::Object(told)) = (&violation.denies_from, &mut told) {
+            told.insert("denies_from".to_owned(), json!(from));
+        }
         told
     };
     violations.iter().map(tell).collect()
+}
+
+fn waived(decision: &Decision) -> Value {
+    let tell = |waived: &Waived| json!({ "id": waived.finding.id, "waiver": waived.waiver, "until": waived.until });
+    decision.waived.iter().map(tell).collect()
+}
+
+fn remediation(decision: &Decision) -> Value {
+    let Some(remediation) = &decision.remediation else { return json!("NONE") };
+    let tell = |upgrade: &Upgrade| {
+        let package = &upgrade.package;
+        json!({ "package": package.name, "from": package.version, "to": upgrade.to_version, "fixes": upgrade.fixes })
+    };
+    let upgrades: Vec<Value> = remediation.upgrades.iter().map(tell).collect();
+    json!({ "upgrades": upgrades, "unfixable": remediation.unfixable })
 }
 
 fn manifests(decision: &Decision) -> Value {

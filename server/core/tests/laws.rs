@@ -10,21 +10,24 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use proptest::{collection::vec, prelude::*, sample::Index};
 use scangate_core::{
-    Decision, Verdict, decide,
+    Decision, Verdict,
+    clocks::Clocks,
+    decide,
     decide::Selection,
-    decision::{Applied, Breach, Examined, MAX_FINDINGS},
+    decision::{Applied, Breach, Examined, MAX_FINDINGS, Violation},
     evidence::{CLOCK_SLACK, Evidence, SETTLE_DELAY, SETTLE_TIME},
-    finding::Finding,
+    finding::{Finding, Fix},
     glob::Glob,
     name::PolicyId,
     policy::{Action, Match, Mode, Policy, PolicySet},
+    remedy::Upgrade,
     scan::{Content, Frequency, ScanType, Status},
     severity::{Rating, Severity},
 };
 
 use self::given::{
     Counting, Draft, Question, Subject, any_draft, any_subject, consistent_subjects, crowd, finding, image, numbered,
-    policy, question, question_over, revised, rule,
+    policy, question, question_over, revised, revised_waiver, rule, sound_subjects,
 };
 
 /// Law 1 in one word: what did not allow does not allow now.
@@ -200,6 +203,154 @@ proptest! {
     }
 
     #[test]
+    fn a_waiver_less_never_loosens(question in question(), at in any::<Index>()) {
+        let before = question.decide();
+        let mut after = question;
+        if after.waivers.is_empty() {
+            return Ok(());
+        }
+        let at = at.index(after.waivers.len());
+        after.waivers.remove(at);
+
+        prop_assert!(did_not_loosen(&before, &after.decide()));
+    }
+
+    #[test]
+    fn a_waiver_tells_what_it_covers_and_covers_nothing_past_its_end(question in question()) {
+        let decision = question.decide();
+
+        for waived in &decision.waived {
+            let waiver = question.waivers.iter().find(|waiver| waiver.id == waived.waiver).unwrap();
+            prop_assert!(waiver.holds_at(question.now) && waived.until > question.now);
+            prop_assert!(waiver.scope.names(&waived.finding));
+        }
+        prop_assert_eq!(decision.waived.len(), decision.waived_total as usize);
+    }
+
+    #[test]
+    fn a_rule_that_no_waiver_helps_against_never_loosens(question in question(), at in any::<Index>()) {
+        prop_assume!(!question.policies.is_empty());
+        let before = question.decide();
+        let mut after = question;
+        for rule in &mut after.policy(at).rules {
+            rule.waivable = false;
+        }
+
+        prop_assert!(did_not_loosen(&before, &after.decide()));
+    }
+
+    #[test]
+    fn less_grace_never_loosens(question in question(), at in any::<Index>()) {
+        prop_assume!(!question.policies.is_empty());
+        let before = question.decide();
+        let mut after = question;
+        for rule in &mut after.policy(at).rules {
+            rule.grace = None;
+        }
+
+        prop_assert!(did_not_loosen(&before, &after.decide()));
+    }
+
+    #[test]
+    fn clocks_that_are_not_known_never_loosen(question in question()) {
+        let before = question.decide();
+        let mut after = question;
+        for subject in &mut after.subjects {
+            subject.clocks = Clocks::default();
+        }
+
+        prop_assert!(did_not_loosen(&before, &after.decide()));
+    }
+
+    #[test]
+    fn the_verdict_holds_until_the_horizon_and_is_the_announced_one_there(
+        question in question(), fractions in vec(0.0_f64..1.0, 6), beyond in 0_i64..10_000_000,
+    ) {
+        let decision = question.decide();
+
+        let Some(change) = &decision.next_change else {
+            // Nothing known now changes it, ever.
+            for later in [1, beyond, i64::MAX] {
+                let later = question.now.saturating_add(SignedDuration::from_nanos(later)).unwrap();
+                prop_assert_eq!(question.at(later).verdict, decision.verdict, "at {}", later);
+            }
+            return Ok(());
+        };
+        prop_assert!(change.time > question.now);
+        prop_assert_ne!(change.verdict, decision.verdict);
+        prop_assert_eq!(question.at(change.time).verdict, change.verdict, "{:?}", change);
+        let just_before = change.time.checked_sub(SignedDuration::from_nanos(1)).unwrap();
+        prop_assert_eq!(question.at(just_before).verdict, decision.verdict, "{:?}", change);
+        for within in instants_between(question.now, just_before, &fractions) {
+            prop_assert_eq!(question.at(within).verdict, decision.verdict, "at {}, before {:?}", within, change);
+        }
+    }
+
+    #[test]
+    fn a_decision_is_told_alike_until_something_in_it_changes(question in question(), fractions in vec(0.0_f64..1.0, 4)) {
+        let decision = question.decide();
+
+        let end = decision.unchanged_until.unwrap_or(Timestamp::MAX);
+        prop_assert!(end > question.now || decision.unchanged_until.is_none());
+        let just_before = end.checked_sub(SignedDuration::from_nanos(1)).unwrap();
+        for later in instants_between(question.now, just_before, &fractions).chain([just_before]) {
+            let told = Decision { evaluated_at: question.now, ..question.at(later) };
+            prop_assert_eq!(format!("{:?}", told), format!("{decision:?}"), "at {}", later);
+        }
+    }
+
+    #[test]
+    fn a_warning_of_a_denial_to_come_is_kept(question in question()) {
+        let decision = question.decide();
+
+        for warning in &decision.warnings {
+            let Some(from) = warning.denies_from else { continue };
+            let Breach::Rule { rule, .. } = &warning.breach else { continue };
+            let then = question.at(from);
+            // A scan that is pending by then hides what rules say.
+            let same = |violation: &&Violation| {
+                violation.policy == warning.policy && violation.manifest == warning.manifest
+                    && matches!(&violation.breach, Breach::Rule { rule: other, .. } if other == rule)
+            };
+            let kept = then.violations.iter().any(|violation| same(&violation));
+            let hidden = then.manifests.iter().any(|manifest| manifest.digest == warning.manifest
+                && manifest.verdict != Verdict::Allow);
+            prop_assert!(kept || hidden, "{:?}\n{:?}", warning, then);
+        }
+    }
+
+    #[test]
+    fn an_upgrade_of_what_remediation_names_turns_the_denial(question in question_over(sound_subjects())) {
+        let decision = question.decide();
+
+        let Some(remediation) = &decision.remediation else { return Ok(()) };
+        prop_assert_eq!(decision.verdict, Verdict::Deny);
+        let mut after = question;
+        for subject in &mut after.subjects {
+            let findings = subject.draft.findings.as_mut().unwrap();
+            findings.retain(|finding| !remediation.upgrades.iter().any(|upgrade| removes(upgrade, finding)));
+        }
+        let turned = after.decide();
+        let rules = |decision: &Decision| -> Vec<String> {
+            let rule = |violation: &Violation| match &violation.breach {
+                Breach::Rule { rule, .. } => format!("{}/{rule}", violation.policy),
+                Breach::Scan(_) => format!("{}/scan", violation.policy),
+            };
+            decision.violations.iter().map(rule).collect()
+        };
+        for left in rules(&turned) {
+            prop_assert!(remediation.unfixable.contains(&left), "{} is left: {:?}", left, remediation);
+        }
+        for unfixable in &remediation.unfixable {
+            prop_assert!(rules(&decision).contains(unfixable));
+        }
+        // None of them could be left out.
+        if remediation.unfixable.is_empty() && remediation.upgrades.len() == 1 {
+            prop_assert_ne!(decision.verdict, turned.verdict);
+        }
+    }
+
+    #[test]
     fn nothing_unproven_is_allowed_unless_every_enforced_policy_says_so(question in question()) {
         let decision = question.decide();
 
@@ -248,6 +399,8 @@ proptest! {
         let default = decision.policies.iter().find(|applied| applied.id.is_default());
         let enforced = default.or(decision.policies.iter().find(enforces)).as_ref().is_some_and(enforces);
         prop_assert_eq!(decision.verdict, worst.filter(|_| enforced).unwrap_or(Verdict::Deny));
+        prop_assert!(decision.violations.iter().all(|violation| violation.denies_from.is_none()));
+        prop_assert!(decision.warnings.iter().all(|warning| warning.denies_from.is_none_or(|from| from > question.now)));
         prop_assert_eq!(decision.retry_after.is_some(), decision.verdict == Verdict::Indeterminate);
         prop_assert!(!decision.reasons.is_empty());
         for manifest in &decision.manifests {
@@ -268,6 +421,7 @@ proptest! {
             shuffle(&mut draft.scan.flaws, &keys);
         }
         shuffle(&mut shuffled.policies, &keys);
+        shuffle(&mut shuffled.waivers, &keys);
 
         prop_assert_eq!(format!("{:?}", shuffled.decide()), format!("{decision:?}"));
     }
@@ -281,13 +435,15 @@ proptest! {
             .map(|examined| Examined {
                 manifest: through_json(&examined.manifest),
                 scan: Arc::new(through_json(&*examined.scan)),
-                start: examined.start,
+                start: through_json(&examined.start),
+                clocks: Arc::new(through_json(&*examined.clocks)),
             })
             .collect();
         let policies = set.policies.values().map(|revised| through_json(&revised.policy));
         let set_again = PolicySet {
             revision: set.revision,
             policies: policies.map(|policy| (policy.id.clone(), revised(&policy))).collect(),
+            waivers: question.waivers.iter().rev().map(|waiver| revised_waiver(&through_json(waiver))).collect(),
         };
         let environment = question.environment.as_ref();
 
@@ -317,16 +473,35 @@ proptest! {
     #[test]
     fn advice_is_what_the_policy_alone_would_enforce(question in question(), mut policy in policy()) {
         let advised = revised(&policy);
-        let selection = Selection::Only { policy: &advised, revision: 1 };
+        let selection = Selection::Only { policy: &advised, waivers: &question.set().waivers, revision: 1 };
         let advice = decide(&image(), None, selection, &question.examined(), question.now);
         policy.mode = Mode::Enforce;
         policy.matches = Match::default();
+        policy.effective_time = None;
         policy.id = PolicyId::parse("own").unwrap();
         let alone = Question { policies: vec![policy], environment: None, ..question };
 
         prop_assert_eq!(advice.verdict, alone.decide().verdict);
         prop_assert!(!advice.authoritative);
     }
+}
+
+/// Whether an upgrade removes a finding.
+fn removes(upgrade: &Upgrade, finding: &Finding) -> bool {
+    let package = &upgrade.package;
+    (&package.name, &package.version) == (&finding.package.name, &finding.package.version)
+        && upgrade.fixes.contains(&finding.id.to_string())
+        && matches!(finding.fix, Fix::Available | Fix::Partial)
+}
+
+/// Instants from the first to the last, both included.
+fn instants_between(first: Timestamp, last: Timestamp, fractions: &[f64]) -> impl Iterator<Item = Timestamp> {
+    let length = last.duration_since(first);
+    fractions.iter().map(move |fraction| {
+        first
+            .checked_add(SignedDuration::from_secs_f64(length.as_secs_f64() * fraction))
+            .map_or(last, |at| at.min(last))
+    })
 }
 
 /// Sorts by keys that have nothing to do with the elements.

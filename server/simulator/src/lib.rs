@@ -1,5 +1,5 @@
 //! A simulated Amazon ECR: a real HTTP server on loopback that speaks AWS JSON 1.1 as the SDKs and the aws CLI do, with
-//! the two operations of Amazon Inspector beside it that tell more about an image.
+//! the three operations of Amazon Inspector beside it that tell more about an image.
 //!
 //! It is for tests and demonstrations. It checks no signature, binds to loopback only, and marks every answer with the
 //! header `x-scangate-simulator: simulated`. Its images are made up; its findings are made up or recorded.

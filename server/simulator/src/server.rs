@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::admin;
 use crate::calls::{Call, Calls};
 use crate::faults::{Effect, Faults, Target, mutate};
+use crate::inspector;
 use crate::ops::{self, Request};
 use crate::wire::{Error, Input, Twist};
 use crate::world::World;
@@ -58,6 +59,7 @@ pub(crate) async fn answer(state: State, request: HttpRequest<Incoming>) -> Resu
         },
         (&Method::POST, "/coverage/list") => ("ListCoverage", Protocol::Rest),
         (&Method::POST, "/findings/list") => ("ListFindings", Protocol::Rest),
+        (&Method::POST, "/findings/details/batch/get") => ("BatchGetFindingDetails", Protocol::Rest),
         _ => return Ok(Reply::not_found().into()),
     };
     call(&state, operation, protocol, &body).await
@@ -105,15 +107,21 @@ fn perform(
     twist: Option<Twist>,
 ) -> Result<Value, Error> {
     let found = ops::find(operation, protocol).ok_or_else(Error::unknown_operation)?;
-    found(&mut Request { world: &mut state.world(), input, twist })
+    let answer = found(&mut Request { world: &mut state.world(), input, twist });
+    match protocol {
+        Protocol::Json => answer,
+        Protocol::Rest => answer.map_err(Error::in_inspectors_words),
+    }
 }
 
 /// Writes the call into the log, and finds out what it is about.
 fn note(state: &State, operation: &str, input: &Input) -> (Target, Timestamp) {
     let world = state.world();
     let now = world.now();
-    let repository = input.asked_repository();
-    let asked = input.asked_images();
+    let (mut repository, mut asked) = (input.asked_repository(), input.asked_images());
+    if let Some((name, digest)) = inspector::subject(&world, input) {
+        (repository, asked) = (Some(name), vec![digest]);
+    }
     state.calls.record(Call {
         operation: operation.to_owned(),
         repository: repository.clone(),

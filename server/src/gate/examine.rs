@@ -11,7 +11,7 @@ use scangate_core::{
 use tokio::task::JoinSet;
 
 use crate::{
-    policies,
+    decisions, policies,
     registry::{self, Freshness, Registry, Resolved},
 };
 
@@ -43,6 +43,12 @@ pub enum Error {
         /// Those that there are.
         known: BTreeSet<Environment>,
     },
+    /// The log of decisions did not do as asked.
+    #[error(transparent)]
+    Decisions(#[from] decisions::Error),
+    /// The decision cannot be written down.
+    #[error("the decision cannot be written down")]
+    Unrecordable(#[source] serde_json::Error),
     /// The scan has changed between two pages.
     #[error("the findings have changed between two pages")]
     FindingsChanged,
@@ -83,7 +89,7 @@ pub async fn examine(
         let repository = resolved.repository();
         readings.spawn(async move {
             let scan = registry.scan(&repository, &manifest, freshness).await?;
-            Ok::<_, registry::Error>((at, Examined { manifest, scan, start: None }))
+            Ok::<_, registry::Error>((at, Examined { manifest, scan, start: None, clocks: Arc::default() }))
         });
     }
     let mut examined = Vec::with_capacity(readings.len());

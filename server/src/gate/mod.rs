@@ -1,6 +1,7 @@
 //! The gate: may this image be deployed? Snapshot, resolve, scans, decide, answer; and wait where the caller asks for it.
 
 mod examine;
+mod memo;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,16 +13,22 @@ use jiff::Timestamp;
 use scangate_core::{
     Decision, Verdict, decide,
     decide::Selection,
-    decision::{Examined, Start},
+    decision::{Breach, Examined, Start, Violation},
     image::{Digest, Image, ImageReference, Platform},
     name::{Environment, PolicyId},
     policy::PolicySet,
+    scan::Manifest,
 };
 
 pub use self::examine::{Error, choose, examine};
+use self::memo::{Kept, Key, Memo};
 use crate::{
-    policies::Policies,
+    decisions::{self, Decisions},
+    log::{Appended, DecisionId, Prepared, Record},
+    observations::{Met, Observations},
+    policies::{self, Policies},
     registry::{Freshness, Registry, Resolved, Started},
+    store::Request,
 };
 
 /// The first pause between two looks at a running scan; it doubles up to [`LONGEST_PAUSE`].
@@ -56,19 +63,56 @@ pub struct Question {
     pub at_least_as_fresh: Option<u64>,
     /// The caller's context, handed back with the answer.
     pub labels: BTreeMap<String, String>,
+    /// The caller's request: sent again, it gets the same decision.
+    pub request: Option<Request>,
 }
 
-/// The answer to a question.
+/// A decision with what answers tell of what it was made of.
 #[derive(Clone, Debug)]
-pub struct Answer {
-    /// The image as resolved.
-    pub image: Image,
+pub struct Judgement {
     /// The decision.
     pub decision: Decision,
-    /// What it was made of, in the decision's order of manifests or not.
+    /// What it was made of, in the decision's order of manifests or not; without findings and clocks.
     pub examined: Vec<Examined>,
     /// What to deploy; only on ALLOW, and only where one digest stands for all that was judged.
     pub deploy: Option<Digest>,
+}
+
+/// A judgement, ready to be recorded as often as it is given.
+#[derive(Clone, Debug)]
+struct Ready {
+    case: Arc<Prepared>,
+    judgement: Arc<Judgement>,
+}
+
+impl Judgement {
+    /// How many findings it shows.
+    fn shown(&self) -> u32 {
+        let shown = |violation: &Violation| match &violation.breach {
+            Breach::Rule { findings, .. } => findings.len(),
+            Breach::Scan(_) => 0,
+        };
+        let decision = &self.decision;
+        let violations = decision.violations.iter().chain(&decision.warnings).map(shown).sum::<usize>();
+        u32::try_from(violations + decision.waived.len()).unwrap_or(u32::MAX)
+    }
+}
+
+/// The answer to a question, as it is recorded.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Its name in the log.
+    pub id: DecisionId,
+    /// The image as resolved.
+    pub image: Image,
+    /// The environment that was asked about.
+    pub environment: Option<Environment>,
+    /// What was decided; perhaps for an earlier question that was the same in all that matters.
+    pub judgement: Arc<Judgement>,
+    /// When.
+    pub evaluated_at: Timestamp,
+    /// The caller's context.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// The gate.
@@ -76,28 +120,75 @@ pub struct Answer {
 pub struct Gate {
     registry: Arc<dyn Registry>,
     policies: Arc<Policies>,
+    observations: Arc<dyn Observations>,
+    decisions: Arc<Decisions>,
+    memo: Arc<Memo>,
     settings: Settings,
 }
 
 impl Gate {
-    /// A gate over a registry and the policies.
-    pub fn new(registry: Arc<dyn Registry>, policies: Arc<Policies>, settings: Settings) -> Self {
-        Self { registry, policies, settings }
+    /// A gate over a registry and the policies, which remembers what it met and records what it decides.
+    pub fn new(
+        registry: Arc<dyn Registry>,
+        policies: Arc<Policies>,
+        observations: Arc<dyn Observations>,
+        decisions: Arc<Decisions>,
+        settings: Settings,
+    ) -> Self {
+        Self { registry, policies, observations, decisions, memo: Arc::new(Memo::new()), settings }
     }
 
-    /// Decides on one image. A scan that runs is waited for as long as the question allows, never past `deadline`.
+    /// Decides on one image, and answers once the decision is recorded. A scan that runs is waited for as long as the question
+    /// allows, never past `deadline`.
     pub async fn evaluate(&self, question: &Question, deadline: Option<Instant>) -> Result<Answer, Error> {
         self.check_environment(question)?;
+        if let Some(request) = &question.request
+            && let Some(answer) = self.decisions.answered(request).await?
+        {
+            return Ok(answer);
+        }
         let freshness = Freshness::within(question.max_findings_age.unwrap_or(self.settings.findings_max_age));
-        // Both before anything is asked of ECR: a question that cannot be answered costs nothing.
-        drop(self.policies(question)?);
+        // Before anything is asked of ECR: a question that cannot be answered costs nothing.
+        drop(self.policies(question).await?);
         let resolved = self.registry.resolve(&question.image, freshness).await?;
-        let chosen = choose(&resolved, &question.platforms)?;
+        let (prepared, evaluated_at) = match self.remembered(question, &resolved, freshness).await? {
+            Some(remembered) => remembered,
+            None => self.judge(question, &resolved, freshness, deadline).await?,
+        };
+        let record = Record {
+            case: Arc::clone(&prepared.case),
+            evaluated_at,
+            labels: question.labels.clone(),
+            request: question.request.clone(),
+        };
+        match self.decisions.record(record).await? {
+            Appended::Recorded(id) => Ok(Answer {
+                id,
+                image: resolved.image.clone(),
+                environment: question.environment.clone(),
+                judgement: Arc::clone(&prepared.judgement),
+                evaluated_at,
+                labels: question.labels.clone(),
+            }),
+            // Somebody has sent the same request at the same time.
+            Appended::Replayed(id) => Ok(self.decisions.get(&id).await?),
+        }
+    }
+
+    /// Reads what there is to read and decides.
+    async fn judge(
+        &self,
+        question: &Question,
+        resolved: &Resolved,
+        freshness: Freshness,
+        deadline: Option<Instant>,
+    ) -> Result<(Ready, Timestamp), Error> {
+        let chosen = choose(resolved, &question.platforms)?;
         let whole = chosen.len() == resolved.manifests.len();
-        let mut examined = examine(&self.registry, &resolved, chosen, freshness).await?;
-        let mut decision = self.decide(question, &resolved, &examined)?;
-        if self.start_wanted_scans(&resolved, &mut examined, &decision).await? {
-            decision = self.decide(question, &resolved, &examined)?;
+        let mut examined = self.examine(resolved, chosen, freshness).await?;
+        let mut decision = self.decide(question, resolved, &examined).await?;
+        if self.start_wanted_scans(resolved, &mut examined, &decision).await? {
+            decision = self.decide(question, resolved, &examined).await?;
         }
 
         let mut patience = Patience::new(question.wait, deadline);
@@ -107,14 +198,80 @@ impl Gate {
             let manifests = examined.iter().map(|examined| examined.manifest.clone()).collect();
             let starts: BTreeMap<Digest, Option<Start>> =
                 examined.into_iter().map(|examined| (examined.manifest.digest, examined.start)).collect();
-            examined = examine(&self.registry, &resolved, manifests, Freshness::within(FIRST_PAUSE)).await?;
+            examined = self.examine(resolved, manifests, Freshness::within(FIRST_PAUSE)).await?;
             for examined in &mut examined {
                 examined.start = starts.get(&examined.manifest.digest).cloned().flatten();
             }
-            decision = self.decide(question, &resolved, &examined)?;
+            decision = self.decide(question, resolved, &examined).await?;
         }
-        let deploy = deployable(&decision, &resolved, whole);
-        Ok(Answer { image: resolved.image.clone(), decision, examined, deploy })
+        if decision.verdict == Verdict::Allow && decision.authoritative {
+            self.admit(resolved, &examined, decision.evaluated_at).await;
+        }
+        let deploy = deployable(&decision, resolved, whole);
+        let evaluated_at = decision.evaluated_at;
+        let (case, judgement) = prepare(question, resolved, &examined, decision, deploy)?;
+        let ready = Ready { case: Arc::new(case), judgement: Arc::new(judgement) };
+        self.remember(question, resolved, &examined, &ready);
+        Ok((ready, evaluated_at))
+    }
+
+    /// Reads the scan of each manifest, notes what is in it, and learns since when it has been known.
+    async fn examine(
+        &self,
+        resolved: &Resolved,
+        manifests: Vec<Manifest>,
+        freshness: Freshness,
+    ) -> Result<Vec<Examined>, Error> {
+        let mut examined = examine(&self.registry, resolved, manifests, freshness).await?;
+        let (repository, now) = (resolved.repository(), Timestamp::now());
+        for examined in examined.iter_mut().filter(|examined| !examined.scan.findings().is_empty()) {
+            let met: Vec<Met> = examined.scan.findings().iter().map(Met::of).collect();
+            examined.clocks =
+                Arc::new(self.observations.observe(&repository, &met, now).await.map_err(policies::Error::Store)?);
+        }
+        Ok(examined)
+    }
+
+    /// Notes that an image with these findings was allowed.
+    async fn admit(&self, resolved: &Resolved, examined: &[Examined], at: Timestamp) {
+        let met: Vec<Met> = examined.iter().flat_map(|examined| examined.scan.findings()).map(Met::of).collect();
+        if met.is_empty() {
+            return;
+        }
+        if let Err(error) = self.observations.admit(&resolved.repository(), &met, at).await {
+            // Grace that runs from it does not begin: that is the stricter way.
+            tracing::warn!(error = &error as &dyn std::error::Error, "what was allowed was not noted");
+        }
+    }
+
+    /// What was decided for the same question, where deciding again would say it again.
+    async fn remembered(
+        &self,
+        question: &Question,
+        resolved: &Resolved,
+        freshness: Freshness,
+    ) -> Result<Option<(Ready, Timestamp)>, Error> {
+        let Some(kept) = self.memo.get(&key(question, resolved)) else { return Ok(None) };
+        let policies = self.policies(question).await?;
+        let now = Timestamp::now();
+        let repository = resolved.repository();
+        let mut examined = kept.ready.judgement.examined.iter().zip(&kept.readings);
+        let stands = kept.stands(policies.revision, &resolved.manifests, now)
+            && examined.all(|(examined, began)| {
+                self.registry.kept(&repository, &examined.manifest, freshness) == Some(*began)
+            });
+        Ok(stands.then_some((kept.ready, now)))
+    }
+
+    /// Keeps a decision that the next caller may have, too.
+    fn remember(&self, question: &Question, resolved: &Resolved, examined: &[Examined], ready: &Ready) {
+        let is_final = ready.judgement.decision.verdict != Verdict::Indeterminate
+            && examined.iter().all(|examined| examined.start.is_none());
+        if is_final {
+            let readings = examined.iter().map(|examined| examined.scan.read_at).collect();
+            let kept = Kept { manifests: resolved.manifests.clone(), readings, ready: ready.clone() };
+            self.memo.keep(key(question, resolved), kept);
+        }
     }
 
     fn check_environment(&self, question: &Question) -> Result<(), Error> {
@@ -128,21 +285,21 @@ impl Gate {
     }
 
     /// The policies of this instant, new enough for the question and with the one that it names.
-    fn policies(&self, question: &Question) -> Result<Arc<PolicySet>, Error> {
-        let policies = self.policies.at_least(question.at_least_as_fresh)?;
+    async fn policies(&self, question: &Question) -> Result<Arc<PolicySet>, Error> {
+        let policies = self.policies.at_least(question.at_least_as_fresh).await?;
         match &question.policy {
             Some(id) if !policies.policies.contains_key(id) => Err(Error::PolicyNotFound(id.clone())),
             Some(_) | None => Ok(policies),
         }
     }
 
-    fn decide(&self, question: &Question, resolved: &Resolved, examined: &[Examined]) -> Result<Decision, Error> {
-        let policies = self.policies(question)?;
+    async fn decide(&self, question: &Question, resolved: &Resolved, examined: &[Examined]) -> Result<Decision, Error> {
+        let policies = self.policies(question).await?;
         let selection = match &question.policy {
             None => Selection::Governing(&policies),
             Some(id) => {
                 let policy = policies.policies.get(id).ok_or_else(|| Error::PolicyNotFound(id.clone()))?;
-                Selection::Only { policy, revision: policies.revision }
+                Selection::Only { policy, waivers: &policies.waivers, revision: policies.revision }
             }
         };
         Ok(decide(&resolved.image, question.environment.as_ref(), selection, examined, Timestamp::now()))
@@ -162,6 +319,43 @@ impl Gate {
             examined.start = Some(started_for_decision(started));
         }
         Ok(!wanted.is_empty())
+    }
+}
+
+/// Takes down what a decision was made of, once for all who get it.
+fn prepare(
+    question: &Question,
+    resolved: &Resolved,
+    examined: &[Examined],
+    decision: Decision,
+    deploy: Option<Digest>,
+) -> Result<(Prepared, Judgement), Error> {
+    let (image, environment) = (&resolved.image, question.environment.as_ref());
+    let prepared = decisions::prepare(
+        image,
+        environment,
+        &question.platforms,
+        question.policy.as_ref(),
+        examined,
+        &decision,
+        deploy.as_ref(),
+    );
+    let outlined = |examined: &Examined| Examined {
+        manifest: examined.manifest.clone(),
+        scan: Arc::new(examined.scan.outline()),
+        start: examined.start.clone(),
+        clocks: Arc::default(),
+    };
+    let examined = examined.iter().map(outlined).collect();
+    Ok((prepared.map_err(Error::Unrecordable)?, Judgement { decision, examined, deploy }))
+}
+
+fn key(question: &Question, resolved: &Resolved) -> Key {
+    Key {
+        image: resolved.image.clone(),
+        platforms: question.platforms.clone(),
+        environment: question.environment.clone(),
+        policy: question.policy.clone(),
     }
 }
 

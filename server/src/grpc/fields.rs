@@ -11,18 +11,12 @@ use super::status;
 #[derive(Debug, Default)]
 pub(crate) struct Fields {
     violations: Vec<FieldViolation>,
-    unserved: Vec<String>,
 }
 
 impl Fields {
     /// Notes that a field is wrong.
     pub(crate) fn refuse(&mut self, path: impl Into<String>, what: impl Display) {
         self.violations.push(FieldViolation::new(path, what.to_string()));
-    }
-
-    /// Notes that a field is part of the contract and not served yet.
-    pub(crate) fn unserved(&mut self, path: impl Into<String>) {
-        self.unserved.push(path.into());
     }
 
     /// Keeps a good value and notes a bad one.
@@ -62,7 +56,6 @@ impl Fields {
     pub(crate) fn finish<T>(self, value: Option<T>) -> Result<T, Status> {
         match value {
             _ if !self.violations.is_empty() => Err(status::invalid_fields(self.violations)),
-            _ if !self.unserved.is_empty() => Err(status::not_served_yet(&self.unserved.join(", "))),
             Some(value) => Ok(value),
             None => Err(status::internal("a request was refused without a reason")),
         }

@@ -13,8 +13,8 @@ mod status;
 use std::{sync::Arc, time::Duration};
 
 pub(crate) use self::request::{RequestLayer, current_request_id};
-pub(crate) use self::{decision::Decisions, policy::PolicyApi, scan_gate::ScanGate};
-use crate::{gate::Gate, policies::Policies, registry::Registry};
+pub(crate) use self::{decision::DecisionApi, policy::PolicyApi, scan_gate::ScanGate};
+use crate::{decisions::Decisions, gate::Gate, policies::Policies, registry::Registry};
 
 /// What the services share.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub(crate) struct Services {
     pub(crate) registry: Arc<dyn Registry>,
     /// The policies.
     pub(crate) policies: Arc<Policies>,
+    /// What was decided.
+    pub(crate) decisions: Arc<Decisions>,
     /// How old a reading may be where the caller does not say.
     pub(crate) findings_max_age: Duration,
 }

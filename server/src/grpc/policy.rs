@@ -2,7 +2,6 @@
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use prost::Message;
 use scangate_core::{
     image::RepositoryName,
@@ -17,7 +16,6 @@ use scangate_proto::v1::{
     UpdatePolicyResponse, UpdateWaiverRequest, UpdateWaiverResponse, WatchPoliciesRequest, WatchPoliciesResponse,
     policy_service_server::PolicyService,
 };
-use sha2::{Digest, Sha256};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 
@@ -26,6 +24,7 @@ use super::{
     convert::{
         policy::{self as policy_fields, revision_token_out},
         policy_out::policy_out,
+        question::request_of,
     },
     fields::Fields,
     page,
@@ -33,10 +32,8 @@ use super::{
 };
 use crate::{
     policies::{self, Policies, Terms},
-    store::{self, Change, Written},
+    store::{Change, Document, Written},
 };
-
-const MAX_REQUEST_ID: usize = 128;
 
 /// The service over the policies.
 #[derive(Clone, Debug)]
@@ -71,14 +68,15 @@ impl PolicyService for PolicyApi {
         let mut fields = Fields::default();
         let id = fields.keep("policy_id", PolicyId::parse(&request.policy_id));
         let policy = policy_fields::policy(&mut fields, id, request.policy.as_ref());
-        let terms = terms(&mut fields, request.validate_only, &request.request_id, || {
-            CreatePolicyRequest { request_id: String::new(), ..request.clone() }.encode_to_vec()
+        let terms = terms(&mut fields, request.validate_only, &request.request_id, || CreatePolicyRequest {
+            request_id: String::new(),
+            ..request.clone()
         });
         let policy = fields.finish(policy)?;
         let notes = policies::notes(&policy);
-        let written = self.write(&metadata, Change::Create(policy), terms).await?;
+        let written = self.write(&metadata, Change::Create(vec![Document::Policy(policy)]), terms).await?;
         Ok(Response::new(CreatePolicyResponse {
-            policy: written.policy.as_deref().map(policy_out),
+            policy: written.policy().map(|revised| policy_out(revised)),
             revision: written.revision,
             revision_token: revision_token_out(written.revision),
             notes,
@@ -90,7 +88,7 @@ impl PolicyService for PolicyApi {
         let id = policy_fields::name(&mut fields, "name", &request.get_ref().name);
         let token = policy_fields::revision_token(&mut fields, &request.get_ref().at_least_as_fresh);
         let id = fields.finish(id)?;
-        let set = self.policies.at_least(token).map_err(status::of_policies)?;
+        let set = self.policies.at_least(token).await.map_err(status::of_policies)?;
         let revised = set.policies.get(&id).ok_or_else(|| status::policy_not_found(&id))?;
         Ok(Response::new(GetPolicyResponse { policy: Some(policy_out(revised)), revision: set.revision }))
     }
@@ -109,7 +107,7 @@ impl PolicyService for PolicyApi {
         let after = page::cursor::<PolicyId>(&mut fields, &binding, &request.page_token);
         fields.finish(Some(()))?;
 
-        let set = self.policies.at_least(token).map_err(status::of_policies)?;
+        let set = self.policies.at_least(token).await.map_err(status::of_policies)?;
         let mut listed = set.policies.values().filter(|revised| {
             let matches = &revised.policy.matches;
             after.as_ref().is_none_or(|after| revised.policy.id > *after)
@@ -136,14 +134,16 @@ impl PolicyService for PolicyApi {
         let id = policy_fields::name(&mut fields, "policy.name", given.map_or("", |policy| &policy.name));
         let expected = policy_fields::etag(&mut fields, "policy.etag", given.map_or("", |policy| &policy.etag));
         let policy = policy_fields::policy(&mut fields, id, given);
-        let terms = terms(&mut fields, request.validate_only, &request.request_id, || {
-            UpdatePolicyRequest { request_id: String::new(), ..request.clone() }.encode_to_vec()
+        let terms = terms(&mut fields, request.validate_only, &request.request_id, || UpdatePolicyRequest {
+            request_id: String::new(),
+            ..request.clone()
         });
         let (policy, expected) = fields.finish(policy.zip(expected))?;
         let notes = policies::notes(&policy);
-        let written = self.write(&metadata, Change::Update { policy, expected }, terms).await?;
+        let written =
+            self.write(&metadata, Change::Update { document: Document::Policy(policy), expected }, terms).await?;
         Ok(Response::new(UpdatePolicyResponse {
-            policy: written.policy.as_deref().map(policy_out),
+            policy: written.policy().map(|revised| policy_out(revised)),
             revision: written.revision,
             revision_token: revision_token_out(written.revision),
             notes,
@@ -158,8 +158,9 @@ impl PolicyService for PolicyApi {
         let mut fields = Fields::default();
         let id = policy_fields::name(&mut fields, "name", &request.name);
         let expected = policy_fields::etag(&mut fields, "etag", &request.etag);
-        let terms = terms(&mut fields, request.validate_only, &request.request_id, || {
-            DeletePolicyRequest { request_id: String::new(), ..request.clone() }.encode_to_vec()
+        let terms = terms(&mut fields, request.validate_only, &request.request_id, || DeletePolicyRequest {
+            request_id: String::new(),
+            ..request.clone()
         });
         let (id, expected) = fields.finish(id.zip(expected))?;
         let written = self.write(&metadata, Change::Delete { id, expected }, terms).await?;
@@ -225,15 +226,7 @@ impl PolicyService for PolicyApi {
     }
 }
 
-/// The terms of a write; `meaning` is the request without its id, encoded.
-fn terms(fields: &mut Fields, validate_only: bool, request_id: &str, meaning: impl FnOnce() -> Vec<u8>) -> Terms {
-    let printable = request_id.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
-    if request_id.len() > MAX_REQUEST_ID || !printable {
-        fields.refuse("request_id", format!("must be 1 to {MAX_REQUEST_ID} printable ASCII characters"));
-    }
-    let request = (!request_id.is_empty()).then(|| {
-        let fingerprint = URL_SAFE_NO_PAD.encode(Sha256::digest(meaning()));
-        store::Request { id: request_id.to_owned(), fingerprint }
-    });
-    Terms { validate_only, request }
+/// The terms of a write; `meaning` is the request without its id.
+fn terms<M: Message>(fields: &mut Fields, validate_only: bool, request_id: &str, meaning: impl FnOnce() -> M) -> Terms {
+    Terms { validate_only, request: request_of(fields, request_id, meaning) }
 }

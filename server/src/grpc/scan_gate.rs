@@ -159,12 +159,13 @@ async fn evaluate(
     in_time(deadline, async {
         let answer = gate.evaluate(&question, Some(deadline)).await.map_err(status::of_gate)?;
         tracing::info!(
+            decision = %answer.id,
             image = %answer.image.pinned(&answer.image.digest),
-            verdict = ?answer.decision.verdict,
-            revision = answer.decision.revision,
+            verdict = ?answer.judgement.decision.verdict,
+            revision = answer.judgement.decision.revision,
             "decided"
         );
-        Ok(answer::decision_out(&answer, question.environment.as_ref(), &question.labels, room))
+        Ok(answer::decision_out(&answer, room))
     })
     .await
 }

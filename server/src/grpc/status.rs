@@ -10,7 +10,14 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 use super::request::current_request_id;
-use crate::{gate, policies, registry, store};
+use crate::{
+    decisions, gate, policies, registry,
+    store::{self, Key},
+};
+
+/// What `ResourceInfo` calls things.
+const POLICY: &str = "scangate.v1.Policy";
+const WAIVER: &str = "scangate.v1.Waiver";
 
 /// The domain of every `ErrorInfo` of ours.
 pub(crate) const DOMAIN: &str = "scangate";
@@ -109,7 +116,14 @@ pub(crate) fn overloaded() -> Status {
 pub(crate) fn policy_not_found(id: &scangate_core::name::PolicyId) -> Status {
     let name = id.resource_name();
     let message = format!("{name} does not exist; ListPolicies tells which do");
-    Refusal::new(Code::NotFound, Reason::PolicyNotFound, message).resource("scangate.v1.Policy", &name).build()
+    Refusal::new(Code::NotFound, Reason::PolicyNotFound, message).resource(POLICY, &name).build()
+}
+
+/// No such waiver.
+pub(crate) fn waiver_not_found(id: &scangate_core::name::WaiverId) -> Status {
+    let name = id.resource_name();
+    let message = format!("{name} does not exist; ListWaivers tells which do");
+    Refusal::new(Code::NotFound, Reason::WaiverNotFound, message).resource(WAIVER, &name).build()
 }
 
 /// A refusal as a message, for answers that carry several.
@@ -126,6 +140,11 @@ pub(crate) fn of_gate(error: gate::Error) -> Status {
     match error {
         gate::Error::Registry(error) => of_registry(error),
         gate::Error::Policies(error) => of_policies(error),
+        gate::Error::Decisions(error) => of_decisions(error),
+        gate::Error::Unrecordable(error) => {
+            log(&error, "a decision cannot be written down");
+            internal("a decision cannot be written down")
+        }
         gate::Error::PolicyNotFound(id) => policy_not_found(&id),
         gate::Error::PlatformNotFound { missing, available } => {
             let available = join(&available);
@@ -218,6 +237,55 @@ pub(crate) fn of_registry(error: registry::Error) -> Status {
     }
 }
 
+/// A decision was not recorded, or cannot be told.
+pub(crate) fn of_decisions(error: decisions::Error) -> Status {
+    match error {
+        decisions::Error::Policies(error) => of_policies(error),
+        decisions::Error::Log(error) => of_log(error),
+        decisions::Error::Damaged { ref id, .. } => {
+            let name = format!("decisions/{id}");
+            log(&error, "a decision is not recorded as it should be");
+            damaged(&name)
+        }
+    }
+}
+
+fn of_log(error: crate::log::Error) -> Status {
+    use crate::log::Error;
+    match error {
+        Error::NotFound(id) => {
+            let name = format!("decisions/{id}");
+            let message = format!("{name} does not exist, or its time has passed; ListDecisions tells which do");
+            Refusal::new(Code::NotFound, Reason::DecisionNotFound, message)
+                .resource("scangate.v1.Decision", &name)
+                .build()
+        }
+        Error::RequestIdReused => request_id_reused(),
+        Error::Overloaded => overloaded(),
+        Error::Unavailable(_) => {
+            log(&error, "a decision was not recorded");
+            let message =
+                "the decision log does not answer, and no decision is given that is not recorded; try again later";
+            Refusal::new(Code::Unavailable, Reason::StoreUnavailable, message).retry_after(SOON).build()
+        }
+        Error::Corrupt { ref what, .. } => {
+            let what = what.clone();
+            log(&error, "the log of decisions is damaged");
+            damaged(&what)
+        }
+    }
+}
+
+fn damaged(what: &str) -> Status {
+    let message = format!("{what} is damaged or incomplete; ask the operator to run scangate-server verify-decisions");
+    Refusal::new(Code::DataLoss, Reason::DecisionDamaged, message).build()
+}
+
+fn request_id_reused() -> Status {
+    let message = "this request_id was used for another request; take a new one for each";
+    Refusal::new(Code::AlreadyExists, Reason::RequestIdReused, message).build()
+}
+
 /// The policies are not to be had, or were not changed.
 pub(crate) fn of_policies(error: policies::Error) -> Status {
     match error {
@@ -242,27 +310,27 @@ pub(crate) fn of_policies(error: policies::Error) -> Status {
 fn of_store(error: store::Error) -> Status {
     use store::Error;
     match error {
-        Error::NotFound(id) => policy_not_found(&id),
-        Error::AlreadyExists(id) => {
-            let name = id.resource_name();
-            let message = format!("{name} exists already; read it and change it with UpdatePolicy");
-            Refusal::new(Code::AlreadyExists, Reason::PolicyExists, message)
-                .resource("scangate.v1.Policy", &name)
-                .build()
+        Error::NotFound(Key::Policy(id)) => policy_not_found(&id),
+        Error::NotFound(Key::Waiver(id)) => waiver_not_found(&id),
+        Error::AlreadyExists(key) => {
+            let (kind, reason, method) = match &key {
+                Key::Policy(_) => (POLICY, Reason::PolicyExists, "UpdatePolicy"),
+                Key::Waiver(_) => (WAIVER, Reason::WaiverExists, "UpdateWaiver"),
+            };
+            let name = key.to_string();
+            let message = format!("{name} exists already; read it and change it with {method}");
+            Refusal::new(Code::AlreadyExists, reason, message).resource(kind, &name).build()
         }
-        Error::Conflict { id, actual } => {
-            let name = id.resource_name();
+        Error::Conflict { key, actual } => {
+            let name = key.to_string();
             let message =
                 format!("{name} has changed since its etag was read; read it again, and write your change onto that");
             Refusal::new(Code::Aborted, Reason::EtagMismatch, message)
                 .with("revision", actual.to_string())
-                .resource("scangate.v1.Policy", &name)
+                .resource(if matches!(key, Key::Policy(_)) { POLICY } else { WAIVER }, &name)
                 .build()
         }
-        Error::RequestIdReused => {
-            let message = "this request_id was used for another request; take a new one for each";
-            Refusal::new(Code::AlreadyExists, Reason::RequestIdReused, message).build()
-        }
+        Error::RequestIdReused => request_id_reused(),
         Error::DefaultRequired => {
             let message = "policies/default cannot be deleted, since it governs what no other policy does; change its rules instead";
             Refusal::new(Code::FailedPrecondition, Reason::DefaultPolicyRequired, message)
@@ -273,6 +341,12 @@ fn of_store(error: store::Error) -> Status {
             let message = format!("the store holds {} policies and takes no more; delete some", store::MAX_POLICIES);
             let mut refusal = Refusal::new(Code::ResourceExhausted, Reason::TooManyPolicies, message.clone());
             refusal.details.add_quota_failure_violation("policies", message);
+            refusal.build()
+        }
+        Error::TooManyWaivers => {
+            let message = format!("the store holds {} waivers and takes no more", store::MAX_WAIVERS);
+            let mut refusal = Refusal::new(Code::ResourceExhausted, Reason::TooManyWaivers, message.clone());
+            refusal.details.add_quota_failure_violation("waivers", message);
             refusal.build()
         }
         Error::Unavailable(_) | Error::Corrupt { .. } => {

@@ -5,19 +5,18 @@
 //! at most. A caller's [`Freshness`] goes before all of it, and an error is never kept.
 
 mod changes;
+mod keep;
 mod weight;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use scangate_core::{
     evidence::SETTLE_TIME,
     image::{Digest, ImageReference, RepositoryName, Tag},
     registry::Registry as RegistryId,
-    scan::{Manifest, Report, Scan, Status},
+    scan::{Manifest, Scan},
 };
 
 use tracing::Instrument as _;
@@ -39,6 +38,9 @@ pub struct Config {
     pub findings_ttl: Duration,
     /// How long a scan serves that may still change by itself: none yet, running, completed a moment ago, flawed.
     pub unsettled_ttl: Duration,
+    /// How long a scan serves that lacks what Inspector should have added: long enough not to press an Inspector in
+    /// trouble, short enough to heal soon.
+    pub unenriched_ttl: Duration,
     /// How long a tag's digest and a digest's manifests serve.
     pub resolution_ttl: Duration,
     /// Bytes that kept scans may take, by estimate: see `weight`.
@@ -52,6 +54,7 @@ impl Default for Config {
         Self {
             findings_ttl: Duration::from_mins(5),
             unsettled_ttl: Duration::from_secs(3),
+            unenriched_ttl: Duration::from_secs(20),
             resolution_ttl: Duration::from_secs(5),
             bytes: 256 * 1024 * 1024,
             flight_budget: Duration::from_mins(1),
@@ -138,10 +141,16 @@ impl Registry for Cached {
             async move {
                 let scan = inner.scan(&key.repository, &manifest, freshness).await?;
                 let previous = scans.latest(&key).map(|reading| reading.value);
-                Ok(kept(scan, previous.as_deref(), began, &config))
+                Ok(keep::reading(scan, previous.as_deref(), began, &config))
             }
         };
         self.scans.get(&key, freshness, read).await
+    }
+
+    fn kept(&self, repository: &Repository, manifest: &Manifest, freshness: Freshness) -> Option<Timestamp> {
+        let key = ScanKey { repository: repository.clone(), digest: manifest.digest.clone() };
+        let freshness = freshness.and_not_before(self.changes.latest(&key));
+        self.scans.fresh(&key, freshness).map(|scan| scan.read_at)
     }
 
     async fn start_scan(&self, repository: &Repository, manifest: &Manifest) -> Result<Started, Error> {
@@ -227,69 +236,4 @@ fn as_written(resolved: Arc<Resolved>, asked: &ImageReference) -> Arc<Resolved> 
         }
         Some(_) | None => resolved,
     }
-}
-
-fn kept(scan: Arc<Scan>, previous: Option<&Scan>, began: Instant, config: &Config) -> Reading<Arc<Scan>> {
-    let scan = match previous {
-        Some(previous) if says_the_same(previous, &scan) => {
-            Arc::new(Scan { unchanged_since: previous.unchanged_since, ..Arc::unwrap_or_clone(scan) })
-        }
-        Some(_) | None => scan,
-    };
-    let keep = if is_settled(&scan) { config.findings_ttl } else { config.unsettled_ttl.min(config.findings_ttl) };
-    let bytes = weight::of_scan(&scan);
-    Reading { value: scan, began, keep, bytes }
-}
-
-/// Whether two readings tell the same facts.
-fn says_the_same(previous: &Scan, scan: &Scan) -> bool {
-    let Scan { read_at: _, unchanged_since: _, status, description, scan_type, frequency, report, coverage, flaws } =
-        previous;
-    *status == scan.status
-        && *description == scan.description
-        && *scan_type == scan.scan_type
-        && *frequency == scan.frequency
-        && same_report(report.as_ref(), scan.report.as_ref())
-        && *coverage == scan.coverage
-        && *flaws == scan.flaws
-}
-
-/// When the vulnerability data was last current says nothing of whether findings still arrive: a scanner may move it at will.
-fn same_report(previous: Option<&Report>, report: Option<&Report>) -> bool {
-    match (previous, report) {
-        (Some(previous), Some(report)) => {
-            let Report { completed_at, source_updated_at: _, counts, enumerated, findings } = previous;
-            *completed_at == report.completed_at
-                && *counts == report.counts
-                && *enumerated == report.enumerated
-                && *findings == report.findings
-        }
-        (None, None) => true,
-        (Some(_), None) | (None, Some(_)) => false,
-    }
-}
-
-/// Whether nothing but a new scan, or new knowledge of vulnerabilities, would change the reading.
-fn is_settled(scan: &Scan) -> bool {
-    scan.flaws.is_empty()
-        && match &scan.status {
-            Status::Complete | Status::Active => scan.report.as_ref().is_some_and(|report| is_whole(report, scan)),
-            Status::Failed
-            | Status::UnsupportedImage
-            | Status::ScanEligibilityExpired
-            | Status::ImageArchived
-            | Status::ImageSizeExceeded => true,
-            Status::NotFound
-            | Status::InProgress
-            | Status::Pending
-            | Status::FindingsUnavailable
-            | Status::LimitExceeded
-            | Status::Unrecognised(_) => false,
-        }
-}
-
-/// A clean enhanced scan has no time of its own: there the time that Inspector's coverage gives counts.
-fn is_whole(report: &Report, scan: &Scan) -> bool {
-    let completed_at = report.completed_at.or(scan.coverage.as_ref().and_then(|coverage| coverage.last_scanned_at));
-    report.findings.is_some() && completed_at.is_some_and(|at| scan.read_at.duration_since(at) >= SETTLE_TIME)
 }

@@ -78,6 +78,11 @@ where
         self.flights.join(key, freshness, fresh, fly).await.map(|reading| reading.value)
     }
 
+    /// What is kept and fresh enough.
+    pub(super) fn fresh(&self, key: &K, freshness: Freshness) -> Option<V> {
+        self.latest(key).filter(|reading| reading.serves(freshness)).map(|reading| reading.value)
+    }
+
     /// The latest reading that is kept, however old.
     pub(super) fn latest(&self, key: &K) -> Option<Reading<V>> {
         self.kept.get(key)

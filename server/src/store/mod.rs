@@ -1,4 +1,5 @@
-//! The port to the shared policy store. [`sql`] is the adapter; one contract suite holds every backend to what is written here.
+//! The port to the shared store of policies and waivers. [`sql`] is the adapter; one contract suite holds every backend to what is
+//! written here.
 
 pub mod sql;
 
@@ -6,35 +7,103 @@ use std::{fmt, sync::Arc};
 
 use jiff::Timestamp;
 use scangate_core::{
-    name::PolicyId,
-    policy::{Policy, PolicySet, Revised},
+    name::{PolicyId, WaiverId},
+    policy::{self, Policy, PolicySet},
+    waiver::{self, Waiver},
 };
 
 /// The most policies that a store takes.
 pub const MAX_POLICIES: u64 = 10_000;
+/// The most waivers that a store takes, ended ones included.
+pub const MAX_WAIVERS: u64 = 1_000_000;
+
+/// Names a policy or a waiver.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    /// A policy.
+    Policy(PolicyId),
+    /// A waiver.
+    Waiver(WaiverId),
+}
+
+impl fmt::Display for Key {
+    /// The resource name: `policies/{id}` or `waivers/{id}`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Policy(id) => write!(f, "policies/{id}"),
+            Self::Waiver(id) => write!(f, "waivers/{id}"),
+        }
+    }
+}
+
+/// What a store keeps.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Document {
+    /// A policy.
+    Policy(Policy),
+    /// A waiver.
+    Waiver(Waiver),
+}
+
+impl Document {
+    /// What it is called.
+    pub fn key(&self) -> Key {
+        match self {
+            Self::Policy(policy) => Key::Policy(policy.id.clone()),
+            Self::Waiver(waiver) => Key::Waiver(waiver.id.clone()),
+        }
+    }
+}
+
+/// One immutable revision of a document.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Revised {
+    /// Of a policy.
+    Policy(Arc<policy::Revised>),
+    /// Of a waiver.
+    Waiver(Arc<waiver::Revised>),
+}
+
+impl Revised {
+    /// What it is called.
+    pub fn key(&self) -> Key {
+        match self {
+            Self::Policy(revised) => Key::Policy(revised.policy.id.clone()),
+            Self::Waiver(revised) => Key::Waiver(revised.waiver.id.clone()),
+        }
+    }
+
+    /// The store's revision that wrote it.
+    pub fn revision(&self) -> u64 {
+        match self {
+            Self::Policy(revised) => revised.revision,
+            Self::Waiver(revised) => revised.revision,
+        }
+    }
+}
 
 /// What a write expects to find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
     /// Whatever there is.
     Any,
-    /// Exactly this revision of the policy.
+    /// Exactly this revision of the document.
     Revision(u64),
 }
 
-/// A change to one policy.
+/// A change.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// Adds a policy.
-    Create(Policy),
-    /// Replaces a policy as a whole.
+    /// Adds documents, all of them or none, at one revision.
+    Create(Vec<Document>),
+    /// Replaces a document as a whole.
     Update {
-        /// The policy as it shall be.
-        policy: Policy,
+        /// The document as it shall be.
+        document: Document,
         /// What must be there.
         expected: Expected,
     },
-    /// Removes a policy.
+    /// Removes a policy. Waivers are revoked, and stay.
     Delete {
         /// Which.
         id: PolicyId,
@@ -68,24 +137,64 @@ pub struct Write {
 pub struct Written {
     /// The store's revision of this write.
     pub revision: u64,
-    /// The policy as written; `None` after a removal.
-    pub policy: Option<Arc<Revised>>,
+    /// The documents as written, in the order of their names; none after a removal.
+    pub documents: Vec<Revised>,
+}
+
+impl Written {
+    /// The policy as written, where the write was of one.
+    pub fn policy(&self) -> Option<&Arc<policy::Revised>> {
+        self.documents.iter().find_map(|document| match document {
+            Revised::Policy(revised) => Some(revised),
+            Revised::Waiver(_) => None,
+        })
+    }
+
+    /// The waivers as written.
+    pub fn waivers(&self) -> impl Iterator<Item = &Arc<waiver::Revised>> {
+        self.documents.iter().filter_map(|document| match document {
+            Revised::Waiver(revised) => Some(revised),
+            Revised::Policy(_) => None,
+        })
+    }
+}
+
+/// One entry of the store's history.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// The document.
+    pub key: Key,
+    /// The store's revision.
+    pub revision: u64,
+    /// When it was written.
+    pub write_time: Timestamp,
+    /// The document as it was from then on; `None`: removed.
+    pub document: Option<Revised>,
+}
+
+/// What has changed in a store.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Changes {
+    /// The revision that the store is at with them.
+    pub revision: u64,
+    /// In the order of revisions and, within one, of names.
+    pub entries: Vec<Entry>,
 }
 
 /// Why the store did not do as asked. Nothing was changed, except where it is [`Error::Unavailable`]: then nobody knows.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No such policy.
-    #[error("policy {0} does not exist")]
-    NotFound(PolicyId),
-    /// There is one of that id.
-    #[error("policy {0} exists already")]
-    AlreadyExists(PolicyId),
-    /// The policy is at another revision than the write expects.
-    #[error("policy {id} is at revision {actual}")]
+    /// No such document.
+    #[error("{0} does not exist")]
+    NotFound(Key),
+    /// There is one of that name.
+    #[error("{0} exists already")]
+    AlreadyExists(Key),
+    /// The document is at another revision than the write expects.
+    #[error("{key} is at revision {actual}")]
     Conflict {
-        /// The policy.
-        id: PolicyId,
+        /// The document.
+        key: Key,
         /// Its revision.
         actual: u64,
     },
@@ -98,6 +207,9 @@ pub enum Error {
     /// As many policies as a store takes.
     #[error("the store holds {MAX_POLICIES} policies")]
     TooManyPolicies,
+    /// As many waivers as a store takes.
+    #[error("the store holds {MAX_WAIVERS} waivers")]
+    TooManyWaivers,
     /// The store does not answer.
     #[error("the store does not answer")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -112,14 +224,26 @@ pub enum Error {
     },
 }
 
-/// A store of policies.
+/// What a store cannot be without.
+#[derive(Debug, thiserror::Error)]
+#[error("it is missing")]
+struct Missing;
+
+/// A store of policies and waivers.
 ///
-/// `policies/default` is there from the start and cannot be removed. Every change, its history entry, the request that asked
-/// for it and the store's new revision are written in one transaction: all of it or nothing. Revisions grow by one.
+/// `policies/default` is there from the start and cannot be removed. Every change, its history, the request that asked for it and
+/// the store's new revision are written in one transaction: all of it or nothing. Revisions grow by one.
 #[async_trait::async_trait]
 pub trait Store: Send + Sync + fmt::Debug {
-    /// Reads every policy at one revision. One that cannot be read, or no default, is [`Error::Corrupt`]: none is passed over.
-    async fn load(&self) -> Result<PolicySet, Error>;
+    /// What has changed after a revision; `None`: all that is in force. A document that cannot be read is [`Error::Corrupt`]:
+    /// none is passed over.
+    async fn changes(&self, after: Option<u64>) -> Result<Changes, Error>;
+
+    /// Everything as it was in force at a revision that the store has reached.
+    async fn at(&self, revision: u64) -> Result<PolicySet, Error>;
+
+    /// The history of a policy, newest first, at most `limit` entries from before a revision; `None`: from the newest on.
+    async fn history(&self, id: &PolicyId, before: Option<u64>, limit: usize) -> Result<Vec<Entry>, Error>;
 
     /// Applies a change and returns once it is durable.
     ///
@@ -130,4 +254,39 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Answers where the store can.
     async fn ping(&self) -> Result<(), Error>;
+
+    /// Whether others write to it, too, so that what was read of it may be old.
+    fn is_shared(&self) -> bool;
+
+    /// Resolves when somebody may have written. May resolve for nothing, and may miss a write: who must know asks again now and
+    /// then. Never resolves where nobody else writes.
+    async fn hint(&self);
+
+    /// Everything that is in force.
+    async fn load(&self) -> Result<PolicySet, Error> {
+        let mut set = PolicySet::default();
+        fold(&mut set, self.changes(None).await?);
+        if set.policies.keys().any(PolicyId::is_default) {
+            Ok(set)
+        } else {
+            Err(Error::Corrupt { what: "policies/default".to_owned(), source: Missing.into() })
+        }
+    }
+}
+
+/// Brings a set up to date with what has changed since.
+pub fn fold(set: &mut PolicySet, changes: Changes) {
+    for entry in changes.entries {
+        match (entry.key, entry.document) {
+            (_, Some(Revised::Policy(revised))) => {
+                set.policies.insert(revised.policy.id.clone(), revised);
+            }
+            (_, Some(Revised::Waiver(revised))) => set.waivers.put(revised),
+            (Key::Policy(id), None) => {
+                set.policies.remove(&id);
+            }
+            (Key::Waiver(id), None) => set.waivers.remove(&id),
+        }
+    }
+    set.revision = changes.revision;
 }

@@ -2,6 +2,7 @@
 
 mod cached;
 mod enhanced;
+mod enrichment;
 mod faults;
 mod findings;
 mod resolve;

@@ -1,7 +1,9 @@
 //! What every backend promises, a function each. Each begins with a store of its own that nobody has written to.
 
 mod concurrency;
+mod history;
 mod requests;
+mod waivers;
 mod writes;
 
 use std::{pin::Pin, sync::Arc};
@@ -45,7 +47,27 @@ promises! {
     concurrency::a_request_sent_many_times_at_once_acts_once,
     concurrency::a_load_sees_one_revision_whole_while_others_write,
     concurrency::a_caller_that_gives_up_leaves_all_of_the_change_or_nothing,
+    concurrency::changes_are_seen_in_order_and_none_is_missed_while_others_write,
+    history::what_has_changed_since_a_revision_is_told_in_order,
+    history::what_was_in_force_at_a_revision_can_be_read_ever_after,
+    history::the_history_of_a_policy_is_told_newest_first_in_pages_that_later_writes_do_not_move,
+    waivers::a_waiver_comes_back_exactly_as_it_was_written,
+    waivers::waivers_created_together_share_a_revision,
+    waivers::of_waivers_created_together_one_that_exists_refuses_all,
+    waivers::a_waiver_and_a_policy_may_have_the_same_id,
+    waivers::a_waiver_is_replaced_only_at_the_revision_expected,
+    waivers::an_import_sent_again_returns_what_it_returned_before,
 }
+
+/// Fills a store with policies up to the brim: what 9,999 creates would have left, less the time that they take.
+pub(crate) const FILL: &str = "
+    insert into document_revisions (kind, id, revision, body, content_digest, create_time, write_time)
+        with recursive n (i) as (select 1 union all select i + 1 from n where i < 9999)
+        select kind, 'policy-' || i, 1 + i, body, content_digest, create_time, write_time from n, documents;
+    insert into documents (kind, id, revision, body, content_digest, create_time, write_time)
+        select kind, id, revision, body, content_digest, create_time, write_time
+        from document_revisions where id <> 'default';
+    update store_revision set revision = 10000;";
 
 /// Not in the list, since a backend has its own way of filling a store: this one must hold as many policies as it takes,
 /// `default` and `policy-1` among them.

@@ -1,8 +1,13 @@
 //! Policies and writes for tests to begin with.
 
 use jiff::{SignedDuration, Timestamp};
-use scangate_core::{name::PolicyId, policy::Policy};
-use scangate_server::store::{Change, Expected, Request, Write};
+use scangate_core::{
+    glob::Glob,
+    name::{PolicyId, WaiverId},
+    policy::Policy,
+    waiver::{Conditions, Scope, Waiver},
+};
+use scangate_server::store::{Change, Document, Expected, Key, Request, Write};
 
 /// A time of day on which tests write.
 pub(crate) fn noon() -> Timestamp {
@@ -11,6 +16,10 @@ pub(crate) fn noon() -> Timestamp {
 
 pub(crate) fn id(id: &str) -> PolicyId {
     PolicyId::parse(id).unwrap()
+}
+
+pub(crate) fn key(name: &str) -> Key {
+    Key::Policy(id(name))
 }
 
 /// The rules of the default policy, under a name of its own.
@@ -24,18 +33,18 @@ pub(crate) fn changed(name: &str) -> Policy {
 }
 
 pub(crate) fn create(name: &str) -> Write {
-    write(Change::Create(policy(name)))
+    write(Change::Create(vec![Document::Policy(policy(name))]))
 }
 
 pub(crate) fn update(name: &str, expected: Expected) -> Write {
-    write(Change::Update { policy: changed(name), expected })
+    write(Change::Update { document: Document::Policy(changed(name)), expected })
 }
 
 pub(crate) fn delete(name: &str, expected: Expected) -> Write {
     write(Change::Delete { id: id(name), expected })
 }
 
-fn write(change: Change) -> Write {
+pub(crate) fn write(change: Change) -> Write {
     Write { change, request: None, at: noon() }
 }
 
@@ -47,4 +56,36 @@ pub(crate) fn requested(id: &str, fingerprint: &str, write: Write) -> Write {
 /// The write at a later time.
 pub(crate) fn later(by: SignedDuration, write: Write) -> Write {
     Write { at: write.at + by, ..write }
+}
+
+pub(crate) fn waiver_id(id: &str) -> WaiverId {
+    WaiverId::parse(id).unwrap()
+}
+
+/// A waiver of one vulnerability for a month.
+pub(crate) fn waiver(name: &str) -> Waiver {
+    Waiver {
+        id: waiver_id(name),
+        scope: Scope {
+            vulnerability: Glob::parse("CVE-2021-44228").unwrap(),
+            package: None,
+            repository: None,
+            digest: None,
+            environment: None,
+            platform: None,
+        },
+        conditions: Conditions::default(),
+        reason: "not reachable".to_owned(),
+        ticket: String::new(),
+        author: String::new(),
+        approver: String::new(),
+        start_time: noon(),
+        expire_time: noon() + SignedDuration::from_hours(30 * 24),
+        revocation: None,
+    }
+}
+
+/// Creates waivers together.
+pub(crate) fn waive(names: &[&str]) -> Write {
+    write(Change::Create(names.iter().map(|name| Document::Waiver(waiver(name))).collect()))
 }

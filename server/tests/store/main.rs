@@ -5,6 +5,7 @@
 
 mod contract;
 mod given;
+mod postgres;
 mod sqlite;
 mod sqlite_damaged;
 mod sqlite_killed;

@@ -10,13 +10,13 @@ use std::{
 use jiff::SignedDuration;
 use scangate_server::store::{
     Error, Expected, Store as _,
-    sql::{OpenError, Sql},
+    sql::{Address, OpenError, Sql},
 };
 use sqlx::{ConnectOptions as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
 use crate::{
-    contract::{PROMISES, a_full_store_takes_changes_and_no_more_policies},
+    contract::{FILL, PROMISES, a_full_store_takes_changes_and_no_more_policies},
     given::{changed, create, delete, id, later, requested, update},
 };
 
@@ -35,7 +35,7 @@ impl Place {
     }
 
     pub(crate) async fn open(&self) -> Result<Sql, OpenError> {
-        Sql::open(&self.path()).await
+        Sql::open(&Address::File(self.path())).await
     }
 }
 
@@ -62,21 +62,7 @@ async fn sqlite_keeps_every_promise_of_the_contract() {
 async fn a_full_store_takes_no_more() {
     let place = Place::new();
     let store = place.open().await.unwrap();
-    let mut shell = shell(&place.path()).await;
-    // What 9,999 creates would have left, less the time that they take.
-    sqlx::raw_sql(
-        "create temporary table numbers as
-             with recursive n (i) as (select 1 union all select i + 1 from n where i < 9999) select i from n;
-         insert into policy_revisions (policy_id, revision, body, content_digest, create_time, write_time)
-             select 'policy-' || i, 1 + i, body, content_digest, create_time, update_time from numbers, policies;
-         insert into policies (id, revision, body, content_digest, create_time, update_time)
-             select policy_id, revision, body, content_digest, create_time, write_time
-             from policy_revisions where policy_id <> 'default';
-         update store_revision set revision = 10000;",
-    )
-    .execute(&mut shell)
-    .await
-    .unwrap();
+    sqlx::raw_sql(FILL).execute(&mut shell(&place.path()).await).await.unwrap();
 
     assert_eq!(store.load().await.unwrap().policies.len(), 10_000);
     a_full_store_takes_changes_and_no_more_policies(Arc::new(store)).await;
@@ -125,7 +111,7 @@ async fn every_write_leaves_its_revision_behind() {
 
     let mut shell = shell(&place.path()).await;
     let revisions: Vec<(i64, String, bool)> =
-        sqlx::query_as("select revision, policy_id, body is not null from policy_revisions order by revision")
+        sqlx::query_as("select revision, id, body is not null from document_revisions order by revision")
             .fetch_all(&mut shell)
             .await
             .unwrap();
@@ -143,7 +129,7 @@ async fn a_store_that_is_open_is_refused_to_a_second_server_by_whatever_name() {
     symlink(place.path(), &other_name).unwrap();
 
     for path in [place.path(), other_name] {
-        let refused = Sql::open(&path).await.unwrap_err();
+        let refused = Sql::open(&Address::File(path)).await.unwrap_err();
         assert!(matches!(refused, OpenError::InUse(_)), "{refused:?}");
     }
 
@@ -155,7 +141,7 @@ async fn a_store_that_is_open_is_refused_to_a_second_server_by_whatever_name() {
 async fn nobody_but_the_owner_can_read_what_is_made() {
     let place = Place::new();
     let directory = place.directory.path().join("made/for/it");
-    let store = Sql::open(&directory.join("policies.db")).await.unwrap();
+    let store = Sql::open(&Address::File(directory.join("policies.db"))).await.unwrap();
     store.apply(create("team")).await.unwrap();
 
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -175,7 +161,7 @@ async fn a_directory_that_cannot_be_made_is_named() {
     let place = Place::new();
     fs::write(place.path(), "").unwrap();
 
-    let refused = Sql::open(&place.path().join("policies.db")).await.unwrap_err();
+    let refused = Sql::open(&Address::File(place.path().join("policies.db"))).await.unwrap_err();
 
     assert!(refused.to_string().contains("policies.db"), "{refused}");
     assert!(matches!(refused, OpenError::Io { .. }), "{refused:?}");
@@ -187,7 +173,7 @@ async fn a_write_that_the_database_rolls_back_by_itself_leaves_the_store_usable(
     let store = place.open().await.unwrap();
     let mut shell = shell(&place.path()).await;
     // What SQLite does where the disk is full: it ends the whole transaction, not the statement alone.
-    let full = "create trigger full before insert on policies begin select raise(rollback, 'disk full'); end";
+    let full = "create trigger full before insert on documents begin select raise(rollback, 'disk full'); end";
     sqlx::raw_sql(full).execute(&mut shell).await.unwrap();
     let before = store.load().await.unwrap();
 

@@ -33,7 +33,7 @@ async fn damaged_by(sql: &'static str) -> (String, String) {
 
 #[tokio::test]
 async fn a_body_that_is_not_what_was_written_refuses_to_load() {
-    let damage = damaged_by("update policies set body = replace(body, 'ENFORCE', 'OFF') where id = 'team'").await;
+    let damage = damaged_by("update documents set body = replace(body, 'ENFORCE', 'OFF') where id = 'team'").await;
 
     assert_eq!(damage, ("policies/team".to_owned(), "the content digest is not that of the body".to_owned()));
 }
@@ -42,7 +42,7 @@ async fn a_body_that_is_not_what_was_written_refuses_to_load() {
 async fn a_body_that_is_no_json_refuses_to_load() {
     // The digest is right, so that the body is looked at.
     let (what, why) = damaged_by(
-        "update policies set body = '{\"mode\":',
+        "update documents set body = '{\"mode\":',
          content_digest = 'ebc3d23e7c788c4fdcf960aa4844183d5439299a1d5d3de9a26f060c1c7afce0' where id = 'team'",
     )
     .await;
@@ -54,7 +54,7 @@ async fn a_body_that_is_no_json_refuses_to_load() {
 #[tokio::test]
 async fn a_body_with_a_field_that_is_not_known_refuses_to_load() {
     let (what, why) = damaged_by(
-        "update policies set body = '{\"strictness\":\"high\"}',
+        "update documents set body = '{\"strictness\":\"high\"}',
          content_digest = 'f1722e2c35d53be234f091ab6fdf81fa22e11e0b06f46fde81e0340eba1544b8' where id = 'team'",
     )
     .await;
@@ -66,7 +66,7 @@ async fn a_body_with_a_field_that_is_not_known_refuses_to_load() {
 #[tokio::test]
 async fn a_body_with_an_id_of_its_own_refuses_to_load() {
     let damage = damaged_by(
-        "update policies set body = '{\"id\":\"default\"}',
+        "update documents set body = '{\"id\":\"default\"}',
          content_digest = 'ae94813cf7b4a74101441eb14e8bbddb8d3abc142b3808ea4d50393307a3a254' where id = 'team'",
     )
     .await;
@@ -77,7 +77,7 @@ async fn a_body_with_an_id_of_its_own_refuses_to_load() {
 #[tokio::test]
 async fn a_policy_whose_id_is_none_refuses_to_load() {
     let (what, why) =
-        damaged_by("pragma foreign_keys = off; update policies set id = 'Not an id' where id = 'team'").await;
+        damaged_by("pragma foreign_keys = off; update documents set id = 'Not an id' where id = 'team'").await;
 
     assert_eq!(what, "policies/Not an id");
     assert!(why.contains("must be 1 to 63 lower-case letters"), "{why}");
@@ -92,17 +92,17 @@ async fn a_policy_from_the_future_refuses_to_load() {
 
 #[tokio::test]
 async fn a_store_without_the_default_policy_refuses_to_load() {
-    let damage = damaged_by("delete from policies where id = 'default'").await;
+    let damage = damaged_by("delete from documents where id = 'default'").await;
 
     assert_eq!(damage, ("policies/default".to_owned(), "it is missing".to_owned()));
 }
 
 #[tokio::test]
 async fn a_column_of_the_wrong_type_refuses_to_load() {
-    let (what, why) = damaged_by("update policies set update_time = 'yesterday' where id = 'team'").await;
+    let (what, why) = damaged_by("update documents set write_time = 'yesterday' where id = 'team'").await;
 
     assert_eq!(what, "a row");
-    assert!(why.contains("update_time"), "{why}");
+    assert!(why.contains("write_time"), "{why}");
 }
 
 #[tokio::test]

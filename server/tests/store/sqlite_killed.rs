@@ -7,7 +7,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-use scangate_server::store::{Expected, Store as _, Written, sql::Sql};
+use scangate_server::store::{
+    Expected, Store as _, Written,
+    sql::{Address, Sql},
+};
 use sqlx::SqliteConnection;
 use tempfile::TempDir;
 
@@ -41,7 +44,7 @@ async fn every_acknowledged_write_survives_a_kill_and_none_is_there_by_half() {
 #[ignore = "only the test above runs it, as its child"]
 async fn writes_until_it_is_killed() {
     let Some(path) = env::var_os(STORE) else { return };
-    let store = Sql::open(Path::new(&path)).await.unwrap();
+    let store = Sql::open(&Address::File(path.into())).await.unwrap();
     let begin = store.load().await.unwrap().revision;
     acknowledge("ready");
     for number in begin.. {
@@ -67,7 +70,7 @@ fn acknowledge(what: &str) {
 
 /// The write as its acknowledgement names it, and as the file must have it.
 fn line(written: &Written) -> String {
-    let digest = written.policy.as_ref().map_or("removed", |policy| &policy.content_digest);
+    let digest = written.policy().map_or("removed", |policy| &policy.content_digest);
     format!("{} {digest}", written.revision)
 }
 
@@ -97,7 +100,7 @@ fn kill_after(writes: usize, path: &Path) -> Vec<String> {
 }
 
 async fn assert_intact(path: &Path, acknowledged: &[String]) {
-    let store = Sql::open(path).await.unwrap();
+    let store = Sql::open(&Address::File(path.to_owned())).await.unwrap();
     let set = store.load().await.unwrap();
     let mut shell = shell(path).await;
     let recorded = recorded(&mut shell).await;
@@ -111,7 +114,7 @@ async fn assert_intact(path: &Path, acknowledged: &[String]) {
 
 async fn recorded(shell: &mut SqliteConnection) -> Vec<String> {
     sqlx::query_scalar(
-        "select revision || ' ' || coalesce(content_digest, 'removed') from policy_revisions order by revision",
+        "select revision || ' ' || coalesce(content_digest, 'removed') from document_revisions order by revision",
     )
     .fetch_all(shell)
     .await
@@ -123,18 +126,17 @@ async fn recorded(shell: &mut SqliteConnection) -> Vec<String> {
 async fn disagreements(shell: &mut SqliteConnection) -> Vec<String> {
     sqlx::query_scalar(
         "with latest as (
-             select policy_id, revision, body, content_digest from policy_revisions
-             where (policy_id, revision) in (select policy_id, max(revision) from policy_revisions group by policy_id)
+             select id, revision, body, content_digest from document_revisions
+             where (id, revision) in (select id, max(revision) from document_revisions group by id)
          )
          select 'in force: ' || id from (
-             select id, revision, body, content_digest from policies
-             except select policy_id, revision, body, content_digest from latest
+             select id, revision, body, content_digest from documents except select * from latest
          )
-         union all select 'recorded: ' || policy_id from (
-             select policy_id, revision, body, content_digest from latest where body is not null
-             except select id, revision, body, content_digest from policies
+         union all select 'recorded: ' || id from (
+             select * from latest where body is not null
+             except select id, revision, body, content_digest from documents
          )
-         union all select 'without a request: ' || revision from policy_revisions
+         union all select 'without a request: ' || revision from document_revisions
              where revision > 1 and revision not in (select revision from requests)",
     )
     .fetch_all(shell)

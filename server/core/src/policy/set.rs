@@ -9,6 +9,7 @@ use crate::{
     image::RepositoryName,
     name::{Environment, PolicyId},
     registry::Registry,
+    waiver::WaiverSet,
 };
 
 /// One immutable revision of a policy.
@@ -33,33 +34,44 @@ pub struct PolicySet {
     pub revision: u64,
     /// By id.
     pub policies: BTreeMap<PolicyId, Arc<Revised>>,
+    /// The waivers.
+    pub waivers: WaiverSet,
 }
 
 impl PolicySet {
-    /// The policies that govern a call, in the order of their ids: all that match, less those that are OFF; and the default
-    /// where none of the others is enforced. A call without an environment meets the default, too, where any environment
-    /// would.
-    pub fn governing(
+    /// The policies that may govern a call, now or later, in the order of their ids: all that match, less those that are OFF,
+    /// and the default.
+    pub fn matching(
         &self,
         registry: &Registry,
         repository: &RepositoryName,
         environment: Option<&Environment>,
     ) -> Vec<&Arc<Revised>> {
-        let matching = |revised: &&Arc<Revised>| revised.policy.matches.governs(registry, repository, environment);
-        let (default, mut others): (Vec<_>, Vec<_>) = self
-            .policies
-            .values()
-            .filter(|revised| revised.policy.mode != Mode::Off || revised.policy.id.is_default())
-            .partition(|revised| revised.policy.id.is_default());
-        others.retain(matching);
-        let displaces_default = |policy: &Policy| {
-            policy.mode == Mode::Enforce && (environment.is_some() || policy.matches.admits_every_environment())
+        let governs = |policy: &Policy| {
+            policy.id.is_default()
+                || (policy.mode != Mode::Off && policy.matches.governs(registry, repository, environment))
         };
-        if !others.iter().any(|revised| displaces_default(&revised.policy)) {
-            others.extend(default);
-            others.sort_by(|a, b| a.policy.id.cmp(&b.policy.id));
+        self.policies.values().filter(|revised| governs(&revised.policy)).collect()
+    }
+
+    /// The policies that govern a call at an instant, in the order of their ids: all that match, less those that are OFF; and
+    /// the default where none of the others is enforced. A call without an environment meets the default, too, where any
+    /// environment would.
+    pub fn governing(
+        &self,
+        registry: &Registry,
+        repository: &RepositoryName,
+        environment: Option<&Environment>,
+        now: Timestamp,
+    ) -> Vec<&Arc<Revised>> {
+        let mut governing = self.matching(registry, repository, environment);
+        let displaces = |revised: &&Arc<Revised>| {
+            revised.policy.mode_at(now) == Mode::Enforce && revised.policy.can_displace_default(environment)
+        };
+        if governing.iter().any(displaces) {
+            governing.retain(|revised| !revised.policy.id.is_default());
         }
-        others
+        governing
     }
 
     /// Whether any policy names environments and this is among those it names.

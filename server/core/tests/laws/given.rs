@@ -10,17 +10,21 @@ use proptest::{
     sample::{Index, select},
 };
 use scangate_core::{
-    Decision, decide,
+    Decision,
+    clocks::{Clock, Clocks},
+    decide,
     decide::Selection,
     decision::{Examined, Start},
+    expression::Expression,
     finding::{Exploit, Finding, Fix, Package, Score, Status as Life},
     glob::Glob,
     image::{Digest, Image, ImageReference, Platform},
-    name::{Environment, PolicyId, RuleId},
+    name::{Environment, PolicyId, RuleId, WaiverId},
     policy::{Action, Match, Mode, Policy, PolicySet, Revised, ScanRequirements},
-    rule::{Effect, Filter, FixFilter, Rule, SeverityChoice, WhenUnknown},
-    scan::{Content, Counts, Coverage, Flaw, Frequency, Manifest, Report, Scan, ScanType, Status},
+    rule::{Effect, Filter, FixFilter, Grace, GraceClock, Rule, SeverityChoice, WhenUnknown},
+    scan::{Content, Counts, Coverage, Enrichment, Flaw, Frequency, Manifest, Report, Scan, ScanType, Status},
     severity::{Rating, Severity},
+    waiver::{self, Conditions, Revocation, Scope, Waiver},
 };
 
 /// A scan before its counts are made and its findings folded, so that a law can change what came.
@@ -44,12 +48,14 @@ pub(crate) struct Subject {
     pub(crate) manifest: Manifest,
     pub(crate) draft: Draft,
     pub(crate) start: Option<Start>,
+    pub(crate) clocks: Clocks,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Question {
     pub(crate) subjects: Vec<Subject>,
     pub(crate) policies: Vec<Policy>,
+    pub(crate) waivers: Vec<Waiver>,
     pub(crate) environment: Option<Environment>,
     pub(crate) now: Timestamp,
 }
@@ -85,7 +91,11 @@ impl Question {
     pub(crate) fn set(&self) -> PolicySet {
         let default = Policy::built_in_default().unwrap();
         let policies = std::iter::once(&default).chain(&self.policies);
-        PolicySet { revision: 1, policies: policies.map(|policy| (policy.id.clone(), revised(policy))).collect() }
+        PolicySet {
+            revision: 1,
+            policies: policies.map(|policy| (policy.id.clone(), revised(policy))).collect(),
+            waivers: self.waivers.iter().map(revised_waiver).collect(),
+        }
     }
 
     pub(crate) fn examined(&self) -> Vec<Examined> {
@@ -93,6 +103,7 @@ impl Question {
             manifest: subject.manifest.clone(),
             scan: Arc::new(subject.draft.scan()),
             start: subject.start.clone(),
+            clocks: Arc::new(subject.clocks.clone()),
         };
         self.subjects.iter().map(examine).collect()
     }
@@ -102,11 +113,16 @@ impl Question {
         decide(&image(), self.environment.as_ref(), Selection::Governing(&set), &self.examined(), self.now)
     }
 
+    /// The same question at another instant.
+    pub(crate) fn at(&self, now: Timestamp) -> Decision {
+        Self { now, ..self.clone() }.decide()
+    }
+
     /// Whether the answer does not rest on the default alone, so that another policy can only add to it.
     pub(crate) fn is_governed_by_its_own(&self) -> bool {
         let governing = self.set();
         let image = image();
-        let governing = governing.governing(&image.registry, &image.repository, self.environment.as_ref());
+        let governing = governing.governing(&image.registry, &image.repository, self.environment.as_ref(), self.now);
         !governing.iter().any(|revised| revised.policy.id.is_default())
     }
 
@@ -136,6 +152,15 @@ pub(crate) fn revised(policy: &Policy) -> Arc<Revised> {
         policy: policy.clone(),
         revision: 1,
         content_digest: String::new(),
+        create_time: Timestamp::UNIX_EPOCH,
+        update_time: Timestamp::UNIX_EPOCH,
+    })
+}
+
+pub(crate) fn revised_waiver(waiver: &Waiver) -> Arc<waiver::Revised> {
+    Arc::new(waiver::Revised {
+        waiver: waiver.clone(),
+        revision: 1,
         create_time: Timestamp::UNIX_EPOCH,
         update_time: Timestamp::UNIX_EPOCH,
     })
@@ -197,11 +222,11 @@ prop_compose! {
         (cvss, epss) in (option::of(score()), option::of(score())),
         exploit in select(vec![Exploit::Unknown, Exploit::Known, Exploit::NotKnown]),
         status in select(vec![Life::Active, Life::Active, Life::Suppressed, Life::Closed, Life::Unrecognised]),
-        (title, first_observed_at) in (option::of(text(&["one", "two"])), option::of(instant())),
+        (title, published_at) in (option::of(text(&["one", "two"])), option::of(instant())),
     ) -> Finding {
         Finding {
-            id, package, severity, fix, cvss, epss, exploit, status, title, first_observed_at,
-            description: None, uri: None, published_at: None, arn: None,
+            id, package, severity, fix, cvss, epss, exploit, status, title, published_at,
+            description: None, uri: None, first_observed_at: None, arn: None,
         }
     }
 }
@@ -264,6 +289,7 @@ prop_compose! {
         let report = Report { completed_at, source_updated_at, ..Report::default() };
         let scan = Scan {
             read_at, unchanged_since, status, description: None, scan_type, frequency, report: None, coverage, flaws,
+            enrichment: Enrichment::NotAsked,
         };
         Draft { scan, report: has_report.then_some(report), findings, counting }
     }
@@ -289,6 +315,7 @@ prop_compose! {
             frequency: Frequency::ContinuousScan,
             report: None,
             coverage: covered.then_some(coverage),
+            enrichment: Enrichment::NotAsked,
             flaws: Vec::new(),
         };
         let report =
@@ -305,6 +332,7 @@ prop_compose! {
         archived in prop::bool::weighted(0.05),
         start in option::weighted(0.2, select(vec![Start::Running, Start::Refused("quota".to_owned())])),
         platform in option::of(select(vec!["linux/amd64", "linux/arm64", "linux/arm64/v8"])),
+        clocks in clocks(),
     ) -> Subject {
         let pushed_at = if long_ago { Some(Timestamp::UNIX_EPOCH) } else { pushed_at };
         let manifest = Manifest {
@@ -314,8 +342,95 @@ prop_compose! {
             content: if artifact { Content::Artifact } else { Content::Image },
             archived,
         };
-        Subject { manifest, draft, start }
+        Subject { manifest, draft, start, clocks }
     }
+}
+
+prop_compose! {
+    fn clocks()(
+        entries in vec((text(&["CVE-1", "CVE-2", "GHSA-3"]), text(&["openssl", "zlib", "a"]), clock()), 0..4),
+    ) -> Clocks {
+        entries.into()
+    }
+}
+
+fn clock() -> impl Strategy<Value = Clock> {
+    (option::of(instant()), option::of(instant()), option::of(instant())).prop_map(
+        |(first_observed_at, fix_first_seen_at, first_admitted_at)| Clock {
+            first_observed_at,
+            fix_first_seen_at,
+            first_admitted_at,
+        },
+    )
+}
+
+fn grace() -> impl Strategy<Value = Grace> {
+    let clock = select(vec![
+        GraceClock::FindingPublished,
+        GraceClock::FirstObserved,
+        GraceClock::FixFirstSeen,
+        GraceClock::FirstAdmitted,
+    ]);
+    let period = prop_oneof![4 => (1_i64..3_000).prop_map(SignedDuration::from_secs), 1 => span()];
+    (period, clock).prop_map(|(period, clock)| Grace { period, clock })
+}
+
+fn one_glob(patterns: &'static [&'static str]) -> impl Strategy<Value = Glob> {
+    select(patterns).prop_map(|pattern| Glob::parse(pattern).unwrap())
+}
+
+prop_compose! {
+    fn scope()(
+        vulnerability in one_glob(&["CVE-1", "CVE-2", "CVE-*", "*"]),
+        package in option::weighted(0.3, one_glob(&["openssl", "z*"])),
+        repository in option::weighted(0.3, one_glob(&["team/*", "other/*"])),
+        of in option::weighted(0.2, 0_usize..3),
+        environment in option::weighted(0.2, one_glob(&["prod", "*"])),
+        platform in option::weighted(0.2, select(vec!["linux/amd64", "linux/arm64"])),
+    ) -> Scope {
+        let platform = platform.map(|platform| Platform::parse(platform).unwrap());
+        Scope { vulnerability, package, repository, digest: of.map(digest), environment, platform }
+    }
+}
+
+prop_compose! {
+    fn conditions()(
+        until_fixed in prop::bool::weighted(0.2),
+        max_severity in option::weighted(0.2, severity()),
+        max_epss in option::weighted(0.2, score()),
+        while_not_exploited in prop::bool::weighted(0.2),
+    ) -> Conditions {
+        Conditions { until_fixed, max_severity, max_epss, while_not_exploited }
+    }
+}
+
+prop_compose! {
+    pub(crate) fn waiver()(
+        id in select(vec!["w-1", "w-2", "w-3", "w-4"]),
+        (scope, conditions) in (scope(), conditions()),
+        (start_time, term) in (instant(), prop_oneof![(0_i64..3_000).prop_map(SignedDuration::from_secs), span()]),
+        revoked_at in option::weighted(0.1, instant()),
+    ) -> Waiver {
+        Waiver {
+            id: WaiverId::parse(id).unwrap(),
+            scope,
+            conditions,
+            reason: "because".to_owned(),
+            ticket: String::new(),
+            author: String::new(),
+            approver: String::new(),
+            start_time,
+            expire_time: start_time.saturating_add(term).unwrap(),
+            revocation: revoked_at.map(|at| Revocation { at, reason: "over".to_owned() }),
+        }
+    }
+}
+
+fn waivers() -> impl Strategy<Value = Vec<Waiver>> {
+    vec(waiver(), 0..5).prop_map(|waivers| {
+        let by_id: BTreeMap<WaiverId, Waiver> = waivers.into_iter().map(|waiver| (waiver.id.clone(), waiver)).collect();
+        by_id.into_values().collect()
+    })
 }
 
 fn subjects() -> impl Strategy<Value = Vec<Subject>> {
@@ -333,6 +448,16 @@ pub(crate) fn consistent_subjects() -> impl Strategy<Value = Vec<Subject>> {
             }
         }
         subjects
+    })
+}
+
+/// Subjects whose scans are proofs, with findings so that they stay proofs as long as one is left.
+pub(crate) fn sound_subjects() -> impl Strategy<Value = Vec<Subject>> {
+    vec(any_subject(sound_draft(), true), 1..4).prop_map(|mut subjects| {
+        for subject in &mut subjects {
+            subject.draft.scan.scan_type = ScanType::Basic;
+        }
+        numbered(subjects)
     })
 }
 
@@ -365,22 +490,38 @@ prop_compose! {
         vulnerability_ids in globs(&["CVE-*", "*-3", "CVE-1"]),
         packages in globs(&["z*", "*", "openssl"]),
         package_managers in prop_oneof![4 => Just(Vec::new()), 1 => Just(vec!["npm".to_owned()])],
+        expression in option::weighted(0.3, expression()),
         when_unknown in select(vec![WhenUnknown::Match, WhenUnknown::NoMatch]),
     ) -> Filter {
         Filter {
             min_severity, severities, fix, min_cvss, min_epss, exploit_known, vulnerability_ids, packages,
-            package_managers, expression: None, when_unknown,
+            package_managers, expression, when_unknown,
         }
     }
+}
+
+fn expression() -> impl Strategy<Value = Expression> {
+    let written = [
+        "finding.epss >= 0.1 || finding.exploit == 'KNOWN'",
+        "finding.title == 'one' || !has(finding.package.fixed_in)",
+        "now - finding.published_at > duration('1h')",
+        "now - finding.published_at < duration('30s')",
+        "now >= timestamp('2026-03-01T12:03:00Z') && finding.cvss > 5.0",
+        "finding.published_at + duration('10m') == now || finding.severity == 'LOW'",
+        "has(finding.published_at) && now - finding.published_at > (finding.fix == 'NONE' ? duration('2h') : duration('1s'))",
+    ];
+    select(written.map(|written| Expression::parse(written).unwrap()).to_vec())
 }
 
 prop_compose! {
     pub(crate) fn rule()(
         when in filter(),
         allow in prop_oneof![4 => 0_u32..4, 1 => Just(u32::MAX)],
+        grace in option::weighted(0.4, grace()),
         effect in select(vec![Effect::Deny, Effect::Deny, Effect::Warn]),
+        waivable in prop::bool::weighted(0.8),
     ) -> Rule {
-        Rule { id: RuleId::parse("rule").unwrap(), description: String::new(), when, allow, effect, waivable: true }
+        Rule { id: RuleId::parse("rule").unwrap(), description: String::new(), when, allow, grace, effect, waivable }
     }
 }
 
@@ -413,10 +554,13 @@ prop_compose! {
         rules in vec(rule(), 0..4),
         unrated_as in severity(),
         honour_suppression in any::<bool>(),
+        effective_time in option::weighted(0.3, instant()),
     ) -> Policy {
         let id = PolicyId::parse(id).unwrap();
         let matches = Match { registries: Vec::new(), repositories, environments };
-        Policy { id, description: String::new(), matches, mode, scan, rules, unrated_as, honour_suppression }
+        Policy {
+            id, description: String::new(), matches, mode, effective_time, scan, rules, unrated_as, honour_suppression,
+        }
     }
 }
 
@@ -436,10 +580,11 @@ prop_compose! {
     pub(crate) fn question_over(subjects: impl Strategy<Value = Vec<Subject>>)(
         subjects in subjects,
         policies in policies(),
+        waivers in waivers(),
         environment in environment(),
         now in prop_oneof![6 => Just(noon()), 1 => instant()],
     ) -> Question {
-        Question { subjects, policies, environment, now }
+        Question { subjects, policies, waivers, environment, now }
     }
 }
 
@@ -475,6 +620,7 @@ pub(crate) fn crowd(count: usize) -> Question {
         frequency: Frequency::ScanOnPush,
         report: None,
         coverage: None,
+        enrichment: Enrichment::NotAsked,
         flaws: Vec::new(),
     };
     let report =
@@ -497,11 +643,12 @@ pub(crate) fn crowd(count: usize) -> Question {
             ..Filter::default()
         },
         allow: 0,
+        grace: None,
         effect: Effect::Deny,
         waivable: true,
     };
     let mut policy = Policy::built_in_default().unwrap();
     policy.rules = (0..20).map(rule).collect();
-    let subjects = vec![Subject { manifest, draft, start: None }];
-    Question { subjects, policies: vec![policy], environment: None, now: noon() }
+    let subjects = vec![Subject { manifest, draft, start: None, clocks: Clocks::default() }];
+    Question { subjects, policies: vec![policy], waivers: Vec::new(), environment: None, now: noon() }
 }

@@ -125,9 +125,9 @@ pub(crate) enum Scope {
 
 const SCANS: &[&str] = &["DescribeImageScanFindings"];
 const TIMES: &[&str] = &["DescribeImageScanFindings", "ListCoverage"];
-const SCORES: &[&str] = &["DescribeImageScanFindings", "ListFindings"];
+const SCORES: &[&str] = &["BatchGetFindingDetails", "DescribeImageScanFindings", "ListFindings"];
 const IMAGES: &[&str] = &["DescribeImageScanFindings", "DescribeImages", "BatchGetImage", "StartImageScan"];
-const BATCHES: &[&str] = &["BatchGetImage", "BatchGetRepositoryScanningConfiguration"];
+const BATCHES: &[&str] = &["BatchGetFindingDetails", "BatchGetImage", "BatchGetRepositoryScanningConfiguration"];
 const PAGED: &[&str] = &[
     "DescribeImageScanFindings",
     "DescribeImages",

@@ -129,7 +129,13 @@ fn replace(body: &mut Value, name: &str, with: &Value) {
 }
 
 fn nan_score(body: &mut Value) {
-    for (list, score) in [("/imageScanFindings/enhancedFindings/0", "/score"), ("/findings/0", "/inspectorScore")] {
+    let scores = [
+        ("/imageScanFindings/enhancedFindings/0", "/score"),
+        ("/findings/0", "/inspectorScore"),
+        ("/findings/0", "/epss/score"),
+        ("/findingDetails/0", "/epssScore"),
+    ];
+    for (list, score) in scores {
         if let Some(finding) = body.pointer_mut(list) {
             set(finding, score, json!("NaN"));
         }
@@ -182,7 +188,18 @@ fn partial_failure(body: &mut Value) {
             "failureReason": "The repository does not exist in the registry",
         })
     }));
-    set(body, "/failures", failures.into());
+    let details = found(body, "findingDetails");
+    if body.get("findingDetails").is_none() {
+        return set(body, "/failures", failures.into());
+    }
+    let mut errors = found(body, "errors");
+    errors.extend(details.iter().map(|details| {
+        json!({
+            "findingArn": details.get("findingArn"), "errorCode": "INTERNAL_ERROR",
+            "errorMessage": "The details could not be retrieved",
+        })
+    }));
+    set(body, "/errors", errors.into());
 }
 
 /// Still JSON that says the same: only the hash tells.

@@ -7,9 +7,11 @@ use serde_json::{Value, json};
 #[derive(Clone, Debug, PartialEq)]
 pub struct EnhancedFinding {
     body: Value,
-    epss: Option<f64>,
-    last_known_exploit_at: Option<i64>,
     os: Option<String>,
+    /// Members of Inspector's own form, by JSON pointer.
+    listed: Vec<(String, Value)>,
+    /// Members of Inspector's details, by JSON pointer; `None`: it has no details.
+    details: Option<Vec<(String, Value)>>,
 }
 
 impl EnhancedFinding {
@@ -28,12 +30,12 @@ impl EnhancedFinding {
                 "cvss": [], "vulnerablePackages": [],
             },
         });
-        Self { body, epss: None, last_known_exploit_at: None, os: None }.usual_score(severity)
+        Self::from_wire(body).usual_score(severity)
     }
 
     /// Takes a finding in ECR's wire form as it is.
     pub fn from_wire(body: Value) -> Self {
-        Self { body, epss: None, last_known_exploit_at: None, os: None }
+        Self { body, os: None, listed: Vec::new(), details: Some(Vec::new()) }
     }
 
     fn usual_score(self, severity: &str) -> Self {
@@ -85,11 +87,10 @@ impl EnhancedFinding {
             )
     }
 
-    /// The EPSS probability. ECR does not show it; Inspector's `ListFindings` does.
+    /// The EPSS probability. ECR does not show it; Inspector's `ListFindings` and `BatchGetFindingDetails` do.
     #[must_use]
-    pub fn epss(mut self, probability: f64) -> Self {
-        self.epss = Some(probability);
-        self
+    pub fn epss(self, probability: f64) -> Self {
+        self.listed("/epss/score", probability).detail("/epssScore", probability)
     }
 
     /// An exploit is known (`exploitAvailable` YES).
@@ -100,9 +101,43 @@ impl EnhancedFinding {
 
     /// When an exploit was last seen, in epoch seconds. Only `ListFindings` shows it.
     #[must_use]
-    pub fn last_known_exploit_at(mut self, epoch_seconds: i64) -> Self {
-        self.last_known_exploit_at = Some(epoch_seconds);
-        self.exploit_available()
+    pub fn last_known_exploit_at(self, epoch_seconds: i64) -> Self {
+        self.listed("/exploitabilityDetails/lastKnownExploitAt", epoch_seconds).exploit_available()
+    }
+
+    /// In CISA's catalogue of known exploited vulnerabilities since then, to be fixed by then, in epoch seconds. Only
+    /// `BatchGetFindingDetails` shows it.
+    #[must_use]
+    pub fn known_exploited(self, added: i64, due: i64) -> Self {
+        let action = "Apply updates per vendor instructions.";
+        self.detail("/cisaData", json!({"dateAdded": added, "dateDue": due, "action": action}))
+    }
+
+    /// Exploitation was seen first and last then, in epoch seconds. Only `BatchGetFindingDetails` shows it.
+    #[must_use]
+    pub fn exploit_observed(self, first_seen: i64, last_seen: i64) -> Self {
+        self.detail("/exploitObserved", json!({"firstSeen": first_seen, "lastSeen": last_seen}))
+    }
+
+    /// Sets any member by its JSON pointer in the answer of `ListFindings` alone: what Inspector says and ECR does not.
+    #[must_use]
+    pub fn listed(mut self, pointer: &str, value: impl Into<Value>) -> Self {
+        self.listed.push((pointer.to_owned(), value.into()));
+        self
+    }
+
+    /// Sets any member by its JSON pointer in the answer of `BatchGetFindingDetails`.
+    #[must_use]
+    pub fn detail(mut self, pointer: &str, value: impl Into<Value>) -> Self {
+        self.details.get_or_insert_default().push((pointer.to_owned(), value.into()));
+        self
+    }
+
+    /// Inspector has no details of it: `BatchGetFindingDetails` answers `FINDING_DETAILS_NOT_FOUND`.
+    #[must_use]
+    pub fn without_details(mut self) -> Self {
+        self.details = None;
+        self
     }
 
     /// The operating system that Inspector recognised, e.g. `DEBIAN_12`.
@@ -141,12 +176,25 @@ impl EnhancedFinding {
         self.body.pointer("/packageVulnerabilityDetails/vulnerabilityId").and_then(Value::as_str).unwrap_or_default()
     }
 
-    pub(crate) fn epss_score(&self) -> Option<f64> {
-        self.epss
+    /// What `ListFindings` says beyond ECR.
+    pub(crate) fn add_listed(&self, body: &mut Value) {
+        for (pointer, value) in &self.listed {
+            super::set(body, pointer, value.clone());
+        }
     }
 
-    pub(crate) fn exploit_seen_at(&self) -> Option<i64> {
-        self.last_known_exploit_at
+    /// What `BatchGetFindingDetails` says; `None`: nothing.
+    pub(crate) fn to_details(&self, arn: &str) -> Option<Value> {
+        let details = self.details.as_ref()?;
+        let urls =
+            self.body.pointer("/packageVulnerabilityDetails/referenceUrls").cloned().unwrap_or_else(|| json!([]));
+        let mut body = json!({
+            "findingArn": arn, "cwes": [], "evidences": [], "referenceUrls": urls, "tools": [], "ttps": [],
+        });
+        for (pointer, value) in details {
+            super::set(&mut body, pointer, value.clone());
+        }
+        Some(body)
     }
 
     pub(crate) fn os_name(&self) -> &str {

@@ -1,5 +1,6 @@
 //! `ListFindings`: the same findings as ECR shows, in Inspector's own shape, with EPSS and exploit details.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::filter::{self, Fact};
@@ -7,7 +8,7 @@ use crate::findings::EnhancedFinding;
 use crate::findings::Findings;
 use crate::ops::{Request, enhanced_finding_of_image};
 use crate::wire::{Answer, Paging};
-use crate::world::{Progress, ScanFrequency, ScanType, World};
+use crate::world::{Image, Progress, Repository, ScanFrequency, ScanType, World};
 
 pub(crate) fn answer(request: &mut Request<'_>) -> Answer {
     let (world, input) = (&*request.world, request.input);
@@ -28,24 +29,42 @@ pub(crate) fn answer(request: &mut Request<'_>) -> Answer {
     Ok(body)
 }
 
-/// Every finding of every image whose enhanced scan has ended.
 fn all(world: &World) -> Vec<Value> {
     let mut findings = Vec::new();
-    if world.scanning().scan_type != ScanType::Enhanced {
-        return findings;
+    each(world, |found| findings.push(in_inspector_form(found.finding, found.as_ecr_shows_it(world), world)));
+    findings
+}
+
+/// A finding in an image.
+pub(super) struct Found<'a> {
+    pub(super) finding: &'a EnhancedFinding,
+    pub(super) repository: &'a Repository,
+    pub(super) image: &'a Image,
+    at: Timestamp,
+}
+
+impl Found<'_> {
+    pub(super) fn as_ecr_shows_it(&self, world: &World) -> Value {
+        enhanced_finding_of_image(self.finding, world, self.repository, self.image, self.at)
     }
-    let scanned = |repository: &&_| world.effective_scanning(repository).frequency != ScanFrequency::Manual;
+}
+
+/// Every finding of every image whose enhanced scan has ended.
+pub(super) fn each(world: &World, mut see: impl FnMut(&Found<'_>)) {
+    if world.scanning().scan_type != ScanType::Enhanced {
+        return;
+    }
+    let scanned = |repository: &&Repository| world.effective_scanning(repository).frequency != ScanFrequency::Manual;
     for repository in world.repositories().filter(scanned) {
         for image in repository.images() {
             let progress = image.scan.progress(ScanType::Enhanced, world.now());
             if let Progress::Ended { at, findings: Findings::Enhanced(found) } = progress {
-                findings.extend(found.iter().map(|finding| {
-                    in_inspector_form(finding, enhanced_finding_of_image(finding, world, repository, image, at), world)
-                }));
+                for finding in found.iter() {
+                    see(&Found { finding, repository, image, at });
+                }
             }
         }
     }
-    findings
 }
 
 /// ECR's `score` is Inspector's `inspectorScore`, and so on.
@@ -62,12 +81,6 @@ fn in_inspector_form(finding: &EnhancedFinding, mut body: Value, world: &World) 
         }
         members.insert("inspectorScoreDetails".into(), json!({"adjustedCvss": cvss}));
     }
-    if let Some(probability) = finding.epss_score() {
-        members.insert("epss".into(), json!({"score": probability}));
-    }
-    if let Some(seen_at) = finding.exploit_seen_at() {
-        members.insert("exploitabilityDetails".into(), json!({"lastKnownExploitAt": seen_at}));
-    }
     if let Some(url) = body.pointer("/remediation/recommendation/url").cloned() {
         crate::findings::set(&mut body, "/remediation/recommendation/Url", url);
     }
@@ -75,6 +88,7 @@ fn in_inspector_form(finding: &EnhancedFinding, mut body: Value, world: &World) 
         crate::findings::set(&mut body, "/resources/0/partition", "aws".into());
         crate::findings::set(&mut body, "/resources/0/region", world.region().into());
     }
+    finding.add_listed(&mut body);
     body
 }
 

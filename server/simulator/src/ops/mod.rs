@@ -56,8 +56,11 @@ const ECR: [(&str, Operation); 16] = [
 ];
 
 /// Inspector's operations, by name.
-const INSPECTOR: [(&str, Operation); 2] =
-    [("ListCoverage", crate::inspector::list_coverage), ("ListFindings", crate::inspector::list_findings)];
+const INSPECTOR: [(&str, Operation); 3] = [
+    ("BatchGetFindingDetails", crate::inspector::batch_get_finding_details),
+    ("ListCoverage", crate::inspector::list_coverage),
+    ("ListFindings", crate::inspector::list_findings),
+];
 
 /// The operation of that name in the service that speaks the protocol.
 pub(crate) fn find(name: &str, protocol: Protocol) -> Option<Operation> {

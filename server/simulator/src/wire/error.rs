@@ -71,6 +71,15 @@ impl Error {
         )
     }
 
+    /// Inspector has one word for what ECR tells apart.
+    pub(crate) fn in_inspectors_words(self) -> Self {
+        let code = match self.code.as_str() {
+            "InvalidParameterException" | "SerializationException" => "ValidationException".to_owned(),
+            _ => self.code,
+        };
+        Self { code, ..self }
+    }
+
     pub(crate) fn refused(code: &str, message: impl Into<String>) -> Self {
         Self::bad(code, message)
     }

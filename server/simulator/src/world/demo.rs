@@ -95,4 +95,5 @@ fn known_exploited() -> EnhancedFinding {
         .score(10.0)
         .epss(0.975)
         .exploit_available()
+        .known_exploited(1_639_094_400, 1_640_304_000)
 }

@@ -2,6 +2,7 @@
 
 mod admin;
 mod behaviour;
+mod details;
 mod faults;
 mod harness;
 mod images;

@@ -4,21 +4,22 @@ use std::collections::BTreeMap;
 
 use scangate_core::{
     Verdict,
-    decision::{Breach, Examined, ManifestDecision, Violation},
-    image::Digest,
-    name::Environment,
+    decision::{Breach, Examined, ManifestDecision, NextChange, Violation, Waived},
+    finding::Finding,
+    image::{Digest, Platform},
+    remedy::{Remediation, Upgrade},
 };
 use scangate_proto::v1;
 
 use super::{
-    finding::finding_out,
+    finding::{finding_out, package_out},
     image::{image_out, platform_out},
     policy_out::applied_out,
     question::findings_token,
     scan::{evidence_out, manifest_scan_out, scan_out},
     time::{duration, timestamp},
 };
-use crate::{findings::Page, gate::Answer};
+use crate::{findings::Page, gate::Answer, grpc::fields::Fields};
 
 /// How many findings one answer shows in its violations, so that it stays within what clients take (4 MiB by default).
 /// Counts are whole, and GetFindings has them all.
@@ -26,7 +27,7 @@ use crate::{findings::Page, gate::Answer};
 pub(crate) enum Room {
     /// For a decision alone.
     Alone,
-    /// For one decision among the hundred of a batch.
+    /// For one decision among the hundred of a batch or a page.
     InBatch,
 }
 
@@ -37,19 +38,22 @@ impl Room {
             Self::InBatch => 50,
         }
     }
+
+    fn waived(self) -> usize {
+        match self {
+            Self::Alone => 1000,
+            Self::InBatch => 25,
+        }
+    }
 }
 
 /// A decision for the wire.
-pub(crate) fn decision_out(
-    answer: &Answer,
-    environment: Option<&Environment>,
-    labels: &BTreeMap<String, String>,
-    room: Room,
-) -> v1::Decision {
-    let mut room = room.findings();
-    let decision = &answer.decision;
+pub(crate) fn decision_out(answer: &Answer, room: Room) -> v1::Decision {
+    let mut findings = room.findings();
+    let judgement = &answer.judgement;
+    let decision = &judgement.decision;
     let scans: BTreeMap<&Digest, &Examined> =
-        answer.examined.iter().map(|examined| (&examined.manifest.digest, examined)).collect();
+        judgement.examined.iter().map(|examined| (&examined.manifest.digest, examined)).collect();
     let manifest = |manifest: &ManifestDecision| v1::ManifestDecision {
         digest: manifest.digest.to_string(),
         platform: manifest.platform.as_ref().map(platform_out),
@@ -62,25 +66,26 @@ pub(crate) fn decision_out(
         },
     };
     v1::Decision {
-        name: String::new(),
+        name: format!("decisions/{}", answer.id),
         verdict: verdict_out(decision.verdict).into(),
         reasons: decision.reasons.clone(),
         image: Some(image_out(&answer.image)),
-        deploy_image: answer.deploy.as_ref().map(|digest| answer.image.pinned(digest)).unwrap_or_default(),
-        environment: environment.map(ToString::to_string).unwrap_or_default(),
+        deploy_image: judgement.deploy.as_ref().map(|digest| answer.image.pinned(digest)).unwrap_or_default(),
+        environment: answer.environment.as_ref().map(ToString::to_string).unwrap_or_default(),
         manifests: decision.manifests.iter().map(manifest).collect(),
-        violations: decision.violations.iter().map(|violation| violation_out(violation, &mut room)).collect(),
-        warnings: decision.warnings.iter().map(|violation| violation_out(violation, &mut room)).collect(),
-        waived: Vec::new(),
-        remediation: None,
+        violations: decision.violations.iter().map(|violation| violation_out(violation, &mut findings)).collect(),
+        warnings: decision.warnings.iter().map(|violation| violation_out(violation, &mut findings)).collect(),
+        waived: decision.waived.iter().take(room.waived()).map(waived_out).collect(),
+        waived_total: decision.waived_total,
+        remediation: decision.remediation.as_ref().map(remediation_out),
         authoritative: decision.authoritative,
         policies: decision.policies.iter().map(applied_out).collect(),
         revision: decision.revision,
-        evaluated_at: Some(timestamp(decision.evaluated_at)),
-        valid_until: None,
-        next_change: None,
+        evaluated_at: Some(timestamp(answer.evaluated_at)),
+        valid_until: decision.next_change.as_ref().map(|change| timestamp(change.time)),
+        next_change: decision.next_change.as_ref().map(next_change_out),
         retry_after: decision.retry_after.map(duration),
-        labels: labels.clone().into_iter().collect(),
+        labels: answer.labels.clone().into_iter().collect(),
     }
 }
 
@@ -93,12 +98,26 @@ pub(crate) fn verdict_out(verdict: Verdict) -> v1::Verdict {
     }
 }
 
+/// A verdict to look for.
+pub(crate) fn verdict(fields: &mut Fields, path: &str, given: i32) -> Option<Verdict> {
+    match v1::Verdict::try_from(given) {
+        Ok(v1::Verdict::Allow) => Some(Verdict::Allow),
+        Ok(v1::Verdict::Deny) => Some(Verdict::Deny),
+        Ok(v1::Verdict::Indeterminate) => Some(Verdict::Indeterminate),
+        Ok(v1::Verdict::Unspecified) | Err(_) => {
+            fields.refuse(path, "must be VERDICT_ALLOW, _DENY or _INDETERMINATE");
+            None
+        }
+    }
+}
+
 fn violation_out(violation: &Violation, room: &mut usize) -> v1::Violation {
     let mut out = v1::Violation {
         policy: violation.policy.resource_name(),
         description: violation.description.clone(),
         manifest_digest: violation.manifest.to_string(),
         platform: violation.platform.as_ref().map(platform_out),
+        denies_from: violation.denies_from.map(timestamp),
         ..v1::Violation::default()
     };
     match &violation.breach {
@@ -107,17 +126,49 @@ fn violation_out(violation: &Violation, room: &mut usize) -> v1::Violation {
             out.rule = rule.to_string();
             out.matched = *matched;
             out.allowed = *allowed;
-            out.findings = findings
-                .iter()
-                .take(*room)
-                .map(|finding| finding_out(finding, &violation.manifest, violation.platform.as_ref()))
-                // Long texts are GetFindings' business.
-                .map(|finding| v1::Finding { description: String::new(), ..finding })
-                .collect();
+            let shown = findings.iter().take(*room);
+            out.findings =
+                shown.map(|finding| brief(finding, &violation.manifest, violation.platform.as_ref())).collect();
             *room = room.saturating_sub(out.findings.len());
         }
     }
     out
+}
+
+/// A finding without its long text, which is GetFindings' business.
+fn brief(finding: &Finding, manifest: &Digest, platform: Option<&Platform>) -> v1::Finding {
+    v1::Finding { description: String::new(), ..finding_out(finding, manifest, platform) }
+}
+
+fn waived_out(waived: &Waived) -> v1::WaivedFinding {
+    v1::WaivedFinding {
+        finding: Some(brief(&waived.finding, &waived.manifest, waived.platform.as_ref())),
+        waiver: waived.waiver.resource_name(),
+        reason: waived.reason.clone(),
+        approver: waived.approver.clone(),
+        until: Some(timestamp(waived.until)),
+        author: waived.author.clone(),
+    }
+}
+
+fn remediation_out(remediation: &Remediation) -> v1::Remediation {
+    let upgrade = |upgrade: &Upgrade| v1::PackageUpgrade {
+        package: Some(package_out(&upgrade.package)),
+        to_version: upgrade.to_version.clone(),
+        fixes: upgrade.fixes.clone(),
+    };
+    v1::Remediation {
+        upgrades: remediation.upgrades.iter().map(upgrade).collect(),
+        unfixable: remediation.unfixable.clone(),
+    }
+}
+
+fn next_change_out(change: &NextChange) -> v1::NextChange {
+    v1::NextChange {
+        time: Some(timestamp(change.time)),
+        verdict: verdict_out(change.verdict).into(),
+        reason: change.reason.clone(),
+    }
 }
 
 /// A page of findings for the wire.

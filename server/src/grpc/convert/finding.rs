@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use scangate_core::{
-    finding::{Exploit, Finding, Fix, Status},
+    finding::{Exploit, Finding, Fix, Package, Status},
     image::{Digest, Platform},
     severity::{Rating, Severity},
 };
@@ -63,16 +63,9 @@ pub(crate) fn fix(fields: &mut Fields, path: &str, given: i32) -> Option<Fix> {
 
 /// A finding of a manifest for the wire.
 pub(crate) fn finding_out(finding: &Finding, manifest: &Digest, platform: Option<&Platform>) -> v1::Finding {
-    let package = &finding.package;
     v1::Finding {
         vulnerability_id: finding.id.to_string(),
-        package: Some(v1::Package {
-            name: package.name.to_string(),
-            version: package.version.to_string(),
-            manager: text(package.manager.as_ref()),
-            path: text(package.path.as_ref()),
-            fixed_in: text(package.fixed_in.as_ref()),
-        }),
+        package: Some(package_out(&finding.package)),
         severity: rating_out(&finding.severity).into(),
         severity_label: finding.severity.label().to_owned(),
         fix: fix_out(finding.fix).into(),
@@ -88,6 +81,17 @@ pub(crate) fn finding_out(finding: &Finding, manifest: &Digest, platform: Option
         manifest_digest: manifest.to_string(),
         platform: platform.map(platform_out),
         finding_arn: text(finding.arn.as_ref()),
+    }
+}
+
+/// A package for the wire.
+pub(crate) fn package_out(package: &Package) -> v1::Package {
+    v1::Package {
+        name: package.name.to_string(),
+        version: package.version.to_string(),
+        manager: text(package.manager.as_ref()),
+        path: text(package.path.as_ref()),
+        fixed_in: text(package.fixed_in.as_ref()),
     }
 }
 

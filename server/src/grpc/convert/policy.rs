@@ -4,16 +4,20 @@ use std::{collections::BTreeSet, time::Duration};
 
 use jiff::SignedDuration;
 use scangate_core::{
+    expression::Expression,
     finding::Score,
     glob::Glob,
     name::{PolicyId, RuleId},
     policy::{Action, Match, Mode, Policy, ScanRequirements},
-    rule::{Effect, Filter, FixFilter, Rule, SeverityChoice, WhenUnknown},
+    rule::{Effect, Filter, FixFilter, Grace, GraceClock, Rule, SeverityChoice, WhenUnknown},
     severity::Severity,
 };
 use scangate_proto::v1;
 
-use super::{finding::severity, time::period};
+use super::{
+    finding::severity,
+    time::{instant, period},
+};
 use crate::{grpc::fields::Fields, store::Expected};
 
 const MAX_RULES: usize = 100;
@@ -74,9 +78,7 @@ pub(crate) fn policy(fields: &mut Fields, id: Option<PolicyId>, given: Option<&v
         return None;
     };
     description(fields, "policy.description", &given.description);
-    if given.effective_time.is_some() {
-        fields.unserved("policy.effective_time");
-    }
+    let effective_time = instant(fields, "policy.effective_time", given.effective_time.as_ref());
     let matches = given.r#match.clone().unwrap_or_default();
     let matches = Match {
         registries: globs(fields, "policy.match.registries", &matches.registries, MAX_MATCH_GLOBS),
@@ -89,12 +91,17 @@ pub(crate) fn policy(fields: &mut Fields, id: Option<PolicyId>, given: Option<&v
     let unrated_as = severity(fields, "policy.unrated_as", given.unrated_as).unwrap_or(Severity::High);
     if id.as_ref().is_some_and(PolicyId::is_default) {
         check_default(fields, &matches, mode);
+        if effective_time.is_some() {
+            fields
+                .refuse("policy.effective_time", "must not be given for policies/default: it governs at every instant");
+        }
     }
     Some(Policy {
         id: id?,
         description: given.description.clone(),
         matches,
         mode: mode?,
+        effective_time,
         scan,
         rules,
         unrated_as,
@@ -191,9 +198,7 @@ fn rules(fields: &mut Fields, given: &[v1::Rule]) -> Vec<Rule> {
 fn rule(fields: &mut Fields, path: &str, given: &v1::Rule) -> Option<Rule> {
     let id = fields.keep(&format!("{path}.id"), RuleId::parse(&given.id));
     description(fields, &format!("{path}.description"), &given.description);
-    if given.grace.is_some() {
-        fields.unserved(format!("{path}.grace"));
-    }
+    let grace = given.grace.as_ref().and_then(|given| grace(fields, &format!("{path}.grace"), given));
     let effect = match v1::RuleEffect::try_from(given.effect) {
         Ok(v1::RuleEffect::Unspecified | v1::RuleEffect::Deny) => Some(Effect::Deny),
         Ok(v1::RuleEffect::Warn) => Some(Effect::Warn),
@@ -208,16 +213,36 @@ fn rule(fields: &mut Fields, path: &str, given: &v1::Rule) -> Option<Rule> {
         description: given.description.clone(),
         when,
         allow: given.allow,
+        grace,
         effect: effect?,
         waivable: given.waivable.unwrap_or(true),
     })
 }
 
+fn grace(fields: &mut Fields, path: &str, given: &v1::Grace) -> Option<Grace> {
+    let clock = match v1::GraceClock::try_from(given.clock) {
+        Ok(v1::GraceClock::FindingPublished) => Some(GraceClock::FindingPublished),
+        Ok(v1::GraceClock::FirstObserved) => Some(GraceClock::FirstObserved),
+        Ok(v1::GraceClock::FixFirstSeen) => Some(GraceClock::FixFirstSeen),
+        Ok(v1::GraceClock::FirstAdmitted) => Some(GraceClock::FirstAdmitted),
+        Ok(v1::GraceClock::Unspecified) | Err(_) => {
+            fields.refuse(
+                format!("{path}.clock"),
+                "must be GRACE_CLOCK_FINDING_PUBLISHED, _FIRST_OBSERVED, _FIX_FIRST_SEEN or _FIRST_ADMITTED",
+            );
+            None
+        }
+    };
+    let path = format!("{path}.period");
+    let length = period(fields, &path, given.period.as_ref(), MAX_SCAN_AGE).unwrap_or_default();
+    if length.is_zero() {
+        fields.refuse(path, "must be more than 0s; leave `grace` out for none");
+    }
+    Some(Grace { period: SignedDuration::try_from(length).ok()?, clock: clock? })
+}
+
 fn filter(fields: &mut Fields, path: &str, given: Option<&v1::FindingFilter>) -> Filter {
     let given = given.cloned().unwrap_or_default();
-    if !given.expression.is_empty() {
-        fields.unserved(format!("{path}.expression"));
-    }
     let filter = Filter {
         min_severity: severity(fields, &format!("{path}.min_severity"), given.min_severity),
         severities: fields.each(&format!("{path}.severities"), &given.severities, |fields, path, given| {
@@ -235,6 +260,7 @@ fn filter(fields: &mut Fields, path: &str, given: Option<&v1::FindingFilter>) ->
         ),
         packages: globs(fields, &format!("{path}.packages"), &given.packages, MAX_RULE_GLOBS),
         package_managers: managers(fields, &format!("{path}.package_managers"), &given.package_managers),
+        expression: fields.optional(&format!("{path}.expression"), &given.expression, Expression::parse),
         when_unknown: when_unknown(fields, &format!("{path}.when_unknown"), given.when_unknown),
     };
     if filter.is_empty()

@@ -4,7 +4,7 @@ use scangate_core::{
     decision::Applied,
     glob::Glob,
     policy::{Action, Match, Mode, Revised, ScanRequirements},
-    rule::{Effect, Filter, FixFilter, Rule, SeverityChoice, WhenUnknown},
+    rule::{Effect, Filter, FixFilter, Grace, GraceClock, Rule, SeverityChoice, WhenUnknown},
 };
 use scangate_proto::v1;
 
@@ -26,7 +26,7 @@ pub(crate) fn policy_out(revised: &Revised) -> v1::Policy {
             environments: globs_out(&policy.matches.environments),
         }),
         mode: mode_out(policy.mode).into(),
-        effective_time: None,
+        effective_time: policy.effective_time.map(timestamp),
         scan: (policy.scan != ScanRequirements::default()).then(|| scan_out(&policy.scan)),
         rules: policy.rules.iter().map(rule_out).collect(),
         unrated_as: severity_out(policy.unrated_as).into(),
@@ -91,13 +91,26 @@ fn rule_out(rule: &Rule) -> v1::Rule {
         description: rule.description.clone(),
         when: Some(filter_out(&rule.when)),
         allow: rule.allow,
-        grace: None,
+        grace: rule.grace.map(grace_out),
         effect: match rule.effect {
             Effect::Deny => v1::RuleEffect::Deny,
             Effect::Warn => v1::RuleEffect::Warn,
         }
         .into(),
         waivable: (!rule.waivable).then_some(false),
+    }
+}
+
+fn grace_out(grace: Grace) -> v1::Grace {
+    v1::Grace {
+        period: Some(duration(grace.period)),
+        clock: match grace.clock {
+            GraceClock::FindingPublished => v1::GraceClock::FindingPublished,
+            GraceClock::FirstObserved => v1::GraceClock::FirstObserved,
+            GraceClock::FixFirstSeen => v1::GraceClock::FixFirstSeen,
+            GraceClock::FirstAdmitted => v1::GraceClock::FirstAdmitted,
+        }
+        .into(),
     }
 }
 
@@ -121,7 +134,7 @@ fn filter_out(filter: &Filter) -> v1::FindingFilter {
         vulnerability_ids: globs_out(&filter.vulnerability_ids),
         packages: globs_out(&filter.packages),
         package_managers: filter.package_managers.clone(),
-        expression: String::new(),
+        expression: filter.expression.as_ref().map(|expression| expression.source().to_owned()).unwrap_or_default(),
         when_unknown: match filter.when_unknown {
             WhenUnknown::Match => v1::WhenUnknown::Unspecified,
             WhenUnknown::NoMatch => v1::WhenUnknown::NoMatch,

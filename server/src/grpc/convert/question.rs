@@ -2,9 +2,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use prost::Message;
 use scangate_core::name::{Environment, PolicyId};
 use scangate_proto::v1;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use tonic::Status;
 
 use super::{finding, image, policy, time::period};
@@ -12,6 +15,7 @@ use crate::{
     findings::{Cursor, Filter, Query},
     gate::Question,
     grpc::{fields::Fields, page},
+    store::Request,
 };
 
 /// The longest that a call may ask the server to wait.
@@ -22,13 +26,15 @@ const MAX_LABELS: usize = 32;
 const MAX_LABEL_KEY: usize = 63;
 const MAX_LABEL_VALUE: usize = 256;
 const MAX_TEXT: usize = 512;
+const MAX_REQUEST_ID: usize = 128;
 
 /// A question to the gate.
 pub(crate) fn question(request: &v1::EvaluateGateRequest) -> Result<Question, Status> {
     let mut fields = Fields::default();
-    if !request.request_id.is_empty() {
-        fields.unserved("request_id");
-    }
+    let asked = request_of(&mut fields, &request.request_id, || v1::EvaluateGateRequest {
+        request_id: String::new(),
+        ..request.clone()
+    });
     let image = image::reference(&mut fields, "image", &request.image);
     let environment = fields.optional("environment", &request.environment, Environment::parse);
     let platforms = image::platforms(&mut fields, &request.platforms);
@@ -46,8 +52,26 @@ pub(crate) fn question(request: &v1::EvaluateGateRequest) -> Result<Question, St
         max_findings_age,
         at_least_as_fresh,
         labels,
+        request: asked,
     });
     fields.finish(question)
+}
+
+/// The caller's request, where he names it; `meaning` is what he asks, without its name.
+pub(crate) fn request_of<M: Message>(
+    fields: &mut Fields,
+    request_id: &str,
+    meaning: impl FnOnce() -> M,
+) -> Option<Request> {
+    let printable = request_id.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+    if request_id.len() > MAX_REQUEST_ID || !printable {
+        fields.refuse("request_id", format!("must be 1 to {MAX_REQUEST_ID} printable ASCII characters"));
+        return None;
+    }
+    (!request_id.is_empty()).then(|| {
+        let fingerprint = URL_SAFE_NO_PAD.encode(Sha256::digest(meaning().encode_to_vec()));
+        Request { id: request_id.to_owned(), fingerprint }
+    })
 }
 
 /// `policies/{id}`, where one is named.

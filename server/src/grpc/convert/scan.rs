@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use scangate_core::{
     decision::Examined,
     evidence::{Assessment, Evidence, assess},
-    scan::{Manifest, Report, Scan, ScanType, Status},
+    scan::{Enrichment, Manifest, Report, Scan, ScanType, Status},
     severity::Rating,
 };
 use scangate_proto::v1;
@@ -40,6 +40,11 @@ pub(crate) fn scan_out(scan: &Scan, assessment: &Assessment) -> v1::ScanState {
         severity_counts: report.map(counts_out).unwrap_or_default(),
         evidence: evidence_out(assessment.evidence).into(),
         evidence_detail: assessment.detail.clone(),
+        enrichment: enrichment_out(&scan.enrichment).into(),
+        enrichment_detail: match &scan.enrichment {
+            Enrichment::NotAsked | Enrichment::Complete => String::new(),
+            Enrichment::Partial(why) | Enrichment::Missing(why) => why.clone(),
+        },
     }
 }
 
@@ -127,6 +132,15 @@ fn status_out(status: &Status) -> v1::ScanStatus {
         Status::ImageArchived => v1::ScanStatus::ImageArchived,
         Status::ImageSizeExceeded => v1::ScanStatus::ImageSizeExceeded,
         Status::Unrecognised(_) => v1::ScanStatus::Unspecified,
+    }
+}
+
+fn enrichment_out(enrichment: &Enrichment) -> v1::Enrichment {
+    match enrichment {
+        Enrichment::NotAsked => v1::Enrichment::NotAsked,
+        Enrichment::Complete => v1::Enrichment::Complete,
+        Enrichment::Partial(_) => v1::Enrichment::Partial,
+        Enrichment::Missing(_) => v1::Enrichment::Missing,
     }
 }
 

@@ -18,6 +18,16 @@ pub(crate) fn duration(period: SignedDuration) -> prost_types::Duration {
     prost_types::Duration { seconds: period.as_secs(), nanos: period.subsec_nanos() }
 }
 
+/// An instant from the wire.
+pub(crate) fn instant(fields: &mut Fields, path: &str, given: Option<&prost_types::Timestamp>) -> Option<Timestamp> {
+    let given = given?;
+    let instant = Timestamp::new(given.seconds, given.nanos).ok().filter(|_| given.nanos >= 0);
+    if instant.is_none() {
+        fields.refuse(path, "must be an instant from the year 1 to 9999, e.g. 2030-01-31T12:00:00Z");
+    }
+    instant
+}
+
 /// A period from the wire, refused where it is negative or longer than `most`.
 pub(crate) fn period(
     fields: &mut Fields,

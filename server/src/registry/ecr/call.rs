@@ -65,6 +65,16 @@ impl Deadline {
         Self(Instant::now() + budget.min(LONGEST_BUDGET))
     }
 
+    /// An instant so much before this one.
+    pub(super) fn earlier(self, by: Duration) -> Self {
+        Self(self.0.checked_sub(by).unwrap_or_else(Instant::now))
+    }
+
+    /// Whether no time is left.
+    pub(super) fn is_over(self) -> bool {
+        !self.leaves(Duration::ZERO)
+    }
+
     /// What a future gives until the deadline.
     pub(super) async fn bound<F: Future>(self, future: F) -> Option<F::Output> {
         tokio::time::timeout_at(self.0, future).await.ok()

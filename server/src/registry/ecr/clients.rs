@@ -39,6 +39,8 @@ pub(super) struct Served {
     pub(super) scanning: Scanning,
     /// Findings asked for at once.
     pub(super) page_size: i32,
+    /// Whether Inspector is asked about findings.
+    pub(super) enriches: bool,
     permits: Semaphore,
     budget: Duration,
 }
@@ -78,6 +80,7 @@ impl Served {
             caller: Caller { registry: id.clone(), backoff: config.backoff },
             scanning: Scanning::new(config.scanning_ttl, config.operation_timeout),
             page_size: i32::from(config.page_size.clamp(1, 1000)),
+            enriches: config.inspector_enrichment,
             permits: Semaphore::new(config.concurrency.max(1)),
             budget: config.operation_timeout,
             id,
@@ -87,6 +90,11 @@ impl Served {
     /// The deadline of what begins now.
     pub(super) fn deadline(&self) -> Deadline {
         Deadline::after(self.budget)
+    }
+
+    /// When what a reading can do without must have ended: the last quarter of its budget is for the answer.
+    pub(super) fn before(&self, deadline: Deadline) -> Deadline {
+        deadline.earlier(self.budget / 4)
     }
 
     /// Waits for a turn, so that a crowd of cold images does not stampede the registry. The wait counts towards the

@@ -71,10 +71,10 @@ fn finding(found: &EnhancedImageScanFinding, notes: &mut Notes) -> Finding {
         package: Package { name: notes.text("", NAME), ..Package::default() },
         cvss: score(found, id, &severity, notes),
         severity,
-        fix: fix(found.fix_available.as_deref()),
+        fix: fix_of(found.fix_available.as_deref()),
         epss: None,
-        exploit: exploit(found.exploit_available.as_deref()),
-        status: status(found.status.as_deref()),
+        exploit: exploit_of(found.exploit_available.as_deref()),
+        status: status_of(found.status.as_deref()),
         title: notes.said(Some(title), NAME),
         description: notes.said(found.description.as_deref(), DESCRIPTION),
         uri: notes.said(details.and_then(|details| details.source_url.as_deref()), NAME),
@@ -114,7 +114,8 @@ fn score(found: &EnhancedImageScanFinding, id: &str, severity: &Rating, notes: &
     scores.filter_map(|value| notes.score(id, value)).filter(|score| score.value() > 0.0 || informational).max()
 }
 
-fn fix(available: Option<&str>) -> Fix {
+/// Inspector's word on fixes.
+pub(super) fn fix_of(available: Option<&str>) -> Fix {
     match available {
         Some("YES") => Fix::Available,
         Some("PARTIAL") => Fix::Partial,
@@ -123,7 +124,8 @@ fn fix(available: Option<&str>) -> Fix {
     }
 }
 
-fn exploit(available: Option<&str>) -> Exploit {
+/// Inspector's word on exploits.
+pub(super) fn exploit_of(available: Option<&str>) -> Exploit {
     match available {
         Some("YES") => Exploit::Known,
         Some("NO") => Exploit::NotKnown,
@@ -131,8 +133,8 @@ fn exploit(available: Option<&str>) -> Exploit {
     }
 }
 
-/// A missing word is no known one: the finding counts like an active one.
-fn status(word: Option<&str>) -> Status {
+/// Inspector's word on the life of a finding. A missing word is no known one: the finding counts like an active one.
+pub(super) fn status_of(word: Option<&str>) -> Status {
     match word {
         Some("ACTIVE") => Status::Active,
         Some("SUPPRESSED") => Status::Suppressed,

@@ -1,19 +1,21 @@
-//! One manifest's scan, put together from its pages, the scanning configuration and, where a clean result needs proof,
-//! Inspector's coverage.
+//! One manifest's scan, put together from its pages, the scanning configuration and what Inspector adds: more about the
+//! findings, where this server asks for it, and the proof that a clean result needs.
 
 use std::{collections::HashMap, sync::Arc};
 
 use aws_sdk_ecr::types::FindingSeverity;
 use jiff::Timestamp;
 use scangate_core::{
+    finding::Finding,
     image::Digest,
-    scan::{Counts, Coverage, Manifest, Report, Scan, ScanType, Status},
+    scan::{Counts, Coverage, Enrichment, Manifest, Report, Scan, ScanType, Status},
 };
 
 use super::{
     call::Deadline,
     clients::Served,
     coverage,
+    enrichment::Asking,
     notes::{NAME, Notes},
     pages::{Answer, DESCRIBE_FINDINGS, List, Pages},
     scanning::InForce,
@@ -50,7 +52,11 @@ impl Asked<'_> {
         };
         let list = Lists { basic, enhanced }.of(in_force.scan_type, done, report.counts.as_ref());
         // A running scan sends empty lists, which say nothing yet.
-        if let Some(list) = list.filter(|list| done || !list.findings.is_empty()) {
+        let mut enrichment = Enrichment::NotAsked;
+        if let Some(mut list) = list.filter(|list| done || !list.findings.is_empty()) {
+            if done && notes.is_flawless() {
+                enrichment = self.enrich(in_force, &mut list.findings).await;
+            }
             report.enumerated = list.enumerated;
             report = report.with_findings(list.findings);
         }
@@ -64,8 +70,17 @@ impl Asked<'_> {
             frequency: in_force.frequency,
             report: (done || report != Report::default()).then_some(report),
             coverage,
+            enrichment,
             flaws: notes.into_flaws(),
         })
+    }
+
+    async fn enrich(&self, in_force: InForce, findings: &mut [Finding]) -> Enrichment {
+        let Self { served, repository, digest, deadline } = *self;
+        if !served.enriches || in_force.scan_type != ScanType::Enhanced {
+            return Enrichment::NotAsked;
+        }
+        Asking { served, repository, digest, deadline: served.before(deadline) }.enrich(findings).await
     }
 
     async fn coverage(&self, notes: &mut Notes) -> Result<Option<Coverage>, Error> {

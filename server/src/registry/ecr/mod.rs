@@ -1,7 +1,8 @@
 //! The registry port over the AWS SDK: Amazon ECR, and Amazon Inspector where ECR says too little.
 //!
 //! It reads facts and judges nothing. Follow one image: [`resolve`] finds its manifests, [`pages`] reads a scan whole,
-//! [`basic`] and [`enhanced`] bring findings into one form, [`findings`] puts the scan together. [`start`] and
+//! [`basic`] and [`enhanced`] bring findings into one form, [`enrichment`] adds what only Inspector says, [`findings`] puts
+//! the scan together. [`start`] and
 //! [`configuration`] are for those who run scans. Calls are not shared here: [`crate::registry::cached`] does that.
 
 mod basic;
@@ -10,6 +11,7 @@ mod clients;
 mod configuration;
 mod coverage;
 mod enhanced;
+mod enrichment;
 mod failure;
 mod findings;
 mod images;
@@ -23,6 +25,7 @@ mod start;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use scangate_core::{
     image::{ImageReference, RepositoryName},
     registry::Registry as RegistryId,
@@ -66,6 +69,8 @@ pub struct Config {
     /// How long a repository's scanning configuration serves. A scan's type and frequency may be this old, even in a
     /// reading of now.
     pub scanning_ttl: Duration,
+    /// Whether Inspector is asked for EPSS and known exploitation of every enhanced finding.
+    pub inspector_enrichment: bool,
     /// Readings that talk to one registry at once; others wait.
     pub concurrency: usize,
 }
@@ -82,6 +87,7 @@ impl Default for Config {
             fresh_push: Duration::from_millis(500),
             page_size: 1000,
             scanning_ttl: Duration::from_mins(1),
+            inspector_enrichment: false,
             concurrency: 32,
         }
     }
@@ -126,6 +132,10 @@ impl Registry for Ecr {
 
     async fn scan(&self, repository: &Repository, manifest: &Manifest, _: Freshness) -> Result<Arc<Scan>, Error> {
         findings::scan(self.serve(&repository.registry)?, repository, manifest).await.map(Arc::new)
+    }
+
+    fn kept(&self, _: &Repository, _: &Manifest, _: Freshness) -> Option<Timestamp> {
+        None
     }
 
     async fn start_scan(&self, repository: &Repository, manifest: &Manifest) -> Result<Started, Error> {

@@ -80,6 +80,11 @@ impl Notes {
         }
     }
 
+    /// Whether nothing is wrong with the answer so far.
+    pub(super) fn is_flawless(&self) -> bool {
+        self.flaws.is_empty()
+    }
+
     /// What is wrong with the answer, gravest first.
     pub(super) fn into_flaws(mut self) -> Vec<Flaw> {
         self.flaws.sort();

@@ -1,118 +1,197 @@
-//! The policy store in a SQL database: today SQLite, in a file that belongs to one server at a time.
+//! The store in a SQL database: SQLite, in a file that belongs to one server at a time, or PostgreSQL, which several share.
 //!
-//! `write` decides what a change does, `statements` holds the SQL, `row` turns rows into policies and back, and
-//! `sqlite` what no other database shares.
+//! `write` decides what a change does, `statements` holds the SQL, `row` turns rows into documents and back, `database` opens
+//! connections and transactions; `sqlite` and `postgres` have what no other database shares.
 
+mod address;
+mod database;
+mod log;
+mod observations;
+mod postgres;
 mod row;
 mod sqlite;
 mod statements;
 mod write;
 
-use std::{path::Path, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use jiff::Timestamp;
-use scangate_core::policy::{Policy, PolicySet};
-use sqlx::{Connection as _, Pool, pool::PoolConnection};
+use scangate_core::{
+    name::PolicyId,
+    policy::{Policy, PolicySet},
+};
+use sqlx::{Any, migrate::MigrateError, pool::PoolConnection};
+use tokio::{sync::Notify, task::JoinHandle};
 
-pub use self::sqlite::OpenError;
-use super::{Change, Error, Store, Write, Written};
-use sqlite::{Database, Lock};
+pub(crate) use self::database::{Connection, Database, Dialect, failed, outcome_unknown, part_with};
+pub use self::{address::Address, log::SqlLog};
+use super::{Change, Changes, Document, Entry, Error, Store, Write, Written, fold};
 
-/// A store of policies in a SQL database.
-#[derive(Debug)]
+/// Why a store was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another server has the file.
+    #[error("{} belongs to another server that runs: one server for each file", .0.display())]
+    InUse(std::path::PathBuf),
+    /// The file or its directory cannot be made or locked.
+    #[error("cannot make or lock {}", path.display())]
+    Io {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is no database, or cannot be read.
+    #[error("cannot open {}", path.display())]
+    Open {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// The database server cannot be reached, or refuses us.
+    #[error("cannot connect to the PostgreSQL server")]
+    Connect(#[source] sqlx::Error),
+    /// The schema cannot be brought up to date, or is that of a newer server.
+    #[error("cannot bring the schema up to date")]
+    Migrate(#[from] MigrateError),
+    /// The store cannot be begun.
+    #[error(transparent)]
+    Store(#[from] Error),
+}
+
+/// A store of policies and waivers in a SQL database.
 pub struct Sql {
-    // One connection: writes queue here, in order, and not at the file's lock, where the luckiest goes first.
-    writer: Pool<Database>,
-    readers: Pool<Database>,
-    lock: Arc<Lock>,
+    database: Arc<Database>,
+    heard: Arc<Notify>,
+    listening: Option<JoinHandle<()>>,
 }
 
 impl Sql {
-    /// Opens the SQLite file, and makes it where there is none: readable by its owner only, with `policies/default` in it.
+    /// Opens the store, and begins it where there is none, with `policies/default` in it. A SQLite file is made readable by its
+    /// owner only.
     ///
-    /// The file is this store's own until it is dropped, and until the last write that it began has ended: a second server
-    /// would decide by policies that the first has long replaced.
-    pub async fn open(path: &Path) -> Result<Self, OpenError> {
-        // Blocks for some system calls, once, before anything is served.
-        let file = sqlite::File::claim(path)?;
-        let writer = file.writer().await?;
-        let readers = file.readers().await?;
-        let store = Self { writer, readers, lock: Arc::new(file.into_lock()) };
+    /// A file is this store's own until it is dropped, and until the last write that it began has ended: a second server would
+    /// decide by policies that the first has long replaced.
+    pub async fn open(address: &Address) -> Result<Self, OpenError> {
+        let database = Database::open(address).await?;
+        let heard = Arc::new(Notify::new());
+        let listening = match address {
+            Address::File(_) => None,
+            Address::Postgres(url) => Some(postgres::listen(url.clone(), Arc::clone(&heard))),
+        };
+        let store = Self { database, heard, listening };
         store.seed().await?;
         Ok(store)
     }
 
+    /// The database underneath, for what else is kept there.
+    pub(crate) fn database(&self) -> &Arc<Database> {
+        &self.database
+    }
+
     async fn seed(&self) -> Result<(), Error> {
-        let mut connection = self.writer.acquire().await.map_err(failed)?;
-        let mut transaction = connection.begin_with(sqlite::BEGIN_WRITE).await.map_err(failed)?;
-        if statements::revision(&mut transaction).await?.is_some() {
-            return Ok(());
+        let mut connection = self.database.writer().await?;
+        let mut transaction = self.database.begin_write(&mut connection).await?;
+        if statements::begin_revisions(&mut transaction).await? {
+            let default = Policy::built_in_default().map_err(|source| Error::Unavailable(source.into()))?;
+            let change = Change::Create(vec![Document::Policy(default)]);
+            let write = Write { change, request: None, at: Timestamp::now() };
+            write::apply(&mut transaction, write).await?;
         }
-        statements::begin_revisions(&mut transaction).await?;
-        let default = Policy::built_in_default().map_err(|source| Error::Unavailable(source.into()))?;
-        let write = Write { change: Change::Create(default), request: None, at: Timestamp::now() };
-        write::apply(&mut transaction, write).await?;
         transaction.commit().await.map_err(outcome_unknown)
+    }
+}
+
+impl fmt::Debug for Sql {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sql").field("database", &self.database).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Sql {
+    fn drop(&mut self) {
+        if let Some(listening) = &self.listening {
+            listening.abort();
+        }
     }
 }
 
 #[async_trait::async_trait]
 impl Store for Sql {
-    async fn load(&self) -> Result<PolicySet, Error> {
-        let mut transaction = self.readers.begin().await.map_err(failed)?;
+    async fn changes(&self, after: Option<u64>) -> Result<Changes, Error> {
+        let mut connection = self.database.reader().await?;
+        let mut transaction = self.database.begin_read(&mut connection).await?;
         let revision = statements::revision(&mut transaction).await?;
-        let rows = statements::policies(&mut transaction).await?;
+        let rows = match after {
+            None => statements::in_force(&mut transaction).await?,
+            Some(after) => statements::after(&mut transaction, row::stored(after)).await?,
+        };
         transaction.rollback().await.map_err(failed)?;
-        row::policy_set(revision, rows)
+        row::changes(revision, rows)
+    }
+
+    async fn at(&self, revision: u64) -> Result<PolicySet, Error> {
+        let mut connection = self.database.reader().await?;
+        let rows = statements::in_force_at(&mut connection, row::stored(revision)).await?;
+        let mut set = PolicySet::default();
+        fold(&mut set, row::changes(Some(row::stored(revision)), rows)?);
+        Ok(set)
+    }
+
+    async fn history(&self, id: &PolicyId, before: Option<u64>, limit: usize) -> Result<Vec<Entry>, Error> {
+        let mut connection = self.database.reader().await?;
+        let before = before.map_or(i64::MAX, row::stored);
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = statements::history(&mut connection, id.as_str(), before, limit).await?;
+        rows.into_iter().map(row::Row::read).collect()
     }
 
     async fn apply(&self, write: Write) -> Result<Written, Error> {
-        let connection = self.writer.acquire().await.map_err(failed)?;
-        let lock = Arc::clone(&self.lock);
+        let connection = self.database.writer().await?;
+        let database = Arc::clone(&self.database);
         // A task of its own, so that a caller who gives up does not leave it to chance whether the write happens.
-        let task = tokio::spawn(async move {
-            let outcome = in_transaction(connection, write).await;
-            drop(lock);
-            outcome
-        });
+        let task = tokio::spawn(async move { in_transaction(&database, connection, write).await });
         task.await.unwrap_or_else(|lost| Err(Error::Unavailable(lost.into())))
     }
 
     async fn ping(&self) -> Result<(), Error> {
-        let mut connection = self.readers.acquire().await.map_err(failed)?;
+        let mut connection = self.database.reader().await?;
         statements::revision(&mut connection).await.map(|_| ())
+    }
+
+    fn is_shared(&self) -> bool {
+        self.database.dialect == Dialect::Postgres
+    }
+
+    async fn hint(&self) {
+        if self.is_shared() {
+            self.heard.notified().await;
+        } else {
+            std::future::pending().await
+        }
     }
 }
 
-async fn in_transaction(mut connection: PoolConnection<Database>, write: Write) -> Result<Written, Error> {
-    let outcome = commit(&mut connection, write).await;
-    if let Err(Error::Unavailable(_) | Error::Corrupt { .. }) = outcome {
-        // When a disk is full or fails, SQLite ends the transaction by itself, which the driver does not notice: every later
-        // write on this connection would be refused.
-        connection.close_on_drop();
+async fn in_transaction(
+    database: &Database,
+    mut connection: PoolConnection<Any>,
+    write: Write,
+) -> Result<Written, Error> {
+    let outcome = commit(database, &mut connection, write).await;
+    if let Err(error) = &outcome {
+        part_with(&mut connection, error);
     }
     outcome
 }
 
-async fn commit(connection: &mut PoolConnection<Database>, write: Write) -> Result<Written, Error> {
-    let mut transaction = connection.begin_with(sqlite::BEGIN_WRITE).await.map_err(failed)?;
+async fn commit(database: &Database, connection: &mut Connection, write: Write) -> Result<Written, Error> {
+    let mut transaction = database.begin_write(connection).await?;
+    statements::take_turn(&mut transaction).await?;
     let written = write::apply(&mut transaction, write).await?;
+    if database.dialect == Dialect::Postgres {
+        postgres::announce(&mut transaction, row::stored(written.revision)).await.map_err(failed)?;
+    }
     transaction.commit().await.map_err(outcome_unknown)?;
     Ok(written)
-}
-
-/// A statement failed before anything was committed.
-fn failed(error: sqlx::Error) -> Error {
-    if sqlite::is_damage(&error) {
-        return Error::Corrupt { what: "the database file".to_owned(), source: error.into() };
-    }
-    if matches!(error, sqlx::Error::ColumnDecode { .. }) {
-        return Error::Corrupt { what: "a row".to_owned(), source: error.into() };
-    }
-    Error::Unavailable(error.into())
-}
-
-/// A commit failed: whatever the reason, nobody knows whether the write is in the file.
-fn outcome_unknown(error: sqlx::Error) -> Error {
-    Error::Unavailable(error.into())
 }

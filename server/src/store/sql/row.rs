@@ -1,22 +1,17 @@
-//! Policies as rows, and back. Nothing that cannot be read in full is passed over: a policy left out would open the gate.
+//! Documents as rows, and back. Nothing that cannot be read in full is passed over: a policy left out would open the gate.
 //!
-//! The body is the policy's JSON without its id, and the content digest is taken over that very text. So it can be checked
-//! after the policy's type has gained fields, and two policies that differ in nothing but their names have the same one.
+//! The body is the document's JSON without its id, and the content digest is taken over that very text. So it can be checked after
+//! the document's type has gained fields, and two policies that differ in nothing but their names have the same one.
 
 use std::{num::TryFromIntError, sync::Arc};
 
 use jiff::Timestamp;
-use scangate_core::{
-    name::PolicyId,
-    policy::{Match, Mode, Policy, PolicySet, Revised, ScanRequirements},
-    rule::Rule,
-    severity::Severity,
-};
-use serde::Serialize;
+use scangate_core::{policy, waiver};
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use crate::store::Error;
+use crate::store::{Changes, Document, Entry, Error, Key, Revised};
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
@@ -31,67 +26,115 @@ enum Damage {
     Missing,
     #[error("its revision is {0}, later than that of the store")]
     Ahead(u64),
+    #[error("it has a body and no digest, or a digest and no body")]
+    Half,
+    #[error("it is neither a policy nor a waiver")]
+    Kind,
 }
 
-/// A policy as the database holds it.
+/// A revision of a document as the database holds it; without body and digest where it was removed.
 #[derive(Debug, sqlx::FromRow)]
-pub(super) struct PolicyRow {
+pub(super) struct Row {
+    pub(super) kind: String,
     pub(super) id: String,
     pub(super) revision: i64,
-    pub(super) body: String,
-    pub(super) content_digest: String,
+    pub(super) body: Option<String>,
+    pub(super) content_digest: Option<String>,
     /// Microseconds, as are all times here: the same number in every database, and it sorts, which RFC 3339 with a fraction
     /// does not.
     pub(super) create_time: i64,
-    pub(super) update_time: i64,
+    pub(super) write_time: i64,
 }
 
-impl PolicyRow {
-    pub(super) fn new(policy: &Policy, revision: i64, create_time: i64, update_time: i64) -> Result<Self, Error> {
-        let body = body(policy).map_err(|source| Error::Unavailable(source.into()))?;
-        let content_digest = digest(&body);
-        Ok(Self { id: policy.id.to_string(), revision, body, content_digest, create_time, update_time })
+/// How a document's kind is written: as in its resource name.
+pub(super) fn kind(key: &Key) -> (&'static str, &str) {
+    match key {
+        Key::Policy(id) => ("policies", id.as_str()),
+        Key::Waiver(id) => ("waivers", id.as_str()),
     }
+}
 
-    /// The row's policy, or [`Error::Corrupt`] with the policy's name.
-    pub(super) fn read(self) -> Result<Arc<Revised>, Error> {
-        let what = format!("policies/{}", self.id);
-        self.parse().map(Arc::new).map_err(|source| Error::Corrupt { what, source })
-    }
-
-    fn parse(self) -> Result<Revised, Source> {
-        if digest(&self.body) != self.content_digest {
-            return Err(Damage::Digest.into());
-        }
-        let mut fields: Map<String, Value> = serde_json::from_str(&self.body)?;
-        if fields.insert("id".to_owned(), Value::String(self.id)).is_some() {
-            return Err(Damage::Id.into());
-        }
-        Ok(Revised {
-            policy: serde_json::from_value(Value::Object(fields))?,
-            revision: self.revision.try_into()?,
-            content_digest: self.content_digest,
-            create_time: Timestamp::from_microsecond(self.create_time)?,
-            update_time: Timestamp::from_microsecond(self.update_time)?,
+impl Row {
+    pub(super) fn new(document: &Document, revision: i64, create_time: i64, write_time: i64) -> Result<Self, Error> {
+        let body = match document {
+            Document::Policy(policy) => body(policy),
+            Document::Waiver(waiver) => body(waiver),
+        };
+        let body = body.map_err(Error::Unavailable)?;
+        let key = document.key();
+        let (kind, id) = self::kind(&key);
+        Ok(Self {
+            kind: kind.to_owned(),
+            id: id.to_owned(),
+            revision,
+            content_digest: Some(digest(&body)),
+            body: Some(body),
+            create_time,
+            write_time,
         })
     }
+
+    /// The entry that says that a document was removed.
+    pub(super) fn removal(key: &Key, revision: i64, create_time: i64, write_time: i64) -> Self {
+        let (kind, id) = self::kind(key);
+        let (kind, id) = (kind.to_owned(), id.to_owned());
+        Self { kind, id, revision, body: None, content_digest: None, create_time, write_time }
+    }
+
+    /// The row's entry, or [`Error::Corrupt`] with the document's name.
+    pub(super) fn read(self) -> Result<Entry, Error> {
+        let what = format!("{}/{}", self.kind, self.id);
+        self.parse().map_err(|source| Error::Corrupt { what, source })
+    }
+
+    fn parse(self) -> Result<Entry, Source> {
+        let key = match self.kind.as_str() {
+            "policies" => Key::Policy(self.id.clone().try_into()?),
+            "waivers" => Key::Waiver(self.id.clone().try_into()?),
+            _ => return Err(Damage::Kind.into()),
+        };
+        let revision = self.revision.try_into()?;
+        let write_time = Timestamp::from_microsecond(self.write_time)?;
+        let document = match (self.body, self.content_digest) {
+            (None, None) => None,
+            (Some(body), Some(content_digest)) => {
+                if digest(&body) != content_digest {
+                    return Err(Damage::Digest.into());
+                }
+                let create_time = Timestamp::from_microsecond(self.create_time)?;
+                Some(match &key {
+                    Key::Policy(_) => Revised::Policy(Arc::new(policy::Revised {
+                        policy: document(&body, self.id)?,
+                        revision,
+                        content_digest,
+                        create_time,
+                        update_time: write_time,
+                    })),
+                    Key::Waiver(_) => Revised::Waiver(Arc::new(waiver::Revised {
+                        waiver: document(&body, self.id)?,
+                        revision,
+                        create_time,
+                        update_time: write_time,
+                    })),
+                })
+            }
+            (Some(_), None) | (None, Some(_)) => return Err(Damage::Half.into()),
+        };
+        Ok(Entry { key, revision, write_time, document })
+    }
 }
 
-/// Every policy of the store, or the reason why there is no telling.
-pub(super) fn policy_set(revision: Option<i64>, rows: Vec<PolicyRow>) -> Result<PolicySet, Error> {
-    let stored = revision.ok_or_else(|| damaged("the store's revision", Damage::Missing))?;
-    let mut set = PolicySet { revision: self::revision(stored)?, ..PolicySet::default() };
-    for row in rows {
-        let revised = row.read()?;
-        if revised.revision > set.revision {
-            return Err(damaged(&revised.policy.id.resource_name(), Damage::Ahead(revised.revision)));
+/// The rows as changes that lead up to a revision, or the reason why there is no telling.
+pub(super) fn changes(revision: Option<i64>, rows: Vec<Row>) -> Result<Changes, Error> {
+    let missing = || Error::Corrupt { what: "the store's revision".to_owned(), source: Damage::Missing.into() };
+    let revision = self::revision(revision.ok_or_else(missing)?)?;
+    let entries: Vec<Entry> = rows.into_iter().map(Row::read).collect::<Result<_, _>>()?;
+    match entries.iter().find(|entry| entry.revision > revision) {
+        Some(entry) => {
+            Err(Error::Corrupt { what: entry.key.to_string(), source: Damage::Ahead(entry.revision).into() })
         }
-        set.policies.insert(revised.policy.id.clone(), revised);
+        None => Ok(Changes { revision, entries }),
     }
-    if !set.policies.keys().any(PolicyId::is_default) {
-        return Err(damaged("policies/default", Damage::Missing));
-    }
-    Ok(set)
 }
 
 /// A revision as the rest of the server counts.
@@ -102,28 +145,24 @@ pub(super) fn revision(stored: i64) -> Result<u64, Error> {
     })
 }
 
-fn damaged(what: &str, damage: Damage) -> Error {
-    Error::Corrupt { what: what.to_owned(), source: damage.into() }
+/// A revision as the database counts: none is as large as what does not fit.
+pub(super) fn stored(revision: u64) -> i64 {
+    i64::try_from(revision).unwrap_or(i64::MAX)
 }
 
-/// A policy without its name.
-#[derive(Serialize)]
-struct Body<'a> {
-    description: &'a str,
-    #[serde(rename = "match")]
-    matches: &'a Match,
-    mode: Mode,
-    scan: &'a ScanRequirements,
-    rules: &'a [Rule],
-    unrated_as: Severity,
-    honour_suppression: bool,
+/// A document's JSON without its id.
+fn body(document: &impl Serialize) -> Result<String, Source> {
+    let Value::Object(mut fields) = serde_json::to_value(document)? else { return Err(Damage::Kind.into()) };
+    fields.remove("id").ok_or(Damage::Id)?;
+    Ok(serde_json::to_string(&fields)?)
 }
 
-fn body(policy: &Policy) -> serde_json::Result<String> {
-    // Named one by one, so that a field which the policy gains cannot be forgotten here.
-    let Policy { id: _, description, matches, mode, scan, rules, unrated_as, honour_suppression } = policy;
-    let (mode, unrated_as, honour_suppression) = (*mode, *unrated_as, *honour_suppression);
-    serde_json::to_string(&Body { description, matches, mode, scan, rules, unrated_as, honour_suppression })
+fn document<T: DeserializeOwned>(body: &str, id: String) -> Result<T, Source> {
+    let mut fields: Map<String, Value> = serde_json::from_str(body)?;
+    if fields.insert("id".to_owned(), Value::String(id)).is_some() {
+        return Err(Damage::Id.into());
+    }
+    Ok(serde_json::from_value(Value::Object(fields))?)
 }
 
 fn digest(body: &str) -> String {

@@ -9,60 +9,25 @@ use std::{
 };
 
 use sqlx::{
-    Pool, Sqlite,
-    migrate::{MigrateError, Migrator},
+    Any, ConnectOptions as _, Pool,
     pool::PoolOptions,
-    sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous},
+    sqlite::{SqliteConnectOptions, SqliteError},
 };
 
-use crate::store;
-
-/// The driver.
-pub(super) type Database = Sqlite;
-/// One connection of it.
-pub(super) type Connection = SqliteConnection;
-
-/// Begins a transaction that writes. Takes the write lock at once: one that reads first and locks later can fail midway.
-pub(super) const BEGIN_WRITE: &str = "begin immediate";
-
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+use super::OpenError;
 
 /// Loads are short and few: the policies in force are held in memory.
 const READERS: u32 = 4;
 /// How long a call waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a statement waits for the file, which at most a backup or an operator's shell holds besides us.
-const BUSY: Duration = Duration::from_secs(5);
-
-/// Why a store was not opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Another server has it.
-    #[error("{} belongs to another server that runs: one server for each store", .0.display())]
-    InUse(PathBuf),
-    /// The file or its directory cannot be made or locked.
-    #[error("cannot make or lock {}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The file is no database, or cannot be read.
-    #[error("cannot open {}", path.display())]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: sqlx::Error,
-    },
-    /// The schema cannot be brought up to date, or is that of a newer server.
-    #[error("cannot bring the schema up to date")]
-    Migrate(#[from] MigrateError),
-    /// The store cannot be begun.
-    #[error(transparent)]
-    Store(#[from] store::Error),
-}
+/// Every commit is on the disk before it is acknowledged; on macOS a plain fsync would leave it in the drive's cache, elsewhere
+/// `fullfsync` says nothing. A statement waits five seconds for the file, which at most a backup or an operator's shell holds
+/// besides us.
+const SETTINGS: &str = "pragma journal_mode = wal;
+    pragma synchronous = full;
+    pragma fullfsync = on;
+    pragma foreign_keys = on;
+    pragma busy_timeout = 5000";
 
 /// Keeps other servers away from the file for as long as it lives; the kernel lets go of it however the process ends.
 #[derive(Debug)]
@@ -101,38 +66,30 @@ impl File {
         self.lock
     }
 
-    /// The one connection that writes, with the schema up to date.
-    pub(super) async fn writer(&self) -> Result<Pool<Database>, OpenError> {
-        let pool = self.pool(1, self.options().journal_mode(SqliteJournalMode::Wal)).await?;
-        MIGRATIONS.run(&pool).await?;
-        Ok(pool)
+    /// The one connection that writes.
+    pub(super) async fn writer(&self) -> Result<Pool<Any>, OpenError> {
+        self.pool(1).await
     }
 
-    /// Connections that read, once there is something to read.
-    pub(super) async fn readers(&self) -> Result<Pool<Database>, OpenError> {
-        self.pool(READERS, self.options().read_only(true)).await
+    pub(super) async fn readers(&self) -> Result<Pool<Any>, OpenError> {
+        self.pool(READERS).await
     }
 
-    async fn pool(&self, connections: u32, options: SqliteConnectOptions) -> Result<Pool<Database>, OpenError> {
+    async fn pool(&self, connections: u32) -> Result<Pool<Any>, OpenError> {
+        let failed = |source| OpenError::Open { path: self.path.clone(), source };
+        let url = SqliteConnectOptions::new().filename(&self.path).to_url_lossy();
         PoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(PATIENCE)
             // A connection to a file does not age.
             .max_lifetime(None)
             .idle_timeout(None)
-            .connect_with(options)
+            .after_connect(|connection, _| {
+                Box::pin(async move { sqlx::raw_sql(SETTINGS).execute(connection).await.map(|_| ()) })
+            })
+            .connect(url.as_str())
             .await
-            .map_err(|source| OpenError::Open { path: self.path.clone(), source })
-    }
-
-    fn options(&self) -> SqliteConnectOptions {
-        SqliteConnectOptions::new()
-            .filename(&self.path)
-            .synchronous(SqliteSynchronous::Full)
-            // On macOS, a plain fsync leaves the data in the drive's cache; elsewhere this says nothing.
-            .pragma("fullfsync", "on")
-            .foreign_keys(true)
-            .busy_timeout(BUSY)
+            .map_err(failed)
     }
 }
 
@@ -140,7 +97,8 @@ impl File {
 pub(super) fn is_damage(error: &sqlx::Error) -> bool {
     const CORRUPT: u32 = 11;
     const NOT_A_DATABASE: u32 = 26;
-    let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
+    let error = error.as_database_error().filter(|error| error.try_downcast_ref::<SqliteError>().is_some());
+    let code = error.and_then(|error| error.code()?.parse::<u32>().ok());
     // The low byte is the primary code, the rest tells its kinds apart.
     code.is_some_and(|code| matches!(code & 0xff, CORRUPT | NOT_A_DATABASE))
 }

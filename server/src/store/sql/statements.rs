@@ -1,9 +1,9 @@
 //! The SQL, a statement each, in the words that SQLite and PostgreSQL share.
 
-use super::{failed, row::PolicyRow, sqlite::Connection};
+use super::{Connection, failed, row::Row};
 use crate::store::Error;
 
-/// What a write needs to know of the policy that it replaces.
+/// What a write needs to know of the document that it replaces.
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct Present {
     pub(super) revision: i64,
@@ -14,7 +14,6 @@ pub(super) struct Present {
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct Answered {
     pub(super) fingerprint: String,
-    pub(super) policy_id: String,
     pub(super) revision: i64,
 }
 
@@ -26,12 +25,16 @@ pub(super) async fn revision(connection: &mut Connection) -> Result<Option<i64>,
         .map_err(failed)
 }
 
-pub(super) async fn begin_revisions(connection: &mut Connection) -> Result<(), Error> {
-    sqlx::query("insert into store_revision (id, revision) values (1, 0)")
-        .execute(connection)
-        .await
-        .map(|_| ())
-        .map_err(failed)
+/// Begins to count revisions; true where nobody had.
+pub(super) async fn begin_revisions(connection: &mut Connection) -> Result<bool, Error> {
+    let begun = sqlx::query("insert into store_revision (id, revision) values (1, 0) on conflict (id) do nothing");
+    begun.execute(connection).await.map(|begun| begun.rows_affected() > 0).map_err(failed)
+}
+
+/// Waits until nobody else writes: what a write finds must still be so when it is committed.
+pub(super) async fn take_turn(connection: &mut Connection) -> Result<(), Error> {
+    let turn = sqlx::query("update store_revision set revision = revision where id = 1");
+    turn.execute(connection).await.map(|_| ()).map_err(failed)
 }
 
 /// Raises the store's revision by one, and returns it.
@@ -42,99 +45,138 @@ pub(super) async fn next_revision(connection: &mut Connection) -> Result<i64, Er
         .map_err(failed)
 }
 
-pub(super) async fn policies(connection: &mut Connection) -> Result<Vec<PolicyRow>, Error> {
-    sqlx::query_as("select id, revision, body, content_digest, create_time, update_time from policies order by id")
-        .fetch_all(connection)
+/// All that is in force.
+pub(super) async fn in_force(connection: &mut Connection) -> Result<Vec<Row>, Error> {
+    sqlx::query_as(
+        "select kind, id, revision, body, content_digest, create_time, write_time from documents order by kind, id",
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(failed)
+}
+
+/// All that was in force at a revision.
+pub(super) async fn in_force_at(connection: &mut Connection, revision: i64) -> Result<Vec<Row>, Error> {
+    sqlx::query_as(
+        "select r.kind, r.id, r.revision, r.body, r.content_digest, r.create_time, r.write_time
+         from document_revisions r
+         join (select kind, id, max(revision) as revision from document_revisions
+               where revision <= $1 group by kind, id) latest
+           on latest.kind = r.kind and latest.id = r.id and latest.revision = r.revision
+         where r.body is not null order by r.kind, r.id",
+    )
+    .bind(revision)
+    .fetch_all(connection)
+    .await
+    .map_err(failed)
+}
+
+/// What was written after a revision.
+pub(super) async fn after(connection: &mut Connection, revision: i64) -> Result<Vec<Row>, Error> {
+    sqlx::query_as(
+        "select kind, id, revision, body, content_digest, create_time, write_time from document_revisions
+         where revision > $1 order by revision, kind, id",
+    )
+    .bind(revision)
+    .fetch_all(connection)
+    .await
+    .map_err(failed)
+}
+
+/// What one write wrote, and left.
+pub(super) async fn written(connection: &mut Connection, revision: i64) -> Result<Vec<Row>, Error> {
+    sqlx::query_as(
+        "select kind, id, revision, body, content_digest, create_time, write_time from document_revisions
+         where revision = $1 and body is not null order by kind, id",
+    )
+    .bind(revision)
+    .fetch_all(connection)
+    .await
+    .map_err(failed)
+}
+
+/// The history of a policy, newest first.
+pub(super) async fn history(connection: &mut Connection, id: &str, before: i64, limit: i64) -> Result<Vec<Row>, Error> {
+    sqlx::query_as(
+        "select kind, id, revision, body, content_digest, create_time, write_time from document_revisions
+         where kind = 'policies' and id = $1 and revision < $2 order by revision desc limit $3",
+    )
+    .bind(id)
+    .bind(before)
+    .bind(limit)
+    .fetch_all(connection)
+    .await
+    .map_err(failed)
+}
+
+pub(super) async fn count(connection: &mut Connection, kind: &str) -> Result<i64, Error> {
+    sqlx::query_scalar("select count(*) from documents where kind = $1")
+        .bind(kind)
+        .fetch_one(connection)
         .await
         .map_err(failed)
 }
 
-pub(super) async fn count(connection: &mut Connection) -> Result<i64, Error> {
-    sqlx::query_scalar("select count(*) from policies").fetch_one(connection).await.map_err(failed)
-}
-
-pub(super) async fn present(connection: &mut Connection, id: &str) -> Result<Option<Present>, Error> {
-    sqlx::query_as("select revision, create_time from policies where id = $1")
+pub(super) async fn present(connection: &mut Connection, kind: &str, id: &str) -> Result<Option<Present>, Error> {
+    sqlx::query_as("select revision, create_time from documents where kind = $1 and id = $2")
+        .bind(kind)
         .bind(id)
         .fetch_optional(connection)
         .await
         .map_err(failed)
 }
 
-/// Puts the policy into force, in place of the one that was.
-pub(super) async fn put(connection: &mut Connection, row: &PolicyRow) -> Result<(), Error> {
+/// Puts the document into force, in place of the one that was.
+pub(super) async fn put(connection: &mut Connection, row: &Row) -> Result<(), Error> {
     sqlx::query(
-        "insert into policies (id, revision, body, content_digest, create_time, update_time)
-         values ($1, $2, $3, $4, $5, $6)
-         on conflict (id) do update set revision = excluded.revision, body = excluded.body,
-             content_digest = excluded.content_digest, update_time = excluded.update_time",
+        "insert into documents (kind, id, revision, body, content_digest, create_time, write_time)
+         values ($1, $2, $3, $4, $5, $6, $7)
+         on conflict (kind, id) do update set revision = excluded.revision, body = excluded.body,
+             content_digest = excluded.content_digest, write_time = excluded.write_time",
     )
+    .bind(&row.kind)
     .bind(&row.id)
     .bind(row.revision)
     .bind(&row.body)
     .bind(&row.content_digest)
     .bind(row.create_time)
-    .bind(row.update_time)
+    .bind(row.write_time)
     .execute(connection)
     .await
     .map(|_| ())
     .map_err(failed)
 }
 
-pub(super) async fn remove(connection: &mut Connection, id: &str) -> Result<(), Error> {
-    sqlx::query("delete from policies where id = $1").bind(id).execute(connection).await.map(|_| ()).map_err(failed)
-}
-
-pub(super) async fn record(connection: &mut Connection, row: &PolicyRow) -> Result<(), Error> {
-    sqlx::query(
-        "insert into policy_revisions (policy_id, revision, body, content_digest, create_time, write_time)
-         values ($1, $2, $3, $4, $5, $6)",
-    )
-    .bind(&row.id)
-    .bind(row.revision)
-    .bind(&row.body)
-    .bind(&row.content_digest)
-    .bind(row.create_time)
-    .bind(row.update_time)
-    .execute(connection)
-    .await
-    .map(|_| ())
-    .map_err(failed)
-}
-
-pub(super) async fn record_removal(
-    connection: &mut Connection,
-    id: &str,
-    revision: i64,
-    create_time: i64,
-    write_time: i64,
-) -> Result<(), Error> {
-    sqlx::query("insert into policy_revisions (policy_id, revision, create_time, write_time) values ($1, $2, $3, $4)")
+pub(super) async fn remove(connection: &mut Connection, kind: &str, id: &str) -> Result<(), Error> {
+    sqlx::query("delete from documents where kind = $1 and id = $2")
+        .bind(kind)
         .bind(id)
-        .bind(revision)
-        .bind(create_time)
-        .bind(write_time)
         .execute(connection)
         .await
         .map(|_| ())
         .map_err(failed)
 }
 
-/// A revision of a policy; `None` where it was its removal.
-pub(super) async fn recorded(connection: &mut Connection, id: &str, revision: i64) -> Result<Option<PolicyRow>, Error> {
-    sqlx::query_as(
-        "select policy_id as id, revision, body, content_digest, create_time, write_time as update_time
-         from policy_revisions where policy_id = $1 and revision = $2 and body is not null",
+pub(super) async fn record(connection: &mut Connection, row: &Row) -> Result<(), Error> {
+    sqlx::query(
+        "insert into document_revisions (kind, id, revision, body, content_digest, create_time, write_time)
+         values ($1, $2, $3, $4, $5, $6, $7)",
     )
-    .bind(id)
-    .bind(revision)
-    .fetch_optional(connection)
+    .bind(&row.kind)
+    .bind(&row.id)
+    .bind(row.revision)
+    .bind(&row.body)
+    .bind(&row.content_digest)
+    .bind(row.create_time)
+    .bind(row.write_time)
+    .execute(connection)
     .await
+    .map(|_| ())
     .map_err(failed)
 }
 
 pub(super) async fn answered(connection: &mut Connection, id: &str, now: i64) -> Result<Option<Answered>, Error> {
-    sqlx::query_as("select fingerprint, policy_id, revision from requests where id = $1 and expire_time > $2")
+    sqlx::query_as("select fingerprint, revision from requests where id = $1 and expire_time > $2")
         .bind(id)
         .bind(now)
         .fetch_optional(connection)
@@ -150,13 +192,12 @@ pub(super) async fn remember(
     expire_time: i64,
 ) -> Result<(), Error> {
     sqlx::query(
-        "insert into requests (id, fingerprint, policy_id, revision, expire_time) values ($1, $2, $3, $4, $5)
-         on conflict (id) do update set fingerprint = excluded.fingerprint, policy_id = excluded.policy_id,
-             revision = excluded.revision, expire_time = excluded.expire_time",
+        "insert into requests (id, fingerprint, revision, expire_time) values ($1, $2, $3, $4)
+         on conflict (id) do update set fingerprint = excluded.fingerprint, revision = excluded.revision,
+             expire_time = excluded.expire_time",
     )
     .bind(id)
     .bind(&answered.fingerprint)
-    .bind(&answered.policy_id)
     .bind(answered.revision)
     .bind(expire_time)
     .execute(connection)

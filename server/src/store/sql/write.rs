@@ -1,19 +1,17 @@
 //! What a change does, all of it within the one transaction that it is given.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
-use scangate_core::{
-    name::PolicyId,
-    policy::{Policy, Revised},
-};
 
 use super::{
-    row::{self, PolicyRow},
-    sqlite::Connection,
+    Connection,
+    row::{self, Row},
     statements::{self, Answered, Present},
 };
-use crate::store::{Change, Error, Expected, MAX_POLICIES, Request, Write, Written};
+use crate::store::{
+    Change, Document, Error, Expected, Key, MAX_POLICIES, MAX_WAIVERS, Request, Revised, Write, Written,
+};
 
 /// How long a request is remembered.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
@@ -28,76 +26,109 @@ pub(super) async fn apply(connection: &mut Connection, write: Write) -> Result<W
     {
         return Ok(written);
     }
-    let (id, revision, policy) = match write.change {
-        Change::Create(policy) => create(connection, policy, now).await?,
-        Change::Update { policy, expected } => update(connection, policy, expected, now).await?,
-        Change::Delete { id, expected } => delete(connection, id, expected, now).await?,
+    let revision = match write.change {
+        Change::Create(documents) => create(connection, &documents, now).await?,
+        Change::Update { document, expected } => update(connection, &document, expected, now).await?,
+        Change::Delete { id, expected } => delete(connection, Key::Policy(id), expected, now).await?,
     };
     statements::forget(connection, now, FORGOTTEN_AT_ONCE).await?;
     if let Some(request) = write.request {
-        let answered = Answered { fingerprint: request.fingerprint, policy_id: id.to_string(), revision };
+        let answered = Answered { fingerprint: request.fingerprint, revision };
         let expire_time = now.saturating_add(micros(REMEMBERED));
         statements::remember(connection, &request.id, &answered, expire_time).await?;
     }
-    Ok(Written { revision: row::revision(revision)?, policy })
+    written(connection, revision).await
 }
 
-type Outcome = (PolicyId, i64, Option<Arc<Revised>>);
+/// Read back from the rows: whoever asks again later gets this, and must get the same.
+async fn written(connection: &mut Connection, revision: i64) -> Result<Written, Error> {
+    let rows = statements::written(connection, revision).await?;
+    let entries = rows.into_iter().map(Row::read).collect::<Result<Vec<_>, _>>()?;
+    let documents: Vec<Revised> = entries.into_iter().filter_map(|entry| entry.document).collect();
+    Ok(Written { revision: row::revision(revision)?, documents })
+}
 
 async fn replay(connection: &mut Connection, request: &Request, now: i64) -> Result<Option<Written>, Error> {
     let Some(answered) = statements::answered(connection, &request.id, now).await? else { return Ok(None) };
     if answered.fingerprint != request.fingerprint {
         return Err(Error::RequestIdReused);
     }
-    let row = statements::recorded(connection, &answered.policy_id, answered.revision).await?;
-    let policy = row.map(PolicyRow::read).transpose()?;
-    Ok(Some(Written { revision: row::revision(answered.revision)?, policy }))
+    written(connection, answered.revision).await.map(Some)
 }
 
-async fn create(connection: &mut Connection, policy: Policy, now: i64) -> Result<Outcome, Error> {
-    if statements::present(connection, policy.id.as_str()).await?.is_some() {
-        return Err(Error::AlreadyExists(policy.id));
+async fn create(connection: &mut Connection, documents: &[Document], now: i64) -> Result<i64, Error> {
+    let mut keys = BTreeSet::new();
+    for document in documents {
+        let key = document.key();
+        if present(connection, &key).await?.is_some() || !keys.insert(key.clone()) {
+            return Err(Error::AlreadyExists(key));
+        }
     }
-    if row::revision(statements::count(connection).await?)? >= MAX_POLICIES {
-        return Err(Error::TooManyPolicies);
+    make_room(connection, documents).await?;
+    let revision = statements::next_revision(connection).await?;
+    for document in documents {
+        put(connection, document, revision, now, now).await?;
     }
-    put(connection, policy, now, now).await
+    Ok(revision)
 }
 
-async fn update(connection: &mut Connection, policy: Policy, expected: Expected, now: i64) -> Result<Outcome, Error> {
-    let present = expect(connection, &policy.id, expected).await?;
-    put(connection, policy, present.create_time, now).await
+async fn make_room(connection: &mut Connection, documents: &[Document]) -> Result<(), Error> {
+    let policies = documents.iter().filter(|document| matches!(document, Document::Policy(_))).count();
+    for (kind, more, most, full) in [
+        ("policies", policies, MAX_POLICIES, Error::TooManyPolicies),
+        ("waivers", documents.len() - policies, MAX_WAIVERS, Error::TooManyWaivers),
+    ] {
+        let more = u64::try_from(more).unwrap_or(u64::MAX);
+        if more > 0 && row::revision(statements::count(connection, kind).await?)?.saturating_add(more) > most {
+            return Err(full);
+        }
+    }
+    Ok(())
 }
 
-async fn delete(connection: &mut Connection, id: PolicyId, expected: Expected, now: i64) -> Result<Outcome, Error> {
-    if id.is_default() {
+async fn update(connection: &mut Connection, document: &Document, expected: Expected, now: i64) -> Result<i64, Error> {
+    let present = expect(connection, document.key(), expected).await?;
+    let revision = statements::next_revision(connection).await?;
+    put(connection, document, revision, present.create_time, now).await?;
+    Ok(revision)
+}
+
+async fn delete(connection: &mut Connection, key: Key, expected: Expected, now: i64) -> Result<i64, Error> {
+    if matches!(&key, Key::Policy(id) if id.is_default()) {
         return Err(Error::DefaultRequired);
     }
-    let present = expect(connection, &id, expected).await?;
+    let present = expect(connection, key.clone(), expected).await?;
     let revision = statements::next_revision(connection).await?;
-    statements::record_removal(connection, id.as_str(), revision, present.create_time, now).await?;
-    statements::remove(connection, id.as_str()).await?;
-    Ok((id, revision, None))
+    statements::record(connection, &Row::removal(&key, revision, present.create_time, now)).await?;
+    let (kind, id) = row::kind(&key);
+    statements::remove(connection, kind, id).await?;
+    Ok(revision)
 }
 
-async fn expect(connection: &mut Connection, id: &PolicyId, expected: Expected) -> Result<Present, Error> {
-    let Some(present) = statements::present(connection, id.as_str()).await? else {
-        return Err(Error::NotFound(id.clone()));
-    };
+async fn present(connection: &mut Connection, key: &Key) -> Result<Option<Present>, Error> {
+    let (kind, id) = row::kind(key);
+    statements::present(connection, kind, id).await
+}
+
+async fn expect(connection: &mut Connection, key: Key, expected: Expected) -> Result<Present, Error> {
+    let Some(present) = present(connection, &key).await? else { return Err(Error::NotFound(key)) };
     let actual = row::revision(present.revision)?;
     match expected {
-        Expected::Revision(revision) if revision != actual => Err(Error::Conflict { id: id.clone(), actual }),
+        Expected::Revision(revision) if revision != actual => Err(Error::Conflict { key, actual }),
         Expected::Revision(_) | Expected::Any => Ok(present),
     }
 }
 
-async fn put(connection: &mut Connection, policy: Policy, create_time: i64, now: i64) -> Result<Outcome, Error> {
-    let revision = statements::next_revision(connection).await?;
-    let row = PolicyRow::new(&policy, revision, create_time, now)?;
+async fn put(
+    connection: &mut Connection,
+    document: &Document,
+    revision: i64,
+    create_time: i64,
+    now: i64,
+) -> Result<(), Error> {
+    let row = Row::new(document, revision, create_time, now)?;
     statements::record(connection, &row).await?;
-    statements::put(connection, &row).await?;
-    // Read back from the row: whoever asks again later gets this, and must get the same.
-    Ok((policy.id, revision, Some(row.read()?)))
+    statements::put(connection, &row).await
 }
 
 fn micros(duration: SignedDuration) -> i64 {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use scangate_core::policy::PolicySet;
-use scangate_server::store::{Error, Expected, Store, Write, Written};
+use scangate_server::store::{Error, Expected, Store, Write, Written, fold};
 use tokio::task::JoinSet;
 
 use crate::given::{create, requested, update};
@@ -51,6 +51,27 @@ pub(super) async fn a_load_sees_one_revision_whole_while_others_write(store: Arc
 
     writing.await.unwrap();
     assert_eq!(store.load().await.unwrap().revision, 1 + MANY);
+}
+
+pub(super) async fn changes_are_seen_in_order_and_none_is_missed_while_others_write(store: Arc<dyn Store>) {
+    let writing = {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move {
+            at_once(&store, (0..MANY).map(|number| create(&format!("policy-{number}")))).await;
+        })
+    };
+
+    let mut set = PolicySet::default();
+    let mut seen = Vec::new();
+    while set.revision < 1 + MANY {
+        let changes = store.changes(Some(set.revision)).await.unwrap();
+        seen.extend(changes.entries.iter().map(|entry| entry.revision));
+        fold(&mut set, changes);
+    }
+
+    writing.await.unwrap();
+    assert_eq!(seen, (1..=1 + MANY).collect::<Vec<_>>());
+    assert_eq!(set, store.load().await.unwrap());
 }
 
 pub(super) async fn a_caller_that_gives_up_leaves_all_of_the_change_or_nothing(store: Arc<dyn Store>) {

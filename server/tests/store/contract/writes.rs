@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use scangate_core::{
+    expression::Expression,
     finding::Score,
     glob::Glob,
     name::RuleId,
     policy::{Action, Match, Mode, Policy, ScanRequirements},
-    rule::{Effect, Filter, FixFilter, Rule, SeverityChoice, WhenUnknown},
+    rule::{Effect, Filter, FixFilter, Grace, GraceClock, Rule, SeverityChoice, WhenUnknown},
     severity::Severity,
 };
-use scangate_server::store::{Change, Error, Expected, Store, Write};
+use scangate_server::store::{Change, Document, Error, Expected, Store, Write};
 
-use crate::given::{changed, create, delete, id, later, noon, update};
+use crate::given::{changed, create, delete, id, key, later, noon, update};
 
 pub(super) async fn a_new_store_answers_and_holds_the_default_policy_at_revision_one(store: Arc<dyn Store>) {
     let set = store.load().await.unwrap();
@@ -27,10 +28,13 @@ pub(super) async fn a_new_store_answers_and_holds_the_default_policy_at_revision
 }
 
 pub(super) async fn a_policy_comes_back_exactly_as_it_was_written(store: Arc<dyn Store>) {
-    let written = store.apply(Write { change: Change::Create(elaborate()), ..create("any") }).await.unwrap();
+    let written = store
+        .apply(Write { change: Change::Create(vec![Document::Policy(elaborate())]), ..create("any") })
+        .await
+        .unwrap();
     let set = store.load().await.unwrap();
 
-    let revised = written.policy.unwrap();
+    let revised = written.policy().cloned().unwrap();
     assert_eq!(revised.policy, elaborate());
     assert_eq!((written.revision, revised.revision, set.revision), (2, 2, 2));
     assert_eq!((revised.create_time, revised.update_time), (noon(), noon()));
@@ -38,9 +42,9 @@ pub(super) async fn a_policy_comes_back_exactly_as_it_was_written(store: Arc<dyn
 }
 
 pub(super) async fn an_update_replaces_the_policy_and_keeps_its_create_time(store: Arc<dyn Store>) {
-    let created = store.apply(create("team")).await.unwrap().policy.unwrap();
+    let created = store.apply(create("team")).await.unwrap().policy().cloned().unwrap();
     let change = later(SignedDuration::from_hours(1), update("team", Expected::Revision(created.revision)));
-    let updated = store.apply(change).await.unwrap().policy.unwrap();
+    let updated = store.apply(change).await.unwrap().policy().cloned().unwrap();
     let set = store.load().await.unwrap();
 
     assert_eq!(updated.policy, changed("team"));
@@ -55,7 +59,7 @@ pub(super) async fn a_deleted_policy_is_gone(store: Arc<dyn Store>) {
     let deleted = store.apply(delete("team", Expected::Revision(2))).await.unwrap();
     let set = store.load().await.unwrap();
 
-    assert_eq!((deleted.revision, deleted.policy), (3, None));
+    assert_eq!((deleted.revision, deleted.documents), (3, Vec::new()));
     assert_eq!(set.revision, 3);
     assert!(!set.policies.contains_key(&id("team")));
 }
@@ -71,7 +75,10 @@ pub(super) async fn a_write_that_expects_another_revision_is_a_conflict_and_chan
         update("team", Expected::Revision(u64::MAX)),
     ] {
         let refused = store.apply(write).await;
-        assert!(matches!(&refused, Err(Error::Conflict { id, actual: 2 }) if id.as_str() == "team"), "{refused:?}");
+        assert!(
+            matches!(&refused, Err(Error::Conflict { key, actual: 2 }) if *key == self::key("team")),
+            "{refused:?}"
+        );
     }
 
     assert_eq!(store.load().await.unwrap(), before);
@@ -87,7 +94,7 @@ pub(super) async fn a_policy_that_does_not_exist_is_neither_updated_nor_deleted(
         delete("absent", Expected::Revision(1)),
     ] {
         let refused = store.apply(write).await;
-        assert!(matches!(&refused, Err(Error::NotFound(id)) if id.as_str() == "absent"), "{refused:?}");
+        assert!(matches!(&refused, Err(Error::NotFound(missing)) if *missing == key("absent")), "{refused:?}");
     }
 
     assert_eq!(store.load().await.unwrap(), before);
@@ -97,9 +104,10 @@ pub(super) async fn a_second_create_of_the_same_id_is_refused_and_changes_nothin
     store.apply(create("team")).await.unwrap();
     let before = store.load().await.unwrap();
 
-    let refused = store.apply(Write { change: Change::Create(changed("team")), ..create("team") }).await;
+    let refused =
+        store.apply(Write { change: Change::Create(vec![Document::Policy(changed("team"))]), ..create("team") }).await;
 
-    assert!(matches!(&refused, Err(Error::AlreadyExists(id)) if id.as_str() == "team"), "{refused:?}");
+    assert!(matches!(&refused, Err(Error::AlreadyExists(taken)) if *taken == key("team")), "{refused:?}");
     assert_eq!(store.load().await.unwrap(), before);
 }
 
@@ -120,7 +128,8 @@ pub(super) async fn the_default_policy_can_be_changed_and_not_deleted(store: Arc
 pub(super) async fn a_policy_created_again_after_its_deletion_begins_at_a_later_revision(store: Arc<dyn Store>) {
     store.apply(create("team")).await.unwrap();
     store.apply(delete("team", Expected::Any)).await.unwrap();
-    let again = store.apply(later(SignedDuration::from_hours(1), create("team"))).await.unwrap().policy.unwrap();
+    let again =
+        store.apply(later(SignedDuration::from_hours(1), create("team"))).await.unwrap().policy().cloned().unwrap();
     let stale = store.apply(update("team", Expected::Revision(2))).await;
 
     assert_eq!(again.revision, 4);
@@ -148,9 +157,9 @@ pub(super) async fn revisions_grow_by_one_with_every_write_and_not_with_a_refuse
 }
 
 pub(super) async fn policies_that_differ_in_their_id_alone_have_the_same_digest(store: Arc<dyn Store>) {
-    let one = store.apply(create("one")).await.unwrap().policy.unwrap();
-    let two = store.apply(create("two")).await.unwrap().policy.unwrap();
-    let other = store.apply(update("two", Expected::Any)).await.unwrap().policy.unwrap();
+    let one = store.apply(create("one")).await.unwrap().policy().cloned().unwrap();
+    let two = store.apply(create("two")).await.unwrap().policy().cloned().unwrap();
+    let other = store.apply(update("two", Expected::Any)).await.unwrap().policy().cloned().unwrap();
 
     assert_eq!(one.content_digest, two.content_digest);
     assert_ne!(one.content_digest, other.content_digest);
@@ -162,7 +171,7 @@ pub(super) async fn times_are_kept_and_answered_to_the_microsecond(store: Arc<dy
     let at: Timestamp = "2026-03-01T12:00:00.123456789Z".parse().unwrap();
     let kept: Timestamp = "2026-03-01T12:00:00.123456Z".parse().unwrap();
 
-    let written = store.apply(Write { at, ..create("team") }).await.unwrap().policy.unwrap();
+    let written = store.apply(Write { at, ..create("team") }).await.unwrap().policy().cloned().unwrap();
 
     assert_eq!((written.create_time, written.update_time), (kept, kept));
     assert_eq!(store.load().await.unwrap().policies.get(&id("team")), Some(&written));
@@ -180,6 +189,7 @@ fn elaborate() -> Policy {
             environments: vec![glob("prod")],
         },
         mode: Mode::Warn,
+        effective_time: Some("2026-04-01T00:00:00.000000001Z".parse().unwrap()),
         scan: ScanRequirements {
             max_scan_age: Some(SignedDuration::new(86_400, 1)),
             never_scanned: Some(Action::StartScan),
@@ -201,9 +211,13 @@ fn elaborate() -> Policy {
                 vulnerability_ids: vec![glob("CVE-2021-*")],
                 packages: vec![glob("openssl*")],
                 package_managers: vec!["OS".to_owned()],
+                expression: Some(
+                    Expression::parse("finding.title.matches(r'^\\d') ||\n  now < finding.published_at").unwrap(),
+                ),
                 when_unknown: WhenUnknown::NoMatch,
             },
             allow: u32::MAX,
+            grace: Some(Grace { period: SignedDuration::new(3_600, 1), clock: GraceClock::FixFirstSeen }),
             effect: Effect::Warn,
             waivable: false,
         }],

@@ -1,0 +1,199 @@
+//! What a warm EvaluateGate costs over real sockets, beside a stock tonic call whose answer is made beforehand and as long.
+//!
+//! Servers and generator are processes of their own, pinned to a core each where there are two.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use clap::Parser;
+use prost::Message;
+use scangate_ecr_simulator::{Simulator, World};
+use scangate_proto::v1::{EvaluateGateRequest, EvaluateGateResponse};
+use scangate_server::{config::Config, registry::ecr::Credentials};
+use tokio::net::TcpListener;
+
+use crate::{
+    canned,
+    load::{Load, Outcome, framed},
+    table,
+};
+
+const METHOD: &str = "/scangate.v1.ScanGateService/EvaluateGate";
+const IMAGE: &str = "shop/api:2.0.0";
+/// Clock ticks of `/proc`: the same on every Linux.
+const TICKS_PER_SECOND: f64 = 100.0;
+const ROUNDS: usize = 3;
+
+/// A server in a process of its own, stopped when it is dropped.
+pub(crate) struct Process {
+    child: Child,
+    pub(crate) address: String,
+}
+
+impl Process {
+    /// Starts this very program as something else, on the first core.
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let program = std::env::current_exe().unwrap();
+        let mut child = Command::new("taskset")
+            .args(["-c", "0"])
+            .arg(program)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("taskset, of util-linux, pins the servers to a core");
+        let mut address = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut address).unwrap();
+        Self { child, address: address.trim().to_owned() }
+    }
+
+    fn cpu(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        // After the name, which may hold anything, `utime` and `stime` are the 12th and 13th.
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / TICKS_PER_SECOND
+    }
+
+    /// What the process holds in memory, in MiB.
+    pub(crate) fn resident(&self) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+#[derive(Parser)]
+struct Flags {
+    #[command(flatten)]
+    config: Config,
+}
+
+/// The gate over a simulated ECR, as a process.
+pub(crate) async fn serve_gate(state: &str, flags: &[String]) {
+    let world = World::demo();
+    let ecr = Simulator::start_local(world).await.unwrap();
+    let store = Path::new(state).join("scangate.db").display().to_string();
+    let mut arguments = vec!["serve".to_owned(), "--registry".to_owned(), "123456789012/eu-west-1".to_owned()];
+    arguments.extend(["--ecr-endpoint".to_owned(), ecr.endpoint()]);
+    if !flags.iter().any(|flag| flag == "--store") {
+        arguments.extend(["--store".to_owned(), store]);
+    }
+    arguments.extend_from_slice(flags);
+    let config = Config { ecr_credentials: Credentials::Placeholder, ..Flags::parse_from(arguments).config };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    println!("{}", listener.local_addr().unwrap());
+    scangate_server::serve(config, listener, std::future::pending()).await.unwrap();
+}
+
+/// The peer, as a process: it answers what the file holds.
+pub(crate) async fn serve_canned(file: &str) {
+    let answer = EvaluateGateResponse::decode(&*std::fs::read(file).unwrap()).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    println!("{}", listener.local_addr().unwrap());
+    canned::serve(answer, listener).await;
+}
+
+/// The message that asks about an image.
+pub(crate) fn question(image: &str) -> bytes::Bytes {
+    let question =
+        EvaluateGateRequest { image: image.to_owned(), environment: "prod".to_owned(), ..Default::default() };
+    framed(&question.encode_to_vec())
+}
+
+/// As much as will go, and at half of that.
+fn load(process: &Process, image: &str, rate: Option<f64>) -> Load {
+    Load {
+        address: process.address.clone(),
+        method: METHOD.to_owned(),
+        message: question(image),
+        connections: 8,
+        calls: 16,
+        lasts: Duration::from_secs(3),
+        rate,
+    }
+}
+
+struct Measured {
+    outcome: Outcome,
+    cpu_per_call: f64,
+}
+
+async fn measure(process: &Process, image: &str, rate: Option<f64>) -> Measured {
+    let mut runs = Vec::new();
+    for _ in 0..ROUNDS {
+        let before = process.cpu();
+        let outcome = load(process, image, rate).run().await;
+        let calls = outcome.per_second * 3.0;
+        runs.push(Measured { cpu_per_call: (process.cpu() - before) / calls * 1e6, outcome });
+    }
+    runs.sort_by(|a, b| a.outcome.per_second.total_cmp(&b.outcome.per_second));
+    runs.swap_remove(ROUNDS / 2)
+}
+
+/// Asks once, and keeps the answer for the peer.
+async fn record(process: &Process, image: &str, file: &Path) -> usize {
+    let once = Load { connections: 1, calls: 1, lasts: Duration::ZERO, ..load(process, image, None) };
+    let socket = tokio::net::TcpStream::connect(&process.address).await.unwrap();
+    let (mut sender, connection) = h2::client::handshake(socket).await.unwrap();
+    tokio::spawn(async move { connection.await.ok() });
+    let answer = once.call(&mut sender).await;
+    std::fs::write(file, &answer[5..]).unwrap();
+    answer.len() - 5
+}
+
+/// A row for each of some gates, each a name and the flags that it is started with.
+pub(crate) async fn run(gates: &[(&str, Vec<String>)]) {
+    let folder = tempfile::tempdir().unwrap();
+    table::head(
+        "A warm EvaluateGate over sockets",
+        &[
+            "server",
+            "calls/s",
+            "of the peer",
+            "server CPU µs per call",
+            "p50 µs",
+            "p99 µs",
+            "p99 at half load µs",
+            "of the peer",
+        ],
+    );
+    for (index, (name, flags)) in gates.iter().enumerate() {
+        let state = folder.path().join(index.to_string());
+        std::fs::create_dir(&state).unwrap();
+        let mut arguments = vec!["serve-gate", state.to_str().unwrap()];
+        arguments.extend(flags.iter().map(String::as_str));
+        let gate = Process::start(&arguments);
+        let file = folder.path().join("answer");
+        let bytes = record(&gate, IMAGE, &file).await;
+        let peer = Process::start(&["serve-canned", file.to_str().unwrap()]);
+        // Interleaved, so that both meet the same neighbours.
+        let (canned, warm) = (measure(&peer, IMAGE, None).await, measure(&gate, IMAGE, None).await);
+        let half = canned.outcome.per_second.min(warm.outcome.per_second) / 2.0;
+        let (canned_half, warm_half) =
+            (measure(&peer, IMAGE, Some(half)).await, measure(&gate, IMAGE, Some(half)).await);
+        let line = |name: String, measured: &Measured, half: &Measured| {
+            vec![
+                name,
+                format!("{:.0}", measured.outcome.per_second),
+                format!("{:.2}", measured.outcome.per_second / canned.outcome.per_second),
+                format!("{:.1}", measured.cpu_per_call),
+                measured.outcome.p50.as_micros().to_string(),
+                measured.outcome.p99.as_micros().to_string(),
+                half.outcome.p99.as_micros().to_string(),
+                format!("{:.2}", half.outcome.p99.as_secs_f64() / canned_half.outcome.p99.as_secs_f64()),
+            ]
+        };
+        table::row(&line(format!("stock tonic, canned answer of {bytes} bytes (peer)"), &canned, &canned_half));
+        table::row(&line((*name).to_owned(), &warm, &warm_half));
+    }
+}

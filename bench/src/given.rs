@@ -1,0 +1,177 @@
+//! What the bench works on: images with findings that differ, and policies over them.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use scangate_core::{
+    clocks::Clocks,
+    decision::Examined,
+    finding::{Exploit, Finding, Fix, Package, Score, Status as Life},
+    image::{Digest, Image, ImageReference},
+    name::{PolicyId, RuleId},
+    policy::{Match, Mode, Policy, PolicySet, Revised, ScanRequirements},
+    rule::{Effect, Filter, FixFilter, Rule},
+    scan::{Content, Counts, Enrichment, Frequency, Manifest, Report, Scan, ScanType, Status},
+    severity::{Rating, Severity},
+};
+
+/// The instant of every decision here.
+pub(crate) fn now() -> Timestamp {
+    "2026-03-01T12:00:00Z".parse().unwrap()
+}
+
+/// Numbers that look random and are the same in every run.
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
+        // xorshift64*.
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % sides
+    }
+}
+
+/// A finding like those of real images: one in a hundred is CRITICAL.
+pub(crate) fn finding(dice: &mut Dice) -> Finding {
+    let severity = match dice.roll(100) {
+        0 => "CRITICAL",
+        1..12 => "HIGH",
+        12..50 => "MEDIUM",
+        50..90 => "LOW",
+        _ => "UNTRIAGED",
+    };
+    let score = |tenths: u64, over: f64| Some(Score::new(f64::from(u32::try_from(tenths).unwrap()) / over).unwrap());
+    let package = dice.roll(400);
+    Finding {
+        id: format!("CVE-20{}-{:05}", 10 + dice.roll(16), dice.roll(60_000)).into(),
+        package: Package {
+            name: format!("library-{package}").into(),
+            version: format!("{}.{}.{}", package % 9, package % 7, package % 5).into(),
+            manager: Some("OS".into()),
+            path: None,
+            fixed_in: None,
+        },
+        severity: Rating::parse(severity),
+        fix: if dice.roll(2) == 0 { Fix::Available } else { Fix::None },
+        cvss: score(dice.roll(101), 10.0),
+        epss: score(dice.roll(1001), 1000.0),
+        exploit: if dice.roll(50) == 0 { Exploit::Known } else { Exploit::NotKnown },
+        status: Life::Active,
+        title: Some("A flaw in a library".into()),
+        description: Some("A flaw in a library lets somebody do what they should not be able to do.".into()),
+        uri: Some("https://example.com/advisory".into()),
+        first_observed_at: None,
+        published_at: now()
+            .checked_sub(SignedDuration::from_hours(i64::from(u32::try_from(dice.roll(10_000)).unwrap())))
+            .ok(),
+        arn: None,
+    }
+}
+
+/// A manifest with so many findings, all different from those of another seed.
+pub(crate) fn examined(seed: u64, findings: usize) -> Examined {
+    let mut dice = Dice::new(seed + 1);
+    let findings: Vec<Finding> = (0..findings).map(|_| finding(&mut dice)).collect();
+    let mut counts = Counts::new();
+    for finding in &findings {
+        *counts.entry(Arc::from(finding.severity.label())).or_default() += 1;
+    }
+    let completed_at = now().checked_sub(SignedDuration::from_hours(1)).unwrap();
+    let report = Report {
+        completed_at: Some(completed_at),
+        source_updated_at: Some(completed_at),
+        counts: Some(counts.clone()),
+        enumerated: counts,
+        findings: None,
+    };
+    let scan = Scan {
+        read_at: now(),
+        unchanged_since: now(),
+        status: Status::Complete,
+        description: None,
+        scan_type: ScanType::Basic,
+        frequency: Frequency::ScanOnPush,
+        report: Some(report.with_findings(findings)),
+        coverage: None,
+        enrichment: Enrichment::NotAsked,
+        flaws: Vec::new(),
+    };
+    let manifest = Manifest {
+        digest: digest(seed),
+        platform: None,
+        pushed_at: Some(Timestamp::UNIX_EPOCH),
+        content: Content::Image,
+        archived: false,
+    };
+    Examined { manifest, scan: Arc::new(scan), start: None, clocks: Arc::new(Clocks::default()) }
+}
+
+pub(crate) fn digest(seed: u64) -> Digest {
+    Digest::parse(&format!("sha256:{seed:064x}")).unwrap()
+}
+
+pub(crate) fn image(seed: u64) -> Image {
+    let reference = ImageReference::parse("123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/app:1").unwrap();
+    let (host, registry) = reference.registry.unwrap();
+    Image {
+        registry,
+        host,
+        repository: reference.repository,
+        tag: reference.tag,
+        digest: digest(seed),
+        pushed_at: None,
+    }
+}
+
+/// A rule of six terms that a real image hardly ever breaks.
+pub(crate) fn rule(index: usize) -> Rule {
+    Rule {
+        id: RuleId::parse(&format!("rule-{index}")).unwrap(),
+        description: String::new(),
+        when: Filter {
+            min_severity: Some(Severity::Low),
+            fix: FixFilter::Available,
+            min_cvss: Some(Score::new(9.9).unwrap()),
+            min_epss: Some(Score::new(0.999).unwrap()),
+            exploit_known: true,
+            package_managers: vec!["OS".to_owned()],
+            ..Filter::default()
+        },
+        allow: 1000,
+        grace: None,
+        effect: Effect::Deny,
+        waivable: true,
+    }
+}
+
+pub(crate) fn policy(id: &str, rules: Vec<Rule>) -> Policy {
+    Policy {
+        id: PolicyId::parse(id).unwrap(),
+        description: String::new(),
+        matches: Match::default(),
+        mode: Mode::Enforce,
+        effective_time: None,
+        scan: ScanRequirements::default(),
+        rules,
+        unrated_as: Severity::High,
+        honour_suppression: false,
+    }
+}
+
+/// The policies as a store would give them.
+pub(crate) fn set(policies: Vec<Policy>) -> PolicySet {
+    let revised = |policy: Policy| {
+        let (create_time, update_time) = (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
+        let id = policy.id.clone();
+        (id, Arc::new(Revised { policy, revision: 1, content_digest: String::new(), create_time, update_time }))
+    };
+    let default = Policy::built_in_default().unwrap();
+    let policies = policies.into_iter().chain([default]).map(revised).collect();
+    PolicySet { revision: 1, policies, ..PolicySet::default() }
+}

@@ -1,0 +1,35 @@
+//! What scan-gate costs, beside a peer measured in the same run on the same machine. Prints tables in Markdown.
+//!
+//! `cargo run --release -p scangate-bench` prints them all; named after `--`, only some of them.
+
+mod calls;
+mod canned;
+mod deciding;
+mod given;
+mod load;
+mod table;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["serve-gate", state, ..] => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+            runtime.block_on(calls::serve_gate(state, &arguments[2..]));
+        }
+        ["serve-canned", file] => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+            runtime.block_on(calls::serve_canned(file));
+        }
+        tables => {
+            let asked = |name: &str| tables.is_empty() || tables.contains(&name);
+            if asked("deciding") {
+                deciding::run();
+            }
+            if asked("calls") {
+                runtime().block_on(calls::run(&[("the gate", Vec::new())]));
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+-- One text for SQLite and PostgreSQL. Times are microseconds since 1970 UTC.
+
+-- Grows by one with every write, in the write's own transaction.
+create table store_revision (
+    id bigint not null primary key check (id = 1),
+    revision bigint not null check (revision >= 0)
+);
+
+-- Every revision of every policy and waiver that ever was, never changed; without a body where it was removed. Documents that
+-- were written together share a revision.
+create table document_revisions (
+    kind text not null check (kind in ('policies', 'waivers')),
+    id text not null,
+    revision bigint not null,
+    body text,
+    content_digest text,
+    create_time bigint not null,
+    write_time bigint not null,
+    primary key (kind, id, revision),
+    check ((body is null) = (content_digest is null))
+);
+
+create index document_revisions_by_revision on document_revisions (revision);
+
+-- The documents in force, each of which is a revision above.
+create table documents (
+    kind text not null,
+    id text not null,
+    revision bigint not null,
+    body text not null,
+    content_digest text not null,
+    create_time bigint not null,
+    write_time bigint not null,
+    primary key (kind, id),
+    foreign key (kind, id, revision) references document_revisions (kind, id, revision)
+);
+
+-- Requests that a retry would repeat, with the revision that each of them wrote.
+create table requests (
+    id text not null primary key,
+    fingerprint text not null,
+    revision bigint not null,
+    expire_time bigint not null
+);
+
+create index requests_by_expire_time on requests (expire_time);
+
+-- Decisions. Each server process that records them is a writer, and chains its own: every entry's hash covers the one before.
+create table decision_writers (
+    writer text not null primary key,
+    -- The last decision recorded, and the hash of the chain up to it.
+    sequence bigint not null,
+    hash bytea not null,
+    -- The last decision that retention has removed, and the hash up to it: where the chain now begins.
+    pruned_sequence bigint not null,
+    pruned_hash bytea not null
+);
+
+-- Decisions that were committed together, packed; `hash` is that of the chain after the last of them.
+create table decision_segments (
+    writer text not null,
+    first_sequence bigint not null,
+    last_sequence bigint not null,
+    last_time bigint not null,
+    hash bytea not null,
+    body bytea not null,
+    primary key (writer, first_sequence)
+);
+
+-- What segments can be found by: one row for each thing that any decision of a segment is about.
+create table decision_keys (
+    kind text not null,
+    name text not null,
+    last_time bigint not null,
+    writer text not null,
+    first_sequence bigint not null,
+    primary key (kind, name, last_time, writer, first_sequence)
+);
+
+create index decision_keys_by_segment on decision_keys (writer, first_sequence);
+
+-- What decisions rest on, by the SHA-256 of its content, packed. `used` is when it was last recorded with a decision, give or
+-- take an hour.
+create table decision_blobs (
+    hash text not null primary key,
+    is_case bigint not null,
+    body bytea not null,
+    used bigint not null
+);
+
+-- Which blobs a case refers to.
+create table decision_parts (
+    whole text not null,
+    part text not null,
+    primary key (whole, part)
+);
+
+create index decision_parts_by_part on decision_parts (part);
+
+-- Requests that a retry would repeat, with the decision that each of them got.
+create table decision_requests (
+    id text not null primary key,
+    fingerprint text not null,
+    writer text not null,
+    sequence bigint not null,
+    expire_time bigint not null
+);
+
+create index decision_requests_by_expire_time on decision_requests (expire_time);
+
+-- When the gate met a vulnerability in a package of a repository, a fix for it, and an image with it that was allowed.
+create table observations (
+    registry text not null,
+    repository text not null,
+    vulnerability text not null,
+    package text not null,
+    first_observed bigint not null,
+    fix_first_seen bigint,
+    first_admitted bigint,
+    primary key (registry, repository, vulnerability, package)
+);
+
+create index observations_by_vulnerability on observations (vulnerability);

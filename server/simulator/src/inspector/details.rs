@@ -1,0 +1,75 @@
+//! `BatchGetFindingDetails`: what Inspector knows of a vulnerability beyond the finding, CISA's word on it above all.
+
+use serde_json::{Value, json};
+
+use super::findings::each;
+use crate::ops::Request;
+use crate::wire::{Answer, Error, Input};
+use crate::world::World;
+
+const MEMBER: &str = "findingArns";
+
+pub(crate) fn answer(request: &mut Request<'_>) -> Answer {
+    let world = &*request.world;
+    let arns = request.input.strings(MEMBER, 1..=10)?.ok_or_else(|| Error::parameter(MEMBER, "must not be null"))?;
+    if let Some(arn) = arns.iter().find(|arn| !is_finding_arn(arn)) {
+        return Err(Error::validation(format!(
+            "Value '{arn}' at '{MEMBER}' failed to satisfy constraint: Member must satisfy regular expression pattern: \
+             arn:(aws[a-zA-Z-]*)?:inspector2:[a-z]{{2}}(-gov)?-[a-z]+-\\d{{1}}:\\d{{12}}:finding/[a-f0-9]{{32}}"
+        )));
+    }
+    let (mut found, mut errors) = (Vec::new(), Vec::new());
+    for arn in arns {
+        match details(world, arn) {
+            Ok(details) => found.push(details),
+            Err((code, message)) => {
+                errors.push(json!({"findingArn": arn, "errorCode": code, "errorMessage": message}));
+            }
+        }
+    }
+    Ok(json!({"findingDetails": found, "errors": errors}))
+}
+
+fn details(world: &World, arn: &str) -> Result<Value, (&'static str, &'static str)> {
+    if arn.split(':').nth(4) != Some(world.account()) {
+        return Err(("ACCESS_DENIED", "The finding belongs to another account."));
+    }
+    let mut details = None;
+    each(world, |found| {
+        if details.is_none() && is_named(&found.as_ecr_shows_it(world), arn) {
+            details = found.finding.to_details(arn);
+        }
+    });
+    details.ok_or(("FINDING_DETAILS_NOT_FOUND", "No details are available for the finding."))
+}
+
+/// The repository and the image that the first finding asked about was found in; for the call log and for faults.
+pub(crate) fn subject(world: &World, input: &Input) -> Option<(String, String)> {
+    let arn = input.list(MEMBER).ok()??.first()?.as_str()?;
+    let mut subject = None;
+    each(world, |found| {
+        if subject.is_none() && is_named(&found.as_ecr_shows_it(world), arn) {
+            subject = Some((found.repository.name().to_owned(), found.image.digest().to_owned()));
+        }
+    });
+    subject
+}
+
+fn is_named(finding: &Value, arn: &str) -> bool {
+    finding.get("findingArn").and_then(Value::as_str) == Some(arn)
+}
+
+/// The model's pattern for a finding's ARN.
+fn is_finding_arn(arn: &str) -> bool {
+    let parts: Vec<&str> = arn.split(':').collect();
+    let [prefix, partition, service, region, account, finding] = parts.as_slice() else { return false };
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    *prefix == "arn"
+        && (partition.is_empty() || partition.starts_with("aws"))
+        && *service == "inspector2"
+        && region.rsplit('-').next().is_some_and(|number| number.len() == 1 && digits(number))
+        && account.len() == 12
+        && digits(account)
+        && finding.strip_prefix("finding/").is_some_and(|id| id.len() == 32 && hex(id))
+}

@@ -1,0 +1,125 @@
+//! Deciding again on what was recorded: under the policies of then, or under others.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::Timestamp;
+use scangate_core::{
+    Decision, decide,
+    decide::Selection,
+    decision::Examined,
+    policy::{Policy, PolicySet, Revised},
+};
+
+use super::{Blob, Decisions, Error, Hash, Inputs, Outcome, case, distinct};
+use crate::{
+    gate::{Answer, Judgement},
+    log::{Cursor, DecisionId, Filter, Recorded},
+};
+
+/// A decision and what deciding again says.
+#[derive(Clone, Debug)]
+pub struct Replayed {
+    /// As it was recorded.
+    pub recorded: Answer,
+    /// As it is decided now on the same inputs, at the same instant.
+    pub replayed: Answer,
+    /// Whether both are the same in everything.
+    pub same: bool,
+}
+
+/// A recorded decision with all that it was made of.
+#[derive(Clone, Debug)]
+pub(crate) struct Reopened {
+    pub(crate) id: DecisionId,
+    pub(crate) inputs: Inputs,
+    pub(crate) examined: Vec<Examined>,
+    pub(crate) outcome: Outcome,
+    pub(crate) evaluated_at: Timestamp,
+}
+
+impl Reopened {
+    /// Decides again under a set of policies and waivers, by the policy that the caller had named if he had.
+    pub(crate) fn decide(&self, set: &PolicySet) -> Decision {
+        let named = self.inputs.policy.as_ref().and_then(|id| set.policies.get(id));
+        let selection = match named {
+            Some(policy) => Selection::Only { policy, waivers: &set.waivers, revision: set.revision },
+            None => Selection::Governing(set),
+        };
+        self.decide_by(selection)
+    }
+
+    fn decide_by(&self, selection: Selection<'_>) -> Decision {
+        let environment = self.inputs.environment.as_ref();
+        decide(&self.inputs.image, environment, selection, &self.examined, self.evaluated_at)
+    }
+}
+
+impl Decisions {
+    /// Decides again: under the policies that were in force, which must say the same, or under this one, for advice.
+    pub async fn replay(&self, id: &DecisionId, policy: Option<Policy>) -> Result<Replayed, Error> {
+        let recorded = self.get(id).await?;
+        let reopened = self.reopen(vec![self.log.get(id).await?]).await?;
+        let Some(reopened) = reopened.into_iter().next() else {
+            return Err(crate::log::Error::NotFound(id.clone()).into());
+        };
+        let set = self.set(reopened.outcome.decision.revision).await?;
+        let decision = match policy {
+            None => reopened.decide(&set),
+            Some(policy) => {
+                let policy = draft(policy, &set);
+                let selection = Selection::Only { policy: &policy, waivers: &set.waivers, revision: set.revision };
+                reopened.decide_by(selection)
+            }
+        };
+        let again = Decision { evaluated_at: Timestamp::UNIX_EPOCH, ..decision };
+        let same = again == reopened.outcome.decision;
+        // What a decision of another time says may be deployed is for that time to say.
+        let deploy = if same { reopened.outcome.deploy } else { None };
+        let judgement = Judgement { decision: again, examined: reopened.inputs.outlines(), deploy };
+        let replayed = Answer { judgement: Arc::new(judgement), ..recorded.clone() };
+        Ok(Replayed { recorded, replayed, same })
+    }
+
+    /// Decisions with all that they were made of, newest first, and where the next page begins.
+    pub(crate) async fn reopen_page(
+        &self,
+        filter: &Filter,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<(Vec<Reopened>, Option<Cursor>), Error> {
+        let page = self.log.list(filter, after, limit).await?;
+        Ok((self.reopen(page.decisions).await?, page.next))
+    }
+
+    /// The policies and waivers that a decision was made under.
+    pub(crate) async fn set_of(&self, reopened: &Reopened) -> Result<Arc<PolicySet>, Error> {
+        self.set(reopened.outcome.decision.revision).await
+    }
+
+    async fn reopen(&self, recorded: Vec<Recorded>) -> Result<Vec<Reopened>, Error> {
+        let hashes = recorded.iter().flat_map(|recorded| [recorded.case.inputs, recorded.case.outcome]).collect();
+        let blobs = self.log.blobs(&distinct(hashes)).await?;
+        let mut read = Vec::with_capacity(recorded.len());
+        let mut needs = Vec::new();
+        for recorded in recorded {
+            let damaged = |source| Error::Damaged { id: recorded.id.clone(), source };
+            let inputs: Inputs = case::read(&blobs, recorded.case.inputs).map_err(damaged)?;
+            let outcome: Outcome = case::read(&blobs, recorded.case.outcome).map_err(damaged)?;
+            needs.extend(inputs.needs());
+            read.push((recorded, inputs, outcome));
+        }
+        let parts: BTreeMap<Hash, Blob> = self.log.blobs(&distinct(needs)).await?;
+        let reopened = |(recorded, inputs, outcome): (Recorded, Inputs, Outcome)| {
+            let examined =
+                inputs.examined(&parts).map_err(|source| Error::Damaged { id: recorded.id.clone(), source })?;
+            Ok(Reopened { id: recorded.id, inputs, examined, outcome, evaluated_at: recorded.evaluated_at })
+        };
+        read.into_iter().map(reopened).collect()
+    }
+}
+
+/// A policy that is not in the store, at the revision of those that are.
+fn draft(policy: Policy, set: &PolicySet) -> Revised {
+    let (create_time, update_time) = (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
+    Revised { policy, revision: set.revision, content_digest: String::new(), create_time, update_time }
+}

@@ -1,0 +1,46 @@
+//! The port to what the gate remembers of findings: when it met them first, since ECR does not say.
+
+use std::{fmt, sync::Arc};
+
+use jiff::Timestamp;
+use scangate_core::{clocks::Clocks, finding::Finding, waiver::Scope};
+
+use crate::{registry::Repository, store::Error};
+
+/// A vulnerability in a package, as it was met.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Met {
+    /// The vulnerability.
+    pub vulnerability: Arc<str>,
+    /// The package's name.
+    pub package: Arc<str>,
+    /// Whether a fix for it was seen.
+    pub fix_seen: bool,
+}
+
+impl Met {
+    /// What was met in a finding.
+    pub fn of(finding: &Finding) -> Self {
+        use scangate_core::finding::Fix;
+        let fix_seen = match finding.fix {
+            Fix::Available | Fix::Partial => true,
+            Fix::Unknown => finding.package.fixed_in.is_some(),
+            Fix::None => false,
+        };
+        Self { vulnerability: Arc::clone(&finding.id), package: Arc::clone(&finding.package.name), fix_seen }
+    }
+}
+
+/// What the gate remembers. An instant is set once and never again.
+#[async_trait::async_trait]
+pub trait Observations: Send + Sync + fmt::Debug {
+    /// Notes what was met in a repository, and tells the clocks of all of it.
+    async fn observe(&self, repository: &Repository, met: &[Met], at: Timestamp) -> Result<Clocks, Error>;
+
+    /// Notes that an image with all of this was allowed.
+    async fn admit(&self, repository: &Repository, met: &[Met], at: Timestamp) -> Result<(), Error>;
+
+    /// Whether anything was ever met that is in a waiver's scope: vulnerability, package and repository; digest, environment and
+    /// platform are not remembered.
+    async fn has_met(&self, scope: &Scope) -> Result<bool, Error>;
+}

@@ -1,0 +1,190 @@
+//! What Inspector says of an enhanced scan's findings and ECR does not: EPSS, and known exploitation.
+//!
+//! It is joined to ECR's findings by ARN, and a finding that Inspector does not know stays as it is. EPSS comes from Inspector
+//! alone. Of what ECR says itself, Inspector can only make things stricter: an exploit that either knows is known, and of two
+//! statuses the one that counts more stands, so that a finding which ECR lists as ACTIVE counts, whatever Inspector has closed.
+//! Nothing here fails a reading: what is missing stays unknown, and the scan tells why.
+
+mod details;
+mod listed;
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use scangate_core::{
+    finding::{Exploit, Finding, Fix, Score, Status},
+    image::Digest,
+    scan::Enrichment,
+    severity::{Rating, Severity},
+};
+
+use super::{call::Deadline, clients::Served};
+use crate::registry::{Error, Repository};
+
+/// An EPSS from which on details are asked for, whatever the severity.
+const PROBABLE: f64 = 0.1;
+
+/// Asks Inspector about one image.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asking<'a> {
+    pub(super) served: &'a Served,
+    pub(super) repository: &'a Repository,
+    pub(super) digest: &'a Digest,
+    pub(super) deadline: Deadline,
+}
+
+/// What Inspector says of one finding.
+#[derive(Debug, Default)]
+struct Record {
+    /// Whether it was among the findings listed.
+    listed: bool,
+    epss: Option<Score>,
+    exploit_known: bool,
+    status: Option<Status>,
+    fix: Fix,
+}
+
+/// What Inspector says, by the ARNs of ECR's findings and of no others.
+type Records = HashMap<Arc<str>, Record>;
+
+impl Asking<'_> {
+    /// Brings what Inspector says into the findings.
+    pub(super) async fn enrich(self, findings: &mut [Finding]) -> Enrichment {
+        if findings.is_empty() {
+            return Enrichment::Complete;
+        }
+        if self.deadline.is_over() {
+            return Enrichment::Missing("no time was left to ask Inspector".to_owned());
+        }
+        let arns = findings.iter().filter_map(|finding| finding.arn.clone());
+        let mut records: Records = arns.map(|arn| (arn, Record::default())).collect();
+        let enrichment = match self.ask(findings, &mut records).await {
+            Ok(enrichment) => enrichment,
+            Err(error) => self.missing(&error),
+        };
+        for finding in findings {
+            if let Some(record) = finding.arn.as_ref().and_then(|arn| records.get(arn)) {
+                record.join(finding);
+            }
+        }
+        enrichment
+    }
+
+    async fn ask(self, findings: &[Finding], records: &mut Records) -> Result<Enrichment, Error> {
+        let strayed = match listed::read(self, records).await {
+            Ok(strayed) => strayed,
+            Err(error) => {
+                // Half of a list may lack the worse of two records.
+                for record in records.values_mut() {
+                    record.epss = None;
+                }
+                return Err(error);
+            }
+        };
+        let left_out = details::read(self, &worth_asking(findings, records), records).await?;
+        let unknown = findings.iter().filter(|finding| is_unknown(finding, records)).count();
+        Ok(match (strayed, unknown, left_out) {
+            (0, 0, 0) => Enrichment::Complete,
+            (0, 0, left_out) => Enrichment::Partial(format!(
+                "{left_out} findings were not looked up in CISA's catalogue: this server asks for the worst only"
+            )),
+            (0, unknown, _) => Enrichment::Missing(format!("Inspector does not list {unknown} of ECR's findings")),
+            (strayed, _, _) => {
+                let why =
+                    format!("Inspector lists {strayed} findings of another image or account, which were left out");
+                tracing::warn!(repository = %self.repository, digest = %self.digest, "{why}");
+                Enrichment::Missing(why)
+            }
+        })
+    }
+
+    /// Told to the caller by what failed, and logged with its cause.
+    fn missing(self, error: &Error) -> Enrichment {
+        let (cause, advice) = if let Error::AccessDenied { detail, .. } = error {
+            (Some(detail.clone()), "; grant it to the server's role")
+        } else {
+            (std::error::Error::source(error).map(ToString::to_string), "")
+        };
+        tracing::warn!(%error, cause, repository = %self.repository, digest = %self.digest, "Inspector adds nothing");
+        Enrichment::Missing(format!("{error}{advice}"))
+    }
+}
+
+impl Record {
+    /// Takes what one more answer says; of two that differ, the worse.
+    fn learn(&mut self, other: &Self) {
+        self.listed |= other.listed;
+        self.epss = self.epss.max(other.epss);
+        self.exploit_known |= other.exploit_known;
+        self.status = match (self.status, other.status) {
+            (Some(ours), Some(theirs)) => Some(stricter(ours, theirs)),
+            (ours, theirs) => ours.or(theirs),
+        };
+        if self.fix == Fix::Unknown {
+            self.fix = other.fix;
+        }
+    }
+
+    fn join(&self, finding: &mut Finding) {
+        finding.epss = self.epss;
+        if self.exploit_known {
+            finding.exploit = Exploit::Known;
+        }
+        if let Some(status) = self.status {
+            finding.status = stricter(finding.status, status);
+        }
+        // A fix of which ECR says nothing counts as available already; that there is none would loosen.
+        if finding.fix == Fix::Unknown && matches!(self.fix, Fix::Available | Fix::Partial) {
+            finding.fix = self.fix;
+        }
+    }
+}
+
+/// The status that counts more. At a tie the first, which is ECR's.
+fn stricter(first: Status, second: Status) -> Status {
+    let counts = |status| match status {
+        Status::Closed => 0,
+        Status::Suppressed => 1,
+        Status::Active | Status::Unrecognised => 2,
+    };
+    if counts(second) > counts(first) { second } else { first }
+}
+
+/// EPSS as Inspector gives it; what is no probability is unknown.
+fn probability(value: f64) -> Option<Score> {
+    (0.0..=1.0).contains(&value).then(|| Score::new(value).ok()).flatten()
+}
+
+/// A finding that may count and that Inspector has no record of.
+fn is_unknown(finding: &Finding, records: &Records) -> bool {
+    let listed = finding.arn.as_ref().and_then(|arn| records.get(arn)).is_some_and(|record| record.listed);
+    !listed && finding.status != Status::Closed
+}
+
+/// The findings whose details could change a decision, worst first, each once. An exploit that is known already cannot become
+/// more known; and CISA lists hardly a vulnerability that is neither severe nor probably exploited.
+fn worth_asking(findings: &[Finding], records: &Records) -> Vec<Arc<str>> {
+    let is_worth = |finding: &&Finding| {
+        let Some(record) = finding.arn.as_ref().and_then(|arn| records.get(arn)) else { return false };
+        let severe = match &finding.severity {
+            Rating::Rated(severity) => *severity >= Severity::High,
+            Rating::Unrated(_) => true,
+        };
+        let probable = record.epss.is_none_or(|epss| epss.value() >= PROBABLE);
+        let known = finding.exploit == Exploit::Known || record.exploit_known;
+        let status = record.status.map_or(finding.status, |status| stricter(finding.status, status));
+        record.listed && !known && status != Status::Closed && (severe || probable)
+    };
+    let mut worth: Vec<&Finding> = findings.iter().filter(is_worth).collect();
+    worth.sort_by(|a, b| a.worst_first(b));
+    let mut arns: Vec<Arc<str>> = Vec::new();
+    let mut seen = HashSet::new();
+    for arn in worth.into_iter().filter_map(|finding| finding.arn.as_ref()) {
+        if seen.insert(arn) {
+            arns.push(Arc::clone(arn));
+        }
+    }
+    arns
+}

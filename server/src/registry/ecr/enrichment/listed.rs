@@ -1,0 +1,120 @@
+//! Inspector's own list of an image's findings: EPSS, exploits, and what has become of each.
+
+use std::collections::HashSet;
+
+use aws_sdk_inspector2::{
+    operation::list_findings::ListFindingsOutput,
+    types::{ExploitAvailable, FilterCriteria, Finding, FixAvailable, StringComparison, StringFilter},
+};
+
+use scangate_core::finding::Exploit;
+
+use super::{Asking, Record, Records, probability};
+use crate::registry::{
+    Error,
+    ecr::{
+        call::Operation,
+        enhanced::{exploit_of, fix_of, status_of},
+        failure::{cut, malformed},
+    },
+};
+
+const LIST_FINDINGS: Operation = Operation::inspector("ListFindings");
+
+/// The most that Inspector gives at once.
+const PAGE: i32 = 100;
+/// As many findings as are read of ECR.
+const MOST_PAGES: usize = 500;
+
+/// Reads every page into the records, and counts findings that are not about this image.
+pub(super) async fn read(asking: Asking<'_>, records: &mut Records) -> Result<usize, Error> {
+    let criteria = asking.criteria()?;
+    let mut strayed = 0;
+    let mut token = None;
+    let mut seen = HashSet::new();
+    loop {
+        let page = asking.page(&criteria, token).await?;
+        let found = page.findings.ok_or_else(|| malformed(LIST_FINDINGS, "the answer has no findings"))?;
+        for finding in &found {
+            if !asking.is_about(finding) {
+                strayed += 1;
+            } else if let Some(record) = records.get_mut(finding.finding_arn.as_str()) {
+                record.learn(&Record::listed(finding));
+            }
+        }
+        let Some(next) = page.next_token.filter(|token| !token.is_empty()) else { return Ok(strayed) };
+        if !seen.insert(next.clone()) {
+            return Err(malformed(LIST_FINDINGS, "the pages lead back to one that was read already"));
+        }
+        if seen.len() >= MOST_PAGES {
+            let what = format!("Inspector lists more than {MOST_PAGES} pages of findings for {}", asking.digest);
+            return Err(Error::TooComplex(what));
+        }
+        token = Some(next);
+    }
+}
+
+impl Asking<'_> {
+    /// The account, too: an organisation's administrator sees the same digest in the repositories of others.
+    fn criteria(self) -> Result<FilterCriteria, Error> {
+        Ok(FilterCriteria::builder()
+            .aws_account_id(equals(self.repository.registry.account())?)
+            .ecr_image_repository_name(equals(self.repository.name.as_str())?)
+            .ecr_image_hash(equals(self.digest.as_str())?)
+            .build())
+    }
+
+    async fn page(self, criteria: &FilterCriteria, token: Option<String>) -> Result<ListFindingsOutput, Error> {
+        let request = self
+            .served
+            .inspector
+            .list_findings()
+            .max_results(PAGE)
+            .filter_criteria(criteria.clone())
+            .set_next_token(token);
+        let answer = self.served.caller.call(LIST_FINDINGS, self.deadline, || request.clone().send()).await;
+        answer.map_err(|failure| failure.into_error(LIST_FINDINGS))
+    }
+
+    /// Whether nothing that the finding says of its place is about another.
+    fn is_about(self, finding: &Finding) -> bool {
+        let account = self.repository.registry.account();
+        let images = finding.resources.iter().filter_map(|resource| {
+            let details = resource.details.as_ref()?;
+            details.aws_ecr_container_image.as_ref()
+        });
+        let mut stated = vec![(finding.aws_account_id.as_str(), account)];
+        for image in images {
+            stated.push((image.image_hash.as_str(), self.digest.as_str()));
+            stated.push((image.registry.as_str(), account));
+            stated.push((image.repository_name.as_str(), self.repository.name.as_str()));
+        }
+        // The SDK makes an empty text of a missing one.
+        stated.into_iter().all(|(stated, asked)| stated.is_empty() || stated == asked)
+    }
+}
+
+impl Record {
+    fn listed(finding: &Finding) -> Self {
+        let available = finding.exploit_available.as_ref().map(ExploitAvailable::as_str);
+        let seen = finding.exploitability_details.as_ref().is_some_and(|seen| seen.last_known_exploit_at.is_some());
+        // The SDK reads a missing score as 0.0, and no vulnerability has that probability.
+        let epss = finding.epss.as_ref().map(|epss| epss.score).filter(|score| *score > 0.0);
+        Self {
+            listed: true,
+            epss: epss.and_then(probability),
+            exploit_known: seen || exploit_of(available) == Exploit::Known,
+            status: Some(status_of(Some(finding.status.as_str()))),
+            fix: fix_of(finding.fix_available.as_ref().map(FixAvailable::as_str)),
+        }
+    }
+}
+
+fn equals(value: &str) -> Result<StringFilter, Error> {
+    let filter = StringFilter::builder().comparison(StringComparison::Equals).value(value);
+    filter.build().map_err(|error| Error::Rejected {
+        operation: LIST_FINDINGS.name,
+        code: "BadRequest".to_owned(),
+        message: cut(&error.to_string()),
+    })
+}

@@ -1,0 +1,44 @@
+//! Where a store is: a file, or a database server whose address may hold a password and is never shown.
+
+use std::{fmt, path::PathBuf, str::FromStr};
+
+/// Where a store is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Address {
+    /// A SQLite file.
+    File(PathBuf),
+    /// A PostgreSQL server, by URL.
+    Postgres(String),
+}
+
+impl Address {
+    /// Takes `postgres://…` for a server and everything else for a file.
+    pub fn parse(given: &str) -> Self {
+        let is_server = given.starts_with("postgres://") || given.starts_with("postgresql://");
+        if is_server { Self::Postgres(given.to_owned()) } else { Self::File(PathBuf::from(given)) }
+    }
+}
+
+impl FromStr for Address {
+    type Err = std::convert::Infallible;
+
+    fn from_str(given: &str) -> Result<Self, Self::Err> {
+        Ok(Self::parse(given))
+    }
+}
+
+impl fmt::Display for Address {
+    /// The file's path; of a server only that it is one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Postgres(_) => f.write_str("the PostgreSQL server"),
+        }
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

@@ -1,0 +1,310 @@
+//! Group commit: one task records whatever waits, in one transaction, and tells everybody at once.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use moka::sync::Cache;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::{
+    segment::{self, BEGINNING, Entry},
+    statements::{self, Head, Request},
+};
+use crate::{
+    decisions::{Blob, Hash},
+    log::{Appended, DecisionId, Error, Record},
+    store::sql::{Connection, Database, outcome_unknown, part_with},
+};
+
+/// The most decisions that are committed at once.
+const BATCH: usize = 4096;
+/// The most that wait.
+pub(super) const QUEUE: usize = 16_384;
+/// How long a request is remembered.
+const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
+/// Blobs that are known to be stored, and for how long that is believed: well below what [`super::prune`] spares them for.
+const KNOWN: u64 = 200_000;
+const KNOWN_FOR: Duration = Duration::from_hours(1);
+/// How long one commit may take. What takes longer has an outcome that nobody knows.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// A record that waits, with whom to tell.
+pub(super) type Waiting = (Record, oneshot::Sender<Result<Appended, Error>>);
+
+/// Commits batches, one after the other.
+pub(super) struct Committer {
+    database: Arc<Database>,
+    writer: Arc<str>,
+    /// Where the chain has come to; `None`: to be read from the database.
+    head: Option<Head>,
+    known: Cache<Hash, ()>,
+}
+
+impl Committer {
+    pub(super) fn new(database: Arc<Database>, writer: Arc<str>) -> Self {
+        let known = Cache::builder().max_capacity(KNOWN).time_to_live(KNOWN_FOR).build();
+        Self { database, writer, head: None, known }
+    }
+
+    /// Goes on until it is told to close and has recorded what came before, or nobody is left who could append.
+    pub(super) async fn run(mut self, mut waiting: mpsc::Receiver<Waiting>, closing: Arc<Notify>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            let received = tokio::select! {
+                biased;
+                received = waiting.recv_many(&mut batch, BATCH) => received,
+                () = closing.notified() => {
+                    waiting.close();
+                    continue;
+                }
+            };
+            if received == 0 {
+                return;
+            }
+            let (records, tell): (Vec<Record>, Vec<_>) = batch.drain(..).unzip();
+            let outcome = tokio::time::timeout(PATIENCE, self.commit(&records)).await;
+            let outcome = outcome.unwrap_or_else(|late| Err(Error::Unavailable(Arc::new(late))));
+            match outcome {
+                Ok(answers) => {
+                    for (tell, answer) in tell.into_iter().zip(answers) {
+                        // Who has given up has his decision in the log all the same.
+                        tell.send(answer).ok();
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(error = &error as &dyn std::error::Error, "decisions were not recorded");
+                    // What was stored with a transaction that failed is not there.
+                    self.known.invalidate_all();
+                    self.head = None;
+                    for tell in tell {
+                        tell.send(Err(again(&error))).ok();
+                    }
+                }
+            }
+        }
+    }
+
+    async fn commit(&mut self, records: &[Record]) -> Result<Vec<Result<Appended, Error>>, Error> {
+        let mut connection = self.database.writer().await.map_err(of_store)?;
+        let outcome = self.commit_on(&mut connection, records).await;
+        if let Err(error) = &outcome {
+            part_with(&mut connection, error);
+        }
+        outcome.map_err(of_store)
+    }
+
+    async fn commit_on(
+        &mut self,
+        connection: &mut Connection,
+        records: &[Record],
+    ) -> Result<Vec<Result<Appended, Error>>, crate::store::Error> {
+        let database = Arc::clone(&self.database);
+        let mut transaction = database.begin_write(connection).await?;
+        let head = match self.head.take() {
+            Some(head) => head,
+            None => {
+                statements::head(&mut transaction, &self.writer).await?.unwrap_or(Head { sequence: 0, hash: BEGINNING })
+            }
+        };
+        let now = Timestamp::now();
+        let (answers, fresh) = self.answers(&mut transaction, records, &head, now).await?;
+        let mut stored = Vec::new();
+        let head = if fresh.is_empty() {
+            head
+        } else {
+            stored = self.store_blobs(&mut transaction, &fresh, now).await?;
+            self.store_segment(&mut transaction, &fresh, &head).await?
+        };
+        transaction.commit().await.map_err(outcome_unknown)?;
+        self.head = Some(head);
+        for hash in stored {
+            self.known.insert(hash, ());
+        }
+        Ok(answers)
+    }
+
+    /// What becomes of each record, and those that are to be recorded.
+    async fn answers<'a>(
+        &self,
+        connection: &mut Connection,
+        records: &'a [Record],
+        head: &Head,
+        now: Timestamp,
+    ) -> Result<(Vec<Result<Appended, Error>>, Vec<&'a Record>), crate::store::Error> {
+        let mut asked: BTreeMap<&str, &Record> = BTreeMap::new();
+        for record in records {
+            if let Some(request) = &record.request {
+                asked.entry(&request.id).or_insert(record);
+            }
+        }
+        // Claimed in the order of their ids, so that two servers that claim the same ones do not wait for each other.
+        let mut claimed: HashMap<&str, Option<Request>> = HashMap::new();
+        let ids: Vec<&str> = asked.keys().copied().collect();
+        for id in ids {
+            let Some(request) = asked.get(id).and_then(|record| record.request.as_ref()) else { continue };
+            let expire_time = now.as_microsecond().saturating_add(micros(REMEMBERED));
+            let taken = statements::claim(connection, request, &self.writer, expire_time, now.as_microsecond()).await?;
+            claimed.insert(id, taken);
+        }
+
+        let mut answers = Vec::with_capacity(records.len());
+        let mut fresh = Vec::with_capacity(records.len());
+        let mut given: HashMap<&str, DecisionId> = HashMap::new();
+        let mut numbered = Vec::new();
+        for record in records {
+            let Some(request) = &record.request else {
+                answers.push(Ok(Appended::Recorded(self.id(head, &mut fresh, record))));
+                continue;
+            };
+            let answer = match (claimed.get(request.id.as_str()), given.get(request.id.as_str())) {
+                (Some(Some(taken)), _) if taken.fingerprint == request.fingerprint => {
+                    Ok(Appended::Replayed(DecisionId {
+                        writer: taken.writer.as_str().into(),
+                        sequence: taken.sequence,
+                    }))
+                }
+                (Some(Some(_)), _) => Err(Error::RequestIdReused),
+                (_, Some(id)) => {
+                    let first = asked.get(request.id.as_str()).and_then(|record| record.request.as_ref());
+                    if first.is_some_and(|first| first.fingerprint == request.fingerprint) {
+                        Ok(Appended::Replayed(id.clone()))
+                    } else {
+                        Err(Error::RequestIdReused)
+                    }
+                }
+                (_, None) => {
+                    let id = self.id(head, &mut fresh, record);
+                    given.insert(&request.id, id.clone());
+                    numbered.push((request.id.as_str(), id.sequence));
+                    Ok(Appended::Recorded(id))
+                }
+            };
+            answers.push(answer);
+        }
+        for (id, sequence) in numbered {
+            statements::number(connection, id, sequence).await?;
+        }
+        statements::forget(connection, now.as_microsecond()).await?;
+        Ok((answers, fresh))
+    }
+
+    /// The name of a record that is to be recorded as the next one.
+    fn id<'a>(&self, head: &Head, fresh: &mut Vec<&'a Record>, record: &'a Record) -> DecisionId {
+        fresh.push(record);
+        let sequence = head.sequence.saturating_add(u64::try_from(fresh.len()).unwrap_or(u64::MAX));
+        DecisionId { writer: Arc::clone(&self.writer), sequence }
+    }
+
+    /// Stores what the records rest on, as far as it is not known to be stored.
+    async fn store_blobs(
+        &self,
+        connection: &mut Connection,
+        records: &[&Record],
+        now: Timestamp,
+    ) -> Result<Vec<Hash>, crate::store::Error> {
+        let mut cases: BTreeMap<Hash, &Record> = BTreeMap::new();
+        for record in records {
+            let hash = record.case.case.hash();
+            if !self.known.contains_key(&hash) {
+                cases.insert(hash, record);
+            }
+        }
+        let mut blobs: BTreeMap<Hash, (bool, &Blob)> = BTreeMap::new();
+        let mut parts = BTreeSet::new();
+        for (hash, record) in &cases {
+            blobs.insert(*hash, (true, &record.case.case));
+            for part in &record.case.parts {
+                parts.insert((*hash, part.hash()));
+                if !self.known.contains_key(&part.hash()) {
+                    blobs.entry(part.hash()).or_insert((false, part));
+                }
+            }
+        }
+        statements::put_blobs(connection, &blobs, now.as_microsecond()).await?;
+        statements::put_parts(connection, &parts).await?;
+        Ok(blobs.into_keys().collect())
+    }
+
+    async fn store_segment(
+        &self,
+        connection: &mut Connection,
+        records: &[&Record],
+        head: &Head,
+    ) -> Result<Head, crate::store::Error> {
+        let entry = |record: &&Record| Entry {
+            evaluated_at: record.evaluated_at,
+            case: record.case.case.hash(),
+            labels: record.labels.clone(),
+            request: record.request.as_ref().map(|request| request.id.clone()),
+        };
+        let entries: Vec<Entry> = records.iter().map(entry).collect();
+        let mut hash = head.hash;
+        let body = segment::write(entries.iter(), &mut hash)
+            .map_err(|source| crate::store::Error::Unavailable(source.into()))?;
+        let count = u64::try_from(records.len()).unwrap_or(u64::MAX);
+        let segment = statements::Segment {
+            first: head.sequence.saturating_add(1),
+            last: head.sequence.saturating_add(count),
+            last_time: entries.iter().map(|entry| entry.evaluated_at.as_microsecond()).max().unwrap_or_default(),
+            hash,
+            body,
+        };
+        statements::put_segment(connection, &self.writer, &segment).await?;
+        statements::put_keys(connection, &self.writer, &segment, &keys(records)).await?;
+        let head = Head { sequence: segment.last, hash };
+        statements::put_head(connection, &self.writer, &head).await?;
+        Ok(head)
+    }
+}
+
+/// What the segment of these records can be found by.
+fn keys(records: &[&Record]) -> BTreeSet<(&'static str, String)> {
+    let mut seen = BTreeSet::new();
+    let mut keys = BTreeSet::from([(ALL, String::new())]);
+    for record in records {
+        // Many are about the same: once is enough.
+        if !seen.insert(record.case.case.hash()) {
+            continue;
+        }
+        let of = &record.case.keys;
+        keys.insert((CASE, record.case.case.hash().to_string()));
+        keys.insert((REPOSITORY, of.repository.to_string()));
+        keys.insert((VERDICT, format!("{:?}", of.verdict)));
+        keys.extend(of.digests.iter().map(|digest| (DIGEST, digest.to_string())));
+        keys.extend(of.environment.iter().map(|environment| (ENVIRONMENT, environment.to_string())));
+        keys.extend(of.policies.iter().map(|policy| (POLICY, policy.to_string())));
+    }
+    keys
+}
+
+pub(super) const ALL: &str = "all";
+pub(super) const CASE: &str = "case";
+pub(super) const REPOSITORY: &str = "repository";
+pub(super) const VERDICT: &str = "verdict";
+pub(super) const DIGEST: &str = "digest";
+pub(super) const ENVIRONMENT: &str = "environment";
+pub(super) const POLICY: &str = "policy";
+
+/// The store's errors in the words of the log.
+pub(super) fn of_store(error: crate::store::Error) -> Error {
+    match error {
+        crate::store::Error::Corrupt { what, source } => Error::Corrupt { what, source },
+        other => Error::Unavailable(Arc::new(other)),
+    }
+}
+
+/// An error that several callers get.
+fn again(error: &Error) -> Error {
+    match error {
+        Error::Unavailable(source) => Error::Unavailable(Arc::clone(source)),
+        other => Error::Unavailable(Arc::from(Box::<dyn std::error::Error + Send + Sync>::from(other.to_string()))),
+    }
+}
+
+fn micros(duration: SignedDuration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,173 @@
+//! The log of decisions in the store's database.
+//!
+//! `commit` records in batches, `segment` is what a batch looks like in bytes and chains it, `read` finds decisions again,
+//! `verify` follows the chains, and `statements` holds the SQL.
+
+mod commit;
+mod read;
+mod segment;
+pub(super) mod statements;
+mod verify;
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use jiff::{SignedDuration, Timestamp};
+use moka::sync::Cache;
+use rand::RngExt as _;
+use tokio::{
+    sync::{Mutex, Notify, mpsc, oneshot},
+    task::JoinHandle,
+};
+
+use self::commit::{Committer, QUEUE, Waiting, of_store};
+use super::{Database, Sql, outcome_unknown};
+use crate::{
+    decisions::{Blob, Hash},
+    log::{Appended, Case, Cursor, DecisionId, Error, Filter, Followed, Log, Page, Record, Recorded, Report},
+    store::Request,
+};
+
+/// How long a blob that nothing rests on is spared: it may be about to be recorded again by a server that knows it to be there.
+const SPARED: SignedDuration = SignedDuration::from_hours(2);
+/// Cases that are kept in memory once read.
+const CASES: u64 = 10_000;
+/// Segments that pruning looks at in one go.
+const PRUNED_AT_ONCE: i64 = 1_000;
+
+/// The log of decisions in a SQL database, and this process as one of its writers.
+pub struct SqlLog {
+    database: Arc<Database>,
+    waiting: mpsc::Sender<Waiting>,
+    closing: Arc<Notify>,
+    committing: Mutex<Option<JoinHandle<()>>>,
+    cases: Cache<Hash, Arc<Case>>,
+}
+
+impl SqlLog {
+    /// The log in the database of a store. Its chain begins with the first decision.
+    pub fn new(store: &Sql) -> Self {
+        let database = Arc::clone(store.database());
+        let (waiting, records) = mpsc::channel(QUEUE);
+        let committer = Committer::new(Arc::clone(&database), writer());
+        let closing = Arc::new(Notify::new());
+        let committing = tokio::spawn(committer.run(records, Arc::clone(&closing)));
+        Self { database, waiting, closing, committing: Mutex::new(Some(committing)), cases: Cache::new(CASES) }
+    }
+
+    /// Records what waits, and takes nothing more.
+    pub async fn close(&self) {
+        self.closing.notify_one();
+        if let Some(committing) = self.committing.lock().await.take() {
+            committing.await.ok();
+        }
+    }
+}
+
+/// A name that no other process has taken: fifty bits of chance.
+fn writer() -> Arc<str> {
+    const LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+    let mut random = rand::rng();
+    let letter = |_| LETTERS.get(random.random_range(0..LETTERS.len())).map_or('0', |letter| char::from(*letter));
+    (0..10).map(letter).collect::<String>().into()
+}
+
+impl fmt::Debug for SqlLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqlLog").field("database", &self.database).finish_non_exhaustive()
+    }
+}
+
+/// The committer is gone: the runtime shuts down.
+#[derive(Debug, thiserror::Error)]
+#[error("the log takes no more decisions: the server shuts down")]
+struct Closed;
+
+#[async_trait::async_trait]
+impl Log for SqlLog {
+    async fn append(&self, record: Record) -> Result<Appended, Error> {
+        let (tell, told) = oneshot::channel();
+        self.waiting.try_send((record, tell)).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => Error::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => Error::Unavailable(Arc::new(Closed)),
+        })?;
+        told.await.unwrap_or_else(|_| Err(Error::Unavailable(Arc::new(Closed))))
+    }
+
+    async fn answered(&self, request: &Request) -> Result<Option<DecisionId>, Error> {
+        let mut connection = self.database.reader().await.map_err(of_store)?;
+        let now = Timestamp::now().as_microsecond();
+        let answered = statements::answered(&mut connection, &request.id, now).await.map_err(of_store)?;
+        match answered {
+            None => Ok(None),
+            Some(answered) if answered.fingerprint == request.fingerprint => {
+                Ok(Some(DecisionId { writer: answered.writer.into(), sequence: answered.sequence }))
+            }
+            Some(_) => Err(Error::RequestIdReused),
+        }
+    }
+
+    async fn get(&self, id: &DecisionId) -> Result<Recorded, Error> {
+        self.read_one(id).await
+    }
+
+    async fn list(&self, filter: &Filter, after: Option<&Cursor>, limit: usize) -> Result<Page, Error> {
+        self.read_page(filter, after, limit).await
+    }
+
+    async fn heads(&self) -> Result<Followed, Error> {
+        let mut connection = self.database.reader().await.map_err(of_store)?;
+        let writers = statements::writers(&mut connection).await.map_err(of_store)?;
+        Ok(writers.into_iter().map(|writer| (writer.name.into(), writer.head.sequence)).collect())
+    }
+
+    async fn follow(&self, followed: &mut Followed, limit: usize) -> Result<Vec<Recorded>, Error> {
+        self.read_on(followed, limit).await
+    }
+
+    async fn blobs(&self, hashes: &[Hash]) -> Result<BTreeMap<Hash, Blob>, Error> {
+        let mut connection = self.database.reader().await.map_err(of_store)?;
+        statements::blobs(&mut connection, hashes).await.map_err(of_store)
+    }
+
+    async fn verify(&self) -> Result<Report, Error> {
+        verify::verify(&self.database).await.map_err(of_store)
+    }
+
+    async fn prune(&self, before: Timestamp) -> Result<u64, Error> {
+        let mut pruned = 0_u64;
+        let mut connection = self.database.writer().await.map_err(of_store)?;
+        let writers = statements::writers(&mut connection).await.map_err(of_store)?;
+        drop(connection);
+        for writer in writers {
+            loop {
+                let removed = self.prune_some(&writer.name, before).await.map_err(of_store)?;
+                pruned = pruned.saturating_add(removed);
+                if removed == 0 {
+                    break;
+                }
+            }
+        }
+        let mut connection = self.database.writer().await.map_err(of_store)?;
+        let mut transaction = self.database.begin_write(&mut connection).await.map_err(of_store)?;
+        let unused_since = Timestamp::now().saturating_sub(SPARED).unwrap_or(Timestamp::MIN);
+        statements::sweep(&mut transaction, unused_since.as_microsecond()).await.map_err(of_store)?;
+        transaction.commit().await.map_err(|error| of_store(outcome_unknown(error)))?;
+        Ok(pruned)
+    }
+}
+
+impl SqlLog {
+    /// Cuts some segments off the beginning of a chain, whole ones only, and none that has a decision from `before` or later.
+    async fn prune_some(&self, writer: &str, before: Timestamp) -> Result<u64, crate::store::Error> {
+        let mut connection = self.database.writer().await?;
+        let mut transaction = self.database.begin_write(&mut connection).await?;
+        let segments = statements::segments_from(&mut transaction, writer, 0, PRUNED_AT_ONCE).await?;
+        let old = segments.iter().take_while(|segment| segment.last_time < before.as_microsecond());
+        let first = segments.first().map_or(0, |segment| segment.first);
+        let Some(last) = old.last() else { return Ok(0) };
+        let upto = statements::Head { sequence: last.last, hash: last.hash };
+        statements::cut(&mut transaction, writer, &upto).await?;
+        transaction.commit().await.map_err(outcome_unknown)?;
+        Ok(upto.sequence.saturating_sub(first).saturating_add(1))
+    }
+}

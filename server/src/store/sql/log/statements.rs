@@ -1,0 +1,415 @@
+//! The SQL of the log, in the words that SQLite and PostgreSQL share.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sqlx::AssertSqlSafe;
+
+use crate::{
+    decisions::{Blob, Hash},
+    store::{
+        self, Error,
+        sql::{Connection, failed},
+    },
+};
+
+/// Rows that one statement writes or asks for: databases bound the number of its parameters.
+const ROWS: usize = 500;
+/// Requests that one batch forgets.
+const FORGOTTEN_AT_ONCE: i64 = 4_096;
+
+/// Where a chain has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) sequence: u64,
+    pub(super) hash: Hash,
+}
+
+/// A chain as the database knows it.
+#[derive(Clone, Debug)]
+pub(super) struct Writer {
+    pub(super) name: String,
+    pub(super) head: Head,
+    pub(super) pruned: Head,
+}
+
+/// A segment to be written, or as it was.
+#[derive(Clone, Debug)]
+pub(super) struct Segment {
+    pub(super) first: u64,
+    pub(super) last: u64,
+    pub(super) last_time: i64,
+    pub(super) hash: Hash,
+    pub(super) body: Vec<u8>,
+}
+
+/// A request that was answered before.
+#[derive(Clone, Debug)]
+pub(super) struct Request {
+    pub(super) fingerprint: String,
+    pub(super) writer: String,
+    pub(super) sequence: u64,
+}
+
+/// Where a segment is found.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(super) struct Found {
+    pub(super) last_time: i64,
+    pub(super) writer: String,
+    pub(super) first_sequence: i64,
+    pub(super) body: Vec<u8>,
+}
+
+/// A statement with so many rows of parameters in parentheses.
+pub(in crate::store::sql) fn rows(before: &str, rows: usize, columns: usize, after: &str) -> String {
+    let mut statement = before.to_owned();
+    for row in 0..rows {
+        statement.push_str(if row == 0 { "(" } else { ", (" });
+        for column in 1..=columns {
+            statement.push_str(if column == 1 { "$" } else { ", $" });
+            statement.push_str(&(row * columns + column).to_string());
+        }
+        statement.push(')');
+    }
+    statement.push_str(after);
+    statement
+}
+
+fn corrupt(what: &str, why: &'static str) -> Error {
+    Error::Corrupt { what: what.to_owned(), source: why.into() }
+}
+
+fn number_out(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn number_in(what: &str, number: i64) -> Result<u64, Error> {
+    u64::try_from(number).map_err(|_| corrupt(what, "a number is negative"))
+}
+
+fn hash_in(what: &str, bytes: Vec<u8>) -> Result<Hash, Error> {
+    bytes.try_into().map(Hash).map_err(|_| corrupt(what, "a hash is not 32 bytes long"))
+}
+
+pub(super) async fn head(connection: &mut Connection, writer: &str) -> Result<Option<Head>, Error> {
+    let head: Option<(i64, Vec<u8>)> = sqlx::query_as("select sequence, hash from decision_writers where writer = $1")
+        .bind(writer)
+        .fetch_optional(connection)
+        .await
+        .map_err(failed)?;
+    head.map(|(sequence, hash)| Ok(Head { sequence: number_in(writer, sequence)?, hash: hash_in(writer, hash)? }))
+        .transpose()
+}
+
+pub(super) async fn put_head(connection: &mut Connection, writer: &str, head: &Head) -> Result<(), Error> {
+    sqlx::query(
+        "insert into decision_writers (writer, sequence, hash, pruned_sequence, pruned_hash) values ($1, $2, $3, 0, $4)
+         on conflict (writer) do update set sequence = excluded.sequence, hash = excluded.hash",
+    )
+    .bind(writer)
+    .bind(number_out(head.sequence))
+    .bind(head.hash.0.to_vec())
+    .bind(super::segment::BEGINNING.0.to_vec())
+    .execute(connection)
+    .await
+    .map(|_| ())
+    .map_err(failed)
+}
+
+pub(super) async fn writers(connection: &mut Connection) -> Result<Vec<Writer>, Error> {
+    let rows: Vec<(String, i64, Vec<u8>, i64, Vec<u8>)> = sqlx::query_as(
+        "select writer, sequence, hash, pruned_sequence, pruned_hash from decision_writers order by writer",
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(failed)?;
+    let writer = |(name, sequence, hash, pruned_sequence, pruned_hash): (String, i64, Vec<u8>, i64, Vec<u8>)| {
+        let head = Head { sequence: number_in(&name, sequence)?, hash: hash_in(&name, hash)? };
+        let pruned = Head { sequence: number_in(&name, pruned_sequence)?, hash: hash_in(&name, pruned_hash)? };
+        Ok(Writer { name, head, pruned })
+    };
+    rows.into_iter().map(writer).collect()
+}
+
+pub(super) async fn put_segment(connection: &mut Connection, writer: &str, segment: &Segment) -> Result<(), Error> {
+    sqlx::query(
+        "insert into decision_segments (writer, first_sequence, last_sequence, last_time, hash, body)
+         values ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(writer)
+    .bind(number_out(segment.first))
+    .bind(number_out(segment.last))
+    .bind(segment.last_time)
+    .bind(segment.hash.0.to_vec())
+    .bind(segment.body.clone())
+    .execute(connection)
+    .await
+    .map(|_| ())
+    .map_err(failed)
+}
+
+pub(super) async fn put_keys(
+    connection: &mut Connection,
+    writer: &str,
+    segment: &Segment,
+    keys: &BTreeSet<(&'static str, String)>,
+) -> Result<(), Error> {
+    let keys: Vec<_> = keys.iter().collect();
+    for some in keys.chunks(ROWS) {
+        let insert = "insert into decision_keys (kind, name, last_time, writer, first_sequence) values ";
+        let insert = rows(insert, some.len(), 5, "");
+        let mut insert = sqlx::query(AssertSqlSafe(insert));
+        for (kind, name) in some {
+            insert = insert.bind(*kind).bind(name).bind(segment.last_time).bind(writer).bind(number_out(segment.first));
+        }
+        insert.execute(&mut *connection).await.map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Stores blobs; of one that is there only notes that it was used.
+pub(super) async fn put_blobs(
+    connection: &mut Connection,
+    blobs: &BTreeMap<Hash, (bool, &Blob)>,
+    used: i64,
+) -> Result<(), Error> {
+    let blobs: Vec<_> = blobs.iter().collect();
+    for some in blobs.chunks(ROWS) {
+        let insert = "insert into decision_blobs (hash, is_case, body, used) values ";
+        let insert = rows(insert, some.len(), 4, " on conflict (hash) do update set used = excluded.used");
+        let mut insert = sqlx::query(AssertSqlSafe(insert));
+        for (hash, (is_case, blob)) in some {
+            insert = insert.bind(hash.to_string()).bind(i64::from(*is_case)).bind(blob.packed().to_vec()).bind(used);
+        }
+        insert.execute(&mut *connection).await.map_err(failed)?;
+    }
+    Ok(())
+}
+
+pub(super) async fn put_parts(connection: &mut Connection, parts: &BTreeSet<(Hash, Hash)>) -> Result<(), Error> {
+    let parts: Vec<_> = parts.iter().collect();
+    for some in parts.chunks(ROWS) {
+        let insert = "insert into decision_parts (whole, part) values ";
+        let insert = rows(insert, some.len(), 2, " on conflict (whole, part) do nothing");
+        let mut insert = sqlx::query(AssertSqlSafe(insert));
+        for (whole, part) in some {
+            insert = insert.bind(whole.to_string()).bind(part.to_string());
+        }
+        insert.execute(&mut *connection).await.map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Claims a request; `Some`: it is taken, and by what.
+pub(super) async fn claim(
+    connection: &mut Connection,
+    request: &store::Request,
+    writer: &str,
+    expire_time: i64,
+    now: i64,
+) -> Result<Option<Request>, Error> {
+    let claimed = sqlx::query(
+        "insert into decision_requests (id, fingerprint, writer, sequence, expire_time) values ($1, $2, $3, 0, $4)
+         on conflict (id) do update set fingerprint = excluded.fingerprint, writer = excluded.writer, sequence = 0,
+             expire_time = excluded.expire_time where decision_requests.expire_time <= $5",
+    )
+    .bind(&request.id)
+    .bind(&request.fingerprint)
+    .bind(writer)
+    .bind(expire_time)
+    .bind(now)
+    .execute(&mut *connection)
+    .await
+    .map_err(failed)?;
+    if claimed.rows_affected() > 0 { Ok(None) } else { answered(connection, &request.id, now).await }
+}
+
+/// Notes which decision a claimed request got.
+pub(super) async fn number(connection: &mut Connection, id: &str, sequence: u64) -> Result<(), Error> {
+    sqlx::query("update decision_requests set sequence = $1 where id = $2")
+        .bind(number_out(sequence))
+        .bind(id)
+        .execute(connection)
+        .await
+        .map(|_| ())
+        .map_err(failed)
+}
+
+pub(super) async fn answered(connection: &mut Connection, id: &str, now: i64) -> Result<Option<Request>, Error> {
+    let row: Option<(String, String, i64)> = sqlx::query_as(
+        "select fingerprint, writer, sequence from decision_requests where id = $1 and expire_time > $2",
+    )
+    .bind(id)
+    .bind(now)
+    .fetch_optional(connection)
+    .await
+    .map_err(failed)?;
+    row.map(|(fingerprint, writer, sequence)| {
+        Ok(Request { fingerprint, writer, sequence: number_in("a request", sequence)? })
+    })
+    .transpose()
+}
+
+/// Forgets requests that have expired, at most so many, so that the batch after a busy day does not pay for all of it.
+pub(super) async fn forget(connection: &mut Connection, now: i64) -> Result<(), Error> {
+    sqlx::query(
+        "delete from decision_requests where id in
+             (select id from decision_requests where expire_time <= $1 order by expire_time limit $2)",
+    )
+    .bind(now)
+    .bind(FORGOTTEN_AT_ONCE)
+    .execute(connection)
+    .await
+    .map(|_| ())
+    .map_err(failed)
+}
+
+/// The segment that has a decision of a writer, if any has.
+pub(super) async fn segment_of(
+    connection: &mut Connection,
+    writer: &str,
+    sequence: u64,
+) -> Result<Option<Segment>, Error> {
+    let segments = segments(
+        connection,
+        "select first_sequence, last_sequence, last_time, hash, body from decision_segments
+         where writer = $1 and first_sequence <= $2 order by first_sequence desc limit $3",
+        writer,
+        sequence,
+        1,
+    );
+    Ok(segments.await?.pop().filter(|segment| segment.last >= sequence))
+}
+
+/// Segments of a writer from a decision on, in order.
+pub(super) async fn segments_from(
+    connection: &mut Connection,
+    writer: &str,
+    sequence: u64,
+    limit: i64,
+) -> Result<Vec<Segment>, Error> {
+    segments(
+        connection,
+        "select first_sequence, last_sequence, last_time, hash, body from decision_segments
+         where writer = $1 and last_sequence >= $2 order by first_sequence limit $3",
+        writer,
+        sequence,
+        limit,
+    )
+    .await
+}
+
+async fn segments(
+    connection: &mut Connection,
+    select: &'static str,
+    writer: &str,
+    sequence: u64,
+    limit: i64,
+) -> Result<Vec<Segment>, Error> {
+    let rows: Vec<(i64, i64, i64, Vec<u8>, Vec<u8>)> = sqlx::query_as(select)
+        .bind(writer)
+        .bind(number_out(sequence))
+        .bind(limit)
+        .fetch_all(connection)
+        .await
+        .map_err(failed)?;
+    let segment = |(first, last, last_time, hash, body): (i64, i64, i64, Vec<u8>, Vec<u8>)| {
+        let (first, last) = (number_in(writer, first)?, number_in(writer, last)?);
+        Ok(Segment { first, last, last_time, hash: hash_in(writer, hash)?, body })
+    };
+    rows.into_iter().map(segment).collect()
+}
+
+/// Segments with something of that name, newest first, from a place on.
+pub(super) async fn found(
+    connection: &mut Connection,
+    (kind, name): (&str, &str),
+    from: (i64, &str, i64),
+    since: i64,
+    limit: i64,
+) -> Result<Vec<Found>, Error> {
+    sqlx::query_as(
+        "select k.last_time, k.writer, k.first_sequence, s.body from decision_keys k
+         join decision_segments s on s.writer = k.writer and s.first_sequence = k.first_sequence
+         where k.kind = $1 and k.name = $2 and (k.last_time, k.writer, k.first_sequence) <= ($3, $4, $5)
+             and k.last_time >= $6
+         order by k.last_time desc, k.writer desc, k.first_sequence desc limit $7",
+    )
+    .bind(kind)
+    .bind(name)
+    .bind(from.0)
+    .bind(from.1)
+    .bind(from.2)
+    .bind(since)
+    .bind(limit)
+    .fetch_all(connection)
+    .await
+    .map_err(failed)
+}
+
+pub(super) async fn blobs(connection: &mut Connection, hashes: &[Hash]) -> Result<BTreeMap<Hash, Blob>, Error> {
+    let mut found = BTreeMap::new();
+    for some in hashes.chunks(ROWS) {
+        let select = rows("select hash, body from decision_blobs where hash in ", 1, some.len(), "");
+        let mut query = sqlx::query_as(AssertSqlSafe(select));
+        for hash in some {
+            query = query.bind(hash.to_string());
+        }
+        let rows: Vec<(String, Vec<u8>)> = query.fetch_all(&mut *connection).await.map_err(failed)?;
+        for (hash, body) in rows {
+            let hash = Hash::try_from(hash)
+                .map_err(|source| Error::Corrupt { what: "the name of a blob".to_owned(), source: source.into() })?;
+            found.insert(hash, Blob::kept(hash, body));
+        }
+    }
+    Ok(found)
+}
+
+/// Blobs in the order of their names, from after one on.
+pub(super) async fn blobs_after(
+    connection: &mut Connection,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<(String, Vec<u8>)>, Error> {
+    sqlx::query_as("select hash, body from decision_blobs where hash > $1 order by hash limit $2")
+        .bind(after)
+        .bind(limit)
+        .fetch_all(connection)
+        .await
+        .map_err(failed)
+}
+
+/// Cuts the beginning of a chain off, up to a head.
+pub(super) async fn cut(connection: &mut Connection, writer: &str, upto: &Head) -> Result<(), Error> {
+    for statement in [
+        "delete from decision_keys where writer = $1 and first_sequence <= $2",
+        "delete from decision_segments where writer = $1 and last_sequence <= $2",
+    ] {
+        sqlx::query(statement)
+            .bind(writer)
+            .bind(number_out(upto.sequence))
+            .execute(&mut *connection)
+            .await
+            .map_err(failed)?;
+    }
+    sqlx::query("update decision_writers set pruned_sequence = $1, pruned_hash = $2 where writer = $3")
+        .bind(number_out(upto.sequence))
+        .bind(upto.hash.0.to_vec())
+        .bind(writer)
+        .execute(connection)
+        .await
+        .map(|_| ())
+        .map_err(failed)
+}
+
+/// Removes what nothing that is left rests on, and nothing has used since.
+pub(super) async fn sweep(connection: &mut Connection, unused_since: i64) -> Result<(), Error> {
+    let cases = "delete from decision_blobs where is_case = 1 and used < $1 and not exists
+        (select 1 from decision_keys k where k.kind = 'case' and k.name = decision_blobs.hash)";
+    sqlx::query(cases).bind(unused_since).execute(&mut *connection).await.map_err(failed)?;
+    let parts = "delete from decision_parts where not exists
+        (select 1 from decision_blobs b where b.hash = decision_parts.whole)";
+    sqlx::query(parts).execute(&mut *connection).await.map_err(failed)?;
+    let blobs = "delete from decision_blobs where is_case = 0 and used < $1 and not exists
+        (select 1 from decision_parts p where p.part = decision_blobs.hash)";
+    sqlx::query(blobs).bind(unused_since).execute(connection).await.map(|_| ()).map_err(failed)
+}

@@ -1,0 +1,218 @@
+//! Records of Inspector meet findings of ECR.
+
+use scangate_core::{
+    evidence::Evidence,
+    finding::{Exploit, Fix, Status},
+    scan::Enrichment,
+};
+use scangate_ecr_simulator::{EnhancedFinding, Fault, ScanScript, generate};
+use serde_json::json;
+
+use super::{ADDED, DETAILS, LIST, asking, bench, epss, high, many, named, read, read_one, why};
+use crate::support::{basic, ecr, ecr_with, enhanced};
+
+#[tokio::test]
+async fn epss_is_joined_to_the_findings_of_every_package() {
+    let finding = high().package("libssl", "3.0.1").epss(0.42);
+
+    let read = read([finding, named("CVE-2024-2", "LOW")]).await;
+
+    let scores: Vec<_> = read.scan.findings().iter().map(|finding| (&*finding.id, finding.epss)).collect();
+    let expected = [("CVE-2024-1", epss(0.42)), ("CVE-2024-1", epss(0.42)), ("CVE-2024-2", None)];
+    assert_eq!(scores, expected);
+    assert_eq!(read.scan.enrichment, Enrichment::Complete);
+    assert_eq!(read.assessment().evidence, Evidence::Proven);
+}
+
+#[tokio::test]
+async fn every_page_of_inspectors_list_is_read() {
+    let bench = bench(many(257, "LOW")).await;
+
+    let read = bench.read().await;
+
+    assert_eq!(read.scan.findings().len(), 257);
+    assert!(read.scan.findings().iter().all(|finding| finding.epss == epss(0.01)));
+    assert_eq!(read.scan.enrichment, Enrichment::Complete);
+    assert_eq!((bench.calls(LIST), bench.calls(DETAILS)), (3, 0));
+}
+
+#[tokio::test]
+async fn inspector_is_not_asked_unless_it_is_to_be() {
+    let found = ScanScript::complete(vec![high().epss(0.9).known_exploited(ADDED, ADDED)]);
+    let on_basic = ecr_with(basic(ScanScript::complete(generate::basic(3, 1))), asking).await;
+    let clean = ecr_with(enhanced(ScanScript::clean()), asking).await;
+    let failed = ecr_with(enhanced(ScanScript::failed()), asking).await;
+    let off = ecr(enhanced(found)).await;
+    for (bench, enrichment) in [
+        (on_basic, Enrichment::NotAsked),
+        (clean, Enrichment::Complete),
+        (failed, Enrichment::NotAsked),
+        (off, Enrichment::NotAsked),
+    ] {
+        let read = bench.read().await;
+
+        assert_eq!(read.scan.enrichment, enrichment);
+        assert_eq!((bench.calls(LIST), bench.calls(DETAILS)), (0, 0));
+        assert!(read.scan.findings().iter().all(|finding| finding.epss.is_none()));
+    }
+}
+
+#[tokio::test]
+async fn a_scan_that_proves_nothing_is_not_enriched() {
+    let bench = bench(many(150, "LOW")).await;
+    bench.simulator.faults().script(Fault::TokenLoop.on("DescribeImageScanFindings"));
+
+    let read = bench.read().await;
+
+    assert_eq!(read.scan.enrichment, Enrichment::NotAsked);
+    assert_eq!(bench.calls(LIST), 0);
+}
+
+#[tokio::test]
+async fn an_exploit_that_either_source_knows_is_known() {
+    let seen = |finding: EnhancedFinding| finding.listed("/exploitabilityDetails/lastKnownExploitAt", ADDED);
+    let cases = [
+        ("ECR alone", high().exploit_available().listed("/exploitAvailable", "NO"), Exploit::Known),
+        ("Inspector alone", high().listed("/exploitAvailable", "YES"), Exploit::Known),
+        ("an exploit was seen", seen(high()), Exploit::Known),
+        ("CISA lists it", high().known_exploited(ADDED, ADDED), Exploit::Known),
+        ("CISA gives a date", high().detail("/cisaData/dateAdded", ADDED), Exploit::Known),
+        ("exploitation was observed", high().exploit_observed(ADDED, ADDED), Exploit::Known),
+        ("CISA says nothing", high().detail("/cisaData", json!({})), Exploit::NotKnown),
+        ("nothing was observed", high().detail("/exploitObserved", json!({})), Exploit::NotKnown),
+        ("nobody", high(), Exploit::NotKnown),
+        (
+            "ECR says nothing",
+            high().field("/exploitAvailable", "?").listed("/exploitAvailable", "NO"),
+            Exploit::Unknown,
+        ),
+    ];
+    for (case, finding, exploit) in cases {
+        let (finding, enrichment) = read_one(finding).await;
+
+        assert_eq!((finding.exploit, enrichment), (exploit, Enrichment::Complete), "{case}");
+    }
+}
+
+#[tokio::test]
+async fn of_two_statuses_the_one_that_counts_more_stands() {
+    let cases = [
+        ("ACTIVE", "CLOSED", Status::Active),
+        ("ACTIVE", "SUPPRESSED", Status::Active),
+        ("SUPPRESSED", "CLOSED", Status::Suppressed),
+        ("SUPPRESSED", "ACTIVE", Status::Active),
+        ("CLOSED", "ACTIVE", Status::Active),
+        ("CLOSED", "SUPPRESSED", Status::Suppressed),
+        ("CLOSED", "CLOSED", Status::Closed),
+        ("SUPPRESSED", "SOMETHING_NEW", Status::Unrecognised),
+        ("SOMETHING_NEW", "CLOSED", Status::Unrecognised),
+    ];
+    for (ecr, inspector, status) in cases {
+        let (finding, _) = read_one(high().field("/status", ecr).listed("/status", inspector)).await;
+
+        assert_eq!(finding.status, status, "{ecr} in ECR, {inspector} in Inspector");
+    }
+}
+
+#[tokio::test]
+async fn a_fix_that_ecr_does_not_tell_of_is_taken_but_never_its_absence() {
+    let cases = [
+        ("?", "YES", Fix::Available),
+        ("?", "PARTIAL", Fix::Partial),
+        ("?", "NO", Fix::Unknown),
+        ("YES", "NO", Fix::Available),
+        ("NO", "YES", Fix::None),
+    ];
+    for (ecr, inspector, fix) in cases {
+        let (finding, _) = read_one(high().field("/fixAvailable", ecr).listed("/fixAvailable", inspector)).await;
+
+        assert_eq!(finding.fix, fix, "{ecr} in ECR, {inspector} in Inspector");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_probability_is_unknown() {
+    for value in [json!("NaN"), json!("Infinity"), json!(-0.1), json!(1.01), json!(97), json!(null), json!(0.0)] {
+        let (finding, enrichment) = read_one(high().listed("/epss/score", value.clone())).await;
+
+        assert_eq!((finding.epss, enrichment), (None, Enrichment::Complete), "{value}");
+    }
+    for (value, known) in [(json!(1.0), epss(1.0)), (json!(0.0), epss(0.0)), (json!(1.5), None)] {
+        let (finding, _) = read_one(high().detail("/epssScore", value.clone())).await;
+
+        assert_eq!(finding.epss, known, "{value}");
+    }
+}
+
+#[tokio::test]
+async fn of_two_records_of_one_finding_the_worse_counts() {
+    let arn = format!("arn:aws:inspector2:eu-west-1:123456789012:finding/{}", "a".repeat(32));
+    let record = |epss: f64| high().field("/findingArn", arn.clone()).epss(epss);
+    for [first, second] in [[0.2, 0.8], [0.8, 0.2]] {
+        let read = read([record(first), record(second)]).await;
+
+        assert!(read.scan.findings().iter().all(|finding| finding.epss == epss(0.8)), "{:?}", read.scan);
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_comes_twice_does_no_harm() {
+    let bench = bench(many(150, "LOW")).await;
+    bench.simulator.faults().script(Fault::DuplicatePage.on(LIST));
+
+    let read = bench.read().await;
+
+    assert_eq!(read.scan.enrichment, Enrichment::Complete);
+    assert!(read.scan.findings().iter().all(|finding| finding.epss == epss(0.01)));
+}
+
+#[tokio::test]
+async fn a_record_that_ecr_does_not_list_is_ignored_and_its_absence_told() {
+    let bench = bench([high().epss(0.9)]).await;
+    let unknown = format!("arn:aws:inspector2:eu-west-1:123456789012:finding/{}", "b".repeat(32));
+    bench
+        .simulator
+        .faults()
+        .script(Fault::SetField { pointer: "/findings/0/findingArn".into(), value: unknown.into() }.on(LIST));
+
+    let read = bench.read().await;
+
+    assert_eq!(read.scan.findings()[0].epss, None);
+    assert_eq!(why(&read.scan.enrichment), "Inspector does not list 1 of ECR's findings");
+    assert_eq!(bench.calls(DETAILS), 0);
+}
+
+#[tokio::test]
+async fn a_record_beyond_ecrs_findings_is_ignored() {
+    let bench = bench([high().epss(0.9), named("CVE-2024-2", "CRITICAL").epss(0.9)]).await;
+    let newer = Fault::DropField("/imageScanFindings/enhancedFindings/1".into());
+    bench.simulator.faults().script(newer.on("DescribeImageScanFindings"));
+
+    let read = bench.read().await;
+
+    let ids: Vec<_> = read.scan.findings().iter().map(|finding| &*finding.id).collect();
+    assert_eq!(ids, ["CVE-2024-1"]);
+    assert_eq!(read.scan.enrichment, Enrichment::Complete);
+}
+
+#[tokio::test]
+async fn a_record_about_another_image_or_account_is_ignored_and_noted() {
+    let image = "/resources/0/details/awsEcrContainerImage";
+    let places = [
+        (format!("{image}/imageHash"), format!("sha256:{}", "0".repeat(64))),
+        (format!("{image}/registry"), "999999999999".to_owned()),
+        (format!("{image}/repositoryName"), "team/other".to_owned()),
+        ("/awsAccountId".to_owned(), "999999999999".to_owned()),
+    ];
+    for (member, value) in places {
+        let bench = bench([high().epss(0.9).exploit_available()]).await;
+        let pointer = format!("/findings/0{member}");
+        bench.simulator.faults().script(Fault::SetField { pointer, value: value.into() }.on(LIST));
+
+        let read = bench.read().await;
+
+        assert_eq!(read.scan.findings()[0].epss, None, "{member}");
+        assert!(why(&read.scan.enrichment).contains("another image or account"), "{member}");
+        assert_eq!(read.assessment().evidence, Evidence::Proven, "{member}");
+    }
+}

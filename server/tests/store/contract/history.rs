@@ -1,0 +1,73 @@
+//! What a store remembers.
+
+use std::sync::Arc;
+
+use scangate_core::policy::PolicySet;
+use scangate_server::store::{Expected, Store, fold};
+
+use crate::given::{create, delete, id, key, update, waive};
+
+pub(super) async fn what_has_changed_since_a_revision_is_told_in_order(store: Arc<dyn Store>) {
+    store.apply(create("team")).await.unwrap();
+    let mut since = store.load().await.unwrap();
+    store.apply(update("team", Expected::Any)).await.unwrap();
+    store.apply(waive(&["w-2", "w-1"])).await.unwrap();
+    store.apply(delete("team", Expected::Any)).await.unwrap();
+
+    let changes = store.changes(Some(2)).await.unwrap();
+
+    let told: Vec<_> =
+        changes.entries.iter().map(|entry| (entry.revision, entry.key.to_string(), entry.document.is_some())).collect();
+    let entry = |revision, name: &str, is_there| (revision, name.to_owned(), is_there);
+    assert_eq!(changes.revision, 5);
+    assert_eq!(
+        told,
+        [
+            entry(3, "policies/team", true),
+            entry(4, "waivers/w-1", true),
+            entry(4, "waivers/w-2", true),
+            entry(5, "policies/team", false),
+        ]
+    );
+    fold(&mut since, changes);
+    assert_eq!(since, store.load().await.unwrap());
+    assert_eq!(store.changes(Some(5)).await.unwrap().entries, []);
+}
+
+pub(super) async fn what_was_in_force_at_a_revision_can_be_read_ever_after(store: Arc<dyn Store>) {
+    let mut sets: Vec<PolicySet> = vec![store.load().await.unwrap()];
+    for write in [
+        create("team"),
+        waive(&["w-1"]),
+        update("team", Expected::Any),
+        delete("team", Expected::Any),
+        create("team"),
+        update("default", Expected::Any),
+    ] {
+        store.apply(write).await.unwrap();
+        sets.push(store.load().await.unwrap());
+    }
+
+    for set in sets {
+        assert_eq!(store.at(set.revision).await.unwrap(), set);
+    }
+}
+
+pub(super) async fn the_history_of_a_policy_is_told_newest_first_in_pages_that_later_writes_do_not_move(
+    store: Arc<dyn Store>,
+) {
+    store.apply(create("team")).await.unwrap();
+    store.apply(create("other")).await.unwrap();
+    store.apply(update("team", Expected::Any)).await.unwrap();
+    store.apply(delete("team", Expected::Any)).await.unwrap();
+
+    let first = store.history(&id("team"), None, 2).await.unwrap();
+    store.apply(create("team")).await.unwrap();
+    let second = store.history(&id("team"), Some(first[1].revision), 2).await.unwrap();
+
+    let told: Vec<(u64, bool)> =
+        first.iter().chain(&second).map(|entry| (entry.revision, entry.document.is_some())).collect();
+    assert_eq!(told, [(5, false), (4, true), (2, true)]);
+    assert!(first.iter().all(|entry| entry.key == key("team")));
+    assert_eq!(store.history(&id("never"), None, 2).await.unwrap(), []);
+}

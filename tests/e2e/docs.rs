@@ -1,0 +1,82 @@
+//! The manuals: what they show is what the server does.
+
+use scangate_ecr_simulator::World;
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::harness::{
+    Gate, gate,
+    tools::{root, tool},
+};
+
+/// A fenced block of JSON, and the rows of the tables up to the next one: an image and its verdict.
+#[derive(Debug, Default)]
+struct Example {
+    refused: bool,
+    policy: String,
+    verdicts: Vec<(String, String)>,
+}
+
+fn examples(manual: &str) -> Vec<Example> {
+    let mut examples: Vec<Example> = Vec::new();
+    let mut inside = false;
+    for line in manual.lines() {
+        match line {
+            "```json" | "```json refused" => {
+                examples.push(Example { refused: line.ends_with("refused"), ..Example::default() });
+                inside = true;
+            }
+            "```" => inside = false,
+            line if inside => examples.last_mut().unwrap().policy.push_str(line),
+            line => {
+                let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+                if let ["", image, verdict @ ("ALLOW" | "DENY" | "INDETERMINATE"), ..] = cells[..] {
+                    let verdict = (image.trim_matches('`').to_owned(), format!("VERDICT_{verdict}"));
+                    examples.last_mut().unwrap().verdicts.push(verdict);
+                }
+            }
+        }
+    }
+    examples
+}
+
+/// What grpcurl says: the answer, or the error.
+async fn call(gate: &Gate, method: &str, request: &Value) -> Result<Value, String> {
+    let output = Command::new(tool("bin/grpcurl"))
+        .args(["-plaintext", "-d", &request.to_string(), &gate.address.to_string()])
+        .arg(format!("scangate.v1.{method}"))
+        .output()
+        .await
+        .unwrap();
+    if output.status.success() {
+        Ok(serde_json::from_slice(&output.stdout).unwrap())
+    } else {
+        Err(String::from_utf8(output.stderr).unwrap())
+    }
+}
+
+#[tokio::test]
+async fn every_policy_of_the_manual_answers_as_the_manual_says() {
+    let gate = gate(World::demo()).start().await;
+    let manual = std::fs::read_to_string(root().join("docs/policies.md")).unwrap();
+
+    let examples = examples(&manual);
+
+    assert!(examples.iter().filter(|example| !example.verdicts.is_empty()).count() >= 6);
+    for (index, example) in examples.iter().enumerate() {
+        let policy: Value = serde_json::from_str(&example.policy).unwrap();
+        let id = format!("example-{index}");
+        let created = call(&gate, "PolicyService/CreatePolicy", &json!({ "policy_id": id, "policy": policy })).await;
+        if example.refused {
+            assert!(created.unwrap_err().contains("InvalidArgument"), "{policy}");
+            continue;
+        }
+        created.unwrap();
+        for (image, verdict) in &example.verdicts {
+            let asked = json!({ "image": image, "policy": format!("policies/{id}") });
+            let decided = call(&gate, "ScanGateService/EvaluateGate", &asked).await.unwrap();
+            let decision = &decided["decision"];
+            assert_eq!(&decision["verdict"], verdict, "{image} under {policy}: {:#}", decision["reasons"]);
+        }
+    }
+}
