@@ -6,8 +6,10 @@ use scangate_core::{
     decide,
     decide::Selection,
     decision::Examined,
+    expression::Expression,
     finding::{Exploit, Finding, Fix},
     policy::PolicySet,
+    rule::Filter,
     severity::{Rating, Severity},
 };
 
@@ -16,6 +18,21 @@ use crate::{given, table};
 /// Findings that differ, so that no branch is remembered.
 const IMAGES: u64 = 200;
 const FINDINGS: usize = 1000;
+
+/// The six terms of the rule, and six that read text and times.
+const EXPRESSIONS: [(&str, &str); 2] = [
+    (
+        "the same six terms as an expression",
+        r#"finding.severity >= "LOW" && finding.fix == "AVAILABLE" && finding.cvss >= 9.9 && finding.epss >= 0.999
+           && finding.exploit == "KNOWN" && finding.package.manager == "OS""#,
+    ),
+    (
+        "six terms over text and times, none of which decides before the last",
+        r#"finding.severity >= "INFORMATIONAL" && !finding.id.startsWith("GHSA-") && finding.package.name != "zlib"
+           && finding.package.version.contains(".") && now - finding.published_at >= duration("-1h")
+           && finding.title == "none""#,
+    ),
+];
 
 pub(crate) fn run() {
     let images: Vec<Examined> = (0..IMAGES).map(|seed| given::examined(seed, FINDINGS)).collect();
@@ -42,6 +59,23 @@ pub(crate) fn run() {
         }
     });
     table::row(&["a rule of six terms", &format!("{filter:.1}")]);
+    for (what, source) in EXPRESSIONS {
+        let when = Filter { expression: Some(Expression::parse(source).unwrap()), ..Filter::default() };
+        let each = table::nanoseconds(all, || {
+            for examined in &images {
+                let findings = examined.scan.findings().iter();
+                black_box(findings.filter(|finding| when.matches(finding, Severity::High, given::now())).count());
+            }
+        });
+        table::row(&[what, &format!("{each:.1}")]);
+    }
+
+    table::head("Reading an expression, when its policy is written", &["what", "µs"]);
+    let longest = format!("finding.rated{}", " || finding.cvss > 9.0".repeat(80));
+    for (what, source) in EXPRESSIONS.into_iter().chain([("eighty terms", longest.as_str())]) {
+        let each = table::nanoseconds(1, || drop(black_box(Expression::parse(source).unwrap())));
+        table::row(&[what, &format!("{:.0}", each / 1e3)]);
+    }
 
     table::head("A whole decision on an image of 1,000 findings", &["rules", "µs", "ns per finding and rule"]);
     for rules in [1, 20, 100] {

@@ -67,7 +67,9 @@ pub(crate) fn finding(dice: &mut Dice) -> Finding {
         description: Some("A flaw in a library lets somebody do what they should not be able to do.".into()),
         uri: Some("https://example.com/advisory".into()),
         first_observed_at: None,
-        published_at: None,
+        published_at: now()
+            .checked_sub(SignedDuration::from_hours(i64::from(u32::try_from(dice.roll(10_000)).unwrap())))
+            .ok(),
         arn: None,
     }
 }

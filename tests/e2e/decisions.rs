@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use scangate_client::{
-    Error, prost_types,
+    prost_types,
     v1::{
         Decision, DecisionFilter, EvaluateGateRequest, GetDecisionRequest, ListDecisionsRequest, Policy,
         PreviewPolicyRequest, ReplayDecisionRequest, Severity, Verdict, Waiver, WaiverScope, WatchDecisionsRequest,
@@ -119,7 +119,7 @@ async fn the_same_inputs_give_the_same_decision_and_another_policy_what_would_ha
 #[tokio::test]
 async fn whoever_watches_sees_each_decision_as_it_is_made() {
     let gate = gate(World::demo()).start().await;
-    gate.decide("shop/web:1.4.2").await;
+    drop(gate.decide("shop/web:1.4.2").await);
     let filter = Some(DecisionFilter { verdicts: vec![Verdict::Allow.into()], ..Default::default() });
     let mut watched =
         gate.client.decisions().watch_decisions(WatchDecisionsRequest { filter }).await.unwrap().into_inner();
@@ -127,7 +127,7 @@ async fn whoever_watches_sees_each_decision_as_it_is_made() {
 
     let mut made = BTreeSet::new();
     for _ in 0..10 {
-        gate.decide("shop/web:1.4.2").await;
+        drop(gate.decide("shop/web:1.4.2").await);
         made.insert(gate.decide("shop/api:2.0.0").await.name.clone());
     }
     let mut seen = BTreeSet::new();

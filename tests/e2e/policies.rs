@@ -202,17 +202,47 @@ async fn every_mistake_in_a_policy_is_named_with_its_path() {
 }
 
 #[tokio::test]
-async fn an_expression_that_is_not_understood_is_refused_where_it_goes_wrong() {
+async fn an_expression_comes_back_as_it_was_written_and_decides() {
+    let gate = gate(World::demo()).start().await;
+    let expressive = |expression: &str| Policy {
+        rules: vec![Rule {
+            id: "own-words".into(),
+            when: Some(FindingFilter { expression: expression.into(), ..Default::default() }),
+            ..Default::default()
+        }],
+        ..for_shop(no_findings_from(Severity::High))
+    };
+    let kernel = "finding.severity >= \"MEDIUM\" &&\n  finding.package.name.startsWith(\"linux\")";
+    let nothing = "finding.package.name == \"no-such-package\"";
+
+    let written = gate.client.create_policy(create("words", expressive(kernel))).await.unwrap();
+    let denied = gate.decide("shop/web:1.4.2").await;
+    let policy = written.policy.unwrap();
+    let looser = Policy { etag: policy.etag.clone(), name: policy.name.clone(), ..expressive(nothing) };
+    let update = UpdatePolicyRequest { policy: Some(looser), ..Default::default() };
+    gate.client.update_policy(update).await.unwrap();
+    let allowed = gate.decide("shop/web:1.4.2").await;
+
+    assert_eq!(policy.rules[0].when.as_ref().unwrap().expression, kernel);
+    assert_eq!(denied.verdict(), Verdict::Deny);
+    assert_eq!(allowed.verdict(), Verdict::Allow);
+}
+
+#[tokio::test]
+async fn an_expression_that_is_wrong_is_refused_with_its_place_and_what_would_be_right() {
     let gate = gate(World::demo()).start().await;
     let mut expressive = no_findings_from(Severity::High);
-    expressive.rules[0].when.as_mut().unwrap().expression = "finding.cvss > 7.0 &&\n  finding.sevv == 'HIGH'".into();
+    let when = expressive.rules[0].when.as_mut().unwrap();
+    when.expression = "finding.rated &&\n  finding.sevverity == \"HIGH\"".into();
 
-    let refused = rejection(gate.client.create_policy(create("later", expressive)).await);
+    let refused = rejection(gate.client.create_policy(create("words", expressive)).await);
 
-    assert_eq!((refused.code, refused.reason.as_str()), (Code::InvalidArgument, "INVALID_FIELDS"));
-    let violation = &refused.violations[0];
+    assert_eq!(refused.code, Code::InvalidArgument);
+    let [violation] = refused.violations.as_slice() else { panic!("{:?}", refused.violations) };
     assert_eq!(violation.field, "policy.rules[0].when.expression");
-    assert!(violation.description.contains("line 2") && violation.description.contains("severity"), "{violation:?}");
+    for part in ["no field \"finding.sevverity\"", "(line 2, column 3)", "did you mean `finding.severity`?"] {
+        assert!(violation.description.contains(part), "{}", violation.description);
+    }
 }
 
 #[tokio::test]

@@ -67,7 +67,7 @@ impl Expression {
     /// understood is refused.
     pub fn parse(source: &str) -> Result<Self, Error> {
         let test = syntax::with_tree(source, lower::lower)?;
-        let depends_on_now = test.depends_on_now();
+        let depends_on_now = test.comparisons_with_now() > 0;
         Ok(Self(Arc::new(Checked { source: source.into(), test, depends_on_now })))
     }
 

@@ -174,7 +174,10 @@ impl Finding {
 
     /// Everything else that a rule can ask for.
     fn properties(&self) -> impl Ord + '_ {
-        (&self.severity, self.fix, self.cvss, self.epss, self.exploit, self.status, &self.package.manager)
+        let package = (&self.package.manager, &self.package.fixed_in);
+        let words = (&self.title, &self.uri, &self.description);
+        let times = (self.first_observed_at, self.published_at);
+        (&self.severity, self.fix, self.cvss, self.epss, self.exploit, self.status, package, words, times)
     }
 
     /// Worst first; a total order, so that the order in which ECR sends findings never shows. Unrated findings come before
@@ -191,10 +194,7 @@ impl Finding {
         }
         .then_with(|| self.identity().cmp(&other.identity()))
         .then_with(|| self.properties().cmp(&other.properties()))
-        .then_with(|| self.package.fixed_in.cmp(&other.package.fixed_in))
-        .then_with(|| (&self.arn, &self.title, &self.uri).cmp(&(&other.arn, &other.title, &other.uri)))
-        .then_with(|| self.description.cmp(&other.description))
-        .then_with(|| (self.first_observed_at, self.published_at).cmp(&(other.first_observed_at, other.published_at)))
+        .then_with(|| self.arn.cmp(&other.arn))
     }
 }
 
@@ -206,4 +206,45 @@ pub fn fold_duplicates(mut findings: Vec<Finding>) -> Vec<Finding> {
     findings.sort_by(Finding::worst_first);
     findings.dedup_by(|a, b| a.identity() == b.identity() && a.properties() == b.properties());
     findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finding() -> Finding {
+        Finding {
+            id: "CVE-2026-1".into(),
+            package: Package { name: "openssl".into(), ..Package::default() },
+            severity: Rating::parse("HIGH"),
+            fix: Fix::default(),
+            cvss: None,
+            epss: None,
+            exploit: Exploit::default(),
+            status: Status::default(),
+            title: None,
+            description: None,
+            uri: None,
+            first_observed_at: None,
+            published_at: None,
+            arn: None,
+        }
+    }
+
+    #[test]
+    fn records_that_an_expression_can_tell_apart_are_kept() {
+        let others = [
+            Finding { title: Some("one".into()), ..finding() },
+            Finding { description: Some("one".into()), ..finding() },
+            Finding { uri: Some("https://example.org".into()), ..finding() },
+            Finding { published_at: Some(Timestamp::UNIX_EPOCH), ..finding() },
+            Finding { first_observed_at: Some(Timestamp::UNIX_EPOCH), ..finding() },
+            Finding { package: Package { fixed_in: Some("2".into()), ..finding().package }, ..finding() },
+        ];
+        for other in others {
+            assert_eq!(fold_duplicates(vec![finding(), other.clone(), finding()]).len(), 2, "{other:?}");
+        }
+        let renamed = Finding { arn: Some("arn:aws:inspector2:finding/1".into()), ..finding() };
+        assert_eq!(fold_duplicates(vec![finding(), renamed, finding()]).len(), 1);
+    }
 }

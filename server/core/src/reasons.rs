@@ -46,13 +46,12 @@ impl fmt::Display for Cause<'_> {
             Self::GraceEnds { policy, rule, finding } => {
                 write!(f, "the grace period of {}, rule {} for {} ends", policy.id.resource_name(), rule.id, finding.id)
             }
-            Self::Expression { policy, rule, finding } => write!(
-                f,
-                "the expression of {}, rule {} says otherwise of {}",
-                policy.id.resource_name(),
-                rule.id,
-                finding.id
-            ),
+            Self::MatchBegins { policy, rule, finding } => {
+                write!(f, "{} begins to match {}, rule {}", finding.id, policy.id.resource_name(), rule.id)
+            }
+            Self::MatchEnds { policy, rule, finding } => {
+                write!(f, "{} ceases to match {}, rule {}", finding.id, policy.id.resource_name(), rule.id)
+            }
             Self::WaiverBegins(waiver) => write!(f, "{} begins", waiver.id.resource_name()),
             Self::WaiverEnds(waiver) => write!(f, "{} ends", waiver.id.resource_name()),
             Self::Effective(policy) => write!(f, "{} becomes effective", policy.id.resource_name()),

@@ -107,6 +107,23 @@ impl Filter {
             && self.expression_matches(finding, unrated_as, now)
     }
 
+    /// When, after `now`, the finding will begin or cease to match although nothing else changes, in order.
+    pub fn changes(&self, finding: &Finding, unrated_as: Severity, now: Timestamp) -> Vec<(Timestamp, bool)> {
+        let Some(expression) = self.expression.as_ref().filter(|expression| expression.depends_on_now()) else {
+            return Vec::new();
+        };
+        let mut instants = Vec::new();
+        expression.instants(finding, &mut |at| instants.extend(Some(at).filter(|at| *at > now)));
+        instants.sort_unstable();
+        instants.dedup();
+        let mut last = self.matches(finding, unrated_as, now);
+        let turns = instants.into_iter().filter_map(|at| {
+            let matches = self.matches(finding, unrated_as, at);
+            (std::mem::replace(&mut last, matches) != matches).then_some((at, matches))
+        });
+        turns.collect()
+    }
+
     fn severity_matches(&self, rating: &Rating, unrated_as: Severity) -> bool {
         let rank = rating.rank(unrated_as);
         let chosen = |choice: &SeverityChoice| match choice {

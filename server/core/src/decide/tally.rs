@@ -19,8 +19,10 @@ pub(crate) enum Cause<'a> {
     GraceBegins { policy: &'a Policy, rule: &'a Rule, finding: &'a Finding },
     /// It ends.
     GraceEnds { policy: &'a Policy, rule: &'a Rule, finding: &'a Finding },
-    /// What a rule's expression says of a finding changes.
-    Expression { policy: &'a Policy, rule: &'a Rule, finding: &'a Finding },
+    /// A finding begins to match a rule, by its age or the date.
+    MatchBegins { policy: &'a Policy, rule: &'a Rule, finding: &'a Finding },
+    /// It ceases to.
+    MatchEnds { policy: &'a Policy, rule: &'a Rule, finding: &'a Finding },
     /// A waiver begins.
     WaiverBegins(&'a Waiver),
     /// It ends.
@@ -60,11 +62,11 @@ pub(super) struct Tally<'a> {
 
 /// A record that matches the rule, now or later.
 struct Record<'a> {
-    policy: &'a Policy,
-    rule: &'a Rule,
     finding: &'a Finding,
-    /// When it may begin or cease to match; none where it matches at any time.
-    moments: Vec<Timestamp>,
+    /// Whether it matches now.
+    matches: bool,
+    /// When that turns, and into what.
+    turns: Vec<(Timestamp, bool)>,
     /// When it does not count, though it matches.
     grace: Option<(Timestamp, Timestamp)>,
     /// When it is waived: stretches in order that do not touch, each with the waivers that begin and end it.
@@ -90,23 +92,30 @@ impl<'a> Record<'a> {
     }
 
     fn matches(&self, at: Timestamp) -> bool {
-        self.moments.is_empty() || self.rule.when.matches(self.finding, self.policy.unrated_as, at)
+        self.turns.iter().rev().find(|(from, _)| *from <= at).map_or(self.matches, |(_, matches)| *matches)
     }
 
     fn counts(&self, at: Timestamp) -> bool {
-        !self.is_in_grace(at) && !self.is_waived(at) && self.matches(at)
+        self.matches(at) && !self.is_in_grace(at) && !self.is_waived(at)
     }
 
-    fn boundaries(&self) -> impl Iterator<Item = (Timestamp, Cause<'a>)> {
-        let Self { policy, rule, finding, .. } = *self;
-        let moments = self.moments.iter().map(move |at| (*at, Cause::Expression { policy, rule, finding }));
+    fn boundaries(&self, policy: &'a Policy, rule: &'a Rule) -> impl Iterator<Item = (Timestamp, Cause<'a>)> {
+        let finding = self.finding;
         let grace = self.grace.into_iter().flat_map(move |(from, until)| {
             [(from, Cause::GraceBegins { policy, rule, finding }), (until, Cause::GraceEnds { policy, rule, finding })]
+        });
+        let turns = self.turns.iter().map(move |(at, matches)| {
+            let cause = if *matches {
+                Cause::MatchBegins { policy, rule, finding }
+            } else {
+                Cause::MatchEnds { policy, rule, finding }
+            };
+            (*at, cause)
         });
         let waived = self.waived.iter().flat_map(|stretch| {
             [(stretch.from, Cause::WaiverBegins(stretch.begins)), (stretch.until, Cause::WaiverEnds(stretch.ends))]
         });
-        grace.chain(waived).chain(moments)
+        turns.chain(grace).chain(waived)
     }
 }
 
@@ -133,8 +142,8 @@ pub(super) fn tally<'a>(
             continue;
         }
         let matches = rule.when.matches(finding, policy.unrated_as, now);
-        let moments = moments(policy, rule, finding, now);
-        if !matches && moments.is_empty() {
+        let turns = rule.when.changes(finding, policy.unrated_as, now);
+        if !matches && turns.is_empty() {
             continue;
         }
         let grace = rule.grace.and_then(|grace| grace.of(finding, &examined.clocks));
@@ -146,19 +155,17 @@ pub(super) fn tally<'a>(
         let lasting =
             covering.iter().filter(|waiver| waiver.holds_at(now)).max_by_key(|waiver| (waiver.end(), &waiver.id));
         let boundaries = covering.iter().flat_map(|waiver| [waiver.start_time, waiver.end()]);
+        let boundaries = boundaries.chain(turns.iter().map(|(at, _)| *at));
         let boundaries = boundaries.chain(grace.into_iter().flat_map(|(from, until)| [from, until]));
-        let boundaries = boundaries.chain(moments.iter().copied());
         tally.unchanged_until = boundaries.filter(|at| *at > now).chain(tally.unchanged_until).min();
-        let lasting = lasting.copied();
-        let record = Record { policy, rule, finding, moments, grace, waived: united(covering) };
+        let record = Record { finding, matches, turns, grace, waived: united(covering.clone()) };
         match lasting {
-            // It will, perhaps.
             _ if !matches => {}
-            Some(waiver) => tally.waived.push((at, waiver)),
+            Some(waiver) => tally.waived.push((at, *waiver)),
             None if record.is_in_grace(now) => tally.in_grace.push(finding),
             None => tally.counting.push(finding),
         }
-        is_timed |= record.grace.is_some() || !record.waived.is_empty() || !record.moments.is_empty();
+        is_timed |= !record.turns.is_empty() || record.grace.is_some() || !record.waived.is_empty();
         records.push(record);
     }
     // As long as there are too few records to break the rule, nobody needs to know which of them are about one finding.
@@ -169,22 +176,9 @@ pub(super) fn tally<'a>(
         records_counting
     };
     if is_timed {
-        tally.toggles = toggles(&records, now);
+        tally.toggles = toggles(policy, rule, &records, now);
     }
     tally
-}
-
-/// When a rule's expression may say something else of a finding than it does now; none where it never matches.
-fn moments(policy: &Policy, rule: &Rule, finding: &Finding, now: Timestamp) -> Vec<Timestamp> {
-    let mut moments = Vec::new();
-    if let Some(expression) = rule.when.expression.as_ref().filter(|expression| expression.depends_on_now()) {
-        expression.instants(finding, &mut |at| moments.extend((at > now).then_some(at)));
-        let matches = |at: &Timestamp| rule.when.matches(finding, policy.unrated_as, *at);
-        if !matches(&now) && !moments.iter().any(matches) {
-            moments.clear();
-        }
-    }
-    moments
 }
 
 /// How many findings these records are about.
@@ -214,7 +208,7 @@ fn united(mut waivers: Vec<&Waiver>) -> Vec<Stretch<'_>> {
 }
 
 /// When findings begin and cease to count after `now`, in order. A finding counts while any record of it does.
-fn toggles<'a>(records: &[Record<'a>], now: Timestamp) -> Vec<Toggle<'a>> {
+fn toggles<'a>(policy: &'a Policy, rule: &'a Rule, records: &[Record<'a>], now: Timestamp) -> Vec<Toggle<'a>> {
     let mut places = HashMap::new();
     let mut findings: Vec<Vec<&Record<'a>>> = Vec::new();
     for record in records {
@@ -229,7 +223,7 @@ fn toggles<'a>(records: &[Record<'a>], now: Timestamp) -> Vec<Toggle<'a>> {
     let mut toggles = Vec::new();
     for finding in findings {
         let counts = |at| finding.iter().any(|record| record.counts(at));
-        let boundaries = finding.iter().flat_map(|record| record.boundaries());
+        let boundaries = finding.iter().flat_map(|record| record.boundaries(policy, rule));
         let mut boundaries: Vec<_> = boundaries.filter(|(at, _)| *at > now).collect();
         // Stable: of two at one instant the first record's comes first, whatever the order of the input was.
         boundaries.sort_by_key(|(at, _)| *at);

@@ -22,10 +22,19 @@ use super::{error::Error, program::test::Test, syntax::Places};
 
 /// Most parts of a program, the bodies of `exists` and `all` counted once for each element.
 const MAX_PARTS: usize = 2_000;
+/// Most patterns, each of which may cost more than all the rest.
+const MAX_PATTERNS: usize = 8;
+/// Most comparisons with `now`: at each of its instants the whole expression is asked again.
+const MAX_TIMED: usize = 16;
 
 /// Checks a tree, which must be a condition, and lowers it.
 pub(super) fn lower(tree: &IdedExpr, places: &Places<'_>) -> Result<Test, Error> {
-    Lowering { places, bindings: Vec::new(), parts: 0 }.test(tree)
+    let test = Lowering { places, bindings: Vec::new(), parts: 0, patterns: 0 }.test(tree)?;
+    if test.comparisons_with_now() > MAX_TIMED {
+        let message = format!("`now` is compared with more than {MAX_TIMED} times");
+        return Err(places.error(tree, message, "write several rules instead of one"));
+    }
+    Ok(test)
 }
 
 /// A tree on its way.
@@ -34,6 +43,7 @@ struct Lowering<'a> {
     /// What the variables of the surrounding `exists` and `all` stand for, innermost last.
     bindings: Vec<(String, Literal)>,
     parts: usize,
+    patterns: usize,
 }
 
 impl Lowering<'_> {

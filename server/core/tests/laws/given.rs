@@ -1,9 +1,6 @@
 //! What the laws are tried on: anything that a registry could answer and a policy could say.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, LazyLock},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use proptest::{
@@ -483,23 +480,6 @@ fn globs(patterns: &'static [&'static str]) -> impl Strategy<Value = Vec<Glob>> 
     prop_oneof![3 => Just(Vec::new()), 1 => vec(glob, 1..3)]
 }
 
-/// None of them asks for a severity: what the law on raising one speaks of is the filter's own.
-fn expression() -> impl Strategy<Value = Expression> {
-    select(EXPRESSIONS.clone())
-}
-
-static EXPRESSIONS: LazyLock<Vec<Expression>> = LazyLock::new(|| {
-    let sources = [
-        "finding.cvss >= 5.0",
-        "finding.fix == 'AVAILABLE' || finding.epss > 0.5",
-        "now > finding.published_at + duration('600s')",
-        "now - finding.published_at < duration('1200s')",
-        "!(now >= finding.published_at) || finding.package.name.startsWith('o')",
-        "now >= timestamp('2026-03-01T12:05:00Z') && now < timestamp('2026-03-01T12:10:00Z')",
-    ];
-    sources.map(|source| Expression::parse(source).unwrap()).to_vec()
-});
-
 prop_compose! {
     fn filter()(
         min_severity in option::weighted(0.7, severity()),
@@ -518,6 +498,19 @@ prop_compose! {
             package_managers, expression, when_unknown,
         }
     }
+}
+
+fn expression() -> impl Strategy<Value = Expression> {
+    let written = [
+        "finding.epss >= 0.1 || finding.exploit == 'KNOWN'",
+        "finding.title == 'one' || !has(finding.package.fixed_in)",
+        "now - finding.published_at > duration('1h')",
+        "now - finding.published_at < duration('30s')",
+        "now >= timestamp('2026-03-01T12:03:00Z') && finding.cvss > 5.0",
+        "finding.published_at + duration('10m') == now || finding.severity == 'LOW'",
+        "has(finding.published_at) && now - finding.published_at > (finding.fix == 'NONE' ? duration('2h') : duration('1s'))",
+    ];
+    select(written.map(|written| Expression::parse(written).unwrap()).to_vec())
 }
 
 prop_compose! {

@@ -212,7 +212,7 @@ fn elaborate() -> Policy {
                 packages: vec![glob("openssl*")],
                 package_managers: vec!["OS".to_owned()],
                 expression: Some(
-                    Expression::parse("finding.epss > 0.5 && now < timestamp('2030-01-01T00:00:00Z')").unwrap(),
+                    Expression::parse("finding.title.matches(r'^\\d') ||\n  now < finding.published_at").unwrap(),
                 ),
                 when_unknown: WhenUnknown::NoMatch,
             },

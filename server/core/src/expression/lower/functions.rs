@@ -4,7 +4,7 @@ use cel::{IdedExpr, common::ast::CallExpr};
 use regex::{Regex, RegexBuilder};
 
 use super::{
-    Lowering, moment,
+    Lowering, MAX_PATTERNS, moment,
     value::{Time, Value},
 };
 use crate::expression::{
@@ -19,7 +19,7 @@ use crate::expression::{
 };
 
 /// Largest compiled pattern, in bytes. Its size bounds the time that each character of a text can cost.
-const MAX_PATTERN: usize = 256 << 10;
+const MAX_PATTERN: usize = 64 << 10;
 /// Largest cache that a pattern fills while it runs, in bytes.
 const MAX_PATTERN_CACHE: usize = 256 << 10;
 
@@ -74,6 +74,12 @@ impl Lowering<'_> {
             let remedy = r#"write it out as in `finding.id.matches("^CVE-2026-")`, or use `contains`"#;
             return Err(self.places.error(pattern, "the pattern of `matches` is not a string written out", remedy));
         };
+        self.patterns += 1;
+        if self.patterns > MAX_PATTERNS {
+            let message = format!("the expression has more than {MAX_PATTERNS} patterns");
+            let remedy = r#"join them as in `matches("^(CVE|GHSA)-")`, or use `contains`"#;
+            return Err(self.places.error(pattern, message, remedy));
+        }
         let compiled = self.compiled(pattern, &written)?;
         Ok(Value::Test(Test::Matches(text, Box::new(compiled))))
     }

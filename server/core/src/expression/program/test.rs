@@ -59,11 +59,11 @@ impl Test {
         }
     }
 
-    /// Whether it says anything about `now`.
-    pub(in crate::expression) fn depends_on_now(&self) -> bool {
-        let mut depends = false;
-        self.each_time(&mut |linear| depends |= linear.depends_on_now());
-        depends
+    /// How often it compares `now` with anything.
+    pub(in crate::expression) fn comparisons_with_now(&self) -> usize {
+        let mut count = 0;
+        self.each_time(&mut |linear| count += usize::from(linear.depends_on_now()));
+        count
     }
 
     /// Every instant at which it may become another.

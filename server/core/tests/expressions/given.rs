@@ -1,0 +1,82 @@
+//! Findings to ask, and how to ask them.
+
+use jiff::Timestamp;
+use scangate_core::{
+    expression::Expression,
+    finding::{Exploit, Finding, Fix, Package, Score, Status},
+    rule::WhenUnknown,
+    severity::{Rating, Severity},
+};
+
+/// What an expression has to say of a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Matches,
+    DoesNot,
+    /// As `when_unknown` says.
+    Unknown,
+}
+
+pub(crate) fn noon() -> Timestamp {
+    "2026-03-01T12:00:00Z".parse().unwrap()
+}
+
+pub(crate) fn answer(expression: &Expression, finding: &Finding) -> Answer {
+    answer_at(expression, finding, noon())
+}
+
+pub(crate) fn answer_at(expression: &Expression, finding: &Finding, now: Timestamp) -> Answer {
+    let when = |unknown| expression.matches(finding, Severity::High, now, unknown);
+    match (when(WhenUnknown::Match), when(WhenUnknown::NoMatch)) {
+        (true, true) => Answer::Matches,
+        (false, false) => Answer::DoesNot,
+        (true, false) => Answer::Unknown,
+        (false, true) => panic!("{expression} turns when_unknown around"),
+    }
+}
+
+/// A finding of which the scan says everything.
+pub(crate) fn full() -> Finding {
+    Finding {
+        id: "CVE-2026-1001".into(),
+        package: Package {
+            name: "openssl".into(),
+            version: "3.0.11".into(),
+            manager: Some("OS".into()),
+            path: Some("usr/lib".into()),
+            fixed_in: Some("3.0.13".into()),
+        },
+        severity: Rating::Rated(Severity::Critical),
+        fix: Fix::Available,
+        cvss: Some(Score::new(9.8).unwrap()),
+        epss: Some(Score::new(0.5).unwrap()),
+        exploit: Exploit::Known,
+        status: Status::Active,
+        title: Some("Überlauf im Handshake".into()),
+        description: Some("A heap overflow.".into()),
+        uri: Some("https://example.org/1".into()),
+        first_observed_at: Some("2026-02-21T12:00:00Z".parse().unwrap()),
+        published_at: Some("2026-02-20T12:00:00Z".parse().unwrap()),
+        arn: None,
+    }
+}
+
+/// A finding of which the scan says as little as it can.
+pub(crate) fn bare() -> Finding {
+    Finding {
+        id: "CVE-2026-3003".into(),
+        package: Package { name: "linux".into(), ..Package::default() },
+        severity: Rating::parse("UNTRIAGED"),
+        fix: Fix::Unknown,
+        cvss: None,
+        epss: None,
+        exploit: Exploit::Unknown,
+        status: Status::Active,
+        title: None,
+        description: None,
+        uri: None,
+        first_observed_at: None,
+        published_at: None,
+        arn: None,
+    }
+}

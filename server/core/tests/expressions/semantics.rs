@@ -1,0 +1,267 @@
+//! What accepted expressions mean.
+
+use scangate_core::{
+    expression::Expression,
+    finding::{Exploit, Finding, Fix, Status},
+    rule::{Filter, WhenUnknown},
+    severity::Severity,
+};
+
+use crate::given::{
+    Answer::{self, DoesNot, Matches, Unknown},
+    answer, bare, full, noon,
+};
+
+fn parsed(source: &str) -> Expression {
+    Expression::parse(source).unwrap_or_else(|error| panic!("{source}: {error}"))
+}
+
+fn assert_table(finding: &Finding, table: &[(&str, Answer)]) {
+    for (source, expected) in table {
+        assert_eq!(answer(&parsed(source), finding), *expected, "{source}");
+    }
+}
+
+#[test]
+fn every_field_reads_what_the_scan_says() {
+    assert_table(
+        &full(),
+        &[
+            ("finding.id == 'CVE-2026-1001'", Matches),
+            ("finding.severity == 'CRITICAL'", Matches),
+            ("finding.severity_label == 'CRITICAL'", Matches),
+            ("finding.rated", Matches),
+            ("finding.fix == 'AVAILABLE'", Matches),
+            ("finding.cvss == 9.8", Matches),
+            ("finding.epss == 0.5", Matches),
+            ("finding.exploit == 'KNOWN'", Matches),
+            ("finding.status == 'ACTIVE'", Matches),
+            ("finding.title == 'Überlauf im Handshake'", Matches),
+            ("finding.description == 'A heap overflow.'", Matches),
+            ("finding.uri == 'https://example.org/1'", Matches),
+            ("finding.package.name == 'openssl'", Matches),
+            ("finding.package.version == '3.0.11'", Matches),
+            ("finding.package.manager == 'OS'", Matches),
+            ("finding.package.path == 'usr/lib'", Matches),
+            ("finding.package.fixed_in == '3.0.13'", Matches),
+            ("finding.published_at == timestamp('2026-02-20T12:00:00Z')", Matches),
+            ("finding.first_observed_at == timestamp('2026-02-21T13:00:00+01:00')", Matches),
+            ("now == timestamp('2026-03-01T12:00:00Z')", Matches),
+        ],
+    );
+}
+
+#[test]
+fn has_knows_of_every_field_whether_the_scan_gives_it() {
+    let optional = [
+        "severity",
+        "fix",
+        "cvss",
+        "epss",
+        "exploit",
+        "title",
+        "description",
+        "uri",
+        "package.version",
+        "package.manager",
+        "package.path",
+        "package.fixed_in",
+        "published_at",
+        "first_observed_at",
+    ];
+    for field in optional {
+        let expression = parsed(&format!("has(finding.{field})"));
+        assert_eq!(answer(&expression, &full()), Matches, "{field}");
+        assert_eq!(answer(&expression, &bare()), DoesNot, "{field}");
+    }
+    for field in ["id", "severity_label", "rated", "status", "package.name"] {
+        assert_eq!(answer(&parsed(&format!("has(finding.{field})")), &bare()), Matches, "{field}");
+    }
+}
+
+#[test]
+fn what_is_missing_is_unknown_unless_the_rest_decides() {
+    assert_table(
+        &bare(),
+        &[
+            ("finding.cvss >= 0.0", Unknown),
+            ("!(finding.cvss >= 0.0)", Unknown),
+            ("finding.cvss == finding.cvss", Unknown),
+            ("finding.exploit == 'KNOWN'", Unknown),
+            ("finding.exploit in ['KNOWN', 'NOT_KNOWN']", Unknown),
+            ("finding.title.contains('')", Unknown),
+            ("finding.title.matches('')", Unknown),
+            ("size(finding.title) >= 0", Unknown),
+            ("finding.package.path in ['a']", Unknown),
+            ("finding.published_at <= now", Unknown),
+            ("finding.published_at == finding.published_at", Unknown),
+            ("now - finding.published_at + (finding.published_at - now) == duration('0s')", Unknown),
+            ("finding.cvss > 1.0 && false", DoesNot),
+            ("finding.cvss > 1.0 && true", Unknown),
+            ("true || finding.cvss > 1.0", Matches),
+            ("false || finding.cvss > 1.0", Unknown),
+            ("finding.cvss > 1.0 && finding.id == 'other'", DoesNot),
+            ("(finding.cvss > 1.0) == (finding.epss > 1.0)", Unknown),
+            ("finding.cvss > 1.0 ? true : true", Matches),
+            ("finding.cvss > 1.0 ? false : false", DoesNot),
+            ("finding.cvss > 1.0 ? true : false", Unknown),
+            ("finding.rated ? finding.cvss > 1.0 : true", Matches),
+            ("['a', 'b'].exists(x, finding.title == x)", Unknown),
+            ("['a', 'b'].all(x, finding.title == x)", Unknown),
+            ("['CVE', 'b'].exists(x, finding.id.startsWith(x) || finding.title == x)", Matches),
+        ],
+    );
+}
+
+#[test]
+fn what_has_no_value_in_mathematics_matches_unless_the_rest_decides() {
+    for finding in [full(), bare()] {
+        assert_table(
+            &finding,
+            &[
+                ("1 / (size(finding.id) - 13) > 0", Matches),
+                ("!(1 / (size(finding.id) - 13) > 0)", Matches),
+                ("1 % (size(finding.id) - 13) == 0", Matches),
+                ("1 / (size(finding.id) - 13) > 0 && false", DoesNot),
+                (
+                    "1 / (size(finding.id) - 13) > 0 && finding.cvss < 0.0",
+                    if finding.cvss.is_some() { DoesNot } else { Matches },
+                ),
+            ],
+        );
+    }
+    assert_table(
+        &full(),
+        &[
+            ("finding.cvss / (finding.cvss - finding.cvss) > 1.0", Matches),
+            ("1e308 * finding.cvss - 1e308 * finding.cvss == 0.0", Matches),
+            ("1e308 * finding.cvss > 1e308", Matches),
+            ("9223372036854775807 + size(finding.id) == 9223372036854775807", Matches),
+            ("-9223372036854775807 - size(finding.id) < -9223372036854775807", Matches),
+            ("9223372036854775807 * -size(finding.id) < 0", Matches),
+        ],
+    );
+}
+
+#[test]
+fn labels_are_read_fail_closed() {
+    let partial = Finding { fix: Fix::Partial, ..full() };
+    let unrecognised = Finding { status: Status::Unrecognised, exploit: Exploit::NotKnown, ..full() };
+    assert_table(&partial, &[("finding.fix == 'AVAILABLE'", Matches), ("has(finding.fix)", Matches)]);
+    assert_table(&bare(), &[("finding.fix != 'NONE'", Matches), ("finding.severity == 'HIGH'", Matches)]);
+    assert_table(
+        &unrecognised,
+        &[
+            ("finding.status == 'ACTIVE'", Matches),
+            ("has(finding.status)", DoesNot),
+            ("finding.exploit == 'NOT_KNOWN'", Matches),
+        ],
+    );
+    let expression = parsed("finding.severity <= 'LOW'");
+    assert!(expression.matches(&bare(), Severity::Low, noon(), WhenUnknown::NoMatch));
+    assert!(!expression.matches(&bare(), Severity::Medium, noon(), WhenUnknown::Match));
+}
+
+#[test]
+fn severities_compare_by_rank_from_either_side() {
+    let high = Finding { severity: scangate_core::severity::Rating::Rated(Severity::High), ..full() };
+    assert_table(
+        &high,
+        &[
+            ("finding.severity > 'MEDIUM'", Matches),
+            ("finding.severity > 'HIGH'", DoesNot),
+            ("finding.severity >= 'HIGH'", Matches),
+            ("'HIGH' <= finding.severity", Matches),
+            ("'CRITICAL' > finding.severity", Matches),
+            ("finding.severity != 'HIGH'", DoesNot),
+            ("finding.severity in ['LOW', 'HIGH']", Matches),
+        ],
+    );
+}
+
+#[test]
+fn text_is_compared_by_its_characters() {
+    assert_table(
+        &full(),
+        &[
+            ("finding.package.name < 'opentls'", Matches),
+            ("finding.package.name.startsWith('open')", Matches),
+            ("finding.package.name.endsWith('ssl')", Matches),
+            ("finding.package.name.contains('ens')", Matches),
+            ("finding.package.name.contains('ENS')", DoesNot),
+            ("size('Über') == 4 && 'Über'.size() == 4", Matches),
+            ("finding.title.startsWith('\\u00dcber')", Matches),
+            (r"finding.id.matches(r'^CVE-\d{4}-\d+$')", Matches),
+            ("matches(finding.id, '2026')", Matches),
+            ("finding.id.matches('^2026')", DoesNot),
+            ("(finding.rated ? finding.title : finding.uri) in ['Überlauf im Handshake', 'x']", Matches),
+        ],
+    );
+}
+
+#[test]
+fn numbers_compute_as_in_cel() {
+    assert_table(
+        &full(),
+        &[
+            ("finding.cvss >= 9", Matches),
+            ("1 + 2 * 3 == 7", Matches),
+            ("7 / 2 == 3 && -7 / 2 == -3", Matches),
+            ("7 % 3 == 1 && -7 % 3 == -1", Matches),
+            ("7.0 / 2 == 3.5", Matches),
+            ("(1 - 2) - 3 == -4", Matches),
+            ("-finding.cvss < 0.0", Matches),
+            ("0x10 == 16", Matches),
+            ("size(finding.id) in [13, 14]", Matches),
+            ("finding.cvss in [9.8, 7]", Matches),
+            ("[1, 2, 3].all(x, x * x < 10)", Matches),
+            ("[1, 2, 3].exists(x, [4, 9].exists(y, x * x == y && x > 2))", Matches),
+            ("[1].exists(x, ['a'].exists(x, x == 'a'))", Matches),
+        ],
+    );
+}
+
+#[test]
+fn times_are_added_and_compared_exactly() {
+    assert_table(
+        &full(),
+        &[
+            ("now - finding.published_at == duration('216h')", Matches),
+            ("now - finding.published_at > duration('216h')", DoesNot),
+            ("now - finding.published_at > duration('215h59m59.999999999s')", Matches),
+            ("finding.published_at + duration('24h') == finding.first_observed_at", Matches),
+            ("duration('24h') + finding.published_at == finding.first_observed_at", Matches),
+            ("now - duration('1ns') < now", Matches),
+            ("duration('1h') - duration('90m') == duration('-30m')", Matches),
+            ("duration('1.5h') == duration('1h30m') && duration('1us') == duration('1000ns')", Matches),
+            ("now in [timestamp('2026-03-01T12:00:00Z')]", Matches),
+            ("(finding.rated ? finding.published_at : now) < timestamp('2026-02-21T00:00:00Z')", Matches),
+        ],
+    );
+}
+
+#[test]
+fn an_expression_is_its_source() {
+    let expression = parsed("finding.cvss >= 7.0");
+    let written = serde_json::to_string(&expression).unwrap();
+
+    assert_eq!(written, r#""finding.cvss >= 7.0""#);
+    assert_eq!(serde_json::from_str::<Expression>(&written).unwrap(), expression);
+    assert_ne!(parsed("finding.cvss >= 7.00"), expression);
+    assert_eq!((expression.to_string().as_str(), expression.source()), ("finding.cvss >= 7.0", "finding.cvss >= 7.0"));
+    let error = serde_json::from_str::<Expression>(r#""finding.cvs >= 7.0""#).unwrap_err().to_string();
+    assert!(error.contains("did you mean `finding.cvss`?"), "{error}");
+}
+
+#[test]
+fn an_expression_joins_the_other_fields_of_a_filter() {
+    let filter = |text: &str| serde_json::from_str::<Filter>(text).unwrap();
+    let both = filter(r#"{"min_cvss": 9.0, "expression": "finding.package.name == 'openssl'"}"#);
+    let apart = filter(r#"{"min_cvss": 9.9, "expression": "finding.package.name == 'openssl'"}"#);
+    let lenient = filter(r#"{"expression": "finding.cvss > 1.0", "when_unknown": "NO_MATCH"}"#);
+
+    assert!(both.matches(&full(), Severity::High, noon()) && !both.is_empty());
+    assert!(!apart.matches(&full(), Severity::High, noon()));
+    assert!(!lenient.matches(&bare(), Severity::High, noon()));
+    assert_eq!(filter("{}").expression, None);
+}
