@@ -64,7 +64,7 @@ pub struct Config {
     /// How old what a server knows of a shared store may be: one that could not confirm its policies and waivers for so long says
     /// UNAVAILABLE instead of deciding. It confirms them every half second and at each write, so that this matters only where the
     /// store does not answer.
-    #[arg(long, default_value = "5s", env = "SCANGATE_STORE_STALENESS", value_parser = seconds)]
+    #[arg(long, default_value = "5s", env = "SCANGATE_STORE_STALENESS", value_parser = staleness)]
     pub store_staleness: Duration,
     /// The longest that a waiver may hold.
     #[arg(long, default_value = "365d", env = "SCANGATE_WAIVER_MAX_TERM", value_parser = seconds)]
@@ -145,6 +145,12 @@ impl Config {
             ..cached::Config::default()
         }
     }
+}
+
+/// At least a second: below, the gate would come and go between one look at the store and the next.
+fn staleness(given: &str) -> Result<Duration, String> {
+    let staleness = seconds(given)?;
+    if staleness < Duration::from_secs(1) { Err("must be at least 1s".to_owned()) } else { Ok(staleness) }
 }
 
 /// `300s`, `250ms`, `5m`, `2h` or `30d`.

@@ -72,8 +72,9 @@ pub struct Policies {
     confirmed: Lock<Instant>,
     /// How old that may be.
     bound: Duration,
-    /// One at a time asks the store, and folds in what it says.
-    refreshing: Mutex<()>,
+    /// One at a time asks the store, and folds in what it says. When the revision of the snapshot was written: the store must still
+    /// say so, or it is not the store any more that the snapshot was read from.
+    refreshing: Mutex<Timestamp>,
 }
 
 impl Policies {
@@ -81,7 +82,9 @@ impl Policies {
     /// `bound` is not decided on.
     pub async fn load(store: Arc<dyn Store>, bound: Duration) -> Result<Arc<Self>, Error> {
         let asked = Instant::now();
-        let set = store.load().await?;
+        let changes = store.changes(None).await?;
+        let written_at = changes.write_time;
+        let set = store::all(changes)?;
         let shared = store.is_shared();
         let policies = Arc::new(Self {
             store,
@@ -90,7 +93,7 @@ impl Policies {
             doubtful: AtomicBool::new(false),
             confirmed: Lock::new(asked),
             bound,
-            refreshing: Mutex::new(()),
+            refreshing: Mutex::new(written_at),
         });
         if shared {
             tokio::spawn(keep_up(Arc::downgrade(&policies)));
@@ -113,7 +116,7 @@ impl Policies {
 
     /// Somebody has seen a revision that we have not: it is in the store, unless he made it up.
     async fn catch_up(&self, asked: u64) -> Result<Arc<PolicySet>, Error> {
-        let refreshed = tokio::time::timeout(CATCH_UP, self.refresh(asked)).await;
+        let refreshed = tokio::time::timeout(CATCH_UP, self.refresh()).await;
         if !matches!(refreshed, Ok(true)) {
             return Err(Error::Stale);
         }
@@ -141,14 +144,14 @@ impl Policies {
     async fn write_through(self: Arc<Self>, write: Write) -> Result<Written, Error> {
         let outcome = self.store.apply(write).await;
         match &outcome {
-            Ok(written) => self.refresh_or_doubt(written.revision).await,
-            // Nobody knows what was written.
-            Err(store::Error::Unavailable(_)) => self.refresh_or_doubt(u64::MAX).await,
+            // In the second case nobody knows what was written.
+            Ok(_) | Err(store::Error::Unavailable(_)) => self.refresh_or_doubt().await,
             Err(
                 store::Error::NotFound(_)
                 | store::Error::AlreadyExists(_)
                 | store::Error::Conflict { .. }
                 | store::Error::RequestIdReused
+                | store::Error::BatchSize
                 | store::Error::DefaultRequired
                 | store::Error::TooManyPolicies
                 | store::Error::TooManyWaivers
@@ -160,8 +163,8 @@ impl Policies {
     }
 
     /// Reads the store again; where it does not answer, nobody decides until it does.
-    async fn refresh_or_doubt(self: &Arc<Self>, revision: u64) {
-        if self.refresh(revision).await {
+    async fn refresh_or_doubt(self: &Arc<Self>) {
+        if self.refresh().await {
             return;
         }
         if self.doubtful.swap(true, Ordering::AcqRel) {
@@ -172,48 +175,50 @@ impl Policies {
             loop {
                 tokio::time::sleep(POLL).await;
                 let Some(policies) = policies.upgrade() else { return };
-                if policies.refresh(u64::MAX).await {
+                if policies.refresh().await {
                     return;
                 }
             }
         });
     }
 
-    /// Folds in what has changed, unless somebody else has brought the snapshot to this revision in the meantime. True where the
+    /// Asks the store what has changed and folds it in, unless somebody else has asked it since this was called. True where the
     /// store answered.
-    async fn refresh(&self, revision: u64) -> bool {
-        let _refreshing = self.refreshing.lock().await;
-        if self.is_confirmed() && *self.revision.borrow() >= revision {
+    async fn refresh(&self) -> bool {
+        let called = Instant::now();
+        let mut written_at = self.refreshing.lock().await;
+        if !self.doubtful.load(Ordering::Acquire) && *lock(&self.confirmed) >= called {
             return true;
         }
         let asked = Instant::now();
         let snapshot = self.snapshot.load_full();
-        match self.store.changes(Some(snapshot.revision)).await {
-            Ok(changes) => {
-                if changes.revision < snapshot.revision {
-                    tracing::error!(
-                        had = snapshot.revision,
-                        has = changes.revision,
-                        "the store went back: was it restored from a backup? No decision is made until this server is restarted"
-                    );
-                    return false;
-                }
-                if changes.revision > snapshot.revision {
-                    let mut set = PolicySet::clone(&snapshot);
-                    fold(&mut set, changes);
-                    let revision = set.revision;
-                    self.snapshot.store(Arc::new(set));
-                    self.revision.send_replace(revision);
-                }
-                *lock(&self.confirmed) = asked;
-                self.doubtful.store(false, Ordering::Release);
-                true
-            }
+        let changes = match self.store.changes(Some(snapshot.revision)).await {
+            Ok(changes) => changes,
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "the policies cannot be read from the store");
-                false
+                return false;
             }
+        };
+        if changes.begin_time != Some(*written_at) || changes.revision < snapshot.revision {
+            tracing::error!(
+                had = snapshot.revision,
+                has = changes.revision,
+                "the store has another history than it had: was it restored from a backup? No decision is made until this \
+                 server is restarted"
+            );
+            return false;
         }
+        if changes.revision > snapshot.revision {
+            *written_at = changes.write_time;
+            let mut set = PolicySet::clone(&snapshot);
+            fold(&mut set, changes);
+            let revision = set.revision;
+            self.snapshot.store(Arc::new(set));
+            self.revision.send_replace(revision);
+        }
+        *lock(&self.confirmed) = asked;
+        self.doubtful.store(false, Ordering::Release);
+        true
     }
 
     /// What has changed after a revision, as the store recorded it.
@@ -247,7 +252,7 @@ impl Policies {
 async fn keep_up(policies: Weak<Policies>) {
     let mut store = None;
     while let Some(policies) = policies.upgrade() {
-        policies.refresh(u64::MAX).await;
+        policies.refresh().await;
         let shared = store.get_or_insert_with(|| Arc::clone(&policies.store));
         drop(policies);
         // In time before the bound is reached, whatever the store hints.

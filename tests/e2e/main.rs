@@ -16,6 +16,7 @@ mod findings;
 mod grpcurl;
 mod moto;
 mod policies;
+mod replicas;
 mod scanning;
 mod scans;
 mod transport;

@@ -339,6 +339,11 @@ fn of_store(error: store::Error) -> Status {
                 .build()
         }
         Error::RequestIdReused => request_id_reused(),
+        // Each service bounds its requests before it asks.
+        Error::BatchSize => {
+            log(&error, "a write was of no size that the store takes");
+            internal("a write was of no size that the store takes")
+        }
         Error::DefaultRequired => {
             let message = "policies/default cannot be deleted, since it governs what no other policy does; change its rules instead";
             Refusal::new(Code::FailedPrecondition, Reason::DefaultPolicyRequired, message)

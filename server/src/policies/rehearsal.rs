@@ -5,12 +5,15 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use scangate_core::{policy, policy::PolicySet, waiver};
 
-use crate::store::{Change, Document, Error, Expected, Key, Revised, Written};
+use crate::store::{Change, Document, Error, Expected, Key, MAX_CREATED, Revised, Written};
 
 /// A write that is not made. A draft has no digest and no revision of its own.
 pub(super) fn rehearse(set: &PolicySet, change: Change) -> Result<Written, Error> {
     let documents = match change {
         Change::Create(documents) => {
+            if !(1..=MAX_CREATED).contains(&documents.len()) {
+                return Err(Error::BatchSize);
+            }
             let taken = documents.iter().map(Document::key).find(|key| present(set, key).is_some());
             if let Some(key) = taken {
                 return Err(Error::AlreadyExists(key));

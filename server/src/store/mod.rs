@@ -17,6 +17,9 @@ pub const MAX_POLICIES: u64 = 10_000;
 /// The most waivers that a store takes, ended ones included.
 pub const MAX_WAIVERS: u64 = 1_000_000;
 
+/// The most documents that one write creates.
+pub const MAX_CREATED: usize = 1_000;
+
 /// Names a policy or a waiver.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
@@ -95,7 +98,7 @@ pub enum Expected {
 #[derive(Clone, Debug, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "one is made for each write, and moved a few times")]
 pub enum Change {
-    /// Adds documents, all of them or none, at one revision.
+    /// Adds documents, all of them or none, at one revision; at least one, and at most [`MAX_CREATED`].
     Create(Vec<Document>),
     /// Replaces a document as a whole.
     Update {
@@ -178,6 +181,11 @@ pub struct Entry {
 pub struct Changes {
     /// The revision that the store is at with them.
     pub revision: u64,
+    /// When that revision was written.
+    pub write_time: Timestamp,
+    /// When the revision was written that they begin after; `None`: there is no such revision. Tells a store that has come to
+    /// the same revision another way, as one does that is restored from a backup and written to again.
+    pub begin_time: Option<Timestamp>,
     /// In the order of revisions and, within one, of names.
     pub entries: Vec<Entry>,
 }
@@ -202,6 +210,9 @@ pub enum Error {
     /// The request's id was used for another request.
     #[error("request id was used for another request")]
     RequestIdReused,
+    /// A write that creates nothing, or too much at once.
+    #[error("a write creates between 1 and {MAX_CREATED} documents")]
+    BatchSize,
     /// The default policy cannot be removed.
     #[error("the default policy cannot be removed")]
     DefaultRequired,
@@ -265,13 +276,18 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Everything that is in force.
     async fn load(&self) -> Result<PolicySet, Error> {
-        let mut set = PolicySet::default();
-        fold(&mut set, self.changes(None).await?);
-        if set.policies.keys().any(PolicyId::is_default) {
-            Ok(set)
-        } else {
-            Err(Error::Corrupt { what: "policies/default".to_owned(), source: Missing.into() })
-        }
+        all(self.changes(None).await?)
+    }
+}
+
+/// The set that all that is in force makes.
+pub fn all(changes: Changes) -> Result<PolicySet, Error> {
+    let mut set = PolicySet::default();
+    fold(&mut set, changes);
+    if set.policies.keys().any(PolicyId::is_default) {
+        Ok(set)
+    } else {
+        Err(Error::Corrupt { what: "policies/default".to_owned(), source: Missing.into() })
     }
 }
 

@@ -6,6 +6,7 @@
 mod contract;
 mod given;
 mod postgres;
+mod postgres_lost;
 mod sqlite;
 mod sqlite_damaged;
 mod sqlite_killed;

@@ -16,19 +16,19 @@ use crate::{
     given::{changed, create, update},
 };
 
-const BOUND: Duration = Duration::from_secs(2);
+pub(crate) const BOUND: Duration = Duration::from_secs(2);
 
-async fn open(url: &str) -> Result<Sql, OpenError> {
+pub(crate) async fn open(url: &str) -> Result<Sql, OpenError> {
     Sql::open(&Address::parse(url)).await
 }
 
 /// A server's policies over a database.
-async fn server(url: &str) -> Arc<Policies> {
+pub(crate) async fn server(url: &str) -> Arc<Policies> {
     Policies::load(Arc::new(open(url).await.unwrap()), BOUND).await.unwrap()
 }
 
 /// What a server would tell of a change that it makes.
-async fn write(server: &Arc<Policies>, name: &str) -> u64 {
+pub(crate) async fn write(server: &Arc<Policies>, name: &str) -> u64 {
     let change = Change::Update { document: Document::Policy(changed(name)), expected: Expected::Any };
     server.write(change, Terms { validate_only: false, request: None }).await.unwrap().revision
 }
@@ -139,7 +139,7 @@ async fn nobody_decides_on_what_the_store_does_not_confirm_and_all_do_again_once
     assert_eq!(written, 4);
 }
 
-async fn recovers(server: &Policies) {
+pub(crate) async fn recovers(server: &Policies) {
     let began = std::time::Instant::now();
     while server.at_least(None).await.is_err() {
         assert!(began.elapsed() < Duration::from_secs(30), "it does not recover");

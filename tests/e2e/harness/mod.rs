@@ -34,12 +34,13 @@ pub struct Gate {
 /// A gate in the making.
 pub struct Builder {
     world: World,
+    store: Option<String>,
     flags: Vec<String>,
 }
 
 /// A gate over this world.
 pub fn gate(world: World) -> Builder {
-    Builder { world, flags: Vec::new() }
+    Builder { world, store: None, flags: Vec::new() }
 }
 
 impl Builder {
@@ -49,13 +50,20 @@ impl Builder {
         self
     }
 
+    /// With this store, and not with one of its own.
+    pub fn store(mut self, address: &str) -> Self {
+        self.store = Some(address.to_owned());
+        self
+    }
+
     /// Starts it.
     pub async fn start(self) -> Gate {
         let ecr = Simulator::start_local(self.world).await.unwrap();
         let state = tempfile::tempdir().unwrap();
         let mut flags = vec!["--registry".to_owned(), REGISTRY.to_owned()];
         flags.extend(["--ecr-endpoint".to_owned(), ecr.endpoint()]);
-        flags.extend(["--store".to_owned(), state.path().join("scangate.db").display().to_string()]);
+        let store = self.store.unwrap_or_else(|| state.path().join("scangate.db").display().to_string());
+        flags.extend(["--store".to_owned(), store]);
         flags.extend(self.flags);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -1,8 +1,15 @@
 //! A private PostgreSQL server for a test: its own directory, its own port on loopback, stopped by its own process id.
+//!
+//! Its defaults are unlike those that a developer's machine has: text sorts as in English and not by bytes, and transactions are
+//! serializable. What relies on either, without saying so, fails here and not at somebody's company.
+
+mod link;
 
 use std::{
     fs,
-    net::TcpListener,
+    io::Write as _,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -11,6 +18,8 @@ use std::{
 };
 
 use tempfile::TempDir;
+
+pub use self::link::Link;
 
 /// The user that the server runs as where the tests run as root, whom it refuses.
 const USER: &str = "postgres";
@@ -30,19 +39,68 @@ pub struct Cluster {
 impl Cluster {
     /// Makes a server and starts it.
     pub fn start() -> Self {
-        let programs = programs();
+        let mut cluster = Self::nowhere();
+        run(as_user(&cluster.programs.join("initdb"))
+            .args(["--no-sync", "--auth=trust", "--username=scangate", "--encoding=UTF8", "--locale=C"])
+            .args(["--locale-provider=icu", "--icu-locale=en-US", "-D"])
+            .arg(cluster.data()));
+        cluster.start_server();
+        cluster
+    }
+
+    /// Makes a copy of the server that follows it, and takes no writes.
+    #[must_use]
+    pub fn standby(&self) -> Self {
+        let mut standby = Self::nowhere();
+        run(as_user(&self.programs.join("pg_basebackup"))
+            .args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "scangate"])
+            .args(["--no-sync", "--checkpoint=fast", "--write-recovery-conf", "-D"])
+            .arg(standby.data()));
+        standby.start_server();
+        standby
+    }
+
+    /// A place for a server, and a port.
+    fn nowhere() -> Self {
         let directory = TempDir::new().unwrap();
         if is_root() {
             run(Command::new("chown").arg(USER).arg(directory.path()));
         }
-        let data = directory.path().join("data");
-        run(as_user(&programs.join("initdb"))
-            .args(["--no-sync", "--auth=trust", "--username=scangate", "--encoding=UTF8", "--locale=C", "-D"])
-            .arg(&data));
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut cluster = Self { programs, directory, port, server: None, databases: AtomicU32::new(0) };
-        cluster.start_server();
-        cluster
+        Self { programs: programs(), directory, port, server: None, databases: AtomicU32::new(0) }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    /// Where it listens.
+    pub fn socket(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// The same database as another server has it, or as a link leads to it.
+    pub fn over(url: &str, socket: SocketAddr) -> String {
+        let (_, name) = url.rsplit_once('/').unwrap();
+        format!("postgres://scangate@{socket}/{name}")
+    }
+
+    /// Turns on TLS with this certificate and key, and turns away who does not use it.
+    pub fn require_tls(&mut self, certificate: &str, key: &str) {
+        let data = self.data();
+        for (name, content) in [("server.crt", certificate), ("server.key", key)] {
+            let file = data.join(name);
+            fs::write(&file, content).unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+            if is_root() {
+                run(Command::new("chown").arg(USER).arg(&file));
+            }
+        }
+        let mut settings = fs::OpenOptions::new().append(true).open(data.join("postgresql.conf")).unwrap();
+        writeln!(settings, "ssl = on").unwrap();
+        fs::write(data.join("pg_hba.conf"), "hostssl all all 127.0.0.1/32 trust\nlocal all all trust\n").unwrap();
+        self.crash();
+        self.start_server();
     }
 
     /// The address of a new, empty database.
@@ -60,12 +118,13 @@ impl Cluster {
 
     /// Starts the server again.
     pub fn start_server(&mut self) {
-        let data = self.directory.path().join("data");
+        let data = self.data();
         let log = fs::File::options().create(true).append(true).open(self.directory.path().join("log")).unwrap();
         let server = as_user(&self.programs.join("postgres"))
             .arg("-D")
             .arg(&data)
             .args(["-p", &self.port.to_string(), "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200"])
+            .args(["-c", "default_transaction_isolation=serializable"])
             .arg("-k")
             .arg(self.directory.path())
             .stdout(log.try_clone().unwrap())
@@ -98,7 +157,11 @@ impl Cluster {
 
     /// Runs a statement in a database of [`Cluster::database`].
     pub fn execute(&self, url: &str, statement: &str) {
-        run(Command::new(self.programs.join("psql")).args(["-v", "ON_ERROR_STOP=1", "-q", "-c", statement, url]));
+        let (_, name) = url.rsplit_once('/').unwrap();
+        run(self
+            .client("psql")
+            .args(["-v", "ON_ERROR_STOP=1", "-q", "-c", statement, "-d", name])
+            .stdout(Stdio::null()));
     }
 
     fn log(&self) -> String {
@@ -107,7 +170,7 @@ impl Cluster {
 
     fn client(&self, program: &str) -> Command {
         let mut command = Command::new(self.programs.join(program));
-        command.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "scangate"]);
+        command.arg("-h").arg(self.directory.path()).args(["-p", &self.port.to_string(), "-U", "scangate"]);
         command
     }
 
@@ -177,7 +240,9 @@ fn programs() -> PathBuf {
         .rev()
         .chain(on_path)
         .find(|folder| {
-            ["initdb", "postgres", "pg_isready", "createdb", "psql"].iter().all(|name| folder.join(name).exists())
+            ["initdb", "postgres", "pg_basebackup", "pg_isready", "createdb", "psql"]
+                .iter()
+                .all(|name| folder.join(name).exists())
         })
         .expect("PostgreSQL is not installed: tests/run installs it")
 }

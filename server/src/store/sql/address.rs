@@ -9,13 +9,18 @@ pub enum Address {
     File(PathBuf),
     /// A PostgreSQL server, by URL.
     Postgres(String),
+    /// A URL of something else. What it says is not kept: it may hold a password all the same.
+    Unknown,
 }
 
 impl Address {
-    /// Takes `postgres://…` for a server and everything else for a file.
+    /// Takes `postgres://…` for a server, and what is no URL for a file.
     pub fn parse(given: &str) -> Self {
-        let is_server = given.starts_with("postgres://") || given.starts_with("postgresql://");
-        if is_server { Self::Postgres(given.to_owned()) } else { Self::File(PathBuf::from(given)) }
+        match given.split_once("://") {
+            Some(("postgres" | "postgresql", _)) => Self::Postgres(given.to_owned()),
+            Some(_) => Self::Unknown,
+            None => Self::File(PathBuf::from(given)),
+        }
     }
 }
 
@@ -33,6 +38,7 @@ impl fmt::Display for Address {
         match self {
             Self::File(path) => write!(f, "{}", path.display()),
             Self::Postgres(_) => f.write_str("the PostgreSQL server"),
+            Self::Unknown => f.write_str("an unknown kind of store"),
         }
     }
 }

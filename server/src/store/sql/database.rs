@@ -1,6 +1,6 @@
 //! The database under the store and the decision log: its connections, and how its transactions begin and end.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use sqlx::{Any, AnyConnection, Connection as _, Pool, Transaction, migrate::Migrator, pool::PoolConnection};
 
@@ -60,6 +60,7 @@ impl Database {
                 let (writers, readers) = (file.writer().await?, file.readers().await?);
                 Self { dialect: Dialect::Sqlite, writers, readers, lock: Some(file.into_lock()) }
             }
+            Address::Unknown => return Err(OpenError::Address),
             Address::Postgres(url) => {
                 let pool = postgres::pool(url).await?;
                 Self { dialect: Dialect::Postgres, writers: pool.clone(), readers: pool, lock: None }
@@ -67,6 +68,25 @@ impl Database {
         };
         MIGRATIONS.run(&database.writers).await?;
         Ok(Arc::new(database))
+    }
+
+    /// Waits for an answer as long as one can come. A file answers, or fails; a server may be gone without a word.
+    pub(crate) async fn bounded<T>(&self, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        self.within(postgres::ANSWER, answer).await
+    }
+
+    /// Waits for all that there is, which may be a lot.
+    pub(super) async fn loaded<T>(&self, all: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        self.within(postgres::LOAD, all).await
+    }
+
+    async fn within<T>(&self, limit: Duration, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        match self.dialect {
+            Dialect::Sqlite => answer.await,
+            Dialect::Postgres => {
+                tokio::time::timeout(limit, answer).await.unwrap_or_else(|late| Err(Error::Unavailable(late.into())))
+            }
+        }
     }
 
     /// A connection to write with.

@@ -49,6 +49,9 @@ pub enum OpenError {
         /// Why.
         source: sqlx::Error,
     },
+    /// The address is a URL, and not one of PostgreSQL.
+    #[error("the store's address is neither a file's path nor begins with postgres://")]
+    Address,
     /// The database server cannot be reached, or refuses us.
     #[error("cannot connect to the PostgreSQL server")]
     Connect(#[source] sqlx::Error),
@@ -58,6 +61,14 @@ pub enum OpenError {
     /// The store cannot be begun.
     #[error(transparent)]
     Store(#[from] Error),
+}
+
+/// What a store has read of its database for [`Store::changes`].
+struct Read {
+    revision: i64,
+    write_time: i64,
+    begin_time: Option<i64>,
+    rows: Vec<row::Row>,
 }
 
 /// A store of policies and waivers in a SQL database.
@@ -77,7 +88,7 @@ impl Sql {
         let database = Database::open(address).await?;
         let heard = Arc::new(Notify::new());
         let listening = match address {
-            Address::File(_) => None,
+            Address::File(_) | Address::Unknown => None,
             Address::Postgres(url) => Some(postgres::listen(url.clone(), Arc::clone(&heard))),
         };
         let store = Self { database, heard, listening };
@@ -88,6 +99,26 @@ impl Sql {
     /// The database underneath, for what else is kept there.
     pub(crate) fn database(&self) -> &Arc<Database> {
         &self.database
+    }
+
+    /// The rows that [`Store::changes`] tells of, with the numbers and times that belong to them.
+    async fn read_changes(&self, after: Option<i64>) -> Result<Read, Error> {
+        let mut connection = self.database.reader().await?;
+        let mut transaction = self.database.begin_read(&mut connection).await?;
+        let revision = row::required("the store's revision", statements::revision(&mut transaction).await?)?;
+        let write_time = statements::written_at(&mut transaction, revision).await?;
+        let write_time = row::required("the store's last write", write_time)?;
+        let (begin_time, rows) = if let Some(after) = after {
+            let begin_time = statements::written_at(&mut transaction, after).await?;
+            (begin_time, statements::after(&mut transaction, after).await?)
+        } else {
+            if self.database.dialect == Dialect::Postgres {
+                postgres::take_time(&mut transaction).await.map_err(failed)?;
+            }
+            (None, statements::in_force(&mut transaction).await?)
+        };
+        transaction.rollback().await.map_err(failed)?;
+        Ok(Read { revision, write_time, begin_time, rows })
     }
 
     async fn seed(&self) -> Result<(), Error> {
@@ -120,31 +151,37 @@ impl Drop for Sql {
 #[async_trait::async_trait]
 impl Store for Sql {
     async fn changes(&self, after: Option<u64>) -> Result<Changes, Error> {
-        let mut connection = self.database.reader().await?;
-        let mut transaction = self.database.begin_read(&mut connection).await?;
-        let revision = statements::revision(&mut transaction).await?;
-        let rows = match after {
-            None => statements::in_force(&mut transaction).await?,
-            Some(after) => statements::after(&mut transaction, row::stored(after)).await?,
-        };
-        transaction.rollback().await.map_err(failed)?;
-        row::changes(revision, rows)
+        let read = self.read_changes(after.map(row::stored));
+        let read =
+            if after.is_some() { self.database.bounded(read).await? } else { self.database.loaded(read).await? };
+        let revision = row::revision(read.revision)?;
+        Ok(Changes {
+            revision,
+            write_time: row::time(read.write_time)?,
+            begin_time: read.begin_time.map(row::time).transpose()?,
+            entries: row::entries(revision, read.rows)?,
+        })
     }
 
     async fn at(&self, revision: u64) -> Result<PolicySet, Error> {
-        let mut connection = self.database.reader().await?;
-        let rows = statements::in_force_at(&mut connection, row::stored(revision)).await?;
+        let rows = async {
+            let mut connection = self.database.reader().await?;
+            statements::in_force_at(&mut connection, row::stored(revision)).await
+        };
+        let entries = row::entries(revision, self.database.bounded(rows).await?)?;
         let mut set = PolicySet::default();
-        fold(&mut set, row::changes(Some(row::stored(revision)), rows)?);
+        fold(&mut set, Changes { revision, entries, ..Changes::default() });
         Ok(set)
     }
 
     async fn history(&self, id: &PolicyId, before: Option<u64>, limit: usize) -> Result<Vec<Entry>, Error> {
-        let mut connection = self.database.reader().await?;
         let before = before.map_or(i64::MAX, row::stored);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = statements::history(&mut connection, id.as_str(), before, limit).await?;
-        rows.into_iter().map(row::Row::read).collect()
+        let rows = async {
+            let mut connection = self.database.reader().await?;
+            statements::history(&mut connection, id.as_str(), before, limit).await
+        };
+        self.database.bounded(rows).await?.into_iter().map(row::Row::read).collect()
     }
 
     async fn apply(&self, write: Write) -> Result<Written, Error> {
@@ -156,8 +193,11 @@ impl Store for Sql {
     }
 
     async fn ping(&self) -> Result<(), Error> {
-        let mut connection = self.database.reader().await?;
-        statements::revision(&mut connection).await.map(|_| ())
+        let answer = async {
+            let mut connection = self.database.reader().await?;
+            statements::revision(&mut connection).await
+        };
+        self.database.bounded(answer).await.map(|_| ())
     }
 
     fn is_shared(&self) -> bool {
@@ -178,7 +218,7 @@ async fn in_transaction(
     mut connection: PoolConnection<Any>,
     write: Write,
 ) -> Result<Written, Error> {
-    let outcome = commit(database, &mut connection, write).await;
+    let outcome = database.bounded(commit(database, &mut connection, write)).await;
     if let Err(error) = &outcome {
         part_with(&mut connection, error);
     }

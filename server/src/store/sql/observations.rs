@@ -33,7 +33,20 @@ struct Row {
 #[async_trait::async_trait]
 impl Observations for Sql {
     async fn observe(&self, repository: &Repository, met: &[Met], at: Timestamp) -> Result<Clocks, Error> {
-        let met = distinct(met);
+        self.database().bounded(self.observed(repository, distinct(met), at)).await
+    }
+
+    async fn admit(&self, repository: &Repository, met: &[Met], at: Timestamp) -> Result<(), Error> {
+        self.database().bounded(self.admitted(repository, distinct(met), at)).await
+    }
+
+    async fn has_met(&self, scope: &Scope) -> Result<bool, Error> {
+        self.database().bounded(self.met(scope)).await
+    }
+}
+
+impl Sql {
+    async fn observed(&self, repository: &Repository, met: Vec<Met>, at: Timestamp) -> Result<Clocks, Error> {
         let known = {
             let mut connection = self.database().reader().await?;
             read(&mut connection, repository, &met).await?
@@ -51,8 +64,7 @@ impl Observations for Sql {
         Ok(clocks(read(&mut connection, repository, &met).await?))
     }
 
-    async fn admit(&self, repository: &Repository, met: &[Met], at: Timestamp) -> Result<(), Error> {
-        let met = distinct(met);
+    async fn admitted(&self, repository: &Repository, met: Vec<Met>, at: Timestamp) -> Result<(), Error> {
         let known = {
             let mut connection = self.database().reader().await?;
             read(&mut connection, repository, &met).await?
@@ -65,7 +77,7 @@ impl Observations for Sql {
         if new.is_empty() { Ok(()) } else { self.note(repository, &new, at, Some(at)).await }
     }
 
-    async fn has_met(&self, scope: &Scope) -> Result<bool, Error> {
+    async fn met(&self, scope: &Scope) -> Result<bool, Error> {
         let mut connection = self.database().reader().await?;
         let pattern = scope.vulnerability.as_str();
         let prefix: String = pattern.chars().take_while(|c| *c != '*').collect();
@@ -98,9 +110,7 @@ impl Observations for Sql {
                 && scope.repository.as_ref().is_none_or(|glob| glob.matches(repository))
         }))
     }
-}
 
-impl Sql {
     async fn note(
         &self,
         repository: &Repository,

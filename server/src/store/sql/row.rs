@@ -11,7 +11,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use crate::store::{Changes, Document, Entry, Error, Key, Revised};
+use crate::store::{Document, Entry, Error, Key, Revised};
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
@@ -124,17 +124,26 @@ impl Row {
     }
 }
 
-/// The rows as changes that lead up to a revision, or the reason why there is no telling.
-pub(super) fn changes(revision: Option<i64>, rows: Vec<Row>) -> Result<Changes, Error> {
-    let missing = || Error::Corrupt { what: "the store's revision".to_owned(), source: Damage::Missing.into() };
-    let revision = self::revision(revision.ok_or_else(missing)?)?;
-    let entries: Vec<Entry> = rows.into_iter().map(Row::read).collect::<Result<_, _>>()?;
-    match entries.iter().find(|entry| entry.revision > revision) {
-        Some(entry) => {
-            Err(Error::Corrupt { what: entry.key.to_string(), source: Damage::Ahead(entry.revision).into() })
-        }
-        None => Ok(Changes { revision, entries }),
+/// The rows as entries that lead up to a revision, in order, or the reason why there is no telling.
+pub(super) fn entries(revision: u64, rows: Vec<Row>) -> Result<Vec<Entry>, Error> {
+    let mut entries: Vec<Entry> = rows.into_iter().map(Row::read).collect::<Result<_, _>>()?;
+    if let Some(entry) = entries.iter().find(|entry| entry.revision > revision) {
+        return Err(Error::Corrupt { what: entry.key.to_string(), source: Damage::Ahead(entry.revision).into() });
     }
+    // Databases do not agree on the order of names.
+    entries.sort_by(|one, other| (one.revision, &one.key).cmp(&(other.revision, &other.key)));
+    Ok(entries)
+}
+
+/// What the store cannot be without, if it is there.
+pub(super) fn required<T>(what: &str, found: Option<T>) -> Result<T, Error> {
+    found.ok_or_else(|| Error::Corrupt { what: what.to_owned(), source: Damage::Missing.into() })
+}
+
+/// A time as the rest of the server has it.
+pub(super) fn time(stored: i64) -> Result<Timestamp, Error> {
+    Timestamp::from_microsecond(stored)
+        .map_err(|source| Error::Corrupt { what: format!("the time {stored}"), source: source.into() })
 }
 
 /// A revision as the rest of the server counts.

@@ -45,6 +45,15 @@ pub(super) async fn next_revision(connection: &mut Connection) -> Result<i64, Er
         .map_err(failed)
 }
 
+/// When a revision was written; `None`: there is none of that number.
+pub(super) async fn written_at(connection: &mut Connection, revision: i64) -> Result<Option<i64>, Error> {
+    sqlx::query_scalar("select max(write_time) from document_revisions where revision = $1")
+        .bind(revision)
+        .fetch_one(connection)
+        .await
+        .map_err(failed)
+}
+
 /// All that is in force.
 pub(super) async fn in_force(connection: &mut Connection) -> Result<Vec<Row>, Error> {
     sqlx::query_as(

@@ -10,7 +10,7 @@ use super::{
     statements::{self, Answered, Present},
 };
 use crate::store::{
-    Change, Document, Error, Expected, Key, MAX_POLICIES, MAX_WAIVERS, Request, Revised, Write, Written,
+    Change, Document, Error, Expected, Key, MAX_CREATED, MAX_POLICIES, MAX_WAIVERS, Request, Revised, Write, Written,
 };
 
 /// How long a request is remembered.
@@ -44,7 +44,9 @@ pub(super) async fn apply(connection: &mut Connection, write: Write) -> Result<W
 async fn written(connection: &mut Connection, revision: i64) -> Result<Written, Error> {
     let rows = statements::written(connection, revision).await?;
     let entries = rows.into_iter().map(Row::read).collect::<Result<Vec<_>, _>>()?;
-    let documents: Vec<Revised> = entries.into_iter().filter_map(|entry| entry.document).collect();
+    let mut documents: Vec<Revised> = entries.into_iter().filter_map(|entry| entry.document).collect();
+    // Databases do not agree on the order of names.
+    documents.sort_by_key(Revised::key);
     Ok(Written { revision: row::revision(revision)?, documents })
 }
 
@@ -57,6 +59,9 @@ async fn replay(connection: &mut Connection, request: &Request, now: i64) -> Res
 }
 
 async fn create(connection: &mut Connection, documents: &[Document], now: i64) -> Result<i64, Error> {
+    if !(1..=MAX_CREATED).contains(&documents.len()) {
+        return Err(Error::BatchSize);
+    }
     let mut keys = BTreeSet::new();
     for document in documents {
         let key = document.key();

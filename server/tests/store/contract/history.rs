@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use scangate_core::policy::PolicySet;
 use scangate_server::store::{Expected, Store, fold};
 
-use crate::given::{create, delete, id, key, update, waive};
+use crate::given::{create, delete, id, key, later, noon, update, waive};
 
 pub(super) async fn what_has_changed_since_a_revision_is_told_in_order(store: Arc<dyn Store>) {
     store.apply(create("team")).await.unwrap();
@@ -32,6 +33,20 @@ pub(super) async fn what_has_changed_since_a_revision_is_told_in_order(store: Ar
     fold(&mut since, changes);
     assert_eq!(since, store.load().await.unwrap());
     assert_eq!(store.changes(Some(5)).await.unwrap().entries, []);
+}
+
+pub(super) async fn a_revision_is_told_with_the_time_at_which_it_was_written(store: Arc<dyn Store>) {
+    let hour = SignedDuration::from_hours(1);
+    store.apply(later(hour, create("team"))).await.unwrap();
+    store.apply(later(hour + hour, delete("team", Expected::Any))).await.unwrap();
+
+    let since = store.changes(Some(2)).await.unwrap();
+    let now = store.changes(Some(3)).await.unwrap();
+    let beyond = store.changes(Some(4)).await.unwrap();
+
+    assert_eq!((since.begin_time, since.write_time), (Some(noon() + hour), noon() + hour + hour));
+    assert_eq!((now.begin_time, now.write_time), (Some(noon() + hour + hour), noon() + hour + hour));
+    assert_eq!((beyond.begin_time, beyond.revision), (None, 3));
 }
 
 pub(super) async fn what_was_in_force_at_a_revision_can_be_read_ever_after(store: Arc<dyn Store>) {

@@ -10,7 +10,7 @@ use scangate_core::{
     severity::Severity,
     waiver::{Conditions, Revocation, Scope, Waiver},
 };
-use scangate_server::store::{Change, Document, Error, Expected, Key, Store};
+use scangate_server::store::{Change, Document, Error, Expected, Key, Revised, Store};
 
 use crate::given::{create, noon, requested, waive, waiver, waiver_id, write};
 
@@ -45,6 +45,20 @@ pub(super) async fn of_waivers_created_together_one_that_exists_refuses_all(stor
 
     let set = store.load().await.unwrap();
     assert_eq!((set.revision, set.waivers.len()), (2, 1));
+}
+
+pub(super) async fn a_write_creates_between_one_and_a_thousand_documents(store: Arc<dyn Store>) {
+    let names: Vec<String> = (0..=1_000).map(|number| format!("w-{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+
+    let nothing = store.apply(waive(&[])).await;
+    let too_much = store.apply(waive(&names)).await;
+    let most = store.apply(waive(&names[1..])).await.unwrap();
+
+    assert!(matches!(nothing, Err(Error::BatchSize)), "{nothing:?}");
+    assert!(matches!(too_much, Err(Error::BatchSize)), "{too_much:?}");
+    assert_eq!((most.revision, most.documents.len()), (2, 1_000));
+    assert!(most.documents.is_sorted_by_key(Revised::key));
 }
 
 pub(super) async fn a_waiver_and_a_policy_may_have_the_same_id(store: Arc<dyn Store>) {

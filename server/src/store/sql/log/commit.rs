@@ -298,6 +298,7 @@ pub(super) fn of_store(error: crate::store::Error) -> Error {
         | Store::AlreadyExists(_)
         | Store::Conflict { .. }
         | Store::RequestIdReused
+        | Store::BatchSize
         | Store::DefaultRequired
         | Store::TooManyPolicies
         | Store::TooManyWaivers

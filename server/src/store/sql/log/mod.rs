@@ -94,10 +94,11 @@ impl Log for SqlLog {
     }
 
     async fn answered(&self, request: &Request) -> Result<Option<DecisionId>, Error> {
-        let mut connection = self.database.reader().await.map_err(of_store)?;
-        let now = Timestamp::now().as_microsecond();
-        let answered = statements::answered(&mut connection, &request.id, now).await.map_err(of_store)?;
-        match answered {
+        let answered = async {
+            let mut connection = self.database.reader().await?;
+            statements::answered(&mut connection, &request.id, Timestamp::now().as_microsecond()).await
+        };
+        match self.database.bounded(answered).await.map_err(of_store)? {
             None => Ok(None),
             Some(answered) if answered.fingerprint == request.fingerprint => {
                 Ok(Some(DecisionId { writer: answered.writer.into(), sequence: answered.sequence }))
@@ -107,26 +108,32 @@ impl Log for SqlLog {
     }
 
     async fn get(&self, id: &DecisionId) -> Result<Recorded, Error> {
-        self.read_one(id).await
+        self.bounded(self.read_one(id)).await
     }
 
     async fn list(&self, filter: &Filter, after: Option<&Cursor>, limit: usize) -> Result<Page, Error> {
-        self.read_page(filter, after, limit).await
+        self.bounded(self.read_page(filter, after, limit)).await
     }
 
     async fn heads(&self) -> Result<Followed, Error> {
-        let mut connection = self.database.reader().await.map_err(of_store)?;
-        let writers = statements::writers(&mut connection).await.map_err(of_store)?;
+        let writers = async {
+            let mut connection = self.database.reader().await?;
+            statements::writers(&mut connection).await
+        };
+        let writers = self.database.bounded(writers).await.map_err(of_store)?;
         Ok(writers.into_iter().map(|writer| (writer.name.into(), writer.head.sequence)).collect())
     }
 
     async fn follow(&self, followed: &mut Followed, limit: usize) -> Result<Vec<Recorded>, Error> {
-        self.read_on(followed, limit).await
+        self.bounded(self.read_on(followed, limit)).await
     }
 
     async fn blobs(&self, hashes: &[Hash]) -> Result<BTreeMap<Hash, Blob>, Error> {
-        let mut connection = self.database.reader().await.map_err(of_store)?;
-        statements::blobs(&mut connection, hashes).await.map_err(of_store)
+        let blobs = async {
+            let mut connection = self.database.reader().await?;
+            statements::blobs(&mut connection, hashes).await
+        };
+        self.database.bounded(blobs).await.map_err(of_store)
     }
 
     async fn verify(&self) -> Result<Report, Error> {
@@ -157,6 +164,11 @@ impl Log for SqlLog {
 }
 
 impl SqlLog {
+    /// Waits for an answer as long as one can come.
+    async fn bounded<T>(&self, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        self.database.bounded(async { Ok(answer.await) }).await.map_err(of_store)?
+    }
+
     /// Cuts some segments off the beginning of a chain, whole ones only, and none that has a decision from `before` or later.
     async fn prune_some(&self, writer: &str, before: Timestamp) -> Result<u64, crate::store::Error> {
         let mut connection = self.database.writer().await?;
