@@ -1,19 +1,31 @@
 //! Several servers over one PostgreSQL: one gate.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use scangate_client::{
-    Code,
-    v1::{EvaluateGateRequest, Severity, UpdatePolicyRequest},
+    Client, Code,
+    v1::{EvaluateGateRequest, GetDecisionRequest, Policy, Severity, UpdatePolicyRequest, Verdict},
 };
-use scangate_ecr_simulator::World;
+use scangate_ecr_simulator::{Simulator, World};
 use scangate_test_postgres::Cluster;
-use tokio::time::sleep;
+use tokio::{task::JoinSet, time::sleep};
 use tonic::transport::Channel;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
-use crate::harness::{Gate, create, gate, no_findings_from, question, rejection};
+use crate::harness::{
+    Gate, client, create, gate, no_findings_from, question, rejection,
+    tools::{Server, binary, serve, stdout},
+};
 
+/// How old what a server decides on may be: its default.
+const BOUND: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(40);
 
 async fn replica(store: &str) -> Gate {
@@ -46,6 +58,7 @@ async fn what_is_written_on_one_replica_is_enforced_on_the_other_with_its_token_
         let severity = if round % 2 == 0 { Severity::Low } else { Severity::Critical };
         let mut policy = no_findings_from(severity);
         "policies/team".clone_into(&mut policy.name);
+        "*".clone_into(&mut policy.etag);
         let update = UpdatePolicyRequest { policy: Some(policy), ..Default::default() };
         let written = one.client.update_policy(update).await.unwrap();
 
@@ -62,7 +75,7 @@ async fn what_is_written_on_one_replica_is_enforced_on_the_other_with_its_token_
 async fn a_replica_without_its_store_says_so_and_comes_back_by_itself() {
     let mut cluster = Cluster::start();
     let replica = replica(&cluster.database()).await;
-    replica.evaluate("shop/api:2.0.0").await.unwrap();
+    let _ = replica.decide("shop/api:2.0.0").await;
 
     cluster.crash();
     becomes(&replica, ServingStatus::NotServing).await;
@@ -73,4 +86,212 @@ async fn a_replica_without_its_store_says_so_and_comes_back_by_itself() {
 
     assert_eq!((refused.code, refused.reason.as_str()), (Code::Unavailable, "STORE_UNAVAILABLE"));
     assert!(decision.is_ok(), "{decision:?}");
+}
+
+/// Three servers in processes of their own, over one PostgreSQL and one simulated ECR.
+struct Fleet {
+    cluster: Cluster,
+    store: String,
+    _ecr: Simulator,
+    servers: Vec<Server>,
+}
+
+impl Fleet {
+    async fn start() -> Self {
+        let cluster = Cluster::start();
+        let store = cluster.database();
+        let ecr = Simulator::start_local(World::demo()).await.unwrap();
+        let mut servers = Vec::new();
+        for _ in 0..3 {
+            servers.push(serve(&ecr.endpoint(), Path::new(&store)).await);
+        }
+        Self { cluster, store, _ecr: ecr, servers }
+    }
+
+    async fn client(&self, at: usize) -> Client {
+        client(self.servers[at % self.servers.len()].address).await
+    }
+}
+
+/// What a caller was told: when he asked, and at which revision the verdict was given.
+struct Told {
+    asked: Instant,
+    revision: u64,
+    verdict: Verdict,
+    name: String,
+}
+
+/// Asks each server over and over until told to stop; an error is no answer, and no ALLOW.
+async fn ask(fleet: &Fleet, callers: usize, stop: &Arc<AtomicBool>) -> JoinSet<Vec<Told>> {
+    let mut asking = JoinSet::new();
+    for caller in 0..callers {
+        let (client, stop) = (fleet.client(caller).await, Arc::clone(stop));
+        asking.spawn(async move {
+            let mut told = Vec::new();
+            while !stop.load(Ordering::Relaxed) {
+                let asked = Instant::now();
+                match client.evaluate(question("shop/worker:3.1.0")).await {
+                    Ok(decision) => told.push(Told {
+                        asked,
+                        revision: decision.revision,
+                        verdict: decision.verdict(),
+                        name: decision.name.clone(),
+                    }),
+                    Err(_) => sleep(Duration::from_millis(20)).await,
+                }
+            }
+            told
+        });
+    }
+    asking
+}
+
+fn under(etag: &str, policy: Policy) -> UpdatePolicyRequest {
+    let policy = Policy { name: "policies/shop".to_owned(), etag: etag.to_owned(), ..policy };
+    UpdatePolicyRequest { policy: Some(policy), ..Default::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_tightened_on_one_server_is_enforced_by_all_within_the_bound_under_load() {
+    let fleet = Fleet::start().await;
+    let writer = fleet.client(0).await;
+    let lax = || Policy { description: "lax".to_owned(), ..Policy::default() };
+    let strict = || no_findings_from(Severity::Low);
+    let created = writer.create_policy(create("shop", lax())).await.unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let asking = ask(&fleet, 12, &stop).await;
+
+    let mut tightened: Vec<(u64, Instant)> = Vec::new();
+    let mut loosened = vec![created.revision];
+    for round in 0..12 {
+        sleep(Duration::from_millis(150)).await;
+        let written = writer.update_policy(under("*", strict())).await.unwrap();
+        tightened.push((written.revision, Instant::now()));
+        // With the token, on whichever server, at once.
+        let other = fleet.client(1 + round % 2).await;
+        let ask = EvaluateGateRequest {
+            at_least_as_fresh: written.revision_token,
+            ..question("shop/worker:3.1.0")
+        };
+        assert_eq!(other.evaluate(ask).await.unwrap().verdict(), Verdict::Deny);
+        sleep(Duration::from_millis(150)).await;
+        loosened.push(writer.update_policy(under("*", lax())).await.unwrap().revision);
+    }
+    sleep(Duration::from_secs(1)).await;
+    writer.update_policy(under("*", strict())).await.unwrap();
+    let last = Instant::now();
+    sleep(BOUND + Duration::from_secs(1)).await;
+    stop.store(true, Ordering::Relaxed);
+    let told: Vec<Told> = asking.join_all().await.into_iter().flatten().collect();
+
+    assert!(told.len() > 2_000, "{}", told.len());
+    assert!(told.iter().filter(|told| told.verdict == Verdict::Allow).count() > 100);
+    for told in &told {
+        // The verdict is that of the revision it names.
+        assert_eq!(told.verdict == Verdict::Allow, loosened.contains(&told.revision), "{}", told.name);
+        // And that revision is no older than the bound allows.
+        let replaced = tightened.iter().find(|(revision, _)| *revision > told.revision);
+        if let Some((revision, at)) = replaced.filter(|_| told.verdict == Verdict::Allow) {
+            assert!(told.asked < *at + BOUND, "revision {} was allowed long after {revision}", told.revision);
+        }
+        assert!(told.verdict != Verdict::Allow || told.asked < last + BOUND);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trouble_of_the_database_costs_no_acknowledged_decision_and_gives_no_wrong_allow() {
+    let mut fleet = Fleet::start().await;
+    let writer = fleet.client(0).await;
+    writer.create_policy(create("shop", no_findings_from(Severity::Low))).await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let asking = ask(&fleet, 12, &stop).await;
+
+    for trouble in ["crash", "pause", "cut"] {
+        sleep(Duration::from_secs(1)).await;
+        match trouble {
+            "crash" => {
+                fleet.cluster.crash();
+                sleep(Duration::from_secs(1)).await;
+                fleet.cluster.start_server();
+            }
+            "pause" => {
+                fleet.cluster.pause();
+                sleep(Duration::from_secs(7)).await;
+                fleet.cluster.resume();
+            }
+            _ => fleet.cluster.cut_connections(),
+        }
+        // Each of them comes back by itself.
+        for at in 0..3 {
+            let client = fleet.client(at).await;
+            let began = Instant::now();
+            while client.evaluate(question("shop/api:2.0.0")).await.is_err() {
+                assert!(began.elapsed() < PATIENCE, "server {at} does not come back after {trouble}");
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    let told: Vec<Told> = asking.join_all().await.into_iter().flatten().collect();
+
+    assert!(told.len() > 300, "{}", told.len());
+    assert!(told.iter().all(|told| told.verdict == Verdict::Deny), "the image was never to be allowed");
+    all_are_recorded(&fleet.client(1).await, told.iter().map(|told| told.name.as_str())).await;
+    for server in fleet.servers.drain(..) {
+        server.kill().await;
+    }
+    chains_hold(&fleet.store).await;
+}
+
+async fn all_are_recorded(client: &Client, names: impl Iterator<Item = &str>) {
+    for name in names {
+        let request = GetDecisionRequest { name: name.to_owned() };
+        client.decisions().get_decision(request).await.unwrap_or_else(|refused| panic!("{name}: {refused}"));
+    }
+}
+
+/// What the operator's own check says.
+async fn chains_hold(store: &str) {
+    let mut command = tokio::process::Command::new(binary("scangate-server"));
+    let output = command.args(["verify-decisions", "--store", store]).output().await.unwrap();
+    assert!(stdout(&output).contains("are as they were recorded"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_kill_9_every_decision_that_a_caller_received_is_in_the_log() {
+    let cluster = Cluster::start();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("scangate.db").display().to_string();
+    let ecr = Simulator::start_local(World::demo()).await.unwrap();
+
+    for store in [file, cluster.database()] {
+        let mut received = Vec::new();
+        for _ in 0..2 {
+            let server = serve(&ecr.endpoint(), Path::new(&store)).await;
+            let count = Arc::new(AtomicUsize::new(0));
+            let mut callers = JoinSet::new();
+            for _ in 0..16 {
+                let (client, count) = (client(server.address).await, Arc::clone(&count));
+                callers.spawn(async move {
+                    let mut received = Vec::new();
+                    while let Ok(decision) = client.evaluate(question("shop/api:2.0.0")).await {
+                        received.push(decision.name.clone());
+                        count.fetch_add(1, Ordering::Relaxed);
+                    }
+                    received
+                });
+            }
+            while count.load(Ordering::Relaxed) < 1_500 {
+                sleep(Duration::from_millis(10)).await;
+            }
+            server.kill().await;
+            received.extend(callers.join_all().await.into_iter().flatten());
+            chains_hold(&store).await;
+        }
+        let server = serve(&ecr.endpoint(), Path::new(&store)).await;
+        assert!(received.len() >= 3_000, "{}", received.len());
+        all_are_recorded(&client(server.address).await, received.iter().map(String::as_str)).await;
+        server.kill().await;
+    }
 }
