@@ -11,19 +11,21 @@ use std::{
 
 use clap::Parser;
 use prost::Message;
-use scangate_ecr_simulator::{Simulator, World};
+use scangate_ecr_simulator::{ImageSpec, ScanScript, Simulator, World, generate};
 use scangate_proto::v1::{EvaluateGateRequest, EvaluateGateResponse};
 use scangate_server::{config::Config, registry::ecr::Credentials};
 use tokio::net::TcpListener;
 
 use crate::{
-    canned,
+    canned, filled,
     load::{Load, Outcome, framed},
     table,
 };
 
 const METHOD: &str = "/scangate.v1.ScanGateService/EvaluateGate";
 const IMAGE: &str = "shop/api:2.0.0";
+/// An image with two thousand findings, few of which any policy minds.
+const CROWD: &str = "bench/crowd:1";
 /// Clock ticks of `/proc`: the same on every Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
 const ROUNDS: usize = 3;
@@ -56,13 +58,6 @@ impl Process {
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
         (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / TICKS_PER_SECOND
     }
-
-    /// What the process holds in memory, in MiB.
-    pub(crate) fn resident(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
-    }
 }
 
 impl Drop for Process {
@@ -80,7 +75,12 @@ struct Flags {
 
 /// The gate over a simulated ECR, as a process.
 pub(crate) async fn serve_gate(state: &str, flags: &[String]) {
-    let world = World::demo();
+    let mut world = World::demo();
+    world.push(ImageSpec::single("bench/crowd", "1").scan(ScanScript::complete(generate::basic_of(
+        &["LOW"],
+        2_000,
+        7,
+    ))));
     let ecr = Simulator::start_local(world).await.unwrap();
     let store = Path::new(state).join("scangate.db").display().to_string();
     let mut arguments = vec!["serve".to_owned(), "--registry".to_owned(), "123456789012/eu-west-1".to_owned()];
@@ -195,5 +195,37 @@ pub(crate) async fn run(gates: &[(&str, Vec<String>)]) {
         };
         table::row(&line(format!("stock tonic, canned answer of {bytes} bytes (peer)"), &canned, &canned_half));
         table::row(&line((*name).to_owned(), &warm, &warm_half));
+    }
+}
+
+/// What a warm call costs as the store grows: servers over stores that were filled beforehand, the smallest is the peer.
+pub(crate) async fn growth() {
+    let folder = tempfile::tempdir().unwrap();
+    table::head(
+        "A warm EvaluateGate as the store grows",
+        &["policies", "waivers", "findings of the image", "server CPU µs per call", "of the smallest"],
+    );
+    let mut smallest = None;
+    for (index, (policies, waivers, image)) in
+        [(10, 100, IMAGE), (200, 10_000, IMAGE), (10_000, 100, IMAGE), (10, 100_000, IMAGE), (200, 10_000, CROWD)]
+            .into_iter()
+            .enumerate()
+    {
+        let state = folder.path().join(index.to_string());
+        std::fs::create_dir(&state).unwrap();
+        filled::fill(&state.join("scangate.db"), policies, waivers).await;
+        let gate = Process::start(&["serve-gate", state.to_str().unwrap()]);
+        // The first call decides, the others have it from there.
+        record(&gate, image, &folder.path().join("answer")).await;
+        let each = measure(&gate, image, None).await.cpu_per_call;
+        let smallest = *smallest.get_or_insert(each);
+        let findings = if image == CROWD { "2,000" } else { "0" };
+        table::row(&[
+            policies.to_string(),
+            waivers.to_string(),
+            findings.to_owned(),
+            format!("{each:.1}"),
+            format!("{:.2}", each / smallest),
+        ]);
     }
 }

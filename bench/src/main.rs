@@ -5,9 +5,13 @@
 mod calls;
 mod canned;
 mod deciding;
+mod filled;
 mod given;
 mod load;
+mod recording;
 mod table;
+
+use scangate_test_postgres::Cluster;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -28,7 +32,23 @@ fn main() {
                 deciding::run();
             }
             if asked("calls") {
-                runtime().block_on(calls::run(&[("the gate", Vec::new())]));
+                runtime().block_on(async {
+                    let cluster = Cluster::start();
+                    let on_postgres = vec!["--store".to_owned(), cluster.database()];
+                    calls::run(&[
+                        ("the gate, decisions in SQLite", Vec::new()),
+                        ("the gate, in PostgreSQL", on_postgres),
+                    ])
+                    .await;
+                });
+            }
+            if asked("growth") {
+                runtime().block_on(calls::growth());
+            }
+            if asked("recording") {
+                // As the server runs: on as many threads as there are processors.
+                let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+                runtime.block_on(recording::run());
             }
         }
     }

@@ -169,10 +169,7 @@ async fn a_policy_tightened_on_one_server_is_enforced_by_all_within_the_bound_un
         tightened.push((written.revision, Instant::now()));
         // With the token, on whichever server, at once.
         let other = fleet.client(1 + round % 2).await;
-        let ask = EvaluateGateRequest {
-            at_least_as_fresh: written.revision_token,
-            ..question("shop/worker:3.1.0")
-        };
+        let ask = EvaluateGateRequest { at_least_as_fresh: written.revision_token, ..question("shop/worker:3.1.0") };
         assert_eq!(other.evaluate(ask).await.unwrap().verdict(), Verdict::Deny);
         sleep(Duration::from_millis(150)).await;
         loosened.push(writer.update_policy(under("*", lax())).await.unwrap().revision);

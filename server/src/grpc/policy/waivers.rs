@@ -133,6 +133,11 @@ impl PolicyApi {
         if before.is_some_and(|old| old.revocation.is_some()) {
             return Err(status::waiver_revoked(&waiver.id));
         }
+        // Whatever there is, but not what somebody writes in the meantime: a revocation would be lost.
+        let expected = match (expected, &old) {
+            (Expected::Any, Some(old)) => Expected::Revision(old.revision),
+            (expected, _) => expected,
+        };
         let written =
             self.write(metadata, Change::Update { document: Document::Waiver(waiver), expected }, terms).await?;
         Ok(UpdateWaiverResponse {

@@ -1,0 +1,62 @@
+//! Stores with much in them.
+
+use std::path::Path;
+
+use jiff::{SignedDuration, Timestamp};
+use scangate_core::{
+    glob::Glob,
+    name::WaiverId,
+    policy::Match,
+    waiver::{Conditions, Scope, Waiver},
+};
+use scangate_server::store::{
+    Change, Document, Store as _, Write,
+    sql::{Address, Sql},
+};
+
+use crate::given;
+
+/// Documents of one write.
+const AT_ONCE: usize = 1_000;
+
+/// Makes a store with so many policies, one in ten of which governs the images of the bench, and so many waivers.
+pub(crate) async fn fill(path: &Path, policies: usize, waivers: usize) {
+    let store = Sql::open(&Address::File(path.to_owned())).await.unwrap();
+    let policies = (0..policies.saturating_sub(1)).map(policy).map(Document::Policy);
+    let waivers = (0..waivers).map(waiver).map(Document::Waiver);
+    let documents: Vec<Document> = policies.chain(waivers).collect();
+    for some in documents.chunks(AT_ONCE) {
+        let write = Write { change: Change::Create(some.to_vec()), request: None, at: Timestamp::now() };
+        store.apply(write).await.unwrap();
+    }
+}
+
+fn policy(number: usize) -> scangate_core::policy::Policy {
+    let repositories = if number.is_multiple_of(10) { "*" } else { "elsewhere/*" };
+    let matches = Match { repositories: vec![Glob::parse(repositories).unwrap()], ..Match::default() };
+    let rules = (0..5).map(given::rule).collect();
+    scangate_core::policy::Policy { matches, ..given::policy(&format!("policy-{number}"), rules) }
+}
+
+fn waiver(number: usize) -> Waiver {
+    let now = Timestamp::now();
+    Waiver {
+        id: WaiverId::parse(&format!("waiver-{number}")).unwrap(),
+        scope: Scope {
+            vulnerability: Glob::parse(&format!("CVE-2026-{number:06}")).unwrap(),
+            package: None,
+            repository: None,
+            digest: None,
+            environment: None,
+            platform: None,
+        },
+        conditions: Conditions::default(),
+        reason: "not reachable".to_owned(),
+        ticket: String::new(),
+        author: String::new(),
+        approver: String::new(),
+        start_time: now,
+        expire_time: now + SignedDuration::from_hours(24 * 30),
+        revocation: None,
+    }
+}

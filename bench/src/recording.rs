@@ -1,0 +1,115 @@
+//! What it costs to record decisions: durable appends, each caller waiting for its own before it goes on.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use scangate_core::{
+    Verdict,
+    image::{Digest, RepositoryName},
+    name::PolicyId,
+    registry::Registry,
+};
+use scangate_server::{
+    decisions::Blob,
+    log::{Case, Keys, Log as _, Prepared, Record},
+    store::{
+        Request,
+        sql::{Address, Sql, SqlLog},
+    },
+};
+use scangate_test_postgres::Cluster;
+use tempfile::TempDir;
+
+use crate::table;
+
+/// How long each figure is taken for, and how long before it is begun.
+const MEASURED: Duration = Duration::from_secs(3);
+const WARMED: Duration = Duration::from_secs(1);
+/// Images that the decisions are about.
+const IMAGES: u64 = 200;
+
+/// Prints the table.
+pub(crate) async fn run() {
+    table::head(
+        "Durable appends to the log of decisions",
+        &["store", "callers", "request ids", "decisions/s", "p50 ms", "p99 ms"],
+    );
+    let place = TempDir::new().unwrap();
+    let file = place.path().join("scangate.db");
+    measure("SQLite", &Address::File(file)).await;
+    let cluster = Cluster::start();
+    measure("PostgreSQL", &Address::parse(&cluster.database())).await;
+}
+
+async fn measure(name: &str, address: &Address) {
+    let store = Sql::open(address).await.unwrap();
+    let cases: Arc<Vec<Arc<Prepared>>> = Arc::new((0..IMAGES).map(case).collect());
+    for (callers, with_requests) in [(1, false), (64, false), (1024, false), (64, true), (1024, true)] {
+        let log = Arc::new(SqlLog::new(&store));
+        append(&log, &cases, callers, with_requests.then_some("warm"), WARMED).await;
+        let began = Instant::now();
+        let mut waits = append(&log, &cases, callers, with_requests.then_some("measured"), MEASURED).await;
+        let rate = waits.len() as f64 / began.elapsed().as_secs_f64();
+        log.close().await;
+        waits.sort_unstable();
+        let at = |share: usize| format!("{:.2}", waits[(waits.len() - 1) * share / 100].as_secs_f64() * 1e3);
+        let requests = if with_requests { "yes" } else { "no" };
+        table::row(&[name.to_owned(), callers.to_string(), requests.to_owned(), format!("{rate:.0}"), at(50), at(99)]);
+    }
+}
+
+/// How long each append took.
+async fn append(
+    log: &Arc<SqlLog>,
+    cases: &Arc<Vec<Arc<Prepared>>>,
+    callers: usize,
+    requests: Option<&'static str>,
+    term: Duration,
+) -> Vec<Duration> {
+    let end = Instant::now() + term;
+    let mut calling = tokio::task::JoinSet::new();
+    for caller in 0..callers {
+        let (log, cases) = (Arc::clone(log), Arc::clone(cases));
+        calling.spawn(async move {
+            let mut waits = Vec::new();
+            while Instant::now() < end {
+                let number = waits.len();
+                let began = Instant::now();
+                let request = requests.map(|run| Request {
+                    id: format!("{run}-{callers}-{caller}-{number}"),
+                    fingerprint: format!("{:064x}", number),
+                });
+                log.append(Record {
+                    case: Arc::clone(&cases[(caller + number) % cases.len()]),
+                    evaluated_at: Timestamp::now(),
+                    labels: BTreeMap::from([("pipeline".to_owned(), "deploy".to_owned())]),
+                    request,
+                })
+                .await
+                .unwrap();
+                waits.push(began.elapsed());
+            }
+            waits
+        });
+    }
+    calling.join_all().await.into_iter().flatten().collect()
+}
+
+/// A case about an image of that number, with an entry of about 200 bytes for each of its decisions.
+fn case(number: u64) -> Arc<Prepared> {
+    let keys = Keys {
+        registry: Registry::parse("123456789012/eu-west-1").unwrap(),
+        repository: RepositoryName::parse(&format!("team/app-{}", number % 20)).unwrap(),
+        digests: vec![Digest::parse(&format!("sha256:{number:064x}")).unwrap()],
+        environment: None,
+        verdict: Verdict::Allow,
+        policies: vec![PolicyId::parse("default").unwrap()],
+    };
+    let (inputs, outcome) = (Blob::of(&format!("inputs {number}")).unwrap(), Blob::of("ALLOW").unwrap());
+    let case = Blob::of(&Case { keys: keys.clone(), inputs: inputs.hash(), outcome: outcome.hash() }).unwrap();
+    Arc::new(Prepared { keys, case, parts: vec![inputs, outcome] })
+}
