@@ -81,7 +81,7 @@ async fn append(
                 let began = Instant::now();
                 let request = requests.map(|run| Request {
                     id: format!("{run}-{callers}-{caller}-{number}"),
-                    fingerprint: format!("{:064x}", number),
+                    fingerprint: format!("{number:064x}"),
                 });
                 log.append(Record {
                     case: Arc::clone(&cases[(caller + number) % cases.len()]),

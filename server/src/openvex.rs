@@ -14,6 +14,12 @@ pub const MAX_BYTES: usize = 1024 * 1024;
 pub const MAX_STATEMENTS: usize = 1000;
 /// The longest text that is taken over into a reason.
 const MAX_REASON: usize = 900;
+/// The longest text of an error that is told.
+const MAX_QUOTED: usize = 200;
+/// Kinds of packages whose names scanners write as their purls do. Types are written in lower case.
+const PACKAGES: [&str; 14] = [
+    "alpm", "apk", "cargo", "composer", "conan", "deb", "gem", "golang", "hex", "maven", "npm", "nuget", "pypi", "rpm",
+];
 
 /// Why a document cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +29,7 @@ pub enum Error {
     TooLarge,
     /// It is no OpenVEX.
     #[error("is no OpenVEX document: {0}")]
-    Malformed(#[from] serde_json::Error),
+    Malformed(String),
     /// It is of a version that is not known.
     #[error("must have a @context of https://openvex.dev/ns/v0.2.0, and has {0:?}")]
     Version(String),
@@ -118,7 +124,9 @@ pub fn read(document: &[u8]) -> Result<Reading, Error> {
     if document.len() > MAX_BYTES {
         return Err(Error::TooLarge);
     }
-    let document: Document = serde_json::from_slice(document)?;
+    // What is wrong may quote the document, which is somebody else's.
+    let document: Document = serde_json::from_slice(document)
+        .map_err(|error| Error::Malformed(error.to_string().chars().take(MAX_QUOTED).collect()))?;
     if document.context != "https://openvex.dev/ns/v0.2.0" {
         return Err(Error::Version(document.context.chars().take(100).collect()));
     }
@@ -126,17 +134,20 @@ pub fn read(document: &[u8]) -> Result<Reading, Error> {
         return Err(Error::TooMany);
     }
     let mut reading = Reading { id: document.id, author: document.author, ..Reading::default() };
+    let products = |statement: &Statement| -> usize {
+        statement.products.iter().map(|product| product.subcomponents.len().max(1)).sum()
+    };
+    if document.statements.iter().map(products).sum::<usize>() > MAX_STATEMENTS {
+        return Err(Error::TooMany);
+    }
     for (index, statement) in document.statements.iter().enumerate() {
-        statement.read(index + 1, &mut reading);
-        if reading.exceptions.len() > MAX_STATEMENTS || reading.skipped.len() > MAX_STATEMENTS {
-            return Err(Error::TooMany);
-        }
+        statement.read(index + 1, &document.statements, &mut reading);
     }
     Ok(reading)
 }
 
 impl Statement {
-    fn read(&self, number: usize, reading: &mut Reading) {
+    fn read(&self, number: usize, all: &[Self], reading: &mut Reading) {
         let name = &self.vulnerability.name;
         let mut skip = |why: &str| {
             let name: String = name.chars().take(100).collect();
@@ -160,6 +171,11 @@ impl Statement {
         }
         for product in &self.products {
             for (package, digest) in product.subjects(&mut skip) {
+                // Whichever was said later: somebody has doubts.
+                if all.iter().any(|other| other.objects(name, package.as_ref(), digest.as_ref())) {
+                    skip("another statement of the document says that it is affected, or still looked into");
+                    continue;
+                }
                 reading.exceptions.push(Exception {
                     vulnerability: vulnerability.clone(),
                     package,
@@ -168,6 +184,24 @@ impl Statement {
                 });
             }
         }
+    }
+
+    /// Whether it says of this, or of what it may be, that it is affected or not known to be not.
+    fn objects(&self, name: &str, package: Option<&Glob>, digest: Option<&Digest>) -> bool {
+        if self.vulnerability.name != name || matches!(self.status.as_str(), "not_affected" | "fixed") {
+            return false;
+        }
+        let is_about = |product: &Product| {
+            let mut unreadable = false;
+            let subjects = product.subjects(&mut |_| unreadable = true);
+            // What names no digest, or no package, may be about this one.
+            let overlaps = |(other, image): &(Option<Glob>, Option<Digest>)| {
+                (other.is_none() || package.is_none() || other.as_ref() == package)
+                    && (image.is_none() || digest.is_none() || image.as_ref() == digest)
+            };
+            unreadable || subjects.iter().any(overlaps)
+        };
+        self.products.is_empty() || self.products.iter().any(is_about)
     }
 
     fn reason(&self) -> String {
@@ -220,23 +254,25 @@ impl Component {
     }
 }
 
-/// The digest of `name@sha256%3A…?…`.
+/// The digest of `name@sha256%3A…?…`. One that speaks of one architecture of it is refused: the digest covers all.
 fn image_digest(image: &str) -> Option<Digest> {
-    let (_, version) = image.split(['?', '#']).next()?.split_once('@')?;
-    Digest::parse(&decoded(version)?).ok()
+    let (path, qualifiers) = image.split_once(['?', '#']).unwrap_or((image, ""));
+    let (_, version) = path.split_once('@')?;
+    if qualifiers.contains("arch=") { None } else { Digest::parse(&decoded(version)?).ok() }
 }
 
 /// The name of `pkg:type/namespace/name@version?…`, as scanners write it: npm and Go keep the namespace, Maven joins it by a colon.
-/// A version is none that a waiver could name, so that a package by version is refused.
+/// A version, an
+/// architecture or a distribution is nothing that a waiver could name, so that a package narrowed by one is refused.
 fn package_name(purl: &str) -> Option<Glob> {
-    let path = purl.strip_prefix("pkg:")?.split(['?', '#']).next()?;
+    let path = purl.strip_prefix("pkg:")?;
     let (kind, rest) = path.split_once('/')?;
-    if rest.contains('@') && !rest.starts_with('@') {
+    if !PACKAGES.contains(&kind) || rest.contains(['?', '#']) || (rest.contains('@') && !rest.starts_with('@')) {
         return None;
     }
     let rest = decoded(rest)?;
     let name = match (kind, rest.rsplit_once('/')) {
-        ("npm" | "golang" | "composer" | "github", _) | (_, None) => rest.clone(),
+        ("npm" | "golang" | "composer", _) | (_, None) => rest.clone(),
         ("maven", Some((group, name))) => format!("{group}:{name}"),
         (_, Some((_, name))) => name.to_owned(),
     };

@@ -62,11 +62,31 @@ async fn an_error_shows_its_reason_and_what_to_do() {
     }
 }
 
+/// Pastes lines into a shell, one after the other.
+async fn paste(gate: &Gate, lines: &[&str]) {
+    for line in lines {
+        let line = line.replace("127.0.0.1:50051", &gate.address.to_string());
+        let path = format!("{}:{}", tool("bin").display(), std::env::var("PATH").unwrap());
+        let output = Command::new("bash").args(["-c", &line]).env("PATH", path).output().await.unwrap();
+        assert!(output.status.success(), "{line}\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[tokio::test]
+async fn every_line_of_the_manual_of_waivers_works_as_pasted() {
+    let gate = gate(World::demo()).start().await;
+    let manual = std::fs::read_to_string(root().join("docs/waivers.md")).unwrap();
+    let lines: Vec<&str> = manual.lines().filter(|line| line.starts_with("grpcurl ")).collect();
+
+    assert_eq!(lines.len(), 6);
+    paste(&gate, &lines).await;
+}
+
 #[tokio::test]
 async fn every_line_of_the_cookbook_works_as_pasted() {
     let gate = gate(World::demo()).start().await;
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    let lines: Vec<&str> = readme.lines().filter(|line| line.starts_with("grpcurl ")).collect();
+    let lines: Vec<&str> = readme.lines().filter(|line| line.contains("grpcurl -plaintext")).collect();
     let served = [
         "ConfigureScanning",
         "StartScan",
@@ -79,15 +99,18 @@ async fn every_line_of_the_cookbook_works_as_pasted() {
         "ListPolicies",
         "UpdatePolicy",
         "DeletePolicy",
+        "ListPolicyRevisions",
+        "RollbackPolicy",
+        "PreviewPolicy",
+        "WatchPolicies",
+        "ListDecisions",
+        "GetDecision",
+        "ReplayDecision",
+        "WatchDecisions",
         "Health/Check",
     ];
 
-    for line in &lines {
-        let line = line.replace("127.0.0.1:50051", &gate.address.to_string());
-        let path = format!("{}:{}", tool("bin").display(), std::env::var("PATH").unwrap());
-        let output = Command::new("bash").args(["-c", &line]).env("PATH", path).output().await.unwrap();
-        assert!(output.status.success(), "{line}\n{}", String::from_utf8_lossy(&output.stderr));
-    }
+    paste(&gate, &lines).await;
     for rpc in served {
         assert!(lines.iter().any(|line| line.contains(rpc)), "the cookbook has no line for {rpc}");
     }

@@ -83,16 +83,16 @@ async fn whoever_watches_is_told_the_state_and_then_every_change_and_can_resume_
     let deleted = delete(&gate, "team").await;
     let scope = WaiverScope { vulnerability_id: "CVE-1".into(), ..Default::default() };
     let waiver = Waiver { scope: Some(scope), reason: "because".into(), ..Default::default() };
-    let waived =
+    let request =
         scangate_client::v1::CreateWaiverRequest { waiver_id: "w".into(), waiver: Some(waiver), ..Default::default() };
-    let waived = gate.client.policies().create_waiver(waived).await.unwrap().into_inner().revision;
+    let excused = gate.client.policies().create_waiver(request).await.unwrap().into_inner().revision;
 
     assert_eq!(state, ["policies/default", "policies/team"]);
     let all = [
         (created, "policies/team".to_owned()),
         (updated, "policies/team".to_owned()),
         (deleted, "-policies/team".to_owned()),
-        (waived, "waivers/w".to_owned()),
+        (excused, "waivers/w".to_owned()),
     ];
     for told in &all[1..] {
         assert_eq!(next(&mut from_the_start).await, *told);

@@ -116,6 +116,8 @@ fn term(
     let end = end.unwrap_or_else(|| start.saturating_add(DEFAULT_TERM.min(most)).unwrap_or(Timestamp::MAX));
     if end <= start {
         fields.refuse(end_path, "must be later than start_time");
+    } else if end <= now {
+        fields.refuse(end_path, "must lie in the future: a waiver that is over helps nobody");
     } else if end.duration_since(start) > most {
         fields.refuse(end_path, format!("must be at most {} days after start_time", most.as_hours() / 24));
     }
@@ -225,6 +227,55 @@ pub(crate) fn state(fields: &mut Fields, path: &str, given: i32) -> Option<State
         Ok(v1::WaiverState::Unspecified) | Err(_) => {
             fields.refuse(path, "must be WAIVER_STATE_SCHEDULED, _ACTIVE, _EXPIRED or _REVOKED");
             None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn text() -> impl Strategy<Value = String> {
+        prop_oneof![Just(String::new()), ".{0,40}", "[a-z*]{1,300}", Just("*".to_owned())]
+    }
+
+    fn moment() -> impl Strategy<Value = Option<prost_types::Timestamp>> {
+        prop::option::of(
+            (any::<i64>(), any::<i32>()).prop_map(|(seconds, nanos)| prost_types::Timestamp { seconds, nanos }),
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn no_waiver_from_the_wire_does_harm_and_none_that_is_taken_covers_everything(
+            (vulnerability_id, package, repository) in (text(), text(), text()),
+            (digest, environment, reason, author) in (text(), text(), text(), text()),
+            (start_time, expire_time) in (moment(), moment()),
+            (max_severity, max_epss, days) in (any::<i32>(), prop::option::of(any::<f64>()), 0_u64..4000),
+            needs_approver in any::<bool>(),
+        ) {
+            let scope = v1::WaiverScope { vulnerability_id, package, repository, digest, environment, platform: None };
+            let conditions = v1::WaiverConditions { max_severity, max_epss, ..Default::default() };
+            let given = v1::Waiver {
+                scope: Some(scope), conditions: Some(conditions), reason, author: author.clone(), approver: author,
+                start_time, expire_time, ..Default::default()
+            };
+            let mut fields = Fields::default();
+            let id = WaiverId::parse("w").ok();
+            let terms = Terms { max_term: Duration::from_hours(24 * days), needs_approver };
+
+            let taken = waiver(&mut fields, "waiver", id, Some(&given), None, terms);
+
+            if let Ok(taken) = fields.finish(taken) {
+                prop_assert!(!needs_approver);
+                prop_assert!(taken.start_time < taken.expire_time);
+                let everywhere = taken.scope.package.as_ref().is_none_or(Glob::matches_everything)
+                    && taken.scope.repository.as_ref().is_none_or(Glob::matches_everything)
+                    && taken.scope.digest.is_none();
+                prop_assert!(!(everywhere && taken.scope.vulnerability.matches_everything()));
+            }
         }
     }
 }

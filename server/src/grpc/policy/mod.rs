@@ -267,7 +267,7 @@ impl PolicyService for PolicyApi {
         request: Request<ImportWaiversRequest>,
     ) -> Result<Response<ImportWaiversResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        self.import(&metadata, request).await.map(Response::new)
+        in_time(deadline(&metadata, Duration::ZERO), self.import(request)).await.map(Response::new)
     }
 }
 

@@ -26,7 +26,7 @@ use crate::{
         page, status,
     },
     openvex, policies,
-    store::{Change, Document, Expected, Written},
+    store::{self, Change, Document, Expected, Written},
     waivers,
 };
 
@@ -167,6 +167,14 @@ impl PolicyApi {
             Expected::Any => Expected::Revision(old.revision),
             Expected::Revision(revision) => Expected::Revision(revision),
         };
+        if old.waiver.revocation.is_some() && terms.request.is_none() {
+            // It has been revoked already, and stays so.
+            return Ok(RevokeWaiverResponse {
+                waiver: Some(self.told(&old).await?),
+                revision: old.revision,
+                revision_token: revision_token_out(old.revision),
+            });
+        }
         let waiver = match &old.waiver.revocation {
             Some(_) => old.waiver.clone(),
             None => waivers::revoked(&old.waiver, Timestamp::now(), request.reason.trim()),
@@ -180,11 +188,7 @@ impl PolicyApi {
         })
     }
 
-    pub(super) async fn import(
-        &self,
-        metadata: &MetadataMap,
-        request: ImportWaiversRequest,
-    ) -> Result<ImportWaiversResponse, Status> {
+    pub(super) async fn import(&self, request: ImportWaiversRequest) -> Result<ImportWaiversResponse, Status> {
         let mut fields = Fields::default();
         let reading = fields.keep("openvex", openvex::read(&request.openvex));
         let common = self.common(&mut fields, request.template.as_ref());
@@ -197,17 +201,23 @@ impl PolicyApi {
         let mut skipped = reading.skipped.clone();
         let mut documents = Vec::new();
         for waiver in waivers::imported(&reading, &common) {
-            // A retry finds what the first attempt made; the store knows the request and answers as it did.
-            if terms.request.is_none() && set.waivers.get(&waiver.id).is_some() {
+            if set.waivers.get(&waiver.id).is_some() {
                 skipped.push(format!("{} is there already", waiver.id.resource_name()));
             } else {
                 documents.push(Document::Waiver(waiver));
             }
         }
-        let written = if documents.is_empty() {
-            Written { revision: set.revision, documents: Vec::new() }
+        let nothing = Written { revision: set.revision, documents: Vec::new() };
+        let written = if documents.is_empty() && terms.request.is_none() {
+            nothing
         } else {
-            self.write(metadata, Change::Create(documents), terms).await?
+            // A retry finds what the first attempt made and has nothing to create; the store knows the request, and answers as it
+            // did then.
+            let is_empty = documents.is_empty();
+            match self.policies.write(Change::Create(documents), terms).await {
+                Err(policies::Error::Store(store::Error::BatchSize)) if is_empty => nothing,
+                written => written.map_err(status::of_policies)?,
+            }
         };
         let mut waivers = Vec::with_capacity(written.documents.len());
         for revised in written.waivers() {

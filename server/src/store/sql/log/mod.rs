@@ -178,7 +178,9 @@ impl SqlLog {
         let first = segments.first().map_or(0, |segment| segment.first);
         let Some(last) = old.last() else { return Ok(0) };
         let upto = statements::Head { sequence: last.last, hash: last.hash };
-        statements::cut(&mut transaction, writer, &upto).await?;
+        if !statements::cut(&mut transaction, writer, &upto).await? {
+            return Ok(0);
+        }
         transaction.commit().await.map_err(outcome_unknown)?;
         Ok(upto.sequence.saturating_sub(first).saturating_add(1))
     }

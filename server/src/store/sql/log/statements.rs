@@ -291,7 +291,11 @@ pub(super) async fn segments_from(
     segments(
         connection,
         "select first_sequence, last_sequence, last_time, hash, body from decision_segments
-         where writer = $1 and last_sequence >= $2 order by first_sequence limit $3",
+         where writer = $1 and last_sequence >= $2
+             -- The segment that it is in, found by the key: no index knows where segments end.
+             and first_sequence >= coalesce((select max(first_sequence) from decision_segments
+                                             where writer = $1 and first_sequence <= $2), 0)
+         order by first_sequence limit $3",
         writer,
         sequence,
         limit,
@@ -380,8 +384,21 @@ pub(super) async fn blobs_after(
         .map_err(failed)
 }
 
-/// Cuts the beginning of a chain off, up to a head.
-pub(super) async fn cut(connection: &mut Connection, writer: &str, upto: &Head) -> Result<(), Error> {
+/// Cuts the beginning of a chain off, up to a head; false where somebody else has cut as much already.
+pub(super) async fn cut(connection: &mut Connection, writer: &str, upto: &Head) -> Result<bool, Error> {
+    // First, so that of two who cut at once the second waits here and finds that there is nothing left to do.
+    let moved = sqlx::query(
+        "update decision_writers set pruned_sequence = $1, pruned_hash = $2 where writer = $3 and pruned_sequence < $1",
+    )
+    .bind(number_out(upto.sequence))
+    .bind(upto.hash.0.to_vec())
+    .bind(writer)
+    .execute(&mut *connection)
+    .await
+    .map_err(failed)?;
+    if moved.rows_affected() == 0 {
+        return Ok(false);
+    }
     for statement in [
         "delete from decision_keys where writer = $1 and first_sequence <= $2",
         "delete from decision_segments where writer = $1 and last_sequence <= $2",
@@ -393,14 +410,7 @@ pub(super) async fn cut(connection: &mut Connection, writer: &str, upto: &Head) 
             .await
             .map_err(failed)?;
     }
-    sqlx::query("update decision_writers set pruned_sequence = $1, pruned_hash = $2 where writer = $3")
-        .bind(number_out(upto.sequence))
-        .bind(upto.hash.0.to_vec())
-        .bind(writer)
-        .execute(connection)
-        .await
-        .map(|_| ())
-        .map_err(failed)
+    Ok(true)
 }
 
 /// Removes what nothing that is left rests on, and nothing has used since.

@@ -1,0 +1,123 @@
+//! OpenVEX documents: what becomes a waiver, what does not, and that no document does harm.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on shall panic")]
+
+use proptest::prelude::*;
+use scangate_server::openvex::{Error, MAX_BYTES, Reading, read};
+
+fn document(statements: &str) -> String {
+    format!(
+        r#"{{"@context": "https://openvex.dev/ns/v0.2.0", "@id": "doc", "author": "ann", "statements": [{statements}]}}"#
+    )
+}
+
+/// What one statement about a product comes to: vulnerability, package and digest of each exception, and what was skipped.
+fn of(product: &str, status: &str) -> (Vec<(String, String, String)>, usize) {
+    let statement = format!(
+        r#"{{"vulnerability": {{"name": "CVE-1"}}, "products": [{product}], "status": "{status}", "justification": "why"}}"#
+    );
+    let reading: Reading = read(document(&statement).as_bytes()).unwrap();
+    let told = |exception: &scangate_server::openvex::Exception| {
+        let package = exception.package.as_ref().map(ToString::to_string).unwrap_or_default();
+        let digest = exception.digest.as_ref().map(ToString::to_string).unwrap_or_default();
+        (exception.vulnerability.to_string(), package, digest)
+    };
+    (reading.exceptions.iter().map(told).collect(), reading.skipped.len())
+}
+
+#[test]
+fn a_product_becomes_the_package_or_the_image_that_it_is() {
+    let digest = format!("sha256:{}", "a".repeat(64));
+    let image = format!(r#"{{"@id": "pkg:oci/app@sha256%3A{}?repository_url=x"}}"#, "a".repeat(64));
+    let within = format!(
+        r#"{{"@id": "pkg:oci/app@sha256%3A{}", "subcomponents": [{{"@id": "pkg:npm/%40scope/name"}}]}}"#,
+        "a".repeat(64)
+    );
+    let cases = [
+        (r#"{"@id": "pkg:deb/debian/curl"}"#, vec![("curl", "")]),
+        (r#"{"@id": "pkg:maven/org.apache/log4j-core"}"#, vec![("org.apache:log4j-core", "")]),
+        (r#"{"@id": "x", "identifiers": {"purl": "pkg:pypi/requests"}}"#, vec![("requests", "")]),
+        (image.as_str(), vec![("", digest.as_str())]),
+        (within.as_str(), vec![("@scope/name", digest.as_str())]),
+        // These would cover more than they say, or say nothing that a waiver could.
+        (r#"{"@id": "pkg:deb/debian/curl@7.64"}"#, vec![]),
+        (r#"{"@id": "pkg:deb/debian/curl?arch=amd64"}"#, vec![]),
+        (r#"{"@id": "pkg:docker/library/nginx"}"#, vec![]),
+        (r#"{"@id": "pkg:NPM/core"}"#, vec![]),
+        (r#"{"@id": "pkg:generic/*"}"#, vec![]),
+        (r#"{"@id": "https://example.com/product"}"#, vec![]),
+        (r#"{"@id": "pkg:oci/app@latest"}"#, vec![]),
+    ];
+
+    for (product, expected) in cases {
+        let expected: Vec<_> = expected
+            .into_iter()
+            .map(|(package, digest)| ("CVE-1".to_owned(), package.to_owned(), digest.to_owned()))
+            .collect();
+        let skipped = usize::from(expected.is_empty());
+        assert_eq!(of(product, "not_affected"), (expected.clone(), skipped), "{product}");
+        assert_eq!(of(product, "fixed").0, expected, "{product}");
+        for status in ["affected", "under_investigation", "fine"] {
+            assert_eq!(of(product, status), (Vec::new(), 1), "{product} {status}");
+        }
+    }
+}
+
+#[test]
+fn a_doubt_anywhere_in_the_document_outweighs_every_assurance() {
+    let statement = |product: &str, status: &str| {
+        format!(
+            r#"{{"vulnerability": {{"name": "CVE-1"}}, "products": [{product}], "status": "{status}", "justification": "why"}}"#
+        )
+    };
+    let (curl, zlib) = (r#"{"@id": "pkg:deb/debian/curl"}"#, r#"{"@id": "pkg:deb/debian/zlib"}"#);
+    let cases = [
+        (statement(curl, "affected"), 0),
+        (statement(curl, "under_investigation"), 0),
+        (statement(r#"{"@id": "whatever"}"#, "affected"), 0),
+        (statement("", "affected"), 0),
+        (statement(zlib, "affected"), 1),
+    ];
+
+    for (doubt, exceptions) in cases {
+        for statements in [[statement(curl, "not_affected"), doubt.clone()], [doubt.clone(), statement(curl, "fixed")]]
+        {
+            let reading = read(document(&statements.join(",")).as_bytes()).unwrap();
+            assert_eq!(reading.exceptions.len(), exceptions, "{statements:?}");
+        }
+    }
+}
+
+#[test]
+fn a_document_that_is_too_large_is_not_read() {
+    assert!(matches!(read(&vec![b' '; MAX_BYTES + 1]), Err(Error::TooLarge)));
+    let many = vec![r#"{"vulnerability": {"name": "CVE-1"}, "status": "affected"}"#; 1001].join(",");
+    assert!(matches!(read(document(&many).as_bytes()), Err(Error::TooMany)));
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    assert!(matches!(read(deep.as_bytes()), Err(Error::Malformed(_))));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_bytes_do_harm(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        let _ = read(&bytes);
+    }
+
+    #[test]
+    fn no_statement_covers_every_image(
+        name in ".{0,20}", purl in "(pkg:)?[a-z]{0,4}/?[a-zA-Z0-9%@*/:?#.-]{0,30}", status in "not_affected|fixed|affected|.{0,5}",
+    ) {
+        let statement = serde_json::json!({
+            "vulnerability": { "name": name }, "products": [{ "@id": purl }], "status": status, "justification": "why",
+        });
+        if let Ok(reading) = read(document(&statement.to_string()).as_bytes()) {
+            for exception in reading.exceptions {
+                prop_assert!(exception.vulnerability.exact().is_some());
+                prop_assert!(exception.digest.is_some() || exception.package.is_some());
+                prop_assert!(exception.package.is_none_or(|package| package.exact().is_some()));
+            }
+        }
+    }
+}
