@@ -4,6 +4,8 @@ mod hearing;
 mod horizon;
 mod tally;
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 pub(crate) use self::tally::Cause;
@@ -70,7 +72,7 @@ pub fn decide(
     let mut trail = Trail::default();
     for (index, selected) in policies.iter().enumerate() {
         trail.horizon.policy(selected.standing(environment));
-        if let Some(effective) = selected.denies_from(now).filter(|from| *from > now) {
+        if let Some(effective) = selected.enforced_from(now).filter(|from| *from > now) {
             trail.horizon.enforce(index, effective, Cause::Effective(&selected.revised.policy));
         }
     }
@@ -120,17 +122,24 @@ struct Selected<'a> {
     revised: &'a Revised,
     mode: Mode,
     by_name: bool,
+    /// From when on another policy takes its place.
+    displaced_from: Option<Timestamp>,
 }
 
 impl Selected<'_> {
-    /// From when on the policy denies; `None`: never.
-    fn denies_from(&self, now: Timestamp) -> Option<Timestamp> {
+    /// From when on the policy is enforced; `None`: never.
+    fn enforced_from(&self, now: Timestamp) -> Option<Timestamp> {
         let policy = &self.revised.policy;
         match (self.mode, policy.mode) {
             (Mode::Enforce, _) => Some(now),
             (Mode::Warn, Mode::Enforce) => policy.effective_time,
             (Mode::Warn | Mode::Off, _) => None,
         }
+    }
+
+    /// Whether a denial that this policy would give from `at` on is one to warn of `now`.
+    fn is_to_come(&self, at: Timestamp, now: Timestamp) -> bool {
+        at > now && self.displaced_from.is_none_or(|displaced| at < displaced)
     }
 
     fn standing(&self, environment: Option<&Environment>) -> Standing {
@@ -150,12 +159,23 @@ fn select<'a>(
     now: Timestamp,
 ) -> Vec<Selected<'a>> {
     match selection {
-        Selection::Governing(set) => set
-            .governing(&image.registry, &image.repository, environment, now)
-            .into_iter()
-            .map(|revised| Selected { revised, mode: revised.policy.mode_at(now), by_name: false })
-            .collect(),
-        Selection::Only { policy, .. } => vec![Selected { revised: policy, mode: Mode::Enforce, by_name: true }],
+        Selection::Governing(set) => {
+            let governing = set.governing(&image.registry, &image.repository, environment, now);
+            let displacing = governing.iter().map(|revised| &revised.policy);
+            let displacing =
+                displacing.filter(|policy| policy.mode == Mode::Enforce && policy.can_displace_default(environment));
+            let displaced_from = displacing.filter_map(|policy| policy.effective_time.filter(|at| *at > now)).min();
+            let selected = |revised: &'a Arc<Revised>| Selected {
+                revised,
+                mode: revised.policy.mode_at(now),
+                by_name: false,
+                displaced_from: displaced_from.filter(|_| revised.policy.id.is_default()),
+            };
+            governing.into_iter().map(selected).collect()
+        }
+        Selection::Only { policy, .. } => {
+            vec![Selected { revised: policy, mode: Mode::Enforce, by_name: true, displaced_from: None }]
+        }
     }
 }
 

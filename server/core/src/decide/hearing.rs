@@ -138,9 +138,11 @@ impl<'a> Hearing<'a, '_> {
     fn violation(&self, selected: Selected<'a>, rule: &'a Rule, tally: &Tally<'a>) -> Option<Violation> {
         let policy = &selected.revised.policy;
         // The mode that counts is the one that will be: a policy that waits to become effective is one that denies.
-        let denies = selected.denies_from(self.now).filter(|_| rule.effect == Effect::Deny);
+        let enforced_from = selected.enforced_from(self.now).filter(|_| rule.effect == Effect::Deny);
         let is_broken = tally.matched > rule.allow;
-        let denies_from = denies.and_then(|since| tally.broken_from(rule.allow, since)).filter(|from| *from > self.now);
+        let denies_from = enforced_from
+            .and_then(|since| tally.broken_from(rule.allow, since))
+            .filter(|from| selected.is_to_come(*from, self.now));
         let mut findings = tally.counting.clone();
         if !is_broken {
             if denies_from.is_none() || tally.in_grace.is_empty() {
@@ -183,7 +185,8 @@ impl<'a> Hearing<'a, '_> {
                     self.report(self.breach(policy, lacking.evidence, lacking.detail, None), false);
                 }
                 Shortfall::Deny(detail) => {
-                    let denies_from = selected.denies_from(self.now).filter(|from| *from > self.now);
+                    let denies_from =
+                        selected.enforced_from(self.now).filter(|from| selected.is_to_come(*from, self.now));
                     self.report(self.breach(policy, lacking.evidence, detail, denies_from), enforced);
                     verdict = if enforced { Verdict::Deny } else { verdict };
                 }
