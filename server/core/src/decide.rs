@@ -99,7 +99,9 @@ pub fn decide(
         verdict,
         reasons: Vec::new(),
         manifests,
-        remediation: (verdict == Verdict::Deny).then(|| remedy::of(&trail.broken, &trail.violations)).flatten(),
+        remediation: (enforced && verdict == Verdict::Deny)
+            .then(|| remedy::of(&trail.broken, &trail.violations))
+            .flatten(),
         violations: trail.violations,
         warnings: trail.warnings,
         waived: trail.waived,

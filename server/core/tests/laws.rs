@@ -292,7 +292,7 @@ proptest! {
 
         let end = decision.unchanged_until.unwrap_or(Timestamp::MAX);
         prop_assert!(end > question.now || decision.unchanged_until.is_none());
-        let just_before = end.checked_sub(SignedDuration::from_nanos(1)).unwrap();
+        let just_before = end.checked_sub(SignedDuration::from_nanos(1)).unwrap().max(question.now);
         for later in instants_between(question.now, just_before, &fractions).chain([just_before]) {
             let told = Decision { evaluated_at: question.now, ..question.at(later) };
             prop_assert_eq!(format!("{:?}", told), format!("{decision:?}"), "at {}", later);

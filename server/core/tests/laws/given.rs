@@ -507,7 +507,7 @@ fn expression() -> impl Strategy<Value = Expression> {
         "now - finding.published_at > duration('1h')",
         "now - finding.published_at < duration('30s')",
         "now >= timestamp('2026-03-01T12:03:00Z') && finding.cvss > 5.0",
-        "finding.published_at + duration('10m') == now || finding.severity == 'LOW'",
+        "finding.published_at + duration('10m') == now || finding.severity >= 'LOW'",
         "has(finding.published_at) && now - finding.published_at > (finding.fix == 'NONE' ? duration('2h') : duration('1s'))",
     ];
     select(written.map(|written| Expression::parse(written).unwrap()).to_vec())
