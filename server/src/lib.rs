@@ -89,8 +89,20 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
     let store = Arc::new(Sql::open(&config.store).await?);
-    let sql_log = Arc::new(SqlLog::new(&store));
-    let log: Arc<dyn Log> = Arc::clone(&sql_log) as _;
+    let log = Arc::new(SqlLog::new(&store));
+    let outcome = serve_over(config, store, Arc::clone(&log) as _, listener, shutdown).await;
+    log.close().await;
+    outcome
+}
+
+/// Like [`serve`], over a store and a log of decisions that are open.
+pub async fn serve_over(
+    config: Config,
+    store: Arc<Sql>,
+    log: Arc<dyn Log>,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), Error> {
     let observations: Arc<dyn Observations> = Arc::clone(&store) as _;
     let policies = Policies::load(store, config.store_staleness).await?;
     let decisions = Arc::new(Decisions::new(Arc::clone(&log), Arc::clone(&policies)));
@@ -107,9 +119,7 @@ pub async fn serve(
         settings,
     );
     let services = Services { gate, registry, policies, observations, waiver_terms, decisions, findings_max_age };
-    let outcome = run(&config, services, listener, shutdown).await;
-    sql_log.close().await;
-    outcome
+    run(&config, services, listener, shutdown).await
 }
 
 /// Brings the schema of a store up to date, and begins a store where there is none.
