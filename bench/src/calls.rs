@@ -6,6 +6,7 @@ use std::{
     io::{BufRead, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,13 +14,18 @@ use clap::Parser;
 use prost::Message;
 use scangate_ecr_simulator::{ImageSpec, ScanScript, Simulator, World, generate};
 use scangate_proto::v1::{EvaluateGateRequest, EvaluateGateResponse};
-use scangate_server::{config::Config, registry::ecr::Credentials};
+use scangate_server::{
+    config::Config,
+    registry::ecr::Credentials,
+    store::sql::{Sql, SqlLog},
+};
 use tokio::net::TcpListener;
 
 use crate::{
     canned, filled,
     load::{Load, Outcome, framed},
     table,
+    unrecorded::Unrecorded,
 };
 
 const METHOD: &str = "/scangate.v1.ScanGateService/EvaluateGate";
@@ -71,6 +77,9 @@ impl Drop for Process {
 struct Flags {
     #[command(flatten)]
     config: Config,
+    /// Decisions go nowhere: what is left is what the rest costs.
+    #[arg(long)]
+    log_off: bool,
 }
 
 /// The gate over a simulated ECR, as a process.
@@ -89,10 +98,17 @@ pub(crate) async fn serve_gate(state: &str, flags: &[String]) {
         arguments.extend(["--store".to_owned(), store]);
     }
     arguments.extend_from_slice(flags);
-    let config = Config { ecr_credentials: Credentials::Placeholder, ..Flags::parse_from(arguments).config };
+    let flags = Flags::parse_from(arguments);
+    let config = Config { ecr_credentials: Credentials::Placeholder, ..flags.config };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     println!("{}", listener.local_addr().unwrap());
-    scangate_server::serve(config, listener, std::future::pending()).await.unwrap();
+    if flags.log_off {
+        let store = Arc::new(Sql::open(&config.store).await.unwrap());
+        let log = Arc::new(Unrecorded::over(SqlLog::new(&store)));
+        scangate_server::serve_over(config, store, log, listener, std::future::pending()).await.unwrap();
+    } else {
+        scangate_server::serve(config, listener, std::future::pending()).await.unwrap();
+    }
 }
 
 /// The peer, as a process: it answers what the file holds.

@@ -10,6 +10,7 @@ mod given;
 mod load;
 mod recording;
 mod table;
+mod unrecorded;
 
 use scangate_test_postgres::Cluster;
 
@@ -36,8 +37,9 @@ fn main() {
                     let cluster = Cluster::start();
                     let on_postgres = vec!["--store".to_owned(), cluster.database()];
                     calls::run(&[
+                        ("the gate, decisions recorded nowhere", vec!["--log-off".to_owned()]),
                         ("the gate, decisions in SQLite", Vec::new()),
-                        ("the gate, in PostgreSQL", on_postgres),
+                        ("the gate, decisions in PostgreSQL", on_postgres),
                     ])
                     .await;
                 });
