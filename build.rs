@@ -25,6 +25,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .build_server(true)
         .client_mod_attribute("scangate.v1", "#[cfg(feature = \"client\")]")
         .server_mod_attribute("scangate.v1", "#[cfg(feature = \"server\")]")
+        // Encoded in one order, so that the same request has the same bytes.
+        .btree_map(".")
         .extern_path(".google.rpc", "::tonic_types")
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())

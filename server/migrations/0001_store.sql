@@ -84,9 +84,11 @@ create index decision_keys_by_segment on decision_keys (writer, first_sequence);
 create table decision_blobs (
     hash text not null primary key,
     is_case bigint not null,
-    body bytea not null,
-    used bigint not null
+    used bigint not null,
+    body bytea not null
 );
+
+create index decision_blobs_by_use on decision_blobs (is_case, used);
 
 -- Which blobs a case refers to.
 create table decision_parts (
@@ -108,7 +110,7 @@ create table decision_requests (
 
 create index decision_requests_by_expire_time on decision_requests (expire_time);
 
--- When the gate met a vulnerability in a package of a repository, a fix for it, and an image with it that was allowed.
+-- When the gate met a vulnerability in a package of a repository, and a fix for it.
 create table observations (
     registry text not null,
     repository text not null,
@@ -116,8 +118,18 @@ create table observations (
     package text not null,
     first_observed bigint not null,
     fix_first_seen bigint,
-    first_admitted bigint,
     primary key (registry, repository, vulnerability, package)
 );
 
 create index observations_by_vulnerability on observations (vulnerability);
+
+-- When it first allowed an image with it into an environment; the empty name: to where nobody named one.
+create table admissions (
+    registry text not null,
+    repository text not null,
+    environment text not null,
+    vulnerability text not null,
+    package text not null,
+    first_admitted bigint not null,
+    primary key (registry, repository, environment, vulnerability, package)
+);

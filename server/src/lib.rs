@@ -130,7 +130,7 @@ pub async fn migrate(store: &Address) -> Result<(), Error> {
 
 /// Follows every chain of the decision log in a store, and reads everything that decisions rest on.
 pub async fn verify_decisions(store: &Address) -> Result<log::Report, Error> {
-    let store = Sql::open(store).await?;
+    let store = Sql::open_existing(store).await?;
     Ok(SqlLog::new(&store).verify().await?)
 }
 

@@ -234,6 +234,8 @@ pub struct Report {
     pub decisions: u64,
     /// Blobs whose content was found to be that of their hashes.
     pub blobs: u64,
+    /// Decisions that are no longer there, by what was noted as retention removed them.
+    pub removed: u64,
     /// What is wrong, one sentence each.
     pub damage: Vec<String>,
 }

@@ -57,8 +57,11 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error + Send + Sync>> {
             for damage in &report.damage {
                 writeln!(out, "{damage}")?;
             }
-            let Report { writers, decisions, blobs, damage } = report;
+            let Report { writers, decisions, blobs, removed, damage } = report;
             writeln!(out, "{decisions} decisions of {writers} writers and {blobs} blobs are as they were recorded")?;
+            if removed > 0 {
+                writeln!(out, "{removed} decisions before them were removed, as retention does")?;
+            }
             if !damage.is_empty() {
                 return Err(format!("the log of decisions is damaged in {} places", damage.len()).into());
             }

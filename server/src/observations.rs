@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use jiff::Timestamp;
-use scangate_core::{clocks::Clocks, finding::Finding, waiver::Scope};
+use scangate_core::{clocks::Clocks, finding::Finding, name::Environment, waiver::Scope};
 
 use crate::{registry::Repository, store::Error};
 
@@ -34,11 +34,24 @@ impl Met {
 /// What the gate remembers. An instant is set once and never again.
 #[async_trait::async_trait]
 pub trait Observations: Send + Sync + fmt::Debug {
-    /// Notes what was met in a repository, and tells the clocks of all of it.
-    async fn observe(&self, repository: &Repository, met: &[Met], at: Timestamp) -> Result<Clocks, Error>;
+    /// Notes what was met in a repository, and tells the clocks of all of it, as they run for an environment.
+    async fn observe(
+        &self,
+        repository: &Repository,
+        environment: Option<&Environment>,
+        met: &[Met],
+        at: Timestamp,
+    ) -> Result<Clocks, Error>;
 
-    /// Notes that an image with all of this was allowed.
-    async fn admit(&self, repository: &Repository, met: &[Met], at: Timestamp) -> Result<(), Error>;
+    /// Notes that an image with all of this was allowed into an environment. What is let into one says nothing of another, where
+    /// stricter policies may govern.
+    async fn admit(
+        &self,
+        repository: &Repository,
+        environment: Option<&Environment>,
+        met: &[Met],
+        at: Timestamp,
+    ) -> Result<(), Error>;
 
     /// Whether anything was ever met that is in a waiver's scope: vulnerability, package and repository; digest, environment and
     /// platform are not remembered.

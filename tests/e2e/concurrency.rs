@@ -6,7 +6,7 @@ use scangate_client::v1::{EvaluateGateRequest, Verdict};
 use scangate_ecr_simulator::{Fault, ImageSpec, ScanScript, World, generate};
 use tokio::task::JoinSet;
 
-use crate::harness::{client, gate, question};
+use crate::harness::{client, gate, question, rejection};
 
 fn world() -> World {
     let mut world = World::new();
@@ -37,6 +37,30 @@ async fn a_thousand_callers_of_a_cold_image_cost_ecr_the_calls_of_one() {
     }
 
     assert_eq!(gate.ecr.calls().total(), calls_of_one, "{:?}", gate.ecr.calls().all());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_callers_of_an_image_that_cannot_be_read_share_the_failure_of_one() {
+    let failing = Fault::Throttle429.on("DescribeImageScanFindings");
+    let alone = gate(world()).start().await;
+    alone.ecr.faults().script(failing.clone());
+    let _ = alone.refusal("team/app:1").await;
+    let calls_of_one = alone.ecr.calls().count("DescribeImageScanFindings");
+    let gate = gate(world()).start().await;
+    gate.ecr.faults().script(failing);
+    // Slow enough that all of them are there before the first answer.
+    gate.ecr.faults().script(Fault::Delay(Duration::from_millis(500)).on("DescribeImages"));
+
+    let mut callers = JoinSet::new();
+    for _ in 0..20 {
+        let client = gate.client.clone();
+        callers.spawn(async move { client.evaluate(question("team/app:1")).await });
+    }
+    while let Some(answer) = callers.join_next().await {
+        assert_eq!(rejection(answer.unwrap()).reason, "ECR_THROTTLED");
+    }
+
+    assert_eq!(gate.ecr.calls().count("DescribeImageScanFindings"), calls_of_one);
 }
 
 #[tokio::test]

@@ -55,6 +55,18 @@ async fn a_request_sent_again_gets_the_same_decision_and_records_no_second_one()
 }
 
 #[tokio::test]
+async fn a_request_with_many_labels_is_the_same_one_each_time_it_is_sent() {
+    let gate = gate(World::demo()).start().await;
+    let labels = (0..16).map(|number| (format!("label-{number}"), number.to_string())).collect();
+    let asked = EvaluateGateRequest { request_id: "deploy-43".into(), labels, ..question("shop/api:2.0.0") };
+
+    let first = gate.client.evaluate(asked.clone()).await.unwrap();
+    for _ in 0..8 {
+        assert_eq!(*gate.client.evaluate(asked.clone()).await.unwrap(), *first);
+    }
+}
+
+#[tokio::test]
 async fn decisions_are_listed_by_what_they_are_about() {
     let gate = gate(World::demo()).start().await;
     let mut names = Vec::new();

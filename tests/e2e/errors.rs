@@ -1,6 +1,6 @@
 //! Errors as an interface: code, reason, details, and what to do next.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use scangate_client::{
     Code,
@@ -25,7 +25,7 @@ async fn all_malformed_fields_are_named_at_once() {
         wait: Some(Duration { seconds: -1, nanos: 0 }),
         max_findings_age: Some(Duration { seconds: i64::MAX, nanos: 0 }),
         at_least_as_fresh: "yesterday".into(),
-        labels: HashMap::from([(String::new(), "x".repeat(300))]),
+        labels: BTreeMap::from([(String::new(), "x".repeat(300))]),
         request_id: String::new(),
     };
 

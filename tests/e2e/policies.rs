@@ -3,12 +3,12 @@
 use scangate_client::{
     Code,
     v1::{
-        CreatePolicyRequest, DeletePolicyRequest, EvaluateGateRequest, FindingFilter, GetPolicyRequest,
-        ListPoliciesRequest, Policy, PolicyMatch, PolicyMode, Rule, ScanRequirements, Severity, ShortfallAction,
-        UpdatePolicyRequest, Verdict,
+        CreatePolicyRequest, DeletePolicyRequest, EvaluateGateRequest, FindingFilter, GetPolicyRequest, Grace,
+        GraceClock, ListPoliciesRequest, Policy, PolicyMatch, PolicyMode, Rule, ScanRequirements, Severity,
+        ShortfallAction, UpdatePolicyRequest, Verdict,
     },
 };
-use scangate_ecr_simulator::World;
+use scangate_ecr_simulator::{ImageSpec, ScanScript, World, generate};
 
 use crate::harness::{create, gate, no_findings_from, question, rejection};
 
@@ -42,6 +42,57 @@ async fn a_policy_is_in_force_from_the_answer_to_its_write_on() {
     assert_eq!(under_lax.revision, created.revision);
     assert!(created.notes[0].contains("policies/default"));
     assert_eq!(without.verdict(), Verdict::Deny);
+}
+
+/// An image that the default policy allows, though it has findings.
+fn with_low_findings() -> World {
+    let mut world = World::new();
+    let scan = ScanScript::complete(generate::basic_of(&["LOW"], 3, 1));
+    world.push(ImageSpec::index("team/app", "1").platform("linux/amd64", scan));
+    world
+}
+
+#[tokio::test]
+async fn what_is_allowed_elsewhere_starts_no_grace() {
+    let gate = gate(with_low_findings()).start().await;
+    let of = |environment: &str| EvaluateGateRequest {
+        environment: environment.into(),
+        max_findings_age: Some(Default::default()),
+        ..question("team/app:1")
+    };
+    let week = scangate_client::prost_types::Duration { seconds: 604_800, nanos: 0 };
+    let grace = Grace { period: Some(week), clock: GraceClock::FirstAdmitted.into() };
+    let mut policy = no_findings_from(Severity::Informational);
+    policy.rules[0].grace = Some(grace);
+    let production = PolicyMatch { environments: vec!["production".into()], ..Default::default() };
+    let policy = Policy { r#match: Some(production), ..policy };
+
+    // Somewhere that nobody has ever heard of, where the default alone governs.
+    let anywhere = gate.client.evaluate(of("anywhere")).await.unwrap();
+    let unnamed = gate.decide("team/app:1").await;
+    gate.client.create_policy(create("production", policy)).await.unwrap();
+    let denied = gate.client.evaluate(of("production")).await.unwrap();
+    let again = gate.client.evaluate(of("anywhere")).await.unwrap();
+    let still = gate.client.evaluate(of("production")).await.unwrap();
+
+    let verdicts = [&anywhere, &unnamed, &denied, &again, &still].map(|decision| decision.verdict());
+    assert_eq!(verdicts, [Verdict::Allow, Verdict::Allow, Verdict::Deny, Verdict::Allow, Verdict::Deny]);
+}
+
+#[tokio::test]
+async fn what_was_let_in_before_the_rule_has_its_grace() {
+    let gate = gate(with_low_findings()).start().await;
+    let asked = EvaluateGateRequest { environment: "production".into(), ..question("team/app:1") };
+    let week = scangate_client::prost_types::Duration { seconds: 604_800, nanos: 0 };
+    let mut policy = no_findings_from(Severity::Informational);
+    policy.rules[0].grace = Some(Grace { period: Some(week), clock: GraceClock::FirstAdmitted.into() });
+
+    let _ = gate.client.evaluate(asked.clone()).await.unwrap();
+    gate.client.create_policy(create("production", policy)).await.unwrap();
+    let decision = gate.client.evaluate(asked).await.unwrap();
+
+    assert_eq!(decision.verdict(), Verdict::Allow);
+    assert!(decision.warnings[0].denies_from.is_some());
 }
 
 #[tokio::test]

@@ -90,7 +90,7 @@ async fn shutting_down_lets_a_running_call_end() {
 #[tokio::test]
 async fn labels_come_back_with_the_decision() {
     let gate = gate(World::demo()).start().await;
-    let labels = std::collections::HashMap::from([("pipeline".to_owned(), "release-7".to_owned())]);
+    let labels = std::collections::BTreeMap::from([("pipeline".to_owned(), "release-7".to_owned())]);
 
     let request = EvaluateGateRequest { labels: labels.clone(), ..question("shop/api:2.0.0") };
 

@@ -1,7 +1,5 @@
 //! `scangate check`: may these images be deployed?
 
-use std::collections::HashMap;
-
 use clap::Args;
 use scangate_client::{
     BatchDecision, Decision, NotAllowed, Refusal, Rejection,
@@ -107,7 +105,7 @@ impl Check {
             wait: self.wait.map(Into::into),
             max_findings_age: self.max_findings_age.map(Into::into),
             at_least_as_fresh: self.at_least_as_fresh.clone(),
-            labels: self.label.iter().cloned().collect::<HashMap<_, _>>(),
+            labels: self.label.iter().cloned().collect(),
             request_id: String::new(),
         }
     }

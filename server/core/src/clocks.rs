@@ -15,7 +15,7 @@ pub struct Clock {
     pub first_observed_at: Option<Timestamp>,
     /// A fix for it was first seen.
     pub fix_first_seen_at: Option<Timestamp>,
-    /// An image that has it was first allowed.
+    /// An image that has it was first allowed into the environment that is asked about.
     pub first_admitted_at: Option<Timestamp>,
 }
 

@@ -1,7 +1,8 @@
 //! Decisions kept: as long as nothing that a decision rests on has changed, deciding again would say the same.
 //!
 //! A kept decision serves for the same question, under the same revision of the store, on the same readings of the registry, and
-//! until the first instant at which time alone changes anything in it.
+//! until the first instant at which time alone changes anything in it. Clocks of grace that another image has started since are
+//! seen with the next reading: until then the answer is the stricter one.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -13,17 +14,24 @@ use scangate_core::{
     scan::Manifest,
 };
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::Ready;
 
-/// The most decisions that are kept.
-const MOST: u64 = 20_000;
-/// The most findings that all of them together show.
-const MOST_FINDINGS: u64 = 500_000;
+/// The most bytes that all kept decisions take together.
+const MOST_BYTES: u64 = 64 * 1024 * 1024;
+/// What one takes that shows nothing, about, and each finding that one shows.
+const EACH: usize = 4 * 1024;
+const EACH_FINDING: usize = 1024;
+/// How long one is kept that nobody asks for.
+const UNUSED: Duration = Duration::from_mins(10);
 
-/// How long a turn is kept that nobody takes.
+/// The most turns that are kept, and how long one is that nobody takes.
+const MOST_TURNS: u64 = 20_000;
 const IDLE: Duration = Duration::from_mins(1);
+/// How long somebody else's turn is waited for. Where the store does not answer, nobody's turn is worth more: then everybody
+/// tries for himself, and all learn of it at once instead of one after the other.
+const WORTH_WAITING: Duration = Duration::from_secs(1);
 
 /// A question, as far as the answer depends on it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -42,6 +50,15 @@ pub(super) struct Kept {
     /// When the readings began, in the order of what was examined.
     pub(super) readings: Vec<Timestamp>,
     pub(super) ready: Ready,
+}
+
+impl Ready {
+    /// About how much memory it takes.
+    fn bytes(&self) -> usize {
+        let Self { case, judgement } = self;
+        let packed = case.parts.iter().chain([&case.case]).map(|blob| blob.packed().len()).sum::<usize>();
+        packed + judgement.shown() * EACH_FINDING + EACH
+    }
 }
 
 impl Kept {
@@ -64,15 +81,10 @@ pub(super) struct Memo {
 
 impl Memo {
     pub(super) fn new() -> Self {
-        // A decision weighs by what it shows; one that shows nothing still takes a place.
-        let place = MOST_FINDINGS / MOST;
-        let weigher = move |_: &Key, kept: &Kept| {
-            let place = u32::try_from(place).unwrap_or(u32::MAX);
-            kept.ready.judgement.shown().saturating_add(place)
-        };
-        let kept = Cache::builder().max_capacity(MOST_FINDINGS).weigher(weigher).build();
+        let weigher = |_: &Key, kept: &Kept| u32::try_from(kept.ready.bytes()).unwrap_or(u32::MAX);
+        let kept = Cache::builder().max_capacity(MOST_BYTES).weigher(weigher).time_to_idle(UNUSED).build();
         // A turn that is forgotten too early costs a decision made twice.
-        let turns = Cache::builder().max_capacity(MOST).time_to_idle(IDLE).build();
+        let turns = Cache::builder().max_capacity(MOST_TURNS).time_to_idle(IDLE).build();
         Self { kept, turns }
     }
 
@@ -84,9 +96,10 @@ impl Memo {
         self.kept.insert(key, kept);
     }
 
-    /// Whoever holds it is the one who decides on a question.
-    pub(super) fn turn(&self, key: &Key) -> Arc<Mutex<()>> {
-        self.turns.get_with(key.clone(), Arc::default)
+    /// Whoever holds it is the one who decides on a question; `None`: whoever does takes too long.
+    pub(super) async fn turn(&self, key: &Key) -> Option<OwnedMutexGuard<()>> {
+        let turn = self.turns.get_with(key.clone(), Arc::default);
+        tokio::time::timeout(WORTH_WAITING, turn.lock_owned()).await.ok()
     }
 }
 

@@ -17,7 +17,6 @@ use scangate_core::{
     image::{Digest, Image, ImageReference, Platform},
     name::{Environment, PolicyId},
     policy::PolicySet,
-    scan::Manifest,
 };
 
 pub use self::examine::{Error, choose, examine};
@@ -87,14 +86,14 @@ struct Ready {
 
 impl Judgement {
     /// How many findings it shows.
-    fn shown(&self) -> u32 {
+    fn shown(&self) -> usize {
         let shown = |violation: &Violation| match &violation.breach {
             Breach::Rule { findings, .. } => findings.len(),
             Breach::Scan(_) => 0,
         };
         let decision = &self.decision;
         let violations = decision.violations.iter().chain(&decision.warnings).map(shown).sum::<usize>();
-        u32::try_from(violations + decision.waived.len()).unwrap_or(u32::MAX)
+        violations + decision.waived.len()
     }
 }
 
@@ -185,19 +184,20 @@ impl Gate {
     ) -> Result<(Ready, Timestamp), Error> {
         let chosen = choose(resolved, &question.platforms)?;
         let whole = chosen.len() == resolved.manifests.len();
+        // Read before the turn: all who ask share one reading, and its failure.
+        let examined = examine(&self.registry, resolved, chosen, freshness).await?;
         // Of many who ask the same at once, one decides and the others have it from him.
-        let turn = self.memo.turn(&key(question, resolved));
-        let turn = turn.lock().await;
+        let mut turn = self.memo.turn(&key(question, resolved)).await;
         if let Some(remembered) = self.remembered(question, resolved, freshness).await? {
             return Ok(remembered);
         }
-        let mut examined = self.examine(resolved, chosen, freshness).await?;
+        let environment = question.environment.as_ref();
+        let mut examined = self.observe(resolved, environment, examined).await?;
         let mut decision = self.decide(question, resolved, &examined).await?;
         if self.start_wanted_scans(resolved, &mut examined, &decision).await? {
             decision = self.decide(question, resolved, &examined).await?;
         }
 
-        let mut turn = Some(turn);
         let mut patience = Patience::new(question.wait, deadline);
         while decision.verdict == Verdict::Indeterminate {
             // Who waits lets the others go on.
@@ -207,14 +207,15 @@ impl Gate {
             let manifests = examined.iter().map(|examined| examined.manifest.clone()).collect();
             let starts: BTreeMap<Digest, Option<Start>> =
                 examined.into_iter().map(|examined| (examined.manifest.digest, examined.start)).collect();
-            examined = self.examine(resolved, manifests, Freshness::within(FIRST_PAUSE)).await?;
+            examined = examine(&self.registry, resolved, manifests, Freshness::within(FIRST_PAUSE)).await?;
+            examined = self.observe(resolved, environment, examined).await?;
             for examined in &mut examined {
                 examined.start = starts.get(&examined.manifest.digest).cloned().flatten();
             }
             decision = self.decide(question, resolved, &examined).await?;
         }
         if decision.verdict == Verdict::Allow && decision.authoritative {
-            self.admit(resolved, &examined, decision.evaluated_at).await;
+            self.admit(resolved, environment, &examined, decision.evaluated_at).await;
         }
         let deploy = deployable(&decision, resolved, whole);
         let evaluated_at = decision.evaluated_at;
@@ -224,30 +225,35 @@ impl Gate {
         Ok((ready, evaluated_at))
     }
 
-    /// Reads the scan of each manifest, notes what is in it, and learns since when it has been known.
-    async fn examine(
+    /// Notes what is in the scan of each manifest, and learns since when it has been known.
+    async fn observe(
         &self,
         resolved: &Resolved,
-        manifests: Vec<Manifest>,
-        freshness: Freshness,
+        environment: Option<&Environment>,
+        mut examined: Vec<Examined>,
     ) -> Result<Vec<Examined>, Error> {
-        let mut examined = examine(&self.registry, resolved, manifests, freshness).await?;
         let (repository, now) = (resolved.repository(), Timestamp::now());
         for examined in examined.iter_mut().filter(|examined| !examined.scan.findings().is_empty()) {
             let met: Vec<Met> = examined.scan.findings().iter().map(Met::of).collect();
-            examined.clocks =
-                Arc::new(self.observations.observe(&repository, &met, now).await.map_err(policies::Error::Store)?);
+            let clocks = self.observations.observe(&repository, environment, &met, now).await;
+            examined.clocks = Arc::new(clocks.map_err(policies::Error::Store)?);
         }
         Ok(examined)
     }
 
-    /// Notes that an image with these findings was allowed.
-    async fn admit(&self, resolved: &Resolved, examined: &[Examined], at: Timestamp) {
+    /// Notes that an image with these findings was allowed into an environment.
+    async fn admit(
+        &self,
+        resolved: &Resolved,
+        environment: Option<&Environment>,
+        examined: &[Examined],
+        at: Timestamp,
+    ) {
         let met: Vec<Met> = examined.iter().flat_map(|examined| examined.scan.findings()).map(Met::of).collect();
         if met.is_empty() {
             return;
         }
-        if let Err(error) = self.observations.admit(&resolved.repository(), &met, at).await {
+        if let Err(error) = self.observations.admit(&resolved.repository(), environment, &met, at).await {
             // Grace that runs from it does not begin: that is the stricter way.
             tracing::warn!(error = &error as &dyn std::error::Error, "what was allowed was not noted");
         }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, pin::Pin, sync::Arc};
 
 use jiff::SignedDuration;
-use scangate_core::{Verdict, glob::Glob, image::RepositoryName, waiver::Scope};
+use scangate_core::{Verdict, glob::Glob, image::RepositoryName, name::Environment, waiver::Scope};
 use scangate_server::{
     log::{Appended, DecisionId, Error, Filter, Log, Recorded},
     observations::{Met, Observations},
@@ -37,7 +37,7 @@ promises! {
     what_decisions_rest_on_is_kept_once,
     retention_keeps_the_rest_provable_and_what_it_rests_on,
     a_clock_begins_once_and_never_again,
-    what_was_allowed_is_remembered,
+    what_was_allowed_is_remembered_of_the_environment_that_it_was_allowed_into,
     a_waiver_that_matches_nothing_is_told_from_one_that_does,
 }
 
@@ -272,6 +272,10 @@ async fn retention_keeps_the_rest_provable_and_what_it_rests_on(store: Arc<Sql>)
     assert_eq!(log.blobs(&[last.case.hash()]).await.unwrap().len(), 1);
 }
 
+fn environment(name: &str) -> Environment {
+    Environment::parse(name).unwrap()
+}
+
 fn met(vulnerability: &str, package: &str, fix_seen: bool) -> Met {
     Met { vulnerability: vulnerability.into(), package: package.into(), fix_seen }
 }
@@ -281,10 +285,11 @@ async fn a_clock_begins_once_and_never_again(store: Arc<Sql>) {
     let many: Vec<Met> = (0..2000).map(|number| met(&format!("CVE-{number}"), "openssl", false)).collect();
     let later = noon() + SignedDuration::from_hours(1);
 
-    let first = store.observe(&here, &many, noon()).await.unwrap();
+    let first = store.observe(&here, None, &many, noon()).await.unwrap();
     let again =
-        store.observe(&here, &[met("CVE-7", "openssl", true), met("CVE-7", "zlib", false)], later).await.unwrap();
-    let elsewhere = store.observe(&repository("team/other"), &[met("CVE-7", "openssl", false)], later).await.unwrap();
+        store.observe(&here, None, &[met("CVE-7", "openssl", true), met("CVE-7", "zlib", false)], later).await.unwrap();
+    let elsewhere =
+        store.observe(&repository("team/other"), None, &[met("CVE-7", "openssl", false)], later).await.unwrap();
 
     let clocks: Vec<(Arc<str>, Arc<str>, scangate_core::clocks::Clock)> = first.into();
     assert_eq!(clocks.len(), 2000);
@@ -301,21 +306,25 @@ async fn a_clock_begins_once_and_never_again(store: Arc<Sql>) {
     assert_eq!(clocks[0].2.first_observed_at, Some(later));
 }
 
-async fn what_was_allowed_is_remembered(store: Arc<Sql>) {
+async fn what_was_allowed_is_remembered_of_the_environment_that_it_was_allowed_into(store: Arc<Sql>) {
     let here = repository("team/app");
+    let (production, staging) = (environment("production"), environment("staging"));
     let later = noon() + SignedDuration::from_hours(1);
-    store.observe(&here, &[met("CVE-1", "openssl", false)], noon()).await.unwrap();
+    store.observe(&here, None, &[met("CVE-1", "openssl", false)], noon()).await.unwrap();
 
-    store.admit(&here, &[met("CVE-1", "openssl", false)], later).await.unwrap();
-    store.admit(&here, &[met("CVE-1", "openssl", false)], later + SignedDuration::from_hours(1)).await.unwrap();
-    let clocks = store.observe(&here, &[met("CVE-1", "openssl", false)], later).await.unwrap();
+    let found = [met("CVE-1", "openssl", false)];
+    store.admit(&here, Some(&production), &found, later).await.unwrap();
+    store.admit(&here, Some(&production), &found, later + SignedDuration::from_hours(1)).await.unwrap();
 
-    let clocks: Vec<(Arc<str>, Arc<str>, scangate_core::clocks::Clock)> = clocks.into();
-    assert_eq!((clocks[0].2.first_observed_at, clocks[0].2.first_admitted_at), (Some(noon()), Some(later)));
+    for (environment, expected) in [(Some(&production), Some(later)), (Some(&staging), None), (None, None)] {
+        let clocks = store.observe(&here, environment, &found, later).await.unwrap();
+        let clocks: Vec<(Arc<str>, Arc<str>, scangate_core::clocks::Clock)> = clocks.into();
+        assert_eq!((clocks[0].2.first_observed_at, clocks[0].2.first_admitted_at), (Some(noon()), expected));
+    }
 }
 
 async fn a_waiver_that_matches_nothing_is_told_from_one_that_does(store: Arc<Sql>) {
-    store.observe(&repository("team/app"), &[met("CVE-2021-44228", "log4j-core", false)], noon()).await.unwrap();
+    store.observe(&repository("team/app"), None, &[met("CVE-2021-44228", "log4j-core", false)], noon()).await.unwrap();
     let glob = |pattern| Glob::parse(pattern).unwrap();
     let scope = |vulnerability, package: Option<&str>, repository: Option<&str>| Scope {
         vulnerability: glob(vulnerability),

@@ -5,6 +5,8 @@
 mod contract;
 mod given;
 mod killed;
+mod restored;
+mod retention;
 mod tampered;
 
 use std::sync::Arc;

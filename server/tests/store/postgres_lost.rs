@@ -163,9 +163,13 @@ async fn the_store_is_who_its_certificate_says_it_is() {
 
 #[tokio::test]
 async fn an_address_of_an_unknown_kind_is_refused_and_not_shown() {
-    for given in
-        ["Postgres://scangate:secret@db/x", "mysql://scangate:secret@db/x", "postgres+ssl://scangate:secret@db/x"]
-    {
+    for given in [
+        "Postgres://scangate:secret@db/x",
+        "mysql://scangate:secret@db/x",
+        "postgres+ssl://scangate:secret@db/x",
+        "host=db user=scangate password=secret",
+        "password=secret",
+    ] {
         let address = Address::parse(given);
 
         let refused = Sql::open(&address).await.unwrap_err();
@@ -173,5 +177,19 @@ async fn an_address_of_an_unknown_kind_is_refused_and_not_shown() {
         let shown = format!("{address} {address:?} {refused} {refused:?}");
         assert!(!shown.contains("secret"), "{shown}");
         assert!(matches!(refused, OpenError::Address), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_with_a_parameter_that_nobody_heeds_is_refused_and_its_value_not_shown() {
+    for (given, name) in [
+        ("postgres://scangate@127.0.0.1:1/x?sslmode=require&sslpassword=secret", "sslpassword"),
+        ("postgres://scangate@127.0.0.1:1/x?passwrd=secret", "passwrd"),
+        ("postgres://scangate@127.0.0.1:1/x?secret", ""),
+    ] {
+        let refused = Sql::open(&Address::parse(given)).await.unwrap_err();
+
+        assert!(matches!(&refused, OpenError::Parameter(parameter) if parameter == name), "{refused:?}");
+        assert!(!format!("{refused} {refused:?}").contains("secret"));
     }
 }

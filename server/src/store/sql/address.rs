@@ -2,6 +2,9 @@
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
+/// What begins a list of connection parameters, or is part of one.
+const PARAMETERS: [&str; 5] = ["host=", "dbname=", "user=", "password=", "service="];
+
 /// Where a store is.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Address {
@@ -9,7 +12,7 @@ pub enum Address {
     File(PathBuf),
     /// A PostgreSQL server, by URL.
     Postgres(String),
-    /// A URL of something else. What it says is not kept: it may hold a password all the same.
+    /// Something else. What it says is not kept: it may hold a password all the same.
     Unknown,
 }
 
@@ -19,6 +22,8 @@ impl Address {
         match given.split_once("://") {
             Some(("postgres" | "postgresql", _)) => Self::Postgres(given.to_owned()),
             Some(_) => Self::Unknown,
+            // What libpq takes, too, and nobody calls a file.
+            None if PARAMETERS.iter().any(|parameter| given.contains(parameter)) => Self::Unknown,
             None => Self::File(PathBuf::from(given)),
         }
     }

@@ -52,6 +52,32 @@ pub(crate) struct Database {
 impl Database {
     /// Opens the database, and makes the file where there is none, with the schema up to date.
     pub(crate) async fn open(address: &Address) -> Result<Arc<Self>, OpenError> {
+        let database = Self::connect(address).await?;
+        MIGRATIONS.run(&database.writers).await?;
+        Ok(Arc::new(database))
+    }
+
+    /// Opens a database that is there, and of our schema, and makes nothing.
+    pub(crate) async fn open_existing(address: &Address) -> Result<Arc<Self>, OpenError> {
+        if let Address::File(path) = address
+            && !path.try_exists().is_ok_and(|exists| exists)
+        {
+            return Err(OpenError::NoStore);
+        }
+        let database = Self::connect(address).await?;
+        let newest: Result<Option<i64>, _> =
+            sqlx::query_scalar("select max(version) from _sqlx_migrations where success")
+                .fetch_one(&database.readers)
+                .await;
+        let ours = MIGRATIONS.iter().map(|migration| migration.version).max();
+        match newest {
+            Ok(newest) if newest == ours => Ok(Arc::new(database)),
+            Ok(_) | Err(sqlx::Error::Database(_)) => Err(OpenError::NoStore),
+            Err(error) => Err(failed(error).into()),
+        }
+    }
+
+    async fn connect(address: &Address) -> Result<Self, OpenError> {
         sqlx::any::install_default_drivers();
         let database = match address {
             Address::File(path) => {
@@ -66,8 +92,7 @@ impl Database {
                 Self { dialect: Dialect::Postgres, writers: pool.clone(), readers: pool, lock: None }
             }
         };
-        MIGRATIONS.run(&database.writers).await?;
-        Ok(Arc::new(database))
+        Ok(database)
     }
 
     /// Waits for an answer as long as one can come. A file answers, or fails; a server may be gone without a word.

@@ -49,9 +49,17 @@ pub enum OpenError {
         /// Why.
         source: sqlx::Error,
     },
-    /// The address is a URL, and not one of PostgreSQL.
+    /// The address is a URL, and not one of PostgreSQL, or a list of parameters.
     #[error("the store's address is neither a file's path nor begins with postgres://")]
     Address,
+    /// The address has a parameter that would not be heeded, and be told to the log.
+    #[error(
+        "the store's address has the parameter {0:?}, which is none of those that are understood: see docs/replicas.md"
+    )]
+    Parameter(String),
+    /// Nothing is there to be read.
+    #[error("there is no store of this version there: check the address, or run `migrate` first")]
+    NoStore,
     /// The database server cannot be reached, or refuses us.
     #[error("cannot connect to the PostgreSQL server")]
     Connect(#[source] sqlx::Error),
@@ -94,6 +102,13 @@ impl Sql {
         let store = Self { database, heard, listening };
         store.seed().await?;
         Ok(store)
+    }
+
+    /// Opens a store that is there already, and makes nothing: an address with a slip in it must not look like a store where all
+    /// is well.
+    pub async fn open_existing(address: &Address) -> Result<Self, OpenError> {
+        let database = Database::open_existing(address).await?;
+        Ok(Self { database, heard: Arc::new(Notify::new()), listening: None })
     }
 
     /// The database underneath, for what else is kept there.

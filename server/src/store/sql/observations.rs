@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::Timestamp;
 use scangate_core::{
     clocks::{Clock, Clocks},
+    name::Environment,
     waiver::Scope,
 };
 use sqlx::AssertSqlSafe;
@@ -32,12 +33,24 @@ struct Row {
 
 #[async_trait::async_trait]
 impl Observations for Sql {
-    async fn observe(&self, repository: &Repository, met: &[Met], at: Timestamp) -> Result<Clocks, Error> {
-        self.database().bounded(self.observed(repository, distinct(met), at)).await
+    async fn observe(
+        &self,
+        repository: &Repository,
+        environment: Option<&Environment>,
+        met: &[Met],
+        at: Timestamp,
+    ) -> Result<Clocks, Error> {
+        self.database().bounded(self.observed(repository, environment, distinct(met), at)).await
     }
 
-    async fn admit(&self, repository: &Repository, met: &[Met], at: Timestamp) -> Result<(), Error> {
-        self.database().bounded(self.admitted(repository, distinct(met), at)).await
+    async fn admit(
+        &self,
+        repository: &Repository,
+        environment: Option<&Environment>,
+        met: &[Met],
+        at: Timestamp,
+    ) -> Result<(), Error> {
+        self.database().bounded(self.admitted(repository, environment, distinct(met), at)).await
     }
 
     async fn has_met(&self, scope: &Scope) -> Result<bool, Error> {
@@ -46,11 +59,14 @@ impl Observations for Sql {
 }
 
 impl Sql {
-    async fn observed(&self, repository: &Repository, met: Vec<Met>, at: Timestamp) -> Result<Clocks, Error> {
-        let known = {
-            let mut connection = self.database().reader().await?;
-            read(&mut connection, repository, &met).await?
-        };
+    async fn observed(
+        &self,
+        repository: &Repository,
+        environment: Option<&Environment>,
+        met: Vec<Met>,
+        at: Timestamp,
+    ) -> Result<Clocks, Error> {
+        let known = self.known(repository, environment, &met).await?;
         let is_new = |met: &&Met| match known.get(&(Arc::clone(&met.vulnerability), Arc::clone(&met.package))) {
             None => true,
             Some(clock) => met.fix_seen && clock.fix_first_seen_at.is_none(),
@@ -59,22 +75,37 @@ impl Sql {
         if new.is_empty() {
             return Ok(clocks(known));
         }
-        self.note(repository, &new, at, None).await?;
-        let mut connection = self.database().reader().await?;
-        Ok(clocks(read(&mut connection, repository, &met).await?))
+        self.note(&new, |met| observation(repository, met, at)).await?;
+        self.known(repository, environment, &met).await.map(clocks)
     }
 
-    async fn admitted(&self, repository: &Repository, met: Vec<Met>, at: Timestamp) -> Result<(), Error> {
-        let known = {
-            let mut connection = self.database().reader().await?;
-            read(&mut connection, repository, &met).await?
-        };
+    async fn admitted(
+        &self,
+        repository: &Repository,
+        environment: Option<&Environment>,
+        met: Vec<Met>,
+        at: Timestamp,
+    ) -> Result<(), Error> {
+        let known = self.known(repository, environment, &met).await?;
         let is_new = |met: &&Met| {
             let known = known.get(&(Arc::clone(&met.vulnerability), Arc::clone(&met.package)));
             known.is_none_or(|clock| clock.first_admitted_at.is_none())
         };
         let new: Vec<&Met> = met.iter().filter(is_new).collect();
-        if new.is_empty() { Ok(()) } else { self.note(repository, &new, at, Some(at)).await }
+        if new.is_empty() {
+            return Ok(());
+        }
+        self.note(&new, |met| admission(repository, environment, met, at)).await
+    }
+
+    async fn known(
+        &self,
+        repository: &Repository,
+        environment: Option<&Environment>,
+        met: &[Met],
+    ) -> Result<Known, Error> {
+        let mut connection = self.database().reader().await?;
+        read(&mut connection, repository, environment, met).await
     }
 
     async fn met(&self, scope: &Scope) -> Result<bool, Error> {
@@ -111,18 +142,13 @@ impl Sql {
         }))
     }
 
-    async fn note(
-        &self,
-        repository: &Repository,
-        met: &[&Met],
-        at: Timestamp,
-        admitted: Option<Timestamp>,
-    ) -> Result<(), Error> {
+    /// Writes rows, so many with each statement.
+    async fn note(&self, met: &[&Met], statement: impl Fn(&[&Met]) -> Statement) -> Result<(), Error> {
         let mut connection = self.database().writer().await?;
         let outcome = async {
             let mut transaction = self.database().begin_write(&mut connection).await?;
             for some in met.chunks(ROWS) {
-                write(&mut transaction, repository, some, at, admitted).await?;
+                statement(some).execute(&mut *transaction).await.map_err(failed)?;
             }
             transaction.commit().await.map_err(outcome_unknown)
         }
@@ -133,6 +159,8 @@ impl Sql {
         outcome
     }
 }
+
+type Statement = sqlx::query::Query<'static, sqlx::Any, sqlx::any::AnyArguments>;
 
 type Known = BTreeMap<(Arc<str>, Arc<str>), Clock>;
 
@@ -158,18 +186,26 @@ fn clocks(known: Known) -> Clocks {
     clocks
 }
 
-async fn read(connection: &mut Connection, repository: &Repository, met: &[Met]) -> Result<Known, Error> {
+async fn read(
+    connection: &mut Connection,
+    repository: &Repository,
+    environment: Option<&Environment>,
+    met: &[Met],
+) -> Result<Known, Error> {
     let mut known = Known::new();
     for some in met.chunks(ROWS) {
-        let listed: Vec<String> = (3..3 + some.len()).map(|index| format!("${index}")).collect();
+        let listed: Vec<String> = (4..4 + some.len()).map(|index| format!("${index}")).collect();
         let select = format!(
-            "select vulnerability, package, first_observed, fix_first_seen, first_admitted from observations
-             where registry = $1 and repository = $2 and vulnerability in ({})",
+            "select o.vulnerability, o.package, o.first_observed, o.fix_first_seen, a.first_admitted from observations o
+             left join admissions a on a.registry = o.registry and a.repository = o.repository and a.environment = $3
+                 and a.vulnerability = o.vulnerability and a.package = o.package
+             where o.registry = $1 and o.repository = $2 and o.vulnerability in ({})",
             listed.join(", ")
         );
         let mut query = sqlx::query_as(AssertSqlSafe(select))
             .bind(repository.registry.to_string())
-            .bind(repository.name.to_string());
+            .bind(repository.name.to_string())
+            .bind(name_of(environment));
         for met in some {
             query = query.bind(met.vulnerability.to_string());
         }
@@ -189,21 +225,13 @@ async fn read(connection: &mut Connection, repository: &Repository, met: &[Met])
     Ok(known)
 }
 
-async fn write(
-    connection: &mut Connection,
-    repository: &Repository,
-    met: &[&Met],
-    at: Timestamp,
-    admitted: Option<Timestamp>,
-) -> Result<(), Error> {
+fn observation(repository: &Repository, met: &[&Met], at: Timestamp) -> Statement {
     let insert = rows(
-        "insert into observations (registry, repository, vulnerability, package, first_observed, fix_first_seen, first_admitted)
-         values ",
+        "insert into observations (registry, repository, vulnerability, package, first_observed, fix_first_seen) values ",
         met.len(),
-        7,
+        6,
         " on conflict (registry, repository, vulnerability, package) do update set
-            fix_first_seen = coalesce(observations.fix_first_seen, excluded.fix_first_seen),
-            first_admitted = coalesce(observations.first_admitted, excluded.first_admitted)",
+            fix_first_seen = coalesce(observations.fix_first_seen, excluded.fix_first_seen)",
     );
     let mut query = sqlx::query(AssertSqlSafe(insert));
     for met in met {
@@ -213,8 +241,31 @@ async fn write(
             .bind(met.vulnerability.to_string())
             .bind(met.package.to_string())
             .bind(at.as_microsecond())
-            .bind(met.fix_seen.then(|| at.as_microsecond()))
-            .bind(admitted.map(Timestamp::as_microsecond));
+            .bind(met.fix_seen.then(|| at.as_microsecond()));
     }
-    query.execute(connection).await.map(|_| ()).map_err(failed)
+    query
+}
+
+fn admission(repository: &Repository, environment: Option<&Environment>, met: &[&Met], at: Timestamp) -> Statement {
+    let insert = rows(
+        "insert into admissions (registry, repository, environment, vulnerability, package, first_admitted) values ",
+        met.len(),
+        6,
+        " on conflict (registry, repository, environment, vulnerability, package) do nothing",
+    );
+    let mut query = sqlx::query(AssertSqlSafe(insert));
+    for met in met {
+        query = query
+            .bind(repository.registry.to_string())
+            .bind(repository.name.to_string())
+            .bind(name_of(environment))
+            .bind(met.vulnerability.to_string())
+            .bind(met.package.to_string())
+            .bind(at.as_microsecond());
+    }
+    query
+}
+
+fn name_of(environment: Option<&Environment>) -> String {
+    environment.map(ToString::to_string).unwrap_or_default()
 }

@@ -46,8 +46,40 @@ const SILENCE: Duration = Duration::from_secs(10);
 #[error("this PostgreSQL server is a standby: the store needs the primary")]
 struct Standby;
 
+/// The parameters that an address may have.
+const PARAMETERS: [&str; 13] = [
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "statement-cache-capacity",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "options",
+];
+
+/// Whether every parameter is one that is understood. One that is not would be passed over, and its value be logged.
+fn check_parameters(url: &str) -> Result<(), OpenError> {
+    let parameters = url.split_once('?').map_or("", |(_, parameters)| parameters);
+    let names = parameters.split('&').filter(|parameter| !parameter.is_empty());
+    for parameter in names {
+        // What has no name is all value, and is not told.
+        let (name, _) = parameter.split_once('=').ok_or_else(|| OpenError::Parameter(String::new()))?;
+        if !PARAMETERS.contains(&name) {
+            return Err(OpenError::Parameter(name.to_owned()));
+        }
+    }
+    Ok(())
+}
+
 /// Connections to the server of this URL.
 pub(super) async fn pool(url: &str) -> Result<Pool<Any>, OpenError> {
+    check_parameters(url)?;
     let options = PgConnectOptions::from_str(url).map_err(OpenError::Connect)?;
     if !is_local(&options) && !matches!(options.get_ssl_mode(), PgSslMode::VerifyCa | PgSslMode::VerifyFull) {
         tracing::warn!(

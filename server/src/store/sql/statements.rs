@@ -92,6 +92,36 @@ pub(super) async fn after(connection: &mut Connection, revision: i64) -> Result<
     .map_err(failed)
 }
 
+/// What was written after a revision and up to another.
+pub(super) async fn between(connection: &mut Connection, after: i64, upto: i64) -> Result<Vec<Row>, Error> {
+    sqlx::query_as(
+        "select kind, id, revision, body, content_digest, create_time, write_time from document_revisions
+         where revision > $1 and revision <= $2 order by revision, kind, id",
+    )
+    .bind(after)
+    .bind(upto)
+    .fetch_all(connection)
+    .await
+    .map_err(failed)
+}
+
+/// The content digest of a policy as of a revision.
+pub(super) async fn policy_digest(
+    connection: &mut Connection,
+    id: &str,
+    revision: i64,
+) -> Result<Option<String>, Error> {
+    let digest: Option<Option<String>> = sqlx::query_scalar(
+        "select content_digest from document_revisions where kind = 'policies' and id = $1 and revision = $2",
+    )
+    .bind(id)
+    .bind(revision)
+    .fetch_optional(connection)
+    .await
+    .map_err(failed)?;
+    Ok(digest.flatten())
+}
+
 /// What one write wrote, and left.
 pub(super) async fn written(connection: &mut Connection, revision: i64) -> Result<Vec<Row>, Error> {
     sqlx::query_as(

@@ -8,11 +8,13 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use moka::sync::Cache;
+use rand::RngExt as _;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{
-    segment::{self, BEGINNING, Entry},
-    statements::{self, Head, Request},
+    keys,
+    segment::{self, Entry, Head},
+    statements::{self, Request},
 };
 use crate::{
     decisions::{Blob, Hash},
@@ -25,7 +27,7 @@ const BATCH: usize = 4096;
 /// The most that wait.
 pub(super) const QUEUE: usize = 16_384;
 /// How long a request is remembered.
-const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
+pub(super) const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
 /// Blobs that are known to be stored, and for how long that is believed: well below what [`super::prune`] spares them for.
 const KNOWN: u64 = 200_000;
 const KNOWN_FOR: Duration = Duration::from_hours(1);
@@ -39,15 +41,18 @@ pub(super) type Waiting = (Record, oneshot::Sender<Result<Appended, Error>>);
 pub(super) struct Committer {
     database: Arc<Database>,
     writer: Arc<str>,
-    /// Where the chain has come to; `None`: to be read from the database.
-    head: Option<Head>,
+    /// Where the chain has come to, as far as anybody was told.
+    head: Head,
+    /// Whether a commit has failed since, of which nobody knows whether the database has it.
+    is_unsure: bool,
     known: Cache<Hash, ()>,
 }
 
 impl Committer {
-    pub(super) fn new(database: Arc<Database>, writer: Arc<str>) -> Self {
+    pub(super) fn new(database: Arc<Database>) -> Self {
         let known = Cache::builder().max_capacity(KNOWN).time_to_live(KNOWN_FOR).build();
-        Self { database, writer, head: None, known }
+        let writer = new_writer();
+        Self { database, head: Head::beginning(&writer), writer, is_unsure: false, known }
     }
 
     /// Goes on until it is told to close and has recorded what came before, or nobody is left who could append.
@@ -79,7 +84,7 @@ impl Committer {
                     tracing::error!(error = &error as &dyn std::error::Error, "decisions were not recorded");
                     // What was stored with a transaction that failed is not there.
                     self.known.invalidate_all();
-                    self.head = None;
+                    self.is_unsure = true;
                     for tell in tell {
                         tell.send(Err(again(&error))).ok();
                     }
@@ -90,26 +95,51 @@ impl Committer {
 
     async fn commit(&mut self, records: &[Record]) -> Result<Vec<Result<Appended, Error>>, Error> {
         let mut connection = self.database.writer().await.map_err(of_store)?;
-        let outcome = self.commit_on(&mut connection, records).await;
+        let outcome = match self.commit_on(&mut connection, records).await {
+            Ok(None) => {
+                self.begin_anew();
+                self.commit_on(&mut connection, records).await
+            }
+            outcome => outcome,
+        };
         if let Err(error) = &outcome {
             part_with(&mut connection, error);
         }
-        outcome.map_err(of_store)
+        outcome.map_err(of_store)?.ok_or_else(|| Error::Unavailable(Arc::new(Displaced)))
+    }
+
+    /// Begins another chain, and takes nothing for stored any more: the database is not the one that it was, but an earlier state
+    /// of it. Decisions that it has lost keep their names; no other gets them.
+    fn begin_anew(&mut self) {
+        let writer = new_writer();
+        tracing::error!(
+            lost = %self.writer,
+            writer = %writer,
+            "the database has lost decisions that were recorded: it was restored, or a replica took over that lagged behind"
+        );
+        self.head = Head::beginning(&writer);
+        self.writer = writer;
+        self.known.invalidate_all();
     }
 
     async fn commit_on(
         &mut self,
         connection: &mut Connection,
         records: &[Record],
-    ) -> Result<Vec<Result<Appended, Error>>, crate::store::Error> {
+    ) -> Result<Option<Vec<Result<Appended, Error>>>, crate::store::Error> {
         let database = Arc::clone(&self.database);
         let mut transaction = database.begin_write(connection).await?;
-        let head = match self.head.take() {
-            Some(head) => head,
-            None => {
-                statements::head(&mut transaction, &self.writer).await?.unwrap_or(Head { sequence: 0, hash: BEGINNING })
+        if self.is_unsure {
+            let beginning = Head::beginning(&self.writer);
+            let head = statements::head(&mut transaction, &self.writer).await?.unwrap_or(beginning);
+            let is_restored = head.sequence < self.head.sequence
+                || (head.sequence == self.head.sequence && head.hash != self.head.hash);
+            if is_restored {
+                return Ok(None);
             }
-        };
+            (self.head, self.is_unsure) = (head, false);
+        }
+        let head = self.head;
         let now = Timestamp::now();
         let (answers, fresh) = self.answers(&mut transaction, records, &head, now).await?;
         let mut stored = Vec::new();
@@ -117,14 +147,15 @@ impl Committer {
             head
         } else {
             stored = self.store_blobs(&mut transaction, &fresh, now).await?;
-            self.store_segment(&mut transaction, &fresh, &head).await?
+            let Some(head) = self.store_segment(&mut transaction, &fresh, head).await? else { return Ok(None) };
+            head
         };
         transaction.commit().await.map_err(outcome_unknown)?;
-        self.head = Some(head);
+        self.head = head;
         for hash in stored {
             self.known.insert(hash, ());
         }
-        Ok(answers)
+        Ok(Some(answers))
     }
 
     /// What becomes of each record, and those that are to be recorded.
@@ -233,61 +264,47 @@ impl Committer {
         &self,
         connection: &mut Connection,
         records: &[&Record],
-        head: &Head,
-    ) -> Result<Head, crate::store::Error> {
+        before: Head,
+    ) -> Result<Option<Head>, crate::store::Error> {
         let entry = |record: &&Record| Entry {
             evaluated_at: record.evaluated_at,
             case: record.case.case.hash(),
             labels: record.labels.clone(),
-            request: record.request.as_ref().map(|request| request.id.clone()),
+            request: record.request.as_ref().map(|request| (request.id.clone(), request.fingerprint.clone())),
         };
         let entries: Vec<Entry> = records.iter().map(entry).collect();
-        let mut hash = head.hash;
-        let body = segment::write(entries.iter(), &mut hash)
+        let mut head = before;
+        let body = segment::write(entries.iter(), &mut head)
             .map_err(|source| crate::store::Error::Unavailable(source.into()))?;
-        let count = u64::try_from(records.len()).unwrap_or(u64::MAX);
+        if !statements::move_head(connection, &self.writer, &before, &head).await? {
+            return Ok(None);
+        }
         let segment = statements::Segment {
-            first: head.sequence.saturating_add(1),
-            last: head.sequence.saturating_add(count),
+            first: before.sequence.saturating_add(1),
+            last: head.sequence,
             last_time: entries.iter().map(|entry| entry.evaluated_at.as_microsecond()).max().unwrap_or_default(),
-            hash,
+            hash: head.hash,
             body,
         };
         statements::put_segment(connection, &self.writer, &segment).await?;
-        statements::put_keys(connection, &self.writer, &segment, &keys(records)).await?;
-        let head = Head { sequence: segment.last, hash };
-        statements::put_head(connection, &self.writer, &head).await?;
-        Ok(head)
+        let cases = records.iter().map(|record| (record.case.case.hash(), &record.case.keys));
+        statements::put_keys(connection, &self.writer, &segment, &keys::of(cases)).await?;
+        Ok(Some(head))
     }
 }
 
-/// What the segment of these records can be found by.
-fn keys(records: &[&Record]) -> BTreeSet<(&'static str, String)> {
-    let mut seen = BTreeSet::new();
-    let mut keys = BTreeSet::from([(ALL, String::new())]);
-    for record in records {
-        // Many are about the same: once is enough.
-        if !seen.insert(record.case.case.hash()) {
-            continue;
-        }
-        let of = &record.case.keys;
-        keys.insert((CASE, record.case.case.hash().to_string()));
-        keys.insert((REPOSITORY, of.repository.to_string()));
-        keys.insert((VERDICT, format!("{:?}", of.verdict)));
-        keys.extend(of.digests.iter().map(|digest| (DIGEST, digest.to_string())));
-        keys.extend(of.environment.iter().map(|environment| (ENVIRONMENT, environment.to_string())));
-        keys.extend(of.policies.iter().map(|policy| (POLICY, policy.to_string())));
-    }
-    keys
-}
+/// A chain that nobody else writes has been written twice while one batch was recorded.
+#[derive(Debug, thiserror::Error)]
+#[error("the database has lost decisions that were recorded, twice in a row")]
+struct Displaced;
 
-pub(super) const ALL: &str = "all";
-pub(super) const CASE: &str = "case";
-pub(super) const REPOSITORY: &str = "repository";
-pub(super) const VERDICT: &str = "verdict";
-pub(super) const DIGEST: &str = "digest";
-pub(super) const ENVIRONMENT: &str = "environment";
-pub(super) const POLICY: &str = "policy";
+/// A name that no other writer has taken: fifty bits of chance.
+fn new_writer() -> Arc<str> {
+    const LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+    let mut random = rand::rng();
+    let letter = |_| LETTERS.get(random.random_range(0..LETTERS.len())).map_or('0', |letter| char::from(*letter));
+    (0..10).map(letter).collect::<String>().into()
+}
 
 /// The store's errors in the words of the log.
 pub(super) fn of_store(error: crate::store::Error) -> Error {

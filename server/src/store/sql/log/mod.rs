@@ -4,6 +4,8 @@
 //! `verify` follows the chains, and `statements` holds the SQL.
 
 mod commit;
+mod keys;
+mod lookups;
 mod read;
 mod segment;
 pub(super) mod statements;
@@ -13,7 +15,6 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use moka::sync::Cache;
-use rand::RngExt as _;
 use tokio::{
     sync::{Mutex, Notify, mpsc, oneshot},
     task::JoinHandle,
@@ -48,7 +49,7 @@ impl SqlLog {
     pub fn new(store: &Sql) -> Self {
         let database = Arc::clone(store.database());
         let (waiting, records) = mpsc::channel(QUEUE);
-        let committer = Committer::new(Arc::clone(&database), writer());
+        let committer = Committer::new(Arc::clone(&database));
         let closing = Arc::new(Notify::new());
         let committing = tokio::spawn(committer.run(records, Arc::clone(&closing)));
         Self { database, waiting, closing, committing: Mutex::new(Some(committing)), cases: Cache::new(CASES) }
@@ -61,14 +62,6 @@ impl SqlLog {
             committing.await.ok();
         }
     }
-}
-
-/// A name that no other process has taken: fifty bits of chance.
-fn writer() -> Arc<str> {
-    const LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-    let mut random = rand::rng();
-    let letter = |_| LETTERS.get(random.random_range(0..LETTERS.len())).map_or('0', |letter| char::from(*letter));
-    (0..10).map(letter).collect::<String>().into()
 }
 
 impl fmt::Debug for SqlLog {
@@ -154,11 +147,11 @@ impl Log for SqlLog {
                 }
             }
         }
-        let mut connection = self.database.writer().await.map_err(of_store)?;
-        let mut transaction = self.database.begin_write(&mut connection).await.map_err(of_store)?;
-        let unused_since = Timestamp::now().saturating_sub(SPARED).unwrap_or(Timestamp::MIN);
-        statements::sweep(&mut transaction, unused_since.as_microsecond()).await.map_err(of_store)?;
-        transaction.commit().await.map_err(|error| of_store(outcome_unknown(error)))?;
+        // What was used later has a decision from later. What is used at this moment is spared in any case.
+        let spared = Timestamp::now().saturating_sub(SPARED).unwrap_or(Timestamp::MIN).min(before);
+        for are_cases in [true, false] {
+            while self.sweep(are_cases, spared).await.map_err(of_store)? > 0 {}
+        }
         Ok(pruned)
     }
 }
@@ -169,15 +162,23 @@ impl SqlLog {
         self.database.bounded(async { Ok(answer.await) }).await.map_err(of_store)?
     }
 
+    /// Removes some of what nothing rests on any more, in a transaction so small that whoever records waits for no more than that.
+    async fn sweep(&self, are_cases: bool, unused_since: Timestamp) -> Result<usize, crate::store::Error> {
+        let mut connection = self.database.writer().await?;
+        let mut transaction = self.database.begin_write(&mut connection).await?;
+        let swept = statements::sweep(&mut transaction, are_cases, unused_since.as_microsecond()).await?;
+        transaction.commit().await.map_err(outcome_unknown)?;
+        Ok(swept)
+    }
+
     /// Cuts some segments off the beginning of a chain, whole ones only, and none that has a decision from `before` or later.
     async fn prune_some(&self, writer: &str, before: Timestamp) -> Result<u64, crate::store::Error> {
         let mut connection = self.database.writer().await?;
         let mut transaction = self.database.begin_write(&mut connection).await?;
-        let segments = statements::segments_from(&mut transaction, writer, 0, PRUNED_AT_ONCE).await?;
-        let old = segments.iter().take_while(|segment| segment.last_time < before.as_microsecond());
-        let first = segments.first().map_or(0, |segment| segment.first);
-        let Some(last) = old.last() else { return Ok(0) };
-        let upto = statements::Head { sequence: last.last, hash: last.hash };
+        let ends = statements::ends(&mut transaction, writer, PRUNED_AT_ONCE).await?;
+        let old = ends.iter().take_while(|end| end.last_time < before.as_microsecond());
+        let (Some(first), Some(last)) = (ends.first(), old.last()) else { return Ok(0) };
+        let (first, upto) = (first.first, last.head);
         if !statements::cut(&mut transaction, writer, &upto).await? {
             return Ok(0);
         }

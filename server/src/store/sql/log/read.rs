@@ -9,8 +9,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     SqlLog,
-    commit::{ALL, DIGEST, ENVIRONMENT, POLICY, REPOSITORY, VERDICT, of_store},
-    segment::{self, BEGINNING, Entry},
+    commit::of_store,
+    keys::{ALL, DIGEST, ENVIRONMENT, POLICY, REPOSITORY, VERDICT},
+    segment::{self, Entry},
     statements,
 };
 use crate::{
@@ -182,9 +183,7 @@ fn narrowest(filter: &Filter) -> (&'static str, String) {
 
 /// The entries of a segment with their names.
 fn entries_of(writer: &Arc<str>, first: u64, body: &[u8]) -> Result<Vec<(DecisionId, Entry)>, Error> {
-    // Only `verify` knows the hash before a segment; here nobody asks for the one after it.
-    let mut hash = BEGINNING;
-    let entries = segment::read(body, &mut hash).map_err(|source| Error::Corrupt {
+    let entries = segment::read(body).map_err(|source| Error::Corrupt {
         what: format!("the segment of decision {writer}-{first}"),
         source: source.into(),
     })?;

@@ -11,8 +11,10 @@ use crate::decisions::Hash;
 /// The most bytes that a segment may have once unpacked: a full batch with as many labels as there may be is well below.
 const MOST: u64 = 512 * 1024 * 1024;
 
-/// The hash that every chain begins with.
-pub(super) const BEGINNING: Hash = Hash([0; 32]);
+/// The hash that the chain of a writer begins with: no two chains have a place in common.
+pub(super) fn beginning(writer: &str) -> Hash {
+    Hash(Sha256::digest(writer).into())
+}
 
 /// One decision of a segment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,35 +28,60 @@ pub(super) struct Entry {
     /// The caller's context.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) labels: BTreeMap<String, String>,
-    /// The caller's request.
+    /// The caller's request, with its fingerprint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) request: Option<String>,
+    pub(super) request: Option<(String, String)>,
 }
 
-/// Writes a segment: entries as lines of JSON, chained on from `hash`, which becomes the hash after the last.
-pub(super) fn write<'a>(entries: impl Iterator<Item = &'a Entry>, hash: &mut Hash) -> std::io::Result<Vec<u8>> {
+/// Where a chain has come to: a decision's place in it, and the hash of everything up to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) sequence: u64,
+    pub(super) hash: Hash,
+}
+
+impl Head {
+    /// Before the first decision of a writer.
+    pub(super) fn beginning(writer: &str) -> Self {
+        Self { sequence: 0, hash: beginning(writer) }
+    }
+
+    /// One decision on. Its place is part of the hash: what is moved to another is another.
+    fn advance(&mut self, entry: &[u8]) {
+        self.sequence = self.sequence.saturating_add(1);
+        let place = self.sequence.to_be_bytes();
+        self.hash =
+            Hash(Sha256::new().chain_update(self.hash.0).chain_update(place).chain_update(entry).finalize().into());
+    }
+}
+
+/// Writes a segment: entries as lines of JSON, chained on from `head`, which moves on to the last.
+pub(super) fn write<'a>(entries: impl Iterator<Item = &'a Entry>, head: &mut Head) -> std::io::Result<Vec<u8>> {
     let mut lines = Vec::new();
     for entry in entries {
         let began = lines.len();
         serde_json::to_writer(&mut lines, entry)?;
-        *hash = chained(*hash, lines.get(began..).unwrap_or_default());
+        head.advance(lines.get(began..).unwrap_or_default());
         lines.push(b'\n');
     }
     zstd::bulk::compress(&lines, 1)
 }
 
-/// Reads a segment, chained on from `hash`, which becomes the hash after the last.
-pub(super) fn read(body: &[u8], hash: &mut Hash) -> std::io::Result<Vec<Entry>> {
-    let mut lines = Vec::new();
-    zstd::stream::read::Decoder::new(body)?.take(MOST).read_to_end(&mut lines)?;
-    let mut entries = Vec::new();
-    for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-        *hash = chained(*hash, line);
-        entries.push(serde_json::from_slice(line)?);
-    }
-    Ok(entries)
+/// Reads a segment, chained on from `head`, which moves on to the last.
+pub(super) fn read_on(body: &[u8], head: &mut Head) -> std::io::Result<Vec<Entry>> {
+    each_line(body, |line| {
+        head.advance(line);
+        Ok(serde_json::from_slice(line)?)
+    })
 }
 
-fn chained(before: Hash, entry: &[u8]) -> Hash {
-    Hash(Sha256::new().chain_update(before.0).chain_update(entry).finalize().into())
+/// Reads a segment, whatever comes before it.
+pub(super) fn read(body: &[u8]) -> std::io::Result<Vec<Entry>> {
+    each_line(body, |line| Ok(serde_json::from_slice(line)?))
+}
+
+fn each_line(body: &[u8], mut entry: impl FnMut(&[u8]) -> std::io::Result<Entry>) -> std::io::Result<Vec<Entry>> {
+    let mut lines = Vec::new();
+    zstd::stream::read::Decoder::new(body)?.take(MOST).read_to_end(&mut lines)?;
+    lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(&mut entry).collect()
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::AssertSqlSafe;
 
+use super::segment::Head;
 use crate::{
     decisions::{Blob, Hash},
     store::{
@@ -16,13 +17,6 @@ use crate::{
 const ROWS: usize = 500;
 /// Requests that one batch forgets.
 const FORGOTTEN_AT_ONCE: i64 = 4_096;
-
-/// Where a chain has come to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Head {
-    pub(super) sequence: u64,
-    pub(super) hash: Hash,
-}
 
 /// A chain as the database knows it.
 #[derive(Clone, Debug)]
@@ -40,6 +34,14 @@ pub(super) struct Segment {
     pub(super) last_time: i64,
     pub(super) hash: Hash,
     pub(super) body: Vec<u8>,
+}
+
+/// Where a segment begins and ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct End {
+    pub(super) first: u64,
+    pub(super) head: Head,
+    pub(super) last_time: i64,
 }
 
 /// A request that was answered before.
@@ -100,19 +102,33 @@ pub(super) async fn head(connection: &mut Connection, writer: &str) -> Result<Op
         .transpose()
 }
 
-pub(super) async fn put_head(connection: &mut Connection, writer: &str, head: &Head) -> Result<(), Error> {
-    sqlx::query(
-        "insert into decision_writers (writer, sequence, hash, pruned_sequence, pruned_hash) values ($1, $2, $3, 0, $4)
-         on conflict (writer) do update set sequence = excluded.sequence, hash = excluded.hash",
-    )
-    .bind(writer)
-    .bind(number_out(head.sequence))
-    .bind(head.hash.0.to_vec())
-    .bind(super::segment::BEGINNING.0.to_vec())
-    .execute(connection)
-    .await
-    .map(|_| ())
-    .map_err(failed)
+/// Moves the head of a chain on; false where it is not where it was, so that the chain is not the one that it was.
+pub(super) async fn move_head(
+    connection: &mut Connection,
+    writer: &str,
+    from: &Head,
+    to: &Head,
+) -> Result<bool, Error> {
+    let moved = if from.sequence == 0 {
+        sqlx::query(
+            "insert into decision_writers (writer, pruned_sequence, pruned_hash, sequence, hash)
+             values ($1, $2, $3, $4, $5) on conflict (writer) do nothing",
+        )
+    } else {
+        sqlx::query(
+            "update decision_writers set sequence = $4, hash = $5 where writer = $1 and sequence = $2 and hash = $3",
+        )
+    };
+    let moved = moved
+        .bind(writer)
+        .bind(number_out(from.sequence))
+        .bind(from.hash.0.to_vec())
+        .bind(number_out(to.sequence))
+        .bind(to.hash.0.to_vec())
+        .execute(connection)
+        .await
+        .map_err(failed)?;
+    Ok(moved.rows_affected() == 1)
 }
 
 pub(super) async fn writers(connection: &mut Connection) -> Result<Vec<Writer>, Error> {
@@ -165,6 +181,41 @@ pub(super) async fn put_keys(
         insert.execute(&mut *connection).await.map_err(failed)?;
     }
     Ok(())
+}
+
+/// The keys of a writer's segments, from one to another, by the segment's first decision, each with its time.
+pub(super) async fn keys_of(
+    connection: &mut Connection,
+    writer: &str,
+    from: u64,
+    to: u64,
+) -> Result<BTreeMap<u64, BTreeSet<(String, String, i64)>>, Error> {
+    let rows: Vec<(i64, String, String, i64)> = sqlx::query_as(
+        "select first_sequence, kind, name, last_time from decision_keys
+         where writer = $1 and first_sequence >= $2 and first_sequence <= $3",
+    )
+    .bind(writer)
+    .bind(number_out(from))
+    .bind(number_out(to))
+    .fetch_all(connection)
+    .await
+    .map_err(failed)?;
+    let mut keys: BTreeMap<u64, BTreeSet<_>> = BTreeMap::new();
+    for (first, kind, name, last_time) in rows {
+        keys.entry(number_in(writer, first)?).or_default().insert((kind, name, last_time));
+    }
+    Ok(keys)
+}
+
+/// How many keys lead to no segment.
+pub(super) async fn stray_keys(connection: &mut Connection) -> Result<i64, Error> {
+    sqlx::query_scalar(
+        "select count(*) from decision_keys k where not exists
+             (select 1 from decision_segments s where s.writer = k.writer and s.first_sequence = k.first_sequence)",
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(failed)
 }
 
 /// Stores blobs; of one that is there only notes that it was used.
@@ -303,6 +354,23 @@ pub(super) async fn segments_from(
     .await
 }
 
+/// The segments at the beginning of a writer's chain, without what is in them.
+pub(super) async fn ends(connection: &mut Connection, writer: &str, limit: i64) -> Result<Vec<End>, Error> {
+    let rows: Vec<(i64, i64, Vec<u8>, i64)> = sqlx::query_as(
+        "select first_sequence, last_sequence, hash, last_time from decision_segments where writer = $1 order by first_sequence limit $2",
+    )
+    .bind(writer)
+    .bind(limit)
+    .fetch_all(connection)
+    .await
+    .map_err(failed)?;
+    let end = |(first, last, hash, last_time): (i64, i64, Vec<u8>, i64)| {
+        let head = Head { sequence: number_in(writer, last)?, hash: hash_in(writer, hash)? };
+        Ok(End { first: number_in(writer, first)?, head, last_time })
+    };
+    rows.into_iter().map(end).collect()
+}
+
 async fn segments(
     connection: &mut Connection,
     select: &'static str,
@@ -413,15 +481,31 @@ pub(super) async fn cut(connection: &mut Connection, writer: &str, upto: &Head) 
     Ok(true)
 }
 
-/// Removes what nothing that is left rests on, and nothing has used since.
-pub(super) async fn sweep(connection: &mut Connection, unused_since: i64) -> Result<(), Error> {
-    let cases = "delete from decision_blobs where is_case = 1 and used < $1 and not exists
-        (select 1 from decision_keys k where k.kind = 'case' and k.name = decision_blobs.hash)";
-    sqlx::query(cases).bind(unused_since).execute(&mut *connection).await.map_err(failed)?;
-    let parts = "delete from decision_parts where not exists
-        (select 1 from decision_blobs b where b.hash = decision_parts.whole)";
-    sqlx::query(parts).execute(&mut *connection).await.map_err(failed)?;
-    let blobs = "delete from decision_blobs where is_case = 0 and used < $1 and not exists
-        (select 1 from decision_parts p where p.part = decision_blobs.hash)";
-    sqlx::query(blobs).bind(unused_since).execute(connection).await.map(|_| ()).map_err(failed)
+/// Removes some of what nothing that is left rests on and nothing has used since, cases or their parts; returns how many.
+pub(super) async fn sweep(connection: &mut Connection, are_cases: bool, unused_since: i64) -> Result<usize, Error> {
+    // Only what has long not been used is looked at, by the index: most of what is kept is never touched.
+    let unused = if are_cases {
+        "select hash from decision_blobs b where is_case = 1 and used < $1 and not exists
+             (select 1 from decision_keys k where k.kind = 'case' and k.name = b.hash) order by used limit $2"
+    } else {
+        "select hash from decision_blobs b where is_case = 0 and used < $1 and not exists
+             (select 1 from decision_parts p where p.part = b.hash) order by used limit $2"
+    };
+    let unused: Vec<String> = sqlx::query_scalar(unused)
+        .bind(unused_since)
+        .bind(i64::try_from(ROWS).unwrap_or(i64::MAX))
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(failed)?;
+    if unused.is_empty() {
+        return Ok(0);
+    }
+    for delete in ["delete from decision_parts where whole in ", "delete from decision_blobs where hash in "] {
+        let mut delete = sqlx::query(AssertSqlSafe(rows(delete, 1, unused.len(), "")));
+        for hash in &unused {
+            delete = delete.bind(hash);
+        }
+        delete.execute(&mut *connection).await.map_err(failed)?;
+    }
+    Ok(unused.len())
 }

@@ -1,13 +1,15 @@
-//! Whether the log is what was recorded: every chain is followed, and everything that a decision rests on is read.
+//! Whether the log is what was recorded: every chain is followed, everything that a decision rests on is read, and what leads to
+//! decisions is compared with them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    segment,
-    statements::{self, Head, Writer},
+    lookups::Lookups,
+    segment::{self, Entry, Head},
+    statements::{self, Segment, Writer},
 };
 use crate::{
-    decisions::{Blob, Hash, Inputs},
+    decisions::{Blob, Hash, Inputs, Outcome},
     log::{Case, Report},
     store::{
         Error,
@@ -24,20 +26,22 @@ const MOST_DAMAGE: usize = 1_000;
 pub(super) async fn verify(database: &Database) -> Result<Report, Error> {
     let mut connection = database.reader().await?;
     let mut transaction = database.begin_read(&mut connection).await?;
-    let mut checking = Checking::default();
+    let lookups = Lookups::open(&mut transaction).await?;
+    let mut checking = Checking { report: Report::default(), lookups, cases: BTreeMap::new(), parts: BTreeMap::new() };
     let writers = statements::writers(&mut transaction).await?;
     for writer in &writers {
         checking.chain(&mut transaction, writer).await?;
     }
     checking.strays(&mut transaction, &writers).await?;
     checking.blobs(&mut transaction).await?;
+    let report = checking.finish(&mut transaction).await?;
     transaction.rollback().await.map_err(failed)?;
-    Ok(checking.report)
+    Ok(report)
 }
 
-#[derive(Default)]
 struct Checking {
     report: Report,
+    lookups: Lookups,
     /// Cases that decisions rest on, each with one of these.
     cases: BTreeMap<Hash, String>,
     /// Blobs that cases rest on, each with one of these.
@@ -53,49 +57,28 @@ impl Checking {
 
     async fn chain(&mut self, connection: &mut Connection, writer: &Writer) -> Result<(), Error> {
         self.report.writers += 1;
+        self.report.removed = self.report.removed.saturating_add(writer.pruned.sequence);
         let name = &writer.name;
         let mut at = writer.pruned;
+        if at.sequence > 0 {
+            self.lookups.removed(name, at.sequence);
+        } else if at != Head::beginning(name) {
+            self.damage(format!("the chain of {name} does not begin as it was noted to"));
+        }
         loop {
             let next = at.sequence.saturating_add(1);
             let segments = statements::segments_from(connection, name, next, AT_ONCE).await?;
             if segments.is_empty() {
                 break;
             }
+            let mut read = Vec::with_capacity(segments.len());
             for segment in segments {
-                if segment.first != at.sequence.saturating_add(1) {
-                    let (from, to) = (at.sequence.saturating_add(1), segment.first.saturating_sub(1));
-                    self.damage(format!("decisions {name}-{from} to {name}-{to} are missing"));
-                }
-                let mut hash = at.hash;
-                match segment::read(&segment.body, &mut hash) {
-                    Err(error) => {
-                        self.damage(format!(
-                            "decisions {name}-{} to {name}-{} cannot be read: {error}",
-                            segment.first, segment.last
-                        ));
-                    }
-                    Ok(entries) => {
-                        let count = u64::try_from(entries.len()).unwrap_or(u64::MAX);
-                        if segment.last.saturating_sub(segment.first).saturating_add(1) != count {
-                            self.damage(format!(
-                                "the segment of decisions {name}-{} to {name}-{} has {count} of them",
-                                segment.first, segment.last
-                            ));
-                        }
-                        if hash == segment.hash {
-                            self.report.decisions = self.report.decisions.saturating_add(count);
-                        } else {
-                            self.damage(format!(
-                                "decisions {name}-{} to {name}-{} are not what was recorded: their hash differs",
-                                segment.first, segment.last
-                            ));
-                        }
-                        for (sequence, entry) in (segment.first..).zip(entries) {
-                            self.cases.entry(entry.case).or_insert_with(|| format!("{name}-{sequence}"));
-                        }
-                    }
-                }
+                let entries = self.segment(name, at, &segment);
                 at = Head { sequence: segment.last, hash: segment.hash };
+                read.extend(entries.map(|entries| (segment, entries)));
+            }
+            for damage in self.lookups.compare(connection, name, &read).await? {
+                self.damage(damage);
             }
         }
         if at.sequence < writer.head.sequence {
@@ -105,6 +88,44 @@ impl Checking {
             self.damage(format!("the chain of {name} does not end as it was noted to"));
         }
         Ok(())
+    }
+
+    /// Follows the chain through one segment; `None`: it cannot be read.
+    fn segment(&mut self, name: &str, at: Head, segment: &Segment) -> Option<Vec<Entry>> {
+        let next = at.sequence.saturating_add(1);
+        if segment.first != next {
+            self.damage(format!("decisions {name}-{next} to {name}-{} are missing", segment.first.saturating_sub(1)));
+        }
+        let of = format!("decisions {name}-{} to {name}-{}", segment.first, segment.last);
+        let mut head = at;
+        let entries = match segment::read_on(&segment.body, &mut head) {
+            Ok(entries) => entries,
+            Err(error) => {
+                self.damage(format!("{of} cannot be read: {error}"));
+                return None;
+            }
+        };
+        let count = u64::try_from(entries.len()).unwrap_or(u64::MAX);
+        if segment.last.saturating_sub(segment.first).saturating_add(1) != count {
+            self.damage(format!("the segment of {of} has {count} of them"));
+        }
+        if head.hash == segment.hash {
+            self.report.decisions = self.report.decisions.saturating_add(count);
+        } else {
+            self.damage(format!("{of} are not what was recorded: their hash differs"));
+        }
+        for (sequence, entry) in (segment.first..).zip(&entries) {
+            self.cases.entry(entry.case).or_insert_with(|| format!("{name}-{sequence}"));
+        }
+        Some(entries)
+    }
+
+    /// What can be told once everything was read.
+    async fn finish(mut self, connection: &mut Connection) -> Result<Report, Error> {
+        for damage in self.lookups.finish(connection).await? {
+            self.damage(damage);
+        }
+        Ok(self.report)
     }
 
     /// Decisions of writers that nobody knows.
@@ -156,7 +177,7 @@ impl Checking {
         Ok(())
     }
 
-    /// What a case, or the inputs of one, rests on.
+    /// What a case, its inputs, or its outcome rests on.
     fn note_parts(&mut self, hash: Hash, content: &[u8]) {
         if let Some(by) = self.cases.get(&hash).cloned()
             && let Ok(case) = serde_json::from_slice::<Case>(content)
@@ -167,6 +188,8 @@ impl Checking {
             for part in inputs.needs() {
                 self.parts.entry(part).or_insert_with(|| format!("with inputs {hash}"));
             }
+        } else if let Ok(outcome) = serde_json::from_slice::<Outcome>(content) {
+            self.lookups.note_policies(hash, &outcome);
         }
     }
 }

@@ -1,0 +1,184 @@
+//! Whether what leads to decisions leads to the right ones: keys, requests, and the policies that they were made under.
+//!
+//! None of it is in the chains. All of it can be told from what is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use moka::sync::Cache;
+
+use super::{
+    keys,
+    segment::Entry,
+    statements::{self, Segment},
+};
+use crate::{
+    decisions::{Hash, Outcome},
+    log::{Case, Keys},
+    store::{
+        Error,
+        sql::{Connection, failed, row, statements as documents},
+    },
+};
+
+/// Revisions that are read at once.
+const AT_ONCE: i64 = 500;
+/// Cases whose keys are held while a log is checked.
+const CASES: u64 = 20_000;
+
+/// A request's id and fingerprint, with when it is forgotten.
+type Request = (String, String, i64);
+
+/// What is known of lookups while chains are followed.
+pub(super) struct Lookups {
+    now: Timestamp,
+    /// Requests that are remembered, by the decision that they lead to.
+    requests: BTreeMap<(String, u64), Request>,
+    cases: Cache<Hash, Keys>,
+    /// Policies that decisions were made under, each with a blob that says so.
+    policies: BTreeMap<(String, u64, String), Hash>,
+}
+
+impl Lookups {
+    pub(super) async fn open(connection: &mut Connection) -> Result<Self, Error> {
+        type Row = (String, String, String, i64, i64);
+        let rows: Vec<Row> =
+            sqlx::query_as("select id, fingerprint, writer, sequence, expire_time from decision_requests")
+                .fetch_all(connection)
+                .await
+                .map_err(failed)?;
+        let request = |(id, fingerprint, writer, sequence, expire_time): Row| {
+            ((writer, u64::try_from(sequence).unwrap_or_default()), (id, fingerprint, expire_time))
+        };
+        let requests = rows.into_iter().map(request).collect();
+        let (now, cases, policies) = (Timestamp::now(), Cache::new(CASES), BTreeMap::new());
+        Ok(Self { now, requests, cases, policies })
+    }
+
+    /// Compares the keys of consecutive segments with their decisions, and their requests with those that are remembered.
+    pub(super) async fn compare(
+        &mut self,
+        connection: &mut Connection,
+        writer: &str,
+        segments: &[(Segment, Vec<Entry>)],
+    ) -> Result<Vec<String>, Error> {
+        let (Some((first, _)), Some((last, _))) = (segments.first(), segments.last()) else { return Ok(Vec::new()) };
+        self.read_cases(connection, segments.iter().flat_map(|(_, entries)| entries)).await?;
+        let mut found = statements::keys_of(connection, writer, first.first, last.first).await?;
+        let mut damage = Vec::new();
+        for (segment, entries) in segments {
+            let name = format!("decisions {writer}-{} to {writer}-{}", segment.first, segment.last);
+            let latest = entries.iter().map(|entry| entry.evaluated_at.as_microsecond()).max();
+            if latest != Some(segment.last_time) {
+                damage.push(format!("{name} are noted with a time that none of them was made at"));
+            }
+            let cases: Option<Vec<(Hash, Keys)>> =
+                entries.iter().map(|entry| Some((entry.case, self.cases.get(&entry.case)?))).collect();
+            let found = found.remove(&segment.first).unwrap_or_default();
+            // A case that is missing is told as what it is.
+            if let Some(cases) = cases {
+                let keys = keys::of(cases.iter().map(|(hash, keys)| (*hash, keys)));
+                let expected: BTreeSet<_> =
+                    keys.into_iter().map(|(kind, name)| (kind.to_owned(), name, segment.last_time)).collect();
+                if expected != found {
+                    damage.push(format!("{name} are not found by all that they are about, or by more than that"));
+                }
+            }
+            for (sequence, entry) in (segment.first..).zip(entries) {
+                damage.extend(self.compare_request(writer, sequence, entry));
+            }
+        }
+        Ok(damage)
+    }
+
+    fn compare_request(&mut self, writer: &str, sequence: u64, entry: &Entry) -> Option<String> {
+        let remembered = self.requests.remove(&(writer.to_owned(), sequence));
+        let name = format!("{writer}-{sequence}");
+        match (&entry.request, remembered) {
+            (Some((id, fingerprint)), Some((remembered, of, _))) if *id == remembered && *fingerprint == of => None,
+            (_, Some((id, ..))) => {
+                Some(format!("request {id:?} leads to decision {name}, which another or none has asked for"))
+            }
+            (Some((id, _)), None) => {
+                let forgotten = entry.evaluated_at.saturating_add(super::commit::REMEMBERED).unwrap_or(Timestamp::MAX);
+                (self.now < forgotten).then(|| format!("request {id:?} no longer leads to decision {name}"))
+            }
+            (None, None) => None,
+        }
+    }
+
+    async fn read_cases(
+        &self,
+        connection: &mut Connection,
+        entries: impl Iterator<Item = &Entry>,
+    ) -> Result<(), Error> {
+        let missing: BTreeSet<Hash> =
+            entries.map(|entry| entry.case).filter(|case| !self.cases.contains_key(case)).collect();
+        let missing: Vec<Hash> = missing.into_iter().collect();
+        for (hash, blob) in statements::blobs(connection, &missing).await? {
+            if let Ok(case) = blob.read::<Case>() {
+                self.cases.insert(hash, case.keys);
+            }
+        }
+        Ok(())
+    }
+
+    /// Decisions of a writer that retention has removed: requests may lead there, and be told that they are gone.
+    pub(super) fn removed(&mut self, writer: &str, upto: u64) {
+        self.requests.retain(|(of, sequence), _| of != writer || *sequence > upto);
+    }
+
+    /// Notes under which policies an outcome came about.
+    pub(super) fn note_policies(&mut self, hash: Hash, outcome: &Outcome) {
+        for policy in &outcome.decision.policies {
+            let policy = (policy.id.to_string(), policy.revision, policy.content_digest.clone());
+            self.policies.entry(policy).or_insert(hash);
+        }
+    }
+
+    /// What is left once every chain was followed: requests and keys that lead nowhere, and policies that are gone.
+    pub(super) async fn finish(&mut self, connection: &mut Connection) -> Result<Vec<String>, Error> {
+        let now = self.now.as_microsecond();
+        let leads_nowhere = |((writer, sequence), (id, _, expire_time)): ((String, u64), Request)| {
+            (expire_time > now)
+                .then(|| format!("request {id:?} leads to decision {writer}-{sequence}, which is not there"))
+        };
+        let mut damage: Vec<String> =
+            std::mem::take(&mut self.requests).into_iter().filter_map(leads_nowhere).collect();
+        let strays = statements::stray_keys(connection).await?;
+        if strays > 0 {
+            damage.push(format!("{strays} keys lead to decisions that are not there"));
+        }
+        damage.extend(revisions(connection).await?);
+        for ((id, revision, content_digest), outcome) in std::mem::take(&mut self.policies) {
+            if documents::policy_digest(connection, &id, row::stored(revision)).await? != Some(content_digest) {
+                damage.push(format!(
+                    "policy {id} as of revision {revision}, under which outcome {outcome} came about, is missing or changed"
+                ));
+            }
+        }
+        Ok(damage)
+    }
+}
+
+/// Whether the history of policies and waivers is whole: every revision wrote something, and everything can be read.
+async fn revisions(connection: &mut Connection) -> Result<Vec<String>, Error> {
+    let current = documents::revision(connection).await?.unwrap_or_default();
+    let mut damage = Vec::new();
+    let mut seen = 0;
+    for from in std::iter::successors(Some(0), |from| Some(from + AT_ONCE)).take_while(|from| *from < current) {
+        for row in documents::between(connection, from, (from + AT_ONCE).min(current)).await? {
+            if row.revision > seen + 1 {
+                damage.push(format!("what revisions {} to {} wrote is missing", seen + 1, row.revision - 1));
+            }
+            seen = row.revision;
+            if let Err(error) = row.read() {
+                damage.push(format!("revision {seen} cannot be read: {error}"));
+            }
+        }
+    }
+    if seen < current {
+        damage.push(format!("what revisions {} to {current} wrote is missing", seen + 1));
+    }
+    Ok(damage)
+}
