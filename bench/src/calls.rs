@@ -32,6 +32,8 @@ const METHOD: &str = "/scangate.v1.ScanGateService/EvaluateGate";
 const IMAGE: &str = "shop/api:2.0.0";
 /// An image with two thousand findings, few of which any policy minds.
 const CROWD: &str = "bench/crowd:1";
+/// Images that are served where there shall be many.
+pub(crate) const MANY: usize = 120;
 /// Clock ticks of `/proc`: the same on every Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
 const ROUNDS: usize = 3;
@@ -58,8 +60,13 @@ impl Process {
         Self { child, address: address.trim().to_owned() }
     }
 
+    /// Its number, as `/proc` names it.
+    pub(crate) fn pid(&self) -> String {
+        self.child.id().to_string()
+    }
+
     fn cpu(&self) -> f64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
         // After the name, which may hold anything, `utime` and `stime` are the 12th and 13th.
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
         (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / TICKS_PER_SECOND
@@ -80,6 +87,9 @@ struct Flags {
     /// Decisions go nowhere: what is left is what the rest costs.
     #[arg(long)]
     log_off: bool,
+    /// Serves many images with many findings each, too.
+    #[arg(long)]
+    many: bool,
 }
 
 /// The gate over a simulated ECR, as a process.
@@ -90,6 +100,13 @@ pub(crate) async fn serve_gate(state: &str, flags: &[String]) {
         2_000,
         7,
     ))));
+    if flags.iter().any(|flag| flag == "--many") {
+        for number in 0..MANY {
+            let findings = generate::basic_of(&["LOW"], 2_000, u64::try_from(number).unwrap());
+            let image = ImageSpec::single("bench/many", &number.to_string());
+            world.push(image.scan(ScanScript::complete(findings)));
+        }
+    }
     let ecr = Simulator::start_local(world).await.unwrap();
     let store = Path::new(state).join("scangate.db").display().to_string();
     let mut arguments = vec!["serve".to_owned(), "--registry".to_owned(), "123456789012/eu-west-1".to_owned()];

@@ -8,6 +8,7 @@ mod deciding;
 mod filled;
 mod given;
 mod load;
+mod memory;
 mod recording;
 mod table;
 mod unrecorded;
@@ -43,6 +44,9 @@ fn main() {
                     ])
                     .await;
                 });
+            }
+            if asked("memory") {
+                runtime().block_on(memory::run());
             }
             if asked("growth") {
                 runtime().block_on(calls::growth());

@@ -3,7 +3,7 @@
 mod grammar;
 mod platform;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -68,13 +68,13 @@ macro_rules! text {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $type(String);
+        pub struct $type(Arc<str>);
 
         impl $type {
             /// Parses it, or says what its form is.
             pub fn parse(given: &str) -> Result<Self, Error> {
                 if $valid(given) {
-                    Ok(Self(given.to_owned()))
+                    Ok(Self(given.into()))
                 } else {
                     Err(Error::$variant { given: given.chars().take(300).collect() })
                 }
@@ -102,7 +102,7 @@ macro_rules! text {
 
         impl From<$type> for String {
             fn from(text: $type) -> Self {
-                text.0
+                text.0.as_ref().to_owned()
             }
         }
     };

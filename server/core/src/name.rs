@@ -1,6 +1,6 @@
 //! Names that people give: policies, rules, environments. Parsed once at the edge, valid ever after.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -29,13 +29,13 @@ macro_rules! name {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $type(String);
+        pub struct $type(Arc<str>);
 
         impl $type {
             /// Parses the name, or says what its form is.
             pub fn parse(given: &str) -> Result<Self, Error> {
                 if $valid(given) {
-                    Ok(Self(given.to_owned()))
+                    Ok(Self(given.into()))
                 } else {
                     Err(Error::$variant { given: given.chars().take(MAX_LENGTH + 1).collect() })
                 }
@@ -63,7 +63,7 @@ macro_rules! name {
 
         impl From<$type> for String {
             fn from(name: $type) -> Self {
-                name.0
+                name.0.as_ref().to_owned()
             }
         }
     };
@@ -92,7 +92,7 @@ impl PolicyId {
 
     /// Whether this is `policies/default`.
     pub fn is_default(&self) -> bool {
-        self.0 == Self::DEFAULT
+        &*self.0 == Self::DEFAULT
     }
 
     /// The resource name, `policies/{id}`.

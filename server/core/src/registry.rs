@@ -1,6 +1,6 @@
 //! Registries: an account, a region, and the host names that ECR gives them.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Registry {
-    account: String,
-    region: String,
+    account: Arc<str>,
+    region: Arc<str>,
 }
 
 /// Text that names no registry.
@@ -53,7 +53,7 @@ impl Registry {
     /// A registry from its parts.
     pub fn new(account: &str, region: &str) -> Result<Self, Error> {
         if is_account(account) && is_region(region) {
-            Ok(Self { account: account.to_owned(), region: region.to_owned() })
+            Ok(Self { account: account.into(), region: region.into() })
         } else {
             Err(Error::Form)
         }

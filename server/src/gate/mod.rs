@@ -150,9 +150,11 @@ impl Gate {
         // Before anything is asked of ECR: a question that cannot be answered costs nothing.
         drop(self.policies(question).await?);
         let resolved = self.registry.resolve(&question.image, freshness).await?;
-        let (prepared, evaluated_at) = match self.remembered(question, &resolved, freshness).await? {
+        let key = key(question, &resolved);
+        let (prepared, evaluated_at) = match self.remembered(&key, question, &resolved, freshness).await? {
             Some(remembered) => remembered,
-            None => self.judge(question, &resolved, freshness, deadline).await?,
+            // Boxed, so that the many calls that need none of it are not as large as it is.
+            None => Box::pin(self.judge(&key, question, &resolved, freshness, deadline)).await?,
         };
         let record = Record {
             case: Arc::clone(&prepared.case),
@@ -177,6 +179,7 @@ impl Gate {
     /// Reads what there is to read and decides.
     async fn judge(
         &self,
+        key: &Key,
         question: &Question,
         resolved: &Resolved,
         freshness: Freshness,
@@ -187,8 +190,8 @@ impl Gate {
         // Read before the turn: all who ask share one reading, and its failure.
         let examined = examine(&self.registry, resolved, chosen, freshness).await?;
         // Of many who ask the same at once, one decides and the others have it from him.
-        let mut turn = self.memo.turn(&key(question, resolved)).await;
-        if let Some(remembered) = self.remembered(question, resolved, freshness).await? {
+        let mut turn = self.memo.turn(key).await;
+        if let Some(remembered) = self.remembered(key, question, resolved, freshness).await? {
             return Ok(remembered);
         }
         let environment = question.environment.as_ref();
@@ -221,7 +224,7 @@ impl Gate {
         let evaluated_at = decision.evaluated_at;
         let (case, judgement) = prepare(question, resolved, &examined, decision, deploy)?;
         let ready = Ready { case: Arc::new(case), judgement: Arc::new(judgement) };
-        self.remember(question, resolved, &examined, &ready);
+        self.remember(key, resolved, &examined, &ready);
         Ok((ready, evaluated_at))
     }
 
@@ -262,11 +265,12 @@ impl Gate {
     /// What was decided for the same question, where deciding again would say it again.
     async fn remembered(
         &self,
+        key: &Key,
         question: &Question,
         resolved: &Resolved,
         freshness: Freshness,
     ) -> Result<Option<(Ready, Timestamp)>, Error> {
-        let Some(kept) = self.memo.get(&key(question, resolved)) else { return Ok(None) };
+        let Some(kept) = self.memo.get(key) else { return Ok(None) };
         let policies = self.policies(question).await?;
         let now = Timestamp::now();
         let repository = resolved.repository();
@@ -279,13 +283,13 @@ impl Gate {
     }
 
     /// Keeps a decision that the next caller may have, too.
-    fn remember(&self, question: &Question, resolved: &Resolved, examined: &[Examined], ready: &Ready) {
+    fn remember(&self, key: &Key, resolved: &Resolved, examined: &[Examined], ready: &Ready) {
         let is_final = ready.judgement.decision.verdict != Verdict::Indeterminate
             && examined.iter().all(|examined| examined.start.is_none());
         if is_final {
             let readings = examined.iter().map(|examined| examined.scan.read_at).collect();
             let kept = Kept { manifests: resolved.manifests.clone(), readings, ready: ready.clone() };
-            self.memo.keep(key(question, resolved), kept);
+            self.memo.keep(key.clone(), kept);
         }
     }
 

@@ -85,7 +85,7 @@ pub(crate) fn decision_out(answer: &Answer, room: Room) -> v1::Decision {
         valid_until: decision.next_change.as_ref().map(|change| timestamp(change.time)),
         next_change: decision.next_change.as_ref().map(next_change_out),
         retry_after: decision.retry_after.map(duration),
-        labels: answer.labels.clone().into_iter().collect(),
+        labels: answer.labels.clone(),
     }
 }
 

@@ -89,7 +89,7 @@ fn labels(fields: &mut Fields, request: &v1::EvaluateGateRequest) -> BTreeMap<St
             fields.refuse("labels", format!("values must be at most {MAX_LABEL_VALUE} bytes long"));
         }
     }
-    request.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+    request.labels.clone()
 }
 
 /// What a page token of GetFindings holds.
