@@ -19,10 +19,11 @@ use crate::given;
 /// Documents of one write.
 const AT_ONCE: usize = 1_000;
 
-/// Makes a store with so many policies, one in ten of which governs the images of the bench, and so many waivers.
-pub(crate) async fn fill(path: &Path, policies: usize, waivers: usize) {
+/// Makes a store with so many policies besides its default one, so many of which govern the images of the bench, and so many
+/// waivers.
+pub(crate) async fn fill(path: &Path, policies: usize, governing: usize, waivers: usize) {
     let store = Sql::open(&Address::File(path.to_owned())).await.unwrap();
-    let policies = (0..policies.saturating_sub(1)).map(policy).map(Document::Policy);
+    let policies = (0..policies).map(|number| policy(number, number < governing)).map(Document::Policy);
     let waivers = (0..waivers).map(waiver).map(Document::Waiver);
     let documents: Vec<Document> = policies.chain(waivers).collect();
     for some in documents.chunks(AT_ONCE) {
@@ -31,8 +32,8 @@ pub(crate) async fn fill(path: &Path, policies: usize, waivers: usize) {
     }
 }
 
-fn policy(number: usize) -> scangate_core::policy::Policy {
-    let repositories = if number.is_multiple_of(10) { "*" } else { "elsewhere/*" };
+fn policy(number: usize, governs: bool) -> scangate_core::policy::Policy {
+    let repositories = if governs { "*" } else { "elsewhere/*" };
     let matches = Match { repositories: vec![Glob::parse(repositories).unwrap()], ..Match::default() };
     let rules = (0..5).map(given::rule).collect();
     scangate_core::policy::Policy { matches, ..given::policy(&format!("policy-{number}"), rules) }

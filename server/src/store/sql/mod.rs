@@ -1,11 +1,12 @@
 //! The store in a SQL database: SQLite, in a file that belongs to one server at a time, or PostgreSQL, which several share.
 //!
-//! `write` decides what a change does, `statements` holds the SQL, `row` turns rows into documents and back, `database` opens
-//! connections and transactions; `sqlite` and `postgres` have what no other database shares.
+//! `write` decides what a change does, `statements` holds the SQL, `row` turns rows into documents and back, `many` hands a
+//! statement many rows at once, `database` opens connections and transactions; `sqlite` and `postgres` have what no other database shares.
 
 mod address;
 mod database;
 mod log;
+mod many;
 mod observations;
 mod postgres;
 mod row;

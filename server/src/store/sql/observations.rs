@@ -8,17 +8,16 @@ use scangate_core::{
     name::Environment,
     waiver::Scope,
 };
-use sqlx::AssertSqlSafe;
 
-use super::{Connection, Sql, failed, log::statements::rows, outcome_unknown, part_with};
+use super::{Connection, Sql, failed, many::Many, outcome_unknown, part_with};
 use crate::{
     observations::{Met, Observations},
     registry::Repository,
     store::Error,
 };
 
-/// Rows that one statement writes or asks for.
-const ROWS: usize = 400;
+/// Findings that one statement asks about.
+const ROWS: usize = 2_000;
 /// Rows that are looked through for what a pattern matches.
 const LOOKED_THROUGH: i64 = 100_000;
 
@@ -75,7 +74,13 @@ impl Sql {
         if new.is_empty() {
             return Ok(clocks(known));
         }
-        self.note(&new, |met| observation(repository, met, at)).await?;
+        let insert = "insert into observations
+                (registry, repository, vulnerability, package, first_observed, fix_first_seen)
+            select $2, $3, value ->> 0, value ->> 1, $4, case when cast(value ->> 2 as bigint) = 1 then $4 end
+            from {rows} where true
+            on conflict (registry, repository, vulnerability, package) do update set
+                fix_first_seen = coalesce(observations.fix_first_seen, excluded.fix_first_seen)";
+        self.note(insert, &new, &[repository.registry.to_string(), repository.name.to_string()], at).await?;
         self.known(repository, environment, &met).await.map(clocks)
     }
 
@@ -95,7 +100,12 @@ impl Sql {
         if new.is_empty() {
             return Ok(());
         }
-        self.note(&new, |met| admission(repository, environment, met, at)).await
+        let insert = "insert into admissions
+                (registry, repository, environment, vulnerability, package, first_admitted)
+            select $2, $3, $4, value ->> 0, value ->> 1, $5 from {rows} where true
+            on conflict (registry, repository, environment, vulnerability, package) do nothing";
+        let place = [repository.registry.to_string(), repository.name.to_string(), name_of(environment)];
+        self.note(insert, &new, &place, at).await
     }
 
     async fn known(
@@ -142,14 +152,17 @@ impl Sql {
         }))
     }
 
-    /// Writes rows, so many with each statement.
-    async fn note(&self, met: &[&Met], statement: impl Fn(&[&Met]) -> Statement) -> Result<(), Error> {
+    /// Writes what was met, with a statement over rows of vulnerability, package and whether a fix was seen. What it binds after
+    /// them are texts and the time.
+    async fn note(&self, insert: &str, met: &[&Met], texts: &[String], at: Timestamp) -> Result<(), Error> {
         let mut connection = self.database().writer().await?;
         let outcome = async {
             let mut transaction = self.database().begin_write(&mut connection).await?;
-            for some in met.chunks(ROWS) {
-                statement(some).execute(&mut *transaction).await.map_err(failed)?;
+            let mut insert = Many::of(&transaction, insert, met.iter().map(|met| row(met)))?.query();
+            for text in texts {
+                insert = insert.bind(text.clone());
             }
+            insert.bind(at.as_microsecond()).execute(&mut *transaction).await.map_err(failed)?;
             transaction.commit().await.map_err(outcome_unknown)
         }
         .await;
@@ -159,8 +172,6 @@ impl Sql {
         outcome
     }
 }
-
-type Statement = sqlx::query::Query<'static, sqlx::Any, sqlx::any::AnyArguments>;
 
 type Known = BTreeMap<(Arc<str>, Arc<str>), Clock>;
 
@@ -193,23 +204,20 @@ async fn read(
     met: &[Met],
 ) -> Result<Known, Error> {
     let mut known = Known::new();
+    let select =
+        "select o.vulnerability, o.package, o.first_observed, o.fix_first_seen, a.first_admitted from observations o
+         left join admissions a on a.registry = o.registry and a.repository = o.repository and a.environment = $4
+             and a.vulnerability = o.vulnerability and a.package = o.package
+         where o.registry = $2 and o.repository = $3 and o.vulnerability in (select value ->> 0 from {rows})";
     for some in met.chunks(ROWS) {
-        let listed: Vec<String> = (4..4 + some.len()).map(|index| format!("${index}")).collect();
-        let select = format!(
-            "select o.vulnerability, o.package, o.first_observed, o.fix_first_seen, a.first_admitted from observations o
-             left join admissions a on a.registry = o.registry and a.repository = o.repository and a.environment = $3
-                 and a.vulnerability = o.vulnerability and a.package = o.package
-             where o.registry = $1 and o.repository = $2 and o.vulnerability in ({})",
-            listed.join(", ")
-        );
-        let mut query = sqlx::query_as(AssertSqlSafe(select))
+        let found: Vec<Row> = Many::of(connection, select, some.iter().map(row))?
+            .query_as()
             .bind(repository.registry.to_string())
             .bind(repository.name.to_string())
-            .bind(name_of(environment));
-        for met in some {
-            query = query.bind(met.vulnerability.to_string());
-        }
-        let found: Vec<Row> = query.fetch_all(&mut *connection).await.map_err(failed)?;
+            .bind(name_of(environment))
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(failed)?;
         for row in found {
             let at = |micros: i64| Timestamp::from_microsecond(micros).ok();
             let clock = Clock {
@@ -225,45 +233,9 @@ async fn read(
     Ok(known)
 }
 
-fn observation(repository: &Repository, met: &[&Met], at: Timestamp) -> Statement {
-    let insert = rows(
-        "insert into observations (registry, repository, vulnerability, package, first_observed, fix_first_seen) values ",
-        met.len(),
-        6,
-        " on conflict (registry, repository, vulnerability, package) do update set
-            fix_first_seen = coalesce(observations.fix_first_seen, excluded.fix_first_seen)",
-    );
-    let mut query = sqlx::query(AssertSqlSafe(insert));
-    for met in met {
-        query = query
-            .bind(repository.registry.to_string())
-            .bind(repository.name.to_string())
-            .bind(met.vulnerability.to_string())
-            .bind(met.package.to_string())
-            .bind(at.as_microsecond())
-            .bind(met.fix_seen.then(|| at.as_microsecond()));
-    }
-    query
-}
-
-fn admission(repository: &Repository, environment: Option<&Environment>, met: &[&Met], at: Timestamp) -> Statement {
-    let insert = rows(
-        "insert into admissions (registry, repository, environment, vulnerability, package, first_admitted) values ",
-        met.len(),
-        6,
-        " on conflict (registry, repository, environment, vulnerability, package) do nothing",
-    );
-    let mut query = sqlx::query(AssertSqlSafe(insert));
-    for met in met {
-        query = query
-            .bind(repository.registry.to_string())
-            .bind(repository.name.to_string())
-            .bind(name_of(environment))
-            .bind(met.vulnerability.to_string())
-            .bind(met.package.to_string())
-            .bind(at.as_microsecond());
-    }
-    query
+/// Vulnerability, package, and one where a fix was seen.
+fn row(met: &Met) -> (&str, &str, u8) {
+    (&met.vulnerability, &met.package, met.fix_seen.into())
 }
 
 fn name_of(environment: Option<&Environment>) -> String {

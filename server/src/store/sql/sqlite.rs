@@ -22,11 +22,14 @@ const READERS: u32 = 4;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Every commit is on the disk before it is acknowledged; on macOS a plain fsync would leave it in the drive's cache, elsewhere
 /// `fullfsync` says nothing. A statement waits five seconds for the file, which at most a backup or an operator's shell holds
-/// besides us.
+/// besides us. What undoes half a statement stays in memory, and so do the pages of a large commit, up to 32 MiB: SQLite would
+/// write both to files that nothing reads.
 const SETTINGS: &str = "pragma journal_mode = wal;
     pragma synchronous = full;
     pragma fullfsync = on;
     pragma foreign_keys = on;
+    pragma temp_store = memory;
+    pragma cache_size = -32768;
     pragma busy_timeout = 5000";
 
 /// Keeps other servers away from the file for as long as it lives; the kernel lets go of it however the process ends.

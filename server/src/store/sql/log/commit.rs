@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use super::{
     keys,
     segment::{self, Entry, Head},
-    statements::{self, Request},
+    statements,
 };
 use crate::{
     decisions::{Blob, Hash},
@@ -169,21 +169,12 @@ impl Committer {
         head: &Head,
         now: Timestamp,
     ) -> Result<(Vec<Result<Appended, Error>>, Vec<&'a Record>), crate::store::Error> {
-        let mut asked: BTreeMap<&str, &Record> = BTreeMap::new();
-        for record in records {
-            if let Some(request) = &record.request {
-                asked.entry(&request.id).or_insert(record);
-            }
+        let mut asked: BTreeMap<&str, &crate::store::Request> = BTreeMap::new();
+        for request in records.iter().filter_map(|record| record.request.as_ref()) {
+            asked.entry(&request.id).or_insert(request);
         }
-        // Claimed in the order of their ids, so that two servers that claim the same ones do not wait for each other.
-        let mut claimed: HashMap<&str, Option<Request>> = HashMap::new();
-        let ids: Vec<&str> = asked.keys().copied().collect();
-        for id in ids {
-            let Some(request) = asked.get(id).and_then(|record| record.request.as_ref()) else { continue };
-            let expire_time = now.as_microsecond().saturating_add(micros(REMEMBERED));
-            let taken = statements::claim(connection, request, &self.writer, expire_time, now.as_microsecond()).await?;
-            claimed.insert(id, taken);
-        }
+        let expire_time = now.as_microsecond().saturating_add(micros(REMEMBERED));
+        let taken = statements::claim(connection, &asked, &self.writer, expire_time, now.as_microsecond()).await?;
 
         let mut answers = Vec::with_capacity(records.len());
         let mut fresh = Vec::with_capacity(records.len());
@@ -194,35 +185,31 @@ impl Committer {
                 answers.push(Ok(Appended::Recorded(self.id(head, &mut fresh, record))));
                 continue;
             };
-            let answer = match (claimed.get(request.id.as_str()), given.get(request.id.as_str())) {
-                (Some(Some(taken)), _) if taken.fingerprint == request.fingerprint => {
-                    Ok(Appended::Replayed(DecisionId {
-                        writer: taken.writer.as_str().into(),
-                        sequence: taken.sequence,
-                    }))
-                }
-                (Some(Some(_)), _) => Err(Error::RequestIdReused),
-                (_, Some(id)) => {
-                    let first = asked.get(request.id.as_str()).and_then(|record| record.request.as_ref());
-                    if first.is_some_and(|first| first.fingerprint == request.fingerprint) {
-                        Ok(Appended::Replayed(id.clone()))
+            let id = request.id.as_str();
+            let answer = match (taken.get(id), given.get(id)) {
+                (Some(taken), _) if taken.fingerprint == request.fingerprint => Ok(Appended::Replayed(DecisionId {
+                    writer: taken.writer.as_str().into(),
+                    sequence: taken.sequence,
+                })),
+                (Some(_), _) => Err(Error::RequestIdReused),
+                (None, Some(given)) => {
+                    if asked.get(id).is_some_and(|first| first.fingerprint == request.fingerprint) {
+                        Ok(Appended::Replayed(given.clone()))
                     } else {
                         Err(Error::RequestIdReused)
                     }
                 }
-                (_, None) => {
-                    let id = self.id(head, &mut fresh, record);
-                    given.insert(&request.id, id.clone());
-                    numbered.push((request.id.as_str(), id.sequence));
-                    Ok(Appended::Recorded(id))
+                (None, None) => {
+                    let given_id = self.id(head, &mut fresh, record);
+                    given.insert(id, given_id.clone());
+                    numbered.push((id, given_id.sequence));
+                    Ok(Appended::Recorded(given_id))
                 }
             };
             answers.push(answer);
         }
-        for (id, sequence) in numbered {
-            statements::number(connection, id, sequence).await?;
-        }
-        if !claimed.is_empty() {
+        statements::number(connection, &numbered).await?;
+        if !asked.is_empty() {
             // As many go as come, and more, so that they never pile up.
             statements::forget(connection, now.as_microsecond()).await?;
         }

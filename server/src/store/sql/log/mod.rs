@@ -8,7 +8,7 @@ mod keys;
 mod lookups;
 mod read;
 mod segment;
-pub(super) mod statements;
+mod statements;
 mod verify;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};

@@ -2,18 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sqlx::AssertSqlSafe;
-
 use super::segment::Head;
 use crate::{
     decisions::{Blob, Hash},
     store::{
         self, Error,
-        sql::{Connection, failed},
+        sql::{Connection, failed, many::Many},
     },
 };
 
-/// Rows that one statement writes or asks for: databases bound the number of its parameters.
+/// Rows that one statement asks for.
 const ROWS: usize = 500;
 /// Requests that one batch forgets.
 const FORGOTTEN_AT_ONCE: i64 = 4_096;
@@ -59,21 +57,6 @@ pub(super) struct Found {
     pub(super) writer: String,
     pub(super) first_sequence: i64,
     pub(super) body: Vec<u8>,
-}
-
-/// A statement with so many rows of parameters in parentheses.
-pub(in crate::store::sql) fn rows(before: &str, rows: usize, columns: usize, after: &str) -> String {
-    let mut statement = before.to_owned();
-    for row in 0..rows {
-        statement.push_str(if row == 0 { "(" } else { ", (" });
-        for column in 1..=columns {
-            statement.push_str(if column == 1 { "$" } else { ", $" });
-            statement.push_str(&(row * columns + column).to_string());
-        }
-        statement.push(')');
-    }
-    statement.push_str(after);
-    statement
 }
 
 fn corrupt(what: &str, why: &'static str) -> Error {
@@ -170,17 +153,17 @@ pub(super) async fn put_keys(
     segment: &Segment,
     keys: &BTreeSet<(&'static str, String)>,
 ) -> Result<(), Error> {
-    let keys: Vec<_> = keys.iter().collect();
-    for some in keys.chunks(ROWS) {
-        let insert = "insert into decision_keys (kind, name, last_time, writer, first_sequence) values ";
-        let insert = rows(insert, some.len(), 5, "");
-        let mut insert = sqlx::query(AssertSqlSafe(insert));
-        for (kind, name) in some {
-            insert = insert.bind(*kind).bind(name).bind(segment.last_time).bind(writer).bind(number_out(segment.first));
-        }
-        insert.execute(&mut *connection).await.map_err(failed)?;
-    }
-    Ok(())
+    let insert = "insert into decision_keys (kind, name, last_time, writer, first_sequence)
+        select value ->> 0, value ->> 1, $2, $3, $4 from {rows}";
+    Many::of(connection, insert, keys)?
+        .query()
+        .bind(segment.last_time)
+        .bind(writer.to_owned())
+        .bind(number_out(segment.first))
+        .execute(connection)
+        .await
+        .map(|_| ())
+        .map_err(failed)
 }
 
 /// The keys of a writer's segments, from one to another, by the segment's first decision, each with its time.
@@ -224,66 +207,75 @@ pub(super) async fn put_blobs(
     blobs: &BTreeMap<Hash, (bool, &Blob)>,
     used: i64,
 ) -> Result<(), Error> {
-    let blobs: Vec<_> = blobs.iter().collect();
-    for some in blobs.chunks(ROWS) {
-        let insert = "insert into decision_blobs (hash, is_case, body, used) values ";
-        let insert = rows(insert, some.len(), 4, " on conflict (hash) do update set used = excluded.used");
-        let mut insert = sqlx::query(AssertSqlSafe(insert));
-        for (hash, (is_case, blob)) in some {
-            insert = insert.bind(hash.to_string()).bind(i64::from(*is_case)).bind(blob.packed().to_vec()).bind(used);
-        }
-        insert.execute(&mut *connection).await.map_err(failed)?;
+    for (hash, (is_case, blob)) in blobs {
+        sqlx::query(
+            "insert into decision_blobs (hash, is_case, body, used) values ($1, $2, $3, $4)
+             on conflict (hash) do update set used = excluded.used",
+        )
+        .bind(hash.to_string())
+        .bind(i64::from(*is_case))
+        .bind(blob.packed().to_vec())
+        .bind(used)
+        .execute(&mut *connection)
+        .await
+        .map_err(failed)?;
     }
     Ok(())
 }
 
 pub(super) async fn put_parts(connection: &mut Connection, parts: &BTreeSet<(Hash, Hash)>) -> Result<(), Error> {
-    let parts: Vec<_> = parts.iter().collect();
-    for some in parts.chunks(ROWS) {
-        let insert = "insert into decision_parts (whole, part) values ";
-        let insert = rows(insert, some.len(), 2, " on conflict (whole, part) do nothing");
-        let mut insert = sqlx::query(AssertSqlSafe(insert));
-        for (whole, part) in some {
-            insert = insert.bind(whole.to_string()).bind(part.to_string());
-        }
-        insert.execute(&mut *connection).await.map_err(failed)?;
+    if parts.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let insert = "insert into decision_parts (whole, part) select value ->> 0, value ->> 1 from {rows} where true
+        on conflict (whole, part) do nothing";
+    Many::of(connection, insert, parts)?.query().execute(connection).await.map(|_| ()).map_err(failed)
 }
 
-/// Claims a request; `Some`: it is taken, and by what.
+/// Claims requests, each once and in the order of their ids, so that two servers that claim the same ones do not wait for each
+/// other; returns those that are taken, and by what.
 pub(super) async fn claim(
     connection: &mut Connection,
-    request: &store::Request,
+    requests: &BTreeMap<&str, &store::Request>,
     writer: &str,
     expire_time: i64,
     now: i64,
-) -> Result<Option<Request>, Error> {
-    let claimed = sqlx::query(
-        "insert into decision_requests (id, fingerprint, writer, sequence, expire_time) values ($1, $2, $3, 0, $4)
-         on conflict (id) do update set fingerprint = excluded.fingerprint, writer = excluded.writer, sequence = 0,
-             expire_time = excluded.expire_time where decision_requests.expire_time <= $5",
-    )
-    .bind(&request.id)
-    .bind(&request.fingerprint)
-    .bind(writer)
-    .bind(expire_time)
-    .bind(now)
-    .execute(&mut *connection)
-    .await
-    .map_err(failed)?;
-    if claimed.rows_affected() > 0 { Ok(None) } else { answered(connection, &request.id, now).await }
+) -> Result<BTreeMap<String, Request>, Error> {
+    if requests.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let insert = "insert into decision_requests (id, fingerprint, writer, sequence, expire_time)
+        select value ->> 0, value ->> 1, $2, 0, $3 from {rows} where true order by value ->> 0
+        on conflict (id) do update set fingerprint = excluded.fingerprint, writer = excluded.writer, sequence = 0,
+            expire_time = excluded.expire_time where decision_requests.expire_time <= $4
+        returning id";
+    let rows = requests.values().map(|request| (&request.id, &request.fingerprint));
+    let claimed: Vec<(String,)> = Many::of(connection, insert, rows)?
+        .query_as()
+        .bind(writer.to_owned())
+        .bind(expire_time)
+        .bind(now)
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(failed)?;
+    let claimed: BTreeSet<&str> = claimed.iter().map(|(id,)| id.as_str()).collect();
+    let mut taken = BTreeMap::new();
+    for id in requests.keys().filter(|id| !claimed.contains(**id)) {
+        if let Some(by) = answered(connection, id, now).await? {
+            taken.insert((*id).to_owned(), by);
+        }
+    }
+    Ok(taken)
 }
 
-/// Notes which decision a claimed request got.
-pub(super) async fn number(connection: &mut Connection, id: &str, sequence: u64) -> Result<(), Error> {
-    sqlx::query("update decision_requests set sequence = $1 where id = $2")
-        .bind(number_out(sequence))
-        .bind(id)
-        .execute(connection)
-        .await
-        .map(|_| ())
-        .map_err(failed)
+/// Notes which decisions claimed requests got.
+pub(super) async fn number(connection: &mut Connection, numbered: &[(&str, u64)]) -> Result<(), Error> {
+    if numbered.is_empty() {
+        return Ok(());
+    }
+    let update = "update decision_requests set sequence = cast(value ->> 1 as bigint) from {rows} where decision_requests.id = value ->> 0";
+    let rows = numbered.iter().map(|(id, sequence)| (*id, number_out(*sequence)));
+    Many::of(connection, update, rows)?.query().execute(connection).await.map(|_| ()).map_err(failed)
 }
 
 pub(super) async fn answered(connection: &mut Connection, id: &str, now: i64) -> Result<Option<Request>, Error> {
@@ -422,13 +414,10 @@ pub(super) async fn found(
 
 pub(super) async fn blobs(connection: &mut Connection, hashes: &[Hash]) -> Result<BTreeMap<Hash, Blob>, Error> {
     let mut found = BTreeMap::new();
+    let select = "select hash, body from decision_blobs where hash in (select value ->> 0 from {rows})";
     for some in hashes.chunks(ROWS) {
-        let select = rows("select hash, body from decision_blobs where hash in ", 1, some.len(), "");
-        let mut query = sqlx::query_as(AssertSqlSafe(select));
-        for hash in some {
-            query = query.bind(hash.to_string());
-        }
-        let rows: Vec<(String, Vec<u8>)> = query.fetch_all(&mut *connection).await.map_err(failed)?;
+        let select = Many::of(connection, select, some.iter().map(|hash| [hash]))?;
+        let rows: Vec<(String, Vec<u8>)> = select.query_as().fetch_all(&mut *connection).await.map_err(failed)?;
         for (hash, body) in rows {
             let hash = Hash::try_from(hash)
                 .map_err(|source| Error::Corrupt { what: "the name of a blob".to_owned(), source: source.into() })?;
@@ -500,12 +489,12 @@ pub(super) async fn sweep(connection: &mut Connection, are_cases: bool, unused_s
     if unused.is_empty() {
         return Ok(0);
     }
-    for delete in ["delete from decision_parts where whole in ", "delete from decision_blobs where hash in "] {
-        let mut delete = sqlx::query(AssertSqlSafe(rows(delete, 1, unused.len(), "")));
-        for hash in &unused {
-            delete = delete.bind(hash);
-        }
-        delete.execute(&mut *connection).await.map_err(failed)?;
+    for delete in [
+        "delete from decision_parts where whole in (select value ->> 0 from {rows})",
+        "delete from decision_blobs where hash in (select value ->> 0 from {rows})",
+    ] {
+        let delete = Many::of(connection, delete, unused.iter().map(|hash| [hash]))?;
+        delete.query().execute(&mut *connection).await.map_err(failed)?;
     }
     Ok(unused.len())
 }

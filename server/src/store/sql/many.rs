@@ -1,0 +1,45 @@
+//! Many rows in one parameter. A statement whose text grows with its rows is read and planned anew for each number of them, and
+//! the driver looks for each of its parameters by name; one over a JSON array is prepared once, whatever their number.
+
+use serde::Serialize;
+use sqlx::{
+    Any, AssertSqlSafe,
+    any::AnyArguments,
+    query::{Query, QueryAs},
+};
+
+use super::Connection;
+use crate::store::Error;
+
+/// A statement over rows, each an array of `value`'s columns, `value ->> 0` and so on. The rows are its first parameter, `$1`;
+/// `{rows}` in its text is where they come from.
+pub(super) struct Many {
+    text: String,
+    rows: String,
+}
+
+impl Many {
+    pub(super) fn of<T: Serialize>(
+        connection: &Connection,
+        text: &str,
+        rows: impl IntoIterator<Item = T>,
+    ) -> Result<Self, Error> {
+        let from = match connection.backend_name() {
+            "PostgreSQL" => "json_array_elements(cast($1 as json))",
+            _ => "json_each($1)",
+        };
+        let rows: Vec<T> = rows.into_iter().collect();
+        let rows = serde_json::to_string(&rows).map_err(|source| Error::Unavailable(source.into()))?;
+        Ok(Self { text: text.replace("{rows}", from), rows })
+    }
+
+    pub(super) fn query(self) -> Query<'static, Any, AnyArguments> {
+        sqlx::query(AssertSqlSafe(self.text)).bind(self.rows)
+    }
+
+    pub(super) fn query_as<O: for<'r> sqlx::FromRow<'r, sqlx::any::AnyRow>>(
+        self,
+    ) -> QueryAs<'static, Any, O, AnyArguments> {
+        sqlx::query_as(AssertSqlSafe(self.text)).bind(self.rows)
+    }
+}
