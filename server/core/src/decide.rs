@@ -2,6 +2,7 @@
 
 mod hearing;
 mod horizon;
+mod screen;
 mod tally;
 
 use std::sync::Arc;

@@ -408,6 +408,51 @@ proptest! {
         }
     }
 
+    /// Whatever is looked at first or not at all: a rule counts what its filter matches, and nothing else.
+    #[test]
+    fn a_rule_counts_exactly_the_findings_that_match_it(mut question in question_over(sound_subjects())) {
+        question.waivers.clear();
+        for policy in &mut question.policies {
+            (policy.mode, policy.effective_time) = (Mode::Enforce, None);
+            for rule in &mut policy.rules {
+                (rule.grace, rule.allow) = (None, 0);
+            }
+            policy.rules.truncate(1);
+        }
+        let decision = question.decide();
+
+        let said: Vec<_> = decision.violations.iter().chain(&decision.warnings).collect();
+        let of = |asked: &Policy| decision.policies.iter().any(|applied| applied.id == asked.id);
+        let set = question.set();
+        for policy in set.policies.values().map(|revised| &revised.policy).filter(|policy| of(policy)) {
+            for (rule, examined) in policy.rules.iter().flat_map(|rule| question.examined().into_iter().map(move |examined| (rule, examined))) {
+                let manifest = decision.manifests.iter().find(|manifest| manifest.digest == examined.manifest.digest);
+                if manifest.is_none_or(|manifest| manifest.assessment.evidence != Evidence::Proven) {
+                    continue;
+                }
+                let matches = |finding: &&Finding| {
+                    policy.counts(finding) && rule.when.matches(finding, policy.unrated_as, question.now)
+                };
+                let matching: std::collections::BTreeSet<_> = examined
+                    .scan
+                    .findings()
+                    .iter()
+                    .filter(matches)
+                    .map(|finding| (&finding.id, &finding.package.name, &finding.package.version, &finding.package.path))
+                    .collect();
+                let counted = said.iter().find_map(|violation| match &violation.breach {
+                    Breach::Rule { rule: broken, matched, .. }
+                        if violation.policy == policy.id && *broken == rule.id && violation.manifest == examined.manifest.digest =>
+                    {
+                        violation.denies_from.is_none().then_some(*matched)
+                    }
+                    Breach::Rule { .. } | Breach::Scan(_) => None,
+                });
+                prop_assert_eq!(counted.unwrap_or_default(), u32::try_from(matching.len()).unwrap());
+            }
+        }
+    }
+
     #[test]
     fn no_order_ever_matters(question in question(), keys in vec(any::<u64>(), 8)) {
         let decision = question.decide();

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     Selected,
     horizon::Horizon,
+    screen::Glance,
     tally::{Cause, Tally, distinct, tally},
 };
 use crate::{
@@ -35,6 +36,8 @@ pub(super) struct Trail<'a> {
 /// One manifest before the policies, one after the other.
 struct Hearing<'a, 't> {
     examined: &'a Examined,
+    /// One for each finding.
+    glances: Vec<Glance>,
     waivers: InPlace<'a>,
     /// What the scan proves now, and from later instants on.
     assessments: Vec<(Timestamp, Assessment)>,
@@ -59,6 +62,7 @@ pub(super) fn decide_manifest<'a>(
     trail.horizon.notice(assessments.get(1).map(|(at, _)| *at));
     let mut hearing = Hearing {
         examined,
+        glances: examined.scan.findings().iter().map(Glance::of).collect(),
         waivers,
         assessments,
         now,
@@ -110,7 +114,7 @@ impl<'a> Hearing<'a, '_> {
         // Nothing is said of findings that a scan may still change.
         let says_nothing = scan == Verdict::Indeterminate;
         for rule in &policy.rules {
-            let tally = tally(policy, rule, self.examined, &self.waivers, self.now);
+            let tally = tally(policy, rule, self.examined, &self.glances, &self.waivers, self.now);
             self.trail.horizon.notice(tally.unchanged_until);
             if rule.effect == Effect::Deny {
                 self.trail.horizon.rule(cell, &tally, rule.allow);

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 
+use super::screen::{Glance, Screen};
 use crate::{
     decision::Examined,
     finding::Finding,
@@ -119,11 +120,12 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Counts the findings of a manifest under a rule.
+/// Counts the findings of a manifest, of each of which there is a glance, under a rule.
 pub(super) fn tally<'a>(
     policy: &'a Policy,
     rule: &'a Rule,
     examined: &'a Examined,
+    glances: &[Glance],
     waivers: &InPlace<'a>,
     now: Timestamp,
 ) -> Tally<'a> {
@@ -137,8 +139,9 @@ pub(super) fn tally<'a>(
     };
     let mut records = Vec::new();
     let mut is_timed = false;
-    for (at, finding) in examined.scan.findings().iter().enumerate() {
-        if !policy.counts(finding) {
+    let screen = Screen::of(&rule.when, policy);
+    for (at, (finding, glance)) in examined.scan.findings().iter().zip(glances).enumerate() {
+        if screen.passes_by(glance) || !policy.counts(finding) {
             continue;
         }
         let matches = rule.when.matches(finding, policy.unrated_as, now);
