@@ -36,7 +36,7 @@ const CROWD: &str = "bench/crowd:1";
 pub(crate) const MANY: usize = 120;
 /// Clock ticks of `/proc`: the same on every Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 
 /// A server in a process of its own, stopped when it is dropped.
 pub(crate) struct Process {
@@ -162,15 +162,35 @@ struct Measured {
 }
 
 async fn measure(process: &Process, image: &str, rate: Option<f64>) -> Measured {
-    let mut runs = Vec::new();
+    let before = process.cpu();
+    let outcome = load(process, image, rate).run().await;
+    let calls = outcome.per_second * 3.0;
+    Measured { cpu_per_call: (process.cpu() - before) / calls * 1e6, outcome }
+}
+
+/// Both in turn, so that they meet the same neighbours; the pair with the median ratio counts.
+async fn compare(
+    peer: &Process,
+    gate: &Process,
+    rate: Option<f64>,
+    ratio: impl Fn(&Measured, &Measured) -> f64,
+) -> (Measured, Measured) {
+    let mut pairs = Vec::new();
     for _ in 0..ROUNDS {
-        let before = process.cpu();
-        let outcome = load(process, image, rate).run().await;
-        let calls = outcome.per_second * 3.0;
-        runs.push(Measured { cpu_per_call: (process.cpu() - before) / calls * 1e6, outcome });
+        pairs.push((measure(peer, IMAGE, rate).await, measure(gate, IMAGE, rate).await));
     }
-    runs.sort_by(|a, b| a.outcome.per_second.total_cmp(&b.outcome.per_second));
-    runs.swap_remove(ROUNDS / 2)
+    pairs.sort_by(|(a, b), (c, d)| ratio(a, b).total_cmp(&ratio(c, d)));
+    pairs.swap_remove(ROUNDS / 2)
+}
+
+/// The round with the median cost.
+async fn cost(process: &Process, image: &str) -> f64 {
+    let mut costs = Vec::new();
+    for _ in 0..ROUNDS {
+        costs.push(measure(process, image, None).await.cpu_per_call);
+    }
+    costs.sort_by(f64::total_cmp);
+    costs[ROUNDS / 2]
 }
 
 /// Asks once, and keeps the answer for the peer.
@@ -209,11 +229,12 @@ pub(crate) async fn run(gates: &[(&str, Vec<String>)]) {
         let file = folder.path().join("answer");
         let bytes = record(&gate, IMAGE, &file).await;
         let peer = Process::start(&["serve-canned", file.to_str().unwrap()]);
-        // Interleaved, so that both meet the same neighbours.
-        let (canned, warm) = (measure(&peer, IMAGE, None).await, measure(&gate, IMAGE, None).await);
+        let throughput = |peer: &Measured, gate: &Measured| gate.outcome.per_second / peer.outcome.per_second;
+        let (canned, warm) = compare(&peer, &gate, None, throughput).await;
         let half = canned.outcome.per_second.min(warm.outcome.per_second) / 2.0;
-        let (canned_half, warm_half) =
-            (measure(&peer, IMAGE, Some(half)).await, measure(&gate, IMAGE, Some(half)).await);
+        let latency =
+            |peer: &Measured, gate: &Measured| gate.outcome.p99.as_secs_f64() / peer.outcome.p99.as_secs_f64();
+        let (canned_half, warm_half) = compare(&peer, &gate, Some(half), latency).await;
         let line = |name: String, measured: &Measured, half: &Measured| {
             vec![
                 name,
@@ -262,7 +283,7 @@ pub(crate) async fn growth() {
         let gate = Process::start(&["serve-gate", state.to_str().unwrap()]);
         // The first call decides, the others have it from there.
         let bytes = record(&gate, image, &folder.path().join("answer")).await;
-        let each = measure(&gate, image, None).await.cpu_per_call;
+        let each = cost(&gate, image).await;
         let first = *first.get_or_insert(each);
         table::row(&[
             policies.to_string(),

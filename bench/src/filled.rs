@@ -19,11 +19,11 @@ use crate::given;
 /// Documents of one write.
 const AT_ONCE: usize = 1_000;
 
-/// Makes a store with so many policies besides its default one, so many of which govern the images of the bench, and so many
+/// Makes a store with so many policies, its default one among them, so many of which govern the images of the bench, and so many
 /// waivers.
 pub(crate) async fn fill(path: &Path, policies: usize, governing: usize, waivers: usize) {
     let store = Sql::open(&Address::File(path.to_owned())).await.unwrap();
-    let policies = (0..policies).map(|number| policy(number, number < governing)).map(Document::Policy);
+    let policies = (1..policies).map(|number| policy(number, number <= governing)).map(Document::Policy);
     let waivers = (0..waivers).map(waiver).map(Document::Waiver);
     let documents: Vec<Document> = policies.chain(waivers).collect();
     for some in documents.chunks(AT_ONCE) {

@@ -13,7 +13,11 @@ mod recording;
 mod table;
 mod unrecorded;
 
+use std::process::Command;
+
 use scangate_test_postgres::Cluster;
+
+const TABLES: [&str; 5] = ["deciding", "calls", "memory", "growth", "recording"];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -28,8 +32,15 @@ fn main() {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
             runtime.block_on(calls::serve_canned(file));
         }
+        // Each table in a process of its own, so that none has what another one left in memory.
+        [] => {
+            for table in TABLES {
+                let ended = Command::new(std::env::current_exe().unwrap()).arg(table).status().unwrap();
+                assert!(ended.success(), "{table}: {ended}");
+            }
+        }
         tables => {
-            let asked = |name: &str| tables.is_empty() || tables.contains(&name);
+            let asked = |name: &str| tables.contains(&name);
             if asked("deciding") {
                 deciding::run();
             }

@@ -34,6 +34,7 @@ use scangate_proto::{
     },
 };
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tonic::transport::{Server, server::TcpIncoming};
 
 use crate::{
@@ -118,7 +119,9 @@ pub async fn serve_over(
         Arc::clone(&decisions),
         settings,
     );
-    let services = Services { gate, registry, policies, observations, waiver_terms, decisions, findings_max_age };
+    let stopping = CancellationToken::new();
+    let services =
+        Services { gate, registry, policies, observations, waiver_terms, decisions, findings_max_age, stopping };
     run(&config, services, listener, shutdown).await
 }
 
@@ -152,7 +155,7 @@ async fn run(
     let policies = PolicyServiceServer::new(PolicyApi::new(services.clone()))
         .max_decoding_message_size(MAX_REQUEST)
         .max_encoding_message_size(MAX_ANSWER);
-    let decisions = DecisionServiceServer::new(DecisionApi::new(services.decisions))
+    let decisions = DecisionServiceServer::new(DecisionApi::new(services.decisions, services.stopping.clone()))
         .max_decoding_message_size(MAX_REQUEST)
         .max_encoding_message_size(MAX_ANSWER);
     let router = Server::builder()
@@ -181,6 +184,7 @@ async fn run(
     }
     tracing::info!("shutting down");
     health.not_serving().await;
+    services.stopping.cancel();
     drop(stop);
     let Ok(outcome) = tokio::time::timeout(config.shutdown_grace, serving).await else {
         tracing::warn!("some calls did not end within the grace period and were cut off");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use scangate_client::v1::{EvaluateGateRequest, Verdict};
+use scangate_client::v1::{EvaluateGateRequest, Verdict, WatchDecisionsRequest, WatchPoliciesRequest};
 use scangate_ecr_simulator::{Fault, World};
 use scangate_proto::v1::scan_gate_service_client::ScanGateServiceClient;
 use tokio_stream::StreamExt;
@@ -85,6 +85,23 @@ async fn shutting_down_lets_a_running_call_end() {
 
     assert!(stopped.is_ok());
     assert_eq!(asking.await.unwrap().unwrap().verdict(), Verdict::Allow);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_watches_does_not_keep_a_server_from_stopping() {
+    let gate = gate(World::demo()).flag("--shutdown-grace", "1h").start().await;
+    let mut policies =
+        gate.client.policies().watch_policies(WatchPoliciesRequest::default()).await.unwrap().into_inner();
+    let mut decisions =
+        gate.client.decisions().watch_decisions(WatchDecisionsRequest::default()).await.unwrap().into_inner();
+    policies.message().await.unwrap().unwrap();
+    decisions.message().await.unwrap().unwrap();
+
+    let stopped = tokio::time::timeout(Duration::from_mins(1), gate.stop()).await;
+
+    stopped.expect("an hour would be waited for calls that do not end").unwrap();
+    while policies.message().await.unwrap().is_some() {}
+    while decisions.message().await.unwrap().is_some() {}
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use scangate_proto::v1::{
 };
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::{
@@ -46,12 +47,13 @@ const MAX_PAGE: usize = 1_000;
 pub(crate) struct DecisionApi {
     decisions: Arc<Decisions>,
     watches: Arc<Semaphore>,
+    stopping: CancellationToken,
 }
 
 impl DecisionApi {
-    /// The service.
-    pub(crate) fn new(decisions: Arc<Decisions>) -> Self {
-        Self { decisions, watches: Arc::new(Semaphore::new(MAX_WATCHES)) }
+    /// The service. Its streams end once the server is to stop.
+    pub(crate) fn new(decisions: Arc<Decisions>, stopping: CancellationToken) -> Self {
+        Self { decisions, watches: Arc::new(Semaphore::new(MAX_WATCHES)), stopping }
     }
 }
 
@@ -126,7 +128,8 @@ impl DecisionService for DecisionApi {
         let place = Arc::clone(&self.watches).try_acquire_owned().map_err(|_| status::overloaded())?;
         let followed = self.decisions.heads().await.map_err(status::of_decisions)?;
         let (tell, told) = mpsc::channel(16);
-        tokio::spawn(watch(Arc::clone(&self.decisions), filter, followed, tell));
+        let watching = watch(Arc::clone(&self.decisions), filter, followed, tell);
+        tokio::spawn(self.stopping.clone().run_until_cancelled_owned(watching));
         let stream = ReceiverStream::new(told).map(move |told| {
             let _watching = &place;
             told

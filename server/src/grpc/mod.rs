@@ -12,6 +12,8 @@ mod status;
 
 use std::{sync::Arc, time::Duration};
 
+use tokio_util::sync::CancellationToken;
+
 pub(crate) use self::convert::waiver::Terms as WaiverTerms;
 pub(crate) use self::request::{RequestLayer, current_request_id};
 pub(crate) use self::{decision::DecisionApi, policy::PolicyApi, scan_gate::ScanGate};
@@ -34,4 +36,6 @@ pub(crate) struct Services {
     pub(crate) decisions: Arc<Decisions>,
     /// How old a reading may be where the caller does not say.
     pub(crate) findings_max_age: Duration,
+    /// Ends the streams that would go on for ever once the server is to stop.
+    pub(crate) stopping: CancellationToken,
 }

@@ -22,6 +22,7 @@ use scangate_proto::v1::{
 };
 use tokio::sync::Semaphore;
 use tokio_stream::Stream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 
 use super::{
@@ -57,6 +58,7 @@ pub(crate) struct PolicyApi {
     waiver_terms: WaiverTerms,
     streams: Arc<Semaphore>,
     previews: Arc<Semaphore>,
+    stopping: CancellationToken,
 }
 
 impl PolicyApi {
@@ -69,6 +71,7 @@ impl PolicyApi {
             waiver_terms: services.waiver_terms,
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             previews: Arc::new(Semaphore::new(MAX_PREVIEWS)),
+            stopping: services.stopping,
         }
     }
 

@@ -42,7 +42,7 @@ impl PolicyApi {
         self.policies.at_least(Some(after)).await.map_err(status::of_policies)?;
         let place = Arc::clone(&self.streams).try_acquire_owned().map_err(|_| status::overloaded())?;
         let (tell, told) = mpsc::channel(64);
-        tokio::spawn(follow(self.clone(), after, tell));
+        tokio::spawn(self.stopping.clone().run_until_cancelled_owned(follow(self.clone(), after, tell)));
         Ok(Box::pin(ReceiverStream::new(told).map(move |told| {
             let _watching = &place;
             told
