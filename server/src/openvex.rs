@@ -47,7 +47,9 @@ pub struct Reading {
     pub author: String,
     /// What can be waived.
     pub exceptions: Vec<Exception>,
-    /// What cannot, one sentence each.
+    /// What the document has doubts about: whatever was waived of it before.
+    pub doubts: Vec<Exception>,
+    /// What cannot be waived, one sentence each.
     pub skipped: Vec<String>,
 }
 
@@ -92,6 +94,8 @@ struct Statement {
 #[derive(Deserialize)]
 struct Vulnerability {
     name: String,
+    #[serde(default)]
+    aliases: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -158,9 +162,18 @@ impl Statement {
                 return skip("not_affected needs a justification or an impact_statement, and has neither");
             }
             "not_affected" | "fixed" => {}
-            "affected" => return skip("it is affected: that is no reason to waive it"),
-            "under_investigation" => return skip("it is under investigation: that is no reason to waive it yet"),
-            _ => return skip("its status is none that is known"),
+            "affected" => {
+                skip("it is affected: that is no reason to waive it");
+                return self.doubt(reading);
+            }
+            "under_investigation" => {
+                skip("it is under investigation: that is no reason to waive it yet");
+                return self.doubt(reading);
+            }
+            _ => {
+                skip("its status is none that is known");
+                return self.doubt(reading);
+            }
         }
         // An asterisk would be a pattern.
         let Some(vulnerability) = Glob::parse(name).ok().filter(|glob| glob.exact().is_some()) else {
@@ -172,7 +185,7 @@ impl Statement {
         for product in &self.products {
             for (package, digest) in product.subjects(&mut skip) {
                 // Whichever was said later: somebody has doubts.
-                if all.iter().any(|other| other.objects(name, package.as_ref(), digest.as_ref())) {
+                if all.iter().any(|other| other.objects(&self.vulnerability, package.as_ref(), digest.as_ref())) {
                     skip("another statement of the document says that it is affected, or still looked into");
                     continue;
                 }
@@ -186,9 +199,23 @@ impl Statement {
         }
     }
 
+    /// Notes what it has doubts about, as far as it can be named.
+    fn doubt(&self, reading: &mut Reading) {
+        let names = self.vulnerability.names().filter_map(|name| Glob::parse(name).ok());
+        for vulnerability in names.filter(|glob| glob.exact().is_some()) {
+            let subjects = self.products.iter().flat_map(|product| product.subjects(&mut |_| {}));
+            reading.doubts.extend(subjects.map(|(package, digest)| Exception {
+                vulnerability: vulnerability.clone(),
+                package,
+                digest,
+                reason: String::new(),
+            }));
+        }
+    }
+
     /// Whether it says of this, or of what it may be, that it is affected or not known to be not.
-    fn objects(&self, name: &str, package: Option<&Glob>, digest: Option<&Digest>) -> bool {
-        if self.vulnerability.name != name || matches!(self.status.as_str(), "not_affected" | "fixed") {
+    fn objects(&self, vulnerability: &Vulnerability, package: Option<&Glob>, digest: Option<&Digest>) -> bool {
+        if !self.vulnerability.is_like(vulnerability) || matches!(self.status.as_str(), "not_affected" | "fixed") {
             return false;
         }
         let is_about = |product: &Product| {
@@ -196,7 +223,7 @@ impl Statement {
             let subjects = product.subjects(&mut |_| unreadable = true);
             // What names no digest, or no package, may be about this one.
             let overlaps = |(other, image): &(Option<Glob>, Option<Digest>)| {
-                (other.is_none() || package.is_none() || other.as_ref() == package)
+                (other.as_ref().zip(package).is_none_or(|(other, package)| are_alike(other.as_str(), package.as_str())))
                     && (image.is_none() || digest.is_none() || image.as_ref() == digest)
             };
             unreadable || subjects.iter().any(overlaps)
@@ -211,6 +238,23 @@ impl Statement {
             if said.is_empty() { self.status.clone() } else { format!("{}: {}", self.status, said.join("; ")) };
         reason.chars().take(MAX_REASON).collect()
     }
+}
+
+impl Vulnerability {
+    fn names(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.name).chain(&self.aliases)
+    }
+
+    /// Whether any name of the one may mean the other.
+    fn is_like(&self, other: &Self) -> bool {
+        self.names().any(|name| other.names().any(|other| are_alike(name, other)))
+    }
+}
+
+/// Whether two names may be the same one: package indexes read some letters alike.
+fn are_alike(one: &str, other: &str) -> bool {
+    let folded = |text: &str| text.to_lowercase().replace(['_', '.'], "-");
+    folded(one) == folded(other)
 }
 
 impl Product {
@@ -245,32 +289,55 @@ impl Product {
 impl Component {
     fn subject(&self) -> Option<Subject> {
         let purl = self.identifiers.get("purl").unwrap_or(&self.id);
+        if self.id.starts_with("pkg:") && self.id != *purl {
+            return None;
+        }
         let hash = self.hashes.get("sha-256").and_then(|hash| Digest::parse(&format!("sha256:{hash}")).ok());
         match purl.strip_prefix("pkg:oci/") {
-            Some(image) => image_digest(image).or(hash).map(Subject::Image),
+            Some(image) => image_digest(image, hash).map(Subject::Image),
+            // A hash means one file of the package, a CPE with a version one version.
+            None if purl.starts_with("pkg:") && (!self.hashes.is_empty() || self.names_a_version()) => None,
             None if purl.starts_with("pkg:") => package_name(purl).map(Subject::Package),
             None => hash.map(Subject::Image),
         }
     }
+
+    /// Whether a CPE beside the purl narrows it, or what stands there is not known.
+    fn names_a_version(&self) -> bool {
+        self.identifiers.iter().any(|(kind, identifier)| match kind.as_str() {
+            "purl" => false,
+            "cpe23" => identifier.split(':').skip(5).any(|part| part != "*" && part != "-"),
+            _ => true,
+        })
+    }
 }
 
-/// The digest of `name@sha256%3A…?…`. One that speaks of one architecture of it is refused: the digest covers all.
-fn image_digest(image: &str) -> Option<Digest> {
-    let (path, qualifiers) = image.split_once(['?', '#']).unwrap_or((image, ""));
-    let (_, version) = path.split_once('@')?;
-    if qualifiers.contains("arch=") { None } else { Digest::parse(&decoded(version)?).ok() }
+/// The digest of `name@sha256%3A…?…`, or that of its hash where it has none. One that speaks of one architecture of it, or of a part,
+/// is refused: the digest covers all.
+fn image_digest(image: &str, hash: Option<Digest>) -> Option<Digest> {
+    let (path, qualifiers) = image.split_once('?').unwrap_or((image, ""));
+    if image.contains('#') || qualifiers.contains("arch=") {
+        return None;
+    }
+    let Some((_, version)) = path.split_once('@') else { return hash };
+    let digest = Digest::parse(&decoded(version)?).ok()?;
+    hash.is_none_or(|hash| hash == digest).then_some(digest)
 }
 
 /// The name of `pkg:type/namespace/name@version?…`, as scanners write it: npm and Go keep the namespace, Maven joins it by a colon.
-/// A version, an
-/// architecture or a distribution is nothing that a waiver could name, so that a package narrowed by one is refused.
+/// A version, an architecture or a release of a distribution is nothing that a waiver could name, so that a package narrowed by one
+/// is refused. Whose package it is, Debian's or Alpine's, no basic scan says: see [`crate::waivers::imported`].
 fn package_name(purl: &str) -> Option<Glob> {
     let path = purl.strip_prefix("pkg:")?;
     let (kind, rest) = path.split_once('/')?;
-    if !PACKAGES.contains(&kind) || rest.contains(['?', '#']) || (rest.contains('@') && !rest.starts_with('@')) {
+    if !PACKAGES.contains(&kind) || rest.contains(['?', '#']) {
         return None;
     }
     let rest = decoded(rest)?;
+    // The first may be that of a scope, any other begins a version.
+    if rest.chars().skip(1).any(|c| c == '@') {
+        return None;
+    }
     let name = match (kind, rest.rsplit_once('/')) {
         ("npm" | "golang" | "composer", _) | (_, None) => rest.clone(),
         ("maven", Some((group, name))) => format!("{group}:{name}"),

@@ -23,7 +23,14 @@ pub fn revoked(waiver: &Waiver, at: Timestamp, reason: &str) -> Waiver {
     Waiver { revocation: Some(Revocation { at, reason: reason.to_owned() }), ..waiver.clone() }
 }
 
+/// Why an exception makes no waiver.
+pub const NOWHERE: &str = "it names a package without an image, and whose package that is no scan says: \
+     import it with template.scope.repository, for the repositories that it is about";
+
 /// A document's waivers: what they have in common, and what each of them says. The same document gives the same ids.
+///
+/// A package without an image becomes one only where the template says in which repositories it is that package: `pkg:deb/debian/curl`
+/// speaks of Debian's, and findings tell Debian's from Alpine's by nothing.
 pub fn imported(reading: &Reading, common: &Waiver) -> Vec<Waiver> {
     let waiver = |exception: &Exception| {
         let mut waiver = common.clone();
@@ -40,10 +47,21 @@ pub fn imported(reading: &Reading, common: &Waiver) -> Vec<Waiver> {
         }
         Some(waiver)
     };
-    let mut waivers: Vec<Waiver> = reading.exceptions.iter().filter_map(waiver).collect();
+    let exceptions = reading.exceptions.iter().filter(|exception| has_a_place(exception, common));
+    let mut waivers: Vec<Waiver> = exceptions.filter_map(waiver).collect();
     waivers.sort_by(|a, b| a.id.cmp(&b.id));
     waivers.dedup_by(|a, b| a.id == b.id);
     waivers
+}
+
+/// Whether it is known of which images an exception speaks.
+pub fn has_a_place(exception: &Exception, common: &Waiver) -> bool {
+    exception.digest.is_some() || common.scope.repository.as_ref().is_some_and(|glob| !glob.matches_everything())
+}
+
+/// The waivers that an earlier version of the document may have made, of what it has doubts about now.
+pub fn doubted(reading: &Reading, common: &Waiver) -> Vec<WaiverId> {
+    reading.doubts.iter().filter_map(|doubt| import_id(reading, doubt, common)).collect()
 }
 
 fn import_id(reading: &Reading, exception: &Exception, common: &Waiver) -> Option<WaiverId> {

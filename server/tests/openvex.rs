@@ -33,6 +33,12 @@ fn a_product_becomes_the_package_or_the_image_that_it_is() {
         r#"{{"@id": "pkg:oci/app@sha256%3A{}", "subcomponents": [{{"@id": "pkg:npm/%40scope/name"}}]}}"#,
         "a".repeat(64)
     );
+    let (a, b) = ("a".repeat(64), "b".repeat(64));
+    let one_architecture =
+        format!(r#"{{"@id": "pkg:oci/app@sha256%3A{a}?arch=amd64", "hashes": {{"sha-256": "{a}"}}}}"#);
+    let another_hash = format!(r#"{{"@id": "pkg:oci/app@sha256%3A{a}", "hashes": {{"sha-256": "{b}"}}}}"#);
+    let part = format!(r#"{{"@id": "pkg:oci/app@sha256%3A{a}#usr/lib"}}"#);
+    let by_hash = format!(r#"{{"@id": "pkg:oci/app", "hashes": {{"sha-256": "{a}"}}}}"#);
     let cases = [
         (r#"{"@id": "pkg:deb/debian/curl"}"#, vec![("curl", "")]),
         (r#"{"@id": "pkg:maven/org.apache/log4j-core"}"#, vec![("org.apache:log4j-core", "")]),
@@ -47,6 +53,17 @@ fn a_product_becomes_the_package_or_the_image_that_it_is() {
         (r#"{"@id": "pkg:generic/*"}"#, vec![]),
         (r#"{"@id": "https://example.com/product"}"#, vec![]),
         (r#"{"@id": "pkg:oci/app@latest"}"#, vec![]),
+        (r#"{"@id": "pkg:npm/@scope/name@1.2.3"}"#, vec![]),
+        (r#"{"@id": "pkg:npm/name", "hashes": {"sha-256": "00"}}"#, vec![]),
+        (r#"{"@id": "pkg:npm/name@1", "identifiers": {"purl": "pkg:npm/name"}}"#, vec![]),
+        (
+            r#"{"@id": "x", "identifiers": {"purl": "pkg:npm/name", "cpe23": "cpe:2.3:a:x:name:1.2:*:*:*:*:*:*:*"}}"#,
+            vec![],
+        ),
+        (one_architecture.as_str(), vec![]),
+        (another_hash.as_str(), vec![]),
+        (part.as_str(), vec![]),
+        (by_hash.as_str(), vec![("", digest.as_str())]),
     ];
 
     for (product, expected) in cases {
@@ -85,6 +102,28 @@ fn a_doubt_anywhere_in_the_document_outweighs_every_assurance() {
             let reading = read(document(&statements.join(",")).as_bytes()).unwrap();
             assert_eq!(reading.exceptions.len(), exceptions, "{statements:?}");
         }
+    }
+}
+
+#[test]
+fn a_doubt_counts_by_whatever_name_it_is_written() {
+    let statement = |vulnerability: &str, product: &str, status: &str| {
+        format!(
+            r#"{{"vulnerability": {vulnerability}, "products": [{{"@id": "{product}"}}], "status": "{status}", "justification": "why"}}"#
+        )
+    };
+    let (cve, ghsa) = (r#"{"name": "CVE-1"}"#, r#"{"name": "GHSA-1", "aliases": ["CVE-1"]}"#);
+    let cases = [
+        ("pkg:pypi/django", statement(ghsa, "pkg:pypi/django", "affected"), 0),
+        ("pkg:pypi/django", statement(cve, "pkg:pypi/Django", "affected"), 0),
+        ("pkg:pypi/a_b", statement(cve, "pkg:pypi/a-b", "affected"), 0),
+        ("pkg:npm/%40acme/lib", statement(cve, "pkg:npm/@acme/lib@1.2.3", "affected"), 0),
+        ("pkg:pypi/django", statement(cve, "pkg:pypi/flask", "affected"), 1),
+    ];
+
+    for (product, doubt, exceptions) in cases {
+        let statements = format!("{},{doubt}", statement(cve, product, "not_affected"));
+        assert_eq!(read(document(&statements).as_bytes()).unwrap().exceptions.len(), exceptions, "{statements}");
     }
 }
 

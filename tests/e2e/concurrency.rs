@@ -60,7 +60,9 @@ async fn many_callers_of_an_image_that_cannot_be_read_share_the_failure_of_one()
         assert_eq!(rejection(answer.unwrap()).reason, "ECR_THROTTLED");
     }
 
-    assert_eq!(gate.ecr.calls().count("DescribeImageScanFindings"), calls_of_one);
+    // How often one tries depends on chance: twenty who try for themselves would call twenty times as often.
+    let calls = gate.ecr.calls().count("DescribeImageScanFindings");
+    assert!(calls < 2 * calls_of_one, "{calls} instead of {calls_of_one}");
 }
 
 #[tokio::test]

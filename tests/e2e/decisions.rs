@@ -3,11 +3,11 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use scangate_client::{
-    prost_types,
+    Code, prost_types,
     v1::{
-        Decision, DecisionFilter, EvaluateGateRequest, GetDecisionRequest, ListDecisionsRequest, Policy,
-        PreviewPolicyRequest, ReplayDecisionRequest, Severity, Verdict, Waiver, WaiverScope, WatchDecisionsRequest,
-        preview_policy_request::Draft,
+        CreateWaiverRequest, Decision, DecisionFilter, EvaluateGateRequest, GetDecisionRequest, GetPolicyRequest,
+        ListDecisionsRequest, Policy, PreviewPolicyRequest, ReplayDecisionRequest, Severity, Verdict, Waiver,
+        WaiverScope, WatchDecisionsRequest, preview_policy_request::Draft,
     },
 };
 use scangate_ecr_simulator::World;
@@ -126,6 +126,16 @@ async fn the_same_inputs_give_the_same_decision_and_another_policy_what_would_ha
     assert_eq!(lax.replayed.as_ref().unwrap().verdict(), Verdict::Allow);
     assert!(!lax.same && !lax.replayed.unwrap().authoritative);
     assert_eq!(strict.replayed.unwrap().verdict(), Verdict::Deny);
+
+    let default = gate
+        .client
+        .policies()
+        .get_policy(GetPolicyRequest { name: "policies/default".into(), ..Default::default() })
+        .await
+        .unwrap();
+    let replay = ReplayDecisionRequest { name: answered[0].name.clone(), policy: default.into_inner().policy };
+    let alike = gate.client.decisions().replay_decision(replay).await.unwrap().into_inner();
+    assert!(alike.same, "{alike:?}");
 }
 
 #[tokio::test]
@@ -188,5 +198,38 @@ async fn a_draft_is_tried_on_what_was_decided() {
     assert!(flipped.iter().all(|(_, would_be, by)| *would_be == Verdict::Allow && by.starts_with("default/no-")));
     let (_, flipped) = preview(&gate, Draft::Waiver(waiver)).await;
     assert_eq!(flipped, [(names[2].clone(), Verdict::Allow, "default/no-critical".to_owned())]);
-    assert_eq!(preview(&gate, Draft::DeletePolicy("policies/none".into())).await, (5, Vec::new()));
+    let tomorrow = prost_types::Timestamp { seconds: 4_000_000_000, nanos: 0 };
+    let lax_one_day = Policy { name: "policies/lax".into(), effective_time: Some(tomorrow), ..Policy::default() };
+    assert_eq!(preview(&gate, Draft::Policy(lax_one_day)).await.1.len(), 2, "it is tried as if it were in force");
+}
+
+#[tokio::test]
+async fn a_draft_takes_the_place_of_what_has_its_name() {
+    let gate = gate(World::demo()).start().await;
+    let scope = |repository: &str| {
+        Some(WaiverScope {
+            vulnerability_id: "CVE-2022-2274".into(),
+            repository: repository.into(),
+            ..Default::default()
+        })
+    };
+    let waiver = Waiver { scope: scope(""), reason: "not reachable".into(), ..Default::default() };
+    let request = CreateWaiverRequest { waiver_id: "w".into(), waiver: Some(waiver.clone()), ..Default::default() };
+    gate.client.policies().create_waiver(request).await.unwrap();
+    let allowed = gate.decide(IMAGES[2]).await;
+    assert_eq!(allowed.verdict(), Verdict::Allow);
+
+    let narrower = Waiver { name: "waivers/w".into(), scope: scope("elsewhere/*"), ..waiver };
+    let (_, flipped) = preview(&gate, Draft::Waiver(narrower)).await;
+    let window = Some(prost_types::Duration { seconds: 3600, nanos: 0 });
+    let try_out = async |draft| {
+        let request = PreviewPolicyRequest { draft: Some(draft), window };
+        refused(gate.client.policies().preview_policy(request).await.map(|_| ()))
+    };
+    let missing = try_out(Draft::DeletePolicy("policies/none".into())).await;
+    let unclear = try_out(Draft::Policy(Policy { name: "none".into(), ..Policy::default() })).await;
+
+    assert_eq!(flipped, [(allowed.name.clone(), Verdict::Deny, "default/no-critical".to_owned())]);
+    assert_eq!((missing.code, missing.reason.as_str()), (Code::NotFound, "POLICY_NOT_FOUND"));
+    assert_eq!((unclear.code, unclear.reason.as_str()), (Code::InvalidArgument, "INVALID_FIELDS"));
 }

@@ -7,12 +7,12 @@ use scangate_client::{
     prost_types::Duration,
     v1::{
         BatchEvaluateGateRequest, ConfigureScanningRequest, EvaluateGateRequest, GetFindingsRequest, GetPolicyRequest,
-        Platform, StartScanRequest,
+        Platform, Policy, Rule, StartScanRequest,
     },
 };
 use scangate_ecr_simulator::World;
 
-use crate::harness::{gate, question, rejection};
+use crate::harness::{create, gate, question, rejection};
 
 #[tokio::test]
 async fn all_malformed_fields_are_named_at_once() {
@@ -119,6 +119,23 @@ async fn sizes_and_counts_are_bounded() {
         rejection(gate.client.get_policy(GetPolicyRequest::default()).await),
     ] {
         assert_eq!((refused.code, refused.reason.as_str()), (Code::InvalidArgument, "INVALID_FIELDS"), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_wrong_all_over_gets_an_answer_that_clients_take() {
+    let gate = gate(World::demo()).start().await;
+    let platforms = vec![Platform { os: "Z".repeat(5_000), ..Platform::default() }; 500];
+    let rule = |at| Rule { id: format!("Not An Id {at}"), ..Rule::default() };
+    let wrong = Policy { rules: (0..100).map(rule).collect(), ..Policy::default() };
+
+    let many = rejection(gate.client.evaluate(EvaluateGateRequest { platforms, ..question("shop/api:2.0.0") }).await);
+    let wrong = rejection(gate.client.create_policy(create("wrong", wrong)).await);
+
+    for refused in [many, wrong] {
+        assert_eq!((refused.code, refused.reason.as_str()), (Code::InvalidArgument, "INVALID_FIELDS"), "{refused:?}");
+        let told: usize = refused.violations.iter().map(|one| one.field.len() + one.description.len()).sum();
+        assert!((1..5_000).contains(&told) && refused.message.len() < 1_100, "{told}: {}", refused.message);
     }
 }
 

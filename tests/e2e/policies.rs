@@ -340,4 +340,5 @@ async fn a_policy_that_the_caller_names_gives_advice_only() {
     assert_eq!(advice.verdict(), Verdict::Allow);
     assert!(!advice.authoritative);
     assert!(advice.require_allowed().is_err());
+    assert!(advice.deploy_image.is_empty() && advice.manifests.iter().all(|manifest| manifest.deploy_image.is_empty()));
 }

@@ -11,7 +11,10 @@ use std::{
 
 use scangate_client::{
     Client, Code,
-    v1::{EvaluateGateRequest, GetDecisionRequest, Policy, Severity, UpdatePolicyRequest, Verdict},
+    v1::{
+        CreateWaiverRequest, EvaluateGateRequest, GetDecisionRequest, Policy, RevokeWaiverRequest, Severity,
+        UpdatePolicyRequest, UpdateWaiverRequest, Verdict, Waiver, WaiverScope,
+    },
 };
 use scangate_ecr_simulator::{Simulator, World};
 use scangate_test_postgres::Cluster;
@@ -20,7 +23,7 @@ use tonic::transport::Channel;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 use crate::harness::{
-    Gate, client, create, gate, no_findings_from, question, rejection,
+    Gate, client, create, gate, no_findings_from, question, refused, rejection,
     tools::{Server, binary, serve, stdout},
 };
 
@@ -68,6 +71,32 @@ async fn what_is_written_on_one_replica_is_enforced_on_the_other_with_its_token_
         assert_eq!(decision.revision, written.revision);
         let team = decision.policies.iter().find(|policy| policy.name == "policies/team").unwrap();
         assert_eq!(team.revision, written.revision);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_waiver_stays_so_on_a_replica_that_has_not_heard_of_it() {
+    let cluster = Cluster::start();
+    let database = cluster.database();
+    let (one, other) = (replica(&database).await, replica(&database).await);
+
+    for round in 0..30 {
+        let scope = WaiverScope { vulnerability_id: "CVE-1".into(), ..Default::default() };
+        let waiver = Waiver { scope: Some(scope), reason: "not reachable".into(), ..Default::default() };
+        let id = format!("w-{round}");
+        let request = CreateWaiverRequest { waiver_id: id.clone(), waiver: Some(waiver.clone()), ..Default::default() };
+        let made = one.client.policies().create_waiver(request).await.unwrap().into_inner();
+        let ask = EvaluateGateRequest { at_least_as_fresh: made.revision_token, ..question("shop/api:2.0.0") };
+        drop(other.client.evaluate(ask).await.unwrap());
+        let name = format!("waivers/{id}");
+        let revoke = RevokeWaiverRequest { name, etag: "*".into(), reason: "fixed".into(), ..Default::default() };
+        let revoked = one.client.policies().revoke_waiver(revoke).await.unwrap().into_inner().waiver.unwrap();
+
+        let waiver = Waiver { name: revoked.name, etag: revoked.etag, ..waiver };
+        let update = UpdateWaiverRequest { waiver: Some(waiver), ..Default::default() };
+        let refused = refused(other.client.policies().update_waiver(update).await);
+
+        assert_eq!((refused.code, refused.reason.as_str()), (Code::FailedPrecondition, "WAIVER_REVOKED"));
     }
 }
 

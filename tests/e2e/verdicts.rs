@@ -64,6 +64,17 @@ async fn an_index_that_is_clean_on_every_platform_is_allowed_as_an_index() {
 }
 
 #[tokio::test]
+async fn nothing_of_a_bad_index_is_handed_out_to_be_deployed() {
+    let gate = gate(World::demo()).start().await;
+
+    let decision = gate.decide("shop/worker:3.1.0").await;
+
+    assert_eq!(decision.verdict(), Verdict::Deny);
+    assert!(decision.manifests.iter().any(|manifest| manifest.verdict() == Verdict::Allow), "one platform is good");
+    assert!(decision.manifests.iter().all(|manifest| manifest.deploy_image.is_empty()));
+}
+
+#[tokio::test]
 async fn one_good_platform_of_a_bad_index_is_allowed_by_its_own_digest() {
     let gate = gate(World::demo()).start().await;
     let amd64 = Platform { os: "linux".into(), architecture: "amd64".into(), variant: String::new() };

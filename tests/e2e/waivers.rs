@@ -228,6 +228,30 @@ async fn a_vex_document_becomes_waivers_and_what_cannot_says_why() {
     assert_eq!((waiver.author.as_str(), waiver.ticket.as_str()), ("Security", "https://example.com/vex/1"));
     assert!(again.waivers.is_empty() && again.skipped.iter().any(|skipped| skipped.contains("is there already")));
     assert_eq!(gate.decide(IMAGE).await.verdict(), Verdict::Allow);
+
+    // A package of whatever distribution, wherever: nobody has said that.
+    let everywhere = ImportWaiversRequest { template: None, ..import(false) };
+    let everywhere = gate.client.policies().import_waivers(everywhere).await.unwrap().into_inner();
+    assert!(everywhere.waivers.is_empty());
+    assert!(everywhere.skipped.iter().any(|skipped| skipped.contains("template.scope.repository")));
+
+    // Somebody has changed their mind: that does not go unheard.
+    let doubting = openvex.replacen("not_affected", "affected", 1).into_bytes();
+    let doubted = ImportWaiversRequest { openvex: doubting, ..import(false) };
+    let doubted = gate.client.policies().import_waivers(doubted).await.unwrap().into_inner();
+    let stands = format!("{}, of an earlier import, stands although the document doubts it now", waiver.name);
+    assert!(doubted.skipped.iter().any(|skipped| skipped.starts_with(&stands)), "{:?}", doubted.skipped);
+}
+
+#[tokio::test]
+async fn what_is_written_around_a_reason_is_not_kept() {
+    let gate = gate(World::demo()).start().await;
+    let padded = |text: &str| format!("  {text}{}", " ".repeat(100_000));
+    let waiver = Waiver { reason: padded("accepted"), author: padded("ann"), ..waive(CVE) };
+
+    let made = made(&gate, create("padded", waiver)).await;
+
+    assert_eq!((made.reason.as_str(), made.author.as_str()), ("accepted", "ann"));
 }
 
 #[tokio::test]

@@ -156,9 +156,11 @@ pub struct Waiver {
 }
 
 impl Waiver {
-    /// The first instant at which it no longer holds, whatever ends it.
+    /// The first instant at which it no longer holds, whatever ends it. One that was revoked holds at none: the clock of who
+    /// revoked it may run ahead of ours, and who was told that it is revoked counts on it. What was decided before is decided again
+    /// with the waivers of then.
     pub fn end(&self) -> Timestamp {
-        self.revocation.as_ref().map_or(self.expire_time, |revocation| revocation.at.min(self.expire_time))
+        if self.revocation.is_some() { Timestamp::MIN } else { self.expire_time }
     }
 
     /// Whether it is in force, its conditions aside.
@@ -169,10 +171,10 @@ impl Waiver {
     /// Where it stands.
     pub fn state(&self, now: Timestamp) -> State {
         match &self.revocation {
-            Some(revocation) if revocation.at <= now => State::Revoked,
-            Some(_) | None if self.expire_time <= now => State::Expired,
-            Some(_) | None if now < self.start_time => State::Scheduled,
-            Some(_) | None => State::Active,
+            Some(_) => State::Revoked,
+            None if self.expire_time <= now => State::Expired,
+            None if now < self.start_time => State::Scheduled,
+            None => State::Active,
         }
     }
 

@@ -63,18 +63,22 @@ impl Decisions {
             return Err(crate::log::Error::NotFound(id.clone()).into());
         };
         let set = self.set(reopened.outcome.decision.revision).await?;
-        let decision = match policy {
-            None => reopened.decide(&set),
+        let was = &reopened.outcome.decision;
+        let (decision, is_same): (_, fn(&Decision, &Decision) -> bool) = match policy {
+            None => (reopened.decide(&set), Decision::eq),
             Some(policy) => {
                 let policy = draft(policy, &set);
                 let selection = Selection::Only { policy: &policy, waivers: &set.waivers, revision: set.revision };
-                reopened.decide_by(selection)
+                // It is advice, under a policy without a digest: that differs in any case.
+                (reopened.decide_by(selection), |one, other| {
+                    (one.verdict, &one.reasons, &one.violations) == (other.verdict, &other.reasons, &other.violations)
+                })
             }
         };
         let again = Decision { evaluated_at: Timestamp::UNIX_EPOCH, ..decision };
-        let same = again == reopened.outcome.decision;
-        // What a decision of another time says may be deployed is for that time to say.
-        let deploy = if same { reopened.outcome.deploy } else { None };
+        let same = is_same(&again, was);
+        // What a decision of another time says may be deployed is for that time to say, and nothing for advice.
+        let deploy = if same && again.authoritative { reopened.outcome.deploy } else { None };
         let judgement = Judgement { decision: again, examined: reopened.inputs.outlines(), deploy };
         let replayed = Answer { judgement: Arc::new(judgement), ..recorded.clone() };
         Ok(Replayed { recorded, replayed, same })

@@ -394,9 +394,10 @@ fn started_for_decision(started: Started) -> Start {
     }
 }
 
-/// What an ALLOW lets deploy: the image itself where all of it was judged, the one manifest where only that was.
+/// What an ALLOW lets deploy: the image itself where all of it was judged, the one manifest where only that was. Advice lets nothing
+/// deploy: the caller has chosen the policy.
 fn deployable(decision: &Decision, resolved: &Resolved, whole: bool) -> Option<Digest> {
-    if decision.verdict != Verdict::Allow {
+    if decision.verdict != Verdict::Allow || !decision.authoritative {
         return None;
     }
     match decision.manifests.as_slice() {

@@ -4,7 +4,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use scangate_core::{
     image::{Digest, RepositoryName},
-    name::{Environment, PolicyId},
+    name::Environment,
 };
 use scangate_proto::v1::{
     self, GetDecisionRequest, GetDecisionResponse, ListDecisionsRequest, ListDecisionsResponse, ReplayDecisionRequest,
@@ -104,8 +104,7 @@ impl DecisionService for DecisionApi {
         let mut fields = Fields::default();
         let id = name(&mut fields, &request.name);
         let policy = request.policy.as_ref().and_then(|policy| {
-            let id = PolicyId::parse(policy.name.strip_prefix("policies/").unwrap_or("draft"));
-            let id = fields.keep("policy.name", id);
+            let id = policy_fields::draft_name(&mut fields, &policy.name);
             policy_fields::policy(&mut fields, id, Some(policy))
         });
         let id = fields.finish(id)?;

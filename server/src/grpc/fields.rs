@@ -7,16 +7,35 @@ use tonic_types::FieldViolation;
 
 use super::status;
 
+/// Bytes of violations after which no more are told: they travel in a header, of which clients take eight kilobytes.
+const ROOM: usize = 4_000;
+/// The longest path and the longest sentence, in characters.
+const LONGEST: usize = 500;
+
 /// What is wrong with a request, by field path.
 #[derive(Debug, Default)]
 pub(crate) struct Fields {
     violations: Vec<FieldViolation>,
+    /// Bytes of them.
+    told: usize,
+    /// A list is longer than it may be: nobody looks at what is in lists any more.
+    is_too_long: bool,
 }
 
 impl Fields {
     /// Notes that a field is wrong.
     pub(crate) fn refuse(&mut self, path: impl Into<String>, what: impl Display) {
-        self.violations.push(FieldViolation::new(path, what.to_string()));
+        if self.is_full() {
+            return;
+        }
+        let cut = |text: String| text.chars().take(LONGEST).collect::<String>();
+        let violation = FieldViolation::new(cut(path.into()), cut(what.to_string()));
+        self.told += violation.field.len() + violation.description.len();
+        self.violations.push(violation);
+    }
+
+    fn is_full(&self) -> bool {
+        self.told >= ROOM
     }
 
     /// Keeps a good value and notes a bad one.
@@ -34,21 +53,28 @@ impl Fields {
         if given.is_empty() { None } else { self.keep(path, parse(given)) }
     }
 
-    /// Parses every item of a list, each under its own path.
+    /// Parses every item of a list, each under its own path, as long as it can still matter.
     pub(crate) fn each<G, T>(
         &mut self,
         path: &str,
         given: &[G],
         mut parse: impl FnMut(&mut Self, &str, &G) -> Option<T>,
     ) -> Vec<T> {
-        let parsed = given.iter().enumerate().filter_map(|(at, item)| parse(self, &format!("{path}[{at}]"), item));
-        parsed.collect()
+        let mut parsed = Vec::new();
+        for (at, item) in given.iter().enumerate() {
+            if self.is_too_long || self.is_full() {
+                break;
+            }
+            parsed.extend(parse(self, &format!("{path}[{at}]"), item));
+        }
+        parsed
     }
 
     /// Notes a list that is too long.
     pub(crate) fn at_most(&mut self, path: &str, count: usize, most: usize) {
         if count > most {
             self.refuse(path, format!("must have at most {most} entries, and has {count}"));
+            self.is_too_long = true;
         }
     }
 

@@ -73,14 +73,17 @@ fn log(error: &(dyn StdError + 'static), what: &'static str) {
     tracing::warn!(error, "{what}");
 }
 
+/// The longest list of malformed fields in a message, in characters: it travels in a header, and so do the details.
+const MAX_LISTED: usize = 1_000;
+
 /// Fields are malformed.
 pub(crate) fn invalid_fields(violations: Vec<FieldViolation>) -> Status {
     let listed: Vec<String> =
         violations.iter().take(5).map(|violation| format!("{} {}", violation.field, violation.description)).collect();
     let more = violations.len().saturating_sub(listed.len());
     let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-    let mut refusal =
-        Refusal::new(Code::InvalidArgument, Reason::InvalidFields, format!("{}{more}", listed.join("; ")));
+    let listed: String = listed.join("; ").chars().take(MAX_LISTED).collect();
+    let mut refusal = Refusal::new(Code::InvalidArgument, Reason::InvalidFields, format!("{listed}{more}"));
     refusal.details.set_bad_request(violations);
     refusal.build()
 }

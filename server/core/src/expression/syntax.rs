@@ -91,6 +91,9 @@ fn refused(source: &str, errors: &ParseErrors) -> Error {
         _ if complaint.contains("'<EOF>'") && !complaint.starts_with("extraneous") => {
             ("the expression ends where more is expected".to_owned(), TERMS)
         }
+        _ if complaint.contains("Recursion limit") => {
+            ("brackets and `? :` are too deep inside each other".to_owned(), "write several rules instead of one")
+        }
         "invalid int literal" | "invalid double literal" => {
             ("the number is too large".to_owned(), "write a whole number of 64 bits or a finite one with a point")
         }

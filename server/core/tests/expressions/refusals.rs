@@ -110,3 +110,21 @@ fn every_refusal_says_where_why_and_what_would_be_right() {
     let wrong: Vec<String> = wrong.collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+#[test]
+fn what_is_too_deep_for_the_parser_says_so() {
+    let deep = (0..7).fold("true".to_owned(), |inner, _| format!("({}{inner})", "true?true:".repeat(14)));
+
+    let refused = refused(&deep);
+
+    assert_eq!(refused.message, "brackets and `? :` are too deep inside each other");
+    assert!(refused.remedy.contains("several rules"));
+}
+
+#[test]
+fn a_duration_that_overflows_is_too_long_and_nothing_else() {
+    for duration in ["1h170141183460469231731687303715884105727ns", "-1ns170141183460469231731687303715884105727ns"] {
+        let refused = Expression::parse(&format!("now - now > duration('{duration}')")).unwrap_err();
+        assert!(refused.remedy.contains("10,000 years") || refused.message.contains("10,000 years"), "{refused}");
+    }
+}

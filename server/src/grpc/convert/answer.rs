@@ -54,16 +54,15 @@ pub(crate) fn decision_out(answer: &Answer, room: Room) -> v1::Decision {
     let decision = &judgement.decision;
     let scans: BTreeMap<&Digest, &Examined> =
         judgement.examined.iter().map(|examined| (&examined.manifest.digest, examined)).collect();
+    let is_allowed = decision.verdict == Verdict::Allow && decision.authoritative;
     let manifest = |manifest: &ManifestDecision| v1::ManifestDecision {
         digest: manifest.digest.to_string(),
         platform: manifest.platform.as_ref().map(platform_out),
         scan: scans.get(&manifest.digest).map(|examined| scan_out(&examined.scan, &manifest.assessment)),
         verdict: verdict_out(manifest.verdict).into(),
         reasons: manifest.reasons.clone(),
-        deploy_image: match manifest.verdict {
-            Verdict::Allow => answer.image.pinned(&manifest.digest),
-            Verdict::Indeterminate | Verdict::Deny => String::new(),
-        },
+        // Of an image that is denied nothing is to be deployed, its good platforms neither.
+        deploy_image: if is_allowed { answer.image.pinned(&manifest.digest) } else { String::new() },
     };
     v1::Decision {
         name: format!("decisions/{}", answer.id),

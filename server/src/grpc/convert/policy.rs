@@ -25,6 +25,7 @@ const MAX_MATCH_GLOBS: usize = 100;
 const MAX_RULE_GLOBS: usize = 1000;
 const MAX_DESCRIPTION: usize = 1000;
 const MAX_MANAGERS: usize = 100;
+const MAX_SEVERITIES: usize = 10;
 const MIN_SCAN_AGE: Duration = Duration::from_mins(1);
 const MAX_SCAN_AGE: Duration = Duration::from_hours(3650 * 24);
 
@@ -35,6 +36,11 @@ pub(crate) fn name(fields: &mut Fields, path: &str, given: &str) -> Option<Polic
         return None;
     };
     fields.keep(path, PolicyId::parse(id))
+}
+
+/// The name of a policy that is only tried; empty: one that nobody has.
+pub(crate) fn draft_name(fields: &mut Fields, given: &str) -> Option<PolicyId> {
+    if given.is_empty() { PolicyId::parse("draft").ok() } else { name(fields, "policy.name", given) }
 }
 
 /// A token of a revision, as writes give it.
@@ -243,6 +249,7 @@ fn grace(fields: &mut Fields, path: &str, given: &v1::Grace) -> Option<Grace> {
 
 fn filter(fields: &mut Fields, path: &str, given: Option<&v1::FindingFilter>) -> Filter {
     let given = given.cloned().unwrap_or_default();
+    fields.at_most(&format!("{path}.severities"), given.severities.len(), MAX_SEVERITIES);
     let filter = Filter {
         min_severity: severity(fields, &format!("{path}.min_severity"), given.min_severity),
         severities: fields.each(&format!("{path}.severities"), &given.severities, |fields, path, given| {

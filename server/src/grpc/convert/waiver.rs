@@ -58,7 +58,7 @@ pub(crate) fn waiver(
     let conditions = conditions(fields, &format!("{path}.conditions"), given.conditions.as_ref());
     reason(fields, &format!("{path}.reason"), &given.reason);
     for (field, text) in [("ticket", &given.ticket), ("author", &given.author), ("approver", &given.approver)] {
-        if text.chars().count() > MAX_TEXT {
+        if text.trim().chars().count() > MAX_TEXT {
             fields.refuse(format!("{path}.{field}"), format!("must be at most {MAX_TEXT} characters long"));
         }
     }
@@ -70,10 +70,10 @@ pub(crate) fn waiver(
         id: id?,
         scope: scope?,
         conditions,
-        reason: given.reason.clone(),
-        ticket: given.ticket.clone(),
-        author: given.author.clone(),
-        approver: given.approver.clone(),
+        reason: given.reason.trim().to_owned(),
+        ticket: given.ticket.trim().to_owned(),
+        author: given.author.trim().to_owned(),
+        approver: given.approver.trim().to_owned(),
         start_time,
         expire_time,
         revocation: None,

@@ -218,7 +218,7 @@ impl PolicyService for PolicyApi {
         &self,
         request: Request<PreviewPolicyRequest>,
     ) -> Result<Response<Self::PreviewPolicyStream>, Status> {
-        self.preview(request.get_ref()).map(Response::new)
+        self.preview(request.get_ref()).await.map(Response::new)
     }
 
     async fn watch_policies(

@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use scangate_core::name::PolicyId;
 use scangate_proto::v1::{
     FlippedDecision, PreviewPolicyRequest, PreviewPolicyResponse, WatchPoliciesRequest, WatchPoliciesResponse,
     preview_policy_request, watch_policies_response::Change,
@@ -49,7 +48,10 @@ impl PolicyApi {
         })))
     }
 
-    pub(super) fn preview(&self, request: &PreviewPolicyRequest) -> Result<Streaming<PreviewPolicyResponse>, Status> {
+    pub(super) async fn preview(
+        &self,
+        request: &PreviewPolicyRequest,
+    ) -> Result<Streaming<PreviewPolicyResponse>, Status> {
         let mut fields = Fields::default();
         let draft = self.draft(&mut fields, request);
         let window = period(&mut fields, "window", request.window.as_ref(), MAX_WINDOW).unwrap_or_default();
@@ -57,6 +59,12 @@ impl PolicyApi {
             fields.refuse("window", "must be more than 0s: how far to look back");
         }
         let draft = fields.finish(draft)?;
+        if let Draft::Deletion(id) = &draft {
+            let set = self.policies.at_least(None).await.map_err(status::of_policies)?;
+            if !set.policies.contains_key(id) {
+                return Err(status::policy_not_found(id));
+            }
+        }
         let place = Arc::clone(&self.previews).try_acquire_owned().map_err(|_| status::overloaded())?;
         let now = Timestamp::now();
         let start = SignedDuration::try_from(window).ok().and_then(|window| now.checked_sub(window).ok());
@@ -72,9 +80,11 @@ impl PolicyApi {
     fn draft(&self, fields: &mut Fields, request: &PreviewPolicyRequest) -> Option<Draft> {
         match request.draft.as_ref() {
             Some(preview_policy_request::Draft::Policy(given)) => {
-                let id = PolicyId::parse(given.name.strip_prefix("policies/").unwrap_or("draft"));
-                let id = fields.keep("policy.name", id);
-                policy_fields::policy(fields, id, Some(given)).map(Draft::Policy)
+                let id = policy_fields::draft_name(fields, &given.name);
+                let mut policy = policy_fields::policy(fields, id, Some(given))?;
+                // As if it had been effective in time for whatever is replayed.
+                policy.effective_time = None;
+                Some(Draft::Policy(policy))
             }
             Some(preview_policy_request::Draft::DeletePolicy(name)) => {
                 let id = policy_fields::name(fields, "delete_policy", name)?;
@@ -84,7 +94,11 @@ impl PolicyApi {
                 Some(Draft::Deletion(id))
             }
             Some(preview_policy_request::Draft::Waiver(given)) => {
-                let id = waivers::random_id();
+                let id = if given.name.is_empty() {
+                    waivers::random_id()
+                } else {
+                    waiver_fields::name(fields, "waiver.name", &given.name)
+                };
                 // As if it had been there in time for whatever is replayed.
                 let mut waiver = waiver_fields::waiver(fields, "waiver", id, Some(given), None, self.waiver_terms)?;
                 waiver.start_time = Timestamp::MIN;

@@ -120,7 +120,7 @@ impl PolicyApi {
         let id = waiver_fields::name(&mut fields, "waiver.name", given.map_or("", |waiver| &waiver.name));
         let expected = policy_fields::etag(&mut fields, "waiver.etag", given.map_or("", |waiver| &waiver.etag));
         let old = match &id {
-            Some(id) => self.waiver(id).await?,
+            Some(id) => self.waiver(id, expected).await?,
             None => None,
         };
         let before = old.as_ref().map(|old| &old.waiver);
@@ -161,7 +161,7 @@ impl PolicyApi {
             ..request.clone()
         });
         let (id, expected) = fields.finish(id.zip(expected))?;
-        let old = self.present(&id).await?;
+        let old = self.waiver(&id, Some(expected)).await?.ok_or_else(|| status::waiver_not_found(&id))?;
         let expected = match expected {
             // Whatever there is, but not what somebody writes in the meantime: that would be lost.
             Expected::Any => Expected::Revision(old.revision),
@@ -199,12 +199,26 @@ impl PolicyApi {
         let (reading, common) = fields.finish(reading.zip(common))?;
         let set = self.policies.at_least(None).await.map_err(status::of_policies)?;
         let mut skipped = reading.skipped.clone();
+        let without = reading.exceptions.iter().filter(|exception| !waivers::has_a_place(exception, &common));
+        skipped.extend(without.map(|exception| format!("{}: {}", exception.vulnerability, waivers::NOWHERE)));
+        let now = Timestamp::now();
+        for id in waivers::doubted(&reading, &common) {
+            if set.waivers.get(&id).is_some_and(|revised| now < revised.waiver.end()) {
+                let name = id.resource_name();
+                skipped.push(format!(
+                    "{name}, of an earlier import, stands although the document doubts it now: revoke it"
+                ));
+            }
+        }
         let mut documents = Vec::new();
         for waiver in waivers::imported(&reading, &common) {
-            if set.waivers.get(&waiver.id).is_some() {
-                skipped.push(format!("{} is there already", waiver.id.resource_name()));
-            } else {
-                documents.push(Document::Waiver(waiver));
+            match set.waivers.get(&waiver.id) {
+                Some(there) => {
+                    let state = format!("{:?}", there.waiver.state(now)).to_lowercase();
+                    let name = waiver.id.resource_name();
+                    skipped.push(format!("{name} is there already, {state}, and was not changed: see UpdateWaiver"));
+                }
+                None => documents.push(Document::Waiver(waiver)),
             }
         }
         let nothing = Written { revision: set.revision, documents: Vec::new() };
@@ -252,13 +266,22 @@ impl PolicyApi {
         waiver_fields::waiver(fields, "template", id, Some(&filled), None, self.waiver_terms)
     }
 
-    async fn waiver(&self, id: &WaiverId) -> Result<Option<std::sync::Arc<Revised>>, Status> {
-        let set = self.policies.at_least(None).await.map_err(status::of_policies)?;
-        Ok(set.waivers.get(id).cloned())
+    /// The waiver as it is, or was at the revision that the caller has read: an older one here could lose its revocation.
+    async fn waiver(&self, id: &WaiverId, read: Option<Expected>) -> Result<Option<std::sync::Arc<Revised>>, Status> {
+        let read = match read {
+            Some(Expected::Revision(revision)) => Some(revision),
+            Some(Expected::Any) | None => None,
+        };
+        let set = match self.policies.at_least(read).await {
+            // Made up; the store will say that the waiver is not of that revision.
+            Err(policies::Error::RevisionNotReached { .. }) => self.policies.at_least(None).await,
+            set => set,
+        };
+        Ok(set.map_err(status::of_policies)?.waivers.get(id).cloned())
     }
 
     async fn present(&self, id: &WaiverId) -> Result<std::sync::Arc<Revised>, Status> {
-        self.waiver(id).await?.ok_or_else(|| status::waiver_not_found(id))
+        self.waiver(id, None).await?.ok_or_else(|| status::waiver_not_found(id))
     }
 
     /// The waiver as stored, with whether anything that was met is in its scope.

@@ -145,11 +145,14 @@ impl Sql {
             }
         }
         .map_err(failed)?;
-        Ok(rows.iter().any(|(vulnerability, package, repository)| {
-            scope.vulnerability.matches(vulnerability)
-                && scope.package.as_ref().is_none_or(|glob| glob.matches(package))
-                && scope.repository.as_ref().is_none_or(|glob| glob.matches(repository))
-        }))
+        // Where there are more than were looked through, any of them may be it.
+        let is_cut_off = i64::try_from(rows.len()).is_ok_and(|rows| rows >= LOOKED_THROUGH);
+        Ok(is_cut_off
+            || rows.iter().any(|(vulnerability, package, repository)| {
+                scope.vulnerability.matches(vulnerability)
+                    && scope.package.as_ref().is_none_or(|glob| glob.matches(package))
+                    && scope.repository.as_ref().is_none_or(|glob| glob.matches(repository))
+            }))
     }
 
     /// Writes what was met, with a statement over rows of vulnerability, package and whether a fix was seen. What it binds after

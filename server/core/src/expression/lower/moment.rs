@@ -66,6 +66,9 @@ fn part(number: &str, unit: &str) -> Result<i128, &'static str> {
     }
     let digits = |text: &str| if text.is_empty() { Ok(0) } else { text.parse::<i128>() };
     let whole = digits(whole).ok().and_then(|whole| whole.checked_mul(unit)).ok_or(TOO_LONG)?;
+    if whole > MAX_DURATION {
+        return Err(TOO_LONG);
+    }
     // Nothing is shorter than a nanosecond, of which an hour has thirteen digits.
     let fraction = fraction.get(..13).unwrap_or(fraction);
     let scale = fraction.bytes().fold(1, |scale: i128, _| scale * 10);
