@@ -3,14 +3,15 @@
 mod grammar;
 mod platform;
 
-use std::{fmt, sync::Arc};
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use self::grammar::{is_digest, is_repository, is_tag};
 pub use self::platform::Platform;
-use crate::registry::{self, Registry};
+use crate::{
+    registry::{self, Registry},
+    text::text,
+};
 
 /// Longest image reference, in bytes.
 pub const MAX_REFERENCE: usize = 1024;
@@ -63,62 +64,17 @@ pub enum Error {
     },
 }
 
-macro_rules! text {
-    ($(#[$doc:meta])* $type:ident, $valid:ident, $variant:ident) => {
-        $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $type(Arc<str>);
-
-        impl $type {
-            /// Parses it, or says what its form is.
-            pub fn parse(given: &str) -> Result<Self, Error> {
-                if $valid(given) {
-                    Ok(Self(given.into()))
-                } else {
-                    Err(Error::$variant { given: given.chars().take(300).collect() })
-                }
-            }
-
-            /// As text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-
-        impl TryFrom<String> for $type {
-            type Error = Error;
-
-            fn try_from(given: String) -> Result<Self, Error> {
-                Self::parse(&given)
-            }
-        }
-
-        impl From<$type> for String {
-            fn from(text: $type) -> Self {
-                text.0.as_ref().to_owned()
-            }
-        }
-    };
-}
-
 text! {
     /// A repository's name within its registry, by ECR's rules.
-    RepositoryName, is_repository, Repository
+    RepositoryName, is_repository, Error::Repository, 300
 }
 text! {
     /// A tag.
-    Tag, is_tag, Tag
+    Tag, is_tag, Error::Tag, 300
 }
 text! {
     /// The content address of a manifest or index: `sha256:` and 64 hexadecimal digits.
-    Digest, is_digest, Digest
+    Digest, is_digest, Error::Digest, 300
 }
 
 /// An image as a caller names it: a tag, a digest, or both.

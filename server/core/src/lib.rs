@@ -20,6 +20,7 @@ pub mod remedy;
 pub mod rule;
 pub mod scan;
 pub mod severity;
+mod text;
 pub mod waiver;
 
 pub use decide::decide;

@@ -1,8 +1,6 @@
 //! Names that people give: policies, rules, environments. Parsed once at the edge, valid ever after.
 
-use std::{fmt, sync::Arc};
-
-use serde::{Deserialize, Serialize};
+use crate::text::text;
 
 /// Longest policy, rule or environment name.
 pub const MAX_LENGTH: usize = 63;
@@ -24,66 +22,21 @@ pub enum Error {
     },
 }
 
-macro_rules! name {
-    ($(#[$doc:meta])* $type:ident, $valid:ident, $variant:ident) => {
-        $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $type(Arc<str>);
-
-        impl $type {
-            /// Parses the name, or says what its form is.
-            pub fn parse(given: &str) -> Result<Self, Error> {
-                if $valid(given) {
-                    Ok(Self(given.into()))
-                } else {
-                    Err(Error::$variant { given: given.chars().take(MAX_LENGTH + 1).collect() })
-                }
-            }
-
-            /// The name as text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-
-        impl TryFrom<String> for $type {
-            type Error = Error;
-
-            fn try_from(given: String) -> Result<Self, Error> {
-                Self::parse(&given)
-            }
-        }
-
-        impl From<$type> for String {
-            fn from(name: $type) -> Self {
-                name.0.as_ref().to_owned()
-            }
-        }
-    };
-}
-
-name! {
+text! {
     /// The id in `policies/{id}`.
-    PolicyId, is_id, Id
+    PolicyId, is_id, Error::Id, MAX_LENGTH + 1
 }
-name! {
+text! {
     /// The id of a rule within its policy.
-    RuleId, is_id, Id
+    RuleId, is_id, Error::Id, MAX_LENGTH + 1
 }
-name! {
+text! {
     /// The id in `waivers/{id}`.
-    WaiverId, is_id, Id
+    WaiverId, is_id, Error::Id, MAX_LENGTH + 1
 }
-name! {
+text! {
     /// Where an image will run, e.g. `prod`.
-    Environment, is_environment, Environment
+    Environment, is_environment, Error::Environment, MAX_LENGTH + 1
 }
 
 impl PolicyId {

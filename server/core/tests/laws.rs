@@ -414,6 +414,8 @@ proptest! {
         question.waivers.clear();
         for policy in &mut question.policies {
             (policy.mode, policy.effective_time) = (Mode::Enforce, None);
+            // Nothing is said of findings that another scan may still change.
+            policy.scan.max_scan_age = None;
             for rule in &mut policy.rules {
                 (rule.grace, rule.allow) = (None, 0);
             }
