@@ -12,6 +12,8 @@ use serde::Deserialize;
 pub const MAX_BYTES: usize = 1024 * 1024;
 /// The most statements of one document, and the most waivers that come of it.
 pub const MAX_STATEMENTS: usize = 1000;
+/// The most names of one vulnerability.
+const MAX_NAMES: usize = 11;
 /// The longest text that is taken over into a reason.
 const MAX_REASON: usize = 900;
 /// The longest text of an error that is told.
@@ -36,6 +38,9 @@ pub enum Error {
     /// It says too much.
     #[error("must have at most {MAX_STATEMENTS} statements, and have them be about at most as many products")]
     TooMany,
+    /// It has too many names for what it speaks of.
+    #[error("must give a vulnerability at most 10 aliases, and have at most 2,000 names of vulnerabilities in all")]
+    TooManyNames,
 }
 
 /// What a document has to say.
@@ -144,6 +149,13 @@ pub fn read(document: &[u8]) -> Result<Reading, Error> {
     if document.statements.iter().map(products).sum::<usize>() > MAX_STATEMENTS {
         return Err(Error::TooMany);
     }
+    // Every name is compared with every other, and stands for every product.
+    let names = |statement: &Statement| statement.vulnerability.names().count();
+    if document.statements.iter().any(|statement| names(statement) > MAX_NAMES)
+        || document.statements.iter().map(names).sum::<usize>() > 2 * MAX_STATEMENTS
+    {
+        return Err(Error::TooManyNames);
+    }
     for (index, statement) in document.statements.iter().enumerate() {
         statement.read(index + 1, &document.statements, &mut reading);
     }
@@ -215,7 +227,7 @@ impl Statement {
 
     /// Whether it says of this, or of what it may be, that it is affected or not known to be not.
     fn objects(&self, vulnerability: &Vulnerability, package: Option<&Glob>, digest: Option<&Digest>) -> bool {
-        if !self.vulnerability.is_like(vulnerability) || matches!(self.status.as_str(), "not_affected" | "fixed") {
+        if matches!(self.status.as_str(), "not_affected" | "fixed") || !self.vulnerability.is_like(vulnerability) {
             return false;
         }
         let is_about = |product: &Product| {
@@ -253,8 +265,9 @@ impl Vulnerability {
 
 /// Whether two names may be the same one: package indexes read some letters alike.
 fn are_alike(one: &str, other: &str) -> bool {
-    let folded = |text: &str| text.to_lowercase().replace(['_', '.'], "-");
-    folded(one) == folded(other)
+    let folded = |c: char| if matches!(c, '_' | '.') { '-' } else { c };
+    let one = one.chars().flat_map(char::to_lowercase).map(folded);
+    one.eq(other.chars().flat_map(char::to_lowercase).map(folded))
 }
 
 impl Product {

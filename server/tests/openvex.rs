@@ -132,6 +132,9 @@ fn a_document_that_is_too_large_is_not_read() {
     assert!(matches!(read(&vec![b' '; MAX_BYTES + 1]), Err(Error::TooLarge)));
     let many = vec![r#"{"vulnerability": {"name": "CVE-1"}, "status": "affected"}"#; 1001].join(",");
     assert!(matches!(read(document(&many).as_bytes()), Err(Error::TooMany)));
+    let aliases = [r#""a""#; 11].join(",");
+    let named = format!(r#"{{"vulnerability": {{"name": "CVE-1", "aliases": [{aliases}]}}, "status": "affected"}}"#);
+    assert!(matches!(read(document(&named).as_bytes()), Err(Error::TooManyNames)));
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     assert!(matches!(read(deep.as_bytes()), Err(Error::Malformed(_))));
 }

@@ -136,7 +136,9 @@ impl PolicyApi {
         // Whatever there is, but not what somebody writes in the meantime: a revocation would be lost.
         let expected = match (expected, &old) {
             (Expected::Any, Some(old)) => Expected::Revision(old.revision),
-            (expected, _) => expected,
+            // Not heard of yet, or not there: whatever the store has may have been revoked.
+            (Expected::Any, None) => return Err(status::waiver_not_found(&waiver.id)),
+            (expected @ Expected::Revision(_), _) => expected,
         };
         let written =
             self.write(metadata, Change::Update { document: Document::Waiver(waiver), expected }, terms).await?;
