@@ -16,6 +16,7 @@ pub mod observations;
 pub mod openvex;
 pub mod policies;
 pub mod preview;
+mod random;
 pub mod registry;
 mod retention;
 pub mod scanning;

@@ -52,10 +52,10 @@ pub struct Reading {
     pub author: String,
     /// What can be waived.
     pub exceptions: Vec<Exception>,
-    /// What the document has doubts about: whatever was waived of it before.
-    pub doubts: Vec<Exception>,
     /// What cannot be waived, one sentence each.
     pub skipped: Vec<String>,
+    /// What it says that speaks against waiving.
+    doubts: Vec<Statement>,
 }
 
 /// One vulnerability in one product.
@@ -82,7 +82,7 @@ struct Document {
     statements: Vec<Statement>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 struct Statement {
     vulnerability: Vulnerability,
     #[serde(default)]
@@ -96,14 +96,14 @@ struct Statement {
     status_notes: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 struct Vulnerability {
     name: String,
     #[serde(default)]
     aliases: Vec<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 struct Product {
     #[serde(flatten)]
     component: Component,
@@ -111,7 +111,7 @@ struct Product {
     subcomponents: Vec<Component>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 struct Component {
     #[serde(rename = "@id", default)]
     id: String,
@@ -156,36 +156,33 @@ pub fn read(document: &[u8]) -> Result<Reading, Error> {
     {
         return Err(Error::TooManyNames);
     }
+    reading.doubts = document.statements.iter().filter(|statement| statement.doubt().is_some()).cloned().collect();
     for (index, statement) in document.statements.iter().enumerate() {
-        statement.read(index + 1, &document.statements, &mut reading);
+        statement.read(index + 1, &mut reading);
     }
     Ok(reading)
 }
 
+impl Reading {
+    /// Whether the document says, of this or of what it may be, that it is affected or not known to be not.
+    pub fn doubts(&self, vulnerability: &str, package: Option<&Glob>, digest: Option<&Digest>) -> bool {
+        let vulnerability = Vulnerability { name: vulnerability.to_owned(), aliases: Vec::new() };
+        self.doubts.iter().any(|doubt| doubt.is_about(&vulnerability, package, digest))
+    }
+}
+
 impl Statement {
-    fn read(&self, number: usize, all: &[Self], reading: &mut Reading) {
+    fn read(&self, number: usize, reading: &mut Reading) {
         let name = &self.vulnerability.name;
         let mut skip = |why: &str| {
             let name: String = name.chars().take(100).collect();
             reading.skipped.push(format!("statement {number}, {name}: {why}"));
         };
-        match self.status.as_str() {
-            "not_affected" if self.justification.is_empty() && self.impact.is_empty() => {
-                return skip("not_affected needs a justification or an impact_statement, and has neither");
-            }
-            "not_affected" | "fixed" => {}
-            "affected" => {
-                skip("it is affected: that is no reason to waive it");
-                return self.doubt(reading);
-            }
-            "under_investigation" => {
-                skip("it is under investigation: that is no reason to waive it yet");
-                return self.doubt(reading);
-            }
-            _ => {
-                skip("its status is none that is known");
-                return self.doubt(reading);
-            }
+        if let Some(doubt) = self.doubt() {
+            return skip(doubt);
+        }
+        if self.status == "not_affected" && self.justification.is_empty() && self.impact.is_empty() {
+            return skip("not_affected needs a justification or an impact_statement, and has neither");
         }
         // An asterisk would be a pattern.
         let Some(vulnerability) = Glob::parse(name).ok().filter(|glob| glob.exact().is_some()) else {
@@ -197,7 +194,8 @@ impl Statement {
         for product in &self.products {
             for (package, digest) in product.subjects(&mut skip) {
                 // Whichever was said later: somebody has doubts.
-                if all.iter().any(|other| other.objects(&self.vulnerability, package.as_ref(), digest.as_ref())) {
+                let is_doubted = |doubt: &Self| doubt.is_about(&self.vulnerability, package.as_ref(), digest.as_ref());
+                if reading.doubts.iter().any(is_doubted) {
                     skip("another statement of the document says that it is affected, or still looked into");
                     continue;
                 }
@@ -211,23 +209,19 @@ impl Statement {
         }
     }
 
-    /// Notes what it has doubts about, as far as it can be named.
-    fn doubt(&self, reading: &mut Reading) {
-        let names = self.vulnerability.names().filter_map(|name| Glob::parse(name).ok());
-        for vulnerability in names.filter(|glob| glob.exact().is_some()) {
-            let subjects = self.products.iter().flat_map(|product| product.subjects(&mut |_| {}));
-            reading.doubts.extend(subjects.map(|(package, digest)| Exception {
-                vulnerability: vulnerability.clone(),
-                package,
-                digest,
-                reason: String::new(),
-            }));
+    /// Why it is no reason to waive anything; `None`: it may be one.
+    fn doubt(&self) -> Option<&'static str> {
+        match self.status.as_str() {
+            "not_affected" | "fixed" => None,
+            "affected" => Some("it is affected: that is no reason to waive it"),
+            "under_investigation" => Some("it is under investigation: that is no reason to waive it yet"),
+            _ => Some("its status is none that is known"),
         }
     }
 
-    /// Whether it says of this, or of what it may be, that it is affected or not known to be not.
-    fn objects(&self, vulnerability: &Vulnerability, package: Option<&Glob>, digest: Option<&Digest>) -> bool {
-        if matches!(self.status.as_str(), "not_affected" | "fixed") || !self.vulnerability.is_like(vulnerability) {
+    /// Whether it speaks of this, or of what this may be.
+    fn is_about(&self, vulnerability: &Vulnerability, package: Option<&Glob>, digest: Option<&Digest>) -> bool {
+        if !self.vulnerability.is_like(vulnerability) {
             return false;
         }
         let is_about = |product: &Product| {

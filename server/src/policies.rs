@@ -155,6 +155,7 @@ impl Policies {
                 | store::Error::DefaultRequired
                 | store::Error::TooManyPolicies
                 | store::Error::TooManyWaivers
+                | store::Error::Revoked(_)
                 | store::Error::Corrupt { .. },
             ) => {}
         }

@@ -1,27 +1,29 @@
 //! Waivers as their owners handle them: made, changed, ended, read out of OpenVEX documents.
 
 use jiff::Timestamp;
-use rand::RngExt as _;
 use scangate_core::{
     name::WaiverId,
-    waiver::{Revocation, Waiver},
+    waiver::{Revocation, Scope, Waiver},
 };
 use sha2::{Digest as _, Sha256};
 
-use crate::openvex::{Exception, Reading};
+use crate::{
+    openvex::{Exception, Reading},
+    random,
+};
 
-/// An id that no waiver has: fifty bits of chance.
+/// An id that no waiver has.
 pub fn random_id() -> Option<WaiverId> {
-    const LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-    let mut random = rand::rng();
-    let letter = |_| LETTERS.get(random.random_range(0..LETTERS.len())).map_or('0', |letter| char::from(*letter));
-    WaiverId::parse(&format!("w-{}", (0..10).map(letter).collect::<String>())).ok()
+    WaiverId::parse(&format!("w-{}", random::letters())).ok()
 }
 
 /// The waiver ended at an instant.
 pub fn revoked(waiver: &Waiver, at: Timestamp, reason: &str) -> Waiver {
     Waiver { revocation: Some(Revocation { at, reason: reason.to_owned() }), ..waiver.clone() }
 }
+
+/// How the ids of imported waivers begin.
+const IMPORTED: &str = "vex-";
 
 /// Why an exception makes no waiver.
 pub const NOWHERE: &str = "it names a package without an image, and whose package that is no scan says: \
@@ -34,10 +36,10 @@ pub const NOWHERE: &str = "it names a package without an image, and whose packag
 pub fn imported(reading: &Reading, common: &Waiver) -> Vec<Waiver> {
     let waiver = |exception: &Exception| {
         let mut waiver = common.clone();
-        waiver.id = import_id(reading, exception, common)?;
         waiver.scope.vulnerability = exception.vulnerability.clone();
         waiver.scope.package.clone_from(&exception.package);
         waiver.scope.digest.clone_from(&exception.digest);
+        waiver.id = import_id(&reading.id, &waiver.scope)?;
         waiver.reason.clone_from(&exception.reason);
         if waiver.author.is_empty() {
             waiver.author = reading.author.chars().take(256).collect();
@@ -59,23 +61,18 @@ pub fn has_a_place(exception: &Exception, common: &Waiver) -> bool {
     exception.digest.is_some() || common.scope.repository.as_ref().is_some_and(|glob| !glob.matches_everything())
 }
 
-/// The waivers that an earlier version of the document may have made, of what it has doubts about now.
-pub fn doubted(reading: &Reading, common: &Waiver) -> Vec<WaiverId> {
-    reading.doubts.iter().filter_map(|doubt| import_id(reading, doubt, common)).collect()
+/// Whether this is a waiver of an earlier version of the document, which has doubts about it now. One that was given another scope
+/// since is its owner's, and not the document's.
+pub fn is_doubted(reading: &Reading, waiver: &Waiver) -> bool {
+    let Scope { vulnerability, package, digest, .. } = &waiver.scope;
+    reading.doubts(vulnerability.as_str(), package.as_ref(), digest.as_ref())
+        && import_id(&reading.id, &waiver.scope).as_ref() == Some(&waiver.id)
 }
 
-fn import_id(reading: &Reading, exception: &Exception, common: &Waiver) -> Option<WaiverId> {
-    let Exception { vulnerability, package, digest, reason: _ } = exception;
-    let meaning = (
-        &reading.id,
-        vulnerability,
-        package,
-        digest,
-        &common.scope.repository,
-        &common.scope.environment,
-        &common.scope.platform,
-    );
+fn import_id(document: &str, scope: &Scope) -> Option<WaiverId> {
+    let Scope { vulnerability, package, repository, digest, environment, platform } = scope;
+    let meaning = (document, vulnerability, package, digest, repository, environment, platform);
     let hash = Sha256::digest(serde_json::to_vec(&meaning).ok()?);
-    let id = hash.iter().take(10).fold("vex-".to_owned(), |id, byte| id + &format!("{byte:02x}"));
+    let id = hash.iter().take(10).fold(IMPORTED.to_owned(), |id, byte| id + &format!("{byte:02x}"));
     WaiverId::parse(&id).ok()
 }

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use scangate_client::v1::{EvaluateGateRequest, Verdict};
+use scangate_client::{
+    Client, Decision, Error,
+    v1::{EvaluateGateRequest, Verdict},
+};
 use scangate_ecr_simulator::{Fault, ImageSpec, ScanScript, World, generate};
 use tokio::task::JoinSet;
 
-use crate::harness::{client, gate, question, rejection};
+use crate::harness::{Gate, client, gate, question, rejection};
 
 fn world() -> World {
     let mut world = World::new();
@@ -18,22 +21,24 @@ fn world() -> World {
     world
 }
 
+/// What so many callers are answered, all of whom ask before any has an answer.
+async fn ask_at_once(gate: &Gate, callers: usize) -> Vec<Result<Decision, Error>> {
+    // Slow enough that all of them are there.
+    gate.ecr.faults().script(Fault::Delay(Duration::from_millis(500)).on("DescribeImages"));
+    let callers = (0..callers).map(|_| gate.client.clone());
+    let ask = |client: Client| async move { client.evaluate(question("team/app:1")).await };
+    callers.map(ask).collect::<JoinSet<_>>().join_all().await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_callers_of_a_cold_image_cost_ecr_the_calls_of_one() {
     let alone = gate(world()).start().await;
     let _ = alone.decide("team/app:1").await;
     let calls_of_one = alone.ecr.calls().total();
     let gate = gate(world()).start().await;
-    // Slow enough that all of them are there before the first answer.
-    gate.ecr.faults().script(Fault::Delay(Duration::from_millis(500)).on("DescribeImages"));
 
-    let mut callers = JoinSet::new();
-    for _ in 0..1000 {
-        let client = gate.client.clone();
-        callers.spawn(async move { client.evaluate(question("team/app:1")).await });
-    }
-    while let Some(answer) = callers.join_next().await {
-        assert_eq!(answer.unwrap().unwrap().verdict(), Verdict::Allow);
+    for answer in ask_at_once(&gate, 1000).await {
+        assert_eq!(answer.unwrap().verdict(), Verdict::Allow);
     }
 
     assert_eq!(gate.ecr.calls().total(), calls_of_one, "{:?}", gate.ecr.calls().all());
@@ -48,16 +53,9 @@ async fn many_callers_of_an_image_that_cannot_be_read_share_the_failure_of_one()
     let calls_of_one = alone.ecr.calls().count("DescribeImageScanFindings");
     let gate = gate(world()).start().await;
     gate.ecr.faults().script(failing);
-    // Slow enough that all of them are there before the first answer.
-    gate.ecr.faults().script(Fault::Delay(Duration::from_millis(500)).on("DescribeImages"));
 
-    let mut callers = JoinSet::new();
-    for _ in 0..20 {
-        let client = gate.client.clone();
-        callers.spawn(async move { client.evaluate(question("team/app:1")).await });
-    }
-    while let Some(answer) = callers.join_next().await {
-        assert_eq!(rejection(answer.unwrap()).reason, "ECR_THROTTLED");
+    for answer in ask_at_once(&gate, 20).await {
+        assert_eq!(rejection(answer).reason, "ECR_THROTTLED");
     }
 
     // How often one tries depends on chance: twenty who try for themselves would call twenty times as often.

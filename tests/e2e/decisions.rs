@@ -134,8 +134,25 @@ async fn the_same_inputs_give_the_same_decision_and_another_policy_what_would_ha
         .await
         .unwrap();
     let replay = ReplayDecisionRequest { name: answered[0].name.clone(), policy: default.into_inner().policy };
-    let alike = gate.client.decisions().replay_decision(replay).await.unwrap().into_inner();
-    assert!(alike.same, "{alike:?}");
+    for name in ["policies/default", ""] {
+        let mut replay = replay.clone();
+        name.clone_into(&mut replay.policy.as_mut().unwrap().name);
+        let alike = gate.client.decisions().replay_decision(replay).await.unwrap().into_inner();
+        assert!(alike.same, "{alike:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_draft_without_a_name_takes_nobodys_place() {
+    let gate = gate(World::demo()).start().await;
+    let strict = no_findings_from(Severity::Informational);
+    gate.client.create_policy(create("draft", strict)).await.unwrap();
+    let denied = gate.decide(IMAGES[0]).await;
+    assert_eq!(denied.verdict(), Verdict::Deny);
+
+    let (replayed, flipped) = preview(&gate, Draft::Policy(Policy::default())).await;
+
+    assert_eq!((replayed, flipped), (1, Vec::new()), "policies/draft denies as it did");
 }
 
 #[tokio::test]

@@ -180,8 +180,17 @@ async fn an_update_replaces_the_waiver_that_was_read_and_no_other() {
         RevokeWaiverRequest { name: "waivers/w".into(), etag: "*".into(), reason: "over".into(), ..Default::default() };
     gate.client.policies().revoke_waiver(revoke.clone()).await.unwrap();
     gate.client.policies().revoke_waiver(revoke).await.unwrap();
-    let gone = refused(gate.client.policies().update_waiver(update("*", "SEC-3")).await);
-    assert_eq!((gone.code, gone.reason.as_str()), (Code::FailedPrecondition, "WAIVER_REVOKED"));
+    for validate_only in [false, true] {
+        let update = UpdateWaiverRequest { validate_only, ..update("*", "SEC-3") };
+        let gone = refused(gate.client.policies().update_waiver(update).await);
+        assert_eq!((gone.code, gone.reason.as_str()), (Code::FailedPrecondition, "WAIVER_REVOKED"));
+    }
+    let made_up = refused(gate.client.policies().update_waiver(update("p-99", "SEC-4")).await);
+    assert_eq!((made_up.code, made_up.reason.as_str()), (Code::Aborted, "ETAG_MISMATCH"));
+    let unknown = Waiver { name: "waivers/none".into(), etag: "*".into(), ..waiver.clone() };
+    let unknown = UpdateWaiverRequest { waiver: Some(unknown), ..Default::default() };
+    let unknown = refused(gate.client.policies().update_waiver(unknown).await);
+    assert_eq!((unknown.code, unknown.reason.as_str()), (Code::NotFound, "WAIVER_NOT_FOUND"));
     let missing = refused(gate.client.policies().get_waiver(GetWaiverRequest { name: "waivers/none".into() }).await);
     assert_eq!((missing.code, missing.reason.as_str()), (Code::NotFound, "WAIVER_NOT_FOUND"));
 }
@@ -235,12 +244,21 @@ async fn a_vex_document_becomes_waivers_and_what_cannot_says_why() {
     assert!(everywhere.waivers.is_empty());
     assert!(everywhere.skipped.iter().any(|skipped| skipped.contains("template.scope.repository")));
 
-    // Somebody has changed their mind: that does not go unheard.
-    let doubting = openvex.replacen("not_affected", "affected", 1).into_bytes();
-    let doubted = ImportWaiversRequest { openvex: doubting, ..import(false) };
-    let doubted = gate.client.policies().import_waivers(doubted).await.unwrap().into_inner();
+    // Somebody has changed their mind: that does not go unheard, however it is put and wherever it is imported for.
     let stands = format!("{}, of an earlier import, stands although the document doubts it now", waiver.name);
-    assert!(doubted.skipped.iter().any(|skipped| skipped.starts_with(&stands)), "{:?}", doubted.skipped);
+    let product = r#"[{"@id": "pkg:deb/debian/openssl"}]"#;
+    for (doubted, is_told) in [
+        (product, true),
+        (r#"[{"@id": "pkg:deb/debian/OpenSSL"}]"#, true),
+        (r#"[{"@id": "pkg:deb/debian/openssl@1.1"}]"#, true),
+        ("[]", true),
+        (r#"[{"@id": "pkg:deb/debian/zlib"}]"#, false),
+    ] {
+        let openvex = openvex.replacen("not_affected", "affected", 1).replacen(product, doubted, 1).into_bytes();
+        let doubting = ImportWaiversRequest { openvex, template: None, ..import(false) };
+        let answer = gate.client.policies().import_waivers(doubting).await.unwrap().into_inner();
+        assert_eq!(answer.skipped.iter().any(|skipped| skipped.starts_with(&stands)), is_told, "{doubted}");
+    }
 }
 
 #[tokio::test]

@@ -48,6 +48,12 @@ impl PolicyId {
         &*self.0 == Self::DEFAULT
     }
 
+    /// The id of a policy that is only tried and was given no name. No policy of a store has it: it is no id that
+    /// [`PolicyId::parse`] takes.
+    pub fn draft() -> Self {
+        Self("(draft)".into())
+    }
+
     /// The resource name, `policies/{id}`.
     pub fn resource_name(&self) -> String {
         format!("policies/{}", self.0)

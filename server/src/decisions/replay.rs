@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use scangate_core::{
     Decision, decide,
     decide::Selection,
-    decision::Examined,
+    decision::{Breach, Examined},
+    image::Digest,
     policy::{Policy, PolicySet, Revised},
 };
 
@@ -64,19 +65,16 @@ impl Decisions {
         };
         let set = self.set(reopened.outcome.decision.revision).await?;
         let was = &reopened.outcome.decision;
-        let (decision, is_same): (_, fn(&Decision, &Decision) -> bool) = match policy {
-            None => (reopened.decide(&set), Decision::eq),
+        let is_advice = policy.is_some();
+        let decision = match policy {
+            None => reopened.decide(&set),
             Some(policy) => {
                 let policy = draft(policy, &set);
-                let selection = Selection::Only { policy: &policy, waivers: &set.waivers, revision: set.revision };
-                // It is advice, under a policy without a digest: that differs in any case.
-                (reopened.decide_by(selection), |one, other| {
-                    (one.verdict, &one.reasons, &one.violations) == (other.verdict, &other.reasons, &other.violations)
-                })
+                reopened.decide_by(Selection::Only { policy: &policy, waivers: &set.waivers, revision: set.revision })
             }
         };
         let again = Decision { evaluated_at: Timestamp::UNIX_EPOCH, ..decision };
-        let same = is_same(&again, was);
+        let same = if is_advice { is_alike(&again, was) } else { again == *was };
         // What a decision of another time says may be deployed is for that time to say, and nothing for advice.
         let deploy = if same && again.authoritative { reopened.outcome.deploy } else { None };
         let judgement = Judgement { decision: again, examined: reopened.inputs.outlines(), deploy };
@@ -120,6 +118,15 @@ impl Decisions {
         };
         read.into_iter().map(reopened).collect()
     }
+}
+
+/// Whether two decisions find the same wrong, whatever the policies that say so are called.
+fn is_alike(one: &Decision, other: &Decision) -> bool {
+    fn found(decision: &Decision) -> Vec<(&Digest, &Breach, &str)> {
+        let violations = decision.violations.iter();
+        violations.map(|found| (&found.manifest, &found.breach, found.description.as_str())).collect()
+    }
+    one.verdict == other.verdict && found(one) == found(other)
 }
 
 /// A policy that is not in the store, at the revision of those that are.

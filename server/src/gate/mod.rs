@@ -2,6 +2,7 @@
 
 mod examine;
 mod memo;
+mod patience;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,7 +21,10 @@ use scangate_core::{
 };
 
 pub use self::examine::{Error, choose, examine};
-use self::memo::{Kept, Key, Memo};
+use self::{
+    memo::{Kept, Key, Memo},
+    patience::{FIRST_PAUSE, Patience},
+};
 use crate::{
     decisions::{self, Decisions},
     log::{Appended, DecisionId, Prepared, Record},
@@ -29,10 +33,6 @@ use crate::{
     registry::{Freshness, Registry, Resolved, Started},
     store::Request,
 };
-
-/// The first pause between two looks at a running scan; it doubles up to [`LONGEST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// What the gate is told once.
 #[derive(Clone, Debug)]
@@ -404,28 +404,5 @@ fn deployable(decision: &Decision, resolved: &Resolved, whole: bool) -> Option<D
         _ if whole => Some(resolved.image.digest.clone()),
         [only] => Some(only.digest.clone()),
         _ => None,
-    }
-}
-
-/// How long a call may still wait, and in which steps.
-struct Patience {
-    until: Instant,
-    pause: Duration,
-}
-
-impl Patience {
-    fn new(wait: Duration, deadline: Option<Instant>) -> Self {
-        let now = Instant::now();
-        let until = now.checked_add(wait).unwrap_or(now);
-        Self { until: deadline.map_or(until, |deadline| deadline.min(until)), pause: FIRST_PAUSE }
-    }
-
-    /// The next pause; `None` once there is no time left for another look.
-    fn next_pause(&mut self, retry_after: Option<jiff::SignedDuration>) -> Option<Duration> {
-        let left = self.until.checked_duration_since(Instant::now())?;
-        let asked = retry_after.and_then(|after| Duration::try_from(after).ok()).unwrap_or(LONGEST_PAUSE);
-        let pause = self.pause.min(asked);
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-        (left > pause).then_some(pause)
     }
 }

@@ -1,6 +1,6 @@
 //! `DecisionService`: validate, one call, convert.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use scangate_core::{
     image::{Digest, RepositoryName},
@@ -11,7 +11,6 @@ use scangate_proto::v1::{
     ReplayDecisionResponse, WatchDecisionsRequest, WatchDecisionsResponse, decision_service_server::DecisionService,
 };
 use tokio::sync::{Semaphore, mpsc};
-use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
@@ -24,6 +23,7 @@ use super::{
     },
     fields::Fields,
     page, status,
+    stream::{self, Streaming},
 };
 use crate::{
     decisions::Decisions,
@@ -56,8 +56,6 @@ impl DecisionApi {
         Self { decisions, watches: Arc::new(Semaphore::new(MAX_WATCHES)), stopping }
     }
 }
-
-type Streaming<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl DecisionService for DecisionApi {
@@ -129,11 +127,7 @@ impl DecisionService for DecisionApi {
         let (tell, told) = mpsc::channel(16);
         let watching = watch(Arc::clone(&self.decisions), filter, followed, tell);
         tokio::spawn(self.stopping.clone().run_until_cancelled_owned(watching));
-        let stream = ReceiverStream::new(told).map(move |told| {
-            let _watching = &place;
-            told
-        });
-        Ok(Response::new(Box::pin(stream)))
+        Ok(Response::new(Box::pin(stream::told(told, place))))
     }
 }
 

@@ -7,10 +7,12 @@ use tonic_types::FieldViolation;
 
 use super::status;
 
-/// Bytes of violations after which no more are told: they travel in a header, of which clients take eight kilobytes.
-const ROOM: usize = 4_000;
-/// The longest path and the longest sentence, in characters.
+/// Bytes of violations after which no more are told: they travel in a header, base64, and clients take eight kilobytes of headers.
+const ROOM: usize = 3_000;
+/// The longest path and the longest sentence, in bytes.
 const LONGEST: usize = 500;
+/// What a violation takes besides.
+const FRAME: usize = 16;
 
 /// What is wrong with a request, by field path.
 #[derive(Debug, Default)]
@@ -28,9 +30,12 @@ impl Fields {
         if self.is_full() {
             return;
         }
-        let cut = |text: String| text.chars().take(LONGEST).collect::<String>();
+        let cut = |mut text: String| {
+            text.truncate(text.floor_char_boundary(LONGEST));
+            text
+        };
         let violation = FieldViolation::new(cut(path.into()), cut(what.to_string()));
-        self.told += violation.field.len() + violation.description.len();
+        self.told += violation.field.len() + violation.description.len() + FRAME;
         self.violations.push(violation);
     }
 
@@ -84,6 +89,30 @@ impl Fields {
             _ if !self.violations.is_empty() => Err(status::invalid_fields(self.violations)),
             Some(value) => Ok(value),
             None => Err(status::internal("a request was refused without a reason")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_is_wrong_with_a_request_is_told_within_the_headers_that_clients_take() {
+        for letter in ["a", " ", "%", "é", "\u{1f512}"] {
+            for length in [1, 10, 1_000] {
+                let mut fields = Fields::default();
+                for at in 0..10_000 {
+                    fields.refuse(format!("rules[{at}].{}", letter.repeat(length)), letter.repeat(length));
+                }
+
+                let refused = fields.finish(Some(())).unwrap_err().into_http::<()>();
+
+                let header =
+                    |(name, value): (&http::HeaderName, &http::HeaderValue)| name.as_str().len() + value.len() + 32;
+                let headers: usize = refused.headers().iter().map(header).sum();
+                assert!(headers < 8_000, "{headers} bytes for {length} times {letter:?}");
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ mod policy;
 mod request;
 mod scan_gate;
 mod status;
+mod stream;
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,7 +1,6 @@
 //! `ScanGateService`: validate, one call, convert.
 
 use std::{
-    pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,7 +16,7 @@ use tokio::{
     sync::{Semaphore, mpsc},
     task::JoinSet,
 };
-use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
+use tokio_stream::StreamExt;
 use tonic::{Request, Response, Status};
 
 use super::{
@@ -29,6 +28,7 @@ use super::{
     },
     fields::Fields,
     status,
+    stream::{self, Streaming},
 };
 use crate::{findings, gate::Gate, scanning, scans};
 
@@ -52,8 +52,6 @@ impl ScanGate {
         Self { services, watches: Arc::new(Semaphore::new(MAX_WATCHES)) }
     }
 }
-
-type Streaming<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl ScanGateService for ScanGate {
@@ -136,11 +134,9 @@ impl ScanGateService for ScanGate {
         // One message ahead of a slow reader is enough: the next look is as good.
         let (tell, told) = mpsc::channel(1);
         tokio::spawn(scans::watch(Arc::clone(&self.services.registry), reference, platforms, tell));
-        let stream = ReceiverStream::new(told).map(move |progress| {
-            let _watching = &place;
-            progress.map(|progress| scan::progress_out(&progress)).map_err(status::of_gate)
-        });
-        Ok(Response::new(Box::pin(stream)))
+        let progress = stream::told(told, place)
+            .map(|progress| progress.map(|progress| scan::progress_out(&progress)).map_err(status::of_gate));
+        Ok(Response::new(Box::pin(progress)))
     }
 }
 

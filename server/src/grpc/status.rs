@@ -73,8 +73,8 @@ fn log(error: &(dyn StdError + 'static), what: &'static str) {
     tracing::warn!(error, "{what}");
 }
 
-/// The longest list of malformed fields in a message, in characters: it travels in a header, and so do the details.
-const MAX_LISTED: usize = 1_000;
+/// The longest list of malformed fields in a message, in bytes of the header that it travels in, as do the details.
+const MAX_LISTED: usize = 1_200;
 
 /// Fields are malformed.
 pub(crate) fn invalid_fields(violations: Vec<FieldViolation>) -> Status {
@@ -82,7 +82,13 @@ pub(crate) fn invalid_fields(violations: Vec<FieldViolation>) -> Status {
         violations.iter().take(5).map(|violation| format!("{} {}", violation.field, violation.description)).collect();
     let more = violations.len().saturating_sub(listed.len());
     let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-    let listed: String = listed.join("; ").chars().take(MAX_LISTED).collect();
+    let mut room = MAX_LISTED;
+    let mut fits = |letter: &char| {
+        // Encoded, by percent.
+        let length = if letter.is_ascii_alphanumeric() { 1 } else { 3 * letter.len_utf8() };
+        room.checked_sub(length).map(|left| room = left).is_some()
+    };
+    let listed: String = listed.join("; ").chars().take_while(&mut fits).collect();
     let mut refusal = Refusal::new(Code::InvalidArgument, Reason::InvalidFields, format!("{listed}{more}"));
     refusal.details.set_bad_request(violations);
     refusal.build()
@@ -121,13 +127,6 @@ pub(crate) fn waiver_not_found(id: &scangate_core::name::WaiverId) -> Status {
     let name = id.resource_name();
     let message = format!("{name} does not exist; ListWaivers tells which do");
     Refusal::new(Code::NotFound, Reason::WaiverNotFound, message).resource(WAIVER, &name).build()
-}
-
-/// The waiver has been ended for good.
-pub(crate) fn waiver_revoked(id: &scangate_core::name::WaiverId) -> Status {
-    let name = id.resource_name();
-    let message = format!("{name} has been revoked and stays so; make a new one with CreateWaiver");
-    Refusal::new(Code::FailedPrecondition, Reason::WaiverRevoked, message).resource(WAIVER, &name).build()
 }
 
 /// The policy was never as it is to be again.
@@ -364,6 +363,11 @@ fn of_store(error: store::Error) -> Status {
             let mut refusal = Refusal::new(Code::ResourceExhausted, Reason::TooManyWaivers, message.clone());
             refusal.details.add_quota_failure_violation("waivers", message);
             refusal.build()
+        }
+        Error::Revoked(id) => {
+            let name = id.resource_name();
+            let message = format!("{name} has been revoked and stays so; make a new one with CreateWaiver");
+            Refusal::new(Code::FailedPrecondition, Reason::WaiverRevoked, message).resource(WAIVER, &name).build()
         }
         Error::Unavailable(_) | Error::Corrupt { .. } => {
             log(&error, "the policy store failed");

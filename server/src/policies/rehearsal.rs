@@ -22,6 +22,7 @@ pub(super) fn rehearse(set: &PolicySet, change: Change) -> Result<Written, Error
         }
         Change::Update { document, expected } => {
             let old = expect(set, document.key(), expected)?;
+            document.replaces(&old)?;
             vec![draft(document, old.revision(), Some(&old))]
         }
         Change::Delete { id, .. } if id.is_default() => return Err(Error::DefaultRequired),

@@ -56,6 +56,18 @@ impl Document {
             Self::Waiver(waiver) => Key::Waiver(waiver.id.clone()),
         }
     }
+
+    /// Refuses to bring a revoked waiver back.
+    pub(crate) fn replaces(&self, old: &Revised) -> Result<(), Error> {
+        match (self, old) {
+            (Self::Waiver(waiver), Revised::Waiver(old))
+                if old.waiver.revocation.is_some() && waiver.revocation.is_none() =>
+            {
+                Err(Error::Revoked(waiver.id.clone()))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// One immutable revision of a document.
@@ -225,6 +237,9 @@ pub enum Error {
     /// The store does not answer.
     #[error("the store does not answer")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The waiver was revoked, and would no longer be.
+    #[error("waivers/{0} was revoked, and stays so")]
+    Revoked(WaiverId),
     /// The store holds what cannot be read.
     #[error("the store holds what cannot be read: {what}")]
     Corrupt {
@@ -261,7 +276,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     ///
     /// A request whose id and fingerprint are known returns what it returned before, and changes nothing. Of two concurrent
     /// writes that expect the same revision, exactly one succeeds; the other is a [`Error::Conflict`]. A caller that gives up
-    /// leaves all of the change or nothing, and the next write finds the store as usable as before.
+    /// leaves all of the change or nothing, and the next write finds the store as usable as before. A waiver that was revoked stays
+    /// so, whatever the write expects: [`Error::Revoked`].
     async fn apply(&self, write: Write) -> Result<Written, Error>;
 
     /// Answers where the store can.

@@ -58,6 +58,7 @@ promises! {
     waivers::a_write_creates_between_one_and_a_thousand_documents,
     waivers::a_waiver_and_a_policy_may_have_the_same_id,
     waivers::a_waiver_is_replaced_only_at_the_revision_expected,
+    waivers::a_revoked_waiver_stays_revoked_whatever_the_write_expects,
     waivers::an_import_sent_again_returns_what_it_returned_before,
 }
 

@@ -33,6 +33,8 @@ pub(super) struct Screen {
 
 /// The bit of findings that nobody has rated: their rank is the policy's to say.
 const UNRATED: u8 = 1 << 5;
+const RATED: u8 = UNRATED - 1;
+const ALL: u8 = RATED | UNRATED;
 
 const FIX: u8 = 1;
 const FIX_UNKNOWN: u8 = 1 << 1;
@@ -59,18 +61,17 @@ impl Glance {
 
 impl Screen {
     pub(super) fn of(filter: &Filter, policy: &Policy) -> Self {
-        let unrated = bit(policy.unrated_as);
-        let least = filter.min_severity.map_or(u8::MAX, |least| u8::MAX << bit(least).trailing_zeros());
+        // Ranked as the policy says, an unrated finding is as one of those, or it is not.
+        let with_unrated = |rated: u8| if rated & bit(policy.unrated_as) == 0 { rated } else { rated | UNRATED };
+        let least =
+            filter.min_severity.map_or(ALL, |least| with_unrated(RATED & (u8::MAX << bit(least).trailing_zeros())));
         let chosen = filter.severities.iter().map(|choice| match choice {
             SeverityChoice::Unrated => UNRATED,
-            SeverityChoice::Rated(severity) if bit(*severity) == unrated => unrated | UNRATED,
-            SeverityChoice::Rated(severity) => bit(*severity),
+            SeverityChoice::Rated(severity) => with_unrated(bit(*severity)),
         });
-        let chosen = if filter.severities.is_empty() { u8::MAX } else { chosen.fold(0, |all, one| all | one) };
-        // Ranked as the policy says, an unrated finding is at least as bad as the least, or it is not.
-        let ranked = if least & unrated == 0 { least & !UNRATED } else { least | UNRATED };
+        let chosen = if filter.severities.is_empty() { ALL } else { chosen.fold(0, |all, one| all | one) };
         Self {
-            severities: ranked & chosen,
+            severities: least & chosen,
             fix: match filter.fix {
                 FixFilter::Any => u8::MAX,
                 FixFilter::Available => FIX | FIX_UNKNOWN,

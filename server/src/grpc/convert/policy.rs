@@ -40,7 +40,7 @@ pub(crate) fn name(fields: &mut Fields, path: &str, given: &str) -> Option<Polic
 
 /// The name of a policy that is only tried; empty: one that nobody has.
 pub(crate) fn draft_name(fields: &mut Fields, given: &str) -> Option<PolicyId> {
-    if given.is_empty() { PolicyId::parse("draft").ok() } else { name(fields, "policy.name", given) }
+    if given.is_empty() { Some(PolicyId::draft()) } else { name(fields, "policy.name", given) }
 }
 
 /// A token of a revision, as writes give it.

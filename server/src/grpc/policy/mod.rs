@@ -4,7 +4,7 @@ mod revisions;
 mod streams;
 mod waivers;
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use prost::Message;
 use scangate_core::{
@@ -21,7 +21,6 @@ use scangate_proto::v1::{
     policy_service_server::PolicyService,
 };
 use tokio::sync::Semaphore;
-use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 
@@ -36,6 +35,7 @@ use super::{
     },
     fields::Fields,
     page, status,
+    stream::Streaming,
 };
 use crate::{
     decisions::Decisions,
@@ -80,8 +80,6 @@ impl PolicyApi {
         in_time(deadline(metadata, Duration::ZERO), writing).await
     }
 }
-
-type Streaming<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl PolicyService for PolicyApi {

@@ -17,6 +17,7 @@ use crate::{
         fields::Fields,
         page, status,
     },
+    policies,
     store::{Change, Document, Entry, Revised},
 };
 
@@ -72,6 +73,7 @@ impl PolicyApi {
             policy: written.policy().map(|revised| policy_out(revised)),
             revision: written.revision,
             revision_token: revision_token_out(written.revision),
+            notes: policies::notes(&old.policy),
         })
     }
 }

@@ -8,10 +8,9 @@ use scangate_proto::v1::{
     preview_policy_request, watch_policies_response::Change,
 };
 use tokio::sync::mpsc;
-use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::Status;
 
-use super::{PolicyApi, Streaming};
+use super::PolicyApi;
 use crate::{
     grpc::{
         convert::{
@@ -19,6 +18,7 @@ use crate::{
         },
         fields::Fields,
         status,
+        stream::{self, Streaming},
     },
     log::{Cursor, Filter},
     preview::{self, Draft},
@@ -42,10 +42,7 @@ impl PolicyApi {
         let place = Arc::clone(&self.streams).try_acquire_owned().map_err(|_| status::overloaded())?;
         let (tell, told) = mpsc::channel(64);
         tokio::spawn(self.stopping.clone().run_until_cancelled_owned(follow(self.clone(), after, tell)));
-        Ok(Box::pin(ReceiverStream::new(told).map(move |told| {
-            let _watching = &place;
-            told
-        })))
+        Ok(Box::pin(stream::told(told, place)))
     }
 
     pub(super) async fn preview(
@@ -71,10 +68,7 @@ impl PolicyApi {
         let filter = Filter { start, end: Some(now), ..Filter::default() };
         let (tell, told) = mpsc::channel(4);
         tokio::spawn(go_through(self.clone(), draft, filter, tell));
-        Ok(Box::pin(ReceiverStream::new(told).map(move |told| {
-            let _previewing = &place;
-            told
-        })))
+        Ok(Box::pin(stream::told(told, place)))
     }
 
     fn draft(&self, fields: &mut Fields, request: &PreviewPolicyRequest) -> Option<Draft> {

@@ -1,6 +1,6 @@
 //! Waivers on the wire: validate, one call, convert.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use scangate_core::{
@@ -26,7 +26,7 @@ use crate::{
         page, status,
     },
     openvex, policies,
-    store::{self, Change, Document, Expected, Written},
+    store::{self, Change, Document, Expected, Key, Written},
     waivers,
 };
 
@@ -65,7 +65,7 @@ impl PolicyApi {
         let mut fields = Fields::default();
         let id = waiver_fields::name(&mut fields, "name", &request.name);
         let id = fields.finish(id)?;
-        let revised = self.present(&id).await?;
+        let revised = self.present(&id, Expected::Any).await?;
         Ok(GetWaiverResponse { waiver: Some(self.told(&revised).await?) })
     }
 
@@ -119,8 +119,8 @@ impl PolicyApi {
         let given = request.waiver.as_ref();
         let id = waiver_fields::name(&mut fields, "waiver.name", given.map_or("", |waiver| &waiver.name));
         let expected = policy_fields::etag(&mut fields, "waiver.etag", given.map_or("", |waiver| &waiver.etag));
-        let old = match &id {
-            Some(id) => self.waiver(id, expected).await?,
+        let old = match id.as_ref().zip(expected) {
+            Some((id, expected)) => Some(self.present(id, expected).await?),
             None => None,
         };
         let before = old.as_ref().map(|old| &old.waiver);
@@ -130,16 +130,7 @@ impl PolicyApi {
             ..request.clone()
         });
         let (waiver, expected) = fields.finish(waiver.zip(expected))?;
-        if before.is_some_and(|old| old.revocation.is_some()) {
-            return Err(status::waiver_revoked(&waiver.id));
-        }
-        // Whatever there is, but not what somebody writes in the meantime: a revocation would be lost.
-        let expected = match (expected, &old) {
-            (Expected::Any, Some(old)) => Expected::Revision(old.revision),
-            // Not heard of yet, or not there: whatever the store has may have been revoked.
-            (Expected::Any, None) => return Err(status::waiver_not_found(&waiver.id)),
-            (expected @ Expected::Revision(_), _) => expected,
-        };
+        let expected = old.map_or(expected, |old| as_read(expected, &old));
         let written =
             self.write(metadata, Change::Update { document: Document::Waiver(waiver), expected }, terms).await?;
         Ok(UpdateWaiverResponse {
@@ -163,12 +154,8 @@ impl PolicyApi {
             ..request.clone()
         });
         let (id, expected) = fields.finish(id.zip(expected))?;
-        let old = self.waiver(&id, Some(expected)).await?.ok_or_else(|| status::waiver_not_found(&id))?;
-        let expected = match expected {
-            // Whatever there is, but not what somebody writes in the meantime: that would be lost.
-            Expected::Any => Expected::Revision(old.revision),
-            Expected::Revision(revision) => Expected::Revision(revision),
-        };
+        let old = self.present(&id, expected).await?;
+        let expected = as_read(expected, &old);
         if old.waiver.revocation.is_some() && terms.request.is_none() {
             // It has been revoked already, and stays so.
             return Ok(RevokeWaiverResponse {
@@ -192,7 +179,11 @@ impl PolicyApi {
 
     pub(super) async fn import(&self, request: ImportWaiversRequest) -> Result<ImportWaiversResponse, Status> {
         let mut fields = Fields::default();
-        let reading = fields.keep("openvex", openvex::read(&request.openvex));
+        let document = request.openvex.clone();
+        // A large one takes its time, and nobody else's.
+        let reading = tokio::task::spawn_blocking(move || openvex::read(&document)).await;
+        let reading =
+            fields.keep("openvex", reading.map_err(|_| status::internal("an OpenVEX document was not read"))?);
         let common = self.common(&mut fields, request.template.as_ref());
         let terms = terms(&mut fields, request.validate_only, &request.request_id, || ImportWaiversRequest {
             request_id: String::new(),
@@ -204,9 +195,9 @@ impl PolicyApi {
         let without = reading.exceptions.iter().filter(|exception| !waivers::has_a_place(exception, &common));
         skipped.extend(without.map(|exception| format!("{}: {}", exception.vulnerability, waivers::NOWHERE)));
         let now = Timestamp::now();
-        for id in waivers::doubted(&reading, &common) {
-            if set.waivers.get(&id).is_some_and(|revised| now < revised.waiver.end()) {
-                let name = id.resource_name();
+        for there in set.waivers.after(None).map(|revised| &revised.waiver) {
+            if now < there.end() && waivers::is_doubted(&reading, there) {
+                let name = there.id.resource_name();
                 skipped.push(format!(
                     "{name}, of an earlier import, stands although the document doubts it now: revoke it"
                 ));
@@ -268,22 +259,23 @@ impl PolicyApi {
         waiver_fields::waiver(fields, "template", id, Some(&filled), None, self.waiver_terms)
     }
 
-    /// The waiver as it is, or was at the revision that the caller has read: an older one here could lose its revocation.
-    async fn waiver(&self, id: &WaiverId, read: Option<Expected>) -> Result<Option<std::sync::Arc<Revised>>, Status> {
+    /// The waiver as it is, at least at the revision that the caller has read: what an older one says of its time is over.
+    async fn present(&self, id: &WaiverId, read: Expected) -> Result<Arc<Revised>, Status> {
         let read = match read {
-            Some(Expected::Revision(revision)) => Some(revision),
-            Some(Expected::Any) | None => None,
+            Expected::Revision(revision) => Some(revision),
+            Expected::Any => None,
         };
-        let set = match self.policies.at_least(read).await {
-            // Made up; the store will say that the waiver is not of that revision.
-            Err(policies::Error::RevisionNotReached { .. }) => self.policies.at_least(None).await,
-            set => set,
+        let (set, is_reached) = match self.policies.at_least(read).await {
+            Err(policies::Error::RevisionNotReached { .. }) => (self.policies.at_least(None).await, false),
+            set => (set, true),
         };
-        Ok(set.map_err(status::of_policies)?.waivers.get(id).cloned())
-    }
-
-    async fn present(&self, id: &WaiverId) -> Result<std::sync::Arc<Revised>, Status> {
-        self.waiver(id, None).await?.ok_or_else(|| status::waiver_not_found(id))
+        let set = set.map_err(status::of_policies)?;
+        let there = set.waivers.get(id).ok_or_else(|| status::waiver_not_found(id))?;
+        if is_reached {
+            return Ok(Arc::clone(there));
+        }
+        let conflict = store::Error::Conflict { key: Key::Waiver(id.clone()), actual: there.revision };
+        Err(status::of_policies(policies::Error::Store(conflict)))
     }
 
     /// The waiver as stored, with whether anything that was met is in its scope.
@@ -299,5 +291,13 @@ impl PolicyApi {
             Some(revised) => self.told(revised).await.map(Some),
             None => Ok(None),
         }
+    }
+}
+
+/// Whatever there is, but not what somebody writes in the meantime: that would be lost.
+fn as_read(expected: Expected, old: &Revised) -> Expected {
+    match expected {
+        Expected::Any => Expected::Revision(old.revision),
+        expected @ Expected::Revision(_) => expected,
     }
 }

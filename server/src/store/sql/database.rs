@@ -30,6 +30,19 @@ impl Dialect {
         }
     }
 
+    /// That of a connection.
+    pub(super) fn of(connection: &Connection) -> Self {
+        if connection.backend_name() == "PostgreSQL" { Self::Postgres } else { Self::Sqlite }
+    }
+
+    /// The elements of the JSON array that is the first parameter, each as `value`.
+    pub(super) fn rows(self) -> &'static str {
+        match self {
+            Self::Sqlite => "json_each($1)",
+            Self::Postgres => "json_array_elements(cast($1 as json))",
+        }
+    }
+
     /// Begins a transaction that sees one state of everything.
     fn begin_read(self) -> &'static str {
         match self {

@@ -8,7 +8,7 @@ use sqlx::{
     query::{Query, QueryAs},
 };
 
-use super::Connection;
+use super::{Connection, Dialect};
 use crate::store::Error;
 
 /// A statement over rows, each an array of `value`'s columns, `value ->> 0` and so on. The rows are its first parameter, `$1`;
@@ -24,13 +24,9 @@ impl Many {
         text: &str,
         rows: impl IntoIterator<Item = T>,
     ) -> Result<Self, Error> {
-        let from = match connection.backend_name() {
-            "PostgreSQL" => "json_array_elements(cast($1 as json))",
-            _ => "json_each($1)",
-        };
         let rows: Vec<T> = rows.into_iter().collect();
         let rows = serde_json::to_string(&rows).map_err(|source| Error::Unavailable(source.into()))?;
-        Ok(Self { text: text.replace("{rows}", from), rows })
+        Ok(Self { text: text.replace("{rows}", Dialect::of(connection).rows()), rows })
     }
 
     pub(super) fn query(self) -> Query<'static, Any, AnyArguments> {

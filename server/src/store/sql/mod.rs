@@ -126,7 +126,7 @@ impl Sql {
         let write_time = row::required("the store's last write", write_time)?;
         let (begin_time, rows) = if let Some(after) = after {
             let begin_time = statements::written_at(&mut transaction, after).await?;
-            (begin_time, statements::after(&mut transaction, after).await?)
+            (begin_time, statements::between(&mut transaction, after, revision).await?)
         } else {
             if self.database.dialect == Dialect::Postgres {
                 postgres::take_time(&mut transaction).await.map_err(failed)?;

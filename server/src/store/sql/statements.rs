@@ -3,13 +3,6 @@
 use super::{Connection, failed, row::Row};
 use crate::store::Error;
 
-/// What a write needs to know of the document that it replaces.
-#[derive(Debug, sqlx::FromRow)]
-pub(super) struct Present {
-    pub(super) revision: i64,
-    pub(super) create_time: i64,
-}
-
 /// A request that was answered before.
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct Answered {
@@ -73,18 +66,6 @@ pub(super) async fn in_force_at(connection: &mut Connection, revision: i64) -> R
                where revision <= $1 group by kind, id) latest
            on latest.kind = r.kind and latest.id = r.id and latest.revision = r.revision
          where r.body is not null order by r.kind, r.id",
-    )
-    .bind(revision)
-    .fetch_all(connection)
-    .await
-    .map_err(failed)
-}
-
-/// What was written after a revision.
-pub(super) async fn after(connection: &mut Connection, revision: i64) -> Result<Vec<Row>, Error> {
-    sqlx::query_as(
-        "select kind, id, revision, body, content_digest, create_time, write_time from document_revisions
-         where revision > $1 order by revision, kind, id",
     )
     .bind(revision)
     .fetch_all(connection)
@@ -156,13 +137,16 @@ pub(super) async fn count(connection: &mut Connection, kind: &str) -> Result<i64
         .map_err(failed)
 }
 
-pub(super) async fn present(connection: &mut Connection, kind: &str, id: &str) -> Result<Option<Present>, Error> {
-    sqlx::query_as("select revision, create_time from documents where kind = $1 and id = $2")
-        .bind(kind)
-        .bind(id)
-        .fetch_optional(connection)
-        .await
-        .map_err(failed)
+pub(super) async fn present(connection: &mut Connection, kind: &str, id: &str) -> Result<Option<Row>, Error> {
+    sqlx::query_as(
+        "select kind, id, revision, body, content_digest, create_time, write_time from documents
+         where kind = $1 and id = $2",
+    )
+    .bind(kind)
+    .bind(id)
+    .fetch_optional(connection)
+    .await
+    .map_err(failed)
 }
 
 /// Puts the document into force, in place of the one that was.

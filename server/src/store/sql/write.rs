@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use super::{
     Connection,
     row::{self, Row},
-    statements::{self, Answered, Present},
+    statements::{self, Answered},
 };
 use crate::store::{
     Change, Document, Error, Expected, Key, MAX_CREATED, MAX_POLICIES, MAX_WAIVERS, Request, Revised, Write, Written,
@@ -93,8 +93,14 @@ async fn make_room(connection: &mut Connection, documents: &[Document]) -> Resul
 
 async fn update(connection: &mut Connection, document: &Document, expected: Expected, now: i64) -> Result<i64, Error> {
     let present = expect(connection, document.key(), expected).await?;
+    let create_time = present.create_time;
+    if let Document::Waiver(_) = document
+        && let Some(old) = present.read()?.document
+    {
+        document.replaces(&old)?;
+    }
     let revision = statements::next_revision(connection).await?;
-    put(connection, document, revision, present.create_time, now).await?;
+    put(connection, document, revision, create_time, now).await?;
     Ok(revision)
 }
 
@@ -110,12 +116,12 @@ async fn delete(connection: &mut Connection, key: Key, expected: Expected, now: 
     Ok(revision)
 }
 
-async fn present(connection: &mut Connection, key: &Key) -> Result<Option<Present>, Error> {
+async fn present(connection: &mut Connection, key: &Key) -> Result<Option<Row>, Error> {
     let (kind, id) = row::kind(key);
     statements::present(connection, kind, id).await
 }
 
-async fn expect(connection: &mut Connection, key: Key, expected: Expected) -> Result<Present, Error> {
+async fn expect(connection: &mut Connection, key: Key, expected: Expected) -> Result<Row, Error> {
     let Some(present) = present(connection, &key).await? else { return Err(Error::NotFound(key)) };
     let actual = row::revision(present.revision)?;
     match expected {

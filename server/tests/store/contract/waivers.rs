@@ -72,7 +72,7 @@ pub(super) async fn a_waiver_and_a_policy_may_have_the_same_id(store: Arc<dyn St
 
 pub(super) async fn a_waiver_is_replaced_only_at_the_revision_expected(store: Arc<dyn Store>) {
     store.apply(waive(&["w-1"])).await.unwrap();
-    let revoked = Waiver { revocation: Some(Revocation { at: noon(), reason: "fixed".to_owned() }), ..waiver("w-1") };
+    let revoked = revoked("w-1");
     let update = |expected| write(Change::Update { document: Document::Waiver(revoked.clone()), expected });
 
     let refused = store.apply(update(Expected::Revision(1))).await;
@@ -84,6 +84,22 @@ pub(super) async fn a_waiver_is_replaced_only_at_the_revision_expected(store: Ar
     assert!(matches!(store.apply(absent).await, Err(Error::NotFound(Key::Waiver(_)))));
 }
 
+pub(super) async fn a_revoked_waiver_stays_revoked_whatever_the_write_expects(store: Arc<dyn Store>) {
+    store.apply(waive(&["w-1"])).await.unwrap();
+    let update = |waiver, expected| write(Change::Update { document: Document::Waiver(waiver), expected });
+    let ended = store.apply(update(revoked("w-1"), Expected::Any)).await.unwrap();
+
+    for expected in [Expected::Any, Expected::Revision(ended.revision)] {
+        let refused = store.apply(update(waiver("w-1"), expected)).await;
+        assert!(matches!(&refused, Err(Error::Revoked(id)) if *id == waiver_id("w-1")), "{refused:?}");
+    }
+
+    let set = store.load().await.unwrap();
+    assert_eq!(set.revision, ended.revision);
+    assert_eq!(set.waivers.get(&waiver_id("w-1")).unwrap().waiver, revoked("w-1"));
+    store.apply(update(revoked("w-1"), Expected::Any)).await.unwrap();
+}
+
 pub(super) async fn an_import_sent_again_returns_what_it_returned_before(store: Arc<dyn Store>) {
     let import = || requested("id", "print", waive(&["w-1", "w-2"]));
     let first = store.apply(import()).await.unwrap();
@@ -93,6 +109,10 @@ pub(super) async fn an_import_sent_again_returns_what_it_returned_before(store: 
 
     assert_eq!(again, first);
     assert_eq!(again.documents.len(), 2);
+}
+
+fn revoked(name: &str) -> Waiver {
+    Waiver { revocation: Some(Revocation { at: noon(), reason: "fixed".to_owned() }), ..waiver(name) }
 }
 
 /// A waiver that says something in every field.

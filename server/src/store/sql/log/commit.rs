@@ -8,17 +8,16 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use moka::sync::Cache;
-use rand::RngExt as _;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{
-    keys,
+    blobs, chains, keys, requests,
     segment::{self, Entry, Head},
-    statements,
 };
 use crate::{
     decisions::{Blob, Hash},
     log::{Appended, DecisionId, Error, Record},
+    random,
     store::sql::{Connection, Database, outcome_unknown, part_with},
 };
 
@@ -53,7 +52,7 @@ pub(super) struct Committer {
 impl Committer {
     pub(super) fn new(database: Arc<Database>) -> Self {
         let known = Cache::builder().max_capacity(KNOWN).time_to_live(KNOWN_FOR).build();
-        let writer = new_writer();
+        let writer = Arc::from(random::letters());
         Self { database, head: Head::beginning(&writer), writer, is_unsure: false, known }
     }
 
@@ -114,7 +113,7 @@ impl Committer {
     /// Begins another chain, and takes nothing for stored any more: the database is not the one that it was, but an earlier state
     /// of it. Decisions that it has lost keep their names; no other gets them.
     fn begin_anew(&mut self) {
-        let writer = new_writer();
+        let writer = Arc::from(random::letters());
         tracing::error!(
             lost = %self.writer,
             writer = %writer,
@@ -134,7 +133,7 @@ impl Committer {
         let mut transaction = database.begin_write(connection).await?;
         if self.is_unsure {
             let beginning = Head::beginning(&self.writer);
-            let head = statements::head(&mut transaction, &self.writer).await?.unwrap_or(beginning);
+            let head = chains::head(&mut transaction, &self.writer).await?.unwrap_or(beginning);
             let is_restored = head.sequence < self.head.sequence
                 || (head.sequence == self.head.sequence && head.hash != self.head.hash);
             if is_restored {
@@ -174,7 +173,7 @@ impl Committer {
             asked.entry(&request.id).or_insert(request);
         }
         let expire_time = now.as_microsecond().saturating_add(micros(REMEMBERED));
-        let taken = statements::claim(connection, &asked, &self.writer, expire_time, now.as_microsecond()).await?;
+        let taken = requests::claim(connection, &asked, &self.writer, expire_time, now.as_microsecond()).await?;
 
         let mut answers = Vec::with_capacity(records.len());
         let mut fresh = Vec::with_capacity(records.len());
@@ -208,10 +207,10 @@ impl Committer {
             };
             answers.push(answer);
         }
-        statements::number(connection, &numbered).await?;
+        requests::number(connection, &numbered).await?;
         if !asked.is_empty() {
             // As many go as come, and more, so that they never pile up.
-            statements::forget(connection, now.as_microsecond()).await?;
+            requests::forget(connection, now.as_microsecond()).await?;
         }
         Ok((answers, fresh))
     }
@@ -248,8 +247,8 @@ impl Committer {
                 }
             }
         }
-        statements::put_blobs(connection, &blobs, now.as_microsecond()).await?;
-        statements::put_parts(connection, &parts).await?;
+        blobs::put(connection, &blobs, now.as_microsecond()).await?;
+        blobs::put_parts(connection, &parts).await?;
         Ok(blobs.into_keys().collect())
     }
 
@@ -269,19 +268,19 @@ impl Committer {
         let mut head = before;
         let body = segment::write(entries.iter(), &mut head)
             .map_err(|source| crate::store::Error::Unavailable(source.into()))?;
-        if !statements::move_head(connection, &self.writer, &before, &head).await? {
+        if !chains::move_head(connection, &self.writer, &before, &head).await? {
             return Ok(None);
         }
-        let segment = statements::Segment {
+        let segment = chains::Segment {
             first: before.sequence.saturating_add(1),
             last: head.sequence,
             last_time: entries.iter().map(|entry| entry.evaluated_at.as_microsecond()).max().unwrap_or_default(),
             hash: head.hash,
             body,
         };
-        statements::put_segment(connection, &self.writer, &segment).await?;
+        chains::put_segment(connection, &self.writer, &segment).await?;
         let cases = records.iter().map(|record| (record.case.case.hash(), &record.case.keys));
-        statements::put_keys(connection, &self.writer, &segment, &keys::of(cases)).await?;
+        chains::put_keys(connection, &self.writer, &segment, &keys::of(cases)).await?;
         Ok(Some(head))
     }
 }
@@ -308,14 +307,6 @@ async fn gather(waiting: &mut mpsc::Receiver<Waiting>, batch: &mut Vec<Waiting>)
 #[error("the database has lost decisions that were recorded, twice in a row")]
 struct Displaced;
 
-/// A name that no other writer has taken: fifty bits of chance.
-fn new_writer() -> Arc<str> {
-    const LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-    let mut random = rand::rng();
-    let letter = |_| LETTERS.get(random.random_range(0..LETTERS.len())).map_or('0', |letter| char::from(*letter));
-    (0..10).map(letter).collect::<String>().into()
-}
-
 /// The store's errors in the words of the log.
 pub(super) fn of_store(error: crate::store::Error) -> Error {
     use crate::store::Error as Store;
@@ -329,6 +320,7 @@ pub(super) fn of_store(error: crate::store::Error) -> Error {
         | Store::DefaultRequired
         | Store::TooManyPolicies
         | Store::TooManyWaivers
+        | Store::Revoked(_)
         | Store::Unavailable(_)) => Error::Unavailable(Arc::new(other)),
     }
 }

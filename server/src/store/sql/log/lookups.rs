@@ -8,16 +8,18 @@ use jiff::Timestamp;
 use moka::sync::Cache;
 
 use super::{
+    blobs,
+    chains::{self, Segment},
     keys,
+    requests::{self, Remembered},
     segment::Entry,
-    statements::{self, Segment},
 };
 use crate::{
     decisions::{Hash, Outcome},
     log::{Case, Keys},
     store::{
         Error,
-        sql::{Connection, failed, row, statements as documents},
+        sql::{Connection, row, statements as documents},
     },
 };
 
@@ -41,16 +43,11 @@ pub(super) struct Lookups {
 
 impl Lookups {
     pub(super) async fn open(connection: &mut Connection) -> Result<Self, Error> {
-        type Row = (String, String, String, i64, i64);
-        let rows: Vec<Row> =
-            sqlx::query_as("select id, fingerprint, writer, sequence, expire_time from decision_requests")
-                .fetch_all(connection)
-                .await
-                .map_err(failed)?;
-        let request = |(id, fingerprint, writer, sequence, expire_time): Row| {
+        let request = |request: Remembered| {
+            let Remembered { id, fingerprint, writer, sequence, expire_time } = request;
             ((writer, u64::try_from(sequence).unwrap_or_default()), (id, fingerprint, expire_time))
         };
-        let requests = rows.into_iter().map(request).collect();
+        let requests = requests::remembered(connection).await?.into_iter().map(request).collect();
         let (now, cases, policies) = (Timestamp::now(), Cache::new(CASES), BTreeMap::new());
         Ok(Self { now, requests, cases, policies })
     }
@@ -64,7 +61,7 @@ impl Lookups {
     ) -> Result<Vec<String>, Error> {
         let (Some((first, _)), Some((last, _))) = (segments.first(), segments.last()) else { return Ok(Vec::new()) };
         self.read_cases(connection, segments.iter().flat_map(|(_, entries)| entries)).await?;
-        let mut found = statements::keys_of(connection, writer, first.first, last.first).await?;
+        let mut found = chains::keys_of(connection, writer, first.first, last.first).await?;
         let mut damage = Vec::new();
         for (segment, entries) in segments {
             let name = format!("decisions {writer}-{} to {writer}-{}", segment.first, segment.last);
@@ -115,7 +112,7 @@ impl Lookups {
         let missing: BTreeSet<Hash> =
             entries.map(|entry| entry.case).filter(|case| !self.cases.contains_key(case)).collect();
         let missing: Vec<Hash> = missing.into_iter().collect();
-        for (hash, blob) in statements::blobs(connection, &missing).await? {
+        for (hash, blob) in blobs::get(connection, &missing).await? {
             if let Ok(case) = blob.read::<Case>() {
                 self.cases.insert(hash, case.keys);
             }
@@ -145,7 +142,7 @@ impl Lookups {
         };
         let mut damage: Vec<String> =
             std::mem::take(&mut self.requests).into_iter().filter_map(leads_nowhere).collect();
-        let strays = statements::stray_keys(connection).await?;
+        let strays = chains::stray_keys(connection).await?;
         if strays > 0 {
             damage.push(format!("{strays} keys lead to decisions that are not there"));
         }

@@ -1,14 +1,16 @@
 //! The log of decisions in the store's database.
 //!
 //! `commit` records in batches, `segment` is what a batch looks like in bytes and chains it, `read` finds decisions again,
-//! `verify` follows the chains, and `statements` holds the SQL.
+//! `verify` follows the chains, and `chains`, `blobs` and `requests` hold the SQL, in the words that SQLite and PostgreSQL share.
 
+mod blobs;
+mod chains;
 mod commit;
 mod keys;
 mod lookups;
 mod read;
+mod requests;
 mod segment;
-mod statements;
 mod verify;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
@@ -89,7 +91,7 @@ impl Log for SqlLog {
     async fn answered(&self, request: &Request) -> Result<Option<DecisionId>, Error> {
         let answered = async {
             let mut connection = self.database.reader().await?;
-            statements::answered(&mut connection, &request.id, Timestamp::now().as_microsecond()).await
+            requests::answered(&mut connection, &request.id, Timestamp::now().as_microsecond()).await
         };
         match self.database.bounded(answered).await.map_err(of_store)? {
             None => Ok(None),
@@ -111,7 +113,7 @@ impl Log for SqlLog {
     async fn heads(&self) -> Result<Followed, Error> {
         let writers = async {
             let mut connection = self.database.reader().await?;
-            statements::writers(&mut connection).await
+            chains::writers(&mut connection).await
         };
         let writers = self.database.bounded(writers).await.map_err(of_store)?;
         Ok(writers.into_iter().map(|writer| (writer.name.into(), writer.head.sequence)).collect())
@@ -124,7 +126,7 @@ impl Log for SqlLog {
     async fn blobs(&self, hashes: &[Hash]) -> Result<BTreeMap<Hash, Blob>, Error> {
         let blobs = async {
             let mut connection = self.database.reader().await?;
-            statements::blobs(&mut connection, hashes).await
+            blobs::get(&mut connection, hashes).await
         };
         self.database.bounded(blobs).await.map_err(of_store)
     }
@@ -136,7 +138,7 @@ impl Log for SqlLog {
     async fn prune(&self, before: Timestamp) -> Result<u64, Error> {
         let mut pruned = 0_u64;
         let mut connection = self.database.writer().await.map_err(of_store)?;
-        let writers = statements::writers(&mut connection).await.map_err(of_store)?;
+        let writers = chains::writers(&mut connection).await.map_err(of_store)?;
         drop(connection);
         for writer in writers {
             loop {
@@ -166,7 +168,7 @@ impl SqlLog {
     async fn sweep(&self, are_cases: bool, unused_since: Timestamp) -> Result<usize, crate::store::Error> {
         let mut connection = self.database.writer().await?;
         let mut transaction = self.database.begin_write(&mut connection).await?;
-        let swept = statements::sweep(&mut transaction, are_cases, unused_since.as_microsecond()).await?;
+        let swept = blobs::sweep(&mut transaction, are_cases, unused_since.as_microsecond()).await?;
         transaction.commit().await.map_err(outcome_unknown)?;
         Ok(swept)
     }
@@ -175,11 +177,11 @@ impl SqlLog {
     async fn prune_some(&self, writer: &str, before: Timestamp) -> Result<u64, crate::store::Error> {
         let mut connection = self.database.writer().await?;
         let mut transaction = self.database.begin_write(&mut connection).await?;
-        let ends = statements::ends(&mut transaction, writer, PRUNED_AT_ONCE).await?;
+        let ends = chains::ends(&mut transaction, writer, PRUNED_AT_ONCE).await?;
         let old = ends.iter().take_while(|end| end.last_time < before.as_microsecond());
         let (Some(first), Some(last)) = (ends.first(), old.last()) else { return Ok(0) };
         let (first, upto) = (first.first, last.head);
-        if !statements::cut(&mut transaction, writer, &upto).await? {
+        if !chains::cut(&mut transaction, writer, &upto).await? {
             return Ok(0);
         }
         transaction.commit().await.map_err(outcome_unknown)?;

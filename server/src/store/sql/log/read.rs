@@ -8,11 +8,10 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    SqlLog,
+    SqlLog, blobs, chains,
     commit::of_store,
     keys::{ALL, DIGEST, ENVIRONMENT, POLICY, REPOSITORY, VERDICT},
     segment::{self, Entry},
-    statements,
 };
 use crate::{
     decisions::Hash,
@@ -30,7 +29,7 @@ impl SqlLog {
     pub(super) async fn read_one(&self, id: &DecisionId) -> Result<Recorded, Error> {
         let missing = || Error::NotFound(id.clone());
         let mut connection = self.database.reader().await.map_err(of_store)?;
-        let segment = statements::segment_of(&mut connection, &id.writer, id.sequence).await.map_err(of_store)?;
+        let segment = chains::segment_of(&mut connection, &id.writer, id.sequence).await.map_err(of_store)?;
         drop(connection);
         let segment = segment.ok_or_else(missing)?;
         let entries = entries_of(&id.writer, segment.first, &segment.body)?;
@@ -57,7 +56,7 @@ impl SqlLog {
         loop {
             let mut connection = self.database.reader().await.map_err(of_store)?;
             let place = (from.0, &*from.1, from.2);
-            let segments = statements::found(&mut connection, (key.0, &key.1), place, since, SEGMENTS).await;
+            let segments = chains::found(&mut connection, (key.0, &key.1), place, since, SEGMENTS).await;
             drop(connection);
             let segments = segments.map_err(of_store)?;
             let is_last = segments.len() < usize::try_from(SEGMENTS).unwrap_or(usize::MAX);
@@ -105,7 +104,7 @@ impl SqlLog {
     pub(super) async fn read_on(&self, followed: &mut Followed, limit: usize) -> Result<Vec<Recorded>, Error> {
         let heads = {
             let mut connection = self.database.reader().await.map_err(of_store)?;
-            statements::writers(&mut connection).await.map_err(of_store)?
+            chains::writers(&mut connection).await.map_err(of_store)?
         };
         let mut entries = Vec::new();
         for writer in heads {
@@ -116,7 +115,7 @@ impl SqlLog {
             }
             let mut connection = self.database.reader().await.map_err(of_store)?;
             let next = seen.saturating_add(1);
-            let segments = statements::segments_from(&mut connection, &name, next, SEGMENTS).await.map_err(of_store)?;
+            let segments = chains::segments_from(&mut connection, &name, next, SEGMENTS).await.map_err(of_store)?;
             drop(connection);
             for segment in segments {
                 let more = entries_of(&name, segment.first, &segment.body)?;
@@ -146,7 +145,7 @@ impl SqlLog {
         if !missing.is_empty() {
             let missing: Vec<Hash> = missing.into_iter().collect();
             let mut connection = self.database.reader().await.map_err(of_store)?;
-            let blobs = statements::blobs(&mut connection, &missing).await.map_err(of_store)?;
+            let blobs = blobs::get(&mut connection, &missing).await.map_err(of_store)?;
             for (hash, blob) in blobs {
                 let case: Arc<Case> = blob
                     .read()

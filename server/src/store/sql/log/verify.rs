@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
+    blobs,
+    chains::{self, Segment, Writer},
     lookups::Lookups,
     segment::{self, Entry, Head},
-    statements::{self, Segment, Writer},
 };
 use crate::{
     decisions::{Blob, Hash, Inputs, Outcome},
@@ -28,7 +29,7 @@ pub(super) async fn verify(database: &Database) -> Result<Report, Error> {
     let mut transaction = database.begin_read(&mut connection).await?;
     let lookups = Lookups::open(&mut transaction).await?;
     let mut checking = Checking { report: Report::default(), lookups, cases: BTreeMap::new(), parts: BTreeMap::new() };
-    let writers = statements::writers(&mut transaction).await?;
+    let writers = chains::writers(&mut transaction).await?;
     for writer in &writers {
         checking.chain(&mut transaction, writer).await?;
     }
@@ -67,7 +68,7 @@ impl Checking {
         }
         loop {
             let next = at.sequence.saturating_add(1);
-            let segments = statements::segments_from(connection, name, next, AT_ONCE).await?;
+            let segments = chains::segments_from(connection, name, next, AT_ONCE).await?;
             if segments.is_empty() {
                 break;
             }
@@ -130,11 +131,7 @@ impl Checking {
 
     /// Decisions of writers that nobody knows.
     async fn strays(&mut self, connection: &mut Connection, writers: &[Writer]) -> Result<(), Error> {
-        let names: Vec<String> = sqlx::query_scalar("select distinct writer from decision_segments order by writer")
-            .fetch_all(connection)
-            .await
-            .map_err(failed)?;
-        for name in names {
+        for name in chains::segment_writers(connection).await? {
             if !writers.iter().any(|writer| writer.name == name) {
                 self.damage(format!("there are decisions of {name}, and no note of how far its chain goes"));
             }
@@ -147,7 +144,7 @@ impl Checking {
         let mut there = BTreeSet::new();
         let mut after = String::new();
         loop {
-            let blobs = statements::blobs_after(connection, &after, AT_ONCE).await?;
+            let blobs = blobs::after(connection, &after, AT_ONCE).await?;
             let Some((last, _)) = blobs.last() else { break };
             after.clone_from(last);
             for (name, body) in blobs {

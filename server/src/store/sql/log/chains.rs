@@ -1,20 +1,15 @@
-//! The SQL of the log, in the words that SQLite and PostgreSQL share.
+//! The SQL of chains: writers, segments, and the keys that find them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::segment::Head;
 use crate::{
-    decisions::{Blob, Hash},
+    decisions::Hash,
     store::{
-        self, Error,
+        Error,
         sql::{Connection, failed, many::Many},
     },
 };
-
-/// Rows that one statement asks for.
-const ROWS: usize = 500;
-/// Requests that one batch forgets.
-const FORGOTTEN_AT_ONCE: i64 = 4_096;
 
 /// A chain as the database knows it.
 #[derive(Clone, Debug)]
@@ -42,14 +37,6 @@ pub(super) struct End {
     pub(super) last_time: i64,
 }
 
-/// A request that was answered before.
-#[derive(Clone, Debug)]
-pub(super) struct Request {
-    pub(super) fingerprint: String,
-    pub(super) writer: String,
-    pub(super) sequence: u64,
-}
-
 /// Where a segment is found.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub(super) struct Found {
@@ -63,11 +50,11 @@ fn corrupt(what: &str, why: &'static str) -> Error {
     Error::Corrupt { what: what.to_owned(), source: why.into() }
 }
 
-fn number_out(number: u64) -> i64 {
+pub(super) fn number_out(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn number_in(what: &str, number: i64) -> Result<u64, Error> {
+pub(super) fn number_in(what: &str, number: i64) -> Result<u64, Error> {
     u64::try_from(number).map_err(|_| corrupt(what, "a number is negative"))
 }
 
@@ -190,6 +177,14 @@ pub(super) async fn keys_of(
     Ok(keys)
 }
 
+/// The writers of segments, whether anybody knows how far their chains go or not.
+pub(super) async fn segment_writers(connection: &mut Connection) -> Result<Vec<String>, Error> {
+    sqlx::query_scalar("select distinct writer from decision_segments order by writer")
+        .fetch_all(connection)
+        .await
+        .map_err(failed)
+}
+
 /// How many keys lead to no segment.
 pub(super) async fn stray_keys(connection: &mut Connection) -> Result<i64, Error> {
     sqlx::query_scalar(
@@ -198,112 +193,6 @@ pub(super) async fn stray_keys(connection: &mut Connection) -> Result<i64, Error
     )
     .fetch_one(connection)
     .await
-    .map_err(failed)
-}
-
-/// Stores blobs; of one that is there only notes that it was used.
-pub(super) async fn put_blobs(
-    connection: &mut Connection,
-    blobs: &BTreeMap<Hash, (bool, &Blob)>,
-    used: i64,
-) -> Result<(), Error> {
-    for (hash, (is_case, blob)) in blobs {
-        sqlx::query(
-            "insert into decision_blobs (hash, is_case, body, used) values ($1, $2, $3, $4)
-             on conflict (hash) do update set used = excluded.used",
-        )
-        .bind(hash.to_string())
-        .bind(i64::from(*is_case))
-        .bind(blob.packed().to_vec())
-        .bind(used)
-        .execute(&mut *connection)
-        .await
-        .map_err(failed)?;
-    }
-    Ok(())
-}
-
-pub(super) async fn put_parts(connection: &mut Connection, parts: &BTreeSet<(Hash, Hash)>) -> Result<(), Error> {
-    if parts.is_empty() {
-        return Ok(());
-    }
-    let insert = "insert into decision_parts (whole, part) select value ->> 0, value ->> 1 from {rows} where true
-        on conflict (whole, part) do nothing";
-    Many::of(connection, insert, parts)?.query().execute(connection).await.map(|_| ()).map_err(failed)
-}
-
-/// Claims requests, each once and in the order of their ids, so that two servers that claim the same ones do not wait for each
-/// other; returns those that are taken, and by what.
-pub(super) async fn claim(
-    connection: &mut Connection,
-    requests: &BTreeMap<&str, &store::Request>,
-    writer: &str,
-    expire_time: i64,
-    now: i64,
-) -> Result<BTreeMap<String, Request>, Error> {
-    if requests.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    let insert = "insert into decision_requests (id, fingerprint, writer, sequence, expire_time)
-        select value ->> 0, value ->> 1, $2, 0, $3 from {rows} where true order by value ->> 0
-        on conflict (id) do update set fingerprint = excluded.fingerprint, writer = excluded.writer, sequence = 0,
-            expire_time = excluded.expire_time where decision_requests.expire_time <= $4
-        returning id";
-    let rows = requests.values().map(|request| (&request.id, &request.fingerprint));
-    let claimed: Vec<(String,)> = Many::of(connection, insert, rows)?
-        .query_as()
-        .bind(writer.to_owned())
-        .bind(expire_time)
-        .bind(now)
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(failed)?;
-    let claimed: BTreeSet<&str> = claimed.iter().map(|(id,)| id.as_str()).collect();
-    let mut taken = BTreeMap::new();
-    for id in requests.keys().filter(|id| !claimed.contains(**id)) {
-        if let Some(by) = answered(connection, id, now).await? {
-            taken.insert((*id).to_owned(), by);
-        }
-    }
-    Ok(taken)
-}
-
-/// Notes which decisions claimed requests got.
-pub(super) async fn number(connection: &mut Connection, numbered: &[(&str, u64)]) -> Result<(), Error> {
-    if numbered.is_empty() {
-        return Ok(());
-    }
-    let update = "update decision_requests set sequence = cast(value ->> 1 as bigint) from {rows} where decision_requests.id = value ->> 0";
-    let rows = numbered.iter().map(|(id, sequence)| (*id, number_out(*sequence)));
-    Many::of(connection, update, rows)?.query().execute(connection).await.map(|_| ()).map_err(failed)
-}
-
-pub(super) async fn answered(connection: &mut Connection, id: &str, now: i64) -> Result<Option<Request>, Error> {
-    let row: Option<(String, String, i64)> = sqlx::query_as(
-        "select fingerprint, writer, sequence from decision_requests where id = $1 and expire_time > $2",
-    )
-    .bind(id)
-    .bind(now)
-    .fetch_optional(connection)
-    .await
-    .map_err(failed)?;
-    row.map(|(fingerprint, writer, sequence)| {
-        Ok(Request { fingerprint, writer, sequence: number_in("a request", sequence)? })
-    })
-    .transpose()
-}
-
-/// Forgets requests that have expired, at most so many, so that the batch after a busy day does not pay for all of it.
-pub(super) async fn forget(connection: &mut Connection, now: i64) -> Result<(), Error> {
-    sqlx::query(
-        "delete from decision_requests where id in
-             (select id from decision_requests where expire_time <= $1 order by expire_time limit $2)",
-    )
-    .bind(now)
-    .bind(FORGOTTEN_AT_ONCE)
-    .execute(connection)
-    .await
-    .map(|_| ())
     .map_err(failed)
 }
 
@@ -412,35 +301,6 @@ pub(super) async fn found(
     .map_err(failed)
 }
 
-pub(super) async fn blobs(connection: &mut Connection, hashes: &[Hash]) -> Result<BTreeMap<Hash, Blob>, Error> {
-    let mut found = BTreeMap::new();
-    let select = "select hash, body from decision_blobs where hash in (select value ->> 0 from {rows})";
-    for some in hashes.chunks(ROWS) {
-        let select = Many::of(connection, select, some.iter().map(|hash| [hash]))?;
-        let rows: Vec<(String, Vec<u8>)> = select.query_as().fetch_all(&mut *connection).await.map_err(failed)?;
-        for (hash, body) in rows {
-            let hash = Hash::try_from(hash)
-                .map_err(|source| Error::Corrupt { what: "the name of a blob".to_owned(), source: source.into() })?;
-            found.insert(hash, Blob::kept(hash, body));
-        }
-    }
-    Ok(found)
-}
-
-/// Blobs in the order of their names, from after one on.
-pub(super) async fn blobs_after(
-    connection: &mut Connection,
-    after: &str,
-    limit: i64,
-) -> Result<Vec<(String, Vec<u8>)>, Error> {
-    sqlx::query_as("select hash, body from decision_blobs where hash > $1 order by hash limit $2")
-        .bind(after)
-        .bind(limit)
-        .fetch_all(connection)
-        .await
-        .map_err(failed)
-}
-
 /// Cuts the beginning of a chain off, up to a head; false where somebody else has cut as much already.
 pub(super) async fn cut(connection: &mut Connection, writer: &str, upto: &Head) -> Result<bool, Error> {
     // First, so that of two who cut at once the second waits here and finds that there is nothing left to do.
@@ -468,33 +328,4 @@ pub(super) async fn cut(connection: &mut Connection, writer: &str, upto: &Head) 
             .map_err(failed)?;
     }
     Ok(true)
-}
-
-/// Removes some of what nothing that is left rests on and nothing has used since, cases or their parts; returns how many.
-pub(super) async fn sweep(connection: &mut Connection, are_cases: bool, unused_since: i64) -> Result<usize, Error> {
-    // Only what has long not been used is looked at, by the index: most of what is kept is never touched.
-    let unused = if are_cases {
-        "select hash from decision_blobs b where is_case = 1 and used < $1 and not exists
-             (select 1 from decision_keys k where k.kind = 'case' and k.name = b.hash) order by used limit $2"
-    } else {
-        "select hash from decision_blobs b where is_case = 0 and used < $1 and not exists
-             (select 1 from decision_parts p where p.part = b.hash) order by used limit $2"
-    };
-    let unused: Vec<String> = sqlx::query_scalar(unused)
-        .bind(unused_since)
-        .bind(i64::try_from(ROWS).unwrap_or(i64::MAX))
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(failed)?;
-    if unused.is_empty() {
-        return Ok(0);
-    }
-    for delete in [
-        "delete from decision_parts where whole in (select value ->> 0 from {rows})",
-        "delete from decision_blobs where hash in (select value ->> 0 from {rows})",
-    ] {
-        let delete = Many::of(connection, delete, unused.iter().map(|hash| [hash]))?;
-        delete.query().execute(&mut *connection).await.map_err(failed)?;
-    }
-    Ok(unused.len())
 }
