@@ -23,6 +23,7 @@ pub mod scanning;
 pub mod scans;
 pub mod store;
 pub mod telemetry;
+mod transport;
 pub mod waivers;
 
 use std::{future::Future, sync::Arc, time::Duration};
@@ -35,6 +36,7 @@ use scangate_proto::{
     },
 };
 use tokio::net::TcpListener;
+use tokio_stream::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Server, server::TcpIncoming};
 
@@ -48,6 +50,7 @@ use crate::{
     policies::Policies,
     registry::{Registry, cached::Cached, ecr::Ecr},
     store::sql::{Address, OpenError, Sql, SqlLog},
+    transport::Gathering,
 };
 
 /// The largest request: a policy with every list full is well below.
@@ -173,7 +176,7 @@ async fn run(
         .add_service(decisions);
 
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).map(|accepted| accepted.map(Gathering::new));
     let serving = router.serve_with_incoming_shutdown(incoming, async {
         // A dropped sender stops the server just the same.
         stopped.await.ok();
