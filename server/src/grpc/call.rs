@@ -27,8 +27,13 @@ pub(crate) fn deadline(metadata: &MetadataMap, wait: Duration) -> Instant {
 }
 
 /// Answers in time, or says that it could not.
-pub(crate) async fn in_time<T>(deadline: Instant, work: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
-    tokio::time::timeout_at(deadline.into(), work).await.unwrap_or_else(|_| Err(status::deadline()))
+pub(crate) fn in_time<T>(
+    deadline: Instant,
+    work: impl Future<Output = Result<T, Status>>,
+) -> impl Future<Output = Result<T, Status>> {
+    // Boxed, because a future that is handed on is copied whole at each step.
+    let timeout = tokio::time::timeout_at(deadline.into(), Box::pin(work));
+    async move { timeout.await.unwrap_or_else(|_| Err(status::deadline())) }
 }
 
 /// The wire form of a timeout: at most 8 digits and a unit.

@@ -87,7 +87,11 @@ where
         let fresh = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, fresh);
         let places = Arc::clone(&self.places);
-        let header = HeaderValue::from_str(&id).ok();
+        let header = HeaderValue::from_str(&id).ok().map(|mut header| {
+            // No two answers have the same: nothing to keep in the connection's table of headers.
+            header.set_sensitive(true);
+            header
+        });
         let answering = async move {
             let began = Instant::now();
             let mut response = match places.try_acquire() {
