@@ -168,29 +168,19 @@ async fn measure(process: &Process, image: &str, rate: Option<f64>) -> Measured 
     Measured { cpu_per_call: (process.cpu() - before) / calls * 1e6, outcome }
 }
 
-/// Both in turn, so that they meet the same neighbours; the pair with the median ratio counts.
+/// Both in turn, each about its image, so that they meet the same neighbours; the pair with the median ratio counts.
 async fn compare(
-    peer: &Process,
-    gate: &Process,
+    (peer, peers): (&Process, &str),
+    (gate, gates): (&Process, &str),
     rate: Option<f64>,
     ratio: impl Fn(&Measured, &Measured) -> f64,
 ) -> (Measured, Measured) {
     let mut pairs = Vec::new();
     for _ in 0..ROUNDS {
-        pairs.push((measure(peer, IMAGE, rate).await, measure(gate, IMAGE, rate).await));
+        pairs.push((measure(peer, peers, rate).await, measure(gate, gates, rate).await));
     }
     pairs.sort_by(|(a, b), (c, d)| ratio(a, b).total_cmp(&ratio(c, d)));
     pairs.swap_remove(ROUNDS / 2)
-}
-
-/// The round with the median cost.
-async fn cost(process: &Process, image: &str) -> f64 {
-    let mut costs = Vec::new();
-    for _ in 0..ROUNDS {
-        costs.push(measure(process, image, None).await.cpu_per_call);
-    }
-    costs.sort_by(f64::total_cmp);
-    costs[ROUNDS / 2]
 }
 
 /// Asks once, and keeps the answer for the peer.
@@ -230,11 +220,11 @@ pub(crate) async fn run(gates: &[(&str, Vec<String>)]) {
         let bytes = record(&gate, IMAGE, &file).await;
         let peer = Process::start(&["serve-canned", file.to_str().unwrap()]);
         let throughput = |peer: &Measured, gate: &Measured| gate.outcome.per_second / peer.outcome.per_second;
-        let (canned, warm) = compare(&peer, &gate, None, throughput).await;
+        let (canned, warm) = compare((&peer, IMAGE), (&gate, IMAGE), None, throughput).await;
         let half = canned.outcome.per_second.min(warm.outcome.per_second) / 2.0;
         let latency =
             |peer: &Measured, gate: &Measured| gate.outcome.p99.as_secs_f64() / peer.outcome.p99.as_secs_f64();
-        let (canned_half, warm_half) = compare(&peer, &gate, Some(half), latency).await;
+        let (canned_half, warm_half) = compare((&peer, IMAGE), (&gate, IMAGE), Some(half), latency).await;
         let line = |name: String, measured: &Measured, half: &Measured| {
             vec![
                 name,
@@ -252,7 +242,8 @@ pub(crate) async fn run(gates: &[(&str, Vec<String>)]) {
     }
 }
 
-/// What a warm call costs as the store grows: servers over stores that were filled beforehand, the smallest is the peer.
+/// What a warm call costs as the store grows: servers over stores that were filled beforehand, each in turn with
+/// the first, which is the peer.
 pub(crate) async fn growth() {
     let folder = tempfile::tempdir().unwrap();
     table::head(
@@ -283,8 +274,14 @@ pub(crate) async fn growth() {
         let gate = Process::start(&["serve-gate", state.to_str().unwrap()]);
         // The first call decides, the others have it from there.
         let bytes = record(&gate, image, &folder.path().join("answer")).await;
-        let each = cost(&gate, image).await;
-        let first = *first.get_or_insert(each);
+        let cost = |one: &Measured, other: &Measured| other.cpu_per_call / one.cpu_per_call;
+        let (each, times) = match &first {
+            None => (measure(&gate, image, None).await.cpu_per_call, 1.0),
+            Some(first) => {
+                let (one, other) = compare((first, IMAGE), (&gate, image), None, cost).await;
+                (other.cpu_per_call, cost(&one, &other))
+            }
+        };
         table::row(&[
             policies.to_string(),
             governing.to_string(),
@@ -292,7 +289,8 @@ pub(crate) async fn growth() {
             (if image == CROWD { "2,000" } else { "0" }).to_owned(),
             bytes.to_string(),
             format!("{each:.1}"),
-            format!("{:.2}", each / first),
+            format!("{times:.2}"),
         ]);
+        first.get_or_insert(gate);
     }
 }
