@@ -195,14 +195,16 @@ impl PolicyApi {
         let without = reading.exceptions.iter().filter(|exception| !waivers::has_a_place(exception, &common));
         skipped.extend(without.map(|exception| format!("{}: {}", exception.vulnerability, waivers::NOWHERE)));
         let now = Timestamp::now();
-        for there in set.waivers.after(None).map(|revised| &revised.waiver) {
-            if now < there.end() && waivers::is_doubted(&reading, there) {
-                let name = there.id.resource_name();
-                skipped.push(format!(
-                    "{name}, of an earlier import, stands although the document doubts it now: revoke it"
-                ));
-            }
-        }
+        let (doubting, earlier) = (reading.clone(), Arc::clone(&set));
+        let doubted = tokio::task::spawn_blocking(move || {
+            let holding = earlier.waivers.after(None).map(|there| &there.waiver).filter(|there| now < there.end());
+            let doubted = holding.filter(|there| waivers::is_doubted(&doubting, there));
+            doubted.map(|there| there.id.resource_name()).collect::<Vec<_>>()
+        });
+        let doubted = doubted.await.map_err(|_| status::internal("earlier imports were not looked through"))?;
+        skipped.extend(doubted.into_iter().map(|name| {
+            format!("{name}, of an earlier import, stands although the document doubts it now: revoke it")
+        }));
         let mut documents = Vec::new();
         for waiver in waivers::imported(&reading, &common) {
             match set.waivers.get(&waiver.id) {
