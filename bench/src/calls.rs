@@ -13,7 +13,7 @@ use std::{
 use clap::Parser;
 use prost::Message;
 use scangate_ecr_simulator::{ImageSpec, ScanScript, Simulator, World, generate};
-use scangate_proto::v1::{EvaluateGateRequest, EvaluateGateResponse};
+use scangate_proto::v1::EvaluateGateRequest;
 use scangate_server::{
     config::Config,
     registry::ecr::Credentials,
@@ -22,7 +22,7 @@ use scangate_server::{
 use tokio::net::TcpListener;
 
 use crate::{
-    canned, filled,
+    filled,
     load::{Load, Outcome, framed},
     table,
     unrecorded::Unrecorded,
@@ -45,9 +45,20 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts this very program as something else, on the first core.
+    /// Starts this very program as something else.
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let program = std::env::current_exe().unwrap();
+        Self::run(&std::env::current_exe().unwrap(), arguments)
+    }
+
+    /// Starts the peer, which answers what the file holds.
+    fn peer(file: &Path) -> Self {
+        let program = std::env::current_exe().unwrap().with_file_name("scangate-bench-peer");
+        assert!(program.exists(), "`cargo build --release -p scangate-bench` makes the peer, too");
+        Self::run(&program, &[file.to_str().unwrap()])
+    }
+
+    /// Starts a program on the first core, which says where it listens.
+    fn run(program: &Path, arguments: &[&str]) -> Self {
         let mut child = Command::new("taskset")
             .args(["-c", "0"])
             .arg(program)
@@ -126,14 +137,6 @@ pub(crate) async fn serve_gate(state: &str, flags: &[String]) {
     } else {
         scangate_server::serve(config, listener, std::future::pending()).await.unwrap();
     }
-}
-
-/// The peer, as a process: it answers what the file holds.
-pub(crate) async fn serve_canned(file: &str) {
-    let answer = EvaluateGateResponse::decode(&*std::fs::read(file).unwrap()).unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    println!("{}", listener.local_addr().unwrap());
-    canned::serve(answer, listener).await;
 }
 
 /// The message that asks about an image.
@@ -218,7 +221,7 @@ pub(crate) async fn run(gates: &[(&str, Vec<String>)]) {
         let gate = Process::start(&arguments);
         let file = folder.path().join("answer");
         let bytes = record(&gate, IMAGE, &file).await;
-        let peer = Process::start(&["serve-canned", file.to_str().unwrap()]);
+        let peer = Process::peer(&file);
         let throughput = |peer: &Measured, gate: &Measured| gate.outcome.per_second / peer.outcome.per_second;
         let (canned, warm) = compare((&peer, IMAGE), (&gate, IMAGE), None, throughput).await;
         let half = canned.outcome.per_second.min(warm.outcome.per_second) / 2.0;

@@ -1,9 +1,9 @@
 //! What scan-gate costs, beside a peer measured in the same run on the same machine. Prints tables in Markdown.
 //!
-//! `cargo run --release -p scangate-bench` prints them all; named after `--`, only some of them.
+//! `cargo build --release -p scangate-bench` makes it and its peer, `target/release/scangate-bench` prints all tables, and with the
+//! names of some, only those.
 
 mod calls;
-mod canned;
 mod deciding;
 mod filled;
 mod given;
@@ -17,9 +17,15 @@ use std::process::Command;
 
 use scangate_test_postgres::Cluster;
 
+/// As the server has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const TABLES: [&str; 5] = ["deciding", "calls", "memory", "growth", "recording"];
 
 fn main() {
+    // Without one, tracing would ask the log crate about everything, which a program that logs does not.
+    tracing::subscriber::set_global_default(tracing::subscriber::NoSubscriber::new()).unwrap();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -27,10 +33,6 @@ fn main() {
         ["serve-gate", state, ..] => {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
             runtime.block_on(calls::serve_gate(state, &arguments[2..]));
-        }
-        ["serve-canned", file] => {
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-            runtime.block_on(calls::serve_canned(file));
         }
         // Each table in a process of its own, so that none has what another one left in memory.
         [] => {

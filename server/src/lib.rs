@@ -30,21 +30,21 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use scangate_proto::{
     FILE_DESCRIPTOR_SET,
-    v1::{
-        decision_service_server::DecisionServiceServer, policy_service_server::PolicyServiceServer,
-        scan_gate_service_server::ScanGateServiceServer,
-    },
+    v1::{decision_service_server::DecisionServiceServer, policy_service_server::PolicyServiceServer},
 };
 use tokio::net::TcpListener;
 use tokio_stream::StreamExt as _;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Server, server::TcpIncoming};
+use tonic::{
+    service::Routes,
+    transport::{Server, server::TcpIncoming},
+};
 
 use crate::{
     config::Config,
     decisions::Decisions,
     gate::{Gate, Settings},
-    grpc::{DecisionApi, PolicyApi, RequestLayer, ScanGate, Services, WaiverTerms},
+    grpc::{DecisionApi, Front, MAX_ANSWER, MAX_REQUEST, PolicyApi, RequestLayer, ScanGate, Services, WaiverTerms},
     log::Log,
     observations::Observations,
     policies::Policies,
@@ -53,10 +53,6 @@ use crate::{
     transport::Gathering,
 };
 
-/// The largest request: a policy with every list full is well below.
-const MAX_REQUEST: usize = 4 * 1024 * 1024;
-/// The largest answer: a page of 1,000 findings with full descriptions is about 5 MiB.
-const MAX_ANSWER: usize = 16 * 1024 * 1024;
 /// Streams that one connection may have open.
 const MAX_STREAMS: u32 = 1024;
 /// How long an idle connection lives between signs of life.
@@ -153,31 +149,28 @@ async fn run(
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let gate = ScanGateServiceServer::new(ScanGate::new(services.clone()))
-        .max_decoding_message_size(MAX_REQUEST)
-        .max_encoding_message_size(MAX_ANSWER);
+    let gate = ScanGate::new(services.clone());
     let policies = PolicyServiceServer::new(PolicyApi::new(services.clone()))
         .max_decoding_message_size(MAX_REQUEST)
         .max_encoding_message_size(MAX_ANSWER);
     let decisions = DecisionServiceServer::new(DecisionApi::new(services.decisions, services.stopping.clone()))
         .max_decoding_message_size(MAX_REQUEST)
         .max_encoding_message_size(MAX_ANSWER);
-    let router = Server::builder()
+    let others = Routes::new(health_service)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .add_service(policies)
+        .add_service(decisions);
+    let server = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .http2_max_header_list_size(MAX_HEADERS)
         .max_concurrent_streams(MAX_STREAMS)
-        .layer(RequestLayer::new(config.max_concurrent_calls))
-        .add_service(health_service)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?)
-        .add_service(gate)
-        .add_service(policies)
-        .add_service(decisions);
+        .layer(RequestLayer::new(config.max_concurrent_calls));
 
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).map(|accepted| accepted.map(Gathering::new));
-    let serving = router.serve_with_incoming_shutdown(incoming, async {
+    let serving = server.serve_with_incoming_shutdown(Front::new(gate, others), incoming, async {
         // A dropped sender stops the server just the same.
         stopped.await.ok();
     });

@@ -1,7 +1,10 @@
 //! What a decision was made of, as it is recorded: enough to decide again, with findings and clocks by reference, so that
 //! however many decisions rest on a scan, it is kept once.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 use jiff::Timestamp;
 use scangate_core::{
@@ -16,6 +19,7 @@ use scangate_core::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::blob::{Blob, Hash};
+use crate::gate::Judgement;
 
 /// A part of a record that is not there, or cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -118,15 +122,22 @@ impl Inputs {
         self.manifests.iter().map(|part| part.examined(parts)).collect()
     }
 
-    /// The same without findings and clocks: enough to tell people about.
-    pub fn outlines(&self) -> Vec<Examined> {
+    /// A decision on them, with as much of them as there is to tell people about: neither findings nor clocks.
+    pub(super) fn judgement(&self, decision: Decision, deploy: Option<Digest>) -> Judgement {
         let outline = |part: &Part| Examined {
             manifest: part.manifest.clone(),
             scan: Arc::new(part.scan.clone()),
             start: part.start.clone(),
             clocks: Arc::default(),
         };
-        self.manifests.iter().map(outline).collect()
+        Judgement {
+            image: self.image.clone(),
+            environment: self.environment.clone(),
+            decision,
+            examined: self.manifests.iter().map(outline).collect(),
+            deploy,
+            told: OnceLock::new(),
+        }
     }
 }
 

@@ -143,24 +143,20 @@ impl Decisions {
         let hashes: Vec<Hash> =
             recorded.iter().flat_map(|recorded| [recorded.case.inputs, recorded.case.outcome]).collect();
         let blobs = self.log.blobs(&distinct(hashes)).await?;
-        let mut judgements: BTreeMap<(Hash, Hash), (Inputs, Arc<Judgement>)> = BTreeMap::new();
+        let mut judgements: BTreeMap<(Hash, Hash), Arc<Judgement>> = BTreeMap::new();
         let mut answers = Vec::with_capacity(recorded.len());
         for recorded in recorded {
             let key = (recorded.case.inputs, recorded.case.outcome);
-            let (inputs, judgement) = match judgements.entry(key) {
+            let judgement = match judgements.entry(key) {
                 std::collections::btree_map::Entry::Occupied(kept) => kept.into_mut(),
                 std::collections::btree_map::Entry::Vacant(empty) => {
                     let damaged = |source| Error::Damaged { id: recorded.id.clone(), source };
                     let inputs: Inputs = case::read(&blobs, key.0).map_err(damaged)?;
                     let outcome: Outcome = case::read(&blobs, key.1).map_err(damaged)?;
-                    let judgement =
-                        Judgement { decision: outcome.decision, examined: inputs.outlines(), deploy: outcome.deploy };
-                    empty.insert((inputs, Arc::new(judgement)))
+                    empty.insert(Arc::new(inputs.judgement(outcome.decision, outcome.deploy)))
                 }
             };
             answers.push(Answer {
-                image: inputs.image.clone(),
-                environment: inputs.environment.clone(),
                 judgement: Arc::clone(judgement),
                 id: recorded.id,
                 evaluated_at: recorded.evaluated_at,

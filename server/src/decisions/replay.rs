@@ -13,7 +13,7 @@ use scangate_core::{
 
 use super::{Blob, Decisions, Error, Hash, Inputs, Outcome, case, distinct};
 use crate::{
-    gate::{Answer, Judgement},
+    gate::Answer,
     log::{Cursor, DecisionId, Filter, Recorded},
 };
 
@@ -77,7 +77,7 @@ impl Decisions {
         let same = if is_advice { is_alike(&again, was) } else { again == *was };
         // What a decision of another time says may be deployed is for that time to say, and nothing for advice.
         let deploy = if same && again.authoritative { reopened.outcome.deploy } else { None };
-        let judgement = Judgement { decision: again, examined: reopened.inputs.outlines(), deploy };
+        let judgement = reopened.inputs.judgement(again, deploy);
         let replayed = Answer { judgement: Arc::new(judgement), ..recorded.clone() };
         Ok(Replayed { recorded, replayed, same })
     }

@@ -20,9 +20,9 @@ use super::Ready;
 
 /// The most bytes that all kept decisions take together.
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
-/// What one takes that shows nothing, about, and each finding that one shows.
-const EACH: usize = 4 * 1024;
-const EACH_FINDING: usize = 1024;
+/// What one takes that shows nothing, about, and each finding that one shows: as it is, and as it was told.
+const EACH: usize = 6 * 1024;
+const EACH_FINDING: usize = 1536;
 /// How long one is kept that nobody asks for.
 const UNUSED: Duration = Duration::from_mins(10);
 
@@ -43,7 +43,6 @@ pub(super) struct Key {
 }
 
 /// A decision with what it rests on.
-#[derive(Clone)]
 pub(super) struct Kept {
     /// Every manifest of the image, as it was resolved.
     pub(super) manifests: Vec<Manifest>,
@@ -75,24 +74,24 @@ impl Kept {
 
 /// Decisions by question.
 pub(super) struct Memo {
-    kept: Cache<Key, Kept>,
+    kept: Cache<Key, Arc<Kept>>,
     turns: Cache<Key, Arc<Mutex<()>>>,
 }
 
 impl Memo {
     pub(super) fn new() -> Self {
-        let weigher = |_: &Key, kept: &Kept| u32::try_from(kept.ready.bytes()).unwrap_or(u32::MAX);
+        let weigher = |_: &Key, kept: &Arc<Kept>| u32::try_from(kept.ready.bytes()).unwrap_or(u32::MAX);
         let kept = Cache::builder().max_capacity(MOST_BYTES).weigher(weigher).time_to_idle(UNUSED).build();
         // A turn that is forgotten too early costs a decision made twice.
         let turns = Cache::builder().max_capacity(MOST_TURNS).time_to_idle(IDLE).build();
         Self { kept, turns }
     }
 
-    pub(super) fn get(&self, key: &Key) -> Option<Kept> {
+    pub(super) fn get(&self, key: &Key) -> Option<Arc<Kept>> {
         self.kept.get(key)
     }
 
-    pub(super) fn keep(&self, key: Key, kept: Kept) {
+    pub(super) fn keep(&self, key: Key, kept: Arc<Kept>) {
         self.kept.insert(key, kept);
     }
 

@@ -6,7 +6,7 @@ mod patience;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -69,12 +69,18 @@ pub struct Question {
 /// A decision with what answers tell of what it was made of.
 #[derive(Clone, Debug)]
 pub struct Judgement {
+    /// The image as resolved.
+    pub image: Image,
+    /// The environment that was asked about.
+    pub environment: Option<Environment>,
     /// The decision.
     pub decision: Decision,
     /// What it was made of, in the decision's order of manifests or not; without findings and clocks.
     pub examined: Vec<Examined>,
     /// What to deploy; only on ALLOW, and only where one digest stands for all that was judged.
     pub deploy: Option<Digest>,
+    /// What is the same in all answers that tell of it, once the first who tells of it has put it into words.
+    pub(crate) told: OnceLock<Arc<[u8]>>,
 }
 
 /// A judgement, ready to be recorded as often as it is given.
@@ -85,6 +91,11 @@ struct Ready {
 }
 
 impl Judgement {
+    /// What all answers tell of it, put into words at most once.
+    pub(crate) fn told(&self, tell: impl FnOnce() -> Vec<u8>) -> Arc<[u8]> {
+        Arc::clone(self.told.get_or_init(|| tell().into()))
+    }
+
     /// How many findings it shows.
     fn shown(&self) -> usize {
         let shown = |violation: &Violation| match &violation.breach {
@@ -102,10 +113,6 @@ impl Judgement {
 pub struct Answer {
     /// Its name in the log.
     pub id: DecisionId,
-    /// The image as resolved.
-    pub image: Image,
-    /// The environment that was asked about.
-    pub environment: Option<Environment>,
     /// What was decided; perhaps for an earlier question that was the same in all that matters.
     pub judgement: Arc<Judgement>,
     /// When.
@@ -139,40 +146,35 @@ impl Gate {
 
     /// Decides on one image, and answers once the decision is recorded. A scan that runs is waited for as long as the question
     /// allows, never past `deadline`.
-    pub async fn evaluate(&self, question: &Question, deadline: Option<Instant>) -> Result<Answer, Error> {
-        self.check_environment(question)?;
+    pub async fn evaluate(&self, question: Question, deadline: Option<Instant>) -> Result<Answer, Error> {
+        self.check_environment(&question)?;
         if let Some(request) = &question.request
             && let Some(answer) = self.decisions.answered(request).await?
         {
             return Ok(answer);
         }
+        let (Ready { case, judgement }, evaluated_at) = self.ready(&question, deadline).await?;
+        // While it is recorded, nothing is held but what the answer takes: there may be many who wait.
+        let Question { labels, request, .. } = question;
+        let record = Record { case, evaluated_at, labels: labels.clone(), request };
+        match self.decisions.record(record).await? {
+            Appended::Recorded(id) => Ok(Answer { id, judgement, evaluated_at, labels }),
+            // Somebody has sent the same request at the same time.
+            Appended::Replayed(id) => Ok(self.decisions.get(&id).await?),
+        }
+    }
+
+    /// What is decided now, ready to be recorded, and when.
+    async fn ready(&self, question: &Question, deadline: Option<Instant>) -> Result<(Ready, Timestamp), Error> {
         let freshness = Freshness::within(question.max_findings_age.unwrap_or(self.settings.findings_max_age));
         // Before anything is asked of ECR: a question that cannot be answered costs nothing.
         drop(self.policies(question).await?);
         let resolved = self.registry.resolve(&question.image, freshness).await?;
         let key = key(question, &resolved);
-        let (prepared, evaluated_at) = match self.remembered(&key, question, &resolved, freshness).await? {
-            Some(remembered) => remembered,
+        match self.remembered(&key, question, &resolved, freshness).await? {
+            Some(remembered) => Ok(remembered),
             // Boxed, so that the many calls that need none of it are not as large as it is.
-            None => Box::pin(self.judge(&key, question, &resolved, freshness, deadline)).await?,
-        };
-        let record = Record {
-            case: Arc::clone(&prepared.case),
-            evaluated_at,
-            labels: question.labels.clone(),
-            request: question.request.clone(),
-        };
-        match self.decisions.record(record).await? {
-            Appended::Recorded(id) => Ok(Answer {
-                id,
-                image: resolved.image.clone(),
-                environment: question.environment.clone(),
-                judgement: Arc::clone(&prepared.judgement),
-                evaluated_at,
-                labels: question.labels.clone(),
-            }),
-            // Somebody has sent the same request at the same time.
-            Appended::Replayed(id) => Ok(self.decisions.get(&id).await?),
+            None => Box::pin(self.judge(&key, question, &resolved, freshness, deadline)).await,
         }
     }
 
@@ -279,7 +281,7 @@ impl Gate {
             && examined.all(|(examined, began)| {
                 self.registry.kept(&repository, &examined.manifest, freshness) == Some(*began)
             });
-        Ok(stands.then_some((kept.ready, now)))
+        Ok(stands.then(|| (kept.ready.clone(), now)))
     }
 
     /// Keeps a decision that the next caller may have, too.
@@ -289,7 +291,7 @@ impl Gate {
         if is_final {
             let readings = examined.iter().map(|examined| examined.scan.read_at).collect();
             let kept = Kept { manifests: resolved.manifests.clone(), readings, ready: ready.clone() };
-            self.memo.keep(key.clone(), kept);
+            self.memo.keep(key.clone(), Arc::new(kept));
         }
     }
 
@@ -365,8 +367,15 @@ fn prepare(
         start: examined.start.clone(),
         clocks: Arc::default(),
     };
-    let examined = examined.iter().map(outlined).collect();
-    Ok((prepared.map_err(Error::Unrecordable)?, Judgement { decision, examined, deploy }))
+    let judgement = Judgement {
+        image: image.clone(),
+        environment: environment.cloned(),
+        examined: examined.iter().map(outlined).collect(),
+        decision,
+        deploy,
+        told: OnceLock::new(),
+    };
+    Ok((prepared.map_err(Error::Unrecordable)?, judgement))
 }
 
 fn key(question: &Question, resolved: &Resolved) -> Key {

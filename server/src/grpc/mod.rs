@@ -4,6 +4,7 @@ mod call;
 mod convert;
 mod decision;
 mod fields;
+mod front;
 mod page;
 mod policy;
 mod request;
@@ -17,7 +18,12 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::convert::waiver::Terms as WaiverTerms;
 pub(crate) use self::request::{RequestLayer, current_request_id};
-pub(crate) use self::{decision::DecisionApi, policy::PolicyApi, scan_gate::ScanGate};
+pub(crate) use self::{
+    decision::DecisionApi,
+    front::{Front, MAX_ANSWER, MAX_REQUEST},
+    policy::PolicyApi,
+    scan_gate::ScanGate,
+};
 use crate::{decisions::Decisions, gate::Gate, observations::Observations, policies::Policies, registry::Registry};
 
 /// What the services share.

@@ -81,8 +81,7 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let id = id_of(&request);
-        let method = request.uri().path().trim_start_matches('/').to_owned();
-        let span = tracing::info_span!("call", %method, request_id = %id);
+        let span = tracing::info_span!("call", method = request.uri().path().trim_start_matches('/'), request_id = %id);
         // The service that was polled ready is the one to call.
         let fresh = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, fresh);
@@ -99,8 +98,7 @@ where
                 Err(_) => status::overloaded().into_http(),
             };
             // The status of a call that succeeds, or fails late, comes in the trailers: absent here.
-            let code =
-                response.headers().get("grpc-status").and_then(|code| code.to_str().ok()).unwrap_or("0").to_owned();
+            let code = response.headers().get("grpc-status").and_then(|code| code.to_str().ok()).unwrap_or("0");
             tracing::info!(
                 code,
                 elapsed_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),

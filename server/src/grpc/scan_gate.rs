@@ -30,7 +30,11 @@ use super::{
     status,
     stream::{self, Streaming},
 };
-use crate::{findings, gate::Gate, scanning, scans};
+use crate::{
+    findings,
+    gate::{Answer, Gate, Judgement},
+    scanning, scans,
+};
 
 /// The most images of one batch.
 const MAX_BATCH: usize = 100;
@@ -50,6 +54,12 @@ impl ScanGate {
     /// The service.
     pub(crate) fn new(services: Services) -> Self {
         Self { services, watches: Arc::new(Semaphore::new(MAX_WATCHES)) }
+    }
+
+    /// The answer to one question.
+    pub(super) async fn evaluate(&self, request: Request<EvaluateGateRequest>) -> Result<Answer, Status> {
+        let deadline = deadline(request.metadata(), wait(request.get_ref()));
+        evaluate(&self.services.gate, request.into_inner(), deadline).await
     }
 }
 
@@ -102,9 +112,9 @@ impl ScanGateService for ScanGate {
         &self,
         request: Request<EvaluateGateRequest>,
     ) -> Result<Response<EvaluateGateResponse>, Status> {
-        let deadline = deadline(request.metadata(), wait(request.get_ref()));
-        let decision = evaluate(&self.services.gate, request.get_ref(), deadline, Room::Alone).await?;
-        Ok(Response::new(EvaluateGateResponse { decision: Some(decision) }))
+        // Over the wire `front` answers, which says the same in bytes.
+        let answer = self.evaluate(request).await?;
+        Ok(Response::new(EvaluateGateResponse { decision: Some(answer::decision_out(&answer, Room::Alone)) }))
     }
 
     async fn batch_evaluate_gate(
@@ -145,23 +155,19 @@ fn wait(request: &EvaluateGateRequest) -> Duration {
     request.wait.and_then(|wait| Duration::try_from(wait).ok()).unwrap_or_default()
 }
 
-async fn evaluate(
-    gate: &Gate,
-    request: &EvaluateGateRequest,
-    deadline: Instant,
-    room: Room,
-) -> Result<Decision, Status> {
+async fn evaluate(gate: &Gate, request: EvaluateGateRequest, deadline: Instant) -> Result<Answer, Status> {
     let question = question::question(request)?;
     in_time(deadline, async {
-        let answer = gate.evaluate(&question, Some(deadline)).await.map_err(status::of_gate)?;
+        let answer = gate.evaluate(question, Some(deadline)).await.map_err(status::of_gate)?;
+        let Judgement { image, decision, .. } = &*answer.judgement;
         tracing::info!(
             decision = %answer.id,
-            image = %answer.image.pinned(&answer.image.digest),
-            verdict = ?answer.judgement.decision.verdict,
-            revision = answer.judgement.decision.revision,
+            image = %image.pinned(&image.digest),
+            verdict = ?decision.verdict,
+            revision = decision.revision,
             "decided"
         );
-        Ok(answer::decision_out(&answer, room))
+        Ok(answer)
     })
     .await
 }
@@ -179,7 +185,8 @@ async fn evaluate_all(
         let (gate, places) = (gate.clone(), Arc::clone(&places));
         let evaluation = async move {
             let _place = places.acquire().await;
-            (at, evaluate(&gate, &request, deadline, Room::InBatch).await)
+            let answer = evaluate(&gate, request, deadline).await;
+            (at, answer.map(|answer| answer::decision_out(&answer, Room::InBatch)))
         };
         evaluations.spawn(super::request::within(request_id.clone(), evaluation));
     }

@@ -19,7 +19,11 @@ use super::{
     scan::{evidence_out, manifest_scan_out, scan_out},
     time::{duration, timestamp},
 };
-use crate::{findings::Page, gate::Answer, grpc::fields::Fields};
+use crate::{
+    findings::Page,
+    gate::{Answer, Judgement},
+    grpc::fields::Fields,
+};
 
 /// How many findings one answer shows in its violations, so that it stays within what clients take (4 MiB by default).
 /// Counts are whole, and GetFindings has them all.
@@ -49,11 +53,26 @@ impl Room {
 
 /// A decision for the wire.
 pub(crate) fn decision_out(answer: &Answer, room: Room) -> v1::Decision {
+    let v1::Decision { name, evaluated_at, labels, .. } = own_out(answer);
+    v1::Decision { name, evaluated_at, labels, ..judgement_out(&answer.judgement, room) }
+}
+
+/// What an answer alone has: its name, its time, and what its caller gave it to keep.
+pub(crate) fn own_out(answer: &Answer) -> v1::Decision {
+    v1::Decision {
+        name: format!("decisions/{}", answer.id),
+        evaluated_at: Some(timestamp(answer.evaluated_at)),
+        labels: answer.labels.clone(),
+        ..v1::Decision::default()
+    }
+}
+
+/// What all answers that tell of a judgement have in common.
+pub(crate) fn judgement_out(judgement: &Judgement, room: Room) -> v1::Decision {
+    let Judgement { image, environment, decision, examined, deploy, .. } = judgement;
     let mut findings = room.findings();
-    let judgement = &answer.judgement;
-    let decision = &judgement.decision;
     let scans: BTreeMap<&Digest, &Examined> =
-        judgement.examined.iter().map(|examined| (&examined.manifest.digest, examined)).collect();
+        examined.iter().map(|examined| (&examined.manifest.digest, examined)).collect();
     let is_allowed = decision.verdict == Verdict::Allow && decision.authoritative;
     let manifest = |manifest: &ManifestDecision| v1::ManifestDecision {
         digest: manifest.digest.to_string(),
@@ -62,15 +81,15 @@ pub(crate) fn decision_out(answer: &Answer, room: Room) -> v1::Decision {
         verdict: verdict_out(manifest.verdict).into(),
         reasons: manifest.reasons.clone(),
         // Of an image that is denied nothing is to be deployed, its good platforms neither.
-        deploy_image: if is_allowed { answer.image.pinned(&manifest.digest) } else { String::new() },
+        deploy_image: if is_allowed { image.pinned(&manifest.digest) } else { String::new() },
     };
     v1::Decision {
-        name: format!("decisions/{}", answer.id),
+        name: String::new(),
         verdict: verdict_out(decision.verdict).into(),
         reasons: decision.reasons.clone(),
-        image: Some(image_out(&answer.image)),
-        deploy_image: judgement.deploy.as_ref().map(|digest| answer.image.pinned(digest)).unwrap_or_default(),
-        environment: answer.environment.as_ref().map(ToString::to_string).unwrap_or_default(),
+        image: Some(image_out(image)),
+        deploy_image: deploy.as_ref().map(|digest| image.pinned(digest)).unwrap_or_default(),
+        environment: environment.as_ref().map(ToString::to_string).unwrap_or_default(),
         manifests: decision.manifests.iter().map(manifest).collect(),
         violations: decision.violations.iter().map(|violation| violation_out(violation, &mut findings)).collect(),
         warnings: decision.warnings.iter().map(|violation| violation_out(violation, &mut findings)).collect(),
@@ -80,11 +99,11 @@ pub(crate) fn decision_out(answer: &Answer, room: Room) -> v1::Decision {
         authoritative: decision.authoritative,
         policies: decision.policies.iter().map(applied_out).collect(),
         revision: decision.revision,
-        evaluated_at: Some(timestamp(answer.evaluated_at)),
+        evaluated_at: None,
         valid_until: decision.next_change.as_ref().map(|change| timestamp(change.time)),
         next_change: decision.next_change.as_ref().map(next_change_out),
         retry_after: decision.retry_after.map(duration),
-        labels: answer.labels.clone(),
+        labels: BTreeMap::new(),
     }
 }
 

@@ -29,7 +29,7 @@ const MAX_TEXT: usize = 512;
 const MAX_REQUEST_ID: usize = 128;
 
 /// A question to the gate.
-pub(crate) fn question(request: &v1::EvaluateGateRequest) -> Result<Question, Status> {
+pub(crate) fn question(request: v1::EvaluateGateRequest) -> Result<Question, Status> {
     let mut fields = Fields::default();
     let asked = request_of(&mut fields, &request.request_id, || v1::EvaluateGateRequest {
         request_id: String::new(),
@@ -42,7 +42,7 @@ pub(crate) fn question(request: &v1::EvaluateGateRequest) -> Result<Question, St
     let wait = period(&mut fields, "wait", request.wait.as_ref(), MAX_WAIT).unwrap_or_default();
     let max_findings_age = period(&mut fields, "max_findings_age", request.max_findings_age.as_ref(), MAX_AGE);
     let at_least_as_fresh = policy::revision_token(&mut fields, &request.at_least_as_fresh);
-    let labels = labels(&mut fields, request);
+    check_labels(&mut fields, &request.labels);
     let question = image.map(|image| Question {
         image,
         environment,
@@ -51,7 +51,7 @@ pub(crate) fn question(request: &v1::EvaluateGateRequest) -> Result<Question, St
         wait,
         max_findings_age,
         at_least_as_fresh,
-        labels,
+        labels: request.labels,
         request: asked,
     });
     fields.finish(question)
@@ -79,9 +79,9 @@ fn policy_name(fields: &mut Fields, path: &str, given: &str) -> Option<PolicyId>
     if given.is_empty() { None } else { policy::name(fields, path, given) }
 }
 
-fn labels(fields: &mut Fields, request: &v1::EvaluateGateRequest) -> BTreeMap<String, String> {
-    fields.at_most("labels", request.labels.len(), MAX_LABELS);
-    for (key, value) in &request.labels {
+fn check_labels(fields: &mut Fields, labels: &BTreeMap<String, String>) {
+    fields.at_most("labels", labels.len(), MAX_LABELS);
+    for (key, value) in labels {
         if key.is_empty() || key.len() > MAX_LABEL_KEY {
             fields.refuse("labels", format!("keys must be 1 to {MAX_LABEL_KEY} bytes long"));
         }
@@ -89,7 +89,6 @@ fn labels(fields: &mut Fields, request: &v1::EvaluateGateRequest) -> BTreeMap<St
             fields.refuse("labels", format!("values must be at most {MAX_LABEL_VALUE} bytes long"));
         }
     }
-    request.labels.clone()
 }
 
 /// What a page token of GetFindings holds.

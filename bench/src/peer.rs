@@ -1,5 +1,9 @@
-//! The peer: a stock tonic server with an answer made beforehand.
+//! The peer: a stock tonic server with an answer made beforehand, as a program of its own. It has the system's allocator, as a
+//! server has that nobody has tuned.
+//!
+//! `scangate-bench-peer FILE` serves the answer in the file, and prints where.
 
+use prost::Message as _;
 use scangate_proto::v1::{
     BatchEvaluateGateRequest, BatchEvaluateGateResponse, ConfigureScanningRequest, ConfigureScanningResponse,
     EvaluateGateRequest, EvaluateGateResponse, GetFindingsRequest, GetFindingsResponse, StartScanRequest,
@@ -53,8 +57,13 @@ impl ScanGateService for Canned {
     }
 }
 
-/// Serves the answer for ever.
-pub(crate) async fn serve(answer: EvaluateGateResponse, listener: TcpListener) {
+#[tokio::main]
+async fn main() {
+    tracing::subscriber::set_global_default(tracing::subscriber::NoSubscriber::new()).unwrap();
+    let file = std::env::args().nth(1).expect("the file with the answer");
+    let answer = EvaluateGateResponse::decode(&*std::fs::read(file).unwrap()).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    println!("{}", listener.local_addr().unwrap());
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let service = ScanGateServiceServer::new(Canned(answer));
     Server::builder().add_service(service).serve_with_incoming(incoming).await.unwrap();
