@@ -3,7 +3,8 @@
 //! It is joined to ECR's findings by ARN, and a finding that Inspector does not know stays as it is. EPSS comes from Inspector
 //! alone. Of what ECR says itself, Inspector can only make things stricter: an exploit that either knows is known, and of two
 //! statuses the one that counts more stands, so that a finding which ECR lists as ACTIVE counts, whatever Inspector has closed.
-//! Nothing here fails a reading: what is missing stays unknown, and the scan tells why.
+//! Nothing here fails a reading: what is missing is unknown, and the scan tells why. That no exploit is known is missing, too,
+//! unless Inspector was heard: ECR says so of vulnerabilities that CISA lists.
 
 mod details;
 mod listed;
@@ -42,12 +43,22 @@ struct Record {
     listed: bool,
     epss: Option<Score>,
     exploit_known: bool,
+    /// Whether it has said all that it is asked of exploits.
+    exploit_heard: bool,
     status: Option<Status>,
     fix: Fix,
 }
 
 /// What Inspector says, by the ARNs of ECR's findings and of no others.
 type Records = HashMap<Arc<str>, Record>;
+
+/// What findings say where Inspector was to be asked and was not.
+pub(super) fn doubt(findings: &mut [Finding]) {
+    let unheard = Record::default();
+    for finding in findings {
+        unheard.join(finding);
+    }
+}
 
 impl Asking<'_> {
     /// Brings what Inspector says into the findings.
@@ -56,6 +67,7 @@ impl Asking<'_> {
             return Enrichment::Complete;
         }
         if self.deadline.is_over() {
+            doubt(findings);
             return Enrichment::Missing("no time was left to ask Inspector".to_owned());
         }
         let arns = findings.iter().filter_map(|finding| finding.arn.clone());
@@ -64,10 +76,9 @@ impl Asking<'_> {
             Ok(enrichment) => enrichment,
             Err(error) => self.missing(&error),
         };
+        let unheard = Record::default();
         for finding in findings {
-            if let Some(record) = finding.arn.as_ref().and_then(|arn| records.get(arn)) {
-                record.join(finding);
-            }
+            finding.arn.as_ref().and_then(|arn| records.get(arn)).unwrap_or(&unheard).join(finding);
         }
         enrichment
     }
@@ -83,7 +94,15 @@ impl Asking<'_> {
                 return Err(error);
             }
         };
-        let left_out = details::read(self, &worth_asking(findings, records), records).await?;
+        let worth = worth_asking(findings, records);
+        // Of all others, the list says enough.
+        for record in records.values_mut() {
+            record.exploit_heard = record.listed;
+        }
+        for arn in &worth {
+            records.entry(Arc::clone(arn)).or_default().exploit_heard = false;
+        }
+        let left_out = details::read(self, &worth, records).await?;
         let unknown = findings.iter().filter(|finding| is_unknown(finding, records)).count();
         Ok(match (strayed, unknown, left_out) {
             (0, 0, 0) => Enrichment::Complete,
@@ -118,6 +137,7 @@ impl Record {
         self.listed |= other.listed;
         self.epss = self.epss.max(other.epss);
         self.exploit_known |= other.exploit_known;
+        self.exploit_heard |= other.exploit_heard;
         self.status = match (self.status, other.status) {
             (Some(ours), Some(theirs)) => Some(stricter(ours, theirs)),
             (ours, theirs) => ours.or(theirs),
@@ -131,6 +151,8 @@ impl Record {
         finding.epss = self.epss;
         if self.exploit_known {
             finding.exploit = Exploit::Known;
+        } else if !self.exploit_heard && finding.exploit == Exploit::NotKnown {
+            finding.exploit = Exploit::Unknown;
         }
         if let Some(status) = self.status {
             finding.status = stricter(finding.status, status);

@@ -15,7 +15,7 @@ use super::{
     call::Deadline,
     clients::Served,
     coverage,
-    enrichment::Asking,
+    enrichment::{Asking, doubt},
     notes::{NAME, Notes},
     pages::{Answer, DESCRIBE_FINDINGS, List, Pages},
     scanning::InForce,
@@ -54,8 +54,8 @@ impl Asked<'_> {
         // A running scan sends empty lists, which say nothing yet.
         let mut enrichment = Enrichment::NotAsked;
         if let Some(mut list) = list.filter(|list| done || !list.findings.is_empty()) {
-            if done && notes.is_flawless() {
-                enrichment = self.enrich(in_force, &mut list.findings).await;
+            if self.served.enriches && in_force.scan_type == ScanType::Enhanced {
+                enrichment = self.enrich(done && notes.is_flawless(), &mut list.findings).await;
             }
             report.enumerated = list.enumerated;
             report = report.with_findings(list.findings);
@@ -75,9 +75,10 @@ impl Asked<'_> {
         })
     }
 
-    async fn enrich(&self, in_force: InForce, findings: &mut [Finding]) -> Enrichment {
+    async fn enrich(&self, ended_well: bool, findings: &mut [Finding]) -> Enrichment {
         let Self { served, repository, digest, deadline } = *self;
-        if !served.enriches || in_force.scan_type != ScanType::Enhanced {
+        if !ended_well {
+            doubt(findings);
             return Enrichment::NotAsked;
         }
         Asking { served, repository, digest, deadline: served.before(deadline) }.enrich(findings).await

@@ -33,6 +33,16 @@ async fn details_are_asked_for_where_they_could_change_a_decision() {
 }
 
 #[tokio::test]
+async fn of_what_is_neither_severe_nor_probable_the_list_says_enough() {
+    let finding = named("CVE-1", "MEDIUM").epss(0.09).known_exploited(ADDED, ADDED);
+
+    let bench = bench([finding]).await;
+
+    assert_eq!(bench.read().await.scan.findings()[0].exploit, Exploit::NotKnown);
+    assert_eq!(bench.calls(DETAILS), 0);
+}
+
+#[tokio::test]
 async fn details_come_ten_at_a_time_and_a_finding_without_any_is_none() {
     let bench = bench(many(25, "HIGH").into_iter().map(EnhancedFinding::without_details)).await;
 
@@ -40,6 +50,7 @@ async fn details_come_ten_at_a_time_and_a_finding_without_any_is_none() {
 
     assert_eq!(read.scan.enrichment, Enrichment::Complete);
     assert_eq!(bench.calls(DETAILS), 3);
+    assert!(read.scan.findings().iter().all(|finding| finding.exploit == Exploit::NotKnown));
 }
 
 #[tokio::test]
@@ -52,6 +63,8 @@ async fn beyond_two_hundred_findings_the_worst_are_looked_up() {
 
     assert_eq!(bench.calls(DETAILS), 20);
     assert_eq!(read.scan.findings()[0].exploit, Exploit::Known);
+    let unheard = read.scan.findings().iter().filter(|finding| finding.exploit == Exploit::Unknown).count();
+    assert_eq!(unheard, 6);
     let Enrichment::Partial(what) = &read.scan.enrichment else { panic!("{:?}", read.scan.enrichment) };
     assert!(what.starts_with("6 findings were not looked up"), "{what}");
 }

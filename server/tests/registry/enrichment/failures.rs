@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use scangate_core::{evidence::Evidence, finding::Exploit, scan::Enrichment};
+use scangate_core::{
+    evidence::Evidence,
+    finding::Exploit,
+    scan::{Enrichment, Scan},
+};
 use scangate_ecr_simulator::{Fault, Rule, ScanScript};
 use scangate_server::registry::{
     Freshness,
@@ -43,8 +47,14 @@ async fn under(rule: Rule) -> Read {
     read
 }
 
+/// How many findings have a known exploit, have none, and do not say.
+fn exploits(scan: &Scan) -> [usize; 3] {
+    let count = |exploit| scan.findings().iter().filter(|finding| finding.exploit == exploit).count();
+    [Exploit::Known, Exploit::NotKnown, Exploit::Unknown].map(count)
+}
+
 #[tokio::test]
-async fn a_list_that_fails_leaves_the_scan_whole_and_epss_unknown() {
+async fn a_list_that_fails_leaves_the_scan_whole_and_epss_and_exploits_unknown() {
     for (fault, told) in failures() {
         // Of the second page, too: half a list is none.
         for rule in [fault.clone().on(LIST), fault.clone().on(LIST).skip(1)] {
@@ -52,6 +62,7 @@ async fn a_list_that_fails_leaves_the_scan_whole_and_epss_unknown() {
 
             assert!(why(&read.scan.enrichment).contains(told), "{rule:?}: {:?}", read.scan.enrichment);
             assert!(read.scan.findings().iter().all(|finding| finding.epss.is_none()), "{rule:?}");
+            assert_eq!(exploits(&read.scan), [0, 0, 101], "{rule:?}");
         }
     }
 }
@@ -63,6 +74,7 @@ async fn a_list_whose_pages_lead_nowhere_is_none() {
 
         assert!(why(&read.scan.enrichment).contains("lead back"), "{fault:?}");
         assert!(read.scan.findings().iter().all(|finding| finding.epss.is_none()), "{fault:?}");
+        assert_eq!(exploits(&read.scan), [0, 0, 101], "{fault:?}");
     }
 }
 
@@ -72,18 +84,18 @@ async fn a_list_without_a_page_is_told_as_missing_findings() {
 
     assert_eq!(why(&read.scan.enrichment), "Inspector does not list 1 of ECR's findings");
     assert_eq!(read.scan.findings().iter().filter(|finding| finding.epss.is_none()).count(), 1);
+    assert_eq!(exploits(&read.scan), [100, 0, 1]);
 }
 
 #[tokio::test]
-async fn details_that_fail_leave_epss_and_what_was_learnt_before() {
+async fn details_that_fail_leave_epss_and_what_was_learnt_before_and_no_other_exploit_is_ruled_out() {
     let failures = failures().into_iter().chain([(Fault::PartialFailure, "INTERNAL_ERROR")]);
     for (fault, told) in failures {
         let read = under(fault.clone().on(DETAILS).skip(1)).await;
 
         assert!(why(&read.scan.enrichment).contains(told), "{fault:?}: {:?}", read.scan.enrichment);
         assert!(read.scan.findings().iter().all(|finding| finding.epss == epss(0.01)), "{fault:?}");
-        let known = read.scan.findings().iter().filter(|finding| finding.exploit == Exploit::Known).count();
-        assert_eq!(known, 10, "{fault:?}");
+        assert_eq!(exploits(&read.scan), [10, 0, 91], "{fault:?}");
     }
 }
 
@@ -125,6 +137,7 @@ async fn an_inspector_that_hangs_leaves_time_for_the_answer() {
         let read = bench.read().await;
 
         assert_eq!(why(&read.scan.enrichment), format!("AWS does not answer {operation}"));
+        assert_eq!(exploits(&read.scan), [0, 0, 1], "{operation}");
         assert_eq!(read.assessment().evidence, Evidence::Proven);
     }
 }
@@ -137,6 +150,7 @@ async fn where_ecr_has_taken_the_time_inspector_is_not_asked() {
     let read = bench.read().await;
 
     assert_eq!(why(&read.scan.enrichment), "no time was left to ask Inspector");
+    assert_eq!(exploits(&read.scan), [0, 0, 1]);
     assert_eq!(bench.calls(LIST), 0);
     assert_eq!(read.assessment().evidence, Evidence::Proven);
 }

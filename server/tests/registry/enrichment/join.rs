@@ -66,6 +66,7 @@ async fn a_scan_that_proves_nothing_is_not_enriched() {
 
     assert_eq!(read.scan.enrichment, Enrichment::NotAsked);
     assert_eq!(bench.calls(LIST), 0);
+    assert!(read.scan.findings().iter().all(|finding| finding.exploit == Exploit::Unknown));
 }
 
 #[tokio::test]
@@ -177,7 +178,7 @@ async fn a_record_that_ecr_does_not_list_is_ignored_and_its_absence_told() {
 
     let read = bench.read().await;
 
-    assert_eq!(read.scan.findings()[0].epss, None);
+    assert_eq!((read.scan.findings()[0].epss, read.scan.findings()[0].exploit), (None, Exploit::Unknown));
     assert_eq!(why(&read.scan.enrichment), "Inspector does not list 1 of ECR's findings");
     assert_eq!(bench.calls(DETAILS), 0);
 }

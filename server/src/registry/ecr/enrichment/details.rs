@@ -53,7 +53,11 @@ fn take(asked: &[Arc<str>], answer: &BatchGetFindingDetailsOutput, records: &mut
     }
     for error in answer.errors() {
         if *error.error_code() == FindingDetailsErrorCode::FindingDetailsNotFound {
-            told.insert(error.finding_arn());
+            let arn = error.finding_arn();
+            told.insert(arn);
+            if let Some(record) = records.get_mut(arn).filter(|_| asked.iter().any(|asked| **asked == *arn)) {
+                record.exploit_heard = true;
+            }
         } else {
             let (code, arn) = (error.error_code().as_str(), error.finding_arn());
             return Err(malformed(GET_DETAILS, format!("{code} for {arn}: {}", error.error_message())));
@@ -68,7 +72,12 @@ fn take(asked: &[Arc<str>], answer: &BatchGetFindingDetailsOutput, records: &mut
 impl Record {
     fn detailed(details: &FindingDetail) -> Self {
         let exploited = details.cisa_data().is_some_and(is_listed) || details.exploit_observed().is_some_and(is_seen);
-        Self { epss: details.epss_score().and_then(probability), exploit_known: exploited, ..Self::default() }
+        Self {
+            epss: details.epss_score().and_then(probability),
+            exploit_known: exploited,
+            exploit_heard: true,
+            ..Self::default()
+        }
     }
 }
 

@@ -104,6 +104,8 @@ impl Record {
             listed: true,
             epss: epss.and_then(probability),
             exploit_known: seen || exploit_of(available) == Exploit::Known,
+            // That is for the details to say.
+            exploit_heard: false,
             status: Some(status_of(Some(finding.status.as_str()))),
             fix: fix_of(finding.fix_available.as_ref().map(FixAvailable::as_str)),
         }
