@@ -2,16 +2,17 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::harness::{Gate, gate, question, refused};
+use crate::harness::{Gate, create as create_policy, gate, no_findings_from, question, refused};
 use scangate_client::{
     Code,
     prost_types::Timestamp,
     v1::{
-        CreateWaiverRequest, EvaluateGateRequest, GetWaiverRequest, ImportWaiversRequest, ListWaiversRequest,
-        RevokeWaiverRequest, UpdateWaiverRequest, Verdict, Waiver, WaiverConditions, WaiverScope, WaiverState,
+        CreateWaiverRequest, EvaluateGateRequest, GetWaiverRequest, Grace, GraceClock, ImportWaiversRequest,
+        ListWaiversRequest, RevokeWaiverRequest, Severity, UpdateWaiverRequest, Verdict, Waiver, WaiverConditions,
+        WaiverScope, WaiverState,
     },
 };
-use scangate_ecr_simulator::World;
+use scangate_ecr_simulator::{ImageSpec, ScanScript, World, generate};
 
 /// The one finding of an image of the demo that denies it.
 const CVE: &str = "CVE-2022-2274";
@@ -69,6 +70,33 @@ async fn a_waiver_ends_at_its_instant_however_warm_the_decision_is() {
     let after = gate.decide(IMAGE).await;
 
     assert_eq!((before.verdict(), again.verdict(), after.verdict()), (Verdict::Allow, Verdict::Allow, Verdict::Deny));
+}
+
+#[tokio::test]
+async fn what_a_waiver_let_in_has_no_grace_when_the_waiver_ends() {
+    let mut world = World::new();
+    let scan = ScanScript::complete(generate::basic_of(&["LOW"], 1_200, 1));
+    world.push(ImageSpec::single("team/app", "1").scan(scan));
+    let gate = gate(world).start().await;
+    let week = scangate_client::prost_types::Duration { seconds: 604_800, nanos: 0 };
+    let mut policy = no_findings_from(Severity::Low);
+    policy.rules[0].grace = Some(Grace { period: Some(week), clock: GraceClock::FirstAdmitted.into() });
+    // More findings than a decision shows must be without grace to break it.
+    policy.rules[0].allow = 1_100;
+    gate.client.create_policy(create_policy("team", policy)).await.unwrap();
+    let mut waiver = waive("*");
+    waiver.scope.as_mut().unwrap().repository = "team/app".into();
+    let waiver = made(&gate, create("all", waiver)).await;
+
+    let allowed = gate.decide("team/app:1").await;
+    let revoke =
+        RevokeWaiverRequest { name: waiver.name, etag: waiver.etag, reason: "over".into(), ..Default::default() };
+    gate.client.policies().revoke_waiver(revoke).await.unwrap();
+    let denied = gate.decide("team/app:1").await;
+
+    assert_eq!((allowed.verdict(), allowed.waived_total), (Verdict::Allow, 1_200));
+    assert_eq!(allowed.next_change.as_ref().unwrap().verdict(), Verdict::Deny);
+    assert_eq!(denied.verdict(), Verdict::Deny);
 }
 
 #[tokio::test]

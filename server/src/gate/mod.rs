@@ -1,5 +1,6 @@
 //! The gate: may this image be deployed? Snapshot, resolve, scans, decide, answer; and wait where the caller asks for it.
 
+mod admission;
 mod examine;
 mod memo;
 mod patience;
@@ -220,7 +221,7 @@ impl Gate {
             decision = self.decide(question, resolved, &examined).await?;
         }
         if decision.verdict == Verdict::Allow && decision.authoritative {
-            self.admit(resolved, environment, &examined, decision.evaluated_at).await;
+            self.admit(question, resolved, &examined, &decision).await;
         }
         let deploy = deployable(&decision, resolved, whole);
         let evaluated_at = decision.evaluated_at;
@@ -244,24 +245,6 @@ impl Gate {
             examined.clocks = Arc::new(clocks.map_err(policies::Error::Store)?);
         }
         Ok(examined)
-    }
-
-    /// Notes that an image with these findings was allowed into an environment.
-    async fn admit(
-        &self,
-        resolved: &Resolved,
-        environment: Option<&Environment>,
-        examined: &[Examined],
-        at: Timestamp,
-    ) {
-        let met: Vec<Met> = examined.iter().flat_map(|examined| examined.scan.findings()).map(Met::of).collect();
-        if met.is_empty() {
-            return;
-        }
-        if let Err(error) = self.observations.admit(&resolved.repository(), environment, &met, at).await {
-            // Grace that runs from it does not begin: that is the stricter way.
-            tracing::warn!(error = &error as &dyn std::error::Error, "what was allowed was not noted");
-        }
     }
 
     /// What was decided for the same question, where deciding again would say it again.
