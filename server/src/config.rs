@@ -75,9 +75,9 @@ pub struct Config {
         default_missing_value = "true", action = ArgAction::Set,
     )]
     pub waiver_needs_approver: bool,
-    /// How long decisions are kept, e.g. 400d. What they rest on goes with the last that rests on it; what is left stays
-    /// provable.
-    #[arg(long, default_value = "400d", env = "SCANGATE_DECISION_RETENTION", value_parser = seconds)]
+    /// How long decisions are kept, e.g. 400d; at least 24h, since a request that is sent again within that time (`request_id`) gets
+    /// the decision that it got. What they rest on goes with the last that rests on it; what is left stays provable.
+    #[arg(long, default_value = "400d", env = "SCANGATE_DECISION_RETENTION", value_parser = retention)]
     pub decision_retention: Duration,
     /// Registries that callers may name, as ACCOUNT/REGION or by host; the first is the one that images without a host are
     /// taken from. None: the account of the AWS credentials in the AWS SDK's region.
@@ -151,6 +151,16 @@ impl Config {
 fn staleness(given: &str) -> Result<Duration, String> {
     let staleness = seconds(given)?;
     if staleness < Duration::from_secs(1) { Err("must be at least 1s".to_owned()) } else { Ok(staleness) }
+}
+
+/// At least as long as a request may be sent again and get the decision that it got.
+fn retention(given: &str) -> Result<Duration, String> {
+    let retention = seconds(given)?;
+    if retention < Duration::from_hours(24) {
+        return Err("must be at least 24h: for so long a request_id that is sent again gets its decision from the log"
+            .to_owned());
+    }
+    Ok(retention)
 }
 
 /// `300s`, `250ms`, `5m`, `2h` or `30d`.

@@ -61,3 +61,13 @@ async fn a_command_line_that_cannot_be_understood_is_usage() {
         assert_eq!(output.status.code(), Some(64), "{arguments:?}");
     }
 }
+
+#[tokio::test]
+async fn decisions_are_kept_for_as_long_as_a_request_may_be_sent_again() {
+    let arguments = ["serve", "--decision-retention", "23h"];
+
+    let output = Command::new(binary("scangate-server")).args(arguments).output().await.unwrap();
+
+    assert_eq!(output.status.code(), Some(64));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("must be at least 24h"), "{output:?}");
+}
