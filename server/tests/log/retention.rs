@@ -1,6 +1,6 @@
 //! What goes when decisions go.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use scangate_core::Verdict;
 use scangate_server::{
@@ -8,10 +8,11 @@ use scangate_server::{
     log::Log as _,
     store::sql::{Address, Sql, SqlLog},
 };
+use scangate_test_postgres::Cluster;
 use sqlx::{AnyConnection, Connection as _};
 use tempfile::TempDir;
 
-use crate::given::{case, record};
+use crate::given::{case, noon, record};
 
 /// Everything that decisions of that many numbers rest on.
 fn blobs(numbers: impl IntoIterator<Item = u64>) -> BTreeSet<Hash> {
@@ -47,4 +48,47 @@ async fn what_only_removed_decisions_rested_on_goes_and_the_rest_stays() {
     assert_eq!(left, blobs(1200..1400));
     let report = log.verify().await.unwrap();
     assert_eq!((report.decisions, report.removed, report.damage), (200, 1200, Vec::new()));
+}
+
+/// Waits until somebody waits for what another holds.
+async fn somebody_waits(shell: &mut AnyConnection) {
+    let waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'";
+    while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut *shell).await.unwrap() == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_used_again_while_it_is_swept_stays_with_its_parts() {
+    let cluster = Cluster::start();
+    let database = cluster.database();
+    let store = Sql::open(&Address::parse(&database)).await.unwrap();
+    let log = Arc::new(SqlLog::new(&store));
+    log.append(record(0)).await.unwrap();
+    log.append(record(2)).await.unwrap();
+    let (mut other, mut shell) =
+        (AnyConnection::connect(&database).await.unwrap(), AnyConnection::connect(&database).await.unwrap());
+    log.prune(noon() + Duration::from_secs(60)).await.unwrap();
+    sqlx::query("update decision_blobs set used = 0").execute(&mut shell).await.unwrap();
+
+    // Another server records the case again, and has not committed yet.
+    let mut recording = other.begin().await.unwrap();
+    let again = case(0, Verdict::Deny);
+    sqlx::query("update decision_blobs set used = $1 where hash = $2")
+        .bind(i64::MAX)
+        .bind(again.case.hash().to_string())
+        .execute(&mut *recording)
+        .await
+        .unwrap();
+    let sweeping = tokio::spawn(async move {
+        log.prune(noon() + Duration::from_secs(60)).await.unwrap();
+        log
+    });
+    somebody_waits(&mut shell).await;
+    recording.commit().await.unwrap();
+    let log = sweeping.await.unwrap();
+
+    let all: Vec<Hash> = blobs([0, 2]).into_iter().collect();
+    let left: BTreeSet<Hash> = log.blobs(&all).await.unwrap().into_keys().collect();
+    assert_eq!(left, blobs([0]));
 }

@@ -92,12 +92,13 @@ pub(super) async fn sweep(connection: &mut Connection, are_cases: bool, unused_s
     if unused.is_empty() {
         return Ok(0);
     }
-    for delete in [
-        "delete from decision_parts where whole in (select value ->> 0 from {rows})",
-        "delete from decision_blobs where hash in (select value ->> 0 from {rows})",
-    ] {
-        let delete = Many::of(connection, delete, unused.iter().map(|hash| [hash]))?;
-        delete.query().execute(&mut *connection).await.map_err(failed)?;
-    }
-    Ok(unused.len())
+    // What somebody has used in the meantime stays: PostgreSQL waits for him and looks again at what he wrote.
+    let delete =
+        "delete from decision_blobs where hash in (select value ->> 0 from {rows}) and used < $2 returning hash";
+    let delete = Many::of(connection, delete, unused.iter().map(|hash| [hash]))?.query_as().bind(unused_since);
+    let swept: Vec<(String,)> = delete.fetch_all(&mut *connection).await.map_err(failed)?;
+    let delete = "delete from decision_parts where whole in (select value ->> 0 from {rows})";
+    let delete = Many::of(connection, delete, &swept)?;
+    delete.query().execute(connection).await.map_err(failed)?;
+    Ok(swept.len())
 }
