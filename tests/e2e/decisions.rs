@@ -180,7 +180,7 @@ async fn whoever_watches_sees_each_decision_as_it_is_made() {
 
 async fn preview(gate: &Gate, draft: Draft) -> (u64, Vec<(String, Verdict, String)>) {
     let window = Some(prost_types::Duration { seconds: 3600, nanos: 0 });
-    let request = PreviewPolicyRequest { draft: Some(draft), window };
+    let request = PreviewPolicyRequest { draft: Some(draft), window, ..Default::default() };
     let mut stream = gate.client.policies().preview_policy(request).await.unwrap().into_inner();
     let (mut totals, mut flipped) = ((0, 0), Vec::new());
     while let Some(message) = stream.message().await.unwrap() {
@@ -240,7 +240,7 @@ async fn a_draft_takes_the_place_of_what_has_its_name() {
     let (_, flipped) = preview(&gate, Draft::Waiver(narrower)).await;
     let window = Some(prost_types::Duration { seconds: 3600, nanos: 0 });
     let try_out = async |draft| {
-        let request = PreviewPolicyRequest { draft: Some(draft), window };
+        let request = PreviewPolicyRequest { draft: Some(draft), window, ..Default::default() };
         refused(gate.client.policies().preview_policy(request).await.map(|_| ()))
     };
     let missing = try_out(Draft::DeletePolicy("policies/none".into())).await;

@@ -10,10 +10,11 @@ use std::{
 };
 
 use scangate_client::{
-    Client, Code,
+    Client, Code, prost_types,
     v1::{
-        CreateWaiverRequest, EvaluateGateRequest, GetDecisionRequest, Policy, RevokeWaiverRequest, Severity,
-        UpdatePolicyRequest, UpdateWaiverRequest, Verdict, Waiver, WaiverScope,
+        CreateWaiverRequest, EvaluateGateRequest, GetDecisionRequest, GetWaiverRequest, ListWaiversRequest, Policy,
+        PreviewPolicyRequest, RevokeWaiverRequest, Severity, UpdatePolicyRequest, UpdateWaiverRequest, Verdict, Waiver,
+        WaiverScope, WaiverState, preview_policy_request::Draft,
     },
 };
 use scangate_ecr_simulator::{Simulator, World};
@@ -71,6 +72,46 @@ async fn what_is_written_on_one_replica_is_enforced_on_the_other_with_its_token_
         assert_eq!(decision.revision, written.revision);
         let team = decision.policies.iter().find(|policy| policy.name == "policies/team").unwrap();
         assert_eq!(team.revision, written.revision);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_on_one_replica_is_read_and_tried_on_the_other_with_its_token() {
+    let cluster = Cluster::start();
+    let database = cluster.database();
+    let (one, other) = (replica(&database).await, replica(&database).await);
+
+    for round in 0..10 {
+        let scope = WaiverScope { vulnerability_id: "CVE-1".into(), ..Default::default() };
+        let waiver = Waiver { scope: Some(scope), reason: "not reachable".into(), ..Default::default() };
+        let waiver_id = format!("w-{round}");
+        let name = format!("waivers/{waiver_id}");
+        let request = CreateWaiverRequest { waiver_id, waiver: Some(waiver), ..Default::default() };
+        let token = one.client.policies().create_waiver(request).await.unwrap().into_inner().revision_token;
+
+        let get = GetWaiverRequest { name: name.clone(), at_least_as_fresh: token };
+        let got = other.client.policies().get_waiver(get).await.unwrap().into_inner().waiver.unwrap();
+
+        assert_eq!(got.name, name);
+        let revoke = RevokeWaiverRequest { name, etag: "*".into(), reason: "fixed".into(), ..Default::default() };
+        let token = one.client.policies().revoke_waiver(revoke).await.unwrap().into_inner().revision_token;
+
+        let states = vec![WaiverState::Active.into()];
+        let list = ListWaiversRequest { states, at_least_as_fresh: token, ..Default::default() };
+        let active = other.client.policies().list_waivers(list).await.unwrap().into_inner().waivers;
+
+        assert_eq!(active, Vec::new());
+        let id = format!("p-{round}");
+        let written = one.client.create_policy(create(&id, no_findings_from(Severity::Low))).await.unwrap();
+
+        let preview = PreviewPolicyRequest {
+            draft: Some(Draft::DeletePolicy(format!("policies/{id}"))),
+            window: Some(prost_types::Duration { seconds: 60, nanos: 0 }),
+            at_least_as_fresh: written.revision_token,
+        };
+        let previewed = other.client.policies().preview_policy(preview).await;
+
+        assert!(previewed.is_ok(), "{previewed:?}");
     }
 }
 

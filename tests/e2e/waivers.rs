@@ -27,6 +27,10 @@ fn create(id: &str, waiver: Waiver) -> CreateWaiverRequest {
     CreateWaiverRequest { waiver_id: id.into(), waiver: Some(waiver), ..Default::default() }
 }
 
+fn get(name: &str) -> GetWaiverRequest {
+    GetWaiverRequest { name: name.into(), ..Default::default() }
+}
+
 fn within(duration: Duration) -> Timestamp {
     (SystemTime::now() + duration).into()
 }
@@ -200,7 +204,7 @@ async fn an_update_replaces_the_waiver_that_was_read_and_no_other() {
 
     let updated = gate.client.policies().update_waiver(update(&waiver.etag, "SEC-1")).await.unwrap().into_inner();
     let stale = refused(gate.client.policies().update_waiver(update(&waiver.etag, "SEC-2")).await);
-    let read = gate.client.policies().get_waiver(GetWaiverRequest { name: "waivers/w".into() }).await.unwrap();
+    let read = gate.client.policies().get_waiver(get("waivers/w")).await.unwrap();
 
     assert_eq!((stale.code, stale.reason.as_str()), (Code::Aborted, "ETAG_MISMATCH"));
     assert_eq!(read.into_inner().waiver, updated.waiver);
@@ -219,7 +223,7 @@ async fn an_update_replaces_the_waiver_that_was_read_and_no_other() {
     let unknown = UpdateWaiverRequest { waiver: Some(unknown), ..Default::default() };
     let unknown = refused(gate.client.policies().update_waiver(unknown).await);
     assert_eq!((unknown.code, unknown.reason.as_str()), (Code::NotFound, "WAIVER_NOT_FOUND"));
-    let missing = refused(gate.client.policies().get_waiver(GetWaiverRequest { name: "waivers/none".into() }).await);
+    let missing = refused(gate.client.policies().get_waiver(get("waivers/none")).await);
     assert_eq!((missing.code, missing.reason.as_str()), (Code::NotFound, "WAIVER_NOT_FOUND"));
 }
 

@@ -55,12 +55,13 @@ impl PolicyApi {
         if window.is_zero() {
             fields.refuse("window", "must be more than 0s: how far to look back");
         }
+        let token = policy_fields::revision_token(&mut fields, &request.at_least_as_fresh);
         let draft = fields.finish(draft)?;
-        if let Draft::Deletion(id) = &draft {
-            let set = self.policies.at_least(None).await.map_err(status::of_policies)?;
-            if !set.policies.contains_key(id) {
-                return Err(status::policy_not_found(id));
-            }
+        let set = self.policies.at_least(token).await.map_err(status::of_policies)?;
+        if let Draft::Deletion(id) = &draft
+            && !set.policies.contains_key(id)
+        {
+            return Err(status::policy_not_found(id));
         }
         let place = Arc::clone(&self.previews).try_acquire_owned().map_err(|_| status::overloaded())?;
         let now = Timestamp::now();

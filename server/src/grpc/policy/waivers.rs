@@ -64,9 +64,11 @@ impl PolicyApi {
     pub(super) async fn get(&self, request: &GetWaiverRequest) -> Result<GetWaiverResponse, Status> {
         let mut fields = Fields::default();
         let id = waiver_fields::name(&mut fields, "name", &request.name);
+        let token = policy_fields::revision_token(&mut fields, &request.at_least_as_fresh);
         let id = fields.finish(id)?;
-        let revised = self.present(&id, Expected::Any).await?;
-        Ok(GetWaiverResponse { waiver: Some(self.told(&revised).await?) })
+        let set = self.policies.at_least(token).await.map_err(status::of_policies)?;
+        let revised = set.waivers.get(&id).ok_or_else(|| status::waiver_not_found(&id))?;
+        Ok(GetWaiverResponse { waiver: Some(self.told(revised).await?) })
     }
 
     pub(super) async fn list(&self, request: &ListWaiversRequest) -> Result<ListWaiversResponse, Status> {
@@ -74,12 +76,13 @@ impl PolicyApi {
         let states =
             fields.each("states", &request.states, |fields, path, given| waiver_fields::state(fields, path, *given));
         let within = period(&mut fields, "expires_within", request.expires_within.as_ref(), MOST_AHEAD);
+        let token = policy_fields::revision_token(&mut fields, &request.at_least_as_fresh);
         let size = page::size(&mut fields, request.page_size);
         let binding = format!("{states:?}\n{within:?}\n{}", request.matches_nothing);
         let mut after = page::cursor::<WaiverId>(&mut fields, &binding, &request.page_token);
         fields.finish(Some(()))?;
 
-        let set = self.policies.at_least(None).await.map_err(status::of_policies)?;
+        let set = self.policies.at_least(token).await.map_err(status::of_policies)?;
         let now = Timestamp::now();
         let horizon = within.and_then(|within| now.saturating_add(SignedDuration::try_from(within).ok()?).ok());
         let wanted = |revised: &Revised| {
