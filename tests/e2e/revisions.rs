@@ -1,7 +1,7 @@
 //! The history of policies, going back in it, and following it.
 
 use scangate_client::v1::{
-    DeletePolicyRequest, ListPolicyRevisionsRequest, Policy, RollbackPolicyRequest, Severity, UpdatePolicyRequest,
+    DeletePolicyRequest, GetPolicyRequest, ListPolicyRevisionsRequest, Policy, RollbackPolicyRequest, Severity, UpdatePolicyRequest,
     Waiver, WaiverScope, WatchPoliciesRequest, WatchPoliciesResponse, watch_policies_response::Change,
 };
 use scangate_ecr_simulator::World;
@@ -52,6 +52,27 @@ async fn every_revision_of_a_policy_can_be_listed_and_gone_back_to() {
         RollbackPolicyRequest { name: "policies/team".into(), revision: 1, etag: "*".into(), ..Default::default() };
     let missing = gate.client.policies().rollback_policy(missing).await;
     assert_eq!(refused(missing).reason, "REVISION_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn going_back_can_be_tried_without_going() {
+    let gate = gate(World::demo()).start().await;
+    let created = gate.client.create_policy(create("team", no_findings_from(Severity::Low))).await.unwrap();
+    let updated = update(&gate, "team", Severity::High).await;
+    let try_out = async |revision| {
+        let name = "policies/team".into();
+        let back = RollbackPolicyRequest { name, revision, etag: "*".into(), validate_only: true, ..Default::default() };
+        gate.client.policies().rollback_policy(back).await
+    };
+
+    let tried = try_out(created.revision).await.unwrap().into_inner();
+    let missing = refused(try_out(1).await);
+
+    let name = "policies/team".into();
+    let now = gate.client.get_policy(GetPolicyRequest { name, ..Default::default() }).await.unwrap();
+    assert_eq!((tried.revision, tried.policy.unwrap().rules), (updated, created.policy.unwrap().rules));
+    assert_eq!(missing.reason, "REVISION_NOT_FOUND");
+    assert_eq!((now.revision, now.policy.unwrap().revision), (updated, updated));
 }
 
 /// What a stream says next that is no heartbeat: its revision, and what changed.

@@ -77,6 +77,25 @@ async fn a_waiver_ends_at_its_instant_however_warm_the_decision_is() {
 }
 
 #[tokio::test]
+async fn an_end_of_a_waiver_can_be_tried_without_ending_it() {
+    let gate = gate(World::demo()).start().await;
+    let waiver = made(&gate, create("accepted", waive(CVE))).await;
+    let revoke = |etag: &str| {
+        let (name, etag, reason) = ("waivers/accepted".into(), etag.into(), "fixed".into());
+        let request = RevokeWaiverRequest { name, etag, reason, validate_only: true, ..Default::default() };
+        let mut policies = gate.client.policies();
+        async move { policies.revoke_waiver(request).await }
+    };
+
+    let tried = revoke(&waiver.etag).await.unwrap().into_inner();
+    let conflict = refused(revoke("p-1").await);
+
+    assert_eq!((tried.revision, tried.waiver.unwrap().state()), (waiver.revision, WaiverState::Revoked));
+    assert_eq!(conflict.code, Code::Aborted);
+    assert_eq!(gate.decide(IMAGE).await.verdict(), Verdict::Allow);
+}
+
+#[tokio::test]
 async fn what_a_waiver_let_in_has_no_grace_when_the_waiver_ends() {
     let mut world = World::new();
     let scan = ScanScript::complete(generate::basic_of(&["LOW"], 1_200, 1));

@@ -56,7 +56,7 @@ impl PolicyApi {
         if request.revision == 0 {
             fields.refuse("revision", "must be a revision of the policy; ListPolicyRevisions tells which there are");
         }
-        let terms = terms(&mut fields, false, &request.request_id, || RollbackPolicyRequest {
+        let terms = terms(&mut fields, request.validate_only, &request.request_id, || RollbackPolicyRequest {
             request_id: String::new(),
             ..request.clone()
         });

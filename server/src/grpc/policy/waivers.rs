@@ -152,7 +152,7 @@ impl PolicyApi {
         let id = waiver_fields::name(&mut fields, "name", &request.name);
         let expected = policy_fields::etag(&mut fields, "etag", &request.etag);
         waiver_fields::reason(&mut fields, "reason", &request.reason);
-        let terms = terms(&mut fields, false, &request.request_id, || RevokeWaiverRequest {
+        let terms = terms(&mut fields, request.validate_only, &request.request_id, || RevokeWaiverRequest {
             request_id: String::new(),
             ..request.clone()
         });
