@@ -6,7 +6,7 @@ use scangate_core::{
     Decision, Verdict,
     decision::{Breach, Violation},
     name::PolicyId,
-    policy::{self, Policy, PolicySet},
+    policy::{self, Mode, Policy, PolicySet},
     waiver::{self, Waiver},
 };
 
@@ -38,7 +38,7 @@ pub struct Flipped {
     pub was: Verdict,
     /// What would have been.
     pub would_be: Verdict,
-    /// The first violation that comes or goes, as `policy/rule`.
+    /// The first violation that comes or goes, as `policy/rule`; where none does, the policy whose scan is waited for.
     pub by: String,
 }
 
@@ -115,7 +115,11 @@ fn flipped(reopened: &Reopened, set: &PolicySet) -> Option<Flipped> {
         id: reopened.id.clone(),
         was: recorded.verdict,
         would_be: would_be.verdict,
-        by: first_of(&would_be, recorded).or_else(|| first_of(recorded, &would_be)).unwrap_or_default(),
+        by: first_of(&would_be, recorded)
+            .or_else(|| first_of(recorded, &would_be))
+            .or_else(|| waited_for(&would_be, recorded))
+            .or_else(|| waited_for(recorded, &would_be))
+            .unwrap_or_default(),
     })
 }
 
@@ -123,6 +127,13 @@ fn flipped(reopened: &Reopened, set: &PolicySet) -> Option<Flipped> {
 fn first_of(one: &Decision, other: &Decision) -> Option<String> {
     let new = |violation: &&Violation| !other.violations.iter().any(|known| name(known) == name(violation));
     one.violations.iter().find(new).map(name)
+}
+
+/// The first policy that one decision waits for a scan under, and that the other does not rest on as it is: waiting breaks nothing.
+fn waited_for(one: &Decision, other: &Decision) -> Option<String> {
+    let waits = one.verdict == Verdict::Indeterminate;
+    let enforced = one.policies.iter().filter(|applied| waits && applied.mode == Mode::Enforce);
+    enforced.filter(|applied| !other.policies.contains(applied)).map(|applied| format!("{}/scan", applied.id)).next()
 }
 
 fn name(violation: &Violation) -> String {

@@ -6,7 +6,7 @@ use scangate_client::{
     Code, prost_types,
     v1::{
         CreateWaiverRequest, Decision, DecisionFilter, EvaluateGateRequest, GetDecisionRequest, GetPolicyRequest,
-        ListDecisionsRequest, Policy, PreviewPolicyRequest, ReplayDecisionRequest, Severity, Verdict, Waiver,
+        ListDecisionsRequest, Policy, PreviewPolicyRequest, ReplayDecisionRequest, ScanRequirements, Severity, ShortfallAction, Verdict, Waiver,
         WaiverScope, WatchDecisionsRequest, preview_policy_request::Draft,
     },
 };
@@ -218,6 +218,28 @@ async fn a_draft_is_tried_on_what_was_decided() {
     let tomorrow = prost_types::Timestamp { seconds: 4_000_000_000, nanos: 0 };
     let lax_one_day = Policy { name: "policies/lax".into(), effective_time: Some(tomorrow), ..Policy::default() };
     assert_eq!(preview(&gate, Draft::Policy(lax_one_day)).await.1.len(), 2, "it is tried as if it were in force");
+}
+
+#[tokio::test]
+async fn a_flip_between_permission_and_waiting_is_laid_to_the_policy_that_waits() {
+    let gate = gate(World::demo()).start().await;
+    let shop = |scan| Policy { name: "policies/shop".into(), scan: Some(scan), ..Policy::default() };
+    let warns = ShortfallAction::Warn.into();
+    let lax = shop(ScanRequirements { never_scanned: warns, scanning: warns, ..Default::default() });
+    let waits = gate.decide("shop/cart:0.9.0").await;
+    gate.client.create_policy(create("shop", lax.clone())).await.unwrap();
+    let allowed = gate.decide("shop/search:5.0.0").await;
+    assert_eq!([waits.verdict(), allowed.verdict()], [Verdict::Indeterminate, Verdict::Allow]);
+
+    let strict =
+        shop(ScanRequirements { never_scanned: ShortfallAction::StartScan.into(), scanning: warns, ..Default::default() });
+    let (_, flipped) = preview(&gate, Draft::Policy(strict)).await;
+
+    let expected = [
+        (allowed.name.clone(), Verdict::Indeterminate, "shop/scan".to_owned()),
+        (waits.name.clone(), Verdict::Allow, "default/scan".to_owned()),
+    ];
+    assert_eq!(flipped, expected);
 }
 
 #[tokio::test]
