@@ -6,8 +6,8 @@ use scangate_client::{
     Code, prost_types,
     v1::{
         CreateWaiverRequest, Decision, DecisionFilter, EvaluateGateRequest, GetDecisionRequest, GetPolicyRequest,
-        ListDecisionsRequest, Policy, PreviewPolicyRequest, ReplayDecisionRequest, ScanRequirements, Severity, ShortfallAction, Verdict, Waiver,
-        WaiverScope, WatchDecisionsRequest, preview_policy_request::Draft,
+        ListDecisionsRequest, Policy, PolicyMode, PreviewPolicyRequest, ReplayDecisionRequest, ScanRequirements,
+        Severity, ShortfallAction, Verdict, Waiver, WaiverScope, WatchDecisionsRequest, preview_policy_request::Draft,
     },
 };
 use scangate_ecr_simulator::World;
@@ -221,6 +221,23 @@ async fn a_draft_is_tried_on_what_was_decided() {
 }
 
 #[tokio::test]
+async fn a_draft_that_takes_the_place_of_the_default_is_told_so() {
+    let gate = gate(World::demo()).start().await;
+    let window = Some(prost_types::Duration { seconds: 3600, nanos: 0 });
+    let notes = async |mode: PolicyMode| {
+        let draft = Draft::Policy(Policy { mode: mode.into(), ..Policy::default() });
+        let request = PreviewPolicyRequest { draft: Some(draft), window, ..Default::default() };
+        let mut stream = gate.client.policies().preview_policy(request).await.unwrap().into_inner();
+        stream.message().await.unwrap().unwrap().notes
+    };
+
+    let (enforced, warning) = (notes(PolicyMode::Enforce).await, notes(PolicyMode::Warn).await);
+
+    assert!(enforced[0].contains("takes the place of policies/default"), "{enforced:?}");
+    assert!(warning[0].contains("denies nothing"), "{warning:?}");
+}
+
+#[tokio::test]
 async fn a_flip_between_permission_and_waiting_is_laid_to_the_policy_that_waits() {
     let gate = gate(World::demo()).start().await;
     let shop = |scan| Policy { name: "policies/shop".into(), scan: Some(scan), ..Policy::default() };
@@ -231,8 +248,11 @@ async fn a_flip_between_permission_and_waiting_is_laid_to_the_policy_that_waits(
     let allowed = gate.decide("shop/search:5.0.0").await;
     assert_eq!([waits.verdict(), allowed.verdict()], [Verdict::Indeterminate, Verdict::Allow]);
 
-    let strict =
-        shop(ScanRequirements { never_scanned: ShortfallAction::StartScan.into(), scanning: warns, ..Default::default() });
+    let strict = shop(ScanRequirements {
+        never_scanned: ShortfallAction::StartScan.into(),
+        scanning: warns,
+        ..Default::default()
+    });
     let (_, flipped) = preview(&gate, Draft::Policy(strict)).await;
 
     let expected = [

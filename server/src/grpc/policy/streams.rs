@@ -21,6 +21,7 @@ use crate::{
         stream::{self, Streaming},
     },
     log::{Cursor, Filter},
+    policies,
     preview::{self, Draft},
     store::{Changes, Key, Revised},
     waivers,
@@ -178,6 +179,10 @@ async fn go_through(
     tell: mpsc::Sender<Result<PreviewPolicyResponse, Status>>,
 ) {
     let (mut replayed, mut flipped) = (0_u64, 0_u64);
+    let mut notes = match &draft {
+        Draft::Policy(policy) => policies::notes(policy),
+        Draft::Deletion(_) | Draft::Waiver(_) => Vec::new(),
+    };
     let mut after: Option<Cursor> = None;
     loop {
         let step = match preview::step(&api.decisions, &draft, &filter, after.as_ref()).await {
@@ -195,7 +200,8 @@ async fn go_through(
             would_be: verdict_out(flipped.would_be).into(),
             flipped_by: flipped.by.clone(),
         });
-        let told = PreviewPolicyResponse { replayed, flipped, decisions: decisions.collect() };
+        let (decisions, notes) = (decisions.collect(), std::mem::take(&mut notes));
+        let told = PreviewPolicyResponse { replayed, flipped, decisions, notes };
         if tell.send(Ok(told)).await.is_err() || step.next.is_none() {
             return;
         }
