@@ -1,8 +1,9 @@
 //! The history of policies, going back in it, and following it.
 
 use scangate_client::v1::{
-    DeletePolicyRequest, GetPolicyRequest, ListPolicyRevisionsRequest, Policy, RollbackPolicyRequest, Severity, UpdatePolicyRequest,
-    Waiver, WaiverScope, WatchPoliciesRequest, WatchPoliciesResponse, watch_policies_response::Change,
+    DeletePolicyRequest, GetPolicyRequest, ListPolicyRevisionsRequest, Policy, RollbackPolicyRequest, Severity,
+    UpdatePolicyRequest, Waiver, WaiverScope, WatchPoliciesRequest, WatchPoliciesResponse,
+    watch_policies_response::Change,
 };
 use scangate_ecr_simulator::World;
 use tonic::Streaming;
@@ -61,7 +62,8 @@ async fn going_back_can_be_tried_without_going() {
     let updated = update(&gate, "team", Severity::High).await;
     let try_out = async |revision| {
         let name = "policies/team".into();
-        let back = RollbackPolicyRequest { name, revision, etag: "*".into(), validate_only: true, ..Default::default() };
+        let back =
+            RollbackPolicyRequest { name, revision, etag: "*".into(), validate_only: true, ..Default::default() };
         gate.client.policies().rollback_policy(back).await
     };
 
@@ -73,6 +75,30 @@ async fn going_back_can_be_tried_without_going() {
     assert_eq!((tried.revision, tried.policy.unwrap().rules), (updated, created.policy.unwrap().rules));
     assert_eq!(missing.reason, "REVISION_NOT_FOUND");
     assert_eq!((now.revision, now.policy.unwrap().revision), (updated, updated));
+}
+
+#[tokio::test]
+async fn a_deleted_policy_is_brought_back_by_going_back_to_it() {
+    let gate = gate(World::demo()).start().await;
+    let created = gate.client.create_policy(create("team", no_findings_from(Severity::Low))).await.unwrap();
+    let old = created.policy.unwrap();
+    let deleted = delete(&gate, "team").await;
+    let back = |etag: &str| RollbackPolicyRequest {
+        name: "policies/team".into(),
+        revision: created.revision,
+        etag: etag.into(),
+        request_id: format!("back-{etag}"),
+        ..Default::default()
+    };
+
+    let refused = refused(gate.client.policies().rollback_policy(back(&old.etag)).await);
+    let returned = gate.client.policies().rollback_policy(back("*")).await.unwrap().into_inner();
+    let again = gate.client.policies().rollback_policy(back("*")).await.unwrap().into_inner();
+
+    assert_eq!(refused.reason, "POLICY_NOT_FOUND");
+    assert_eq!(returned.revision, deleted + 1);
+    assert_eq!(returned.policy.as_ref().unwrap().content_digest, old.content_digest);
+    assert_eq!(again, returned);
 }
 
 /// What a stream says next that is no heartbeat: its revision, and what changed.

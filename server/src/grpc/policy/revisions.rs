@@ -18,7 +18,7 @@ use crate::{
         page, status,
     },
     policies,
-    store::{Change, Document, Entry, Revised},
+    store::{Change, Document, Entry, Expected, Revised},
 };
 
 impl PolicyApi {
@@ -67,7 +67,12 @@ impl PolicyApi {
         let Some(Revised::Policy(old)) = old.and_then(|entry| entry.document) else {
             return Err(status::revision_not_found(&id, request.revision));
         };
-        let change = Change::Update { document: Document::Policy(old.policy.clone()), expected };
+        let set = self.policies.at_least(None).await.map_err(status::of_policies)?;
+        let document = Document::Policy(old.policy.clone());
+        let change = match expected {
+            Expected::Any if !set.policies.contains_key(&id) => Change::Create(vec![document]),
+            expected @ (Expected::Any | Expected::Revision(_)) => Change::Update { document, expected },
+        };
         let written = self.write(metadata, change, terms).await?;
         Ok(RollbackPolicyResponse {
             policy: written.policy().map(|revised| policy_out(revised)),
