@@ -3,6 +3,7 @@
 //! Where the store is shared, others write to it, too. Then the snapshot is confirmed over and over: at each hint of the store, and
 //! every half second without one. Nobody decides on a snapshot that was not confirmed within the staleness bound.
 
+mod notes;
 mod rehearsal;
 
 use std::{
@@ -15,12 +16,10 @@ use std::{
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use scangate_core::{
-    name::PolicyId,
-    policy::{Mode, Policy, PolicySet},
-};
+use scangate_core::{name::PolicyId, policy::PolicySet};
 use tokio::sync::{Mutex, watch};
 
+pub use self::notes::notes;
 use crate::store::{self, Change, Entry, Request, Store, Write, Written, fold};
 
 /// How often a shared store is asked without a hint, and one that did not answer is tried anew.
@@ -263,21 +262,4 @@ async fn keep_up(policies: Weak<Policies>) {
 
 fn lock<T>(mutex: &Lock<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What somebody who writes this policy should know.
-pub fn notes(policy: &Policy) -> Vec<String> {
-    let mut notes = match policy.mode {
-        Mode::Enforce if !policy.id.is_default() => vec![
-            "for what it governs, this policy takes the place of policies/default: rules of the default that it does not repeat no longer apply there"
-                .to_owned(),
-        ],
-        Mode::Enforce => Vec::new(),
-        Mode::Warn => vec!["this policy reports and denies nothing; policies/default goes on governing what it matches".to_owned()],
-        Mode::Off => vec!["this policy is not evaluated; policies/default goes on governing what it matches".to_owned()],
-    };
-    if let (Mode::Enforce, Some(effective)) = (policy.mode, policy.effective_time.filter(|at| *at > Timestamp::now())) {
-        notes.push(format!("it only warns until {effective}"));
-    }
-    notes
 }

@@ -4,7 +4,7 @@ use scangate_client::{
     Code,
     v1::{
         CreatePolicyRequest, DeletePolicyRequest, EvaluateGateRequest, FindingFilter, GetPolicyRequest, Grace,
-        GraceClock, ListPoliciesRequest, Policy, PolicyMatch, PolicyMode, Rule, ScanRequirements, Severity,
+        GraceClock, ListPoliciesRequest, Policy, PolicyMatch, PolicyMode, Rule, RuleEffect, ScanRequirements, Severity,
         ShortfallAction, UpdatePolicyRequest, Verdict,
     },
 };
@@ -42,6 +42,45 @@ async fn a_policy_is_in_force_from_the_answer_to_its_write_on() {
     assert_eq!(under_lax.revision, created.revision);
     assert!(created.notes[0].contains("policies/default"));
     assert_eq!(without.verdict(), Verdict::Deny);
+}
+
+fn denying(id: &str, when: FindingFilter) -> Rule {
+    Rule { id: id.into(), when: Some(when), effect: RuleEffect::Deny.into(), ..Default::default() }
+}
+
+fn listed(severities: &[Severity]) -> FindingFilter {
+    let severities = severities.iter().map(|severity| (*severity).into()).collect();
+    FindingFilter { severities, ..Default::default() }
+}
+
+#[tokio::test]
+async fn a_rule_that_worse_findings_pass_by_is_noted() {
+    let gate = gate(World::demo()).start().await;
+    let high = || denying("high", listed(&[Severity::High]));
+    let openssl = FindingFilter { packages: vec!["openssl".into()], ..listed(&[Severity::Critical]) };
+    let gaps = [
+        (vec![high()], Some("rule high denies HIGH and not CRITICAL")),
+        (
+            vec![denying("low", listed(&[Severity::Low, Severity::High]))],
+            Some("denies LOW and not CRITICAL and MEDIUM"),
+        ),
+        (vec![high(), denying("critical", openssl)], Some("rule high denies HIGH and not CRITICAL")),
+        (vec![high(), Rule { allow: 1, ..denying("critical", listed(&[Severity::Critical])) }], Some("not CRITICAL")),
+        (vec![high(), denying("critical", listed(&[Severity::Critical]))], None),
+        (vec![denying("both", listed(&[Severity::High, Severity::Critical]))], None),
+        (vec![denying("unrated", listed(&[Severity::Unrated]))], None),
+        (vec![Rule { effect: RuleEffect::Warn.into(), ..high() }], None),
+    ];
+    for (rules, expected) in gaps {
+        let policy = Policy { mode: PolicyMode::Warn.into(), rules, ..Policy::default() };
+        let request = CreatePolicyRequest { validate_only: true, ..create("gap", policy.clone()) };
+
+        let notes = gate.client.create_policy(request).await.unwrap().notes;
+
+        let told = notes.iter().find(|note| note.starts_with("rule "));
+        assert_eq!(told.is_some(), expected.is_some(), "{policy:?}: {notes:?}");
+        assert!(told.is_none_or(|told| told.contains(expected.unwrap())), "{told:?}");
+    }
 }
 
 /// An image that the default policy allows, though it has findings.
@@ -119,7 +158,7 @@ async fn a_stored_policy_comes_back_as_it_was_written() {
         description: "What to do.".into(),
         when: Some(filter),
         allow: 3,
-        effect: scangate_client::v1::RuleEffect::Warn.into(),
+        effect: RuleEffect::Warn.into(),
         waivable: Some(false),
         grace: None,
     };

@@ -121,8 +121,10 @@ proptest! {
         prop_assert!(did_not_loosen(&before, &after.decide()));
     }
 
+    /// Lists like `[HIGH]`, which a finding leaves when it is raised to CRITICAL, are left out: they say that CRITICAL is not their
+    /// matter, and who writes one is told so (`policies::notes`). Every list that is tried goes on upwards from its lowest severity.
     #[test]
-    fn a_severity_raised_never_loosens(
+    fn a_severity_raised_never_loosens_where_lists_of_severities_are_closed_upwards(
         question in question_over(consistent_subjects()), at in any::<Index>(), of in any::<Index>(),
     ) {
         let before = question.decide();
