@@ -344,3 +344,6 @@ fn when_unknown(fields: &mut Fields, path: &str, given: i32) -> WhenUnknown {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,231 @@
+//! Whatever a caller sends as a policy is refused or taken whole.
+
+use std::time::Instant;
+
+use proptest::{
+    collection::vec, option, prelude::*, sample::select, strategy::ValueTree as _, test_runner::TestRunner,
+};
+use scangate_core::{expression, glob, policy::Revised};
+
+use super::*;
+use crate::grpc::convert::policy_out::policy_out;
+
+/// Far more than it takes, in a debug build on a busy machine; far less than anything that runs away.
+const SOON: Duration = Duration::from_secs(20);
+
+/// A field as callers write it, and now and then what nobody should.
+fn mostly<T: std::fmt::Debug + Clone + 'static>(
+    good: impl Strategy<Value = T> + 'static,
+    wild: impl Strategy<Value = T> + 'static,
+) -> impl Strategy<Value = T> {
+    prop_oneof![60 => good, 1 => wild]
+}
+
+/// One of the first numbers of an enum.
+fn choice(count: i32) -> impl Strategy<Value = i32> {
+    mostly(0..count, any::<i32>())
+}
+
+fn text() -> impl Strategy<Value = String> {
+    mostly("[ -~]{0,20}".prop_map(String::from), prop_oneof![".{0,40}", "x{1001}", "(\u{1f512}){1000,1001}"])
+}
+
+fn id() -> impl Strategy<Value = String> {
+    mostly("[a-z][a-z0-9-]{0,6}".prop_map(String::from), prop_oneof![".{0,10}", "[a-z]{62,65}"])
+}
+
+fn globs() -> impl Strategy<Value = Vec<String>> {
+    let glob = mostly("[a-z*/-]{1,8}".prop_map(String::from), prop_oneof![".{0,40}", "[*a]{255,258}"]);
+    vec(glob, 0..3)
+}
+
+fn length() -> impl Strategy<Value = prost_types::Duration> {
+    let any = (any::<i64>(), any::<i32>()).prop_map(|(seconds, nanos)| prost_types::Duration { seconds, nanos });
+    let good =
+        (60_i64..315_000_000, 0..1_000_000_000).prop_map(|(seconds, nanos)| prost_types::Duration { seconds, nanos });
+    mostly(good, any)
+}
+
+fn moment() -> impl Strategy<Value = prost_types::Timestamp> {
+    let any = (any::<i64>(), any::<i32>()).prop_map(|(seconds, nanos)| prost_types::Timestamp { seconds, nanos });
+    let good = (-60_000_000_000_i64..250_000_000_000, 0..1_000_000_000)
+        .prop_map(|(seconds, nanos)| prost_types::Timestamp { seconds, nanos });
+    mostly(good, any)
+}
+
+fn written() -> impl Strategy<Value = String> {
+    let good = [
+        "",
+        "finding.epss > 0.1",
+        "now - finding.published_at > duration('1h') || finding.id.matches('CVE-.*')",
+        "finding.severity in ['HIGH', 'CRITICAL'] && !has(finding.cvss)",
+    ];
+    mostly(
+        select(good.to_vec()).prop_map(String::from),
+        prop_oneof![".{0,60}", "[finding.cvs0-9()!&<>=' ]{0,60}", "\\({30,300}"],
+    )
+}
+
+prop_compose! {
+    fn filter()(
+        (min_severity, fix, exploit, when_unknown) in (choice(6), choice(4), choice(2), choice(3)),
+        severities in vec(mostly(1..8, any::<i32>()), 0..4),
+        min_cvss in option::of(mostly(0.0..=10.0, any::<f64>())),
+        min_epss in option::of(mostly(-0.0..=1.0, any::<f64>())),
+        (vulnerability_ids, packages) in (globs(), globs()),
+        package_managers in vec(mostly("[A-Z]{1,9}".prop_map(String::from), ".{0,70}".prop_map(String::from)), 0..3),
+        expression in written(),
+    ) -> v1::FindingFilter {
+        v1::FindingFilter {
+            min_severity, severities, fix, min_cvss, min_epss, exploit, vulnerability_ids, packages, package_managers,
+            expression, when_unknown,
+        }
+    }
+}
+
+prop_compose! {
+    fn rule()(
+        (id, description, when) in (id(), text(), mostly(filter().prop_map(Some), Just(None))),
+        (allow, effect, waivable) in (any::<u32>(), choice(3), any::<Option<bool>>()),
+        grace in option::of((length(), mostly(1..5, any::<i32>()))),
+    ) -> v1::Rule {
+        let grace = grace.map(|(period, clock)| v1::Grace { period: Some(period), clock });
+        v1::Rule { id, description, when, allow, grace, effect, waivable }
+    }
+}
+
+fn requirements() -> impl Strategy<Value = v1::ScanRequirements> {
+    let (anything, no_start) = (|| choice(4), || choice(3));
+    let startable = (anything(), anything(), anything(), anything());
+    let others = (no_start(), no_start(), no_start(), no_start(), no_start());
+    (option::of(length()), startable, others).prop_map(|(max_scan_age, startable, others)| {
+        let (never_scanned, scanning, failed, too_old) = startable;
+        let (unsupported, eligibility_expired, findings_unavailable, archived, unknown) = others;
+        v1::ScanRequirements {
+            max_scan_age,
+            never_scanned,
+            scanning,
+            failed,
+            unsupported,
+            eligibility_expired,
+            findings_unavailable,
+            archived,
+            too_old,
+            unknown,
+        }
+    })
+}
+
+prop_compose! {
+    fn any_policy()(
+        (name, description, mode, unrated_as) in (id(), text(), choice(4), choice(6)),
+        matches in option::of((globs(), globs(), globs())),
+        effective_time in option::weighted(0.3, moment()),
+        scan in option::of(requirements()),
+        rules in vec(rule(), 0..4),
+        honour_suppression in any::<bool>(),
+    ) -> v1::Policy {
+        let matches = matches.map(|(registries, repositories, environments)| v1::PolicyMatch {
+            registries, repositories, environments,
+        });
+        v1::Policy {
+            name: format!("policies/{name}"), description, r#match: matches, mode, effective_time, scan, rules, unrated_as,
+            honour_suppression, ..Default::default()
+        }
+    }
+}
+
+fn read(given: &v1::Policy) -> Option<Policy> {
+    let mut fields = Fields::default();
+    let id = name(&mut fields, "policy.name", &given.name);
+    let policy = policy(&mut fields, id, Some(given));
+    fields.finish(policy).ok()
+}
+
+fn revised(policy: Policy) -> Revised {
+    let epoch = jiff::Timestamp::UNIX_EPOCH;
+    Revised { policy, revision: 7, content_digest: String::new(), create_time: epoch, update_time: epoch }
+}
+
+/// What every policy keeps to, written down a second time.
+fn is_within_bounds(policy: &Policy) -> bool {
+    let period = |period: SignedDuration, least| (least..=SignedDuration::from_hours(3650 * 24)).contains(&period);
+    let globs =
+        |globs: &[Glob], most| globs.len() <= most && globs.iter().all(|glob| glob.as_str().len() <= glob::MAX_LENGTH);
+    let rule = |rule: &Rule| {
+        let when = &rule.when;
+        !when.is_empty()
+            && rule.description.chars().count() <= 1000
+            && rule.grace.is_none_or(|grace| period(grace.period, SignedDuration::from_nanos(1)))
+            && globs(&when.vulnerability_ids, 1000)
+            && globs(&when.packages, 1000)
+            && when.severities.len() <= 10
+            && when.package_managers.len() <= 100
+            && when.package_managers.iter().all(|manager| (1..=64).contains(&manager.len()))
+            && when.min_epss.is_none_or(|epss| epss.value() <= 1.0)
+            && when.expression.as_ref().is_none_or(|read| read.source().len() <= expression::MAX_LENGTH)
+    };
+    let matches = &policy.matches;
+    let ids: BTreeSet<_> = policy.rules.iter().map(|rule| &rule.id).collect();
+    policy.description.chars().count() <= 1000
+        && [&matches.registries, &matches.repositories, &matches.environments].iter().all(|these| globs(these, 100))
+        && policy.scan.max_scan_age.is_none_or(|age| period(age, SignedDuration::from_mins(1)))
+        && policy.rules.len() <= 100
+        && ids.len() == policy.rules.len()
+        && policy.rules.iter().all(rule)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_policy_from_the_wire_does_harm_and_one_that_is_taken_is_kept_and_told_as_it_is(given in any_policy()) {
+        let Some(taken) = read(&given) else { return Ok(()) };
+
+        prop_assert!(is_within_bounds(&taken), "{taken:?}");
+        let stored: Policy = serde_json::from_str(&serde_json::to_string(&taken).unwrap()).unwrap();
+        prop_assert_eq!(&stored, &taken);
+        let told = policy_out(&revised(taken.clone()));
+        prop_assert_eq!(read(&told), Some(taken), "{:?}", told);
+    }
+}
+
+#[test]
+fn most_policies_that_are_tried_are_taken() {
+    let mut runner = TestRunner::deterministic();
+    let tried = (0..200).map(|_| any_policy().new_tree(&mut runner).unwrap().current());
+
+    let taken = tried.filter(|given| read(given).is_some()).count();
+
+    assert!((60..200).contains(&taken), "{taken} of 200");
+}
+
+#[test]
+fn a_policy_of_nothing_but_lists_that_are_too_long_is_refused_soon() {
+    let many = |text: &str| vec![text.to_owned(); 10_000];
+    let hostile = format!("finding.id == '{}'", "(".repeat(1_900));
+    let filter = v1::FindingFilter {
+        severities: vec![-1; 10_000],
+        vulnerability_ids: many(&"*a".repeat(128)),
+        packages: many(""),
+        package_managers: many(""),
+        expression: hostile.clone(),
+        ..Default::default()
+    };
+    let long = v1::Rule { when: Some(filter), ..Default::default() };
+    let deep =
+        v1::Rule { when: Some(v1::FindingFilter { expression: hostile, ..Default::default() }), ..Default::default() };
+    let matches = v1::PolicyMatch { registries: many("*"), repositories: many(""), environments: many("") };
+    let start = Instant::now();
+    for (rules, matches) in [
+        (vec![deep; 10_000], None),
+        (vec![v1::Rule::default(); 10_000], None),
+        (vec![long; 10], None),
+        (Vec::new(), Some(matches)),
+    ] {
+        let given = v1::Policy { name: "policies/p".to_owned(), rules, r#match: matches, ..Default::default() };
+        assert_eq!(read(&given), None);
+    }
+
+    assert!(start.elapsed() < SOON, "took {:?}", start.elapsed());
+}
