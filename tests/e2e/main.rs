@@ -15,6 +15,7 @@ mod errors;
 mod faults;
 mod findings;
 mod grpcurl;
+mod kept;
 mod moto;
 mod policies;
 mod replicas;
