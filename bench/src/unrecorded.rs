@@ -36,6 +36,10 @@ impl Log for Unrecorded {
         Ok(Appended::Recorded(DecisionId { writer: Arc::clone(&self.writer), sequence }))
     }
 
+    async fn ping(&self) -> Result<(), Error> {
+        self.over.ping().await
+    }
+
     async fn answered(&self, request: &Request) -> Result<Option<DecisionId>, Error> {
         self.over.answered(request).await
     }

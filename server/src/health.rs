@@ -1,4 +1,4 @@
-//! Health: readiness is "a decision can be made".
+//! Health: readiness is "a decision can be made", and recorded.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use tonic_health::{
     server::HealthReporter,
 };
 
-use crate::policies::Policies;
+use crate::{decisions::Decisions, policies::Policies};
 
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -37,33 +37,42 @@ impl Drop for Reporting {
 }
 
 /// The health service, kept true by looking at the store every two seconds.
-pub(crate) async fn service(policies: Arc<Policies>) -> (Reporting, HealthServer<impl Health>) {
+pub(crate) async fn service(
+    policies: Arc<Policies>,
+    decisions: Arc<Decisions>,
+) -> (Reporting, HealthServer<impl Health>) {
     let (reporter, service) = tonic_health::server::health_reporter();
     report(&reporter, ServingStatus::Serving).await;
-    let looking = tokio::spawn(look(reporter.clone(), policies));
+    let looking = tokio::spawn(look(reporter.clone(), policies, decisions));
     (Reporting { reporter, looking }, service)
 }
 
-async fn look(reporter: HealthReporter, policies: Arc<Policies>) {
+async fn look(reporter: HealthReporter, policies: Arc<Policies>, decisions: Arc<Decisions>) {
     let mut ready = true;
     loop {
         tokio::time::sleep(LOOK).await;
-        let ping = policies.ping().await;
-        if ping.is_ok() == ready {
+        let can_decide = can_decide(&policies, &decisions).await;
+        if can_decide.is_ok() == ready {
             continue;
         }
-        ready = ping.is_ok();
-        match &ping {
+        ready = can_decide.is_ok();
+        match can_decide {
             Ok(()) => tracing::info!("decisions can be made again"),
             Err(error) => {
-                tracing::error!(
-                    error = error as &dyn std::error::Error,
-                    "no decision can be made: the store does not answer"
-                );
+                let error = &*error as &(dyn std::error::Error + 'static);
+                tracing::error!(error, "no decision can be made: the store does not answer, or takes nothing");
             }
         }
         report(&reporter, if ready { ServingStatus::Serving } else { ServingStatus::NotServing }).await;
     }
+}
+
+async fn can_decide(
+    policies: &Policies,
+    decisions: &Decisions,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    policies.ping().await?;
+    Ok(decisions.ping().await?)
 }
 
 async fn report(reporter: &HealthReporter, status: ServingStatus) {

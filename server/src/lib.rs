@@ -143,7 +143,8 @@ async fn run(
     listener: TcpListener,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
-    let (health, health_service) = health::service(Arc::clone(&services.policies)).await;
+    let (health, health_service) =
+        health::service(Arc::clone(&services.policies), Arc::clone(&services.decisions)).await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)

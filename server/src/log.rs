@@ -247,6 +247,9 @@ pub trait Log: Send + Sync + fmt::Debug {
     /// nothing is recorded; concurrent appends of one request record one. A caller that gives up leaves a whole record or none.
     async fn append(&self, record: Record) -> Result<Appended, Error>;
 
+    /// Answers where decisions can be recorded. What was not recorded a moment ago is no reason to say no for ever: then it is tried.
+    async fn ping(&self) -> Result<(), Error>;
+
     /// The decision that a request got within the last 24 hours.
     async fn answered(&self, request: &Request) -> Result<Option<DecisionId>, Error>;
 

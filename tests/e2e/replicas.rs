@@ -158,6 +158,24 @@ async fn a_replica_without_its_store_says_so_and_comes_back_by_itself() {
     assert!(decision.is_ok(), "{decision:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_cannot_record_says_so_and_comes_back_by_itself() {
+    let cluster = Cluster::start();
+    let database = cluster.database();
+    let replica = replica(&database).await;
+    let _ = replica.decide("shop/web:1.4.2").await;
+
+    cluster.execute(&database, "alter table decision_blobs add constraint nothing_more check (false) not valid");
+    let refused = rejection(replica.evaluate("shop/api:2.0.0").await);
+    becomes(&replica, ServingStatus::NotServing).await;
+    cluster.execute(&database, "alter table decision_blobs drop constraint nothing_more");
+    becomes(&replica, ServingStatus::Serving).await;
+    let decision = replica.evaluate("shop/api:2.0.0").await;
+
+    assert_eq!(refused.code, Code::Unavailable);
+    assert!(decision.is_ok(), "{decision:?}");
+}
+
 /// Three servers in processes of their own, over one PostgreSQL and one simulated ECR.
 struct Fleet {
     cluster: Cluster,

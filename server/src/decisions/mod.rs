@@ -95,6 +95,11 @@ impl Decisions {
         Self { log, policies, sets: Cache::new(SETS) }
     }
 
+    /// Answers where decisions can be recorded.
+    pub async fn ping(&self) -> Result<(), Error> {
+        Ok(self.log.ping().await?)
+    }
+
     /// Records a decision.
     pub async fn record(&self, record: Record) -> Result<Appended, Error> {
         Ok(self.log.append(record).await?)

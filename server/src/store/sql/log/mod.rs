@@ -13,7 +13,14 @@ mod requests;
 mod segment;
 mod verify;
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use jiff::{SignedDuration, Timestamp};
 use moka::sync::Cache;
@@ -23,7 +30,7 @@ use tokio::{
 };
 
 use self::commit::{Committer, QUEUE, Waiting, of_store};
-use super::{Database, Sql, outcome_unknown};
+use super::{Database, Sql, outcome_unknown, part_with};
 use crate::{
     decisions::{Blob, Hash},
     log::{Appended, Case, Cursor, DecisionId, Error, Filter, Followed, Log, Page, Record, Recorded, Report},
@@ -43,6 +50,8 @@ pub struct SqlLog {
     waiting: mpsc::Sender<Waiting>,
     closing: Arc<Notify>,
     committing: Mutex<Option<JoinHandle<()>>>,
+    /// Whether what was to be recorded last was not.
+    is_failing: AtomicBool,
     cases: Cache<Hash, Arc<Case>>,
 }
 
@@ -54,7 +63,8 @@ impl SqlLog {
         let committer = Committer::new(Arc::clone(&database));
         let closing = Arc::new(Notify::new());
         let committing = tokio::spawn(committer.run(records, Arc::clone(&closing)));
-        Self { database, waiting, closing, committing: Mutex::new(Some(committing)), cases: Cache::new(CASES) }
+        let (committing, is_failing) = (Mutex::new(Some(committing)), AtomicBool::new(false));
+        Self { database, waiting, closing, committing, is_failing, cases: Cache::new(CASES) }
     }
 
     /// Records what waits, and takes nothing more.
@@ -85,7 +95,25 @@ impl Log for SqlLog {
             mpsc::error::TrySendError::Full(_) => Error::Overloaded,
             mpsc::error::TrySendError::Closed(_) => Error::Unavailable(Arc::new(Closed)),
         })?;
-        told.await.unwrap_or_else(|_| Err(Error::Unavailable(Arc::new(Closed))))
+        let appended = told.await.unwrap_or_else(|_| Err(Error::Unavailable(Arc::new(Closed))));
+        let is_failing = matches!(appended, Err(Error::Unavailable(_)));
+        // All who append read it, and hardly ever anybody writes it.
+        if self.is_failing.load(Ordering::Acquire) != is_failing {
+            self.is_failing.store(is_failing, Ordering::Release);
+        }
+        appended
+    }
+
+    async fn ping(&self) -> Result<(), Error> {
+        if self.waiting.is_closed() {
+            return Err(Error::Unavailable(Arc::new(Closed)));
+        }
+        // Nobody may be sent here who would find out whether it works again.
+        if self.is_failing.load(Ordering::Acquire) {
+            self.database.bounded(self.try_out()).await.map_err(of_store)?;
+            self.is_failing.store(false, Ordering::Release);
+        }
+        Ok(())
     }
 
     async fn answered(&self, request: &Request) -> Result<Option<DecisionId>, Error> {
@@ -162,6 +190,23 @@ impl SqlLog {
     /// Waits for an answer as long as one can come.
     async fn bounded<T>(&self, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         self.database.bounded(async { Ok(answer.await) }).await.map_err(of_store)?
+    }
+
+    /// Writes something that nothing rests on, and that goes as all such does.
+    async fn try_out(&self) -> Result<(), crate::store::Error> {
+        let blob = Blob::of("tried out").map_err(|source| crate::store::Error::Unavailable(source.into()))?;
+        let blobs = BTreeMap::from([(blob.hash(), (false, &blob))]);
+        let mut connection = self.database.writer().await?;
+        let outcome = async {
+            let mut transaction = self.database.begin_write(&mut connection).await?;
+            blobs::put(&mut transaction, &blobs, Timestamp::now().as_microsecond()).await?;
+            transaction.commit().await.map_err(outcome_unknown)
+        }
+        .await;
+        if let Err(error) = &outcome {
+            part_with(&mut connection, error);
+        }
+        outcome
     }
 
     /// Removes some of what nothing rests on any more, in a transaction so small that whoever records waits for no more than that.
