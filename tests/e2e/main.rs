@@ -6,6 +6,7 @@ mod harness;
 mod aws_cli;
 mod cli;
 mod concurrency;
+mod cut_off;
 mod decisions;
 mod demo;
 mod docs;
