@@ -24,19 +24,20 @@ use scangate_server::{
 use scangate_test_postgres::Cluster;
 use tempfile::TempDir;
 
-use crate::table;
+use crate::{calls, table};
 
 /// How long each figure is taken for, and how long before it is begun.
 const MEASURED: Duration = Duration::from_secs(3);
 const WARMED: Duration = Duration::from_secs(1);
-/// Images that the decisions are about.
-const IMAGES: u64 = 200;
+/// Callers, images that their decisions are about in turn, and whether each has a request id.
+const LOADS: [(usize, u64, bool); 6] =
+    [(1, 200, false), (64, 200, false), (1024, 200, false), (128, 1, false), (64, 200, true), (1024, 200, true)];
 
 /// Prints the table.
 pub(crate) async fn run() {
     table::head(
         "Durable appends to the log of decisions",
-        &["store", "callers", "request ids", "decisions/s", "p50 ms", "p99 ms"],
+        &["store", "callers", "images", "request ids", "decisions/s", "CPU µs each", "p50 ms", "p99 ms"],
     );
     let place = TempDir::new().unwrap();
     let file = place.path().join("scangate.db");
@@ -47,18 +48,22 @@ pub(crate) async fn run() {
 
 async fn measure(name: &str, address: &Address) {
     let store = Sql::open(address).await.unwrap();
-    let cases: Arc<Vec<Arc<Prepared>>> = Arc::new((0..IMAGES).map(case).collect());
-    for (callers, with_requests) in [(1, false), (64, false), (1024, false), (64, true), (1024, true)] {
+    for (callers, images, with_requests) in LOADS {
+        let cases: Arc<Vec<Arc<Prepared>>> = Arc::new((0..images).map(case).collect());
         let log = Arc::new(SqlLog::new(&store));
         append(&log, &cases, callers, with_requests.then_some("warm"), WARMED).await;
-        let began = Instant::now();
+        let (began, cpu) = (Instant::now(), calls::cpu("self"));
         let mut waits = append(&log, &cases, callers, with_requests.then_some("measured"), MEASURED).await;
         let rate = waits.len() as f64 / began.elapsed().as_secs_f64();
+        // With the callers' share, and without the database server's.
+        let each = (calls::cpu("self") - cpu) / waits.len() as f64 * 1e6;
         log.close().await;
         waits.sort_unstable();
         let at = |share: usize| format!("{:.2}", waits[(waits.len() - 1) * share / 100].as_secs_f64() * 1e3);
         let requests = if with_requests { "yes" } else { "no" };
-        table::row(&[name.to_owned(), callers.to_string(), requests.to_owned(), format!("{rate:.0}"), at(50), at(99)]);
+        let (callers, images) = (callers.to_string(), images.to_string());
+        let (rate, each) = (format!("{rate:.0}"), format!("{each:.1}"));
+        table::row(&[name, &callers, &images, requests, &rate, &each, &at(50), &at(99)]);
     }
 }
 
