@@ -53,7 +53,9 @@ create table decision_writers (
     hash bytea not null,
     -- The last decision that retention has removed, and the hash up to it: where the chain now begins.
     pruned_sequence bigint not null,
-    pruned_hash bytea not null
+    pruned_hash bytea not null,
+    -- The last decision that can be found by keys. What comes after it is looked through.
+    indexed bigint not null
 );
 
 -- Decisions that were committed together, packed; `hash` is that of the chain after the last of them.
@@ -67,17 +69,21 @@ create table decision_segments (
     primary key (writer, first_sequence)
 );
 
--- What segments can be found by: one row for each thing that any decision of a segment is about.
+-- What segments can be found by: a row for each thing that any decision of a chapter is about, which is up to 63 consecutive
+-- segments of one writer. `first_sequence` is that of the chapter; each bit of `segments` says whether one of them has it, the
+-- lowest bit for the first of them. Times are those of the earliest and the latest of all of them, at most ten seconds apart.
 create table decision_keys (
     kind text not null,
     name text not null,
+    first_time bigint not null,
     last_time bigint not null,
     writer text not null,
     first_sequence bigint not null,
+    segments bigint not null,
     primary key (kind, name, last_time, writer, first_sequence)
 );
 
-create index decision_keys_by_segment on decision_keys (writer, first_sequence);
+create index decision_keys_by_chapter on decision_keys (writer, first_sequence);
 
 -- What decisions rest on, by the SHA-256 of its content, packed. `used` is when it was last recorded with a decision, give or
 -- take an hour.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, pin::Pin, sync::Arc};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use scangate_core::{Verdict, glob::Glob, image::RepositoryName, name::Environment, waiver::Scope};
 use scangate_server::{
     log::{Appended, DecisionId, Error, Filter, Log, Recorded},
@@ -29,7 +29,11 @@ promises! {
     names_are_unique_and_count_on_across_writers,
     a_thousand_callers_at_once_are_all_recorded_in_few_batches,
     decisions_are_listed_newest_first_and_only_those_asked_for,
+    decisions_of_several_writers_are_listed_newest_first_indexed_or_not,
     pages_are_not_moved_by_later_decisions,
+    pages_are_not_moved_when_decisions_are_indexed,
+    a_writer_goes_on_after_somebody_else_has_indexed_its_decisions,
+    what_is_left_of_a_chapter_is_found_by_all_that_it_is_about,
     a_request_sent_again_gets_the_decision_that_it_got,
     a_request_sent_many_times_at_once_is_recorded_once,
     a_caller_that_gives_up_leaves_a_whole_record_or_none,
@@ -61,6 +65,24 @@ async fn verified(log: &SqlLog) -> u64 {
 
 fn numbers(recorded: &[Recorded]) -> Vec<u64> {
     recorded.iter().map(|recorded| recorded.labels["number"].parse().unwrap()).collect()
+}
+
+/// Has everything indexed that is recorded: nothing is from before all time.
+async fn index(log: &SqlLog) {
+    assert_eq!(log.prune(Timestamp::MIN).await.unwrap(), 0);
+}
+
+/// All that a filter admits, in pages of that size.
+async fn pages(log: &SqlLog, filter: &Filter, size: usize) -> Vec<u64> {
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let page = log.list(filter, after.as_ref(), size).await.unwrap();
+        seen.extend(numbers(&page.decisions));
+        after = page.next;
+        if after.is_none() {
+            return seen;
+        }
+    }
 }
 
 async fn a_decision_comes_back_as_it_was_recorded(store: Arc<Sql>) {
@@ -137,10 +159,96 @@ async fn decisions_are_listed_newest_first_and_only_those_asked_for(store: Arc<S
         (Filter { repository: Some(RepositoryName::parse("team/none").unwrap()), ..Filter::default() }, Vec::new()),
     ];
 
-    for (filter, expected) in cases {
-        let page = log.list(&filter, None, 100).await.unwrap();
-        assert_eq!(numbers(&page.decisions), expected, "{filter:?}");
-        assert_eq!(page.next, None);
+    for is_indexed in [false, true] {
+        if is_indexed {
+            index(&log).await;
+        }
+        for (filter, expected) in &cases {
+            let page = log.list(filter, None, 100).await.unwrap();
+            assert_eq!(numbers(&page.decisions), *expected, "{filter:?}, {is_indexed}");
+            assert_eq!(page.next, None);
+        }
+    }
+    assert_eq!(verified(&log).await, 30);
+}
+
+async fn decisions_of_several_writers_are_listed_newest_first_indexed_or_not(store: Arc<Sql>) {
+    let (one, other) = (log(&store), log(&store));
+    for number in 0..60 {
+        append_all(if number % 2 == 0 { &one } else { &other }, [number]).await;
+        if number == 29 {
+            index(&one).await;
+        }
+    }
+    let thirds = Filter { verdicts: vec![Verdict::Deny], ..Filter::default() };
+
+    for is_indexed in [false, true] {
+        if is_indexed {
+            index(&other).await;
+        }
+        let all = pages(&one, &Filter::default(), 7).await;
+        assert_eq!(all, (0..60).rev().collect::<Vec<u64>>(), "{is_indexed}");
+        assert_eq!(pages(&one, &thirds, 4).await, (0..60).rev().filter(|number| number % 3 == 0).collect::<Vec<u64>>());
+    }
+}
+
+async fn pages_are_not_moved_when_decisions_are_indexed(store: Arc<Sql>) {
+    let writers = [log(&store), log(&store)];
+    let mut callers = JoinSet::new();
+    for number in 0..200 {
+        let log = Arc::clone(&writers[usize::try_from(number % 2).unwrap()]);
+        callers.spawn(async move { log.append(record(number)).await.unwrap() });
+    }
+    callers.join_all().await;
+    let before = pages(&writers[0], &Filter::default(), 1000).await;
+
+    let (mut seen, mut after) = (Vec::new(), None);
+    for page in 0.. {
+        let listed = writers[0].list(&Filter::default(), after.as_ref(), 7).await.unwrap();
+        seen.extend(numbers(&listed.decisions));
+        if page % 3 == 1 {
+            append_all(&writers[0], [1000 + page]).await;
+            index(&writers[1]).await;
+        }
+        after = listed.next;
+        if after.is_none() {
+            break;
+        }
+    }
+
+    assert_eq!(seen, before);
+    assert_eq!(seen.into_iter().collect::<BTreeSet<_>>(), (0..200).collect());
+}
+
+async fn a_writer_goes_on_after_somebody_else_has_indexed_its_decisions(store: Arc<Sql>) {
+    let (log, other) = (log(&store), log(&store));
+    append_all(&log, 0..5).await;
+    index(&other).await;
+    append_all(&log, 5..10).await;
+    log.close().await;
+
+    let even = Filter { repository: Some(RepositoryName::parse("team/even").unwrap()), ..Filter::default() };
+    assert_eq!(pages(&other, &even, 100).await, [8, 6, 4, 2, 0]);
+    index(&other).await;
+    assert_eq!(pages(&other, &even, 100).await, [8, 6, 4, 2, 0]);
+    assert_eq!(verified(&other).await, 10);
+}
+
+async fn what_is_left_of_a_chapter_is_found_by_all_that_it_is_about(store: Arc<Sql>) {
+    let log = log(&store);
+    append_all(&log, 0..40).await;
+    index(&log).await;
+
+    for cut in [5, 17, 18, 31] {
+        log.prune(noon() + SignedDuration::from_secs(cut)).await.unwrap();
+
+        let from = u64::try_from(cut).unwrap();
+        for (repository, rest) in [("team/even", 0), ("team/odd", 1)] {
+            let filter = Filter { repository: Some(RepositoryName::parse(repository).unwrap()), ..Filter::default() };
+            let expected: Vec<u64> = (from..40).rev().filter(|number| number % 2 == rest).collect();
+            assert_eq!(pages(&log, &filter, 3).await, expected, "{cut}");
+        }
+        assert_eq!(verified(&log).await, 40 - from);
     }
 }
 

@@ -1,6 +1,7 @@
 //! A server, or its database, that is killed at any moment: what was acknowledged is in the log, and the chain holds.
 
 use std::{
+    collections::BTreeSet,
     env,
     io::{self, BufRead as _, BufReader, Write as _},
     process::{Command, Stdio},
@@ -8,8 +9,10 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
+use scangate_core::image::RepositoryName;
 use scangate_server::{
-    log::{DecisionId, Log as _},
+    log::{DecisionId, Filter, Log as _},
     store::sql::{Address, Sql, SqlLog},
 };
 use scangate_test_postgres::Cluster;
@@ -49,9 +52,34 @@ async fn survives(store: &str) {
         for id in &acknowledged {
             log.get(id).await.unwrap();
         }
+        // What the killed have left, before and after somebody has indexed it.
+        for _ in 0..2 {
+            let listed = listed(&log).await;
+            assert!(acknowledged.iter().all(|id| listed.contains(id)));
+            log.prune(Timestamp::MIN).await.unwrap();
+        }
+        assert_eq!(log.verify().await.unwrap(), report);
         log.close().await;
     }
     assert!(acknowledged.len() >= 4051, "{}", acknowledged.len());
+}
+
+/// The names of all that are listed under the repositories of the child's decisions.
+async fn listed(log: &SqlLog) -> BTreeSet<DecisionId> {
+    let mut listed = BTreeSet::new();
+    for repository in ["team/even", "team/odd"] {
+        let filter = Filter { repository: Some(RepositoryName::parse(repository).unwrap()), ..Filter::default() };
+        let mut after = None;
+        loop {
+            let page = log.list(&filter, after.as_ref(), 1000).await.unwrap();
+            listed.extend(page.decisions.into_iter().map(|recorded| recorded.id));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+    }
+    listed
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,22 +1,22 @@
 //! A database that has gone back to an earlier state under a server that runs: restored, or taken over by a standby that lagged.
 
 use scangate_server::{
-    log::Log as _,
+    log::{Filter, Log as _},
     store::sql::{Address, Sql, SqlLog},
 };
 use scangate_test_postgres::Cluster;
-use sqlx::{AnyConnection, Connection as _};
+use sqlx::{AnyConnection, AssertSqlSafe, Connection as _};
 use tempfile::TempDir;
 
 use crate::given::{record, recorded, requested};
 
-/// Takes everything back to when three decisions had been recorded.
+/// Takes everything back to when three decisions had been recorded, and not indexed.
 const BACK: [&str; 5] = [
-    "update decision_writers set sequence = 3, hash = (select hash from decision_segments where last_sequence = 3)",
-    "delete from decision_keys where first_sequence > 3",
+    "update decision_writers set sequence = 3, hash = (select hash from decision_segments where last_sequence = 3), indexed = 0",
+    "delete from decision_keys",
     "delete from decision_segments where first_sequence > 3",
     "delete from decision_requests",
-    "delete from decision_parts where whole not in (select name from decision_keys where kind = 'case')",
+    "delete from decision_parts where whole not in ({cases})",
 ];
 
 async fn nothing_is_taken_for_stored_and_no_name_is_given_twice(address: &Address, shell: &str) {
@@ -28,12 +28,15 @@ async fn nothing_is_taken_for_stored_and_no_name_is_given_twice(address: &Addres
             .push(recorded(log.append(requested(&format!("deploy-{number}"), "same", record(number))).await.unwrap()));
     }
     let mut shell = AnyConnection::connect(shell).await.unwrap();
+    let cases: Vec<String> = (1..=3).map(|number| format!("'{}'", record(number).case.case.hash())).collect();
+    let cases = cases.join(", ");
     for statement in BACK {
-        sqlx::query(statement).execute(&mut shell).await.unwrap();
+        sqlx::query(AssertSqlSafe(statement.replace("{cases}", &cases))).execute(&mut shell).await.unwrap();
     }
-    let blobs = "delete from decision_blobs where hash not in (select part from decision_parts)
-         and hash not in (select name from decision_keys where kind = 'case')";
-    assert!(sqlx::query(blobs).execute(&mut shell).await.unwrap().rows_affected() > 0);
+    let blobs = format!(
+        "delete from decision_blobs where hash not in (select part from decision_parts) and hash not in ({cases})"
+    );
+    assert!(sqlx::query(AssertSqlSafe(blobs)).execute(&mut shell).await.unwrap().rows_affected() > 0);
 
     let again = recorded(log.append(requested("deploy-6", "same", record(6))).await.unwrap());
     let next = recorded(log.append(record(5)).await.unwrap());
@@ -45,6 +48,8 @@ async fn nothing_is_taken_for_stored_and_no_name_is_given_twice(address: &Addres
         let found = log.get(id).await.unwrap();
         assert_eq!(log.blobs(&[found.case.inputs, found.case.outcome]).await.unwrap().len(), 2);
     }
+    let listed = log.list(&Filter::default(), None, 100).await.unwrap();
+    assert_eq!(listed.decisions.len(), 5);
     let report = log.verify().await.unwrap();
     assert_eq!((report.decisions, report.writers), (5, 2));
     let lost: Vec<_> = report.damage.iter().filter(|damage| !damage.contains("no longer leads to")).collect();

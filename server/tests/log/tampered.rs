@@ -18,6 +18,8 @@ async fn found_after(sql: &str) -> Vec<String> {
     for number in 0..20 {
         log.append(requested(&format!("deploy-{number}"), "same", record(number))).await.unwrap();
     }
+    // With that everything can be found by keys.
+    log.close().await;
     assert_eq!(log.verify().await.unwrap().damage, Vec::<String>::new());
     let mut shell = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
     let changed = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&mut shell).await.unwrap();
@@ -72,7 +74,7 @@ async fn records_in_another_order_are_found() {
 async fn an_end_that_was_cut_off_is_found() {
     let found = found_after("delete from decision_segments where first_sequence > 15").await;
 
-    assert!(found[0].contains("missing at the end"), "{found:?}");
+    assert!(found.iter().any(|damage| damage.contains("missing at the end")), "{found:?}");
 }
 
 #[tokio::test]
@@ -119,7 +121,7 @@ async fn decisions_that_were_given_other_names_are_found() {
          update decision_segments set first_sequence = 1 - first_sequence, last_sequence = 1 - last_sequence;
          update decision_keys set first_sequence = first_sequence + 1000;
          update decision_keys set first_sequence = first_sequence - 999;
-         update decision_writers set sequence = sequence + 1, pruned_sequence = 1;
+         update decision_writers set sequence = sequence + 1, pruned_sequence = 1, indexed = indexed + 1;
          update decision_requests set sequence = sequence + 1",
     )
     .await;
@@ -139,8 +141,18 @@ async fn decisions_that_were_given_other_names_are_found() {
 async fn what_no_longer_leads_to_its_decision_is_found() {
     for (sql, expected) in [
         ("delete from decision_keys", "are not found by all that they are about"),
-        ("update decision_keys set name = 'DENY' where kind = 'verdict'", "are not found by all that they are about"),
+        ("update decision_keys set name = 'Other' where name = 'Allow'", "are not found by all that they are about"),
         ("update decision_keys set last_time = 0", "are not found by all that they are about"),
+        ("update decision_keys set first_time = 0 where kind = 'verdict'", "are not found by all that they are about"),
+        ("update decision_keys set segments = segments - 1 where segments % 2 = 1", "are not found by all that they"),
+        ("update decision_keys set segments = segments | 1 where kind = 'digest'", "are not found by all that they are"),
+        ("update decision_keys set segments = segments | (1 << 62)", "are not found by all that they are about"),
+        (
+            "insert into decision_keys select kind, 'team/other', first_time, last_time, writer, first_sequence, segments
+                 from decision_keys where name = 'team/even'",
+            "are not found by all that they are about",
+        ),
+        ("update decision_writers set indexed = 3", "are not found by all that they are about, or by more than that"),
         (
             "update decision_keys set writer = 'nobody' where kind = 'digest'",
             "keys lead to decisions that are not there",
@@ -157,6 +169,23 @@ async fn what_no_longer_leads_to_its_decision_is_found() {
 }
 
 #[tokio::test]
+async fn decisions_that_nobody_has_indexed_are_no_damage_and_those_said_to_be_indexed_are() {
+    let place = TempDir::new().unwrap();
+    let path = place.path().join("scangate.db");
+    let store = Sql::open(&Address::File(path.clone())).await.unwrap();
+    let log = SqlLog::new(&store);
+    log.append(record(1)).await.unwrap();
+    let mut shell = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
+
+    let unindexed = log.verify().await.unwrap();
+    sqlx::query("update decision_writers set indexed = 1").execute(&mut shell).await.unwrap();
+    let hidden = log.verify().await.unwrap();
+
+    assert_eq!((unindexed.decisions, unindexed.damage), (1, Vec::new()));
+    assert!(hidden.damage[0].contains("are not found by all that they are about"), "{hidden:?}");
+}
+
+#[tokio::test]
 async fn policies_of_then_that_are_gone_are_found() {
     let found = found_after(
         "pragma foreign_keys = off; delete from documents; delete from document_revisions where kind = 'policies'",
@@ -168,7 +197,8 @@ async fn policies_of_then_that_are_gone_are_found() {
 
 #[tokio::test]
 async fn what_was_removed_is_told() {
-    let store = Sql::open(&Address::File(TempDir::new().unwrap().path().join("scangate.db"))).await.unwrap();
+    let place = TempDir::new().unwrap();
+    let store = Sql::open(&Address::File(place.path().join("scangate.db"))).await.unwrap();
     let log = SqlLog::new(&store);
     for number in 0..20 {
         log.append(requested(&format!("deploy-{number}"), "same", record(number))).await.unwrap();

@@ -87,6 +87,8 @@ impl File {
             // A connection to a file does not age.
             .max_lifetime(None)
             .idle_timeout(None)
+            // Nor is it lost: to ask would be to wait for another thread before every commit.
+            .test_before_acquire(false)
             .after_connect(|connection, _| {
                 Box::pin(async move { sqlx::raw_sql(SETTINGS).execute(connection).await.map(|_| ()) })
             })

@@ -1,13 +1,13 @@
 //! The SQL of chains: writers, segments, and the keys that find them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::segment::Head;
 use crate::{
     decisions::Hash,
     store::{
         Error,
-        sql::{Connection, failed, many::Many},
+        sql::{Connection, failed},
     },
 };
 
@@ -17,6 +17,8 @@ pub(super) struct Writer {
     pub(super) name: String,
     pub(super) head: Head,
     pub(super) pruned: Head,
+    /// The last decision that is in a chapter.
+    pub(super) indexed: u64,
 }
 
 /// A segment to be written, or as it was.
@@ -37,13 +39,15 @@ pub(super) struct End {
     pub(super) last_time: i64,
 }
 
-/// Where a segment is found.
+/// A key of a chapter.
 #[derive(Clone, Debug, sqlx::FromRow)]
-pub(super) struct Found {
+pub(super) struct Key {
+    pub(super) kind: String,
+    pub(super) name: String,
+    pub(super) first_time: i64,
     pub(super) last_time: i64,
-    pub(super) writer: String,
     pub(super) first_sequence: i64,
-    pub(super) body: Vec<u8>,
+    pub(super) segments: i64,
 }
 
 fn corrupt(what: &str, why: &'static str) -> Error {
@@ -72,96 +76,32 @@ pub(super) async fn head(connection: &mut Connection, writer: &str) -> Result<Op
         .transpose()
 }
 
-/// Moves the head of a chain on; false where it is not where it was, so that the chain is not the one that it was.
-pub(super) async fn move_head(
-    connection: &mut Connection,
-    writer: &str,
-    from: &Head,
-    to: &Head,
-) -> Result<bool, Error> {
-    let moved = if from.sequence == 0 {
-        sqlx::query(
-            "insert into decision_writers (writer, pruned_sequence, pruned_hash, sequence, hash)
-             values ($1, $2, $3, $4, $5) on conflict (writer) do nothing",
-        )
-    } else {
-        sqlx::query(
-            "update decision_writers set sequence = $4, hash = $5 where writer = $1 and sequence = $2 and hash = $3",
-        )
-    };
-    let moved = moved
-        .bind(writer)
-        .bind(number_out(from.sequence))
-        .bind(from.hash.0.to_vec())
-        .bind(number_out(to.sequence))
-        .bind(to.hash.0.to_vec())
-        .execute(connection)
-        .await
-        .map_err(failed)?;
-    Ok(moved.rows_affected() == 1)
-}
-
 pub(super) async fn writers(connection: &mut Connection) -> Result<Vec<Writer>, Error> {
-    type Row = (String, i64, Vec<u8>, i64, Vec<u8>);
+    type Row = (String, i64, Vec<u8>, i64, Vec<u8>, i64);
     let rows: Vec<Row> = sqlx::query_as(
-        "select writer, sequence, hash, pruned_sequence, pruned_hash from decision_writers order by writer",
+        "select writer, sequence, hash, pruned_sequence, pruned_hash, indexed from decision_writers order by writer",
     )
     .fetch_all(connection)
     .await
     .map_err(failed)?;
-    let writer = |(name, sequence, hash, pruned_sequence, pruned_hash): Row| {
+    let writer = |(name, sequence, hash, pruned_sequence, pruned_hash, indexed): Row| {
         let head = Head { sequence: number_in(&name, sequence)?, hash: hash_in(&name, hash)? };
         let pruned = Head { sequence: number_in(&name, pruned_sequence)?, hash: hash_in(&name, pruned_hash)? };
-        Ok(Writer { name, head, pruned })
+        let indexed = number_in(&name, indexed)?;
+        Ok(Writer { name, head, pruned, indexed })
     };
     rows.into_iter().map(writer).collect()
 }
 
-pub(super) async fn put_segment(connection: &mut Connection, writer: &str, segment: &Segment) -> Result<(), Error> {
-    sqlx::query(
-        "insert into decision_segments (writer, first_sequence, last_sequence, last_time, hash, body)
-         values ($1, $2, $3, $4, $5, $6)",
-    )
-    .bind(writer)
-    .bind(number_out(segment.first))
-    .bind(number_out(segment.last))
-    .bind(segment.last_time)
-    .bind(segment.hash.0.to_vec())
-    .bind(segment.body.clone())
-    .execute(connection)
-    .await
-    .map(|_| ())
-    .map_err(failed)
-}
-
-pub(super) async fn put_keys(
-    connection: &mut Connection,
-    writer: &str,
-    segment: &Segment,
-    keys: &BTreeSet<(&'static str, String)>,
-) -> Result<(), Error> {
-    let insert = "insert into decision_keys (kind, name, last_time, writer, first_sequence)
-        select value ->> 0, value ->> 1, $2, $3, $4 from {rows}";
-    Many::of(connection, insert, keys)?
-        .query()
-        .bind(segment.last_time)
-        .bind(writer.to_owned())
-        .bind(number_out(segment.first))
-        .execute(connection)
-        .await
-        .map(|_| ())
-        .map_err(failed)
-}
-
-/// The keys of a writer's segments, from one to another, by the segment's first decision, each with its time.
+/// The keys of a writer's chapters that begin from one decision to another, by the first decision of each.
 pub(super) async fn keys_of(
     connection: &mut Connection,
     writer: &str,
     from: u64,
     to: u64,
-) -> Result<BTreeMap<u64, BTreeSet<(String, String, i64)>>, Error> {
-    let rows: Vec<(i64, String, String, i64)> = sqlx::query_as(
-        "select first_sequence, kind, name, last_time from decision_keys
+) -> Result<BTreeMap<u64, Vec<Key>>, Error> {
+    let rows: Vec<Key> = sqlx::query_as(
+        "select kind, name, first_time, last_time, first_sequence, segments from decision_keys
          where writer = $1 and first_sequence >= $2 and first_sequence <= $3",
     )
     .bind(writer)
@@ -170,11 +110,60 @@ pub(super) async fn keys_of(
     .fetch_all(connection)
     .await
     .map_err(failed)?;
-    let mut keys: BTreeMap<u64, BTreeSet<_>> = BTreeMap::new();
-    for (first, kind, name, last_time) in rows {
-        keys.entry(number_in(writer, first)?).or_default().insert((kind, name, last_time));
+    let mut keys: BTreeMap<u64, Vec<Key>> = BTreeMap::new();
+    for key in rows {
+        keys.entry(number_in(writer, key.first_sequence)?).or_default().push(key);
     }
     Ok(keys)
+}
+
+/// The last decision of a writer's last chapter; `None`: it has recorded nothing.
+pub(super) async fn indexed(connection: &mut Connection, writer: &str) -> Result<Option<u64>, Error> {
+    let indexed: Option<i64> = sqlx::query_scalar("select indexed from decision_writers where writer = $1")
+        .bind(writer)
+        .fetch_optional(connection)
+        .await
+        .map_err(failed)?;
+    indexed.map(|indexed| number_in(writer, indexed)).transpose()
+}
+
+/// The first decision of a writer's next chapter after a decision.
+pub(super) async fn next_chapter(connection: &mut Connection, writer: &str, after: u64) -> Result<Option<u64>, Error> {
+    let next: Option<i64> =
+        sqlx::query_scalar("select min(first_sequence) from decision_keys where writer = $1 and first_sequence > $2")
+            .bind(writer)
+            .bind(number_out(after))
+            .fetch_one(connection)
+            .await
+            .map_err(failed)?;
+    next.map(|next| number_in(writer, next)).transpose()
+}
+
+/// Writers with decisions that are in no chapter yet, and the last one that is.
+pub(super) async fn unindexed(connection: &mut Connection) -> Result<Vec<(String, i64)>, Error> {
+    sqlx::query_as("select writer, indexed from decision_writers where sequence > indexed")
+        .fetch_all(connection)
+        .await
+        .map_err(failed)
+}
+
+/// The first decision and the time of segments of a writer, in order, from after a decision on.
+pub(super) async fn tail(
+    connection: &mut Connection,
+    writer: &str,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<(i64, i64)>, Error> {
+    sqlx::query_as(
+        "select first_sequence, last_time from decision_segments
+         where writer = $1 and first_sequence > $2 order by first_sequence limit $3",
+    )
+    .bind(writer)
+    .bind(after)
+    .bind(limit)
+    .fetch_all(connection)
+    .await
+    .map_err(failed)
 }
 
 /// The writers of segments, whether anybody knows how far their chains go or not.
@@ -274,38 +263,13 @@ async fn segments(
     rows.into_iter().map(segment).collect()
 }
 
-/// Segments with something of that name, newest first, from a place on.
-pub(super) async fn found(
-    connection: &mut Connection,
-    (kind, name): (&str, &str),
-    from: (i64, &str, i64),
-    since: i64,
-    limit: i64,
-) -> Result<Vec<Found>, Error> {
-    sqlx::query_as(
-        "select k.last_time, k.writer, k.first_sequence, s.body from decision_keys k
-         join decision_segments s on s.writer = k.writer and s.first_sequence = k.first_sequence
-         where k.kind = $1 and k.name = $2 and (k.last_time, k.writer, k.first_sequence) <= ($3, $4, $5)
-             and k.last_time >= $6
-         order by k.last_time desc, k.writer desc, k.first_sequence desc limit $7",
-    )
-    .bind(kind)
-    .bind(name)
-    .bind(from.0)
-    .bind(from.1)
-    .bind(from.2)
-    .bind(since)
-    .bind(limit)
-    .fetch_all(connection)
-    .await
-    .map_err(failed)
-}
-
 /// Cuts the beginning of a chain off, up to a head; false where somebody else has cut as much already.
 pub(super) async fn cut(connection: &mut Connection, writer: &str, upto: &Head) -> Result<bool, Error> {
     // First, so that of two who cut at once the second waits here and finds that there is nothing left to do.
     let moved = sqlx::query(
-        "update decision_writers set pruned_sequence = $1, pruned_hash = $2 where writer = $3 and pruned_sequence < $1",
+        "update decision_writers set pruned_sequence = $1, pruned_hash = $2,
+             indexed = case when indexed < $1 then $1 else indexed end
+         where writer = $3 and pruned_sequence < $1",
     )
     .bind(number_out(upto.sequence))
     .bind(upto.hash.0.to_vec())

@@ -1,6 +1,4 @@
-//! What a segment can be found by: one key for each thing that any of its decisions is about.
-
-use std::collections::BTreeSet;
+//! What a decision can be found by.
 
 use crate::{decisions::Hash, log::Keys};
 
@@ -15,21 +13,20 @@ pub(super) const POLICY: &str = "policy";
 /// A kind of thing, and its name.
 pub(super) type Key = (&'static str, String);
 
-/// The keys of a segment with these cases.
-pub(super) fn of<'a>(cases: impl Iterator<Item = (Hash, &'a Keys)>) -> BTreeSet<Key> {
-    let mut seen = BTreeSet::new();
-    let mut keys = BTreeSet::from([(ALL, String::new())]);
-    for (case, of) in cases {
-        // Many are about the same: once is enough.
-        if !seen.insert(case) {
-            continue;
-        }
-        keys.insert((CASE, case.to_string()));
-        keys.insert((REPOSITORY, of.repository.to_string()));
-        keys.insert((VERDICT, format!("{:?}", of.verdict)));
-        keys.extend(of.digests.iter().map(|digest| (DIGEST, digest.to_string())));
-        keys.extend(of.environment.iter().map(|environment| (ENVIRONMENT, environment.to_string())));
-        keys.extend(of.policies.iter().map(|policy| (POLICY, policy.to_string())));
+/// What every decision is found by.
+pub(super) fn all() -> Key {
+    (ALL, String::new())
+}
+
+/// What the decisions of a case are found by; without what the case says, by its hash only.
+pub(super) fn of(case: Hash, keys: Option<&Keys>) -> Vec<Key> {
+    let mut of = vec![(CASE, case.to_string())];
+    if let Some(keys) = keys {
+        of.push((REPOSITORY, keys.repository.to_string()));
+        of.push((VERDICT, format!("{:?}", keys.verdict)));
+        of.extend(keys.digests.iter().map(|digest| (DIGEST, digest.to_string())));
+        of.extend(keys.environment.iter().map(|environment| (ENVIRONMENT, environment.to_string())));
+        of.extend(keys.policies.iter().map(|policy| (POLICY, policy.to_string())));
     }
-    keys
+    of
 }

@@ -9,7 +9,8 @@ use moka::sync::Cache;
 
 use super::{
     blobs,
-    chains::{self, Segment},
+    chains::{self, Segment, Writer},
+    chapter_check::ChapterCheck,
     keys,
     requests::{self, Remembered},
     segment::Entry,
@@ -37,6 +38,8 @@ pub(super) struct Lookups {
     /// Requests that are remembered, by the decision that they lead to.
     requests: BTreeMap<(String, u64), Request>,
     cases: Cache<Hash, Keys>,
+    /// The chapter that the chain has come to.
+    chapter: Option<ChapterCheck>,
     /// Policies that decisions were made under, each with a blob that says so.
     policies: BTreeMap<(String, u64, String), Hash>,
 }
@@ -49,43 +52,62 @@ impl Lookups {
         };
         let requests = requests::remembered(connection).await?.into_iter().map(request).collect();
         let (now, cases, policies) = (Timestamp::now(), Cache::new(CASES), BTreeMap::new());
-        Ok(Self { now, requests, cases, policies })
+        Ok(Self { now, requests, cases, chapter: None, policies })
     }
 
     /// Compares the keys of consecutive segments with their decisions, and their requests with those that are remembered.
     pub(super) async fn compare(
         &mut self,
         connection: &mut Connection,
-        writer: &str,
-        segments: &[(Segment, Vec<Entry>)],
+        writer: &Writer,
+        segments: &[(Segment, Option<Vec<Entry>>)],
     ) -> Result<Vec<String>, Error> {
         let (Some((first, _)), Some((last, _))) = (segments.first(), segments.last()) else { return Ok(Vec::new()) };
-        self.read_cases(connection, segments.iter().flat_map(|(_, entries)| entries)).await?;
-        let mut found = chains::keys_of(connection, writer, first.first, last.first).await?;
+        let mut cases = BTreeSet::new();
+        for entry in segments.iter().filter_map(|(_, entries)| entries.as_ref()).flatten() {
+            cases.insert(entry.case);
+        }
+        self.read_cases(connection, &cases).await?;
+        let name = &writer.name;
+        let mut found = chains::keys_of(connection, name, first.first, last.first).await?;
         let mut damage = Vec::new();
         for (segment, entries) in segments {
-            let name = format!("decisions {writer}-{} to {writer}-{}", segment.first, segment.last);
-            let latest = entries.iter().map(|entry| entry.evaluated_at.as_microsecond()).max();
-            if latest != Some(segment.last_time) {
-                damage.push(format!("{name} are noted with a time that none of them was made at"));
+            if let Some(keys) = found.remove(&segment.first) {
+                damage.extend(self.end_chapter(name));
+                self.chapter = Some(ChapterCheck::begin(keys, segment));
             }
-            let cases: Option<Vec<(Hash, Keys)>> =
-                entries.iter().map(|entry| Some((entry.case, self.cases.get(&entry.case)?))).collect();
-            let found = found.remove(&segment.first).unwrap_or_default();
-            // A case that is missing is told as what it is.
-            if let Some(cases) = cases {
-                let keys = keys::of(cases.iter().map(|(hash, keys)| (*hash, keys)));
-                let expected: BTreeSet<_> =
-                    keys.into_iter().map(|(kind, name)| (kind.to_owned(), name, segment.last_time)).collect();
-                if expected != found {
-                    damage.push(format!("{name} are not found by all that they are about, or by more than that"));
-                }
-            }
-            for (sequence, entry) in (segment.first..).zip(entries) {
-                damage.extend(self.compare_request(writer, sequence, entry));
+            damage.extend(self.compare_keys(writer, segment, entries.as_deref()));
+            for (sequence, entry) in (segment.first..).zip(entries.iter().flatten()) {
+                damage.extend(self.compare_request(name, sequence, entry));
             }
         }
         Ok(damage)
+    }
+
+    fn compare_keys(&mut self, writer: &Writer, segment: &Segment, entries: Option<&[Entry]>) -> Vec<String> {
+        let mut damage = Vec::new();
+        let of = format!("decisions {0}-{1} to {0}-{2}", writer.name, segment.first, segment.last);
+        let latest = entries.map(|entries| entries.iter().map(|entry| entry.evaluated_at.as_microsecond()).max());
+        if latest.is_some_and(|latest| latest != Some(segment.last_time)) {
+            damage.push(format!("{of} are noted with a time that none of them was made at"));
+        }
+        let found = self.chapter.as_mut().map(|chapter| chapter.next(segment)).unwrap_or_default();
+        let cases = entries.and_then(|entries| {
+            entries.iter().map(|entry| Some((entry.case, self.cases.get(&entry.case)?))).collect::<Option<Vec<_>>>()
+        });
+        // What cannot be read, or what it is about, is told as what it is.
+        if let Some(cases) = cases {
+            let expected = if segment.first <= writer.indexed { keys_of(&cases) } else { BTreeSet::new() };
+            if expected != found {
+                damage.push(format!("{of} are not found by all that they are about, or by more than that"));
+            }
+        }
+        damage
+    }
+
+    /// What is wrong with the chapter that has ended.
+    pub(super) fn end_chapter(&mut self, writer: &str) -> Option<String> {
+        self.chapter.take().and_then(|chapter| chapter.end(writer))
     }
 
     fn compare_request(&mut self, writer: &str, sequence: u64, entry: &Entry) -> Option<String> {
@@ -97,21 +119,15 @@ impl Lookups {
                 Some(format!("request {id:?} leads to decision {name}, which another or none has asked for"))
             }
             (Some((id, _)), None) => {
-                let forgotten = entry.evaluated_at.saturating_add(super::commit::REMEMBERED).unwrap_or(Timestamp::MAX);
+                let forgotten = entry.evaluated_at.saturating_add(super::answers::REMEMBERED).unwrap_or(Timestamp::MAX);
                 (self.now < forgotten).then(|| format!("request {id:?} no longer leads to decision {name}"))
             }
             (None, None) => None,
         }
     }
 
-    async fn read_cases(
-        &self,
-        connection: &mut Connection,
-        entries: impl Iterator<Item = &Entry>,
-    ) -> Result<(), Error> {
-        let missing: BTreeSet<Hash> =
-            entries.map(|entry| entry.case).filter(|case| !self.cases.contains_key(case)).collect();
-        let missing: Vec<Hash> = missing.into_iter().collect();
+    async fn read_cases(&self, connection: &mut Connection, cases: &BTreeSet<Hash>) -> Result<(), Error> {
+        let missing: Vec<Hash> = cases.iter().filter(|case| !self.cases.contains_key(*case)).copied().collect();
         for (hash, blob) in blobs::get(connection, &missing).await? {
             if let Ok(case) = blob.read::<Case>() {
                 self.cases.insert(hash, case.keys);
@@ -156,6 +172,11 @@ impl Lookups {
         }
         Ok(damage)
     }
+}
+
+fn keys_of(cases: &[(Hash, Keys)]) -> BTreeSet<(String, String)> {
+    let keys = cases.iter().flat_map(|(case, keys)| keys::of(*case, Some(keys)));
+    keys.chain([keys::all()]).map(|(kind, name)| (kind.to_owned(), name)).collect()
 }
 
 /// Whether the history of policies and waivers is whole: every revision wrote something, and everything can be read.

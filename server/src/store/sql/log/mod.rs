@@ -1,13 +1,23 @@
 //! The log of decisions in the store's database.
 //!
-//! `commit` records in batches, `segment` is what a batch looks like in bytes and chains it, `read` finds decisions again,
-//! `verify` follows the chains, and `chains`, `blobs` and `requests` hold the SQL, in the words that SQLite and PostgreSQL share.
+//! `commit` records in batches with the one write of `advance`, `answers` says what becomes of each record, `segment` is what a batch
+//! looks like in bytes and chains it. `chapter` gathers segments, `index` writes what they are found by; `read` finds decisions
+//! again, `list` and `newest` list them. `verify` follows the chains and has `lookups` and `chapter_check` compare what leads to them.
+//! `chains`, `blobs` and `requests` hold the SQL, in the words that SQLite and PostgreSQL share.
 
+mod advance;
+mod answers;
 mod blobs;
 mod chains;
+mod chapter;
+mod chapter_check;
 mod commit;
+mod index;
 mod keys;
+mod list;
 mod lookups;
+mod newest;
+mod own;
 mod read;
 mod requests;
 mod segment;
@@ -164,6 +174,9 @@ impl Log for SqlLog {
     }
 
     async fn prune(&self, before: Timestamp) -> Result<u64, Error> {
+        // What a case is used by shows in keys only: what has none yet would be taken for unused.
+        let began = Timestamp::now();
+        index::write_all(&self.database, SignedDuration::ZERO).await.map_err(of_store)?;
         let mut pruned = 0_u64;
         let mut connection = self.database.writer().await.map_err(of_store)?;
         let writers = chains::writers(&mut connection).await.map_err(of_store)?;
@@ -177,8 +190,8 @@ impl Log for SqlLog {
                 }
             }
         }
-        // What was used later has a decision from later. What is used at this moment is spared in any case.
-        let spared = Timestamp::now().saturating_sub(SPARED).unwrap_or(Timestamp::MIN).min(before);
+        // What was used later has a decision from later. What is used at this moment, by decisions without keys, is spared in any case.
+        let spared = began.saturating_sub(SPARED).unwrap_or(Timestamp::MIN).min(before);
         for are_cases in [true, false] {
             while self.sweep(are_cases, spared).await.map_err(of_store)? > 0 {}
         }
@@ -229,6 +242,7 @@ impl SqlLog {
         if !chains::cut(&mut transaction, writer, &upto).await? {
             return Ok(0);
         }
+        index::mend(&mut transaction, writer, upto.sequence).await?;
         transaction.commit().await.map_err(outcome_unknown)?;
         Ok(upto.sequence.saturating_sub(first).saturating_add(1))
     }

@@ -6,10 +6,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::decisions::Hash;
+use crate::{decisions::Hash, log::Record};
 
 /// The most bytes that a segment may have once unpacked: a full batch with as many labels as there may be is well below.
 const MOST: u64 = 512 * 1024 * 1024;
+
+/// The most bytes that are kept from one segment for the next.
+const KEPT: usize = 1024 * 1024;
 
 /// The hash that the chain of a writer begins with: no two chains have a place in common.
 pub(super) fn beginning(writer: &str) -> Hash {
@@ -17,7 +20,7 @@ pub(super) fn beginning(writer: &str) -> Hash {
 }
 
 /// One decision of a segment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Entry {
     /// When it was made.
@@ -26,10 +29,10 @@ pub(super) struct Entry {
     /// What it is about.
     pub(super) case: Hash,
     /// The caller's context.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default)]
     pub(super) labels: BTreeMap<String, String>,
     /// The caller's request, with its fingerprint.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub(super) request: Option<(String, String)>,
 }
 
@@ -55,16 +58,50 @@ impl Head {
     }
 }
 
-/// Writes a segment: entries as lines of JSON, chained on from `head`, which moves on to the last.
-pub(super) fn write<'a>(entries: impl Iterator<Item = &'a Entry>, head: &mut Head) -> std::io::Result<Vec<u8>> {
-    let mut lines = Vec::new();
-    for entry in entries {
-        let began = lines.len();
-        serde_json::to_writer(&mut lines, entry)?;
-        head.advance(lines.get(began..).unwrap_or_default());
-        lines.push(b'\n');
+/// An [`Entry`] as it is written, out of a record.
+#[derive(Serialize)]
+struct Line<'a> {
+    at: Timestamp,
+    case: Hash,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    labels: &'a BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request: Option<(&'a str, &'a str)>,
+}
+
+impl<'a> From<&'a Record> for Line<'a> {
+    fn from(record: &'a Record) -> Self {
+        Self {
+            at: record.evaluated_at,
+            case: record.case.case.hash(),
+            labels: &record.labels,
+            request: record.request.as_ref().map(|request| (request.id.as_str(), request.fingerprint.as_str())),
+        }
     }
-    zstd::bulk::compress(&lines, 1)
+}
+
+/// Writes segments, one after the other in the same memory.
+#[derive(Default)]
+pub(super) struct Pen {
+    lines: Vec<u8>,
+    packer: zstd::bulk::Compressor<'static>,
+}
+
+impl Pen {
+    /// Writes a segment: entries as lines of JSON, chained on from `head`, which moves on to the last.
+    pub(super) fn write(&mut self, records: &[&Record], head: &mut Head) -> std::io::Result<Vec<u8>> {
+        self.lines.clear();
+        for record in records {
+            let began = self.lines.len();
+            serde_json::to_writer(&mut self.lines, &Line::from(*record))?;
+            head.advance(self.lines.get(began..).unwrap_or_default());
+            self.lines.push(b'\n');
+        }
+        self.packer.set_compression_level(1)?;
+        let body = self.packer.compress(&self.lines);
+        self.lines.shrink_to(KEPT);
+        body
+    }
 }
 
 /// Reads a segment, chained on from `head`, which moves on to the last.

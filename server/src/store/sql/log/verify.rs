@@ -76,11 +76,14 @@ impl Checking {
             for segment in segments {
                 let entries = self.segment(name, at, &segment);
                 at = Head { sequence: segment.last, hash: segment.hash };
-                read.extend(entries.map(|entries| (segment, entries)));
+                read.push((segment, entries));
             }
-            for damage in self.lookups.compare(connection, name, &read).await? {
+            for damage in self.lookups.compare(connection, writer, &read).await? {
                 self.damage(damage);
             }
+        }
+        if let Some(damage) = self.lookups.end_chapter(name) {
+            self.damage(damage);
         }
         if at.sequence < writer.head.sequence {
             let (from, to) = (at.sequence.saturating_add(1), writer.head.sequence);

@@ -1,0 +1,152 @@
+//! Writing chapters: what their decisions are found by, once for all of them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    blobs,
+    chains::{self, Segment, number_out},
+    chapter::{Chapter, SEGMENTS, Tail},
+    segment,
+};
+use crate::{
+    decisions::Hash,
+    log::Case,
+    store::{
+        Error,
+        sql::{Connection, Database, failed, many::Many, outcome_unknown},
+    },
+};
+
+/// How often somebody looks for what writers have left that are no more.
+const AGAIN: Duration = Duration::from_secs(60);
+/// How old a tail is that its writer has left: far older than one that is looked after.
+const LEFT: SignedDuration = SignedDuration::from_mins(1);
+
+/// Writes the chapter that follows a decision; false where that is not the last one that is indexed: somebody else has come first.
+pub(super) async fn write(database: &Database, writer: &str, after: u64, chapter: &Chapter) -> Result<bool, Error> {
+    let mut connection = database.writer().await?;
+    let mut transaction = database.begin_write(&mut connection).await?;
+    let moved = sqlx::query("update decision_writers set indexed = $3 where writer = $1 and indexed = $2")
+        .bind(writer)
+        .bind(number_out(after))
+        .bind(number_out(chapter.last))
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed)?;
+    if moved.rows_affected() == 0 {
+        return Ok(false);
+    }
+    put(&mut transaction, writer, chapter).await?;
+    transaction.commit().await.map_err(outcome_unknown)?;
+    Ok(true)
+}
+
+/// Writes the keys of a chapter.
+pub(super) async fn put(connection: &mut Connection, writer: &str, chapter: &Chapter) -> Result<(), Error> {
+    let insert = "insert into decision_keys (kind, name, first_time, last_time, writer, first_sequence, segments)
+        select value ->> 0, value ->> 1, $2, $3, $4, $5, cast(value ->> 2 as bigint) from {rows}";
+    let keys = chapter.keys();
+    Many::of(connection, insert, keys.iter().map(|((kind, name), segments)| (kind, name, segments)))?
+        .query()
+        .bind(chapter.first_time)
+        .bind(chapter.last_time)
+        .bind(writer.to_owned())
+        .bind(number_out(chapter.first))
+        .execute(connection)
+        .await
+        .map(|_| ())
+        .map_err(failed)
+}
+
+/// Writes chapters of all that a writer has recorded since its last one, as it is read.
+pub(super) async fn write_rest(database: &Database, writer: &str) -> Result<(), Error> {
+    loop {
+        let mut connection = database.reader().await?;
+        let Some(indexed) = chains::indexed(&mut connection, writer).await? else { return Ok(()) };
+        let next = indexed.saturating_add(1);
+        let segments = chains::segments_from(&mut connection, writer, next, i64::from(SEGMENTS)).await?;
+        let mut tail = read(&mut connection, &segments).await?;
+        drop(connection);
+        if segments.is_empty() {
+            return Ok(());
+        }
+        let mut after = indexed;
+        while let Some(chapter) = tail.take() {
+            // Where somebody else is at it, too, it is read again how far that has come.
+            if !write(database, writer, after, &chapter).await? {
+                break;
+            }
+            after = chapter.last;
+        }
+    }
+}
+
+/// Indexes anew what is left of a chapter whose beginning was cut off, up to a decision.
+pub(super) async fn mend(connection: &mut Connection, writer: &str, cut: u64) -> Result<(), Error> {
+    let indexed = chains::indexed(connection, writer).await?.unwrap_or_default();
+    let next = chains::next_chapter(connection, writer, cut).await?;
+    let upto = next.map_or(indexed, |next| next.saturating_sub(1));
+    let mut segments = chains::segments_from(connection, writer, cut.saturating_add(1), i64::from(SEGMENTS)).await?;
+    segments.retain(|segment| segment.first <= upto);
+    let mut tail = read(connection, &segments).await?;
+    while let Some(chapter) = tail.take() {
+        put(connection, writer, &chapter).await?;
+    }
+    Ok(())
+}
+
+/// Chapters of consecutive segments, as they were read.
+pub(super) async fn read(connection: &mut Connection, segments: &[Segment]) -> Result<Tail, Error> {
+    // What cannot be read is found by what there is of it: it is for whoever reads it to tell.
+    let cases = |segment: &Segment| -> BTreeSet<Hash> {
+        segment::read(&segment.body).unwrap_or_default().into_iter().map(|entry| entry.case).collect()
+    };
+    let cases: Vec<BTreeSet<Hash>> = segments.iter().map(cases).collect();
+    let all: Vec<Hash> = cases.iter().flatten().copied().collect::<BTreeSet<_>>().into_iter().collect();
+    let blobs = blobs::get(connection, &all).await?;
+    let known: BTreeMap<Hash, Case> =
+        blobs.into_iter().filter_map(|(hash, blob)| Some((hash, blob.read().ok()?))).collect();
+    let mut tail = Tail::default();
+    for (segment, cases) in segments.iter().zip(cases) {
+        let cases = cases.into_iter().map(|case| (case, known.get(&case).map(|case| &case.keys)));
+        tail.add((segment.first, segment.last), segment.last_time, cases);
+    }
+    Ok(tail)
+}
+
+/// Writes chapters of what every writer has recorded, if nobody has for as long as that.
+pub(super) async fn write_all(database: &Database, left: SignedDuration) -> Result<(), Error> {
+    let mut connection = database.reader().await?;
+    let latest = Timestamp::now().saturating_sub(left).unwrap_or(Timestamp::MIN).as_microsecond();
+    let mut writers = Vec::new();
+    for (writer, indexed) in chains::unindexed(&mut connection).await? {
+        let first = chains::tail(&mut connection, &writer, indexed, 1).await?;
+        if first.iter().any(|(_, last_time)| left.is_zero() || *last_time < latest) {
+            writers.push(writer);
+        }
+    }
+    drop(connection);
+    for writer in writers {
+        write_rest(database, &writer).await?;
+    }
+    Ok(())
+}
+
+/// Looks after what writers have left that were killed, for as long as it is let.
+pub(super) async fn keep_up(database: Arc<Database>) {
+    loop {
+        tokio::time::sleep(AGAIN).await;
+        if let Err(error) = write_all(&database, LEFT).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "decisions of before cannot be indexed; they are found all the same"
+            );
+        }
+    }
+}
