@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use clap::Parser;
+use clap::{Parser, ValueEnum as _};
 use prost::Message;
 use scangate_ecr_simulator::{ImageSpec, ScanScript, Simulator, World, generate};
 use scangate_proto::v1::EvaluateGateRequest;
@@ -24,6 +24,7 @@ use tokio::net::TcpListener;
 use crate::{
     filled,
     load::{Load, Outcome, framed},
+    memory::Likeness,
     table,
     unrecorded::Unrecorded,
 };
@@ -105,7 +106,7 @@ struct Flags {
     log_off: bool,
     /// Serves many images with many findings each, too.
     #[arg(long)]
-    many: bool,
+    many: Option<Likeness>,
 }
 
 /// The gate over a simulated ECR, as a process.
@@ -116,11 +117,11 @@ pub(crate) async fn serve_gate(state: &str, flags: &[String]) {
         2_000,
         7,
     ))));
-    if flags.iter().any(|flag| flag == "--many") {
+    let many = flags.iter().skip_while(|flag| *flag != "--many").nth(1);
+    if let Some(likeness) = many.map(|word| Likeness::from_str(word, false).unwrap()) {
         for number in 0..MANY {
-            let findings = generate::basic_of(&["LOW"], 2_000, u64::try_from(number).unwrap());
             let image = ImageSpec::single("bench/many", &number.to_string());
-            world.push(image.scan(ScanScript::complete(findings)));
+            world.push(image.scan(ScanScript::complete(likeness.findings(number))));
         }
     }
     let ecr = Simulator::start_local(world).await.unwrap();

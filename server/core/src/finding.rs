@@ -1,6 +1,10 @@
 //! A finding: one vulnerability in one package of one manifest. Basic and enhanced scans look the same here.
 
-use std::{cmp::Ordering, hash::Hash, sync::Arc};
+use std::{
+    cmp::Ordering,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -94,6 +98,12 @@ impl Score {
 }
 
 impl Eq for Score {}
+
+impl Hash for Score {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.to_bits().hash(state);
+    }
+}
 
 impl PartialOrd for Score {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {

@@ -1,11 +1,16 @@
 //! The decorator that spares the registry: readings are kept for a stated time, and one flight serves every caller who
 //! wants the same.
 //!
-//! Scans are kept by digest, bounded in bytes; what may still change by itself for seconds only. Tags are kept for seconds
+//! Scans are kept by digest, packed and bounded in bytes; what may still change by itself for seconds only. Tags are kept for seconds
 //! at most. A caller's [`Freshness`] goes before all of it, and an error is never kept.
 
 mod changes;
 mod keep;
+mod packed;
+mod pool;
+mod rows;
+mod shared;
+mod table;
 mod weight;
 
 use std::{sync::Arc, time::Duration};
@@ -21,7 +26,7 @@ use scangate_core::{
 
 use tracing::Instrument as _;
 
-use self::changes::Changes;
+use self::{changes::Changes, packed::Packed, pool::Pool};
 use super::{
     Error, Freshness, Registry, RegistryScanning, Repository, RepositoryScanning, Resolved, Source, Started,
     flight::Flights,
@@ -30,6 +35,9 @@ use super::{
 
 /// Bytes that the resolutions kept for a few seconds may take.
 const RESOLUTION_BYTES: u64 = 16 * 1024 * 1024;
+
+/// One part in so many of the room for scans is for those on their way in or out.
+const RESERVE: u64 = 8;
 
 /// How long readings are kept, and how many.
 #[derive(Clone, Debug)]
@@ -67,7 +75,8 @@ impl Default for Config {
 pub struct Cached {
     inner: Arc<dyn Registry>,
     config: Config,
-    scans: Arc<Memo<ScanKey, Arc<Scan>>>,
+    scans: Arc<Memo<ScanKey, Arc<Packed>>>,
+    pool: Arc<Pool>,
     resolutions: Memo<Target, Arc<Resolved>>,
     starts: Flights<ScanKey, Started>,
     changes: Changes,
@@ -95,12 +104,19 @@ impl Cached {
         let at_most = config.findings_ttl.max(SETTLE_TIME.unsigned_abs());
         Self {
             inner: Arc::new(inner),
-            scans: Arc::new(Memo::new(config.bytes, at_most, config.flight_budget)),
+            scans: Arc::new(Memo::new(config.bytes - config.bytes / RESERVE, at_most, config.flight_budget)),
+            pool: Arc::default(),
             resolutions: Memo::new(RESOLUTION_BYTES, config.resolution_ttl, config.flight_budget),
             starts: Flights::new(config.flight_budget),
             changes: Changes::new(at_most),
             config,
         }
+    }
+
+    /// How many bytes the kept scans take, by the estimate that bounds them.
+    pub fn bytes(&self) -> u64 {
+        self.scans.tidy_up();
+        self.pool.bytes() as u64
     }
 
     fn target(&self, image: &ImageReference) -> Target {
@@ -136,21 +152,27 @@ impl Registry for Cached {
         let key = ScanKey { repository: repository.clone(), digest: manifest.digest.clone() };
         let freshness = freshness.and_not_before(self.changes.latest(&key));
         let read = |began| {
-            let (inner, scans, config) = (Arc::clone(&self.inner), Arc::clone(&self.scans), self.config.clone());
-            let (key, manifest) = (key.clone(), manifest.clone());
+            let (inner, scans, pool) = (Arc::clone(&self.inner), Arc::clone(&self.scans), Arc::clone(&self.pool));
+            let (key, manifest, config) = (key.clone(), manifest.clone(), self.config.clone());
             async move {
                 let scan = inner.scan(&key.repository, &manifest, freshness).await?;
                 let previous = scans.latest(&key).map(|reading| reading.value);
-                Ok(keep::reading(scan, previous.as_deref(), began, &config))
+                let reading = keep::reading(&scan, previous.as_deref(), &pool, began, &config)?;
+                // What was charged to a scan that the cache did not let in after all may be in use all the same. Should that
+                // ever add up, nothing is worth more than the bound.
+                if pool.bytes() as u64 > config.bytes {
+                    scans.forget_all();
+                }
+                Ok(reading)
             }
         };
-        self.scans.get(&key, freshness, read).await
+        self.scans.get(&key, freshness, read).await.map(|packed| packed.unpack())
     }
 
     fn kept(&self, repository: &Repository, manifest: &Manifest, freshness: Freshness) -> Option<Timestamp> {
         let key = ScanKey { repository: repository.clone(), digest: manifest.digest.clone() };
         let freshness = freshness.and_not_before(self.changes.latest(&key));
-        self.scans.fresh(&key, freshness).map(|scan| scan.read_at)
+        self.scans.fresh(&key, freshness).map(|packed| packed.outline().read_at)
     }
 
     async fn start_scan(&self, repository: &Repository, manifest: &Manifest) -> Result<Started, Error> {

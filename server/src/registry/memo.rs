@@ -83,6 +83,16 @@ where
         self.latest(key).filter(|reading| reading.serves(freshness)).map(|reading| reading.value)
     }
 
+    /// Forgets everything.
+    pub(super) fn forget_all(&self) {
+        self.kept.invalidate_all();
+    }
+
+    /// Lets go now of what would go anyway.
+    pub(super) fn tidy_up(&self) {
+        self.kept.run_pending_tasks();
+    }
+
     /// The latest reading that is kept, however old.
     pub(super) fn latest(&self, key: &K) -> Option<Reading<V>> {
         self.kept.get(key)

@@ -5,6 +5,7 @@ mod enhanced;
 mod enrichment;
 mod faults;
 mod findings;
+mod kept;
 mod resolve;
 mod retries;
 mod scanning;

@@ -7,29 +7,35 @@ use scangate_core::{
     scan::{Enrichment, Report, Scan, Status},
 };
 
-use super::{Config, weight};
-use crate::registry::memo::Reading;
+use super::{Config, packed::Packed, pool::Pool};
+use crate::registry::{Error, memo::Reading};
 
 /// A scan as it is kept: since when it says the same, and how long it serves.
-pub(super) fn reading(scan: Arc<Scan>, previous: Option<&Scan>, began: Instant, config: &Config) -> Reading<Arc<Scan>> {
-    let scan = match previous {
-        Some(previous) if says_the_same(previous, &scan) => {
-            Arc::new(Scan { unchanged_since: previous.unchanged_since, ..Arc::unwrap_or_clone(scan) })
-        }
-        Some(_) | None => scan,
+pub(super) fn reading(
+    scan: &Scan,
+    previous: Option<&Packed>,
+    pool: &Arc<Pool>,
+    began: Instant,
+    config: &Config,
+) -> Result<Reading<Arc<Packed>>, Error> {
+    let Some(mut packed) = Packed::of(scan, pool) else {
+        return Err(Error::TooComplex("more different texts than can be kept".to_owned()));
     };
-    let keep = match (is_settled(&scan), &scan.enrichment) {
+    if let Some(previous) = previous.filter(|previous| says_the_same(previous, &packed)) {
+        packed.is_unchanged_since(previous.outline().unchanged_since);
+    }
+    let keep = match (is_settled(scan), &scan.enrichment) {
         (false, _) => config.unsettled_ttl,
         (true, Enrichment::Missing(_)) => config.unenriched_ttl,
         (true, Enrichment::NotAsked | Enrichment::Complete | Enrichment::Partial(_)) => config.findings_ttl,
     };
-    let keep = keep.min(config.findings_ttl);
-    let bytes = weight::of_scan(&scan);
-    Reading { value: scan, began, keep, bytes }
+    let (keep, bytes) = (keep.min(config.findings_ttl), packed.charge());
+    Ok(Reading { value: Arc::new(packed), began, keep, bytes })
 }
 
 /// Whether two readings tell the same facts.
-fn says_the_same(previous: &Scan, scan: &Scan) -> bool {
+fn says_the_same(earlier: &Packed, later: &Packed) -> bool {
+    let (previous, scan) = (earlier.outline(), later.outline());
     // What became of asking Inspector shows in the findings, as far as it matters.
     let Scan {
         read_at: _,
@@ -50,17 +56,16 @@ fn says_the_same(previous: &Scan, scan: &Scan) -> bool {
         && same_report(report.as_ref(), scan.report.as_ref())
         && *coverage == scan.coverage
         && *flaws == scan.flaws
+        && later.has_findings_of(earlier)
 }
 
 /// When the vulnerability data was last current says nothing of whether findings still arrive: a scanner may move it at will.
 fn same_report(previous: Option<&Report>, report: Option<&Report>) -> bool {
     match (previous, report) {
         (Some(previous), Some(report)) => {
-            let Report { completed_at, source_updated_at: _, counts, enumerated, findings } = previous;
-            *completed_at == report.completed_at
-                && *counts == report.counts
-                && *enumerated == report.enumerated
-                && *findings == report.findings
+            // Findings are compared as they are packed.
+            let Report { completed_at, source_updated_at: _, counts, enumerated, findings: _ } = previous;
+            *completed_at == report.completed_at && *counts == report.counts && *enumerated == report.enumerated
         }
         (None, None) => true,
         (Some(_), None) | (None, Some(_)) => false,

@@ -1,13 +1,9 @@
-//! What a reading weighs in memory, by estimate: each record by its size, each distinct text once with its header, and a
-//! fixed share for the cache's own record of the entry. Allocators round up, so the process takes some more.
-
-use std::{collections::HashSet, sync::Arc};
+//! What a reading weighs in memory, by estimate: each value by its size with its allocation, and a fixed share for the cache's
+//! own record of an entry. Allocators round up, so the process takes some more.
 
 use scangate_core::{
-    finding::{Finding, Package},
     image::Platform,
-    scan::{Manifest, Scan},
-    severity::Rating,
+    scan::{Counts, Coverage, Enrichment, Flaw, Manifest, Scan},
 };
 
 use crate::registry::Resolved;
@@ -16,12 +12,39 @@ use crate::registry::Resolved;
 const ENTRY: usize = 1024;
 /// An allocation's header and rounding, with the two counters of an `Arc`.
 const ALLOCATION: usize = 32;
+/// A map of counts, besides its labels: one node, as a rule.
+const COUNTS: usize = 256;
 
-/// What a scan weighs.
-pub(super) fn of_scan(scan: &Scan) -> u32 {
-    let mut seen = HashSet::new();
-    let texts: usize = scan.findings().iter().flat_map(texts).filter_map(|text| first(&mut seen, text)).sum();
-    in_bytes(ENTRY + size_of_val(scan) + size_of_val(scan.findings()) + texts)
+/// What a scan weighs itself: without what its findings share with those of others.
+pub(super) fn of_packed(outline: &Scan, rows: Option<&[u8]>) -> usize {
+    let counts = outline.report.iter().flat_map(|report| report.counts.iter().chain([&report.enumerated]));
+    let coverage = outline.coverage.as_ref().map_or(0, |Coverage { reason, .. }| of_shared(reason.as_str()));
+    let enrichment = match &outline.enrichment {
+        Enrichment::NotAsked | Enrichment::Complete => 0,
+        Enrichment::Partial(why) | Enrichment::Missing(why) => of_shared(why.as_str()),
+    };
+    let flaw = |flaw: &Flaw| match flaw {
+        Flaw::Mismatch(what) | Flaw::Malformed(what) | Flaw::Incomplete(what) => {
+            size_of_val(flaw) + of_shared(what.as_str())
+        }
+    };
+    let flaws: usize = outline.flaws.iter().map(flaw).sum();
+    let texts = of_shared(outline.description.as_deref().unwrap_or_default()) + of_shared(outline.status.label());
+    // Unpacked, it leaves its frame behind.
+    let frames = 2 * size_of_val(outline);
+    ENTRY
+        + frames
+        + rows.map_or(0, of_shared)
+        + counts.map(of_counts).sum::<usize>()
+        + coverage
+        + enrichment
+        + flaws
+        + texts
+}
+
+/// What a value weighs that is kept by itself.
+pub(super) fn of_shared<T: ?Sized>(value: &T) -> usize {
+    size_of_val(value) + ALLOCATION
 }
 
 /// What a resolution weighs.
@@ -33,29 +56,8 @@ pub(super) fn of_resolved(resolved: &Resolved) -> u32 {
     in_bytes(ENTRY + resolved.manifests.iter().map(manifest).sum::<usize>())
 }
 
-fn texts(finding: &Finding) -> impl Iterator<Item = &Arc<str>> {
-    let Package { name, version, manager, path, fixed_in } = &finding.package;
-    let rating = match &finding.severity {
-        Rating::Rated(_) => None,
-        Rating::Unrated(label) => Some(label),
-    };
-    let always = [&finding.id, name, version];
-    let maybe = [
-        manager.as_ref(),
-        path.as_ref(),
-        fixed_in.as_ref(),
-        rating,
-        finding.title.as_ref(),
-        finding.description.as_ref(),
-        finding.uri.as_ref(),
-        finding.arn.as_ref(),
-    ];
-    always.into_iter().chain(maybe.into_iter().flatten())
-}
-
-/// The text's bytes, where it is met for the first time.
-fn first(seen: &mut HashSet<*const u8>, text: &Arc<str>) -> Option<usize> {
-    seen.insert(text.as_ptr()).then(|| text.len() + ALLOCATION)
+fn of_counts(counts: &Counts) -> usize {
+    COUNTS + counts.keys().map(|label| of_shared(&**label)).sum::<usize>()
 }
 
 fn in_bytes(bytes: usize) -> u32 {

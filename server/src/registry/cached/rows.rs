@@ -1,0 +1,229 @@
+//! Findings as bytes: each the numbers of its values, and what it shares with no finding of another scan.
+//!
+//! A number takes as many bytes as it needs, seven bits to each; a time is told by how it differs from the one before. Equal
+//! findings make equal bytes: scans that number their values alike have the same findings if they have the same bytes.
+
+use jiff::Timestamp;
+
+/// Texts that every finding has.
+pub(super) const ALWAYS: usize = 3;
+/// Texts that a finding may lack.
+pub(super) const MAYBE: usize = 7;
+
+/// Which of the texts that it may lack a finding has, and what else. What basic findings have comes first: it fits into a byte.
+const HAS: [u64; MAYBE] = [1, 1 << 1, 1 << 2, 1 << 3, 1 << 4, 1 << 5, 1 << 8];
+const URI_ENDS_WITH_ID: u64 = 1 << 6;
+const TITLE_BEGINS_WITH_ID: u64 = 1 << 7;
+const HAS_TIME: u64 = 1 << 9;
+const HAS_ARN: u64 = 1 << 10;
+
+/// Which ARN follows; larger numbers tell the length of a text.
+const SAME_ARN: u64 = 0;
+const DIGITS: u64 = 1;
+const LENGTHS: u64 = 2;
+
+/// A finding in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Row<'a> {
+    /// Of what is no text.
+    pub(super) traits: u32,
+    /// Of its texts.
+    pub(super) always: [u32; ALWAYS],
+    /// Of the texts that it may lack.
+    pub(super) maybe: [Option<u32>; MAYBE],
+    /// Whether the text of its address is followed by its id.
+    pub(super) uri_ends_with_id: bool,
+    /// Whether its id comes before the text of its title.
+    pub(super) title_begins_with_id: bool,
+    /// When it was seen first.
+    pub(super) first_observed_at: Option<Timestamp>,
+    /// Its own name.
+    pub(super) arn: Option<Arn<'a>>,
+}
+
+/// The name of a finding, which no other scan has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arn<'a> {
+    /// The same as that of the finding before.
+    Same,
+    /// A text by number, and 32 hexadecimal digits after it.
+    Digits(u32, u128),
+    /// A text by number, and what comes after it.
+    Text(u32, &'a str),
+}
+
+impl Row<'_> {
+    /// The numbers of all its texts.
+    pub(super) fn texts(&self) -> impl Iterator<Item = u32> {
+        let prefix = match self.arn {
+            Some(Arn::Digits(prefix, _) | Arn::Text(prefix, _)) => Some(prefix),
+            Some(Arn::Same) | None => None,
+        };
+        self.always.into_iter().chain(self.maybe.into_iter().flatten()).chain(prefix)
+    }
+
+    fn mask(&self) -> u64 {
+        let given = self.maybe.iter().zip(HAS).map(|(number, bit)| if number.is_some() { bit } else { 0 });
+        let others = [
+            (self.uri_ends_with_id, URI_ENDS_WITH_ID),
+            (self.title_begins_with_id, TITLE_BEGINS_WITH_ID),
+            (self.first_observed_at.is_some(), HAS_TIME),
+            (self.arn.is_some(), HAS_ARN),
+        ];
+        given.chain(others.into_iter().map(|(is_so, bit)| if is_so { bit } else { 0 })).sum()
+    }
+}
+
+/// Rows one after the other.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Rows {
+    bytes: Box<[u8]>,
+    count: usize,
+}
+
+impl Rows {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// What they take.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Writes rows.
+#[derive(Debug, Default)]
+pub(super) struct Writer {
+    bytes: Vec<u8>,
+    count: usize,
+    last_second: i64,
+}
+
+impl Writer {
+    pub(super) fn write(&mut self, row: &Row<'_>) {
+        self.count += 1;
+        self.number(row.mask());
+        self.number(row.traits.into());
+        for number in row.always.into_iter().chain(row.maybe.into_iter().flatten()) {
+            self.number(number.into());
+        }
+        if let Some(time) = row.first_observed_at {
+            self.signed(time.as_second().wrapping_sub(self.last_second));
+            self.signed(time.subsec_nanosecond().into());
+            self.last_second = time.as_second();
+        }
+        match row.arn {
+            None => {}
+            Some(Arn::Same) => self.number(SAME_ARN),
+            Some(Arn::Digits(prefix, digits)) => {
+                self.number(DIGITS);
+                self.number(prefix.into());
+                self.bytes.extend(digits.to_be_bytes());
+            }
+            Some(Arn::Text(prefix, text)) => {
+                self.number(LENGTHS + text.len() as u64);
+                self.number(prefix.into());
+                self.bytes.extend(text.as_bytes());
+            }
+        }
+    }
+
+    pub(super) fn finish(self) -> Rows {
+        Rows { bytes: self.bytes.into_boxed_slice(), count: self.count }
+    }
+
+    fn number(&mut self, mut number: u64) {
+        while let (low, rest @ 1..) = (number & 0x7f, number >> 7) {
+            self.bytes.extend(u8::try_from(low | 0x80));
+            number = rest;
+        }
+        self.bytes.extend(u8::try_from(number));
+    }
+
+    /// The sign comes last, so that small numbers are short on both sides of zero.
+    fn signed(&mut self, number: i64) {
+        self.number(((number << 1) ^ (number >> 63)).cast_unsigned());
+    }
+}
+
+/// Reads the rows that were written.
+#[derive(Clone, Debug)]
+pub(super) struct Reader<'a> {
+    rest: &'a [u8],
+    last_second: i64,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(rows: &'a Rows) -> Self {
+        Self { rest: &rows.bytes, last_second: 0 }
+    }
+
+    /// The next row; `None` at the end.
+    pub(super) fn row(&mut self) -> Option<Row<'a>> {
+        let mask = self.number()?;
+        let has = |bit| mask & bit != 0;
+        let mut row = Row {
+            traits: self.short()?,
+            uri_ends_with_id: has(URI_ENDS_WITH_ID),
+            title_begins_with_id: has(TITLE_BEGINS_WITH_ID),
+            ..Row::default()
+        };
+        for number in &mut row.always {
+            *number = self.short()?;
+        }
+        for (number, _) in row.maybe.iter_mut().zip(HAS).filter(|(_, bit)| has(*bit)) {
+            *number = Some(self.short()?);
+        }
+        if has(HAS_TIME) {
+            self.last_second = self.last_second.wrapping_add(self.signed()?);
+            let nanosecond = i32::try_from(self.signed()?).ok()?;
+            row.first_observed_at = Some(Timestamp::new(self.last_second, nanosecond).ok()?);
+        }
+        if has(HAS_ARN) {
+            row.arn = Some(self.arn()?);
+        }
+        Some(row)
+    }
+
+    fn arn(&mut self) -> Option<Arn<'a>> {
+        match self.number()? {
+            SAME_ARN => Some(Arn::Same),
+            DIGITS => {
+                let prefix = self.short()?;
+                let (digits, rest) = self.rest.split_first_chunk()?;
+                self.rest = rest;
+                Some(Arn::Digits(prefix, u128::from_be_bytes(*digits)))
+            }
+            length => {
+                let prefix = self.short()?;
+                let (text, rest) = self.rest.split_at_checked(usize::try_from(length - LENGTHS).ok()?)?;
+                self.rest = rest;
+                Some(Arn::Text(prefix, str::from_utf8(text).ok()?))
+            }
+        }
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        let mut number = 0;
+        for shift in (0..u64::BITS).step_by(7) {
+            let (byte, rest) = self.rest.split_first()?;
+            self.rest = rest;
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        Some(number)
+    }
+
+    fn short(&mut self) -> Option<u32> {
+        u32::try_from(self.number()?).ok()
+    }
+
+    fn signed(&mut self) -> Option<i64> {
+        let number = self.number()?;
+        Some((number >> 1).cast_signed() ^ -(number & 1).cast_signed())
+    }
+}
