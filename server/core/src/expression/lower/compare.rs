@@ -49,8 +49,8 @@ impl Lowering<'_> {
         match Value::agreeing(left, right) {
             (Value::Test(left), Value::Test(right)) => self.same(part, relation, left, right),
             (Value::Int(left), Value::Int(right)) => Ok(Test::Lengths(relation, left, right)),
-            (Value::Double(left), Value::Double(right)) => Ok(Test::Scores(relation, left, right)),
-            (Value::Text(left), Value::Text(right)) => Ok(Test::Texts(TextTest::Compare(relation), left, right)),
+            (Value::Double(left), Value::Double(right)) => Ok(Test::scores(relation, left, right)),
+            (Value::Text(left), Value::Text(right)) => Ok(Test::texts(TextTest::Compare(relation), left, right)),
             (Value::Timestamp(left), Value::Timestamp(right)) | (Value::Duration(left), Value::Duration(right)) => {
                 self.times(part, relation, left, right)
             }

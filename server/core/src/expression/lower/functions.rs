@@ -47,7 +47,7 @@ impl Lowering<'_> {
         let (Some(target), [argument]) = (&call.target, call.args.as_slice()) else {
             return Err(self.misused(part, call));
         };
-        Ok(Value::Test(Test::Texts(test, self.text(target)?, self.text(argument)?)))
+        Ok(Value::Test(Test::texts(test, self.text(target)?, self.text(argument)?)))
     }
 
     fn text(&mut self, part: &IdedExpr) -> Result<Text, Error> {

@@ -55,7 +55,7 @@ impl Lowering<'_> {
             let value = self.value(element)?;
             self.compared(part, Relation::Equal, value, literal.into())
         });
-        tests.collect::<Result<_, _>>().map(Test::Any)
+        tests.collect::<Result<_, _>>().map(Test::any)
     }
 
     /// `exists` and `all`: their bodies once for each element.
@@ -64,10 +64,10 @@ impl Lowering<'_> {
         let (combined, body): (fn(Vec<Test>) -> Test, _) =
             match (&quantifier.accu_init.expr, &quantifier.loop_step.expr) {
                 (Expr::Literal(LiteralValue::Boolean(init)), Expr::Call(step)) => {
-                    let combined = if **init { Test::All } else { Test::Any };
+                    let combined = if **init { Test::all } else { Test::any };
                     (combined, step.args.get(1))
                 }
-                _ => (Test::Any, None),
+                _ => (Test::any, None),
             };
         let Some(body) = body else {
             return Err(self.places.error(

@@ -51,7 +51,7 @@ impl Lowering<'_> {
                 tests.push(test);
             }
         }
-        Ok(Test::All(tests))
+        Ok(Test::all(tests))
     }
 
     fn any(&mut self, left: &IdedExpr, right: &IdedExpr) -> Result<Test, Error> {
@@ -64,7 +64,7 @@ impl Lowering<'_> {
                 tests.push(test);
             }
         }
-        Ok(Test::Any(tests))
+        Ok(Test::any(tests))
     }
 
     fn ternary(

@@ -4,12 +4,12 @@ use jiff::Timestamp;
 use regex::Regex;
 
 use super::{
-    Facts, Known, Relation, both, choose,
+    Facts, Gap, Known, Relation, both, choose,
     number::{Length, Number},
     text::{Text, TextTest},
     time::Linear,
 };
-use crate::expression::schema::{Field, LabelField, ScoreField};
+use crate::expression::schema::{Field, LabelField, ScoreField, TextField};
 
 /// A condition.
 #[derive(Debug)]
@@ -20,7 +20,11 @@ pub(in crate::expression) enum Test {
     /// Whether the field bears one of the labels whose bits are set.
     Labelled(LabelField, u8),
     Lengths(Relation, Number<Length>, Number<Length>),
+    /// How a score relates to a number that is written out.
+    Score(Relation, ScoreField, f64),
     Scores(Relation, Number<ScoreField>, Number<ScoreField>),
+    /// What a field is to a string that is written out.
+    Text(TextTest, TextField, Box<str>),
     Texts(TextTest, Text, Text),
     OneOf(Text, Box<[Box<str>]>),
     Matches(Text, Box<Regex>),
@@ -35,16 +39,72 @@ pub(in crate::expression) enum Test {
 }
 
 impl Test {
+    /// How two scores relate.
+    pub(in crate::expression) fn scores(
+        relation: Relation,
+        left: Number<ScoreField>,
+        right: Number<ScoreField>,
+    ) -> Self {
+        match (left, right) {
+            (Number::Read(field), Number::Literal(value)) => Self::Score(relation, field, value),
+            (Number::Literal(value), Number::Read(field)) => Self::Score(relation.flipped(), field, value),
+            (left, right) => Self::Scores(relation, left, right),
+        }
+    }
+
+    /// What one string is to another.
+    pub(in crate::expression) fn texts(test: TextTest, left: Text, right: Text) -> Self {
+        match (left, right) {
+            (Text::Read(field), Text::Literal(text)) => Self::Text(test, field, text),
+            (left, right) => Self::Texts(test, left, right),
+        }
+    }
+
+    /// Whether all hold. In which order they are asked makes no difference to the answer: so the cheapest decides first.
+    pub(in crate::expression) fn all(mut tests: Vec<Self>) -> Self {
+        tests.sort_by_cached_key(Self::cost);
+        Self::All(tests)
+    }
+
+    /// Whether any holds; in the order of [`Test::all`].
+    pub(in crate::expression) fn any(mut tests: Vec<Self>) -> Self {
+        tests.sort_by_cached_key(Self::cost);
+        Self::Any(tests)
+    }
+
+    /// What asking it costs, roughly: a field of the finding itself is cheap, the bytes of a string lie elsewhere.
+    fn cost(&self) -> u32 {
+        match self {
+            Self::Constant(_) | Self::Rated | Self::Given(_) | Self::Labelled(..) | Self::Score(..) => 1,
+            Self::Scores(..) | Self::Times(..) => 2,
+            // Most strings differ in length already.
+            Self::Text(TextTest::Compare(Relation::Equal | Relation::NotEqual), ..) => 3,
+            Self::Text(..) | Self::OneOf(..) => 10,
+            Self::Texts(..) => 20,
+            Self::Lengths(..) => 40,
+            Self::Matches(..) => 100,
+            Self::Not(test) => test.cost(),
+            Self::Same(sides) => sides.0.cost().saturating_add(sides.1.cost()),
+            Self::All(tests) | Self::Any(tests) => tests.iter().map(Self::cost).fold(1, u32::saturating_add),
+            Self::Choose(parts) => parts.0.cost().saturating_add(parts.1.cost()).saturating_add(parts.2.cost()),
+        }
+    }
+
     pub(in crate::expression) fn holds(&self, facts: &Facts<'_>) -> Known<bool> {
         match self {
             Self::Constant(known) => Ok(*known),
             Self::Rated => Ok(Field::Label(LabelField::Severity).is_given(facts.finding)),
             Self::Given(field) => Ok(field.is_given(facts.finding)),
-            Self::Labelled(field, mask) => {
-                field.read(facts).map(|label| mask >> label & 1 == 1).ok_or(super::Gap::Missing)
-            }
+            Self::Labelled(field, mask) => field.read(facts).map(|label| mask >> label & 1 == 1).ok_or(Gap::Missing),
             Self::Lengths(relation, left, right) => Number::compare(*relation, left, right, facts),
+            Self::Score(relation, field, value) => {
+                let score = field.read(facts.finding).ok_or(Gap::Missing)?;
+                score.partial_cmp(value).map(|ordering| relation.holds(ordering)).ok_or(Gap::Undefined)
+            }
             Self::Scores(relation, left, right) => Number::compare(*relation, left, right, facts),
+            Self::Text(test, field, text) => {
+                field.read(facts.finding).map(|read| test.holds(read, text)).ok_or(Gap::Missing)
+            }
             Self::Texts(test, left, right) => {
                 both(left.read(facts), right.read(facts)).map(|(left, right)| test.holds(left, right))
             }
@@ -98,21 +158,25 @@ impl Test {
                 parts.1.each_time(visit);
                 parts.2.each_time(visit);
             }
-            Self::Constant(_) | Self::Rated | Self::Given(_) | Self::Labelled(..) => {}
+            Self::Constant(_)
+            | Self::Rated
+            | Self::Given(_)
+            | Self::Labelled(..)
+            | Self::Score(..)
+            | Self::Text(..) => {}
         }
     }
 }
 
 /// One known `verdict` decides; otherwise a gap, the worst of them; otherwise the opposite.
 fn dominated_by(verdict: bool, tests: &[Test], facts: &Facts<'_>) -> Known<bool> {
-    let mut so_far = Ok(!verdict);
+    let mut gap = None;
     for test in tests {
-        match (test.holds(facts), so_far) {
-            (Ok(known), _) if known == verdict => return Ok(verdict),
-            (Ok(_), _) => {}
-            (Err(gap), Err(worse)) if worse > gap => {}
-            (Err(gap), _) => so_far = Err(gap),
+        match test.holds(facts) {
+            Ok(known) if known == verdict => return Ok(verdict),
+            Ok(_) => {}
+            Err(another) => gap = gap.max(Some(another)),
         }
     }
-    so_far
+    gap.map_or(Ok(!verdict), Err)
 }

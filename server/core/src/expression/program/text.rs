@@ -26,6 +26,7 @@ impl TextTest {
         match self {
             // Lengths first: most strings differ there, and nothing else needs to be read then.
             Self::Compare(Relation::Equal) => left == right,
+            Self::Compare(Relation::NotEqual) => left != right,
             Self::Compare(relation) => relation.holds(left.cmp(right)),
             Self::StartsWith => left.starts_with(right),
             Self::EndsWith => left.ends_with(right),
