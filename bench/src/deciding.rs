@@ -27,7 +27,7 @@ const EXPRESSIONS: [(&str, &str); 2] = [
            && finding.exploit == "KNOWN" && finding.package.manager == "OS""#,
     ),
     (
-        "six terms over text and times, none of which decides before the last",
+        "six terms over text and times, of which only the one written last decides",
         r#"finding.severity >= "INFORMATIONAL" && !finding.id.startsWith("GHSA-") && finding.package.name != "zlib"
            && finding.package.version.contains(".") && now - finding.published_at >= duration("-1h")
            && finding.title == "none""#,
