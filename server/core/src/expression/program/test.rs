@@ -55,7 +55,7 @@ impl Test {
     /// What one string is to another.
     pub(in crate::expression) fn texts(test: TextTest, left: Text, right: Text) -> Self {
         match (left, right) {
-            (Text::Read(field), Text::Literal(text)) => Self::Text(test, field, text),
+            (Text::Read(field), Text::Literal(literal)) => Self::Text(test, field, literal),
             (left, right) => Self::Texts(test, left, right),
         }
     }
@@ -102,8 +102,8 @@ impl Test {
                 score.partial_cmp(value).map(|ordering| relation.holds(ordering)).ok_or(Gap::Undefined)
             }
             Self::Scores(relation, left, right) => Number::compare(*relation, left, right, facts),
-            Self::Text(test, field, text) => {
-                field.read(facts.finding).map(|read| test.holds(read, text)).ok_or(Gap::Missing)
+            Self::Text(test, field, literal) => {
+                field.read(facts.finding).map(|read| test.holds(read, literal)).ok_or(Gap::Missing)
             }
             Self::Texts(test, left, right) => {
                 both(left.read(facts), right.read(facts)).map(|(left, right)| test.holds(left, right))

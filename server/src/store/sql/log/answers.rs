@@ -58,14 +58,11 @@ impl<'a> Answers<'a> {
         for record in records {
             let answer = match &record.request {
                 None => Ok(Appended::Recorded(answers.record(record))),
-                Some(request) => match before(request, &taken, &asked, &given) {
-                    Some(answer) => answer,
-                    None => {
-                        let id = answers.record(record);
-                        given.insert(&request.id, id.clone());
-                        Ok(Appended::Recorded(id))
-                    }
-                },
+                Some(request) => before(request, &taken, &asked, &given).unwrap_or_else(|| {
+                    let id = answers.record(record);
+                    given.insert(&request.id, id.clone());
+                    Ok(Appended::Recorded(id))
+                }),
             };
             answers.given.push(answer);
         }

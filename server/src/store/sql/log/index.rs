@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How often somebody looks for what writers have left that are no more.
-const AGAIN: Duration = Duration::from_secs(60);
+const AGAIN: Duration = Duration::from_mins(1);
 /// How old a tail is that its writer has left: far older than one that is looked after.
 const LEFT: SignedDuration = SignedDuration::from_mins(1);
 
