@@ -68,7 +68,7 @@ async fn what_is_used_again_while_it_is_swept_stays_with_its_parts() {
     log.append(record(2)).await.unwrap();
     let (mut other, mut shell) =
         (AnyConnection::connect(&database).await.unwrap(), AnyConnection::connect(&database).await.unwrap());
-    log.prune(noon() + Duration::from_secs(60)).await.unwrap();
+    log.prune(noon() + Duration::from_mins(1)).await.unwrap();
     sqlx::query("update decision_blobs set used = 0").execute(&mut shell).await.unwrap();
 
     // Another server records the case again, and has not committed yet.
@@ -81,7 +81,7 @@ async fn what_is_used_again_while_it_is_swept_stays_with_its_parts() {
         .await
         .unwrap();
     let sweeping = tokio::spawn(async move {
-        log.prune(noon() + Duration::from_secs(60)).await.unwrap();
+        log.prune(noon() + Duration::from_mins(1)).await.unwrap();
         log
     });
     somebody_waits(&mut shell).await;
