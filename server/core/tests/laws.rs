@@ -328,8 +328,8 @@ proptest! {
         let Some(remediation) = &decision.remediation else { return Ok(()) };
         prop_assert_eq!(decision.verdict, Verdict::Deny);
         let all: Vec<&Upgrade> = remediation.upgrades.iter().collect();
-        let turned = violated(&after_upgrades(&question, &all));
-        for (left, _) in &turned {
+        let turned = after_upgrades(&question, &all);
+        for (left, _) in &violated(&turned) {
             prop_assert!(remediation.unfixable.contains(left), "{} is left: {:?}", left, remediation);
         }
         for unfixable in &remediation.unfixable {
@@ -339,8 +339,9 @@ proptest! {
         for at in 0..all.len().min(6) {
             let mut fewer = all.clone();
             fewer.remove(at);
-            let left = violated(&after_upgrades(&question, &fewer));
-            prop_assert!(!left.is_subset(&turned), "{:?} turns nothing", all[at]);
+            // Counted, since rules that are tried here may share a name.
+            let left = after_upgrades(&question, &fewer);
+            prop_assert!(left.violations.len() > turned.violations.len(), "{:?} turns nothing", all[at]);
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod contract;
 mod given;
+mod indexing;
 mod killed;
 mod restored;
 mod retention;

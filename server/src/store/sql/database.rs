@@ -180,3 +180,11 @@ pub(crate) fn part_with(connection: &mut PoolConnection<Any>, error: &Error) {
         connection.close_on_drop();
     }
 }
+
+/// What came of a write, with which the connection is parted with where it is left in doubt.
+pub(crate) fn parted<T>(connection: &mut PoolConnection<Any>, outcome: Result<T, Error>) -> Result<T, Error> {
+    if let Err(error) = &outcome {
+        part_with(connection, error);
+    }
+    outcome
+}

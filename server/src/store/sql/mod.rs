@@ -24,7 +24,7 @@ use scangate_core::{
 use sqlx::{Any, migrate::MigrateError, pool::PoolConnection};
 use tokio::{sync::Notify, task::JoinHandle};
 
-pub(crate) use self::database::{Connection, Database, Dialect, failed, outcome_unknown, part_with};
+pub(crate) use self::database::{Connection, Database, Dialect, failed, outcome_unknown, part_with, parted};
 pub use self::{address::Address, log::SqlLog};
 use super::{Change, Changes, Document, Entry, Error, Store, Write, Written, fold};
 

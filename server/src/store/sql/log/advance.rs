@@ -17,6 +17,7 @@ const MOVE_HEAD: &str =
     "update decision_writers set sequence = $4, hash = $5 where writer = $1 and sequence = $2 and hash = $3";
 const PUT_SEGMENT: &str = "insert into decision_segments (writer, first_sequence, last_sequence, last_time, hash, body)
     select writer, $6, $4, $7, $5, $8 from";
+const AT_HEAD: &str = "decision_writers where writer = $1 and sequence = $4 and hash = $5";
 
 /// Where a commit stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,11 +61,13 @@ fn statement(dialect: Dialect, within: Within, from: &Head) -> String {
         (Dialect::Postgres, _) => {
             format!("with moved as ({moved} returning writer) {PUT_SEGMENT} moved returning first_sequence")
         }
-        (Dialect::Sqlite, Within::Transaction) => format!(
-            "{moved}; {PUT_SEGMENT} decision_writers where writer = $1 and sequence = $4 and hash = $5 returning first_sequence"
-        ),
+        (Dialect::Sqlite, Within::Transaction) => format!("{moved}; {PUT_SEGMENT} {AT_HEAD} returning first_sequence"),
         (Dialect::Sqlite, Within::Nothing) => {
-            format!("begin immediate; {}; commit", statement(dialect, Within::Transaction, from))
+            // Read after the commit, so that the row is proof of it.
+            format!(
+                "begin immediate; {moved}; {PUT_SEGMENT} {AT_HEAD}; commit;
+                 select first_sequence from decision_segments where writer = $1 and first_sequence = $6 and hash = $5"
+            )
         }
     }
 }

@@ -117,14 +117,15 @@ pub(super) async fn keys_of(
     Ok(keys)
 }
 
-/// The last decision of a writer's last chapter; `None`: it has recorded nothing.
-pub(super) async fn indexed(connection: &mut Connection, writer: &str) -> Result<Option<u64>, Error> {
-    let indexed: Option<i64> = sqlx::query_scalar("select indexed from decision_writers where writer = $1")
-        .bind(writer)
-        .fetch_optional(connection)
-        .await
-        .map_err(failed)?;
-    indexed.map(|indexed| number_in(writer, indexed)).transpose()
+/// The last decision of a writer's last chapter, and the last one of all; `None`: it has recorded nothing.
+pub(super) async fn indexed(connection: &mut Connection, writer: &str) -> Result<Option<(u64, u64)>, Error> {
+    let indexed: Option<(i64, i64)> =
+        sqlx::query_as("select indexed, sequence from decision_writers where writer = $1")
+            .bind(writer)
+            .fetch_optional(connection)
+            .await
+            .map_err(failed)?;
+    indexed.map(|(indexed, last)| Ok((number_in(writer, indexed)?, number_in(writer, last)?))).transpose()
 }
 
 /// The first decision of a writer's next chapter after a decision.

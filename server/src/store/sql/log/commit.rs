@@ -133,10 +133,12 @@ impl Committer {
     /// The connection of a moment ago if there is one, since to return one and to take another are journeys to the server. SQLite has
     /// a single one, on which others wait for their turn.
     async fn connection(&mut self) -> Result<PoolConnection<Any>, store::Error> {
-        match self.held.take() {
-            Some((connection, used)) if used.elapsed() < GOOD => Ok(connection),
-            _ => self.database.writer().await,
+        if let Some((connection, used)) = self.held.take()
+            && used.elapsed() < GOOD
+        {
+            return Ok(connection);
         }
+        self.database.writer().await
     }
 
     /// Writes chapters. Decisions are found without, too: where it fails it is tried again later.
@@ -148,8 +150,8 @@ impl Committer {
                     tail.lose();
                 }
             }
-            if tail.is_to_be_read() {
-                index::write_rest(&self.database, writer).await?;
+            // Some at a time: those who wait for a commit come first.
+            if tail.is_to_be_read() && !index::write_some(&self.database, writer, u64::MAX).await? {
                 *tail = Tail::default();
             }
             Ok(())

@@ -19,7 +19,7 @@ use crate::{
     log::Case,
     store::{
         Error,
-        sql::{Connection, Database, failed, many::Many, outcome_unknown},
+        sql::{Connection, Database, failed, many::Many, outcome_unknown, parted},
     },
 };
 
@@ -31,7 +31,18 @@ const LEFT: SignedDuration = SignedDuration::from_mins(1);
 /// Writes the chapter that follows a decision; false where that is not the last one that is indexed: somebody else has come first.
 pub(super) async fn write(database: &Database, writer: &str, after: u64, chapter: &Chapter) -> Result<bool, Error> {
     let mut connection = database.writer().await?;
-    let mut transaction = database.begin_write(&mut connection).await?;
+    let outcome = write_on(database, &mut connection, writer, after, chapter).await;
+    parted(&mut connection, outcome)
+}
+
+async fn write_on(
+    database: &Database,
+    connection: &mut Connection,
+    writer: &str,
+    after: u64,
+    chapter: &Chapter,
+) -> Result<bool, Error> {
+    let mut transaction = database.begin_write(connection).await?;
     let moved = sqlx::query("update decision_writers set indexed = $3 where writer = $1 and indexed = $2")
         .bind(writer)
         .bind(number_out(after))
@@ -64,32 +75,43 @@ pub(super) async fn put(connection: &mut Connection, writer: &str, chapter: &Cha
         .map_err(failed)
 }
 
-/// Writes chapters of all that a writer has recorded since its last one, as it is read.
-pub(super) async fn write_rest(database: &Database, writer: &str) -> Result<(), Error> {
-    loop {
+/// Writes chapters of all that a writer has recorded until now since its last one. Not of what it records meanwhile: it may do so
+/// for ever.
+async fn write_rest(database: &Database, writer: &str) -> Result<(), Error> {
+    let last = async {
         let mut connection = database.reader().await?;
-        let Some(indexed) = chains::indexed(&mut connection, writer).await? else { return Ok(()) };
-        let next = indexed.saturating_add(1);
-        let segments = chains::segments_from(&mut connection, writer, next, i64::from(SEGMENTS)).await?;
-        let mut tail = read(&mut connection, &segments).await?;
-        drop(connection);
-        if segments.is_empty() {
-            return Ok(());
+        chains::indexed(&mut connection, writer).await
+    };
+    let Some((_, last)) = last.await? else { return Ok(()) };
+    while write_some(database, writer, last).await? {}
+    Ok(())
+}
+
+/// Writes some of these chapters, no further than a decision that is recorded; false where there are none left.
+pub(super) async fn write_some(database: &Database, writer: &str, last: u64) -> Result<bool, Error> {
+    let mut connection = database.reader().await?;
+    let Some((indexed, _)) = chains::indexed(&mut connection, writer).await?.filter(|(indexed, _)| *indexed < last)
+    else {
+        return Ok(false);
+    };
+    let next = indexed.saturating_add(1);
+    let segments = chains::segments_from(&mut connection, writer, next, i64::from(SEGMENTS)).await?;
+    let mut tail = read(&mut connection, &segments).await?;
+    drop(connection);
+    let mut after = indexed;
+    while let Some(chapter) = tail.take() {
+        // Where somebody else is at it, too, it is read again how far that has come.
+        if !write(database, writer, after, &chapter).await? {
+            break;
         }
-        let mut after = indexed;
-        while let Some(chapter) = tail.take() {
-            // Where somebody else is at it, too, it is read again how far that has come.
-            if !write(database, writer, after, &chapter).await? {
-                break;
-            }
-            after = chapter.last;
-        }
+        after = chapter.last;
     }
+    Ok(!segments.is_empty())
 }
 
 /// Indexes anew what is left of a chapter whose beginning was cut off, up to a decision.
 pub(super) async fn mend(connection: &mut Connection, writer: &str, cut: u64) -> Result<(), Error> {
-    let indexed = chains::indexed(connection, writer).await?.unwrap_or_default();
+    let (indexed, _) = chains::indexed(connection, writer).await?.unwrap_or_default();
     let next = chains::next_chapter(connection, writer, cut).await?;
     let upto = next.map_or(indexed, |next| next.saturating_sub(1));
     let mut segments = chains::segments_from(connection, writer, cut.saturating_add(1), i64::from(SEGMENTS)).await?;

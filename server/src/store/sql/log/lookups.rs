@@ -27,7 +27,7 @@ use crate::{
 /// Revisions that are read at once.
 const AT_ONCE: i64 = 500;
 /// Cases whose keys are held while a log is checked.
-const CASES: u64 = 20_000;
+const CASES: u64 = 2_000;
 
 /// A request's id and fingerprint, with when it is forgotten.
 type Request = (String, String, i64);
@@ -67,7 +67,7 @@ impl Lookups {
         for entry in segments.iter().filter_map(|(_, entries)| entries.as_ref()).flatten() {
             cases.insert(entry.case);
         }
-        self.read_cases(connection, &cases).await?;
+        let cases = self.read_cases(connection, &cases).await?;
         let name = &writer.name;
         let mut found = chains::keys_of(connection, name, first.first, last.first).await?;
         let mut damage = Vec::new();
@@ -76,7 +76,7 @@ impl Lookups {
                 damage.extend(self.end_chapter(name));
                 self.chapter = Some(ChapterCheck::begin(keys, segment));
             }
-            damage.extend(self.compare_keys(writer, segment, entries.as_deref()));
+            damage.extend(self.compare_keys(writer, segment, entries.as_deref(), &cases));
             for (sequence, entry) in (segment.first..).zip(entries.iter().flatten()) {
                 damage.extend(self.compare_request(name, sequence, entry));
             }
@@ -84,7 +84,13 @@ impl Lookups {
         Ok(damage)
     }
 
-    fn compare_keys(&mut self, writer: &Writer, segment: &Segment, entries: Option<&[Entry]>) -> Vec<String> {
+    fn compare_keys(
+        &mut self,
+        writer: &Writer,
+        segment: &Segment,
+        entries: Option<&[Entry]>,
+        cases: &BTreeMap<Hash, Keys>,
+    ) -> Vec<String> {
         let mut damage = Vec::new();
         let of = format!("decisions {0}-{1} to {0}-{2}", writer.name, segment.first, segment.last);
         let latest = entries.map(|entries| entries.iter().map(|entry| entry.evaluated_at.as_microsecond()).max());
@@ -93,7 +99,7 @@ impl Lookups {
         }
         let found = self.chapter.as_mut().map(|chapter| chapter.next(segment)).unwrap_or_default();
         let cases = entries.and_then(|entries| {
-            entries.iter().map(|entry| Some((entry.case, self.cases.get(&entry.case)?))).collect::<Option<Vec<_>>>()
+            entries.iter().map(|entry| Some((entry.case, cases.get(&entry.case)?))).collect::<Option<Vec<_>>>()
         });
         // What cannot be read, or what it is about, is told as what it is.
         if let Some(cases) = cases {
@@ -126,14 +132,22 @@ impl Lookups {
         }
     }
 
-    async fn read_cases(&self, connection: &mut Connection, cases: &BTreeSet<Hash>) -> Result<(), Error> {
-        let missing: Vec<Hash> = cases.iter().filter(|case| !self.cases.contains_key(*case)).copied().collect();
+    /// What these cases are about, as far as they can be read. The cache may let go of any at any time: what is compared is held here.
+    async fn read_cases(
+        &self,
+        connection: &mut Connection,
+        cases: &BTreeSet<Hash>,
+    ) -> Result<BTreeMap<Hash, Keys>, Error> {
+        let mut known: BTreeMap<Hash, Keys> =
+            cases.iter().filter_map(|case| Some((*case, self.cases.get(case)?))).collect();
+        let missing: Vec<Hash> = cases.iter().filter(|case| !known.contains_key(*case)).copied().collect();
         for (hash, blob) in blobs::get(connection, &missing).await? {
             if let Ok(case) = blob.read::<Case>() {
-                self.cases.insert(hash, case.keys);
+                self.cases.insert(hash, case.keys.clone());
+                known.insert(hash, case.keys);
             }
         }
-        Ok(())
+        Ok(known)
     }
 
     /// Decisions of a writer that retention has removed: requests may lead there, and be told that they are gone.
@@ -174,8 +188,8 @@ impl Lookups {
     }
 }
 
-fn keys_of(cases: &[(Hash, Keys)]) -> BTreeSet<(String, String)> {
-    let keys = cases.iter().flat_map(|(case, keys)| keys::of(*case, Some(keys)));
+fn keys_of(cases: &[(Hash, &Keys)]) -> BTreeSet<(String, String)> {
+    let keys = cases.iter().flat_map(|(case, keys)| keys::of(*case, Some(*keys)));
     keys.chain([keys::all()]).map(|(kind, name)| (kind.to_owned(), name)).collect()
 }
 

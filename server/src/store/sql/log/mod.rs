@@ -40,7 +40,7 @@ use tokio::{
 };
 
 use self::commit::{Committer, QUEUE, Waiting, of_store};
-use super::{Database, Sql, outcome_unknown, part_with};
+use super::{Connection, Database, Sql, outcome_unknown, parted};
 use crate::{
     decisions::{Blob, Hash},
     log::{Appended, Case, Cursor, DecisionId, Error, Filter, Followed, Log, Page, Record, Recorded, Report},
@@ -214,27 +214,38 @@ impl SqlLog {
             let mut transaction = self.database.begin_write(&mut connection).await?;
             blobs::put(&mut transaction, &blobs, Timestamp::now().as_microsecond()).await?;
             transaction.commit().await.map_err(outcome_unknown)
-        }
-        .await;
-        if let Err(error) = &outcome {
-            part_with(&mut connection, error);
-        }
-        outcome
+        };
+        let outcome = outcome.await;
+        parted(&mut connection, outcome)
     }
 
     /// Removes some of what nothing rests on any more, in a transaction so small that whoever records waits for no more than that.
     async fn sweep(&self, are_cases: bool, unused_since: Timestamp) -> Result<usize, crate::store::Error> {
         let mut connection = self.database.writer().await?;
-        let mut transaction = self.database.begin_write(&mut connection).await?;
-        let swept = blobs::sweep(&mut transaction, are_cases, unused_since.as_microsecond()).await?;
-        transaction.commit().await.map_err(outcome_unknown)?;
-        Ok(swept)
+        let outcome = async {
+            let mut transaction = self.database.begin_write(&mut connection).await?;
+            let swept = blobs::sweep(&mut transaction, are_cases, unused_since.as_microsecond()).await?;
+            transaction.commit().await.map_err(outcome_unknown)?;
+            Ok(swept)
+        };
+        let outcome = outcome.await;
+        parted(&mut connection, outcome)
     }
 
     /// Cuts some segments off the beginning of a chain, whole ones only, and none that has a decision from `before` or later.
     async fn prune_some(&self, writer: &str, before: Timestamp) -> Result<u64, crate::store::Error> {
         let mut connection = self.database.writer().await?;
-        let mut transaction = self.database.begin_write(&mut connection).await?;
+        let outcome = self.prune_on(&mut connection, writer, before).await;
+        parted(&mut connection, outcome)
+    }
+
+    async fn prune_on(
+        &self,
+        connection: &mut Connection,
+        writer: &str,
+        before: Timestamp,
+    ) -> Result<u64, crate::store::Error> {
+        let mut transaction = self.database.begin_write(connection).await?;
         let ends = chains::ends(&mut transaction, writer, PRUNED_AT_ONCE).await?;
         let old = ends.iter().take_while(|end| end.last_time < before.as_microsecond());
         let (Some(first), Some(last)) = (ends.first(), old.last()) else { return Ok(0) };

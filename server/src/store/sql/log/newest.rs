@@ -20,8 +20,8 @@ use crate::store::{
 
 /// Chapters that are read at once.
 const CHAPTERS: u32 = 32;
-/// The most segments of a tail that are looked at: far more than there are where anybody indexes.
-const TAIL: i64 = 100_000;
+/// The most segments of a tail that are looked through: far more than there are where anybody can index.
+const TAIL: usize = 20_000;
 
 /// A segment's place in the order of all: its time, its writer, and its first decision.
 pub(super) type Place = (i64, Arc<str>, i64);
@@ -56,7 +56,12 @@ impl Newest {
         let mut newest = Self { key, from, since, waiting: BTreeSet::new(), chapters: VecDeque::new(), after };
         for (writer, indexed) in chains::unindexed(connection).await? {
             let name: Arc<str> = writer.as_str().into();
-            for (first, last_time) in chains::tail(connection, &writer, indexed, TAIL).await? {
+            let tail = chains::tail(connection, &writer, indexed, i64::try_from(TAIL).unwrap_or(i64::MAX)).await?;
+            if tail.len() == TAIL {
+                // Without the newest of them a list would look whole and not be.
+                return Err(Error::Unavailable("more decisions are not indexed yet than can be looked through".into()));
+            }
+            for (first, last_time) in tail {
                 newest.sight((last_time, Arc::clone(&name), first));
             }
         }

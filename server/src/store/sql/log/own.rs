@@ -82,11 +82,9 @@ impl Own {
         connection: &mut Connection,
         batch: &[Waiting],
     ) -> Result<Option<Vec<Given>>, Error> {
-        if self.is_unsure && !self.look_again(connection).await? {
-            return Ok(None);
-        }
         let records = batch.iter().map(|(record, _)| record);
-        let answers = if records.clone().all(|record| record.request.is_none()) && self.knows_all(batch) {
+        let is_plain = !self.is_unsure && records.clone().all(|record| record.request.is_none());
+        let answers = if is_plain && self.knows_all(batch) {
             let answers = Answers::without_requests(&self.writer, &self.head, records);
             self.record(connection, Within::Nothing, &answers.fresh).await?.map(|head| (head, answers))
         } else {
@@ -101,7 +99,7 @@ impl Own {
         Ok(Some(answers.given))
     }
 
-    /// The same with requests, or with what nobody knows to be stored.
+    /// The same with requests, with what nobody knows to be stored, or after a commit of which nobody knows the outcome.
     async fn commit_with_more<'a>(
         &mut self,
         connection: &mut Connection,
@@ -109,6 +107,10 @@ impl Own {
     ) -> Result<Option<(Head, Answers<'a>)>, Error> {
         let database = Arc::clone(&self.database);
         let mut transaction = database.begin_write(connection).await?;
+        // Within the write: a commit that was given up may still have been under way before it.
+        if self.is_unsure && !self.look_again(&mut transaction).await? {
+            return Ok(None);
+        }
         let answers = Answers::to(&mut transaction, &self.writer, &self.head, records).await?;
         let (mut head, mut stored) = (self.head, Vec::new());
         if !answers.fresh.is_empty() {

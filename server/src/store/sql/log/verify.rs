@@ -66,6 +66,9 @@ impl Checking {
         } else if at != Head::beginning(name) {
             self.damage(format!("the chain of {name} does not begin as it was noted to"));
         }
+        if writer.indexed > writer.head.sequence {
+            self.damage(format!("the chain of {name} is noted to be indexed further than it goes"));
+        }
         loop {
             let next = at.sequence.saturating_add(1);
             let segments = chains::segments_from(connection, name, next, AT_ONCE).await?;
