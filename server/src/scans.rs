@@ -95,7 +95,8 @@ struct Watch {
     registry: Arc<dyn Registry>,
     tell: mpsc::Sender<Result<Progress, Error>>,
     began: Instant,
-    told: BTreeMap<Digest, (Instant, Examined)>,
+    /// When a manifest was last told of, and since when its scan had said the same.
+    told: BTreeMap<Digest, (Instant, Timestamp)>,
 }
 
 impl Watch {
@@ -124,13 +125,13 @@ impl Watch {
         for examined in examined {
             let digest = examined.manifest.digest.clone();
             let ended = has_ended(&examined);
-            let news = self.told.get(&digest).is_none_or(|(told_at, told)| {
-                told.scan.unchanged_since != examined.scan.unchanged_since
+            let news = self.told.get(&digest).is_none_or(|(told_at, unchanged_since)| {
+                *unchanged_since != examined.scan.unchanged_since
                     || told_at.elapsed() >= HEARTBEAT
                     || (ended && ended_count == total)
             });
             if news {
-                self.told.insert(digest, (Instant::now(), examined.clone()));
+                self.told.insert(digest, (Instant::now(), examined.scan.unchanged_since));
                 let watched_for = self.began.elapsed();
                 let image = resolved.image.clone();
                 let progress = Progress { image, examined, ended, watched_for, ended_count, total };

@@ -206,17 +206,17 @@ impl Gate {
 
         let mut patience = Patience::new(question.wait, deadline);
         while decision.verdict == Verdict::Indeterminate {
-            // Who waits lets the others go on.
+            // Who waits lets the others go on, and holds no findings.
             drop(turn.take());
             let Some(pause) = patience.next_pause(decision.retry_after) else { break };
+            drop(decision);
+            let (manifests, starts): (Vec<_>, Vec<_>) =
+                examined.into_iter().map(|examined| (examined.manifest, examined.start)).unzip();
             tokio::time::sleep(pause).await;
-            let manifests = examined.iter().map(|examined| examined.manifest.clone()).collect();
-            let starts: BTreeMap<Digest, Option<Start>> =
-                examined.into_iter().map(|examined| (examined.manifest.digest, examined.start)).collect();
             examined = examine(&self.registry, resolved, manifests, Freshness::within(FIRST_PAUSE)).await?;
             examined = self.observe(resolved, environment, examined).await?;
-            for examined in &mut examined {
-                examined.start = starts.get(&examined.manifest.digest).cloned().flatten();
+            for (examined, start) in examined.iter_mut().zip(starts) {
+                examined.start = start;
             }
             decision = self.decide(question, resolved, &examined).await?;
         }

@@ -11,6 +11,7 @@ mod pool;
 mod rows;
 mod shared;
 mod table;
+mod unpacked;
 mod weight;
 
 use std::{sync::Arc, time::Duration};
@@ -26,7 +27,7 @@ use scangate_core::{
 
 use tracing::Instrument as _;
 
-use self::{changes::Changes, packed::Packed, pool::Pool};
+use self::{changes::Changes, packed::Packed, pool::Pool, unpacked::Unpacked};
 use super::{
     Error, Freshness, Registry, RegistryScanning, Repository, RepositoryScanning, Resolved, Source, Started,
     flight::Flights,
@@ -77,6 +78,7 @@ pub struct Cached {
     config: Config,
     scans: Arc<Memo<ScanKey, Arc<Packed>>>,
     pool: Arc<Pool>,
+    unpacked: Arc<Unpacked>,
     resolutions: Memo<Target, Arc<Resolved>>,
     starts: Flights<ScanKey, Started>,
     changes: Changes,
@@ -106,6 +108,7 @@ impl Cached {
             inner: Arc::new(inner),
             scans: Arc::new(Memo::new(config.bytes - config.bytes / RESERVE, at_most, config.flight_budget)),
             pool: Arc::default(),
+            unpacked: Arc::default(),
             resolutions: Memo::new(RESOLUTION_BYTES, config.resolution_ttl, config.flight_budget),
             starts: Flights::new(config.flight_budget),
             changes: Changes::new(at_most),
@@ -154,6 +157,7 @@ impl Registry for Cached {
         let read = |began| {
             let (inner, scans, pool) = (Arc::clone(&self.inner), Arc::clone(&self.scans), Arc::clone(&self.pool));
             let (key, manifest, config) = (key.clone(), manifest.clone(), self.config.clone());
+            let unpacked = Arc::clone(&self.unpacked);
             async move {
                 let scan = inner.scan(&key.repository, &manifest, freshness).await?;
                 let previous = scans.latest(&key).map(|reading| reading.value);
@@ -161,12 +165,14 @@ impl Registry for Cached {
                 // What was charged to a scan that the cache did not let in after all may be in use all the same. Should that
                 // ever add up, nothing is worth more than the bound.
                 if pool.bytes() as u64 > config.bytes {
-                    scans.forget_all();
+                    forget(&scans, &pool, &unpacked);
                 }
                 Ok(reading)
             }
         };
-        self.scans.get(&key, freshness, read).await.map(|packed| packed.unpack())
+        let scan = self.scans.get(&key, freshness, read).await?.unpack();
+        self.unpacked.hold(&scan);
+        Ok(scan)
     }
 
     fn kept(&self, repository: &Repository, manifest: &Manifest, freshness: Freshness) -> Option<Timestamp> {
@@ -225,6 +231,19 @@ impl Registry for Cached {
             put
         })
         .await
+    }
+}
+
+/// Forgets all scans and drops them at once: otherwise each reading of the next moments would find too much there, too, and
+/// forget again.
+fn forget(scans: &Memo<ScanKey, Arc<Packed>>, pool: &Pool, unpacked: &Unpacked) {
+    scans.forget_all();
+    unpacked.let_go();
+    let mut left = usize::MAX;
+    // Some hundred go at a time.
+    while pool.bytes() < left {
+        left = pool.bytes();
+        scans.tidy_up();
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use moka::sync::Cache;
+use moka::{policy::EvictionPolicy, sync::Cache};
 
 use super::{Error, Freshness, flight::Flights};
 
@@ -46,6 +46,9 @@ where
     /// Keeps readings of so many bytes in all, none longer than `at_most`; a flight is given up after `budget`.
     pub(super) fn new(bytes: u64, at_most: Duration, budget: Duration) -> Self {
         let kept = Cache::builder()
+            // What comes is let in, and the oldest goes. Otherwise whoever weighs more than those that he would push out is turned
+            // away, each time anew, and is read from the registry at every call.
+            .eviction_policy(EvictionPolicy::lru())
             .max_capacity(bytes)
             .weigher(|_, reading: &Reading<V>| reading.bytes)
             .time_to_live(at_most.min(LONGEST))
@@ -86,6 +89,8 @@ where
     /// Forgets everything.
     pub(super) fn forget_all(&self) {
         self.kept.invalidate_all();
+        // What is forgotten is let go of two steps later: until then it would be counted, and all be forgotten again.
+        (0..3).for_each(|_| self.tidy_up());
     }
 
     /// Lets go now of what would go anyway.

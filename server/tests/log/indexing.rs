@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use crate::given::{noon, record};
 
 /// How long a test waits for what would otherwise never end.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 async fn shell(place: &TempDir) -> SqliteConnection {
     SqliteConnectOptions::new().filename(place.path().join("scangate.db")).connect().await.unwrap()
@@ -50,7 +50,7 @@ async fn retention_of_a_busy_log(log: Arc<SqlLog>) -> usize {
     is_over.store(true, Ordering::Relaxed);
     let recorded = busy.join_all().await.into_iter().sum();
 
-    assert_eq!(pruned.expect("retention runs after the log for ever").unwrap(), 0);
+    assert_eq!(pruned.unwrap().unwrap(), 0);
     recorded
 }
 

@@ -4,7 +4,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -30,6 +33,8 @@ use crate::support::{APP, basic, ecr, enhanced, registry_id, repository};
 struct Given {
     id: RegistryId,
     scans: Arc<Mutex<HashMap<Digest, Scan>>>,
+    /// How often it was asked for one.
+    asked: Arc<AtomicU64>,
 }
 
 #[async_trait::async_trait]
@@ -39,6 +44,7 @@ impl Registry for Given {
     }
 
     async fn scan(&self, _: &Repository, manifest: &Manifest, _: Freshness) -> Result<Arc<Scan>, Error> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         Ok(Arc::new(self.scans.lock().unwrap()[&manifest.digest].clone()))
     }
 
@@ -83,7 +89,7 @@ struct Bench {
 
 impl Bench {
     fn new(config: Config) -> Self {
-        let given = Given { id: registry_id(), scans: Arc::default() };
+        let given = Given { id: registry_id(), scans: Arc::default(), asked: Arc::default() };
         Self { cached: Cached::new(given.clone(), config), given }
     }
 
@@ -103,6 +109,11 @@ impl Bench {
 
     async fn read(&self, image: u64, freshness: Freshness) -> Arc<Scan> {
         self.cached.scan(&repository(APP), &manifest(image), freshness).await.unwrap()
+    }
+
+    /// How often the registry behind the cache was asked for a scan.
+    fn asked(&self) -> u64 {
+        self.given.asked.load(Ordering::Relaxed)
     }
 }
 
@@ -282,6 +293,28 @@ async fn who_reads_at_once_reads_the_same() {
 }
 
 #[tokio::test]
+async fn who_reads_page_after_page_reads_the_same() {
+    let bench = Bench::new(Config::default());
+
+    let one = Arc::downgrade(&bench.read_anew(1, unlike_others(1, 5_000)).await);
+    let other = bench.read(1, Freshness::default()).await;
+
+    assert!(one.upgrade().is_some_and(|one| Arc::ptr_eq(&one, &other)));
+}
+
+#[tokio::test]
+async fn only_the_last_two_that_were_read_stay_unpacked() {
+    let bench = Bench::new(Config::default());
+
+    let one = Arc::downgrade(&bench.read_anew(1, unlike_others(1, 10)).await);
+    let two = Arc::downgrade(&bench.read_anew(2, unlike_others(2, 10)).await);
+    let three = Arc::downgrade(&bench.read_anew(3, unlike_others(3, 10)).await);
+    let large = Arc::downgrade(&bench.read_anew(4, unlike_others(4, 5_001)).await);
+
+    assert_eq!([&one, &two, &three, &large].map(|scan| scan.upgrade().is_some()), [false, true, true, false]);
+}
+
+#[tokio::test]
 async fn what_images_share_is_kept_once() {
     let (shared, unshared) = (Bench::new(Config::default()), Bench::new(Config::default()));
 
@@ -322,6 +355,40 @@ async fn what_images_leave_to_others_has_room_too() {
         let bytes = bench.bytes();
         assert!(bytes <= config.bytes, "{bytes} bytes after {image} images");
     }
+}
+
+/// One that bears what others left weighs more than those whose place it takes, and is let in all the same.
+#[tokio::test]
+async fn what_was_read_last_is_kept_however_full_the_cache_is() {
+    let bench = Bench::new(Config { bytes: 4 * 1024 * 1024, ..Config::default() });
+    for image in 0..500 {
+        let (brings, shares) = (image, image + 1_000);
+        bench.read_anew(brings, unlike_others(image, 100)).await;
+        bench.read_anew(shares, unlike_others(image, 100)).await;
+        // What is asked for often is not to keep out what is new.
+        bench.read(shares, Freshness::default()).await;
+        bench.read_anew(brings, scan(Vec::new())).await;
+        bench.bytes();
+
+        let kept = |image| bench.cached.kept(&repository(APP), &manifest(image), Freshness::default());
+        assert!(kept(brings).is_some() && kept(shares).is_some(), "image {image} is not kept");
+    }
+}
+
+/// What is forgotten goes at once: otherwise each reading of the next moments would find too much there, and forget again.
+#[tokio::test]
+async fn a_cache_that_is_too_full_forgets_once() {
+    let (bytes, unsettled_ttl) = (1024 * 1024, Duration::from_mins(1));
+    let bench = Bench::new(Config { bytes, unsettled_ttl, ..Config::default() });
+
+    for image in 0..200_u64 {
+        bench.read_anew(image, unlike_others(image, 100)).await;
+        bench.read(image.saturating_sub(1), Freshness::default()).await;
+    }
+
+    // A few had just been forgotten: there is room for some forty.
+    let anew = bench.asked() - 200;
+    assert!(anew < 50, "{anew} of 200 images were forgotten as soon as they were read");
 }
 
 #[tokio::test]

@@ -44,7 +44,10 @@ impl Changes {
 
     /// The latest change that a scan's reading must have seen.
     pub(super) fn latest(&self, key: &ScanKey) -> Option<Instant> {
-        let registries = self.registries.lock().unwrap_or_else(PoisonError::into_inner);
-        registries.get(&key.repository.registry).copied().max(self.scans.get(key))
+        let registry = {
+            let registries = self.registries.lock().unwrap_or_else(PoisonError::into_inner);
+            registries.get(&key.repository.registry).copied()
+        };
+        registry.max(self.scans.get(key))
     }
 }

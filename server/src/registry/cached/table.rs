@@ -11,6 +11,11 @@ use hashbrown::HashTable;
 
 use super::weight;
 
+/// Slots are added by one part in so many of those that there are, and so many at least: doubling would leave half of them
+/// unused.
+const GROWTH: usize = 8;
+const FEWEST: usize = 1024;
+
 /// Values by number and numbers by value.
 pub(super) struct Table<T: ?Sized> {
     slots: Vec<Slot<T>>,
@@ -45,18 +50,26 @@ impl<T: ?Sized + Hash + Eq> Table<T> {
             slot.uses = slot.uses.saturating_add(1);
             return Some(number);
         }
-        let slot = Slot { value: Some(own(value)), uses: 1 };
-        let number = if let Some(number) = self.free.pop() {
-            *self.slots.get_mut(number as usize)? = slot;
-            number
-        } else {
-            let number = u32::try_from(self.slots.len()).ok()?;
-            self.slots.push(slot);
-            number
-        };
+        let number = self.put(Slot { value: Some(own(value)), uses: 1 })?;
         self.values += weight::of_shared(value);
         let rehash = |number: &u32| at(&self.slots, *number).map_or(0, |value| self.hasher.hash_one(&**value));
         self.numbers.insert_unique(hash, number, rehash);
+        Some(number)
+    }
+
+    /// Fills a free slot, or another one; `None`: there are no numbers left.
+    fn put(&mut self, slot: Slot<T>) -> Option<u32> {
+        if let Some(number) = self.free.pop() {
+            *self.slots.get_mut(number as usize)? = slot;
+            return Some(number);
+        }
+        let number = u32::try_from(self.slots.len()).ok()?;
+        if self.slots.len() == self.slots.capacity() {
+            self.slots.reserve_exact((self.slots.len() / GROWTH).max(FEWEST));
+            // None is free now; all of them may be.
+            self.free.reserve_exact(self.slots.capacity());
+        }
+        self.slots.push(slot);
         Some(number)
     }
 
@@ -85,7 +98,7 @@ impl<T: ?Sized + Hash + Eq> Table<T> {
 
     /// What it weighs, numbers included that are free.
     pub(super) fn bytes(&self) -> usize {
-        // Any of the numbers may become free, which must not make it heavier.
+        // Any of the numbers may become free, which must not make it heavier: there is room for all of them.
         let slots = self.slots.capacity() * (size_of::<Slot<T>>() + size_of::<u32>());
         self.values + slots + self.numbers.allocation_size()
     }
