@@ -5,7 +5,7 @@ use std::hint::black_box;
 use scangate_core::{
     decide,
     decide::Selection,
-    decision::Examined,
+    decision::ManifestInput,
     expression::Expression,
     finding::{Exploit, Finding, Fix},
     policy::PolicySet,
@@ -35,7 +35,7 @@ const EXPRESSIONS: [(&str, &str); 2] = [
 ];
 
 pub(crate) fn run() {
-    let images: Vec<Examined> = (0..IMAGES).map(|seed| given::examined(seed, FINDINGS)).collect();
+    let images: Vec<ManifestInput> = (0..IMAGES).map(|seed| given::examined(seed, FINDINGS)).collect();
     let (all, now) = (images.len() * FINDINGS, given::now());
 
     table::head("Deciding, per distinct finding and rule", &["what", "ns"]);
@@ -90,7 +90,7 @@ pub(crate) fn run() {
 }
 
 /// Nanoseconds for one decision.
-fn decisions(images: &[Examined], set: &PolicySet) -> f64 {
+fn decisions(images: &[ManifestInput], set: &PolicySet) -> f64 {
     table::nanoseconds(images.len(), || {
         for (seed, examined) in images.iter().enumerate() {
             let image = given::image(seed as u64);

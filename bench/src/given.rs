@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use scangate_core::{
-    clocks::Clocks,
-    decision::Examined,
+    decision::ManifestInput,
     finding::{Exploit, Finding, Fix, Package, Score, Status as Life},
+    first_seen::FirstSeenTimes,
     image::{Digest, Image, ImageReference},
     name::{PolicyId, RuleId},
     policy::{Match, Mode, Policy, PolicySet, Revised, ScanRequirements},
@@ -75,7 +75,7 @@ pub(crate) fn finding(dice: &mut Dice) -> Finding {
 }
 
 /// A manifest with so many findings, all different from those of another seed.
-pub(crate) fn examined(seed: u64, findings: usize) -> Examined {
+pub(crate) fn examined(seed: u64, findings: usize) -> ManifestInput {
     let mut dice = Dice::new(seed + 1);
     let findings: Vec<Finding> = (0..findings).map(|_| finding(&mut dice)).collect();
     let mut counts = Counts::new();
@@ -109,7 +109,7 @@ pub(crate) fn examined(seed: u64, findings: usize) -> Examined {
         content: Content::Image,
         archived: false,
     };
-    Examined { manifest, scan: Arc::new(scan), start: None, clocks: Arc::new(Clocks::default()) }
+    ManifestInput { manifest, scan: Arc::new(scan), start: None, clocks: Arc::new(FirstSeenTimes::default()) }
 }
 
 pub(crate) fn digest(seed: u64) -> Digest {

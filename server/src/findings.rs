@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use scangate_core::{
-    decision::Examined,
+    decision::ManifestInput,
     finding::{Finding, Fix},
     image::{Image, ImageReference, Platform},
     scan::Manifest,
@@ -75,7 +75,7 @@ pub struct Page {
     /// The image as resolved.
     pub image: Image,
     /// Its manifests with their scans.
-    pub examined: Vec<Examined>,
+    pub examined: Vec<ManifestInput>,
     /// The findings, each with its manifest.
     pub findings: Vec<(Manifest, Finding)>,
     /// How many match in all.
@@ -117,9 +117,9 @@ pub async fn read(registry: &Arc<dyn Registry>, query: &Query) -> Result<Page, E
 }
 
 /// The same for every server that has read the same scans.
-fn fingerprint(examined: &[Examined]) -> String {
+fn fingerprint(examined: &[ManifestInput]) -> String {
     let mut hash = Sha256::new();
-    for Examined { manifest, scan, start: _, clocks: _ } in examined {
+    for ManifestInput { manifest, scan, start: _, clocks: _ } in examined {
         let report = scan.report.as_ref();
         let times = report.map(|report| (report.completed_at, report.source_updated_at));
         let counts = report.map(|report| (&report.counts, report.findings.as_ref().map(Vec::len)));

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use jiff::Timestamp;
-use scangate_core::{clocks::Clocks, finding::Finding, name::Environment, waiver::Scope};
+use scangate_core::{finding::Finding, first_seen::FirstSeenTimes, name::Environment, waiver::Scope};
 
 use crate::{registry::Repository, store::Error};
 
@@ -41,7 +41,7 @@ pub trait Observations: Send + Sync + fmt::Debug {
         environment: Option<&Environment>,
         met: &[Met],
         at: Timestamp,
-    ) -> Result<Clocks, Error>;
+    ) -> Result<FirstSeenTimes, Error>;
 
     /// Notes that an image with all of this was allowed into an environment. What is let into one says nothing of another, where
     /// stricter policies may govern.

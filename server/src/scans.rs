@@ -8,7 +8,7 @@ use std::{
 
 use jiff::Timestamp;
 use scangate_core::{
-    decision::Examined,
+    decision::ManifestInput,
     evidence::{Evidence, assess},
     image::{Digest, Image, ImageReference, Platform},
     scan::Manifest,
@@ -60,7 +60,7 @@ pub struct Progress {
     /// The image.
     pub image: Image,
     /// The manifest and its scan.
-    pub examined: Examined,
+    pub examined: ManifestInput,
     /// Whether waiting can change nothing any more.
     pub ended: bool,
     /// How long it has been watched.
@@ -116,10 +116,11 @@ impl Watch {
     }
 
     /// Tells what is news; true once all have ended.
-    async fn report(&mut self, resolved: &Resolved, examined: Vec<Examined>) -> bool {
+    async fn report(&mut self, resolved: &Resolved, examined: Vec<ManifestInput>) -> bool {
         let now = Timestamp::now();
-        let has_ended =
-            |examined: &Examined| assess(&examined.manifest, &examined.scan, now).evidence != Evidence::ScanPending;
+        let has_ended = |examined: &ManifestInput| {
+            assess(&examined.manifest, &examined.scan, now).evidence != Evidence::ScanPending
+        };
         let total = examined.len();
         let ended_count = examined.iter().filter(|examined| has_ended(examined)).count();
         for examined in examined {

@@ -15,12 +15,12 @@ use self::{
     horizon::Standing,
 };
 use crate::{
-    decision::{Applied, Decision, Examined, MAX_WAIVED, ManifestDecision, Verdict},
+    decision::{AppliedPolicy, Decision, MAX_WAIVED, ManifestDecision, ManifestInput, Verdict},
     image::Image,
     name::Environment,
     policy::{Mode, PolicySet, Revised},
-    reasons, remedy,
-    waiver::{Place, WaiverSet},
+    reasons, remediation,
+    waiver::{Subject, WaiverSet},
 };
 
 /// Which policies to decide by.
@@ -62,11 +62,11 @@ pub fn decide(
     image: &Image,
     environment: Option<&Environment>,
     selection: Selection<'_>,
-    manifests: &[Examined],
+    manifests: &[ManifestInput],
     now: Timestamp,
 ) -> Decision {
     let policies = select(selection, image, environment, now);
-    let mut examined: Vec<&Examined> = manifests.iter().collect();
+    let mut examined: Vec<&ManifestInput> = manifests.iter().collect();
     examined
         .sort_by(|a, b| (&a.manifest.platform, &a.manifest.digest).cmp(&(&b.manifest.platform, &b.manifest.digest)));
 
@@ -79,14 +79,14 @@ pub fn decide(
     }
     let mut manifests = Vec::with_capacity(examined.len());
     for examined in examined {
-        let place = Place {
+        let place = Subject {
             repository: &image.repository,
             image: &image.digest,
             manifest: &examined.manifest.digest,
             platform: examined.manifest.platform.as_ref(),
             environment,
         };
-        let waivers = selection.waivers().in_place(place, now);
+        let waivers = selection.waivers().applicable_to(place, now);
         manifests.push(decide_manifest(examined, &policies, waivers, now, &mut trail));
     }
     let enforced = is_enforced(&policies);
@@ -101,7 +101,7 @@ pub fn decide(
         reasons: Vec::new(),
         manifests,
         remediation: (enforced && verdict == Verdict::Deny)
-            .then(|| remedy::of(&trail.broken, &trail.violations))
+            .then(|| remediation::of(&trail.broken, &trail.violations))
             .flatten(),
         violations: trail.violations,
         warnings: trail.warnings,
@@ -189,8 +189,8 @@ fn is_enforced(policies: &[Selected<'_>]) -> bool {
     policies.iter().any(enforced) && policies.iter().filter(is_default).all(enforced)
 }
 
-fn applied(selected: &Selected<'_>) -> Applied {
-    Applied {
+fn applied(selected: &Selected<'_>) -> AppliedPolicy {
+    AppliedPolicy {
         id: selected.revised.policy.id.clone(),
         revision: selected.revised.revision,
         content_digest: selected.revised.content_digest.clone(),

@@ -6,13 +6,12 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    clocks::Clocks,
     evidence::{Assessment, Evidence},
-    finding::Finding,
+    finding::{Finding, Package},
+    first_seen::FirstSeenTimes,
     image::{Digest, Platform},
     name::{PolicyId, RuleId, WaiverId},
     policy::Mode,
-    remedy::Remediation,
 };
 
 /// The most findings that one violation carries; its count is always whole.
@@ -125,7 +124,7 @@ pub struct ManifestDecision {
 /// A policy that a decision rests on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Applied {
+pub struct AppliedPolicy {
     /// Its id.
     pub id: PolicyId,
     /// Its revision.
@@ -134,6 +133,28 @@ pub struct Applied {
     pub content_digest: String,
     /// The mode that it was applied in.
     pub mode: Mode,
+}
+
+/// One package to upgrade.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Upgrade {
+    /// The package as it is.
+    pub package: Package,
+    /// The lowest version known to remove all of `fixes`; empty where the scan says that there is a fix and not which.
+    pub to_version: String,
+    /// The vulnerabilities that go, in order.
+    pub fixes: Vec<String>,
+}
+
+/// What would turn a DENY.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Remediation {
+    /// The smallest set of upgrades that turns every violation which upgrades can turn, by package.
+    pub upgrades: Vec<Upgrade>,
+    /// The violations that no known upgrade can turn, as `policy/rule`, or `policy/scan` where it is the scan that falls short.
+    pub unfixable: Vec<String>,
 }
 
 /// A verdict with its trail.
@@ -157,7 +178,7 @@ pub struct Decision {
     /// For a DENY: how to turn it.
     pub remediation: Option<Remediation>,
     /// The policies that it rests on, by id.
-    pub policies: Vec<Applied>,
+    pub policies: Vec<AppliedPolicy>,
     /// Whether the gate chose the policies itself.
     pub authoritative: bool,
     /// Store revision of the policies.
@@ -175,7 +196,7 @@ pub struct Decision {
 /// A manifest with what was read about it: what is decided on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Examined {
+pub struct ManifestInput {
     /// The manifest.
     pub manifest: crate::scan::Manifest,
     /// Its scan.
@@ -183,7 +204,7 @@ pub struct Examined {
     /// What became of an attempt to start a scan for this decision; `None`: not attempted.
     pub start: Option<Start>,
     /// When the gate met its findings.
-    pub clocks: Arc<Clocks>,
+    pub clocks: Arc<FirstSeenTimes>,
 }
 
 /// What became of an attempt to start a scan.

@@ -92,21 +92,21 @@ pub struct Assessment {
 }
 
 impl Assessment {
-    fn short(evidence: Evidence, detail: impl Into<String>) -> Self {
+    fn new(evidence: Evidence, detail: impl Into<String>) -> Self {
         Self { evidence, detail: detail.into(), current_at: None, retry_after: None, outdated: None }
     }
 
     fn pending(detail: impl Into<String>) -> Self {
-        Self { retry_after: Some(POLL), ..Self::short(Evidence::ScanPending, detail) }
+        Self { retry_after: Some(POLL), ..Self::new(Evidence::ScanPending, detail) }
     }
 
     fn proven() -> Self {
-        Self::short(Evidence::Proven, "the scan is complete, consistent and settled")
+        Self::new(Evidence::Proven, "the scan is complete, consistent and settled")
     }
 
     /// This assessment under a limit on the scan's age: a proven scan may be too old for it.
     #[must_use]
-    pub fn aged(&self, max_age: Option<SignedDuration>, now: Timestamp) -> Self {
+    pub fn with_max_age(&self, max_age: Option<SignedDuration>, now: Timestamp) -> Self {
         match (self.evidence, self.too_old(max_age, now)) {
             (Evidence::Proven, Some(too_old)) => too_old,
             _ => self.clone(),
@@ -133,7 +133,7 @@ impl Assessment {
             ))
         };
         let why = self.outdated.clone().or_else(|| max_age.and_then(beyond))?;
-        Some(Self::short(Evidence::Stale, why))
+        Some(Self::new(Evidence::Stale, why))
     }
 }
 
@@ -146,7 +146,7 @@ pub fn assess(manifest: &Manifest, scan: &Scan, now: Timestamp) -> Assessment {
         return archived();
     }
     if manifest.content == Content::Artifact {
-        return Assessment::short(
+        return Assessment::new(
             Evidence::Unsupported,
             "this is an artifact, not a container image: ECR does not scan it",
         );
@@ -156,25 +156,25 @@ pub fn assess(manifest: &Manifest, scan: &Scan, now: Timestamp) -> Assessment {
         Status::InProgress => Assessment::pending("the scan is running"),
         Status::Pending => Assessment::pending("the scan is about to start"),
         Status::Complete | Status::Active => completed(manifest, scan, now),
-        Status::Failed => Assessment::short(Evidence::ScanFailed, format!("the scan failed{}", described(scan))),
+        Status::Failed => Assessment::new(Evidence::ScanFailed, format!("the scan failed{}", described(scan))),
         Status::UnsupportedImage => {
-            Assessment::short(Evidence::Unsupported, format!("ECR cannot scan this image{}", described(scan)))
+            Assessment::new(Evidence::Unsupported, format!("ECR cannot scan this image{}", described(scan)))
         }
-        Status::ScanEligibilityExpired => Assessment::short(
+        Status::ScanEligibilityExpired => Assessment::new(
             Evidence::EligibilityExpired,
             "Inspector has stopped scanning this image and closes its findings; push it again or lengthen the re-scan duration",
         ),
-        Status::FindingsUnavailable => Assessment::short(
+        Status::FindingsUnavailable => Assessment::new(
             Evidence::FindingsUnavailable,
             format!("ECR says that the findings are unavailable{}", described(scan)),
         ),
-        Status::LimitExceeded => Assessment::short(
+        Status::LimitExceeded => Assessment::new(
             Evidence::LimitExceeded,
             format!("a limit of ECR stopped the scan{}; try again later", described(scan)),
         ),
         Status::ImageArchived => archived(),
-        Status::ImageSizeExceeded => Assessment::short(Evidence::TooLarge, "the image is too large to be scanned"),
-        Status::Unrecognised(label) => Assessment::short(
+        Status::ImageSizeExceeded => Assessment::new(Evidence::TooLarge, "the image is too large to be scanned"),
+        Status::Unrecognised(label) => Assessment::new(
             Evidence::UnknownStatus,
             format!("ECR gave the scan status {label:?}, which this server does not know"),
         ),
@@ -196,7 +196,7 @@ pub(crate) fn instants(manifest: &Manifest, scan: &Scan, now: Timestamp) -> BTre
 }
 
 fn archived() -> Assessment {
-    Assessment::short(Evidence::Archived, "the image is archived; restore it and scan it before deploying")
+    Assessment::new(Evidence::Archived, "the image is archived; restore it and scan it before deploying")
 }
 
 fn described(scan: &Scan) -> String {
@@ -207,13 +207,13 @@ fn described(scan: &Scan) -> String {
 fn flaw(scan: &Scan, concerned: impl Fn(&&Flaw) -> bool) -> Option<Assessment> {
     scan.flaws.iter().filter(concerned).min().map(|flaw| match flaw {
         Flaw::Mismatch(what) => {
-            Assessment::short(Evidence::Mismatch, format!("ECR answered about another image: {what}"))
+            Assessment::new(Evidence::Mismatch, format!("ECR answered about another image: {what}"))
         }
         Flaw::Malformed(what) => {
-            Assessment::short(Evidence::Malformed, format!("ECR's answer has impossible values: {what}"))
+            Assessment::new(Evidence::Malformed, format!("ECR's answer has impossible values: {what}"))
         }
         Flaw::Incomplete(what) => {
-            Assessment::short(Evidence::Incomplete, format!("ECR's answer is not complete: {what}"))
+            Assessment::new(Evidence::Incomplete, format!("ECR's answer is not complete: {what}"))
         }
     })
 }
@@ -225,7 +225,7 @@ fn not_found(manifest: &Manifest, scan: &Scan, now: Timestamp) -> Assessment {
     if scan.frequency != Frequency::Manual && happened_within(manifest.pushed_at, REGISTRATION_WINDOW, now) {
         return Assessment::pending("the image was pushed a moment ago and ECR has no record of its scan yet");
     }
-    Assessment::short(
+    Assessment::new(
         Evidence::NotScanned,
         "ECR has no scan of this manifest; start one (StartScan) or switch on scanning for its repository",
     )
@@ -236,7 +236,7 @@ fn is_off(scan: &Scan) -> bool {
 }
 
 fn not_covered() -> Assessment {
-    Assessment::short(
+    Assessment::new(
         Evidence::NotCovered,
         "enhanced scanning is switched off for the repository: no rule of the registry matches it",
     )

@@ -48,7 +48,7 @@ pub use self::{
     bounds::{MAX_CHAIN, MAX_LENGTH, MAX_NESTING, MAX_TERNARIES, MAX_TOKENS},
     error::{Error, Position},
 };
-use crate::{finding::Finding, rule::WhenUnknown, severity::Severity};
+use crate::{finding::Finding, severity::Severity, unknown::WhenUnknown};
 
 /// A condition over a finding that is known to be well-formed and of the right types. Cheap to clone; two are equal if they
 /// are written alike. Serialised as its source.

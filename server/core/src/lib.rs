@@ -4,23 +4,24 @@
 //! Read [`fn@decide`] first: it is the product. [`evidence`] says when a scan proves anything at all, [`rule`] and
 //! [`expression`] which findings count, [`policy`] who is governed by what.
 
-pub mod clocks;
 pub mod decide;
 pub mod decision;
 pub mod evidence;
 pub mod expression;
 pub mod finding;
+pub mod first_seen;
 pub mod glob;
 pub mod image;
 pub mod name;
 pub mod policy;
 mod reasons;
 pub mod registry;
-pub mod remedy;
+pub(crate) mod remediation;
 pub mod rule;
 pub mod scan;
 pub mod severity;
 mod text;
+pub mod unknown;
 pub mod waiver;
 
 pub use decide::decide;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{
     decide::Cause,
-    decision::{Breach, Decision, Examined, Verdict, Violation},
+    decision::{Breach, Decision, ManifestInput, Verdict, Violation},
     evidence::Evidence,
     name::Environment,
 };
@@ -65,7 +65,7 @@ impl fmt::Display for Cause<'_> {
     }
 }
 
-fn named(examined: &Examined) -> String {
+fn named(examined: &ManifestInput) -> String {
     examined.manifest.platform.as_ref().map_or_else(|| examined.manifest.digest.to_string(), ToString::to_string)
 }
 

@@ -4,13 +4,14 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    clocks::Clocks,
     evidence::CLOCK_SLACK,
     expression::Expression,
     finding::{Exploit, Finding, Fix, Score},
+    first_seen::FirstSeenTimes,
     glob::{Glob, any_or_empty},
     name::RuleId,
     severity::{Rating, Severity},
+    unknown::WhenUnknown,
 };
 
 /// What follows when a rule is broken.
@@ -35,17 +36,6 @@ pub enum FixFilter {
     Available,
     /// Without a fix.
     None,
-}
-
-/// What becomes of a finding that lacks a field which the filter asks for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum WhenUnknown {
-    /// It matches.
-    #[default]
-    Match,
-    /// It does not.
-    NoMatch,
 }
 
 /// A severity that a filter can name.
@@ -210,7 +200,7 @@ impl Grace {
     ///
     /// A clock may run ahead of ours by a little. What starts further ahead gives no grace until then: a date of publication
     /// in the far future would otherwise never let the finding count.
-    pub fn of(&self, finding: &Finding, clocks: &Clocks) -> Option<(Timestamp, Timestamp)> {
+    pub fn of(&self, finding: &Finding, clocks: &FirstSeenTimes) -> Option<(Timestamp, Timestamp)> {
         let from = match self.clock {
             GraceClock::FindingPublished => finding.published_at,
             GraceClock::FirstObserved => clocks.of(finding).first_observed_at,

@@ -5,7 +5,7 @@ mod set;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-pub use self::set::{InPlace, Revised, WaiverSet};
+pub use self::set::{ApplicableWaivers, Revised, WaiverSet};
 use crate::{
     finding::{Exploit, Finding, Fix, Score},
     glob::Glob,
@@ -42,7 +42,7 @@ pub struct Scope {
 
 /// Where a finding was met.
 #[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
+pub struct Subject<'a> {
     /// The repository.
     pub repository: &'a RepositoryName,
     /// The image that was asked about.
@@ -58,7 +58,7 @@ pub struct Place<'a> {
 impl Scope {
     /// Whether anything at that place can be covered. A call without an environment is covered only by waivers for all
     /// environments, as it meets the policies of all: leaving it out never loosens.
-    pub fn includes(&self, place: Place<'_>) -> bool {
+    pub fn includes(&self, place: Subject<'_>) -> bool {
         let environment = |glob: &Glob| match place.environment {
             Some(environment) => glob.matches(environment.as_str()),
             None => glob.matches_everything(),

@@ -10,17 +10,15 @@ use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use jiff::{Span, SpanRelativeTo, Timestamp};
 use scangate_core::{
-    Decision, Verdict,
-    clocks::{Clock, Clocks},
-    decide,
+    Decision, Verdict, decide,
     decide::Selection,
-    decision::{Breach, Examined, Start, Violation, Waived},
+    decision::{Breach, ManifestInput, Start, Upgrade, Violation, Waived},
     evidence::Evidence,
     finding::{Exploit, Finding, Fix, Package, Score, Status as Life},
+    first_seen::{FirstSeen, FirstSeenTimes},
     image::{Digest, Image, ImageReference, Platform},
     name::{Environment, PolicyId, WaiverId},
     policy::{Policy, PolicySet, Revised},
-    remedy::Upgrade,
     scan::{Content, Counts, Coverage, Enrichment, Flaw, Frequency, Manifest, Report, Scan, ScanType, Status},
     severity::Rating,
     waiver::{self, Conditions, Revocation, Scope, Waiver},
@@ -264,11 +262,11 @@ impl Given {
         Arc::new(waiver::Revised { waiver, revision: 7, create_time, update_time })
     }
 
-    fn clocks(&self, given: &[GivenClock]) -> Clocks {
-        let mut clocks = Clocks::default();
+    fn clocks(&self, given: &[GivenClock]) -> FirstSeenTimes {
+        let mut clocks = FirstSeenTimes::default();
         for given in given {
             let at = |moment: &Option<String>| moment.as_deref().map(|moment| self.at(moment));
-            let clock = Clock {
+            let clock = FirstSeen {
                 first_observed_at: at(&given.first_observed),
                 fix_first_seen_at: at(&given.fix_first_seen),
                 first_admitted_at: at(&given.first_admitted),
@@ -278,7 +276,7 @@ impl Given {
         clocks
     }
 
-    fn examined(&self, index: usize, given: &GivenManifest) -> Examined {
+    fn examined(&self, index: usize, given: &GivenManifest) -> ManifestInput {
         let manifest = Manifest {
             digest: digest(index),
             platform: given.platform.clone(),
@@ -290,7 +288,7 @@ impl Given {
             GivenStart::Running => Start::Running,
             GivenStart::Refused(why) => Start::Refused(why),
         });
-        Examined {
+        ManifestInput {
             manifest,
             scan: Arc::new(self.scan(&given.scan)),
             start,
@@ -417,7 +415,7 @@ impl Case {
             }
             None => Selection::Governing(&set),
         };
-        let manifests: Vec<Examined> =
+        let manifests: Vec<ManifestInput> =
             self.given.manifests.iter().enumerate().map(|(index, given)| self.given.examined(index, given)).collect();
         decide(&self.given.image(), self.given.environment.as_ref(), selection, &manifests, self.given.now)
     }

@@ -10,18 +10,16 @@ use std::{collections::BTreeSet, sync::Arc};
 use jiff::{SignedDuration, Timestamp};
 use proptest::{collection::vec, prelude::*, sample::Index};
 use scangate_core::{
-    Decision, Verdict,
-    clocks::Clocks,
-    decide,
+    Decision, Verdict, decide,
     decide::Selection,
-    decision::{Applied, Breach, Examined, MAX_FINDINGS, Violation},
+    decision::{AppliedPolicy, Breach, MAX_FINDINGS, ManifestInput, Upgrade, Violation},
     evidence::{CLOCK_SLACK, Evidence, SETTLE_DELAY, SETTLE_TIME},
     finding::{Finding, Fix},
+    first_seen::FirstSeenTimes,
     glob::Glob,
     image::Digest,
     name::PolicyId,
     policy::{Action, Match, Mode, Policy, PolicySet},
-    remedy::Upgrade,
     scan::{Content, Frequency, ScanType, Status},
     severity::{Rating, Severity},
 };
@@ -258,7 +256,7 @@ proptest! {
         let before = question.decide();
         let mut after = question;
         for subject in &mut after.subjects {
-            subject.clocks = Clocks::default();
+            subject.clocks = FirstSeenTimes::default();
         }
 
         prop_assert!(did_not_loosen(&before, &after.decide()));
@@ -365,7 +363,7 @@ proptest! {
         prop_assert!(decision.violations.is_empty());
         for manifest in &decision.manifests {
             for policy in &enforced {
-                let aged = manifest.assessment.aged(policy.scan.max_scan_age, question.now);
+                let aged = manifest.assessment.with_max_age(policy.scan.max_scan_age, question.now);
                 prop_assert!(aged.evidence == Evidence::Proven || says_warn(policy, aged.evidence));
                 let beyond = |limit| manifest.assessment.current_at.is_some_and(|at| question.now.duration_since(at) > limit);
                 let is_too_old = policy.scan.max_scan_age.is_some_and(beyond);
@@ -390,7 +388,7 @@ proptest! {
         let decision = question.decide();
 
         let worst = decision.manifests.iter().map(|manifest| manifest.verdict).max();
-        let enforces = |applied: &&Applied| applied.mode == Mode::Enforce;
+        let enforces = |applied: &&AppliedPolicy| applied.mode == Mode::Enforce;
         let default = decision.policies.iter().find(|applied| applied.id.is_default());
         let enforced = default.or(decision.policies.iter().find(enforces)).as_ref().is_some_and(enforces);
         prop_assert_eq!(decision.verdict, worst.filter(|_| enforced).unwrap_or(Verdict::Deny));
@@ -471,10 +469,10 @@ proptest! {
     #[test]
     fn the_same_input_gives_the_same_decision_even_by_way_of_the_wire(question in question()) {
         let set = question.set();
-        let told_again: Vec<Examined> = question
+        let told_again: Vec<ManifestInput> = question
             .examined()
             .into_iter()
-            .map(|examined| Examined {
+            .map(|examined| ManifestInput {
                 manifest: through_json(&examined.manifest),
                 scan: Arc::new(through_json(&*examined.scan)),
                 start: through_json(&examined.start),

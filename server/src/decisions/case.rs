@@ -9,9 +9,9 @@ use std::{
 use jiff::Timestamp;
 use scangate_core::{
     Decision,
-    clocks::Clocks,
-    decision::{Examined, Start},
+    decision::{ManifestInput, Start},
     finding::Finding,
+    first_seen::FirstSeenTimes,
     image::{Digest, Image, Platform},
     name::{Environment, PolicyId},
     scan::{Manifest, Report, Scan},
@@ -85,7 +85,7 @@ impl Inputs {
         environment: Option<&Environment>,
         platforms: &[Platform],
         policy: Option<&PolicyId>,
-        examined: &[Examined],
+        examined: &[ManifestInput],
     ) -> Result<(Self, Vec<Blob>), serde_json::Error> {
         let mut parts = Vec::new();
         let mut manifests = Vec::with_capacity(examined.len());
@@ -118,13 +118,13 @@ impl Inputs {
     }
 
     /// What was examined, with the parts that it needs.
-    pub fn examined(&self, parts: &BTreeMap<Hash, Blob>) -> Result<Vec<Examined>, Damage> {
+    pub fn examined(&self, parts: &BTreeMap<Hash, Blob>) -> Result<Vec<ManifestInput>, Damage> {
         self.manifests.iter().map(|part| part.examined(parts)).collect()
     }
 
     /// A decision on them, with as much of them as there is to tell people about: neither findings nor clocks.
     pub(super) fn judgement(&self, decision: Decision, deploy: Option<Digest>) -> Judgement {
-        let outline = |part: &Part| Examined {
+        let outline = |part: &Part| ManifestInput {
             manifest: part.manifest.clone(),
             scan: Arc::new(part.scan.clone()),
             start: part.start.clone(),
@@ -142,11 +142,11 @@ impl Inputs {
 }
 
 impl Part {
-    fn examined(&self, parts: &BTreeMap<Hash, Blob>) -> Result<Examined, Damage> {
+    fn examined(&self, parts: &BTreeMap<Hash, Blob>) -> Result<ManifestInput, Damage> {
         let findings: Option<Vec<Finding>> = self.findings.map(|hash| read(parts, hash)).transpose()?;
-        let clocks: Option<Clocks> = self.clocks.map(|hash| read(parts, hash)).transpose()?;
+        let clocks: Option<FirstSeenTimes> = self.clocks.map(|hash| read(parts, hash)).transpose()?;
         let report = self.scan.report.clone().map(|report| Report { findings, ..report });
-        Ok(Examined {
+        Ok(ManifestInput {
             manifest: self.manifest.clone(),
             scan: Arc::new(Scan { report, ..self.scan.clone() }),
             start: self.start.clone(),

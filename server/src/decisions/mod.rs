@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use moka::sync::Cache;
 use scangate_core::{
     Decision,
-    decision::Examined,
+    decision::ManifestInput,
     image::{Digest, Image, Platform},
     name::{Environment, PolicyId},
     policy::PolicySet,
@@ -65,7 +65,7 @@ pub(crate) fn prepare(
     environment: Option<&Environment>,
     platforms: &[Platform],
     policy: Option<&PolicyId>,
-    examined: &[Examined],
+    examined: &[ManifestInput],
     decision: &Decision,
     deploy: Option<&Digest>,
 ) -> Result<Prepared, serde_json::Error> {

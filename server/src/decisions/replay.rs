@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use scangate_core::{
     Decision, decide,
     decide::Selection,
-    decision::{Breach, Examined},
+    decision::{Breach, ManifestInput},
     image::Digest,
     policy::{Policy, PolicySet, Revised},
 };
@@ -33,7 +33,7 @@ pub struct Replayed {
 pub(crate) struct Reopened {
     pub(crate) id: DecisionId,
     pub(crate) inputs: Inputs,
-    pub(crate) examined: Vec<Examined>,
+    pub(crate) examined: Vec<ManifestInput>,
     pub(crate) outcome: Outcome,
     pub(crate) evaluated_at: Timestamp,
 }

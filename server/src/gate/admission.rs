@@ -4,11 +4,11 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use scangate_core::{
     Decision,
-    decision::Examined,
+    decision::ManifestInput,
     finding::Finding,
     policy::PolicySet,
     severity::Severity,
-    waiver::{InPlace, Place},
+    waiver::{ApplicableWaivers, Subject},
 };
 
 use super::{Gate, Question};
@@ -23,7 +23,7 @@ impl Gate {
         &self,
         question: &Question,
         resolved: &Resolved,
-        examined: &[Examined],
+        examined: &[ManifestInput],
         decision: &Decision,
     ) {
         let Ok(policies) = self.policies(question).await else { return };
@@ -48,20 +48,20 @@ impl Gate {
 fn admitted(
     question: &Question,
     resolved: &Resolved,
-    examined: &[Examined],
+    examined: &[ManifestInput],
     decision: &Decision,
     policies: &PolicySet,
 ) -> Vec<Met> {
     let mut covered = BTreeSet::new();
     for examined in examined {
-        let place = Place {
+        let place = Subject {
             repository: &resolved.image.repository,
             image: &resolved.image.digest,
             manifest: &examined.manifest.digest,
             platform: examined.manifest.platform.as_ref(),
             environment: question.environment.as_ref(),
         };
-        let waivers = policies.waivers.in_place(place, decision.evaluated_at);
+        let waivers = policies.waivers.applicable_to(place, decision.evaluated_at);
         let findings = examined.scan.findings().iter();
         covered.extend(findings.filter(|finding| may_be_covered(finding, &waivers, decision)).map(key));
     }
@@ -70,7 +70,7 @@ fn admitted(
 }
 
 /// Whether a waiver covers the finding, however unrated findings rank: policies differ in that.
-fn may_be_covered(finding: &Finding, waivers: &InPlace<'_>, decision: &Decision) -> bool {
+fn may_be_covered(finding: &Finding, waivers: &ApplicableWaivers<'_>, decision: &Decision) -> bool {
     let lowest = Severity::Informational;
     waivers.of(finding).any(|waiver| waiver.holds_at(decision.evaluated_at) && waiver.conditions.hold(finding, lowest))
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use scangate_core::{
-    decision::Examined,
+    decision::ManifestInput,
     image::Platform,
     name::{Environment, PolicyId},
     scan::Manifest,
@@ -82,14 +82,14 @@ pub async fn examine(
     resolved: &Resolved,
     manifests: Vec<Manifest>,
     freshness: Freshness,
-) -> Result<Vec<Examined>, Error> {
+) -> Result<Vec<ManifestInput>, Error> {
     let mut readings = JoinSet::new();
     for (at, manifest) in manifests.into_iter().enumerate() {
         let registry = Arc::clone(registry);
         let repository = resolved.repository();
         readings.spawn(async move {
             let scan = registry.scan(&repository, &manifest, freshness).await?;
-            Ok::<_, registry::Error>((at, Examined { manifest, scan, start: None, clocks: Arc::default() }))
+            Ok::<_, registry::Error>((at, ManifestInput { manifest, scan, start: None, clocks: Arc::default() }))
         });
     }
     let mut examined = Vec::with_capacity(readings.len());

@@ -1,7 +1,7 @@
 //! Decisions kept: as long as nothing that a decision rests on has changed, deciding again would say the same.
 //!
 //! A kept decision serves for the same question, under the same revision of the store, on the same readings of the registry, and
-//! until the first instant at which time alone changes anything in it. Clocks of grace that another image has started since are
+//! until the first instant at which time alone changes anything in it. FirstSeenTimes of grace that another image has started since are
 //! seen with the next reading: until then the answer is the stricter one.
 
 use std::{fmt, sync::Arc, time::Duration};

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use scangate_core::{
     Decision, Verdict, decide,
     decide::Selection,
-    decision::{Breach, Examined, Start, Violation},
+    decision::{Breach, ManifestInput, Start, Violation},
     image::{Digest, Image, ImageReference, Platform},
     name::{Environment, PolicyId},
     policy::PolicySet,
@@ -77,7 +77,7 @@ pub struct Judgement {
     /// The decision.
     pub decision: Decision,
     /// What it was made of, in the decision's order of manifests or not; without findings and clocks.
-    pub examined: Vec<Examined>,
+    pub examined: Vec<ManifestInput>,
     /// What to deploy; only on ALLOW, and only where one digest stands for all that was judged.
     pub deploy: Option<Digest>,
     /// What is the same in all answers that tell of it, once the first who tells of it has put it into words.
@@ -236,8 +236,8 @@ impl Gate {
         &self,
         resolved: &Resolved,
         environment: Option<&Environment>,
-        mut examined: Vec<Examined>,
-    ) -> Result<Vec<Examined>, Error> {
+        mut examined: Vec<ManifestInput>,
+    ) -> Result<Vec<ManifestInput>, Error> {
         let (repository, now) = (resolved.repository(), Timestamp::now());
         for examined in examined.iter_mut().filter(|examined| !examined.scan.findings().is_empty()) {
             let met: Vec<Met> = examined.scan.findings().iter().map(Met::of).collect();
@@ -268,7 +268,7 @@ impl Gate {
     }
 
     /// Keeps a decision that the next caller may have, too.
-    fn remember(&self, key: &Key, resolved: &Resolved, examined: &[Examined], ready: &Ready) {
+    fn remember(&self, key: &Key, resolved: &Resolved, examined: &[ManifestInput], ready: &Ready) {
         let is_final = ready.judgement.decision.verdict != Verdict::Indeterminate
             && examined.iter().all(|examined| examined.start.is_none());
         if is_final {
@@ -297,7 +297,12 @@ impl Gate {
         }
     }
 
-    async fn decide(&self, question: &Question, resolved: &Resolved, examined: &[Examined]) -> Result<Decision, Error> {
+    async fn decide(
+        &self,
+        question: &Question,
+        resolved: &Resolved,
+        examined: &[ManifestInput],
+    ) -> Result<Decision, Error> {
         let policies = self.policies(question).await?;
         let selection = match &question.policy {
             None => Selection::Governing(&policies),
@@ -313,7 +318,7 @@ impl Gate {
     async fn start_wanted_scans(
         &self,
         resolved: &Resolved,
-        examined: &mut [Examined],
+        examined: &mut [ManifestInput],
         decision: &Decision,
     ) -> Result<bool, Error> {
         let wanted: BTreeSet<&Digest> =
@@ -330,7 +335,7 @@ impl Gate {
 fn prepare(
     question: &Question,
     resolved: &Resolved,
-    examined: &[Examined],
+    examined: &[ManifestInput],
     decision: Decision,
     deploy: Option<Digest>,
 ) -> Result<(Prepared, Judgement), Error> {
@@ -344,7 +349,7 @@ fn prepare(
         &decision,
         deploy.as_ref(),
     );
-    let outlined = |examined: &Examined| Examined {
+    let outlined = |examined: &ManifestInput| ManifestInput {
         manifest: examined.manifest.clone(),
         scan: Arc::new(examined.scan.outline()),
         start: examined.start.clone(),

@@ -399,18 +399,18 @@ async fn a_clock_begins_once_and_never_again(store: Arc<Sql>) {
     let elsewhere =
         store.observe(&repository("team/other"), None, &[met("CVE-7", "openssl", false)], later).await.unwrap();
 
-    let clocks: Vec<(Arc<str>, Arc<str>, scangate_core::clocks::Clock)> = first.into();
+    let clocks: Vec<(Arc<str>, Arc<str>, scangate_core::first_seen::FirstSeen)> = first.into();
     assert_eq!(clocks.len(), 2000);
     assert!(
         clocks.iter().all(|(_, _, clock)| clock.first_observed_at == Some(noon()) && clock.fix_first_seen_at.is_none())
     );
-    let clocks: Vec<(Arc<str>, Arc<str>, scangate_core::clocks::Clock)> = again.into();
+    let clocks: Vec<(Arc<str>, Arc<str>, scangate_core::first_seen::FirstSeen)> = again.into();
     let told: Vec<_> = clocks
         .iter()
         .map(|(_, package, clock)| (&**package, clock.first_observed_at, clock.fix_first_seen_at))
         .collect();
     assert_eq!(told, [("openssl", Some(noon()), Some(later)), ("zlib", Some(later), None)]);
-    let clocks: Vec<(Arc<str>, Arc<str>, scangate_core::clocks::Clock)> = elsewhere.into();
+    let clocks: Vec<(Arc<str>, Arc<str>, scangate_core::first_seen::FirstSeen)> = elsewhere.into();
     assert_eq!(clocks[0].2.first_observed_at, Some(later));
 }
 
@@ -426,7 +426,7 @@ async fn what_was_allowed_is_remembered_of_the_environment_that_it_was_allowed_i
 
     for (environment, expected) in [(Some(&production), Some(later)), (Some(&staging), None), (None, None)] {
         let clocks = store.observe(&here, environment, &found, later).await.unwrap();
-        let clocks: Vec<(Arc<str>, Arc<str>, scangate_core::clocks::Clock)> = clocks.into();
+        let clocks: Vec<(Arc<str>, Arc<str>, scangate_core::first_seen::FirstSeen)> = clocks.into();
         assert_eq!((clocks[0].2.first_observed_at, clocks[0].2.first_admitted_at), (Some(noon()), expected));
     }
 }

@@ -11,14 +11,14 @@ use super::{
     tally::{Cause, Tally, distinct, tally},
 };
 use crate::{
-    decision::{Breach, Examined, MAX_FINDINGS, ManifestDecision, Start, Verdict, Violation, Waived},
+    decision::{Breach, MAX_FINDINGS, ManifestDecision, ManifestInput, Start, Verdict, Violation, Waived},
     evidence::{Assessment, Evidence, POLL, assess, instants},
     finding::Finding,
     policy::{Action, Mode, Policy},
     reasons,
-    remedy::Broken,
+    remediation::Broken,
     rule::{Effect, Rule},
-    waiver::{InPlace, Waiver},
+    waiver::{ApplicableWaivers, Waiver},
 };
 
 /// What all manifests leave behind.
@@ -35,10 +35,10 @@ pub(super) struct Trail<'a> {
 
 /// One manifest before the policies, one after the other.
 struct Hearing<'a, 't> {
-    examined: &'a Examined,
+    examined: &'a ManifestInput,
     /// One for each finding.
     glances: Vec<Glance>,
-    waivers: InPlace<'a>,
+    waivers: ApplicableWaivers<'a>,
     /// What the scan proves now, and from later instants on.
     assessments: Vec<(Timestamp, Assessment)>,
     now: Timestamp,
@@ -51,9 +51,9 @@ struct Hearing<'a, 't> {
 
 /// Decides on one manifest under every policy.
 pub(super) fn decide_manifest<'a>(
-    examined: &'a Examined,
+    examined: &'a ManifestInput,
     policies: &[Selected<'a>],
-    waivers: InPlace<'a>,
+    waivers: ApplicableWaivers<'a>,
     now: Timestamp,
     trail: &mut Trail<'a>,
 ) -> ManifestDecision {
@@ -93,7 +93,7 @@ pub(super) fn decide_manifest<'a>(
     }
 }
 
-fn assessments(examined: &Examined, first: Assessment, now: Timestamp) -> Vec<(Timestamp, Assessment)> {
+fn assessments(examined: &ManifestInput, first: Assessment, now: Timestamp) -> Vec<(Timestamp, Assessment)> {
     let mut assessments = vec![(now, first)];
     for at in instants(&examined.manifest, &examined.scan, now) {
         let assessment = assess(&examined.manifest, &examined.scan, at);
@@ -268,7 +268,7 @@ impl<'a> Hearing<'a, '_> {
     }
 }
 
-fn waived(finding: &Finding, waiver: &Waiver, examined: &Examined) -> Waived {
+fn waived(finding: &Finding, waiver: &Waiver, examined: &ManifestInput) -> Waived {
     Waived {
         finding: finding.clone(),
         manifest: examined.manifest.digest.clone(),
@@ -288,7 +288,7 @@ enum Shortfall {
     Wait { starts: bool },
 }
 
-fn shortfall(policy: &Policy, examined: &Examined, lacking: &Assessment) -> Shortfall {
+fn shortfall(policy: &Policy, examined: &ManifestInput, lacking: &Assessment) -> Shortfall {
     match (policy.scan.on_shortfall(lacking.evidence), &examined.start) {
         (None, _) => Shortfall::None,
         (Some(Action::Warn), _) => Shortfall::Warn,
@@ -303,7 +303,7 @@ fn shortfall(policy: &Policy, examined: &Examined, lacking: &Assessment) -> Shor
 }
 
 /// What the scan alone gives under a policy that is enforced.
-fn scan_verdict(policy: &Policy, examined: &Examined, assessment: &Assessment, at: Timestamp) -> Verdict {
+fn scan_verdict(policy: &Policy, examined: &ManifestInput, assessment: &Assessment, at: Timestamp) -> Verdict {
     let verdict = |lacking: Assessment| match shortfall(policy, examined, &lacking) {
         Shortfall::None | Shortfall::Warn => Verdict::Allow,
         Shortfall::Wait { .. } => Verdict::Indeterminate,

@@ -6,11 +6,11 @@ use jiff::Timestamp;
 
 use super::screen::{Glance, Screen};
 use crate::{
-    decision::Examined,
+    decision::ManifestInput,
     finding::Finding,
     policy::Policy,
     rule::Rule,
-    waiver::{InPlace, Waiver},
+    waiver::{ApplicableWaivers, Waiver},
 };
 
 /// Why something changes at an instant known now.
@@ -31,9 +31,9 @@ pub(crate) enum Cause<'a> {
     /// A policy becomes effective.
     Effective(&'a Policy),
     /// A scan becomes too old for a policy.
-    TooOld(&'a Policy, &'a Examined),
+    TooOld(&'a Policy, &'a ManifestInput),
     /// A scan proves something else from then on.
-    Evidence(&'a Examined),
+    Evidence(&'a ManifestInput),
 }
 
 /// One finding more or less that counts.
@@ -124,9 +124,9 @@ impl<'a> Record<'a> {
 pub(super) fn tally<'a>(
     policy: &'a Policy,
     rule: &'a Rule,
-    examined: &'a Examined,
+    examined: &'a ManifestInput,
     glances: &[Glance],
-    waivers: &InPlace<'a>,
+    waivers: &ApplicableWaivers<'a>,
     now: Timestamp,
 ) -> Tally<'a> {
     let mut tally = Tally {

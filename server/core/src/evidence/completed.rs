@@ -16,7 +16,7 @@ use crate::{
 /// Judges a scan whose status is COMPLETE or ACTIVE, and says how old it is, whatever it lacks.
 pub(super) fn completed(manifest: &Manifest, scan: &Scan, now: Timestamp) -> Assessment {
     let report = scan.report.as_ref();
-    let undated = undated(manifest, scan, now);
+    let undated = assess_undated(manifest, scan, now);
     let dated = if report.is_some_and(|report| is_clean_enhanced(scan, report)) {
         // Its own times prove nothing: Inspector's count.
         Assessment { current_at: scan.coverage.as_ref().and_then(|coverage| coverage.last_scanned_at), ..undated }
@@ -26,7 +26,7 @@ pub(super) fn completed(manifest: &Manifest, scan: &Scan, now: Timestamp) -> Ass
         let source = report.and_then(|report| report.source_updated_at);
         Assessment { current_at: completed_at.map(|at| current_at(scan, at, source)), outdated, ..undated }
     };
-    dated.aged(None, now)
+    dated.with_max_age(None, now)
 }
 
 /// The instant that the age of a result counts from: for continuous scanning when it was last current; for basic scanning
@@ -53,12 +53,12 @@ fn is_clean_enhanced(scan: &Scan, report: &Report) -> bool {
         && report.counts.as_ref().is_none_or(|counts| total(counts) == 0)
 }
 
-fn undated(manifest: &Manifest, scan: &Scan, now: Timestamp) -> Assessment {
+fn assess_undated(manifest: &Manifest, scan: &Scan, now: Timestamp) -> Assessment {
     if is_off(scan) {
         return not_covered();
     }
     if scan.frequency == Frequency::Unrecognised {
-        return Assessment::short(
+        return Assessment::new(
             Evidence::NotCovered,
             "ECR gave a scan frequency for the repository that this server does not know",
         );
@@ -70,7 +70,7 @@ fn undated(manifest: &Manifest, scan: &Scan, now: Timestamp) -> Assessment {
         return incomplete;
     }
     let Some(pushed_at) = manifest.pushed_at else {
-        return Assessment::short(Evidence::Incomplete, "ECR does not say when the image was pushed");
+        return Assessment::new(Evidence::Incomplete, "ECR does not say when the image was pushed");
     };
     Completed { scan, pushed_at, now }.assess()
 }
@@ -86,7 +86,7 @@ fn from_the_future(scan: &Scan, now: Timestamp) -> Option<Assessment> {
     times.into_iter().find_map(|(claim, at)| {
         let at = at.filter(|at| at.duration_since(now) > CLOCK_SLACK)?;
         let detail = format!("{claim} in the future, at {at}; check the server's clock");
-        Some(Assessment::short(Evidence::Malformed, detail))
+        Some(Assessment::new(Evidence::Malformed, detail))
     })
 }
 
@@ -118,7 +118,7 @@ impl Completed<'_> {
         if self.is_arriving() {
             Assessment::pending(format!("the scan says that it is complete, but {what} has not arrived yet"))
         } else {
-            Assessment::short(Evidence::Incomplete, format!("the scan says that it is complete, but {what} is missing"))
+            Assessment::new(Evidence::Incomplete, format!("the scan says that it is complete, but {what} is missing"))
         }
     }
 
@@ -155,7 +155,7 @@ impl Completed<'_> {
         Some(if self.is_settling(completed_at) {
             Assessment::pending(detail)
         } else {
-            Assessment::short(Evidence::Inconsistent, detail)
+            Assessment::new(Evidence::Inconsistent, detail)
         })
     }
 
@@ -182,7 +182,7 @@ impl Completed<'_> {
         if self.is_arriving() {
             Assessment::pending(format!("no findings, and {what} yet"))
         } else {
-            Assessment::short(
+            Assessment::new(
                 Evidence::UnprovenClean,
                 format!("the enhanced scan lists no findings, and {what}: that is no proof that a scan ran"),
             )

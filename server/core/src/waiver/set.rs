@@ -5,7 +5,7 @@ use std::sync::Arc;
 use imbl::{HashMap, OrdMap, OrdSet};
 use jiff::Timestamp;
 
-use super::{Place, Waiver};
+use super::{Subject, Waiver};
 use crate::{finding::Finding, name::WaiverId};
 
 /// One immutable revision of a waiver.
@@ -105,26 +105,26 @@ impl WaiverSet {
     }
 
     /// The waivers that can cover something at that place, now or later.
-    pub fn in_place<'a>(&'a self, place: Place<'a>, now: Timestamp) -> InPlace<'a> {
+    pub fn applicable_to<'a>(&'a self, place: Subject<'a>, now: Timestamp) -> ApplicableWaivers<'a> {
         let broad = self.broad.iter().filter_map(|id| self.by_id.get(id)).map(|revised| &revised.waiver);
-        InPlace { set: self, place, now, broad: broad.filter(|waiver| matters(waiver, place, now)).collect() }
+        ApplicableWaivers { set: self, place, now, broad: broad.filter(|waiver| matters(waiver, place, now)).collect() }
     }
 }
 
-fn matters(waiver: &Waiver, place: Place<'_>, now: Timestamp) -> bool {
+fn matters(waiver: &Waiver, place: Subject<'_>, now: Timestamp) -> bool {
     now < waiver.end() && waiver.scope.includes(place)
 }
 
 /// The waivers for one place.
 #[derive(Debug)]
-pub struct InPlace<'a> {
+pub struct ApplicableWaivers<'a> {
     set: &'a WaiverSet,
-    place: Place<'a>,
+    place: Subject<'a>,
     now: Timestamp,
     broad: Vec<&'a Waiver>,
 }
 
-impl<'a> InPlace<'a> {
+impl<'a> ApplicableWaivers<'a> {
     /// Whether there is no waiver at all.
     pub fn is_empty(&self) -> bool {
         self.broad.is_empty() && self.set.exact.is_empty()

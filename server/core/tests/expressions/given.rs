@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use scangate_core::{
     expression::Expression,
     finding::{Exploit, Finding, Fix, Package, Score, Status},
-    rule::WhenUnknown,
     severity::{Rating, Severity},
+    unknown::WhenUnknown,
 };
 
 /// What an expression has to say of a finding.

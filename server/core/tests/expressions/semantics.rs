@@ -3,8 +3,9 @@
 use scangate_core::{
     expression::Expression,
     finding::{Exploit, Finding, Fix, Status},
-    rule::{Filter, WhenUnknown},
+    rule::Filter,
     severity::Severity,
+    unknown::WhenUnknown,
 };
 
 use crate::given::{

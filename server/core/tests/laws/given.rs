@@ -10,20 +10,20 @@ use proptest::{
     sample::{Index, select},
 };
 use scangate_core::{
-    Decision,
-    clocks::{Clock, Clocks},
-    decide,
+    Decision, decide,
     decide::Selection,
-    decision::{Examined, Start},
+    decision::{ManifestInput, Start},
     expression::Expression,
     finding::{Exploit, Finding, Fix, Package, Score, Status as Life},
+    first_seen::{FirstSeen, FirstSeenTimes},
     glob::Glob,
     image::{Digest, Image, ImageReference, Platform},
     name::{Environment, PolicyId, RuleId, WaiverId},
     policy::{Action, Match, Mode, Policy, PolicySet, Revised, ScanRequirements},
-    rule::{Effect, Filter, FixFilter, Grace, GraceClock, Rule, SeverityChoice, WhenUnknown},
+    rule::{Effect, Filter, FixFilter, Grace, GraceClock, Rule, SeverityChoice},
     scan::{Content, Counts, Coverage, Enrichment, Flaw, Frequency, Manifest, Report, Scan, ScanType, Status},
     severity::{Rating, Severity},
+    unknown::WhenUnknown,
     waiver::{self, Conditions, Revocation, Scope, Waiver},
 };
 
@@ -48,7 +48,7 @@ pub(crate) struct Subject {
     pub(crate) manifest: Manifest,
     pub(crate) draft: Draft,
     pub(crate) start: Option<Start>,
-    pub(crate) clocks: Clocks,
+    pub(crate) clocks: FirstSeenTimes,
 }
 
 #[derive(Clone, Debug)]
@@ -98,8 +98,8 @@ impl Question {
         }
     }
 
-    pub(crate) fn examined(&self) -> Vec<Examined> {
-        let examine = |subject: &Subject| Examined {
+    pub(crate) fn examined(&self) -> Vec<ManifestInput> {
+        let examine = |subject: &Subject| ManifestInput {
             manifest: subject.manifest.clone(),
             scan: Arc::new(subject.draft.scan()),
             start: subject.start.clone(),
@@ -349,14 +349,14 @@ prop_compose! {
 prop_compose! {
     fn clocks()(
         entries in vec((text(&["CVE-1", "CVE-2", "GHSA-3"]), text(&["openssl", "zlib", "a"]), clock()), 0..4),
-    ) -> Clocks {
+    ) -> FirstSeenTimes {
         entries.into()
     }
 }
 
-fn clock() -> impl Strategy<Value = Clock> {
+fn clock() -> impl Strategy<Value = FirstSeen> {
     (option::of(instant()), option::of(instant()), option::of(instant())).prop_map(
-        |(first_observed_at, fix_first_seen_at, first_admitted_at)| Clock {
+        |(first_observed_at, fix_first_seen_at, first_admitted_at)| FirstSeen {
             first_observed_at,
             fix_first_seen_at,
             first_admitted_at,
@@ -649,6 +649,6 @@ pub(crate) fn crowd(count: usize) -> Question {
     };
     let mut policy = Policy::built_in_default().unwrap();
     policy.rules = (0..20).map(rule).collect();
-    let subjects = vec![Subject { manifest, draft, start: None, clocks: Clocks::default() }];
+    let subjects = vec![Subject { manifest, draft, start: None, clocks: FirstSeenTimes::default() }];
     Question { subjects, policies: vec![policy], waivers: Vec::new(), environment: None, now: noon() }
 }

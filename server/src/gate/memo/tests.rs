@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use scangate_core::{
     Decision, decide,
     decide::Selection,
-    decision::Examined,
+    decision::ManifestInput,
     finding::Finding,
     image::ImageReference,
     policy::{Policy, PolicySet, Revised},
@@ -95,7 +95,8 @@ fn kept(policy: Value, waiver: Option<Value>) -> Kept {
         digest: manifest().digest,
         pushed_at: manifest().pushed_at,
     };
-    let examined = [Examined { manifest: manifest(), scan: Arc::new(scan()), start: None, clocks: Arc::default() }];
+    let examined =
+        [ManifestInput { manifest: manifest(), scan: Arc::new(scan()), start: None, clocks: Arc::default() }];
     let set = set(policy, waiver);
     let decision: Decision = decide(&image, None, Selection::Governing(&set), &examined, at("12:00:00"));
     let question = Question {

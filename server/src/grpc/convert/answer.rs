@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use scangate_core::{
     Verdict,
-    decision::{Breach, Examined, ManifestDecision, NextChange, Violation, Waived},
+    decision::{Breach, ManifestDecision, ManifestInput, NextChange, Remediation, Upgrade, Violation, Waived},
     finding::Finding,
     image::{Digest, Platform},
-    remedy::{Remediation, Upgrade},
 };
 use scangate_proto::v1;
 
@@ -71,7 +70,7 @@ pub(crate) fn own_out(answer: &Answer) -> v1::Decision {
 pub(crate) fn judgement_out(judgement: &Judgement, room: Room) -> v1::Decision {
     let Judgement { image, environment, decision, examined, deploy, .. } = judgement;
     let mut findings = room.findings();
-    let scans: BTreeMap<&Digest, &Examined> =
+    let scans: BTreeMap<&Digest, &ManifestInput> =
         examined.iter().map(|examined| (&examined.manifest.digest, examined)).collect();
     let is_allowed = decision.verdict == Verdict::Allow && decision.authoritative;
     let manifest = |manifest: &ManifestDecision| v1::ManifestDecision {

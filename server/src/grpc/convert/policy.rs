@@ -9,8 +9,9 @@ use scangate_core::{
     glob::Glob,
     name::{PolicyId, RuleId},
     policy::{Action, Match, Mode, Policy, ScanRequirements},
-    rule::{Effect, Filter, FixFilter, Grace, GraceClock, Rule, SeverityChoice, WhenUnknown},
+    rule::{Effect, Filter, FixFilter, Grace, GraceClock, Rule, SeverityChoice},
     severity::Severity,
+    unknown::WhenUnknown,
 };
 use scangate_proto::v1;
 

@@ -1,10 +1,11 @@
 //! Policies for the wire.
 
 use scangate_core::{
-    decision::Applied,
+    decision::AppliedPolicy,
     glob::Glob,
     policy::{Action, Match, Mode, Revised, ScanRequirements},
-    rule::{Effect, Filter, FixFilter, Grace, GraceClock, Rule, SeverityChoice, WhenUnknown},
+    rule::{Effect, Filter, FixFilter, Grace, GraceClock, Rule, SeverityChoice},
+    unknown::WhenUnknown,
 };
 use scangate_proto::v1;
 
@@ -40,7 +41,7 @@ pub(crate) fn policy_out(revised: &Revised) -> v1::Policy {
 }
 
 /// A policy that a decision rests on.
-pub(crate) fn applied_out(applied: &Applied) -> v1::PolicyReference {
+pub(crate) fn applied_out(applied: &AppliedPolicy) -> v1::PolicyReference {
     v1::PolicyReference {
         name: applied.id.resource_name(),
         revision: applied.revision,

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use scangate_core::{
-    decision::Examined,
+    decision::ManifestInput,
     evidence::{Assessment, Evidence, assess},
     scan::{Enrichment, Manifest, Report, Scan, ScanType, Status},
     severity::Rating,
@@ -17,7 +17,7 @@ use super::{
 use crate::{registry::Started, scans::Progress};
 
 /// A manifest with its scan, judged as of now.
-pub(crate) fn manifest_scan_out(examined: &Examined) -> v1::ManifestScan {
+pub(crate) fn manifest_scan_out(examined: &ManifestInput) -> v1::ManifestScan {
     let assessment = assess(&examined.manifest, &examined.scan, Timestamp::now());
     v1::ManifestScan {
         digest: examined.manifest.digest.to_string(),

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use scangate_core::{
-    clocks::{Clock, Clocks},
+    first_seen::{FirstSeen, FirstSeenTimes},
     name::Environment,
     waiver::Scope,
 };
@@ -38,7 +38,7 @@ impl Observations for Sql {
         environment: Option<&Environment>,
         met: &[Met],
         at: Timestamp,
-    ) -> Result<Clocks, Error> {
+    ) -> Result<FirstSeenTimes, Error> {
         self.database().bounded(self.observed(repository, environment, distinct(met), at)).await
     }
 
@@ -64,7 +64,7 @@ impl Sql {
         environment: Option<&Environment>,
         met: Vec<Met>,
         at: Timestamp,
-    ) -> Result<Clocks, Error> {
+    ) -> Result<FirstSeenTimes, Error> {
         let known = self.known(repository, environment, &met).await?;
         let is_new = |met: &&Met| match known.get(&(Arc::clone(&met.vulnerability), Arc::clone(&met.package))) {
             None => true,
@@ -176,7 +176,7 @@ impl Sql {
     }
 }
 
-type Known = BTreeMap<(Arc<str>, Arc<str>), Clock>;
+type Known = BTreeMap<(Arc<str>, Arc<str>), FirstSeen>;
 
 /// Each vulnerability in each package once, in order, so that two servers that write the same ones do not wait for each other.
 fn distinct(met: &[Met]) -> Vec<Met> {
@@ -192,8 +192,8 @@ fn distinct(met: &[Met]) -> Vec<Met> {
     distinct.into_iter().map(met).collect()
 }
 
-fn clocks(known: Known) -> Clocks {
-    let mut clocks = Clocks::default();
+fn clocks(known: Known) -> FirstSeenTimes {
+    let mut clocks = FirstSeenTimes::default();
     for ((vulnerability, package), clock) in known {
         clocks.set(vulnerability, package, clock);
     }
@@ -223,7 +223,7 @@ async fn read(
             .map_err(failed)?;
         for row in found {
             let at = |micros: i64| Timestamp::from_microsecond(micros).ok();
-            let clock = Clock {
+            let clock = FirstSeen {
                 first_observed_at: at(row.first_observed),
                 fix_first_seen_at: row.fix_first_seen.and_then(at),
                 first_admitted_at: row.first_admitted.and_then(at),

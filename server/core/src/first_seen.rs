@@ -10,7 +10,7 @@ use crate::finding::Finding;
 /// The instants at which the gate met a vulnerability in a package of a repository; `None`: not yet, or not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Clock {
+pub struct FirstSeen {
     /// It was first seen.
     pub first_observed_at: Option<Timestamp>,
     /// A fix for it was first seen.
@@ -22,20 +22,20 @@ pub struct Clock {
 /// The clocks of one manifest's findings, by vulnerability and package name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<Entry>", into = "Vec<Entry>")]
-pub struct Clocks(BTreeMap<(Arc<str>, Arc<str>), Clock>);
+pub struct FirstSeenTimes(BTreeMap<(Arc<str>, Arc<str>), FirstSeen>);
 
-type Entry = (Arc<str>, Arc<str>, Clock);
+type Entry = (Arc<str>, Arc<str>, FirstSeen);
 
-impl Clocks {
+impl FirstSeenTimes {
     /// The clock of a finding; one that never ran where it is not known.
-    pub fn of(&self, finding: &Finding) -> Clock {
+    pub fn of(&self, finding: &Finding) -> FirstSeen {
         // The key is borrowed as it is kept: two counts of references are cheaper than a second index.
         let key = (Arc::clone(&finding.id), Arc::clone(&finding.package.name));
         self.0.get(&key).copied().unwrap_or_default()
     }
 
     /// Sets the clock of a vulnerability in a package.
-    pub fn set(&mut self, vulnerability: Arc<str>, package: Arc<str>, clock: Clock) {
+    pub fn set(&mut self, vulnerability: Arc<str>, package: Arc<str>, clock: FirstSeen) {
         self.0.insert((vulnerability, package), clock);
     }
 
@@ -45,14 +45,14 @@ impl Clocks {
     }
 }
 
-impl From<Vec<Entry>> for Clocks {
+impl From<Vec<Entry>> for FirstSeenTimes {
     fn from(entries: Vec<Entry>) -> Self {
         Self(entries.into_iter().map(|(vulnerability, package, clock)| ((vulnerability, package), clock)).collect())
     }
 }
 
-impl From<Clocks> for Vec<Entry> {
-    fn from(clocks: Clocks) -> Self {
+impl From<FirstSeenTimes> for Vec<Entry> {
+    fn from(clocks: FirstSeenTimes) -> Self {
         clocks.0.into_iter().map(|((vulnerability, package), clock)| (vulnerability, package, clock)).collect()
     }
 }

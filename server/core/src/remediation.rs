@@ -4,36 +4,12 @@ mod version;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
-
 use crate::{
-    decision::{Breach, Violation},
+    decision::{Breach, Remediation, Upgrade, Violation},
     finding::{Finding, Fix, Package},
     policy::Policy,
     rule::Rule,
 };
-
-/// One package to upgrade.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Upgrade {
-    /// The package as it is.
-    pub package: Package,
-    /// The lowest version known to remove all of `fixes`; empty where the scan says that there is a fix and not which.
-    pub to_version: String,
-    /// The vulnerabilities that go, in order.
-    pub fixes: Vec<String>,
-}
-
-/// What would turn a DENY.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Remediation {
-    /// The smallest set of upgrades that turns every violation which upgrades can turn, by package.
-    pub upgrades: Vec<Upgrade>,
-    /// The violations that no known upgrade can turn, as `policy/rule`, or `policy/scan` where it is the scan that falls short.
-    pub unfixable: Vec<String>,
-}
 
 /// A rule that denies, with the records that count under it on one manifest.
 #[derive(Clone, Debug)]
