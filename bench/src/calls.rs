@@ -14,11 +14,7 @@ use clap::{Parser, ValueEnum as _};
 use prost::Message;
 use scangate_ecr_simulator::{ImageSpec, ScanScript, Simulator, World, generate};
 use scangate_proto::v1::EvaluateGateRequest;
-use scangate_server::{
-    config::Config,
-    registry::ecr::Credentials,
-    store::sql::{Sql, SqlLog},
-};
+use scangate_server::{config::Config, decision_log::sql::SqlDecisionLog, registry::ecr::Credentials, sql::Database};
 use tokio::net::TcpListener;
 
 use crate::{
@@ -137,9 +133,9 @@ pub(crate) async fn serve_gate(state: &str, flags: &[String]) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     println!("{}", listener.local_addr().unwrap());
     if flags.log_off {
-        let store = Arc::new(Sql::open(&config.store).await.unwrap());
-        let log = Arc::new(Unrecorded::over(SqlLog::new(&store)));
-        scangate_server::serve_over(config, store, log, listener, std::future::pending()).await.unwrap();
+        let store = Database::open(&config.store).await.unwrap();
+        let log = Arc::new(Unrecorded::over(SqlDecisionLog::new(&store)));
+        scangate_server::serve_over(config, &store, log, listener, std::future::pending()).await.unwrap();
     } else {
         scangate_server::serve(config, listener, std::future::pending()).await.unwrap();
     }

@@ -9,23 +9,24 @@ use scangate_core::{
     policy::Match,
     waiver::{Conditions, Scope, Waiver},
 };
-use scangate_server::store::{
-    Change, Document, Store as _, Write,
-    sql::{Address, Sql},
+use scangate_server::{
+    policy_store::{Change, PolicyStore as _, Resource, Write, sql::SqlPolicyStore},
+    sql::{Address, Database},
 };
 
 use crate::given;
 
-/// Documents of one write.
+/// Resources of one write.
 const AT_ONCE: usize = 1_000;
 
 /// Makes a store with so many policies, its default one among them, so many of which govern the images of the bench, and so many
 /// waivers.
 pub(crate) async fn fill(path: &Path, policies: usize, governing: usize, waivers: usize) {
-    let store = Sql::open(&Address::File(path.to_owned())).await.unwrap();
-    let policies = (1..policies).map(|number| policy(number, number <= governing)).map(Document::Policy);
-    let waivers = (0..waivers).map(waiver).map(Document::Waiver);
-    let documents: Vec<Document> = policies.chain(waivers).collect();
+    let database = Database::open(&Address::File(path.to_owned())).await.unwrap();
+    let store = SqlPolicyStore::open(&database).await.unwrap();
+    let policies = (1..policies).map(|number| policy(number, number <= governing)).map(Resource::Policy);
+    let waivers = (0..waivers).map(waiver).map(Resource::Waiver);
+    let documents: Vec<Resource> = policies.chain(waivers).collect();
     for some in documents.chunks(AT_ONCE) {
         let write = Write { change: Change::Create(some.to_vec()), request: None, at: Timestamp::now() };
         store.apply(write).await.unwrap();

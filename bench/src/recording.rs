@@ -14,12 +14,11 @@ use scangate_core::{
     registry::Registry,
 };
 use scangate_server::{
-    decisions::Blob,
-    log::{Case, Keys, Log as _, Prepared, Record},
-    store::{
-        Request,
-        sql::{Address, Sql, SqlLog},
-    },
+    decision_log::Blob,
+    decision_log::sql::SqlDecisionLog,
+    decision_log::{AppendRequest, DecisionLog as _, DecisionRecord, IndexTerms, PreparedRecord},
+    idempotency::RequestKey,
+    sql::{Address, Database},
 };
 use scangate_test_postgres::Cluster;
 use tempfile::TempDir;
@@ -47,10 +46,10 @@ pub(crate) async fn run() {
 }
 
 async fn measure(name: &str, address: &Address) {
-    let store = Sql::open(address).await.unwrap();
+    let store = Database::open(address).await.unwrap();
     for (callers, images, with_requests) in LOADS {
-        let cases: Arc<Vec<Arc<Prepared>>> = Arc::new((0..images).map(case).collect());
-        let log = Arc::new(SqlLog::new(&store));
+        let cases: Arc<Vec<Arc<PreparedRecord>>> = Arc::new((0..images).map(case).collect());
+        let log = Arc::new(SqlDecisionLog::new(&store));
         append(&log, &cases, callers, with_requests.then_some("warm"), WARMED).await;
         let (began, cpu) = (Instant::now(), calls::cpu("self"));
         let mut waits = append(&log, &cases, callers, with_requests.then_some("measured"), MEASURED).await;
@@ -69,8 +68,8 @@ async fn measure(name: &str, address: &Address) {
 
 /// How long each append took.
 async fn append(
-    log: &Arc<SqlLog>,
-    cases: &Arc<Vec<Arc<Prepared>>>,
+    log: &Arc<SqlDecisionLog>,
+    cases: &Arc<Vec<Arc<PreparedRecord>>>,
     callers: usize,
     requests: Option<&'static str>,
     term: Duration,
@@ -84,11 +83,11 @@ async fn append(
             while Instant::now() < end {
                 let number = waits.len();
                 let began = Instant::now();
-                let request = requests.map(|run| Request {
+                let request = requests.map(|run| RequestKey {
                     id: format!("{run}-{callers}-{caller}-{number}"),
                     fingerprint: format!("{number:064x}"),
                 });
-                log.append(Record {
+                log.append(AppendRequest {
                     case: Arc::clone(&cases[(caller + number) % cases.len()]),
                     evaluated_at: Timestamp::now(),
                     labels: BTreeMap::from([("pipeline".to_owned(), "deploy".to_owned())]),
@@ -105,8 +104,8 @@ async fn append(
 }
 
 /// A case about an image of that number, with an entry of about 200 bytes for each of its decisions.
-fn case(number: u64) -> Arc<Prepared> {
-    let keys = Keys {
+fn case(number: u64) -> Arc<PreparedRecord> {
+    let keys = IndexTerms {
         registry: Registry::parse("123456789012/eu-west-1").unwrap(),
         repository: RepositoryName::parse(&format!("team/app-{}", number % 20)).unwrap(),
         digests: vec![Digest::parse(&format!("sha256:{number:064x}")).unwrap()],
@@ -115,6 +114,7 @@ fn case(number: u64) -> Arc<Prepared> {
         policies: vec![PolicyId::parse("default").unwrap()],
     };
     let (inputs, outcome) = (Blob::of(&format!("inputs {number}")).unwrap(), Blob::of("ALLOW").unwrap());
-    let case = Blob::of(&Case { keys: keys.clone(), inputs: inputs.hash(), outcome: outcome.hash() }).unwrap();
-    Arc::new(Prepared { keys, case, parts: vec![inputs, outcome] })
+    let case =
+        Blob::of(&DecisionRecord { keys: keys.clone(), inputs: inputs.hash(), outcome: outcome.hash() }).unwrap();
+    Arc::new(PreparedRecord { keys, case, parts: vec![inputs, outcome] })
 }

@@ -10,41 +10,44 @@ use std::{
 
 use jiff::Timestamp;
 use scangate_server::{
-    decisions::{Blob, Hash},
-    log::{Appended, Cursor, DecisionId, Error, Filter, Followed, Log, Page, Record, Recorded, Report},
-    store::{Request, sql::SqlLog},
+    decision_log::sql::SqlDecisionLog,
+    decision_log::{
+        AppendRequest, AppendResult, Cursor, Cursors, DecisionId, DecisionLog, Entry, Error, Filter, Page, Report,
+    },
+    decision_log::{Blob, Hash},
+    idempotency::RequestKey,
 };
 
 #[derive(Debug)]
 pub(crate) struct Unrecorded {
-    over: SqlLog,
+    over: SqlDecisionLog,
     writer: Arc<str>,
     last: AtomicU64,
 }
 
 impl Unrecorded {
     /// Over a log that is read, and never appended to.
-    pub(crate) fn over(over: SqlLog) -> Self {
+    pub(crate) fn over(over: SqlDecisionLog) -> Self {
         Self { over, writer: "nowhere".into(), last: AtomicU64::new(0) }
     }
 }
 
 #[tonic::async_trait]
-impl Log for Unrecorded {
-    async fn append(&self, _: Record) -> Result<Appended, Error> {
+impl DecisionLog for Unrecorded {
+    async fn append(&self, _: AppendRequest) -> Result<AppendResult, Error> {
         let sequence = self.last.fetch_add(1, Ordering::Relaxed) + 1;
-        Ok(Appended::Recorded(DecisionId { writer: Arc::clone(&self.writer), sequence }))
+        Ok(AppendResult::Recorded(DecisionId { writer: Arc::clone(&self.writer), sequence }))
     }
 
     async fn ping(&self) -> Result<(), Error> {
         self.over.ping().await
     }
 
-    async fn answered(&self, request: &Request) -> Result<Option<DecisionId>, Error> {
+    async fn answered(&self, request: &RequestKey) -> Result<Option<DecisionId>, Error> {
         self.over.answered(request).await
     }
 
-    async fn get(&self, id: &DecisionId) -> Result<Recorded, Error> {
+    async fn get(&self, id: &DecisionId) -> Result<Entry, Error> {
         self.over.get(id).await
     }
 
@@ -52,12 +55,12 @@ impl Log for Unrecorded {
         self.over.list(filter, after, limit).await
     }
 
-    async fn heads(&self) -> Result<Followed, Error> {
-        self.over.heads().await
+    async fn tail_positions(&self) -> Result<Cursors, Error> {
+        self.over.tail_positions().await
     }
 
-    async fn follow(&self, followed: &mut Followed, limit: usize) -> Result<Vec<Recorded>, Error> {
-        self.over.follow(followed, limit).await
+    async fn read_from(&self, followed: &mut Cursors, limit: usize) -> Result<Vec<Entry>, Error> {
+        self.over.read_from(followed, limit).await
     }
 
     async fn blobs(&self, hashes: &[Hash]) -> Result<BTreeMap<Hash, Blob>, Error> {
@@ -68,7 +71,7 @@ impl Log for Unrecorded {
         self.over.verify().await
     }
 
-    async fn prune(&self, before: Timestamp) -> Result<u64, Error> {
-        self.over.prune(before).await
+    async fn trim(&self, before: Timestamp) -> Result<u64, Error> {
+        self.over.trim(before).await
     }
 }

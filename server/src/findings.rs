@@ -13,8 +13,8 @@ use scangate_core::{
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    gate::{Error, choose, examine},
     registry::{Freshness, Registry},
+    scan_reader::{Error, read_scans, select_manifests},
 };
 
 /// Which findings.
@@ -90,7 +90,7 @@ pub struct Page {
 pub async fn read(registry: &Arc<dyn Registry>, query: &Query) -> Result<Page, Error> {
     let freshness = Freshness::within(query.max_age);
     let resolved = registry.resolve(&query.image, freshness).await?;
-    let examined = examine(registry, &resolved, choose(&resolved, &query.platforms)?, freshness).await?;
+    let examined = read_scans(registry, &resolved, select_manifests(&resolved, &query.platforms)?, freshness).await?;
     let fingerprint = fingerprint(&examined);
     if query.cursor.as_ref().is_some_and(|cursor| cursor.fingerprint != fingerprint) {
         return Err(Error::FindingsChanged);

@@ -1,29 +1,31 @@
 //! The scan-gate server: the gate over Amazon ECR, wired together.
 //!
-//! Follow one request: [`serve`] wires, `grpc` validates, [`gate`] takes the policies' snapshot, asks the [`registry`] and
+//! Follow one request: [`serve`] wires, `grpc` validates, [`evaluation`] takes the policies' snapshot, asks the [`registry`] and
 //! lets [`fn@scangate_core::decide`] decide.
 
+pub mod cli;
 pub mod config;
+pub mod decision_log;
 pub mod decisions;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod evaluation;
 pub mod findings;
-pub mod gate;
 mod grpc;
 mod health;
-pub mod log;
+mod id;
+pub mod idempotency;
+mod net;
 pub mod observations;
-pub mod openvex;
 pub mod policies;
-pub mod preview;
-mod random;
+pub mod policy_store;
 pub mod registry;
 mod retention;
-pub mod scanning;
+pub mod scan_reader;
+pub mod scanning_config;
 pub mod scans;
-pub mod store;
+pub mod sql;
 pub mod telemetry;
-mod transport;
 pub mod waivers;
 
 use std::{future::Future, sync::Arc, time::Duration};
@@ -42,15 +44,16 @@ use tonic::{
 
 use crate::{
     config::Config,
+    decision_log::{DecisionLog, sql::SqlDecisionLog},
     decisions::Decisions,
-    gate::{Gate, Settings},
+    evaluation::{Evaluator, Settings},
     grpc::{DecisionApi, Front, MAX_ANSWER, MAX_REQUEST, PolicyApi, RequestLayer, ScanGate, Services, WaiverTerms},
-    log::Log,
-    observations::Observations,
+    net::write_coalescing::Gathering,
+    observations::{Observations, sql::SqlObservations},
     policies::Policies,
-    registry::{Registry, cached::Cached, ecr::Ecr},
-    store::sql::{Address, OpenError, Sql, SqlLog},
-    transport::Gathering,
+    policy_store::sql::SqlPolicyStore,
+    registry::{Registry, cache::Cached, ecr::Ecr},
+    sql::{Address, Database, OpenError},
 };
 
 /// Streams that one connection may have open.
@@ -66,9 +69,9 @@ pub enum Error {
     /// The policy store cannot be opened.
     #[error("the policy store cannot be opened")]
     Store(#[from] OpenError),
-    /// The log of decisions cannot be read.
-    #[error("the log of decisions cannot be read")]
-    Log(#[from] log::Error),
+    /// The decisions cannot be verified.
+    #[error("the decisions cannot be verified")]
+    Decisions(#[from] decisions::Error),
     /// The policies cannot be loaded.
     #[error("the policies cannot be loaded")]
     Policies(#[from] policies::Error),
@@ -89,9 +92,9 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
-    let store = Arc::new(Sql::open(&config.store).await?);
-    let log = Arc::new(SqlLog::new(&store));
-    let outcome = serve_over(config, store, Arc::clone(&log) as _, listener, shutdown).await;
+    let database = Database::open(&config.store).await?;
+    let log = Arc::new(SqlDecisionLog::new(&database));
+    let outcome = serve_over(config, &database, Arc::clone(&log) as _, listener, shutdown).await;
     log.close().await;
     outcome
 }
@@ -99,20 +102,21 @@ pub async fn serve(
 /// Like [`serve`], over a store and a log of decisions that are open.
 pub async fn serve_over(
     config: Config,
-    store: Arc<Sql>,
-    log: Arc<dyn Log>,
+    database: &Arc<Database>,
+    log: Arc<dyn DecisionLog>,
     listener: TcpListener,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
-    let observations: Arc<dyn Observations> = Arc::clone(&store) as _;
-    let policies = Policies::load(store, config.store_staleness).await?;
+    let observations: Arc<dyn Observations> = Arc::new(SqlObservations::new(database));
+    let store = SqlPolicyStore::open(database).await.map_err(policies::Error::from)?;
+    let policies = Policies::load(Arc::new(store), config.store_staleness).await?;
     let decisions = Arc::new(Decisions::new(Arc::clone(&log), Arc::clone(&policies)));
     let _retention = retention::keep(log, config.decision_retention);
     let registry: Arc<dyn Registry> = Arc::new(Cached::new(Ecr::connect(config.ecr()).await?, config.cache()));
     let waiver_terms = WaiverTerms { max_term: config.waiver_max_term, needs_approver: config.waiver_needs_approver };
     let findings_max_age = config.findings_max_age;
     let settings = Settings { findings_max_age, environments: config.environments.iter().cloned().collect() };
-    let gate = Gate::new(
+    let gate = Evaluator::new(
         Arc::clone(&registry),
         Arc::clone(&policies),
         Arc::clone(&observations),
@@ -127,14 +131,16 @@ pub async fn serve_over(
 
 /// Brings the schema of a store up to date, and begins a store where there is none.
 pub async fn migrate(store: &Address) -> Result<(), Error> {
-    Sql::open(store).await?;
+    let database = Database::open(store).await?;
+    SqlPolicyStore::open(&database).await.map_err(policies::Error::from)?;
     Ok(())
 }
 
 /// Follows every chain of the decision log in a store, and reads everything that decisions rest on.
-pub async fn verify_decisions(store: &Address) -> Result<log::Report, Error> {
-    let store = Sql::open_existing(store).await?;
-    Ok(SqlLog::new(&store).verify().await?)
+pub async fn verify_decisions(store: &Address) -> Result<decision_log::Report, Error> {
+    let database = Database::open_existing(store).await?;
+    let log = SqlDecisionLog::new(&database);
+    Ok(decisions::verify(&log, &SqlPolicyStore::open_existing(&database)).await?)
 }
 
 async fn run(

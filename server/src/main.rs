@@ -9,8 +9,8 @@ use std::{
 use clap::{Parser, error::ErrorKind};
 use mimalloc::MiMalloc;
 use scangate_server::{
-    config::{Cli, Command},
-    log::Report,
+    cli::{Cli, Command},
+    decision_log::Report,
     migrate, serve, telemetry, verify_decisions,
 };
 use tokio::{
@@ -62,7 +62,7 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error + Send + Sync>> {
             for damage in &report.damage {
                 writeln!(out, "{damage}")?;
             }
-            let Report { writers, decisions, blobs, removed, damage } = report;
+            let Report { writers, decisions, blobs, removed, damage, policies: _ } = report;
             writeln!(out, "{decisions} decisions of {writers} writers and {blobs} blobs are as they were recorded")?;
             if removed > 0 {
                 writeln!(out, "{removed} decisions before them were removed, as retention does")?;

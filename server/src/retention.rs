@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinHandle;
 
-use crate::log::Log;
+use crate::decision_log::DecisionLog;
 
 /// How often.
 const EVERY: Duration = Duration::from_hours(1);
@@ -20,13 +20,13 @@ impl Drop for Retention {
 }
 
 /// Keeps decisions for so long.
-pub(crate) fn keep(log: Arc<dyn Log>, term: Duration) -> Retention {
+pub(crate) fn keep(log: Arc<dyn DecisionLog>, term: Duration) -> Retention {
     Retention(tokio::spawn(async move {
         loop {
             tokio::time::sleep(EVERY).await;
             let term = SignedDuration::try_from(term).unwrap_or(SignedDuration::MAX);
             let Ok(before) = Timestamp::now().checked_sub(term) else { continue };
-            match log.prune(before).await {
+            match log.trim(before).await {
                 Ok(0) => {}
                 Ok(removed) => tracing::info!(removed, %before, "decisions were removed, since their time has passed"),
                 Err(error) => {

@@ -16,8 +16,8 @@ use scangate_core::{
 use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
-    gate::{Error, choose, examine},
     registry::{self, Freshness, Registry, Resolved, Started},
+    scan_reader::{Error, read_scans, select_manifests},
 };
 
 /// How old a resolution may be where a scan is started or watched: tags move.
@@ -38,7 +38,7 @@ pub async fn start(
 ) -> Result<StartedScans, Error> {
     let resolved = registry.resolve(image, Freshness::within(RESOLUTION_AGE)).await?;
     let mut starts = JoinSet::new();
-    for manifest in choose(&resolved, platforms)? {
+    for manifest in select_manifests(&resolved, platforms)? {
         let registry = Arc::clone(registry);
         let repository = resolved.repository();
         starts.spawn(async move {
@@ -102,11 +102,11 @@ struct Watch {
 impl Watch {
     async fn run(mut self, image: ImageReference, platforms: Vec<Platform>) -> Result<(), Error> {
         let resolved = self.registry.resolve(&image, Freshness::within(RESOLUTION_AGE)).await?;
-        let manifests = choose(&resolved, &platforms)?;
+        let manifests = select_manifests(&resolved, &platforms)?;
         let mut pause = FIRST_PAUSE;
         loop {
             let examined =
-                examine(&self.registry, &resolved, manifests.clone(), Freshness::within(FIRST_PAUSE)).await?;
+                read_scans(&self.registry, &resolved, manifests.clone(), Freshness::within(FIRST_PAUSE)).await?;
             if self.report(&resolved, examined).await {
                 return Ok(());
             }

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall panic")]
 
 use proptest::prelude::*;
-use scangate_server::openvex::{Error, MAX_BYTES, Reading, read};
+use scangate_server::waivers::openvex::{Error, MAX_BYTES, Reading, read};
 
 fn document(statements: &str) -> String {
     format!(
@@ -17,7 +17,7 @@ fn of(product: &str, status: &str) -> (Vec<(String, String, String)>, usize) {
         r#"{{"vulnerability": {{"name": "CVE-1"}}, "products": [{product}], "status": "{status}", "justification": "why"}}"#
     );
     let reading: Reading = read(document(&statement).as_bytes()).unwrap();
-    let told = |exception: &scangate_server::openvex::Exception| {
+    let told = |exception: &scangate_server::waivers::openvex::Exception| {
         let package = exception.package.as_ref().map(ToString::to_string).unwrap_or_default();
         let digest = exception.digest.as_ref().map(ToString::to_string).unwrap_or_default();
         (exception.vulnerability.to_string(), package, digest)

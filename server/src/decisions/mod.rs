@@ -1,10 +1,14 @@
 //! What was decided: recorded before an answer leaves, read again, decided again.
 
-mod blob;
-mod case;
+mod evaluated;
+pub mod preview;
 mod replay;
+mod verify;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, btree_map},
+    sync::Arc,
+};
 
 use moka::sync::Cache;
 use scangate_core::{
@@ -15,17 +19,19 @@ use scangate_core::{
     policy::PolicySet,
 };
 
-pub(crate) use self::replay::Reopened;
+pub(crate) use self::replay::LoadedDecision;
 pub use self::{
-    blob::{Blob, Hash, NoHash},
-    case::{Damage, Inputs, Outcome},
+    evaluated::{EvaluatedDecision, RecordedDecision},
     replay::Replayed,
+    verify::verify,
 };
 use crate::{
-    gate::{Answer, Judgement},
-    log::{self, Appended, Case, Cursor, DecisionId, Filter, Followed, Keys, Log, Prepared, Record, Recorded},
+    decision_log::{
+        self, AppendRequest, AppendResult, Blob, CorruptRecord, Cursor, Cursors, DecisionId, DecisionLog,
+        DecisionRecord, Entry, EvaluationInputs, Filter, Hash, IndexTerms, Outcome, PreparedRecord, read_blob,
+    },
+    idempotency::RequestKey,
     policies::{self, Policies},
-    store::Request,
 };
 
 /// Sets of policies that are kept once read: decisions of one time rest on few revisions.
@@ -36,7 +42,7 @@ const SETS: u64 = 32;
 pub enum Error {
     /// The log said no, or nothing.
     #[error(transparent)]
-    Log(#[from] log::Error),
+    Log(#[from] decision_log::Error),
     /// The policies that it rests on are not to be had.
     #[error(transparent)]
     Policies(#[from] policies::Error),
@@ -47,14 +53,14 @@ pub enum Error {
         id: DecisionId,
         /// Why.
         #[source]
-        source: Damage,
+        source: CorruptRecord,
     },
 }
 
 /// What was decided.
 #[derive(Debug)]
 pub struct Decisions {
-    log: Arc<dyn Log>,
+    log: Arc<dyn DecisionLog>,
     policies: Arc<Policies>,
     sets: Cache<u64, Arc<PolicySet>>,
 }
@@ -68,15 +74,15 @@ pub(crate) fn prepare(
     examined: &[ManifestInput],
     decision: &Decision,
     deploy: Option<&Digest>,
-) -> Result<Prepared, serde_json::Error> {
-    let (inputs, mut parts) = Inputs::of(image, environment, platforms, policy, examined)?;
+) -> Result<PreparedRecord, serde_json::Error> {
+    let (inputs, mut parts) = EvaluationInputs::of(image, environment, platforms, policy, examined)?;
     let inputs = Blob::of(&inputs)?;
     let outcome = Blob::of(&Outcome::of(decision, deploy))?;
     let mut digests = vec![image.digest.clone()];
     digests.extend(examined.iter().map(|examined| examined.manifest.digest.clone()));
     digests.sort();
     digests.dedup();
-    let keys = Keys {
+    let keys = IndexTerms {
         registry: image.registry.clone(),
         repository: image.repository.clone(),
         digests,
@@ -84,14 +90,14 @@ pub(crate) fn prepare(
         verdict: decision.verdict,
         policies: decision.policies.iter().map(|applied| applied.id.clone()).collect(),
     };
-    let case = Blob::of(&Case { keys: keys.clone(), inputs: inputs.hash(), outcome: outcome.hash() })?;
+    let case = Blob::of(&DecisionRecord { keys: keys.clone(), inputs: inputs.hash(), outcome: outcome.hash() })?;
     parts.extend([inputs, outcome]);
-    Ok(Prepared { keys, case, parts })
+    Ok(PreparedRecord { keys, case, parts })
 }
 
 impl Decisions {
     /// The decisions of a log, over the policies that they rest on.
-    pub fn new(log: Arc<dyn Log>, policies: Arc<Policies>) -> Self {
+    pub fn new(log: Arc<dyn DecisionLog>, policies: Arc<Policies>) -> Self {
         Self { log, policies, sets: Cache::new(SETS) }
     }
 
@@ -101,12 +107,12 @@ impl Decisions {
     }
 
     /// Records a decision.
-    pub async fn record(&self, record: Record) -> Result<Appended, Error> {
+    pub async fn record(&self, record: AppendRequest) -> Result<AppendResult, Error> {
         Ok(self.log.append(record).await?)
     }
 
     /// The decision that a request got before, if it was sent before.
-    pub async fn answered(&self, request: &Request) -> Result<Option<Answer>, Error> {
+    pub async fn answered(&self, request: &RequestKey) -> Result<Option<RecordedDecision>, Error> {
         match self.log.answered(request).await? {
             Some(id) => self.get(&id).await.map(Some),
             None => Ok(None),
@@ -114,10 +120,10 @@ impl Decisions {
     }
 
     /// One decision.
-    pub async fn get(&self, id: &DecisionId) -> Result<Answer, Error> {
+    pub async fn get(&self, id: &DecisionId) -> Result<RecordedDecision, Error> {
         let recorded = self.log.get(id).await?;
         let mut answers = self.answers(vec![recorded]).await?;
-        answers.pop().ok_or_else(|| log::Error::NotFound(id.clone()).into())
+        answers.pop().ok_or_else(|| decision_log::Error::NotFound(id.clone()).into())
     }
 
     /// Decisions, newest first, and where the next page begins.
@@ -126,42 +132,47 @@ impl Decisions {
         filter: &Filter,
         after: Option<&Cursor>,
         limit: usize,
-    ) -> Result<(Vec<Answer>, Option<Cursor>), Error> {
+    ) -> Result<(Vec<RecordedDecision>, Option<Cursor>), Error> {
         let page = self.log.list(filter, after, limit).await?;
         Ok((self.answers(page.decisions).await?, page.next))
     }
 
     /// Where those begin who follow from now on.
-    pub async fn heads(&self) -> Result<Followed, Error> {
-        Ok(self.log.heads().await?)
+    pub async fn heads(&self) -> Result<Cursors, Error> {
+        Ok(self.log.tail_positions().await?)
     }
 
     /// What has been decided since, of what the filter admits.
-    pub async fn follow(&self, followed: &mut Followed, filter: &Filter, limit: usize) -> Result<Vec<Answer>, Error> {
-        let mut recorded = self.log.follow(followed, limit).await?;
+    pub async fn follow(
+        &self,
+        followed: &mut Cursors,
+        filter: &Filter,
+        limit: usize,
+    ) -> Result<Vec<RecordedDecision>, Error> {
+        let mut recorded = self.log.read_from(followed, limit).await?;
         recorded.retain(|recorded| filter.admits(recorded));
         self.answers(recorded).await
     }
 
-    /// Recorded decisions as answers, with no more of their scans than answers tell.
-    async fn answers(&self, recorded: Vec<Recorded>) -> Result<Vec<Answer>, Error> {
+    /// Entry decisions as answers, with no more of their scans than answers tell.
+    async fn answers(&self, recorded: Vec<Entry>) -> Result<Vec<RecordedDecision>, Error> {
         let hashes: Vec<Hash> =
             recorded.iter().flat_map(|recorded| [recorded.case.inputs, recorded.case.outcome]).collect();
         let blobs = self.log.blobs(&distinct(hashes)).await?;
-        let mut judgements: BTreeMap<(Hash, Hash), Arc<Judgement>> = BTreeMap::new();
+        let mut judgements: BTreeMap<(Hash, Hash), Arc<EvaluatedDecision>> = BTreeMap::new();
         let mut answers = Vec::with_capacity(recorded.len());
         for recorded in recorded {
             let key = (recorded.case.inputs, recorded.case.outcome);
             let judgement = match judgements.entry(key) {
-                std::collections::btree_map::Entry::Occupied(kept) => kept.into_mut(),
-                std::collections::btree_map::Entry::Vacant(empty) => {
+                btree_map::Entry::Occupied(kept) => kept.into_mut(),
+                btree_map::Entry::Vacant(empty) => {
                     let damaged = |source| Error::Damaged { id: recorded.id.clone(), source };
-                    let inputs: Inputs = case::read(&blobs, key.0).map_err(damaged)?;
-                    let outcome: Outcome = case::read(&blobs, key.1).map_err(damaged)?;
-                    empty.insert(Arc::new(inputs.judgement(outcome.decision, outcome.deploy)))
+                    let inputs: EvaluationInputs = read_blob(&blobs, key.0).map_err(damaged)?;
+                    let outcome: Outcome = read_blob(&blobs, key.1).map_err(damaged)?;
+                    empty.insert(Arc::new(EvaluatedDecision::from_record(&inputs, outcome)))
                 }
             };
-            answers.push(Answer {
+            answers.push(RecordedDecision {
                 judgement: Arc::clone(judgement),
                 id: recorded.id,
                 evaluated_at: recorded.evaluated_at,

@@ -11,34 +11,31 @@ use scangate_core::{
     policy::{Policy, PolicySet, Revised},
 };
 
-use super::{Blob, Decisions, Error, Hash, Inputs, Outcome, case, distinct};
-use crate::{
-    gate::Answer,
-    log::{Cursor, DecisionId, Filter, Recorded},
-};
+use super::{Decisions, Error, EvaluatedDecision, RecordedDecision, distinct};
+use crate::decision_log::{self, Blob, Cursor, DecisionId, Entry, EvaluationInputs, Filter, Hash, Outcome, read_blob};
 
 /// A decision and what deciding again says.
 #[derive(Clone, Debug)]
 pub struct Replayed {
     /// As it was recorded.
-    pub recorded: Answer,
+    pub recorded: RecordedDecision,
     /// As it is decided now on the same inputs, at the same instant.
-    pub replayed: Answer,
+    pub replayed: RecordedDecision,
     /// Whether both are the same in everything.
     pub same: bool,
 }
 
 /// A recorded decision with all that it was made of.
 #[derive(Clone, Debug)]
-pub(crate) struct Reopened {
+pub(crate) struct LoadedDecision {
     pub(crate) id: DecisionId,
-    pub(crate) inputs: Inputs,
+    pub(crate) inputs: EvaluationInputs,
     pub(crate) examined: Vec<ManifestInput>,
     pub(crate) outcome: Outcome,
     pub(crate) evaluated_at: Timestamp,
 }
 
-impl Reopened {
+impl LoadedDecision {
     /// Decides again under a set of policies and waivers, by the policy that the caller had named if he had.
     pub(crate) fn decide(&self, set: &PolicySet) -> Decision {
         let named = self.inputs.policy.as_ref().and_then(|id| set.policies.get(id));
@@ -61,7 +58,7 @@ impl Decisions {
         let recorded = self.get(id).await?;
         let reopened = self.reopen(vec![self.log.get(id).await?]).await?;
         let Some(reopened) = reopened.into_iter().next() else {
-            return Err(crate::log::Error::NotFound(id.clone()).into());
+            return Err(decision_log::Error::NotFound(id.clone()).into());
         };
         let set = self.set(reopened.outcome.decision.revision).await?;
         let was = &reopened.outcome.decision;
@@ -77,8 +74,8 @@ impl Decisions {
         let same = if is_advice { is_alike(&again, was) } else { again == *was };
         // What a decision of another time says may be deployed is for that time to say, and nothing for advice.
         let deploy = if same && again.authoritative { reopened.outcome.deploy } else { None };
-        let judgement = reopened.inputs.judgement(again, deploy);
-        let replayed = Answer { judgement: Arc::new(judgement), ..recorded.clone() };
+        let judgement = EvaluatedDecision::from_record(&reopened.inputs, Outcome { decision: again, deploy });
+        let replayed = RecordedDecision { judgement: Arc::new(judgement), ..recorded.clone() };
         Ok(Replayed { recorded, replayed, same })
     }
 
@@ -88,33 +85,33 @@ impl Decisions {
         filter: &Filter,
         after: Option<&Cursor>,
         limit: usize,
-    ) -> Result<(Vec<Reopened>, Option<Cursor>), Error> {
+    ) -> Result<(Vec<LoadedDecision>, Option<Cursor>), Error> {
         let page = self.log.list(filter, after, limit).await?;
         Ok((self.reopen(page.decisions).await?, page.next))
     }
 
     /// The policies and waivers that a decision was made under.
-    pub(crate) async fn set_of(&self, reopened: &Reopened) -> Result<Arc<PolicySet>, Error> {
+    pub(crate) async fn set_of(&self, reopened: &LoadedDecision) -> Result<Arc<PolicySet>, Error> {
         self.set(reopened.outcome.decision.revision).await
     }
 
-    async fn reopen(&self, recorded: Vec<Recorded>) -> Result<Vec<Reopened>, Error> {
+    async fn reopen(&self, recorded: Vec<Entry>) -> Result<Vec<LoadedDecision>, Error> {
         let hashes = recorded.iter().flat_map(|recorded| [recorded.case.inputs, recorded.case.outcome]).collect();
         let blobs = self.log.blobs(&distinct(hashes)).await?;
         let mut read = Vec::with_capacity(recorded.len());
         let mut needs = Vec::new();
         for recorded in recorded {
             let damaged = |source| Error::Damaged { id: recorded.id.clone(), source };
-            let inputs: Inputs = case::read(&blobs, recorded.case.inputs).map_err(damaged)?;
-            let outcome: Outcome = case::read(&blobs, recorded.case.outcome).map_err(damaged)?;
+            let inputs: EvaluationInputs = read_blob(&blobs, recorded.case.inputs).map_err(damaged)?;
+            let outcome: Outcome = read_blob(&blobs, recorded.case.outcome).map_err(damaged)?;
             needs.extend(inputs.needs());
             read.push((recorded, inputs, outcome));
         }
         let parts: BTreeMap<Hash, Blob> = self.log.blobs(&distinct(needs)).await?;
-        let reopened = |(recorded, inputs, outcome): (Recorded, Inputs, Outcome)| {
+        let reopened = |(recorded, inputs, outcome): (Entry, EvaluationInputs, Outcome)| {
             let examined =
                 inputs.examined(&parts).map_err(|source| Error::Damaged { id: recorded.id.clone(), source })?;
-            Ok(Reopened { id: recorded.id, inputs, examined, outcome, evaluated_at: recorded.evaluated_at })
+            Ok(LoadedDecision { id: recorded.id, inputs, examined, outcome, evaluated_at: recorded.evaluated_at })
         };
         read.into_iter().map(reopened).collect()
     }

@@ -1,36 +1,38 @@
 //! The transport: from wire to domain and back. A handler validates, makes one call and converts.
 
-mod call;
 mod convert;
-mod decision;
-mod fields;
-mod front;
-mod page;
-mod policy;
-mod request;
-mod scan_gate;
+mod deadline;
+mod decision_service;
+mod evaluate_fast_path;
+mod field_violations;
+mod middleware;
+mod page_token;
+mod policy_service;
+mod scan_gate_service;
 mod status;
-mod stream;
+mod streaming;
 
 use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::convert::waiver::Terms as WaiverTerms;
-pub(crate) use self::request::{RequestLayer, current_request_id};
+pub(crate) use self::middleware::{RequestLayer, current_request_id};
 pub(crate) use self::{
-    decision::DecisionApi,
-    front::{Front, MAX_ANSWER, MAX_REQUEST},
-    policy::PolicyApi,
-    scan_gate::ScanGate,
+    decision_service::DecisionApi,
+    evaluate_fast_path::{Front, MAX_ANSWER, MAX_REQUEST},
+    policy_service::PolicyApi,
+    scan_gate_service::ScanGate,
 };
-use crate::{decisions::Decisions, gate::Gate, observations::Observations, policies::Policies, registry::Registry};
+use crate::{
+    decisions::Decisions, evaluation::Evaluator, observations::Observations, policies::Policies, registry::Registry,
+};
 
 /// What the services share.
 #[derive(Clone, Debug)]
 pub(crate) struct Services {
     /// The gate.
-    pub(crate) gate: Gate,
+    pub(crate) gate: Evaluator,
     /// The registry.
     pub(crate) registry: Arc<dyn Registry>,
     /// The policies.

@@ -9,10 +9,11 @@ use scangate_proto::v1::ErrorReason as Reason;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
-use super::request::current_request_id;
+use super::middleware::current_request_id;
 use crate::{
-    decisions, gate, policies, registry,
-    store::{self, Key},
+    decisions, observations, policies,
+    policy_store::{self, ResourceName},
+    registry, scan_reader,
 };
 
 /// What `ResourceInfo` calls things.
@@ -146,17 +147,18 @@ pub(crate) fn to_message(refused: &Status) -> tonic_types::Status {
 }
 
 /// There is no answer about an image.
-pub(crate) fn of_gate(error: gate::Error) -> Status {
+pub(crate) fn of_gate(error: scan_reader::Error) -> Status {
     match error {
-        gate::Error::Registry(error) => of_registry(error),
-        gate::Error::Policies(error) => of_policies(error),
-        gate::Error::Decisions(error) => of_decisions(error),
-        gate::Error::Unrecordable(error) => {
+        scan_reader::Error::Registry(error) => of_registry(error),
+        scan_reader::Error::Policies(error) => of_policies(error),
+        scan_reader::Error::Observations(error) => of_observations(error),
+        scan_reader::Error::Decisions(error) => of_decisions(error),
+        scan_reader::Error::Unrecordable(error) => {
             log(&error, "a decision cannot be written down");
             internal("a decision cannot be written down")
         }
-        gate::Error::PolicyNotFound(id) => policy_not_found(&id),
-        gate::Error::PlatformNotFound { missing, available } => {
+        scan_reader::Error::PolicyNotFound(id) => policy_not_found(&id),
+        scan_reader::Error::PlatformNotFound { missing, available } => {
             let available = join(&available);
             let message = format!("the image has no manifest for {missing}; it has {available}");
             Refusal::new(Code::NotFound, Reason::PlatformNotFound, message)
@@ -164,16 +166,16 @@ pub(crate) fn of_gate(error: gate::Error) -> Status {
                 .resource("platform", &missing.to_string())
                 .build()
         }
-        gate::Error::EnvironmentUnknown { environment, known } => {
+        scan_reader::Error::EnvironmentUnknown { environment, known } => {
             let known = join(&known);
             let message = format!("environment {environment} is none of this server's: {known}");
             Refusal::new(Code::InvalidArgument, Reason::EnvironmentUnknown, message).with("known", known).build()
         }
-        gate::Error::FindingsChanged => {
+        scan_reader::Error::FindingsChanged => {
             let message = "the scan has changed between two pages; start again with the first page";
             Refusal::new(Code::Aborted, Reason::FindingsChanged, message).build()
         }
-        gate::Error::Lost(error) => {
+        scan_reader::Error::Lost(error) => {
             log(&error, "a reading was lost");
             internal("a reading was lost")
         }
@@ -260,8 +262,8 @@ pub(crate) fn of_decisions(error: decisions::Error) -> Status {
     }
 }
 
-fn of_log(error: crate::log::Error) -> Status {
-    use crate::log::Error;
+fn of_log(error: crate::decision_log::Error) -> Status {
+    use crate::decision_log::Error;
     match error {
         Error::NotFound(id) => {
             let name = format!("decisions/{id}");
@@ -317,15 +319,23 @@ pub(crate) fn of_policies(error: policies::Error) -> Status {
     }
 }
 
-fn of_store(error: store::Error) -> Status {
-    use store::Error;
+/// The observations are unavailable, or unreadable.
+pub(crate) fn of_observations(error: observations::Error) -> Status {
+    of_store(match error {
+        observations::Error::Unavailable(source) => policy_store::Error::Unavailable(source),
+        observations::Error::Corrupt { what, source } => policy_store::Error::Corrupt { what, source },
+    })
+}
+
+fn of_store(error: policy_store::Error) -> Status {
+    use policy_store::Error;
     match error {
-        Error::NotFound(Key::Policy(id)) => policy_not_found(&id),
-        Error::NotFound(Key::Waiver(id)) => waiver_not_found(&id),
+        Error::NotFound(ResourceName::Policy(id)) => policy_not_found(&id),
+        Error::NotFound(ResourceName::Waiver(id)) => waiver_not_found(&id),
         Error::AlreadyExists(key) => {
             let (kind, reason, method) = match &key {
-                Key::Policy(_) => (POLICY, Reason::PolicyExists, "UpdatePolicy"),
-                Key::Waiver(_) => (WAIVER, Reason::WaiverExists, "UpdateWaiver"),
+                ResourceName::Policy(_) => (POLICY, Reason::PolicyExists, "UpdatePolicy"),
+                ResourceName::Waiver(_) => (WAIVER, Reason::WaiverExists, "UpdateWaiver"),
             };
             let name = key.to_string();
             let message = format!("{name} exists already; read it and change it with {method}");
@@ -337,7 +347,7 @@ fn of_store(error: store::Error) -> Status {
                 format!("{name} has changed since its etag was read; read it again, and write your change onto that");
             Refusal::new(Code::Aborted, Reason::EtagMismatch, message)
                 .with("revision", actual.to_string())
-                .resource(if matches!(key, Key::Policy(_)) { POLICY } else { WAIVER }, &name)
+                .resource(if matches!(key, ResourceName::Policy(_)) { POLICY } else { WAIVER }, &name)
                 .build()
         }
         Error::RequestIdReused => request_id_reused(),
@@ -353,13 +363,14 @@ fn of_store(error: store::Error) -> Status {
                 .build()
         }
         Error::TooManyPolicies => {
-            let message = format!("the store holds {} policies and takes no more; delete some", store::MAX_POLICIES);
+            let message =
+                format!("the store holds {} policies and takes no more; delete some", policy_store::MAX_POLICIES);
             let mut refusal = Refusal::new(Code::ResourceExhausted, Reason::TooManyPolicies, message.clone());
             refusal.details.add_quota_failure_violation("policies", message);
             refusal.build()
         }
         Error::TooManyWaivers => {
-            let message = format!("the store holds {} waivers and takes no more", store::MAX_WAIVERS);
+            let message = format!("the store holds {} waivers and takes no more", policy_store::MAX_WAIVERS);
             let mut refusal = Refusal::new(Code::ResourceExhausted, Reason::TooManyWaivers, message.clone());
             refusal.details.add_quota_failure_violation("waivers", message);
             refusal.build()

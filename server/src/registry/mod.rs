@@ -1,12 +1,12 @@
 //! The port to the container registry: what the use cases ask of Amazon ECR, and the errors that it gives them.
 //!
-//! [`ecr`] is the adapter over the AWS SDK. [`cached`] is the decorator that keeps readings and lets one flight serve many
+//! [`ecr`] is the adapter over the AWS SDK. [`cache`] is the decorator that keeps readings and lets one flight serve many
 //! callers. Nothing here decides anything: readings are facts for [`scangate_core`].
 
-pub mod cached;
+pub mod cache;
 pub mod ecr;
-mod flight;
-mod memo;
+mod read_through;
+mod single_flight;
 
 use std::{
     fmt,

@@ -23,7 +23,7 @@ use scangate_core::{
 use scangate_ecr_simulator::{ScanScript, seed};
 use scangate_server::registry::{
     Error, Freshness, Registry, RegistryScanning, Repository, RepositoryScanning, Resolved, Started,
-    cached::{Cached, Config},
+    cache::{Cached, Config},
 };
 
 use crate::support::{APP, basic, ecr, enhanced, registry_id, repository};

@@ -1,6 +1,6 @@
 //! The registry adapter against the simulated ECR: the real SDK over a real socket.
 
-mod cached;
+mod cache;
 mod enhanced;
 mod enrichment;
 mod faults;

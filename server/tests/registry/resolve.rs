@@ -237,7 +237,7 @@ async fn a_manifest_that_does_not_hash_to_its_digest_is_refused() {
     assert!(matches!(error, Error::MalformedResponse { .. }), "{error:?}");
 }
 
-type Expected = fn(&Error) -> bool;
+type Precondition = fn(&Error) -> bool;
 
 #[tokio::test]
 async fn a_failure_within_a_successful_answer_is_an_error() {
@@ -245,7 +245,7 @@ async fn a_failure_within_a_successful_answer_is_an_error() {
         pointer: "/failures".into(),
         value: serde_json::json!([{"failureCode": code, "failureReason": "no"}]),
     };
-    let cases: [(Fault, Expected); 4] = [
+    let cases: [(Fault, Precondition); 4] = [
         (Fault::PartialFailure, |error| matches!(error, Error::ImageNotFound { .. })),
         (failed("KmsError"), |error| matches!(error, Error::Rejected { code, .. } if code == "KmsError")),
         (failed("UpstreamUnavailable"), |error| matches!(error, Error::Unavailable { .. })),

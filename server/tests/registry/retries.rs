@@ -14,7 +14,7 @@ const READS: [&str; 4] = [
     "BatchGetRepositoryScanningConfiguration",
 ];
 
-type Expected = fn(&Error) -> bool;
+type Precondition = fn(&Error) -> bool;
 
 #[tokio::test]
 async fn what_passes_by_is_asked_again() {
@@ -64,8 +64,9 @@ async fn every_throttling_code_is_asked_again() {
 
 #[tokio::test]
 async fn what_does_not_pass_by_ends_after_four_calls() {
-    let throttled: Expected = |error| matches!(error, Error::Throttled { retry_after, .. } if !retry_after.is_zero());
-    let unavailable: Expected = |error| matches!(error, Error::Unavailable { .. });
+    let throttled: Precondition =
+        |error| matches!(error, Error::Throttled { retry_after, .. } if !retry_after.is_zero());
+    let unavailable: Precondition = |error| matches!(error, Error::Unavailable { .. });
     let cases = [
         (Fault::Throttle400, throttled),
         (Fault::Throttle429, throttled),
@@ -100,12 +101,12 @@ async fn an_answer_that_cannot_be_read_is_asked_for_once_more() {
 
 #[tokio::test]
 async fn refusals_are_not_asked_again_and_keep_their_meaning() {
-    let denied: Expected =
+    let denied: Precondition =
         |error| matches!(error, Error::AccessDenied { action, .. } if action == "ecr:DescribeImageScanFindings");
-    let inspector: Expected =
+    let inspector: Precondition =
         |error| matches!(error, Error::AccessDenied { action, .. } if action == "inspector2:ListFindings");
-    let credentials: Expected = |error| matches!(error, Error::Credentials(_));
-    let rejected: Expected = |error| matches!(error, Error::Rejected { .. });
+    let credentials: Precondition = |error| matches!(error, Error::Credentials(_));
+    let rejected: Precondition = |error| matches!(error, Error::Rejected { .. });
     let cases = [
         (Fault::access_denied(), denied),
         (Fault::inspector_not_authorized(), inspector),

@@ -12,7 +12,7 @@ use scangate_core::{
 use scangate_ecr_simulator::{ACCOUNT, ImageSpec, REGION, ScanScript, Simulator, World};
 use scangate_server::registry::{
     Error, Freshness, Registry, Repository, Resolved,
-    cached::{self, Cached},
+    cache::{self, Cached},
     ecr::{Config, Credentials, Ecr},
 };
 
@@ -70,7 +70,7 @@ pub(crate) async fn ecr_with(world: World, configure: impl FnOnce(Config) -> Con
 }
 
 /// The adapter behind its cache.
-pub(crate) async fn cached(world: World, config: cached::Config) -> Bench<Arc<Cached>> {
+pub(crate) async fn cached(world: World, config: cache::Config) -> Bench<Arc<Cached>> {
     let Bench { simulator, registry } = ecr(world).await;
     Bench { simulator, registry: Arc::new(Cached::new(registry, config)) }
 }

@@ -10,7 +10,7 @@ use scangate_core::{
 use scangate_proto::v1;
 
 use super::{image::platform_out, time::timestamp};
-use crate::grpc::fields::Fields;
+use crate::grpc::field_violations::Fields;
 
 /// A severity for the wire.
 pub(crate) fn severity_out(severity: Severity) -> v1::Severity {

@@ -7,7 +7,7 @@ use scangate_core::{
 use scangate_proto::v1;
 
 use super::time::timestamp;
-use crate::{grpc::fields::Fields, registry::Repository};
+use crate::{grpc::field_violations::Fields, registry::Repository};
 
 /// The most platforms that a call names.
 const MAX_PLATFORMS: usize = 64;

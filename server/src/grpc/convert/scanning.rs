@@ -11,9 +11,9 @@ use tonic::Status;
 
 use super::{image, scan::scan_type_out};
 use crate::{
-    grpc::fields::Fields,
+    grpc::field_violations::Fields,
     registry::{RegistryScanning, RepositoryScanning, ScanningRule},
-    scanning::{Configured, InForce, Intent, Meeting, Target},
+    scanning_config::{Configured, InForce, Intent, Meeting, Target},
 };
 
 const MAX_FILTERS: usize = 100;

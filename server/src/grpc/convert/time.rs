@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::grpc::fields::Fields;
+use crate::grpc::field_violations::Fields;
 
 /// An instant for the wire, where nanoseconds count up even before 1970.
 pub(crate) fn timestamp(instant: Timestamp) -> prost_types::Timestamp {

@@ -18,7 +18,7 @@ use super::{
     policy::etag_out,
     time::{instant, timestamp},
 };
-use crate::grpc::fields::Fields;
+use crate::grpc::field_violations::Fields;
 
 const MAX_REASON: usize = 1000;
 const MAX_TEXT: usize = 256;

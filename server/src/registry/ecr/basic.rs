@@ -7,7 +7,7 @@ use scangate_core::{
 };
 
 use super::{
-    notes::{DESCRIPTION, NAME, Notes},
+    diagnostics::{DESCRIPTION, NAME, Notes},
     pages::List,
 };
 

@@ -9,10 +9,10 @@ use aws_sdk_inspector2::types::{
 use scangate_core::{image::Digest, scan::Coverage};
 
 use super::{
-    call::{Deadline, Operation},
-    clients::Served,
-    failure::cut,
-    notes::Notes,
+    diagnostics::Notes,
+    error::cut,
+    registry_client::Served,
+    retry::{Deadline, Operation},
 };
 use crate::registry::{Error, Repository};
 

@@ -9,7 +9,7 @@ use scangate_core::{
 
 use super::{
     basic::rating,
-    notes::{DESCRIPTION, NAME, Notes},
+    diagnostics::{DESCRIPTION, NAME, Notes},
     pages::List,
 };
 use crate::registry::Repository;

@@ -21,7 +21,7 @@ use scangate_core::{
     severity::{Rating, Severity},
 };
 
-use super::{call::Deadline, clients::Served};
+use super::{registry_client::Served, retry::Deadline};
 use crate::registry::{Error, Repository};
 
 /// An EPSS from which on details are asked for, whatever the severity.

@@ -1,26 +1,26 @@
 //! The registry port over the AWS SDK: Amazon ECR, and Amazon Inspector where ECR says too little.
 //!
 //! It reads facts and judges nothing. Follow one image: [`resolve`] finds its manifests, [`pages`] reads a scan whole,
-//! [`basic`] and [`enhanced`] bring findings into one form, [`enrichment`] adds what only Inspector says, [`findings`] puts
-//! the scan together. [`start`] and
-//! [`configuration`] are for those who run scans. Calls are not shared here: [`crate::registry::cached`] does that.
+//! [`basic`] and [`enhanced`] bring findings into one form, [`enrichment`] adds what only Inspector says, [`scan`] puts
+//! the scan together. [`start_scan`] and
+//! [`scanning_config`] are for those who run scans. Calls are not shared here: [`crate::registry::cache`] does that.
 
 mod basic;
-mod call;
-mod clients;
-mod configuration;
 mod coverage;
+mod describe_images;
+mod diagnostics;
 mod enhanced;
 mod enrichment;
-mod failure;
-mod findings;
-mod images;
+mod error;
 mod manifest;
-mod notes;
 mod pages;
+mod registry_client;
 mod resolve;
-mod scanning;
-mod start;
+mod retry;
+mod scan;
+mod scanning_config;
+mod scanning_config_cache;
+mod start_scan;
 
 use std::{sync::Arc, time::Duration};
 
@@ -32,7 +32,7 @@ use scangate_core::{
     scan::{Manifest, Scan},
 };
 
-use self::{clients::Served, resolve::Documents};
+use self::{registry_client::Served, resolve::Documents};
 use super::{Error, Freshness, Registry, RegistryScanning, Repository, RepositoryScanning, Resolved, Started};
 
 /// Whose signature requests carry.
@@ -105,7 +105,7 @@ pub struct Ecr {
 impl Ecr {
     /// Makes the clients. Nothing is asked of AWS but, where no registry is configured, which one the credentials mean.
     pub async fn connect(config: Config) -> Result<Self, Error> {
-        let (default, served) = clients::connect(&config).await?;
+        let (default, served) = registry_client::connect(&config).await?;
         Ok(Self { default, served, documents: Documents::new(), fresh_push: config.fresh_push })
     }
 
@@ -131,7 +131,7 @@ impl Registry for Ecr {
     }
 
     async fn scan(&self, repository: &Repository, manifest: &Manifest, _: Freshness) -> Result<Arc<Scan>, Error> {
-        findings::scan(self.serve(&repository.registry)?, repository, manifest).await.map(Arc::new)
+        scan::scan(self.serve(&repository.registry)?, repository, manifest).await.map(Arc::new)
     }
 
     fn kept(&self, _: &Repository, _: &Manifest, _: Freshness) -> Option<Timestamp> {
@@ -139,7 +139,7 @@ impl Registry for Ecr {
     }
 
     async fn start_scan(&self, repository: &Repository, manifest: &Manifest) -> Result<Started, Error> {
-        start::start(self.serve(&repository.registry)?, repository, manifest).await
+        start_scan::start(self.serve(&repository.registry)?, repository, manifest).await
     }
 
     fn default_registry(&self) -> &RegistryId {
@@ -147,7 +147,7 @@ impl Registry for Ecr {
     }
 
     async fn registry_scanning(&self, registry: &RegistryId) -> Result<RegistryScanning, Error> {
-        configuration::of_registry(self.serve(registry)?).await
+        scanning_config::of_registry(self.serve(registry)?).await
     }
 
     async fn repository_scanning(
@@ -155,14 +155,14 @@ impl Registry for Ecr {
         registry: &RegistryId,
         repositories: &[RepositoryName],
     ) -> Result<Vec<RepositoryScanning>, Error> {
-        configuration::of_repositories(self.serve(registry)?, repositories).await
+        scanning_config::of_repositories(self.serve(registry)?, repositories).await
     }
 
     async fn put_registry_scanning(&self, registry: &RegistryId, scanning: &RegistryScanning) -> Result<(), Error> {
-        configuration::put_registry(self.serve(registry)?, scanning).await
+        scanning_config::put_registry(self.serve(registry)?, scanning).await
     }
 
     async fn put_scan_on_push(&self, repository: &Repository, scan_on_push: bool) -> Result<(), Error> {
-        configuration::put_scan_on_push(self.serve(&repository.registry)?, repository, scan_on_push).await
+        scanning_config::put_scan_on_push(self.serve(&repository.registry)?, repository, scan_on_push).await
     }
 }

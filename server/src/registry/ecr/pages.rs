@@ -18,11 +18,11 @@ use scangate_core::{
 
 use super::{
     basic,
-    call::{Deadline, Operation},
-    clients::Served,
+    diagnostics::{DESCRIPTION, Notes, within},
     enhanced::{self, Subject},
-    failure::{Failure, Kind, cut},
-    notes::{DESCRIPTION, Notes, within},
+    error::{Failure, Kind, cut},
+    registry_client::Served,
+    retry::{Deadline, Operation},
 };
 use crate::registry::{Error, Repository};
 

@@ -10,11 +10,11 @@ use scangate_core::{
 };
 
 use super::{
-    call::Deadline,
-    clients::Served,
-    failure::malformed,
-    images::{Among, DESCRIBE_IMAGES, Described, describe, fetch},
+    describe_images::{Among, DESCRIBE_IMAGES, Described, describe, fetch},
+    error::malformed,
     manifest::{self, Child, Document, Form},
+    registry_client::Served,
+    retry::Deadline,
 };
 use crate::registry::{Error, Repository, Resolved};
 

@@ -10,7 +10,7 @@ use scangate_core::{
 use scangate_ecr_simulator::{Fault, Rule, ScanScript};
 use scangate_server::registry::{
     Freshness,
-    cached::{self, Cached},
+    cache::{self, Cached},
     ecr::Config,
 };
 
@@ -156,7 +156,7 @@ async fn where_ecr_has_taken_the_time_inspector_is_not_asked() {
 }
 
 /// The image of most tests behind a cache.
-async fn kept(config: cached::Config) -> Bench<Arc<Cached>> {
+async fn kept(config: cache::Config) -> Bench<Arc<Cached>> {
     let Bench { simulator, registry } = bench([high().epss(0.9)]).await;
     Bench { simulator, registry: Arc::new(Cached::new(registry, config)) }
 }
@@ -170,7 +170,7 @@ async fn any_age(bench: &Bench<Arc<Cached>>) -> Read {
 
 #[tokio::test]
 async fn an_enriched_scan_is_kept_like_any_other() {
-    let bench = kept(cached::Config { unenriched_ttl: Duration::ZERO, ..cached::Config::default() }).await;
+    let bench = kept(cache::Config { unenriched_ttl: Duration::ZERO, ..cache::Config::default() }).await;
 
     for _ in 0..3 {
         assert_eq!(any_age(&bench).await.scan.findings()[0].epss, epss(0.9));
@@ -181,8 +181,8 @@ async fn an_enriched_scan_is_kept_like_any_other() {
 
 #[tokio::test]
 async fn a_scan_without_its_enrichment_is_kept_for_its_own_time_and_heals() {
-    let brief = kept(cached::Config { unenriched_ttl: Duration::ZERO, ..cached::Config::default() }).await;
-    let longer = kept(cached::Config::default()).await;
+    let brief = kept(cache::Config { unenriched_ttl: Duration::ZERO, ..cache::Config::default() }).await;
+    let longer = kept(cache::Config::default()).await;
     for bench in [&brief, &longer] {
         bench.simulator.faults().script(Fault::access_denied().on(LIST).once());
         assert_eq!(any_age(bench).await.scan.findings()[0].epss, None);
@@ -197,7 +197,7 @@ async fn a_scan_without_its_enrichment_is_kept_for_its_own_time_and_heals() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crowd_of_callers_costs_one_enrichment() {
-    let bench = kept(cached::Config::default()).await;
+    let bench = kept(cache::Config::default()).await;
 
     let callers: Vec<_> = (0..200)
         .map(|_| {

@@ -1,14 +1,25 @@
 //! Whatever a caller sends as a policy is refused or taken whole.
 
-use std::time::Instant;
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use jiff::SignedDuration;
 
 use proptest::{
     collection::vec, option, prelude::*, sample::select, strategy::ValueTree as _, test_runner::TestRunner,
 };
-use scangate_core::{expression, glob, policy::Revised};
+use scangate_core::{
+    expression,
+    glob::{self, Glob},
+    policy::{Policy, Revised},
+    rule::Rule,
+};
+use scangate_proto::v1;
 
 use super::*;
-use crate::grpc::convert::policy_out::policy_out;
+use crate::grpc::field_violations::Fields;
 
 /// Far more than it takes, in a debug build on a busy machine; far less than anything that runs away.
 const SOON: Duration = Duration::from_secs(20);

@@ -10,7 +10,7 @@ use aws_sdk_inspector2::{
 use super::{Asking, Record, Records, probability};
 use crate::registry::{
     Error,
-    ecr::{call::Operation, failure::malformed},
+    ecr::{error::malformed, retry::Operation},
 };
 
 const GET_DETAILS: Operation = Operation::inspector("BatchGetFindingDetails");

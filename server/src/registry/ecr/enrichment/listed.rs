@@ -13,9 +13,9 @@ use super::{Asking, Record, Records, probability};
 use crate::registry::{
     Error,
     ecr::{
-        call::Operation,
         enhanced::{exploit_of, fix_of, status_of},
-        failure::{cut, malformed},
+        error::{cut, malformed},
+        retry::Operation,
     },
 };
 

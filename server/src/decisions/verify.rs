@@ -1,0 +1,25 @@
+//! Verification of everything that decisions rest on: the log, and the policies in the store.
+
+use super::Error;
+use crate::{
+    decision_log::{DecisionLog, Report},
+    policies,
+    policy_store::PolicyStore,
+};
+
+/// Verifies the decision log, the history of policies and waivers, and that every policy which decided is still as it was.
+pub async fn verify(log: &dyn DecisionLog, store: &dyn PolicyStore) -> Result<Report, Error> {
+    let mut report = log.verify().await?;
+    // After the log: a policy is written before a decision can rest on it.
+    let corrupt = store.corrupt_revisions().await.map_err(policies::Error::from)?;
+    report.damage.extend(corrupt);
+    for ((id, revision, content_digest), outcome) in std::mem::take(&mut report.policies) {
+        let stored = store.content_digest(&id, revision).await.map_err(policies::Error::from)?;
+        if stored.as_ref() != Some(&content_digest) {
+            report.damage.push(format!(
+                "policy {id} at revision {revision}, which outcome {outcome} rests on, is missing or changed"
+            ));
+        }
+    }
+    Ok(report)
+}

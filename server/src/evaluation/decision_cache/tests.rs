@@ -1,0 +1,172 @@
+//! What a kept decision does not outlive, apart from its readings: those are the registry's to know, and the end-to-end tests'.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+use scangate_core::{
+    Decision, decide,
+    decide::Selection,
+    decision::ManifestInput,
+    finding::Finding,
+    image::ImageReference,
+    policy::{Policy, PolicySet, Revised},
+    scan::{Content, Enrichment, Frequency, Report, Scan, ScanType, Status},
+    waiver::{self, Waiver},
+};
+use serde_json::{Value, from_value, json};
+
+use super::*;
+use crate::{
+    evaluation::{EvaluateRequest, prepare},
+    registry::Resolved,
+};
+
+const REVISION: u64 = 7;
+
+fn at(time: &str) -> Timestamp {
+    format!("2026-03-01T{time}Z").parse().unwrap()
+}
+
+fn manifest() -> Manifest {
+    Manifest {
+        digest: from_value(json!(format!("sha256:{:064x}", 1))).unwrap(),
+        platform: None,
+        pushed_at: Some(at("09:00:00")),
+        content: Content::Image,
+        archived: false,
+    }
+}
+
+/// One finding that no upgrade removes, in a scan of ten o'clock.
+fn scan() -> Scan {
+    let finding: Finding = from_value(json!({
+        "id": "CVE-1", "package": {"name": "openssl"}, "severity": "HIGH", "fix": "NONE", "published_at": at("10:00:00"),
+    }))
+    .unwrap();
+    let counts = BTreeMap::from([("HIGH".into(), 1)]);
+    let report = Report {
+        completed_at: Some(at("10:00:00")),
+        source_updated_at: Some(at("10:00:00")),
+        counts: Some(counts.clone()),
+        enumerated: counts,
+        findings: None,
+    };
+    Scan {
+        read_at: at("11:59:00"),
+        unchanged_since: at("11:00:00"),
+        status: Status::Complete,
+        description: None,
+        scan_type: ScanType::Basic,
+        frequency: Frequency::ScanOnPush,
+        report: Some(report.with_findings(vec![finding])),
+        coverage: None,
+        enrichment: Enrichment::NotAsked,
+        flaws: Vec::new(),
+    }
+}
+
+fn set(policy: Value, waiver: Option<Value>) -> PolicySet {
+    let (create_time, update_time) = (at("08:00:00"), at("08:00:00"));
+    let policies = [Policy::built_in_default().unwrap(), from_value(policy).unwrap()];
+    let revised = |policy: Policy| {
+        let content_digest = String::new();
+        Arc::new(Revised { policy, revision: REVISION, content_digest, create_time, update_time })
+    };
+    let waivers = waiver.map(|waiver| {
+        let waiver: Waiver = from_value(waiver).unwrap();
+        Arc::new(waiver::Revised { waiver, revision: REVISION, create_time, update_time })
+    });
+    PolicySet {
+        revision: REVISION,
+        policies: policies.map(|policy| (policy.id.clone(), revised(policy))).into(),
+        waivers: waivers.into_iter().collect(),
+    }
+}
+
+/// What is decided at noon, and kept.
+fn kept(policy: Value, waiver: Option<Value>) -> CachedDecision {
+    let reference = ImageReference::parse("123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/app:1").unwrap();
+    let (host, registry) = reference.registry.clone().unwrap();
+    let image = Image {
+        registry,
+        host,
+        repository: reference.repository.clone(),
+        tag: reference.tag.clone(),
+        digest: manifest().digest,
+        pushed_at: manifest().pushed_at,
+    };
+    let examined =
+        [ManifestInput { manifest: manifest(), scan: Arc::new(scan()), start: None, clocks: Arc::default() }];
+    let set = set(policy, waiver);
+    let decision: Decision = decide(&image, None, Selection::Governing(&set), &examined, at("12:00:00"));
+    let question = EvaluateRequest {
+        image: reference,
+        environment: None,
+        platforms: Vec::new(),
+        policy: None,
+        wait: Duration::ZERO,
+        max_findings_age: None,
+        at_least_as_fresh: None,
+        labels: BTreeMap::new(),
+        request: None,
+    };
+    let resolved = Resolved { image, manifests: vec![manifest()] };
+    let (case, judgement) = prepare(&question, &resolved, &examined, decision, None).unwrap();
+    let ready = PreparedDecision { case: Arc::new(case), judgement: Arc::new(judgement) };
+    CachedDecision { manifests: resolved.manifests, readings: vec![at("11:59:00")], ready }
+}
+
+fn no_high() -> Value {
+    json!([{"id": "no-high", "when": {"min_severity": "HIGH"}}])
+}
+
+#[test]
+fn it_stands_until_the_instant_at_which_time_alone_changes_it() {
+    let grace = json!({"clock": "FINDING_PUBLISHED", "period": "PT3H"});
+    let in_grace = json!([{"id": "no-high", "when": {"min_severity": "HIGH"}, "grace": grace}]);
+    let waiver = json!({
+        "id": "w", "scope": {"vulnerability": "CVE-1"}, "reason": "because", "start_time": at("08:00:00"),
+        "expire_time": at("13:00:00"),
+    });
+    let cases = [
+        ("grace ended", json!({"id": "own", "rules": in_grace}), None),
+        (
+            "the policy became effective",
+            json!({"id": "own", "rules": no_high(), "effective_time": at("13:00:00")}),
+            None,
+        ),
+        ("the scan became too old", json!({"id": "own", "scan": {"max_scan_age": "PT3H"}}), None),
+        ("the waiver ended", json!({"id": "own", "rules": no_high()}), Some(waiver)),
+    ];
+    for (what, policy, waiver) in cases {
+        let kept = kept(policy, waiver);
+
+        let stands = |now| kept.stands(REVISION, &[manifest()], now);
+
+        assert!(stands(at("12:00:00")) && stands(at("12:59:59")), "before {what}");
+        assert!(!stands(at("13:00:01")), "{what}");
+    }
+}
+
+#[test]
+fn it_does_not_stand_where_anything_else_is_not_as_it_was() {
+    let kept = kept(json!({"id": "own", "rules": no_high()}), None);
+    let noon = at("12:00:00");
+    let archived = Manifest { archived: true, ..manifest() };
+    let pushed_again = Manifest { pushed_at: Some(at("11:00:00")), ..manifest() };
+    let earlier = noon - SignedDuration::from_nanos(1);
+    let cases = [
+        ("the clock went back", REVISION, vec![manifest()], earlier),
+        ("something was written", REVISION + 1, vec![manifest()], noon),
+        ("the store is another", REVISION - 1, vec![manifest()], noon),
+        ("the image was archived", REVISION, vec![archived], noon),
+        ("the image was pushed again", REVISION, vec![pushed_again], noon),
+        ("a platform came", REVISION, vec![manifest(), manifest()], noon),
+        ("the manifests went", REVISION, Vec::new(), noon),
+    ];
+
+    assert!(kept.stands(REVISION, &[manifest()], noon));
+    for (what, revision, manifests, now) in cases {
+        assert!(!kept.stands(revision, &manifests, now), "{what}");
+    }
+}

@@ -1,0 +1,140 @@
+//! Questions to the gate and to the findings.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use prost::Message;
+use scangate_core::name::{Environment, PolicyId};
+use scangate_proto::v1;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tonic::Status;
+
+use super::{finding, image, policy, time::period};
+use crate::{
+    evaluation::EvaluateRequest,
+    findings::{Cursor, Filter, Query},
+    grpc::{field_violations::Fields, page_token},
+    idempotency::RequestKey,
+};
+
+/// The longest that a call may ask the server to wait.
+const MAX_WAIT: Duration = Duration::from_mins(15);
+/// The oldest reading that a call may accept.
+const MAX_AGE: Duration = Duration::from_hours(30 * 24);
+const MAX_LABELS: usize = 32;
+const MAX_LABEL_KEY: usize = 63;
+const MAX_LABEL_VALUE: usize = 256;
+const MAX_TEXT: usize = 512;
+const MAX_REQUEST_ID: usize = 128;
+
+/// A question to the gate.
+pub(crate) fn question(request: v1::EvaluateGateRequest) -> Result<EvaluateRequest, Status> {
+    let mut fields = Fields::default();
+    let asked = request_of(&mut fields, &request.request_id, || v1::EvaluateGateRequest {
+        request_id: String::new(),
+        ..request.clone()
+    });
+    let image = image::reference(&mut fields, "image", &request.image);
+    let environment = fields.optional("environment", &request.environment, Environment::parse);
+    let platforms = image::platforms(&mut fields, &request.platforms);
+    let policy = policy_name(&mut fields, "policy", &request.policy);
+    let wait = period(&mut fields, "wait", request.wait.as_ref(), MAX_WAIT).unwrap_or_default();
+    let max_findings_age = period(&mut fields, "max_findings_age", request.max_findings_age.as_ref(), MAX_AGE);
+    let at_least_as_fresh = policy::revision_token(&mut fields, &request.at_least_as_fresh);
+    check_labels(&mut fields, &request.labels);
+    let question = image.map(|image| EvaluateRequest {
+        image,
+        environment,
+        platforms,
+        policy,
+        wait,
+        max_findings_age,
+        at_least_as_fresh,
+        labels: request.labels,
+        request: asked,
+    });
+    fields.finish(question)
+}
+
+/// The caller's request, where he names it; `meaning` is what he asks, without its name.
+pub(crate) fn request_of<M: Message>(
+    fields: &mut Fields,
+    request_id: &str,
+    meaning: impl FnOnce() -> M,
+) -> Option<RequestKey> {
+    let printable = request_id.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+    if request_id.len() > MAX_REQUEST_ID || !printable {
+        fields.refuse("request_id", format!("must be 1 to {MAX_REQUEST_ID} printable ASCII characters"));
+        return None;
+    }
+    (!request_id.is_empty()).then(|| {
+        let fingerprint = URL_SAFE_NO_PAD.encode(Sha256::digest(meaning().encode_to_vec()));
+        RequestKey { id: request_id.to_owned(), fingerprint }
+    })
+}
+
+/// `policies/{id}`, where one is named.
+fn policy_name(fields: &mut Fields, path: &str, given: &str) -> Option<PolicyId> {
+    if given.is_empty() { None } else { policy::name(fields, path, given) }
+}
+
+fn check_labels(fields: &mut Fields, labels: &BTreeMap<String, String>) {
+    fields.at_most("labels", labels.len(), MAX_LABELS);
+    for (key, value) in labels {
+        if key.is_empty() || key.len() > MAX_LABEL_KEY {
+            fields.refuse("labels", format!("keys must be 1 to {MAX_LABEL_KEY} bytes long"));
+        }
+        if value.len() > MAX_LABEL_VALUE {
+            fields.refuse("labels", format!("values must be at most {MAX_LABEL_VALUE} bytes long"));
+        }
+    }
+}
+
+/// What a page token of GetFindings holds.
+#[derive(Serialize, Deserialize)]
+struct Position {
+    offset: usize,
+    fingerprint: String,
+}
+
+/// A query for findings, and what its page tokens are bound to.
+pub(crate) fn findings_query(
+    request: &v1::GetFindingsRequest,
+    default_age: Duration,
+) -> Result<(Query, String), Status> {
+    let mut fields = Fields::default();
+    let image = image::reference(&mut fields, "image", &request.image);
+    let platforms = image::platforms(&mut fields, &request.platforms);
+    let filter = request.filter.clone().unwrap_or_default();
+    for (path, text) in [("filter.package", &filter.package), ("filter.vulnerability_id", &filter.vulnerability_id)] {
+        if text.len() > MAX_TEXT {
+            fields.refuse(path, format!("must be at most {MAX_TEXT} bytes long"));
+        }
+    }
+    let given = |text: String| (!text.is_empty()).then_some(text);
+    let filter = Filter {
+        min_severity: finding::severity(&mut fields, "filter.min_severity", filter.min_severity),
+        fix: finding::fix(&mut fields, "filter.fix", filter.fix),
+        package: given(filter.package),
+        vulnerability_id: given(filter.vulnerability_id),
+    };
+    let page_size = page_token::size(&mut fields, request.page_size);
+    let binding = format!("{}\n{platforms:?}\n{filter:?}", request.image);
+    let position = page_token::cursor::<Position>(&mut fields, &binding, &request.page_token);
+    let max_age = period(&mut fields, "max_findings_age", request.max_findings_age.as_ref(), MAX_AGE);
+    let query = image.map(|image| Query {
+        image,
+        platforms,
+        filter,
+        page_size,
+        cursor: position.map(|position| Cursor { offset: position.offset, fingerprint: position.fingerprint }),
+        max_age: max_age.unwrap_or(default_age),
+    });
+    Ok((fields.finish(query)?, binding))
+}
+
+/// The token of a next page of findings.
+pub(crate) fn findings_token(binding: &str, offset: usize, fingerprint: &str) -> String {
+    page_token::token(binding, &Position { offset, fingerprint: fingerprint.to_owned() })
+}

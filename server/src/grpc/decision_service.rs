@@ -1,0 +1,192 @@
+//! `DecisionService`: validate, one call, convert.
+
+use std::{sync::Arc, time::Duration};
+
+use scangate_core::{
+    image::{Digest, RepositoryName},
+    name::Environment,
+};
+use scangate_proto::v1::{
+    self, GetDecisionRequest, GetDecisionResponse, ListDecisionsRequest, ListDecisionsResponse, ReplayDecisionRequest,
+    ReplayDecisionResponse, WatchDecisionsRequest, WatchDecisionsResponse, decision_service_server::DecisionService,
+};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use super::{
+    convert::{
+        decision::{Room, decision_out, verdict},
+        policy as policy_fields,
+        time::instant,
+    },
+    deadline::{deadline, in_time},
+    field_violations::Fields,
+    page_token, status,
+    streaming::{self, Streaming},
+};
+use crate::{
+    decision_log::{Cursor, DecisionId, Filter},
+    decisions::Decisions,
+    decisions::RecordedDecision,
+};
+
+/// The most streams of decisions at once.
+const MAX_WATCHES: usize = 256;
+/// How often a stream looks for what has been decided.
+const LOOK: Duration = Duration::from_millis(500);
+/// How often a stream says that it is alive.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Decisions that a stream tells in one go.
+const AT_ONCE: usize = 1_000;
+/// The most decisions of one page: each may show findings.
+const MAX_PAGE: usize = 1_000;
+
+/// The service over what was decided.
+#[derive(Clone, Debug)]
+pub(crate) struct DecisionApi {
+    decisions: Arc<Decisions>,
+    watches: Arc<Semaphore>,
+    stopping: CancellationToken,
+}
+
+impl DecisionApi {
+    /// The service. Its streams end once the server is to stop.
+    pub(crate) fn new(decisions: Arc<Decisions>, stopping: CancellationToken) -> Self {
+        Self { decisions, watches: Arc::new(Semaphore::new(MAX_WATCHES)), stopping }
+    }
+}
+
+#[tonic::async_trait]
+impl DecisionService for DecisionApi {
+    type WatchDecisionsStream = Streaming<WatchDecisionsResponse>;
+
+    async fn get_decision(
+        &self,
+        request: Request<GetDecisionRequest>,
+    ) -> Result<Response<GetDecisionResponse>, Status> {
+        let deadline = deadline(request.metadata(), Duration::ZERO);
+        let mut fields = Fields::default();
+        let id = name(&mut fields, &request.get_ref().name);
+        let id = fields.finish(id)?;
+        let answer = in_time(deadline, async { self.decisions.get(&id).await.map_err(status::of_decisions) }).await?;
+        Ok(Response::new(GetDecisionResponse { decision: Some(decision_out(&answer, Room::Alone)) }))
+    }
+
+    async fn list_decisions(
+        &self,
+        request: Request<ListDecisionsRequest>,
+    ) -> Result<Response<ListDecisionsResponse>, Status> {
+        let deadline = deadline(request.metadata(), Duration::ZERO);
+        let request = request.get_ref();
+        let mut fields = Fields::default();
+        let filter = filter(&mut fields, request.filter.as_ref());
+        let size = page_token::size(&mut fields, request.page_size).min(MAX_PAGE);
+        let binding = format!("{filter:?}");
+        let after = page_token::cursor::<Cursor>(&mut fields, &binding, &request.page_token);
+        fields.finish(Some(()))?;
+        let reading = async { self.decisions.list(&filter, after.as_ref(), size).await.map_err(status::of_decisions) };
+        let (answers, next) = in_time(deadline, reading).await?;
+        Ok(Response::new(ListDecisionsResponse {
+            decisions: answers.iter().map(|answer| decision_out(answer, Room::InBatch)).collect(),
+            next_page_token: next.map(|next| page_token::token(&binding, &next)).unwrap_or_default(),
+        }))
+    }
+
+    async fn replay_decision(
+        &self,
+        request: Request<ReplayDecisionRequest>,
+    ) -> Result<Response<ReplayDecisionResponse>, Status> {
+        let deadline = deadline(request.metadata(), Duration::ZERO);
+        let request = request.get_ref();
+        let mut fields = Fields::default();
+        let id = name(&mut fields, &request.name);
+        let policy = request.policy.as_ref().and_then(|policy| {
+            let id = policy_fields::draft_name(&mut fields, &policy.name);
+            policy_fields::policy(&mut fields, id, Some(policy))
+        });
+        let id = fields.finish(id)?;
+        let replaying = async { self.decisions.replay(&id, policy).await.map_err(status::of_decisions) };
+        let replayed = in_time(deadline, replaying).await?;
+        Ok(Response::new(ReplayDecisionResponse {
+            recorded: Some(decision_out(&replayed.recorded, Room::Alone)),
+            replayed: Some(decision_out(&replayed.replayed, Room::Alone)),
+            same: replayed.same,
+        }))
+    }
+
+    async fn watch_decisions(
+        &self,
+        request: Request<WatchDecisionsRequest>,
+    ) -> Result<Response<Self::WatchDecisionsStream>, Status> {
+        let mut fields = Fields::default();
+        let filter = filter(&mut fields, request.get_ref().filter.as_ref());
+        fields.finish(Some(()))?;
+        let place = Arc::clone(&self.watches).try_acquire_owned().map_err(|_| status::overloaded())?;
+        let followed = self.decisions.heads().await.map_err(status::of_decisions)?;
+        let (tell, told) = mpsc::channel(16);
+        let watching = watch(Arc::clone(&self.decisions), filter, followed, tell);
+        tokio::spawn(self.stopping.clone().run_until_cancelled_owned(watching));
+        Ok(Response::new(Box::pin(streaming::told(told, place))))
+    }
+}
+
+async fn watch(
+    decisions: Arc<Decisions>,
+    filter: Filter,
+    mut followed: crate::decision_log::Cursors,
+    tell: mpsc::Sender<Result<WatchDecisionsResponse, Status>>,
+) {
+    let mut silent = Duration::ZERO;
+    // The first message says that the stream has begun: whatever is decided from here on is told.
+    let mut told = tell.send(Ok(WatchDecisionsResponse { decision: None })).await;
+    while told.is_ok() && !tell.is_closed() {
+        let answers: Vec<RecordedDecision> = match decisions.follow(&mut followed, &filter, AT_ONCE).await {
+            Ok(answers) => answers,
+            Err(error) => {
+                tell.send(Err(status::of_decisions(error))).await.ok();
+                return;
+            }
+        };
+        silent = if answers.is_empty() { silent + LOOK } else { Duration::ZERO };
+        for answer in &answers {
+            let decision = Some(decision_out(answer, Room::InBatch));
+            told = told.and(tell.send(Ok(WatchDecisionsResponse { decision })).await);
+        }
+        if silent >= HEARTBEAT {
+            silent = Duration::ZERO;
+            told = tell.send(Ok(WatchDecisionsResponse { decision: None })).await;
+        }
+        if answers.len() < AT_ONCE {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+/// `decisions/{id}`.
+fn name(fields: &mut Fields, given: &str) -> Option<DecisionId> {
+    let Some(id) = given.strip_prefix("decisions/") else {
+        fields.refuse("name", "must have the form decisions/{id}");
+        return None;
+    };
+    fields.keep("name", id.parse())
+}
+
+fn filter(fields: &mut Fields, given: Option<&v1::DecisionFilter>) -> Filter {
+    let Some(given) = given else { return Filter::default() };
+    let policy =
+        if given.policy.is_empty() { None } else { policy_fields::name(fields, "filter.policy", &given.policy) };
+    let filter = Filter {
+        repository: fields.optional("filter.repository", &given.repository, RepositoryName::parse),
+        digest: fields.optional("filter.digest", &given.digest, Digest::parse),
+        environment: fields.optional("filter.environment", &given.environment, Environment::parse),
+        verdicts: fields.each("filter.verdicts", &given.verdicts, |fields, path, given| verdict(fields, path, *given)),
+        policy,
+        start: instant(fields, "filter.start_time", given.start_time.as_ref()),
+        end: instant(fields, "filter.end_time", given.end_time.as_ref()),
+    };
+    if filter.start.zip(filter.end).is_some_and(|(start, end)| end <= start) {
+        fields.refuse("filter.end_time", "must be later than start_time");
+    }
+    filter
+}

@@ -1,0 +1,143 @@
+//! The way in: EvaluateGate, which most calls are, by the shortest way, and every other method by tonic's router.
+//!
+//! A protobuf message is its fields, in whatever order. What all answers of one judgement have in common is most of an answer, and
+//! is put into bytes once; what each has of its own goes after it.
+
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response};
+use prost::{
+    Message as _,
+    bytes::BufMut as _,
+    encoding::{WireType, encode_key, encode_varint},
+};
+use scangate_proto::v1::{
+    EvaluateGateRequest,
+    scan_gate_service_server::{SERVICE_NAME, ScanGateServiceServer},
+};
+use tonic::{
+    Status,
+    body::Body,
+    codec::{BufferSettings, Codec, EncodeBuf, Encoder},
+    server::Grpc,
+    service::Routes,
+};
+use tonic_prost::ProstDecoder;
+use tower::{Service, service_fn};
+
+use super::{
+    ScanGate,
+    convert::decision::{self, Room},
+};
+use crate::decisions::RecordedDecision;
+
+/// The largest request: a policy with every list full is well below.
+pub(crate) const MAX_REQUEST: usize = 4 * 1024 * 1024;
+/// The largest answer: a page of 1,000 findings with full descriptions is about 5 MiB.
+pub(crate) const MAX_ANSWER: usize = 16 * 1024 * 1024;
+/// What is allocated for a question and for an answer to begin with: enough for most, where tonic takes 8 KiB for either, of which
+/// a thousand calls at once would touch sixteen megabytes.
+const QUESTION: usize = 256;
+const ANSWER: usize = 1536;
+/// What tonic sends at once of an answer that comes in several messages, which these do not.
+const AT_ONCE: usize = 32 * 1024;
+
+/// Leads each call to its method.
+#[derive(Clone, Debug)]
+pub(crate) struct Front {
+    gate: Arc<ScanGate>,
+    others: Routes,
+}
+
+impl Front {
+    /// The gate, and besides it what these routes lead to.
+    pub(crate) fn new(gate: ScanGate, others: Routes) -> Self {
+        let gate = Arc::new(gate);
+        let service = ScanGateServiceServer::from_arc(Arc::clone(&gate))
+            .max_decoding_message_size(MAX_REQUEST)
+            .max_encoding_message_size(MAX_ANSWER);
+        Self { gate, others: others.add_service(service).prepare() }
+    }
+}
+
+type Answering = std::pin::Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+impl Service<Request<Body>> for Front {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // As tonic's routes are, always.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Answering {
+        if is_evaluate(request.uri().path()) {
+            let gate = Arc::clone(&self.gate);
+            return Box::pin(async move { Ok(evaluate(&gate, request).await) });
+        }
+        Box::pin(self.others.call(request))
+    }
+}
+
+fn is_evaluate(path: &str) -> bool {
+    let method = path.strip_prefix('/').and_then(|path| path.strip_prefix(SERVICE_NAME));
+    method == Some("/EvaluateGate")
+}
+
+/// As the generated server does it, but for the codec.
+async fn evaluate(gate: &ScanGate, request: Request<Body>) -> Response<Body> {
+    let mut grpc = Grpc::new(Answers).apply_max_message_size_config(Some(MAX_REQUEST), Some(MAX_ANSWER));
+    let answer = service_fn(|request| async { gate.evaluate(request).await.map(tonic::Response::new) });
+    grpc.unary(answer, request).await
+}
+
+/// Reads questions, and writes answers.
+#[derive(Clone, Copy, Debug)]
+struct Answers;
+
+impl Codec for Answers {
+    type Encode = RecordedDecision;
+    type Decode = EvaluateGateRequest;
+    type Encoder = Self;
+    type Decoder = ProstDecoder<EvaluateGateRequest>;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        ProstDecoder::new(BufferSettings::new(QUESTION, AT_ONCE))
+    }
+}
+
+impl Encoder for Answers {
+    type Item = RecordedDecision;
+    type Error = Status;
+
+    /// Writes an `EvaluateGateResponse`.
+    fn encode(&mut self, answer: RecordedDecision, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        let judgement = &answer.judgement;
+        let shared = judgement.told(|| decision::judgement_out(judgement, Room::Alone).encode_to_vec());
+        let own = decision::own_out(&answer);
+        let length = shared.len().saturating_add(own.encoded_len());
+        to.reserve(length.saturating_add(16));
+        encode_key(DECISION, WireType::LengthDelimited, to);
+        encode_varint(u64::try_from(length).unwrap_or(u64::MAX), to);
+        to.put_slice(&shared);
+        own.encode_raw(to);
+        Ok(())
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(ANSWER, AT_ONCE)
+    }
+}
+
+/// The number of `EvaluateGateResponse.decision`.
+const DECISION: u32 = 1;

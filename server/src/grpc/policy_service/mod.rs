@@ -1,0 +1,278 @@
+//! `PolicyService`: validate, one call, convert. Policies are here, `waivers`, `revisions` and `streams` have the rest.
+
+mod revisions;
+mod streams;
+mod waivers;
+
+use std::{sync::Arc, time::Duration};
+
+use prost::Message;
+use scangate_core::{
+    image::RepositoryName,
+    name::{Environment, PolicyId},
+};
+use scangate_proto::v1::{
+    CreatePolicyRequest, CreatePolicyResponse, CreateWaiverRequest, CreateWaiverResponse, DeletePolicyRequest,
+    DeletePolicyResponse, GetPolicyRequest, GetPolicyResponse, GetWaiverRequest, GetWaiverResponse,
+    ImportWaiversRequest, ImportWaiversResponse, ListPoliciesRequest, ListPoliciesResponse, ListPolicyRevisionsRequest,
+    ListPolicyRevisionsResponse, ListWaiversRequest, ListWaiversResponse, PreviewPolicyRequest, PreviewPolicyResponse,
+    RevokeWaiverRequest, RevokeWaiverResponse, RollbackPolicyRequest, RollbackPolicyResponse, UpdatePolicyRequest,
+    UpdatePolicyResponse, UpdateWaiverRequest, UpdateWaiverResponse, WatchPoliciesRequest, WatchPoliciesResponse,
+    policy_service_server::PolicyService,
+};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, metadata::MetadataMap};
+
+use super::{
+    Services,
+    convert::{
+        evaluate_request::request_of,
+        policy::policy_out,
+        policy::{self as policy_fields, revision_token_out},
+        waiver::Terms as WaiverTerms,
+    },
+    deadline::{deadline, in_time},
+    field_violations::Fields,
+    page_token, status,
+    streaming::Streaming,
+};
+use crate::{
+    decisions::Decisions,
+    observations::Observations,
+    policies::{self, Policies, Terms},
+    policy_store::{Change, Resource, WriteResult},
+};
+
+/// The most streams of changes at once.
+const MAX_STREAMS: usize = 256;
+/// The most previews at once: each keeps a core busy.
+const MAX_PREVIEWS: usize = 2;
+
+/// The service over the policies and waivers.
+#[derive(Clone, Debug)]
+pub(crate) struct PolicyApi {
+    policies: Arc<Policies>,
+    observations: Arc<dyn Observations>,
+    decisions: Arc<Decisions>,
+    waiver_terms: WaiverTerms,
+    streams: Arc<Semaphore>,
+    previews: Arc<Semaphore>,
+    stopping: CancellationToken,
+}
+
+impl PolicyApi {
+    /// The service.
+    pub(crate) fn new(services: Services) -> Self {
+        Self {
+            policies: services.policies,
+            observations: services.observations,
+            decisions: services.decisions,
+            waiver_terms: services.waiver_terms,
+            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            previews: Arc::new(Semaphore::new(MAX_PREVIEWS)),
+            stopping: services.stopping,
+        }
+    }
+
+    async fn write(&self, metadata: &MetadataMap, change: Change, terms: Terms) -> Result<WriteResult, Status> {
+        let writing = async { self.policies.write(change, terms).await.map_err(status::of_policies) };
+        in_time(deadline(metadata, Duration::ZERO), writing).await
+    }
+}
+
+#[tonic::async_trait]
+impl PolicyService for PolicyApi {
+    type PreviewPolicyStream = Streaming<PreviewPolicyResponse>;
+    type WatchPoliciesStream = Streaming<WatchPoliciesResponse>;
+
+    async fn create_policy(
+        &self,
+        request: Request<CreatePolicyRequest>,
+    ) -> Result<Response<CreatePolicyResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let mut fields = Fields::default();
+        let id = fields.keep("policy_id", PolicyId::parse(&request.policy_id));
+        let policy = policy_fields::policy(&mut fields, id, request.policy.as_ref());
+        let terms = terms(&mut fields, request.validate_only, &request.request_id, || CreatePolicyRequest {
+            request_id: String::new(),
+            ..request.clone()
+        });
+        let policy = fields.finish(policy)?;
+        let notes = policies::notes(&policy);
+        let written = self.write(&metadata, Change::Create(vec![Resource::Policy(policy)]), terms).await?;
+        Ok(Response::new(CreatePolicyResponse {
+            policy: written.policy().map(|revised| policy_out(revised)),
+            revision: written.revision,
+            revision_token: revision_token_out(written.revision),
+            notes,
+        }))
+    }
+
+    async fn get_policy(&self, request: Request<GetPolicyRequest>) -> Result<Response<GetPolicyResponse>, Status> {
+        let mut fields = Fields::default();
+        let id = policy_fields::name(&mut fields, "name", &request.get_ref().name);
+        let token = policy_fields::revision_token(&mut fields, &request.get_ref().at_least_as_fresh);
+        let id = fields.finish(id)?;
+        let set = self.policies.at_least(token).await.map_err(status::of_policies)?;
+        let revised = set.policies.get(&id).ok_or_else(|| status::policy_not_found(&id))?;
+        Ok(Response::new(GetPolicyResponse { policy: Some(policy_out(revised)), revision: set.revision }))
+    }
+
+    async fn list_policies(
+        &self,
+        request: Request<ListPoliciesRequest>,
+    ) -> Result<Response<ListPoliciesResponse>, Status> {
+        let request = request.get_ref();
+        let mut fields = Fields::default();
+        let repository = fields.optional("repository", &request.repository, RepositoryName::parse);
+        let environment = fields.optional("environment", &request.environment, Environment::parse);
+        let token = policy_fields::revision_token(&mut fields, &request.at_least_as_fresh);
+        let size = page_token::size(&mut fields, request.page_size);
+        let binding = format!("{repository:?}\n{environment:?}");
+        let after = page_token::cursor::<PolicyId>(&mut fields, &binding, &request.page_token);
+        fields.finish(Some(()))?;
+
+        let set = self.policies.at_least(token).await.map_err(status::of_policies)?;
+        let mut listed = set.policies.values().filter(|revised| {
+            let matches = &revised.policy.matches;
+            after.as_ref().is_none_or(|after| revised.policy.id > *after)
+                && repository.as_ref().is_none_or(|name| matches.admits_repository(name))
+                && environment.as_ref().is_none_or(|environment| matches.admits_environment(environment))
+        });
+        let page: Vec<_> = listed.by_ref().take(size).collect();
+        let more = listed.next().is_some();
+        let last = page.last().filter(|_| more).map(|revised| &revised.policy.id);
+        Ok(Response::new(ListPoliciesResponse {
+            policies: page.iter().map(|revised| policy_out(revised)).collect(),
+            next_page_token: last.map(|last| page_token::token(&binding, last)).unwrap_or_default(),
+            revision: set.revision,
+        }))
+    }
+
+    async fn update_policy(
+        &self,
+        request: Request<UpdatePolicyRequest>,
+    ) -> Result<Response<UpdatePolicyResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let mut fields = Fields::default();
+        let given = request.policy.as_ref();
+        let id = policy_fields::name(&mut fields, "policy.name", given.map_or("", |policy| &policy.name));
+        let expected = policy_fields::etag(&mut fields, "policy.etag", given.map_or("", |policy| &policy.etag));
+        let policy = policy_fields::policy(&mut fields, id, given);
+        let terms = terms(&mut fields, request.validate_only, &request.request_id, || UpdatePolicyRequest {
+            request_id: String::new(),
+            ..request.clone()
+        });
+        let (policy, expected) = fields.finish(policy.zip(expected))?;
+        let notes = policies::notes(&policy);
+        let written =
+            self.write(&metadata, Change::Update { document: Resource::Policy(policy), expected }, terms).await?;
+        Ok(Response::new(UpdatePolicyResponse {
+            policy: written.policy().map(|revised| policy_out(revised)),
+            revision: written.revision,
+            revision_token: revision_token_out(written.revision),
+            notes,
+        }))
+    }
+
+    async fn delete_policy(
+        &self,
+        request: Request<DeletePolicyRequest>,
+    ) -> Result<Response<DeletePolicyResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let mut fields = Fields::default();
+        let id = policy_fields::name(&mut fields, "name", &request.name);
+        let expected = policy_fields::etag(&mut fields, "etag", &request.etag);
+        let terms = terms(&mut fields, request.validate_only, &request.request_id, || DeletePolicyRequest {
+            request_id: String::new(),
+            ..request.clone()
+        });
+        let (id, expected) = fields.finish(id.zip(expected))?;
+        let written = self.write(&metadata, Change::Delete { id, expected }, terms).await?;
+        Ok(Response::new(DeletePolicyResponse {
+            revision: written.revision,
+            revision_token: revision_token_out(written.revision),
+        }))
+    }
+
+    async fn list_policy_revisions(
+        &self,
+        request: Request<ListPolicyRevisionsRequest>,
+    ) -> Result<Response<ListPolicyRevisionsResponse>, Status> {
+        let deadline = deadline(request.metadata(), Duration::ZERO);
+        in_time(deadline, self.revisions(request.get_ref())).await.map(Response::new)
+    }
+
+    async fn rollback_policy(
+        &self,
+        request: Request<RollbackPolicyRequest>,
+    ) -> Result<Response<RollbackPolicyResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        self.roll_back(&metadata, request).await.map(Response::new)
+    }
+
+    async fn preview_policy(
+        &self,
+        request: Request<PreviewPolicyRequest>,
+    ) -> Result<Response<Self::PreviewPolicyStream>, Status> {
+        self.preview(request.get_ref()).await.map(Response::new)
+    }
+
+    async fn watch_policies(
+        &self,
+        request: Request<WatchPoliciesRequest>,
+    ) -> Result<Response<Self::WatchPoliciesStream>, Status> {
+        self.watch(request.get_ref()).await.map(Response::new)
+    }
+
+    async fn create_waiver(
+        &self,
+        request: Request<CreateWaiverRequest>,
+    ) -> Result<Response<CreateWaiverResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        self.create(&metadata, request).await.map(Response::new)
+    }
+
+    async fn get_waiver(&self, request: Request<GetWaiverRequest>) -> Result<Response<GetWaiverResponse>, Status> {
+        let deadline = deadline(request.metadata(), Duration::ZERO);
+        in_time(deadline, self.get(request.get_ref())).await.map(Response::new)
+    }
+
+    async fn list_waivers(
+        &self,
+        request: Request<ListWaiversRequest>,
+    ) -> Result<Response<ListWaiversResponse>, Status> {
+        let deadline = deadline(request.metadata(), Duration::ZERO);
+        in_time(deadline, self.list(request.get_ref())).await.map(Response::new)
+    }
+
+    async fn update_waiver(
+        &self,
+        request: Request<UpdateWaiverRequest>,
+    ) -> Result<Response<UpdateWaiverResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        self.update(&metadata, request).await.map(Response::new)
+    }
+
+    async fn revoke_waiver(
+        &self,
+        request: Request<RevokeWaiverRequest>,
+    ) -> Result<Response<RevokeWaiverResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        self.revoke(&metadata, request).await.map(Response::new)
+    }
+
+    async fn import_waivers(
+        &self,
+        request: Request<ImportWaiversRequest>,
+    ) -> Result<Response<ImportWaiversResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        in_time(deadline(&metadata, Duration::ZERO), self.import(request)).await.map(Response::new)
+    }
+}
+
+/// The terms of a write; `meaning` is the request without its id.
+fn terms<M: Message>(fields: &mut Fields, validate_only: bool, request_id: &str, meaning: impl FnOnce() -> M) -> Terms {
+    Terms { validate_only, request: request_of(fields, request_id, meaning) }
+}

@@ -1,0 +1,3 @@
+//! Network plumbing under the gRPC server.
+
+pub(crate) mod write_coalescing;

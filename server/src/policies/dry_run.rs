@@ -1,0 +1,73 @@
+//! What the store would say to a change, as far as a snapshot tells.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use scangate_core::{policy, policy::PolicySet, waiver};
+
+use crate::policy_store::{Change, Error, MAX_CREATED, Precondition, Resource, ResourceName, Revised, WriteResult};
+
+/// A write that is not made. A draft has no digest and no revision of its own.
+pub(super) fn dry_run(set: &PolicySet, change: Change) -> Result<WriteResult, Error> {
+    let documents = match change {
+        Change::Create(documents) => {
+            if !(1..=MAX_CREATED).contains(&documents.len()) {
+                return Err(Error::BatchSize);
+            }
+            let taken = documents.iter().map(Resource::key).find(|key| present(set, key).is_some());
+            if let Some(key) = taken {
+                return Err(Error::AlreadyExists(key));
+            }
+            documents.into_iter().map(|document| draft(document, set.revision, None)).collect()
+        }
+        Change::Update { document, expected } => {
+            let old = expect(set, document.key(), expected)?;
+            document.replaces(&old)?;
+            vec![draft(document, old.revision(), Some(&old))]
+        }
+        Change::Delete { id, .. } if id.is_default() => return Err(Error::DefaultRequired),
+        Change::Delete { id, expected } => {
+            expect(set, ResourceName::Policy(id), expected)?;
+            Vec::new()
+        }
+    };
+    Ok(WriteResult { revision: set.revision, documents })
+}
+
+fn present(set: &PolicySet, key: &ResourceName) -> Option<Revised> {
+    match key {
+        ResourceName::Policy(id) => set.policies.get(id).cloned().map(Revised::Policy),
+        ResourceName::Waiver(id) => set.waivers.get(id).cloned().map(Revised::Waiver),
+    }
+}
+
+fn expect(set: &PolicySet, key: ResourceName, expected: Precondition) -> Result<Revised, Error> {
+    let Some(present) = present(set, &key) else { return Err(Error::NotFound(key)) };
+    match expected {
+        Precondition::Revision(revision) if revision != present.revision() => {
+            Err(Error::Conflict { key, actual: present.revision() })
+        }
+        Precondition::Revision(_) | Precondition::Any => Ok(present),
+    }
+}
+
+fn draft(document: Resource, revision: u64, old: Option<&Revised>) -> Revised {
+    let now = Timestamp::now();
+    let create_time = match old {
+        Some(Revised::Policy(old)) => old.create_time,
+        Some(Revised::Waiver(old)) => old.create_time,
+        None => now,
+    };
+    match document {
+        Resource::Policy(policy) => Revised::Policy(Arc::new(policy::Revised {
+            policy,
+            revision,
+            content_digest: String::new(),
+            create_time,
+            update_time: now,
+        })),
+        Resource::Waiver(waiver) => {
+            Revised::Waiver(Arc::new(waiver::Revised { waiver, revision, create_time, update_time: now }))
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! From findings to numbers and back: what they say is kept once, and every use of it is counted.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use scangate_core::{
+    finding::{Exploit, Finding, Fix, Package, Score, Status},
+    severity::{Rating, Severity},
+};
+
+use super::{
+    encoding::{Arn, Row},
+    interner::Table,
+};
+
+/// Digits of the name that Inspector gives a finding.
+const DIGITS: usize = 32;
+
+/// What findings say.
+#[derive(Default)]
+pub(super) struct Shared {
+    texts: Table<str>,
+    traits: Table<Traits>,
+}
+
+/// What a finding says without words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Traits {
+    /// `None`: it is unrated, and a text says how.
+    severity: Option<Severity>,
+    fix: Fix,
+    cvss: Option<Score>,
+    epss: Option<Score>,
+    exploit: Exploit,
+    status: Status,
+    published_at: Option<Timestamp>,
+}
+
+impl Traits {
+    fn of(finding: &Finding) -> Self {
+        let severity = match &finding.severity {
+            Rating::Rated(severity) => Some(*severity),
+            Rating::Unrated(_) => None,
+        };
+        let Finding { fix, cvss, epss, exploit, status, published_at, .. } = *finding;
+        Self { severity, fix, cvss, epss, exploit, status, published_at }
+    }
+}
+
+impl Shared {
+    /// A finding in numbers; `None`: there are none left.
+    pub(super) fn row<'a>(&mut self, finding: &'a Finding, last_arn: Option<&Arc<str>>) -> Option<Row<'a>> {
+        let (id, package) = (&*finding.id, &finding.package);
+        let label = match &finding.severity {
+            Rating::Rated(_) => None,
+            Rating::Unrated(label) => Some(&**label),
+        };
+        let (uri, title) = (finding.uri.as_deref(), finding.title.as_deref());
+        let uri_start = uri.and_then(|uri| uri.strip_suffix(id));
+        let title_end = title.and_then(|title| title.strip_prefix(id));
+        let maybe = [
+            finding.description.as_deref(),
+            uri_start.or(uri),
+            package.fixed_in.as_deref(),
+            package.manager.as_deref(),
+            package.path.as_deref(),
+            title_end.or(title),
+            label,
+        ];
+        let mut row = Row {
+            traits: self.traits.take(&Traits::of(finding), |traits| Arc::new(*traits))?,
+            uri_ends_with_id: uri_start.is_some(),
+            title_begins_with_id: title_end.is_some(),
+            first_observed_at: finding.first_observed_at,
+            ..Row::default()
+        };
+        for (number, text) in row.always.iter_mut().zip([id, &*package.name, &*package.version]) {
+            *number = self.text(text)?;
+        }
+        for (number, text) in row.maybe.iter_mut().zip(maybe) {
+            if let Some(text) = text {
+                *number = Some(self.text(text)?);
+            }
+        }
+        row.arn = match &finding.arn {
+            None => None,
+            Some(arn) if Some(arn) == last_arn => Some(Arn::Same),
+            Some(arn) => Some(self.arn(arn)?),
+        };
+        Some(row)
+    }
+
+    fn arn<'a>(&mut self, arn: &'a str) -> Option<Arn<'a>> {
+        let name = arn.rfind('/').map_or(0, |slash| slash + 1);
+        let (prefix, name) = arn.split_at_checked(name)?;
+        let prefix = self.text(prefix)?;
+        let is_digits = name.len() == DIGITS && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let digits = u128::from_str_radix(name, 16).ok().filter(|_| is_digits);
+        Some(digits.map_or(Arn::Text(prefix, name), |digits| Arn::Digits(prefix, digits)))
+    }
+
+    fn text(&mut self, text: &str) -> Option<u32> {
+        self.texts.take(text, |text| Arc::from(text))
+    }
+
+    /// The finding that these are the numbers of; `None`: there is none.
+    pub(super) fn finding(&self, row: &Row<'_>, last: Option<&Finding>) -> Option<Finding> {
+        // A text that was lost must not look like one that was never there.
+        if row.texts().any(|number| self.texts.get(number).is_none()) {
+            return None;
+        }
+        let text = |number: u32| self.texts.get(number).map(Arc::clone);
+        let traits = self.traits.get(row.traits)?;
+        let [id, name, version] = row.always.map(text);
+        let [description, uri, fixed_in, manager, path, title, label] = row.maybe.map(|number| number.and_then(text));
+        let id = id?;
+        let severity = match (traits.severity, label) {
+            (Some(severity), _) => Rating::Rated(severity),
+            (None, label) => Rating::Unrated(label?),
+        };
+        Some(Finding {
+            package: Package { name: name?, version: version?, manager, path, fixed_in },
+            severity,
+            fix: traits.fix,
+            cvss: traits.cvss,
+            epss: traits.epss,
+            exploit: traits.exploit,
+            status: traits.status,
+            title: if row.title_begins_with_id { Some(joined(&[&id, &title?])) } else { title },
+            description,
+            uri: if row.uri_ends_with_id { Some(joined(&[&uri?, &id])) } else { uri },
+            first_observed_at: row.first_observed_at,
+            published_at: traits.published_at,
+            arn: match row.arn {
+                None => None,
+                Some(Arn::Same) => Some(last?.arn.clone()?),
+                Some(Arn::Digits(prefix, digits)) => Some(joined(&[&text(prefix)?, &format!("{digits:0DIGITS$x}")])),
+                Some(Arn::Text(prefix, name)) => Some(joined(&[&text(prefix)?, name])),
+            },
+            id,
+        })
+    }
+
+    /// Counts one use less of what a finding says.
+    pub(super) fn give_back(&mut self, row: &Row<'_>) {
+        self.traits.give_back(row.traits);
+        row.texts().for_each(|text| self.texts.give_back(text));
+    }
+
+    /// What it weighs.
+    pub(super) fn bytes(&self) -> usize {
+        self.texts.bytes() + self.traits.bytes()
+    }
+}
+
+fn joined(parts: &[&str]) -> Arc<str> {
+    parts.concat().into()
+}

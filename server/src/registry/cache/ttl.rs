@@ -1,0 +1,101 @@
+//! How long a scan serves, and since when it has said the same.
+
+use std::{sync::Arc, time::Instant};
+
+use scangate_core::{
+    evidence::SETTLE_TIME,
+    scan::{Enrichment, Report, Scan, Status},
+};
+
+use super::{
+    Config,
+    compact::{Packed, Pool},
+};
+use crate::registry::{Error, read_through::Reading};
+
+/// A scan as it is kept: since when it says the same, and how long it serves.
+pub(super) fn reading(
+    scan: &Scan,
+    previous: Option<&Packed>,
+    pool: &Arc<Pool>,
+    began: Instant,
+    config: &Config,
+) -> Result<Reading<Arc<Packed>>, Error> {
+    let Some(mut packed) = Packed::of(scan, pool) else {
+        return Err(Error::TooComplex("more different texts than can be kept".to_owned()));
+    };
+    if let Some(previous) = previous.filter(|previous| says_the_same(previous, &packed)) {
+        packed.is_unchanged_since(previous.outline().unchanged_since);
+    }
+    let keep = match (is_settled(scan), &scan.enrichment) {
+        (false, _) => config.unsettled_ttl,
+        (true, Enrichment::Missing(_)) => config.unenriched_ttl,
+        (true, Enrichment::NotAsked | Enrichment::Complete | Enrichment::Partial(_)) => config.findings_ttl,
+    };
+    let (keep, bytes) = (keep.min(config.findings_ttl), packed.charge());
+    Ok(Reading { value: Arc::new(packed), began, keep, bytes })
+}
+
+/// Whether two readings tell the same facts.
+fn says_the_same(earlier: &Packed, later: &Packed) -> bool {
+    let (previous, scan) = (earlier.outline(), later.outline());
+    // What became of asking Inspector shows in the findings, as far as it matters.
+    let Scan {
+        read_at: _,
+        unchanged_since: _,
+        status,
+        description,
+        scan_type,
+        frequency,
+        report,
+        coverage,
+        enrichment: _,
+        flaws,
+    } = previous;
+    *status == scan.status
+        && *description == scan.description
+        && *scan_type == scan.scan_type
+        && *frequency == scan.frequency
+        && same_report(report.as_ref(), scan.report.as_ref())
+        && *coverage == scan.coverage
+        && *flaws == scan.flaws
+        && later.has_findings_of(earlier)
+}
+
+/// When the vulnerability data was last current says nothing of whether findings still arrive: a scanner may move it at will.
+fn same_report(previous: Option<&Report>, report: Option<&Report>) -> bool {
+    match (previous, report) {
+        (Some(previous), Some(report)) => {
+            // Findings are compared as they are packed.
+            let Report { completed_at, source_updated_at: _, counts, enumerated, findings: _ } = previous;
+            *completed_at == report.completed_at && *counts == report.counts && *enumerated == report.enumerated
+        }
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
+/// Whether nothing but a new scan, or new knowledge of vulnerabilities, would change the reading.
+fn is_settled(scan: &Scan) -> bool {
+    scan.flaws.is_empty()
+        && match &scan.status {
+            Status::Complete | Status::Active => scan.report.as_ref().is_some_and(|report| is_whole(report, scan)),
+            Status::Failed
+            | Status::UnsupportedImage
+            | Status::ScanEligibilityExpired
+            | Status::ImageArchived
+            | Status::ImageSizeExceeded => true,
+            Status::NotFound
+            | Status::InProgress
+            | Status::Pending
+            | Status::FindingsUnavailable
+            | Status::LimitExceeded
+            | Status::Unrecognised(_) => false,
+        }
+}
+
+/// A clean enhanced scan has no time of its own: there the time that Inspector's coverage gives counts.
+fn is_whole(report: &Report, scan: &Scan) -> bool {
+    let completed_at = report.completed_at.or(scan.coverage.as_ref().and_then(|coverage| coverage.last_scanned_at));
+    report.findings.is_some() && completed_at.is_some_and(|at| scan.read_at.duration_since(at) >= SETTLE_TIME)
+}

@@ -1,0 +1,282 @@
+//! What a failed call means: the SDK's many shapes of errors, by what a caller can do about them.
+
+use std::{error::Error as StdError, time::Duration};
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_ecr::{
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
+};
+use scangate_core::{image::RepositoryName, registry::Registry as RegistryId};
+
+use super::retry::Operation;
+use crate::registry::{Error, Repository, Source};
+
+/// What a throttled caller is told where AWS names no time.
+const THROTTLED_FOR: Duration = Duration::from_secs(5);
+/// As much of AWS's words as goes into an error.
+const MOST_CHARS: usize = 300;
+
+const THROTTLING: [&str; 6] = [
+    "ThrottlingException",
+    "ThrottleException",
+    "Throttling",
+    "TooManyRequestsException",
+    "RequestLimitExceeded",
+    "SlowDown",
+];
+const OUTAGE: [&str; 6] = [
+    "ServerException",
+    "InternalServerException",
+    "InternalFailure",
+    "ServiceUnavailableException",
+    "RequestTimeout",
+    "RequestTimeoutException",
+];
+const DENIAL: [&str; 3] = ["AccessDeniedException", "AccessDenied", "UnauthorizedOperation"];
+const CREDENTIALS: [&str; 14] = [
+    "ExpiredTokenException",
+    "ExpiredToken",
+    "UnrecognizedClientException",
+    "InvalidClientTokenId",
+    "InvalidAccessKeyId",
+    "InvalidSignatureException",
+    "SignatureDoesNotMatch",
+    "IncompleteSignature",
+    "IncompleteSignatureException",
+    "MissingAuthenticationToken",
+    "MissingAuthenticationTokenException",
+    "RequestExpired",
+    "RequestTimeTooSkewed",
+    "AuthFailure",
+];
+
+/// What can be done about a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Ask again later.
+    Throttled,
+    /// No answer, or AWS's own fault: ask again.
+    Unavailable,
+    /// A successful answer that cannot be read.
+    Undecodable,
+    /// IAM refuses it.
+    Denied,
+    /// Nobody vouches for us.
+    Credentials,
+    /// AWS refuses the request as it stands, by a code.
+    Refused,
+}
+
+/// A failed call.
+#[derive(Debug)]
+pub(super) struct Failure {
+    kind: Kind,
+    code: String,
+    message: String,
+    retry_after: Option<Duration>,
+}
+
+/// AWS's words, or the transport's: bounded, and never a request with what was signed into it.
+#[derive(Debug, thiserror::Error)]
+#[error("{code}: {message}")]
+struct Cause {
+    code: String,
+    message: String,
+}
+
+impl Failure {
+    /// Reads an error of the SDK.
+    pub(super) fn of<E>(error: &SdkError<E, HttpResponse>) -> Self
+    where
+        E: ProvideErrorMetadata + StdError + 'static,
+    {
+        match error {
+            SdkError::ServiceError(context) => Self::of_answer(context.err(), context.raw()),
+            SdkError::TimeoutError(_) => Self::transport("Timeout", error),
+            SdkError::DispatchFailure(_) if is_about_credentials(error) => {
+                Self { kind: Kind::Credentials, ..Self::transport("NoCredentials", error) }
+            }
+            SdkError::DispatchFailure(_) => Self::transport("NoConnection", error),
+            SdkError::ResponseError(_) => Self::transport("BrokenResponse", error),
+            // The request could not even be built; the SDK's list of variants is open.
+            SdkError::ConstructionFailure(_) | _ => {
+                Self { kind: Kind::Refused, ..Self::transport("BadRequest", error) }
+            }
+        }
+    }
+
+    /// The budget ended before an answer came.
+    pub(super) fn out_of_time() -> Self {
+        let message = "no answer within the time budget".to_owned();
+        Self { kind: Kind::Unavailable, code: "Timeout".to_owned(), message, retry_after: None }
+    }
+
+    fn transport(code: &str, error: &dyn StdError) -> Self {
+        Self { kind: Kind::Unavailable, code: code.to_owned(), message: chain(error), retry_after: None }
+    }
+
+    fn of_answer<E: ProvideErrorMetadata + StdError>(error: &E, response: &HttpResponse) -> Self {
+        let status = response.status().as_u16();
+        let code = error.code().unwrap_or_default();
+        let kind = match status {
+            200..=299 => Kind::Undecodable,
+            429 => Kind::Throttled,
+            _ if THROTTLING.contains(&code) => Kind::Throttled,
+            408 | 500.. => Kind::Unavailable,
+            _ if OUTAGE.contains(&code) => Kind::Unavailable,
+            _ if CREDENTIALS.contains(&code) => Kind::Credentials,
+            _ if DENIAL.contains(&code) => Kind::Denied,
+            _ => Kind::Refused,
+        };
+        let message = error.message().map_or_else(|| chain(error), cut);
+        let code = if code.is_empty() { format!("HTTP {status}") } else { cut(code) };
+        Self { kind, code, message, retry_after: retry_after(response) }
+    }
+
+    /// What can be done about it.
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// AWS's error code, or our word for what has none.
+    pub(super) fn code(&self) -> &str {
+        &self.code
+    }
+
+    /// AWS's words, cut short.
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// How long AWS asks to wait.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// Whether AWS refuses the request by this code.
+    pub(super) fn is(&self, code: &str) -> bool {
+        self.kind == Kind::Refused && self.code == code
+    }
+
+    /// The error of an operation on a repository.
+    pub(super) fn in_repository(self, operation: Operation, repository: &Repository) -> Error {
+        if self.is("RepositoryNotFoundException") {
+            return Error::RepositoryNotFound(repository.clone());
+        }
+        self.into_error(operation)
+    }
+
+    /// The error of an operation on an image, a tag or a digest.
+    pub(super) fn of_image(self, operation: Operation, repository: &Repository, image: &str) -> Error {
+        if self.is("ImageNotFoundException") {
+            return Error::ImageNotFound { repository: repository.clone(), image: image.to_owned() };
+        }
+        self.in_repository(operation, repository)
+    }
+
+    /// The error of an operation.
+    pub(super) fn into_error(self, operation: Operation) -> Error {
+        let Self { kind, code, message, retry_after } = self;
+        let name = operation.name;
+        match kind {
+            Kind::Throttled => Error::Throttled { operation: name, retry_after: retry_after.unwrap_or(THROTTLED_FOR) },
+            Kind::Unavailable => Error::Unavailable { operation: name, source: Source::new(Cause { code, message }) },
+            Kind::Undecodable => Error::MalformedResponse { operation: name, detail: message },
+            Kind::Denied => {
+                let action = denied_action(&message).unwrap_or_else(|| operation.action());
+                Error::AccessDenied { action, detail: message }
+            }
+            Kind::Credentials => Error::Credentials(Source::new(Cause { code, message })),
+            Kind::Refused => Error::Rejected { operation: name, code, message },
+        }
+    }
+}
+
+/// An answer that says nothing usable.
+pub(super) fn malformed(operation: Operation, detail: impl Into<String>) -> Error {
+    Error::MalformedResponse { operation: operation.name, detail: cut(&detail.into()) }
+}
+
+/// A repository of which AWS says, in a successful answer, that it does not exist.
+pub(super) fn no_repository(registry: &RegistryId, name: &RepositoryName) -> Error {
+    Error::RepositoryNotFound(Repository { registry: registry.clone(), name: name.clone() })
+}
+
+/// The first line without control characters, cut short. What AWS says of a bad signature quotes, on further lines, the
+/// request with its session token.
+pub(super) fn cut(text: &str) -> String {
+    let line = text.trim_start().lines().next().unwrap_or_default();
+    line.chars().filter(|c| !c.is_control()).take(MOST_CHARS).collect()
+}
+
+fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    cut(&text)
+}
+
+fn is_about_credentials(error: &dyn StdError) -> bool {
+    std::iter::successors(error.source(), |error| (*error).source()).any(<dyn StdError>::is::<CredentialsError>)
+}
+
+/// Seconds, or milliseconds in AWS's own header.
+fn retry_after(response: &HttpResponse) -> Option<Duration> {
+    let number = |name: &str| response.headers().get(name)?.trim().parse::<u64>().ok();
+    number("x-amz-retry-after").map(Duration::from_millis).or_else(|| number("retry-after").map(Duration::from_secs))
+}
+
+/// The action that AWS names: an enhanced read of ECR needs one of Inspector's, too.
+fn denied_action(message: &str) -> Option<String> {
+    let (_, rest) = message.split_once("not authorized to perform: ")?;
+    let action: String = rest.chars().take_while(|c| c.is_ascii_alphanumeric() || matches!(c, ':' | '-')).collect();
+    action.split_once(':').is_some_and(|(service, name)| !service.is_empty() && !name.is_empty()).then_some(action)
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_ecr::{error::ConnectorError, operation::describe_images::DescribeImagesError};
+
+    use super::*;
+
+    fn undispatched(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Kind {
+        let error = SdkError::<DescribeImagesError, _>::dispatch_failure(ConnectorError::other(cause.into(), None));
+        Failure::of(&error).kind()
+    }
+
+    #[test]
+    fn missing_credentials_are_told_from_a_missing_connection() {
+        assert_eq!(undispatched(CredentialsError::not_loaded("none in the chain")), Kind::Credentials);
+        assert_eq!(undispatched("connection refused"), Kind::Unavailable);
+    }
+
+    #[test]
+    fn only_the_first_line_of_what_aws_says_is_kept() {
+        let told = "The request signature does not match.\n\nThe Canonical String was\nx-amz-security-token:secret";
+
+        assert_eq!(cut(told), "The request signature does not match.");
+    }
+
+    #[test]
+    fn what_aws_says_is_cut_and_stripped_of_control_characters() {
+        assert_eq!(cut("a\u{7}b\u{1b}c"), "abc");
+        assert_eq!(cut(&"é".repeat(1_000)).chars().count(), MOST_CHARS);
+    }
+
+    #[test]
+    fn the_action_that_aws_names_is_found() {
+        let told = "User: arn:aws:iam::123456789012:user/a is not authorized to perform: inspector2:ListFindings on \
+                    resource: arn:aws:inspector2:eu-west-1:123456789012:/findings/list";
+
+        assert_eq!(denied_action(told).as_deref(), Some("inspector2:ListFindings"));
+        assert_eq!(denied_action("is not authorized to perform: this"), None);
+        assert_eq!(denied_action("go away"), None);
+    }
+}

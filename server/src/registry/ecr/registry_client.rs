@@ -1,0 +1,159 @@
+//! The SDK's clients: one pair for each registry, all on one HTTP client and one chain of credentials.
+
+use std::{sync::Arc, time::Duration};
+
+use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_sdk_ecr::config::Credentials as SdkCredentials;
+use aws_smithy_http_client::{
+    Builder,
+    tls::{Provider, rustls_provider::CryptoMode},
+};
+use scangate_core::registry::Registry as RegistryId;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::{
+    Config, Credentials,
+    error::malformed,
+    retry::{Caller, Deadline, Operation},
+    scanning_config_cache::Scanning,
+};
+use crate::registry::{Error, Source};
+
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+const DISCOVER: Operation = Operation::read("GetRegistryScanningConfiguration");
+
+/// One registry with what talks to it.
+#[derive(Debug)]
+pub(super) struct Served {
+    /// The registry.
+    pub(super) id: RegistryId,
+    /// Its ECR.
+    pub(super) ecr: aws_sdk_ecr::Client,
+    /// The Inspector beside it.
+    pub(super) inspector: aws_sdk_inspector2::Client,
+    /// Asks, and asks again.
+    pub(super) caller: Caller,
+    /// Its scanning configuration, kept for a while.
+    pub(super) scanning: Scanning,
+    /// Findings asked for at once.
+    pub(super) page_size: i32,
+    /// Whether Inspector is asked about findings.
+    pub(super) enriches: bool,
+    permits: Semaphore,
+    budget: Duration,
+}
+
+/// Leave to talk to a registry, until a deadline.
+#[derive(Debug)]
+pub(super) struct Turn<'a> {
+    /// When it must have ended.
+    pub(super) deadline: Deadline,
+    _permit: SemaphorePermit<'a>,
+}
+
+impl Served {
+    fn new(id: RegistryId, shared: &SdkConfig, config: &Config) -> Self {
+        let region = Region::new(id.region().to_owned());
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT_TIMEOUT.min(config.attempt_timeout))
+            .read_timeout(config.attempt_timeout)
+            .operation_attempt_timeout(config.attempt_timeout)
+            .operation_timeout(config.attempt_timeout)
+            .build();
+        let mut ecr = aws_sdk_ecr::config::Builder::from(shared)
+            .region(region.clone())
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts.clone());
+        let mut inspector = aws_sdk_inspector2::config::Builder::from(shared)
+            .region(region)
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts);
+        if let Some(endpoint) = &config.endpoint {
+            ecr = ecr.endpoint_url(endpoint);
+            inspector = inspector.endpoint_url(endpoint);
+        }
+        Self {
+            ecr: aws_sdk_ecr::Client::from_conf(ecr.build()),
+            inspector: aws_sdk_inspector2::Client::from_conf(inspector.build()),
+            caller: Caller { registry: id.clone(), backoff: config.backoff },
+            scanning: Scanning::new(config.scanning_ttl, config.operation_timeout),
+            page_size: i32::from(config.page_size.clamp(1, 1000)),
+            enriches: config.inspector_enrichment,
+            permits: Semaphore::new(config.concurrency.max(1)),
+            budget: config.operation_timeout,
+            id,
+        }
+    }
+
+    /// The deadline of what begins now.
+    pub(super) fn deadline(&self) -> Deadline {
+        Deadline::after(self.budget)
+    }
+
+    /// When what a reading can do without must have ended: the last quarter of its budget is for the answer.
+    pub(super) fn before(&self, deadline: Deadline) -> Deadline {
+        deadline.earlier(self.budget / 4)
+    }
+
+    /// Waits for a turn, so that a crowd of cold images does not stampede the registry. The wait counts towards the
+    /// budget.
+    pub(super) async fn turn(&self, operation: Operation) -> Result<Turn<'_>, Error> {
+        let deadline = self.deadline();
+        let unavailable =
+            |why: &'static str| Error::Unavailable { operation: operation.name, source: Source::new(why) };
+        match deadline.bound(self.permits.acquire()).await {
+            Some(Ok(permit)) => Ok(Turn { deadline, _permit: permit }),
+            Some(Err(_)) => Err(unavailable("this server stops talking to the registry")),
+            None => Err(unavailable("too many calls to the registry are under way")),
+        }
+    }
+}
+
+/// Makes the clients, and names the default registry. Without a configured one it is that which the credentials and their
+/// region belong to.
+pub(super) async fn connect(config: &Config) -> Result<(RegistryId, Vec<Arc<Served>>), Error> {
+    let shared = shared(config).await;
+    let default = match config.registries.first() {
+        Some(first) => first.clone(),
+        None => discover(&shared, config).await?,
+    };
+    let others = config.registries.iter().filter(|registry| **registry != default);
+    let served = std::iter::once(&default).chain(others).map(|id| Arc::new(Served::new(id.clone(), &shared, config)));
+    let served = served.collect();
+    Ok((default, served))
+}
+
+/// Retries and timeouts are set on the clients, not here: the providers of credentials keep their own.
+async fn shared(config: &Config) -> SdkConfig {
+    let http = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
+    // A known region spares a question to the instance's metadata service, which may not be there.
+    if let Some(registry) = config.registries.first() {
+        loader = loader.region(Region::new(registry.region().to_owned()));
+    }
+    loader = match config.credentials {
+        Credentials::Chain => loader,
+        Credentials::Placeholder => {
+            loader.credentials_provider(SdkCredentials::new("placeholder", "placeholder", None, None, "placeholder"))
+        }
+    };
+    loader.load().await
+}
+
+async fn discover(shared: &SdkConfig, config: &Config) -> Result<RegistryId, Error> {
+    let region = shared.region().ok_or_else(|| {
+        Error::Credentials(Source::new("no registry is configured, and neither environment nor profile names a region"))
+    })?;
+    // Only for this one question, which does not depend on the account.
+    let anyone = RegistryId::new("000000000000", region.as_ref())
+        .map_err(|_| Error::Credentials(Source::new(format!("{region} is no region"))))?;
+    let served = Served::new(anyone, shared, config);
+    let turn = served.turn(DISCOVER).await?;
+    let send = || served.ecr.get_registry_scanning_configuration().send();
+    let answer =
+        served.caller.call(DISCOVER, turn.deadline, send).await.map_err(|failure| failure.into_error(DISCOVER))?;
+    let account = answer.registry_id().unwrap_or_default();
+    RegistryId::new(account, region.as_ref()).map_err(|_| malformed(DISCOVER, format!("{account:?} is no registry")))
+}

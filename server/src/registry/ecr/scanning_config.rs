@@ -1,0 +1,239 @@
+//! The scanning configuration of a registry and its repositories: reading and setting it.
+//!
+//! Most of these operations take no registry: they are about the account that the credentials belong to. An answer about
+//! another account is therefore an error of our credentials, and nothing is set before that is known.
+
+use aws_sdk_ecr::types::{
+    ImageScanningConfiguration, RegistryScanningRule, RepositoryScanningConfiguration, ScanFrequency,
+    ScanType as EcrScanType, ScanningConfigurationFailureCode, ScanningRepositoryFilter, ScanningRepositoryFilterType,
+};
+use scangate_core::{
+    image::RepositoryName,
+    scan::{Frequency, ScanType},
+};
+
+use super::{
+    error::{cut, malformed, no_repository},
+    registry_client::Served,
+    retry::{Deadline, Operation},
+};
+use crate::registry::{Error, RegistryScanning, Repository, RepositoryScanning, ScanningRule, Source};
+
+pub(super) const GET_REGISTRY: Operation = Operation::read("GetRegistryScanningConfiguration");
+pub(super) const GET_REPOSITORIES: Operation = Operation::read("BatchGetRepositoryScanningConfiguration");
+const DESCRIBE_REPOSITORIES: Operation = Operation::read("DescribeRepositories");
+const PUT_REGISTRY: Operation = Operation::write("PutRegistryScanningConfiguration");
+const PUT_REPOSITORY: Operation = Operation::write("PutImageScanningConfiguration");
+
+/// Repositories in one call of [`GET_REPOSITORIES`].
+const BATCH: usize = 25;
+/// Repositories that a caller may ask about at once, and in one call of [`DESCRIBE_REPOSITORIES`].
+const MOST_REPOSITORIES: usize = 100;
+/// Reads a registry's configuration.
+pub(super) async fn of_registry(served: &Served) -> Result<RegistryScanning, Error> {
+    let turn = served.turn(GET_REGISTRY).await?;
+    read_registry(served, turn.deadline).await
+}
+
+/// Reads what is in force for repositories, in the order asked.
+pub(super) async fn of_repositories(
+    served: &Served,
+    names: &[RepositoryName],
+) -> Result<Vec<RepositoryScanning>, Error> {
+    if names.len() > MOST_REPOSITORIES {
+        return Err(Error::TooComplex(format!("{} repositories, more than {MOST_REPOSITORIES}", names.len())));
+    }
+    let mut distinct: Vec<&RepositoryName> = names.iter().collect();
+    distinct.sort();
+    distinct.dedup();
+    if distinct.is_empty() {
+        return Ok(Vec::new());
+    }
+    let turn = served.turn(GET_REPOSITORIES).await?;
+    let mut found = Vec::new();
+    for names in distinct.chunks(BATCH) {
+        found.extend(read_repositories(served, names, turn.deadline).await?);
+    }
+    let on_push = scan_on_push(served, &distinct, turn.deadline).await?;
+    let scanning = |name: &RepositoryName| {
+        let of_name = |given: Option<&str>| given == Some(name.as_str());
+        let found = found.iter().find(|found| of_name(found.repository_name.as_deref()));
+        let (_, scan_on_push) = on_push.iter().find(|(given, _)| of_name(Some(given)))?;
+        found.map(|found| RepositoryScanning {
+            name: name.clone(),
+            scan_on_push: *scan_on_push,
+            frequency: frequency(found.scan_frequency.as_ref()),
+            applied_filters: filters(found.applied_scan_filters.as_deref().unwrap_or_default()),
+        })
+    };
+    let missing = |name: &RepositoryName| malformed(GET_REPOSITORIES, format!("the answer leaves out {name}"));
+    names.iter().map(|name| scanning(name).ok_or_else(|| missing(name))).collect()
+}
+
+/// Replaces a registry's configuration.
+pub(super) async fn put_registry(served: &Served, scanning: &RegistryScanning) -> Result<(), Error> {
+    let turn = served.turn(PUT_REGISTRY).await?;
+    read_registry(served, turn.deadline).await?;
+    let rules = scanning.rules.iter().map(rule).collect::<Result<Vec<_>, _>>()?;
+    let request = served
+        .ecr
+        .put_registry_scanning_configuration()
+        .scan_type(match scanning.scan_type {
+            ScanType::Basic => EcrScanType::Basic,
+            ScanType::Enhanced => EcrScanType::Enhanced,
+        })
+        .set_rules(Some(rules));
+    let put = served.caller.call(PUT_REGISTRY, turn.deadline, || request.clone().send()).await;
+    served.scanning.change();
+    put.map(|_| ()).map_err(|failure| failure.into_error(PUT_REGISTRY))
+}
+
+/// Sets a repository's own flag.
+pub(super) async fn put_scan_on_push(served: &Served, repository: &Repository, on_push: bool) -> Result<(), Error> {
+    let turn = served.turn(PUT_REPOSITORY).await?;
+    let request = served
+        .ecr
+        .put_image_scanning_configuration()
+        .registry_id(repository.registry.account())
+        .repository_name(repository.name.as_str())
+        .image_scanning_configuration(ImageScanningConfiguration::builder().scan_on_push(on_push).build());
+    let put = served.caller.call(PUT_REPOSITORY, turn.deadline, || request.clone().send()).await;
+    served.scanning.change();
+    put.map(|_| ()).map_err(|failure| failure.in_repository(PUT_REPOSITORY, repository))
+}
+
+/// Reads a registry's configuration before a deadline.
+pub(super) async fn read_registry(served: &Served, deadline: Deadline) -> Result<RegistryScanning, Error> {
+    let send = || served.ecr.get_registry_scanning_configuration().send();
+    let answer = served.caller.call(GET_REGISTRY, deadline, send).await;
+    let answer = answer.map_err(|failure| failure.into_error(GET_REGISTRY))?;
+    let account = answer.registry_id.ok_or_else(|| malformed(GET_REGISTRY, "the answer has no registryId"))?;
+    is_own(served, &account)?;
+    let configuration = answer.scanning_configuration;
+    let configuration = configuration.ok_or_else(|| malformed(GET_REGISTRY, "the answer has no configuration"))?;
+    let scan_type = match configuration.scan_type {
+        Some(EcrScanType::Basic) => ScanType::Basic,
+        Some(EcrScanType::Enhanced) => ScanType::Enhanced,
+        Some(other) => return Err(malformed(GET_REGISTRY, format!("{:?} is no scan type", other.as_str()))),
+        None => return Err(malformed(GET_REGISTRY, "the answer has no scan type")),
+    };
+    let rules = configuration.rules.unwrap_or_default();
+    let mut rules: Vec<_> = rules.iter().map(scanning_rule).collect();
+    rules.sort_by(|a, b| (a.frequency, &a.filters).cmp(&(b.frequency, &b.filters)));
+    Ok(RegistryScanning { scan_type, rules })
+}
+
+/// Reads the configuration of at most [`BATCH`] repositories; one that is unknown makes the whole an error.
+pub(super) async fn read_repositories(
+    served: &Served,
+    names: &[&RepositoryName],
+    deadline: Deadline,
+) -> Result<Vec<RepositoryScanningConfiguration>, Error> {
+    let request = served
+        .ecr
+        .batch_get_repository_scanning_configuration()
+        .set_repository_names(Some(names.iter().map(ToString::to_string).collect()));
+    let answer = served.caller.call(GET_REPOSITORIES, deadline, || request.clone().send()).await;
+    let answer = answer.map_err(|failure| match (failure.is("RepositoryNotFoundException"), names) {
+        (true, [name]) => no_repository(&served.id, name),
+        _ => failure.into_error(GET_REPOSITORIES),
+    })?;
+    if let Some(failed) = answer.failures.into_iter().flatten().next() {
+        let name = failed.repository_name.as_deref().unwrap_or_default();
+        let code = failed.failure_code.unwrap_or_else(|| ScanningConfigurationFailureCode::from(""));
+        return Err(match names.iter().find(|asked| asked.as_str() == name) {
+            Some(name) if code == ScanningConfigurationFailureCode::RepositoryNotFound => {
+                no_repository(&served.id, name)
+            }
+            Some(_) | None => Error::Rejected {
+                operation: GET_REPOSITORIES.name,
+                code: cut(code.as_str()),
+                message: cut(failed.failure_reason.as_deref().unwrap_or_default()),
+            },
+        });
+    }
+    let found = answer.scanning_configurations.unwrap_or_default();
+    for found in &found {
+        let arn = found.repository_arn.as_deref().unwrap_or_default();
+        is_own(served, arn.split(':').nth(4).unwrap_or_default())?;
+        let asked = names.iter().any(|name| found.repository_name.as_deref() == Some(name.as_str()));
+        if !asked {
+            return Err(malformed(GET_REPOSITORIES, format!("the answer is about {arn:?}")));
+        }
+    }
+    Ok(found)
+}
+
+async fn scan_on_push(
+    served: &Served,
+    names: &[&RepositoryName],
+    deadline: Deadline,
+) -> Result<Vec<(String, bool)>, Error> {
+    let request = served
+        .ecr
+        .describe_repositories()
+        .registry_id(served.id.account())
+        .set_repository_names(Some(names.iter().map(ToString::to_string).collect()));
+    let answer = served.caller.call(DESCRIBE_REPOSITORIES, deadline, || request.clone().send()).await;
+    let answer = answer.map_err(|failure| failure.into_error(DESCRIBE_REPOSITORIES))?;
+    let found = answer.repositories.into_iter().flatten();
+    let flags = found.map(|found| {
+        let on_push = found.image_scanning_configuration.is_some_and(|configuration| configuration.scan_on_push);
+        (found.repository_name.unwrap_or_default(), on_push)
+    });
+    Ok(flags.collect())
+}
+
+fn is_own(served: &Served, account: &str) -> Result<(), Error> {
+    if account == served.id.account() {
+        return Ok(());
+    }
+    let told = format!(
+        "the credentials belong to account {}; registry {} is served with credentials of its own account only",
+        cut(account),
+        served.id
+    );
+    Err(Error::Credentials(Source::new(told)))
+}
+
+/// A missing frequency is no known one.
+pub(super) fn frequency(given: Option<&ScanFrequency>) -> Frequency {
+    match given {
+        Some(ScanFrequency::ScanOnPush) => Frequency::ScanOnPush,
+        Some(ScanFrequency::ContinuousScan) => Frequency::ContinuousScan,
+        Some(ScanFrequency::Manual) => Frequency::Manual,
+        Some(_) | None => Frequency::Unrecognised,
+    }
+}
+
+fn filters(given: &[ScanningRepositoryFilter]) -> Vec<String> {
+    let mut filters: Vec<String> = given.iter().map(|filter| filter.filter.clone()).collect();
+    filters.sort();
+    filters.dedup();
+    filters
+}
+
+fn scanning_rule(rule: &RegistryScanningRule) -> ScanningRule {
+    ScanningRule { frequency: frequency(Some(&rule.scan_frequency)), filters: filters(&rule.repository_filters) }
+}
+
+fn rule(rule: &ScanningRule) -> Result<RegistryScanningRule, Error> {
+    let frequency = match rule.frequency {
+        Frequency::ScanOnPush => ScanFrequency::ScanOnPush,
+        Frequency::ContinuousScan => ScanFrequency::ContinuousScan,
+        Frequency::Manual => ScanFrequency::Manual,
+        Frequency::Unrecognised => return Err(not_sent("a rule has a frequency that this server does not know")),
+    };
+    let filters = rule.filters.iter().map(|filter| {
+        let filter = ScanningRepositoryFilter::builder().filter(filter);
+        filter.filter_type(ScanningRepositoryFilterType::Wildcard).build()
+    });
+    let filters = filters.collect::<Result<Vec<_>, _>>().map_err(|error| not_sent(&error.to_string()))?;
+    let rule = RegistryScanningRule::builder().scan_frequency(frequency).set_repository_filters(Some(filters));
+    rule.build().map_err(|error| not_sent(&error.to_string()))
+}
+
+/// A request that we do not even send.
+fn not_sent(why: &str) -> Error {
+    Error::Rejected { operation: PUT_REGISTRY.name, code: "BadRequest".to_owned(), message: cut(why) }
+}

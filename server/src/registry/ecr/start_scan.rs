@@ -1,0 +1,127 @@
+//! Starting a scan: basic scanning allows one per image in 24 hours, enhanced scanning none at all.
+
+use std::sync::Arc;
+
+use aws_sdk_ecr::types::ImageIdentifier;
+use jiff::{SignedDuration, Timestamp};
+use scangate_core::scan::{Manifest, ScanType, Status};
+
+use super::{
+    diagnostics::timestamp,
+    error::{Failure, Kind},
+    pages::{Answer, Pages},
+    registry_client::Served,
+    retry::Operation,
+};
+use crate::registry::{Error, Repository, Started};
+
+const START_SCAN: Operation = Operation::write("StartImageScan");
+
+/// How long ECR refuses another scan of an image.
+const QUOTA: SignedDuration = SignedDuration::from_hours(24);
+
+const ARCHIVED: &str = "the image is archived; restore it first";
+
+/// Starts a scan, or tells why none was started.
+pub(super) async fn start(
+    served: &Arc<Served>,
+    repository: &Repository,
+    manifest: &Manifest,
+) -> Result<Started, Error> {
+    if manifest.archived {
+        return Ok(Started::Unsupported(ARCHIVED.to_owned()));
+    }
+    let turn = served.turn(START_SCAN).await?;
+    if served.in_force(&repository.name, turn.deadline).await?.scan_type == ScanType::Enhanced {
+        return Ok(Started::ManagedContinuously);
+    }
+    let starting =
+        Starting { pages: Pages { served, repository, digest: &manifest.digest, deadline: turn.deadline }, served };
+    let before = starting.pages.read_head().await?;
+    match before.status {
+        Status::InProgress | Status::Pending => Ok(Started::AlreadyInProgress),
+        Status::ImageArchived => Ok(Started::Unsupported(ARCHIVED.to_owned())),
+        Status::NotFound
+        | Status::Complete
+        | Status::Active
+        | Status::Failed
+        | Status::UnsupportedImage
+        | Status::ScanEligibilityExpired
+        | Status::FindingsUnavailable
+        | Status::LimitExceeded
+        | Status::ImageSizeExceeded
+        | Status::Unrecognised(_) => starting.send().await,
+    }
+}
+
+struct Starting<'a> {
+    pages: Pages<'a>,
+    served: &'a Served,
+}
+
+impl Starting<'_> {
+    async fn send(&self) -> Result<Started, Error> {
+        let Pages { repository, digest, deadline, .. } = self.pages;
+        let request = self
+            .served
+            .ecr
+            .start_image_scan()
+            .registry_id(repository.registry.account())
+            .repository_name(repository.name.as_str())
+            .image_id(ImageIdentifier::builder().image_digest(digest.as_str()).build());
+        match self.served.caller.call(START_SCAN, deadline, || request.clone().send()).await {
+            Ok(_) => Ok(Started::Started),
+            Err(failure) => self.failed(failure).await,
+        }
+    }
+
+    async fn failed(&self, failure: Failure) -> Result<Started, Error> {
+        if failure.is("LimitExceededException") {
+            return self.refused_by_quota().await;
+        }
+        if failure.is("UnsupportedImageTypeException") {
+            return Ok(Started::Unsupported(failure.message().to_owned()));
+        }
+        if failure.is("ImageArchivedException") {
+            return Ok(Started::Unsupported(ARCHIVED.to_owned()));
+        }
+        // The words of a registry that went over to enhanced scanning since its configuration was read.
+        if failure.is("ValidationException") && failure.message().contains("This feature is disabled") {
+            return Ok(Started::ManagedContinuously);
+        }
+        // The request may have arrived although no answer did.
+        let ambiguous = matches!(failure.kind(), Kind::Unavailable | Kind::Undecodable);
+        if ambiguous && self.is_running().await {
+            return Ok(Started::Started);
+        }
+        Err(failure.of_image(START_SCAN, self.pages.repository, self.pages.digest.as_str()))
+    }
+
+    async fn refused_by_quota(&self) -> Result<Started, Error> {
+        let now = self.pages.read_head().await?;
+        Ok(match now.status {
+            Status::InProgress | Status::Pending => Started::AlreadyInProgress,
+            Status::NotFound
+            | Status::Complete
+            | Status::Active
+            | Status::Failed
+            | Status::UnsupportedImage
+            | Status::ScanEligibilityExpired
+            | Status::FindingsUnavailable
+            | Status::LimitExceeded
+            | Status::ImageArchived
+            | Status::ImageSizeExceeded
+            | Status::Unrecognised(_) => Started::AlreadyScanned { next_possible_at: next_possible_at(&now) },
+        })
+    }
+
+    async fn is_running(&self) -> bool {
+        let now = self.pages.read_head().await;
+        now.is_ok_and(|now| matches!(now.status, Status::InProgress | Status::Pending))
+    }
+}
+
+/// The quota counts from the scan's start, which ECR does not tell; its completion is a little later.
+fn next_possible_at(answer: &Answer) -> Option<Timestamp> {
+    answer.completed_at.as_ref().and_then(timestamp)?.checked_add(QUOTA).ok()
+}

@@ -1,0 +1,40 @@
+//! JsonRows rows in one parameter. A statement whose text grows with its rows is read and planned anew for each number of them, and
+//! the driver looks for each of its parameters by name; one over a JSON array is prepared once, whatever their number.
+
+use serde::Serialize;
+use sqlx::{
+    Any, AssertSqlSafe,
+    any::AnyArguments,
+    query::{Query, QueryAs},
+};
+
+use super::{Connection, Dialect, Error};
+
+/// A statement over rows, each an array of `value`'s columns, `value ->> 0` and so on. The rows are its first parameter, `$1`;
+/// `{rows}` in its text is where they come from.
+pub(crate) struct JsonRows {
+    text: String,
+    rows: String,
+}
+
+impl JsonRows {
+    pub(crate) fn new<T: Serialize>(
+        connection: &Connection,
+        text: &str,
+        rows: impl IntoIterator<Item = T>,
+    ) -> Result<Self, Error> {
+        let rows: Vec<T> = rows.into_iter().collect();
+        let rows = serde_json::to_string(&rows).map_err(|source| Error::Unavailable(source.into()))?;
+        Ok(Self { text: text.replace("{rows}", Dialect::from_connection(connection).rows()), rows })
+    }
+
+    pub(crate) fn query(self) -> Query<'static, Any, AnyArguments> {
+        sqlx::query(AssertSqlSafe(self.text)).bind(self.rows)
+    }
+
+    pub(crate) fn query_as<O: for<'r> sqlx::FromRow<'r, sqlx::any::AnyRow>>(
+        self,
+    ) -> QueryAs<'static, Any, O, AnyArguments> {
+        sqlx::query_as(AssertSqlSafe(self.text)).bind(self.rows)
+    }
+}

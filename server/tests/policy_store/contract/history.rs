@@ -1,0 +1,88 @@
+//! What a store remembers.
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use scangate_core::policy::PolicySet;
+use scangate_server::policy_store::{PolicyStore, Precondition, apply_changes};
+
+use crate::fixtures::{LoadSnapshot as _, create, delete, id, key, later, noon, update, waive};
+
+pub(super) async fn what_has_changed_since_a_revision_is_told_in_order(store: Arc<dyn PolicyStore>) {
+    store.apply(create("team")).await.unwrap();
+    let mut since = store.load_snapshot().await.unwrap();
+    store.apply(update("team", Precondition::Any)).await.unwrap();
+    store.apply(waive(&["w-2", "w-1"])).await.unwrap();
+    store.apply(delete("team", Precondition::Any)).await.unwrap();
+
+    let changes = store.changes(Some(2)).await.unwrap();
+
+    let told: Vec<_> =
+        changes.entries.iter().map(|entry| (entry.revision, entry.key.to_string(), entry.document.is_some())).collect();
+    let entry = |revision, name: &str, is_there| (revision, name.to_owned(), is_there);
+    assert_eq!(changes.revision, 5);
+    assert_eq!(
+        told,
+        [
+            entry(3, "policies/team", true),
+            entry(4, "waivers/w-1", true),
+            entry(4, "waivers/w-2", true),
+            entry(5, "policies/team", false),
+        ]
+    );
+    apply_changes(&mut since, changes);
+    assert_eq!(since, store.load_snapshot().await.unwrap());
+    assert_eq!(store.changes(Some(5)).await.unwrap().entries, []);
+}
+
+pub(super) async fn a_revision_is_told_with_the_time_at_which_it_was_written(store: Arc<dyn PolicyStore>) {
+    let hour = SignedDuration::from_hours(1);
+    store.apply(later(hour, create("team"))).await.unwrap();
+    store.apply(later(hour + hour, delete("team", Precondition::Any))).await.unwrap();
+
+    let since = store.changes(Some(2)).await.unwrap();
+    let now = store.changes(Some(3)).await.unwrap();
+    let beyond = store.changes(Some(4)).await.unwrap();
+
+    assert_eq!((since.begin_time, since.write_time), (Some(noon() + hour), noon() + hour + hour));
+    assert_eq!((now.begin_time, now.write_time), (Some(noon() + hour + hour), noon() + hour + hour));
+    assert_eq!((beyond.begin_time, beyond.revision), (None, 3));
+}
+
+pub(super) async fn what_was_in_force_at_a_revision_can_be_read_ever_after(store: Arc<dyn PolicyStore>) {
+    let mut sets: Vec<PolicySet> = vec![store.load_snapshot().await.unwrap()];
+    for write in [
+        create("team"),
+        waive(&["w-1"]),
+        update("team", Precondition::Any),
+        delete("team", Precondition::Any),
+        create("team"),
+        update("default", Precondition::Any),
+    ] {
+        store.apply(write).await.unwrap();
+        sets.push(store.load_snapshot().await.unwrap());
+    }
+
+    for set in sets {
+        assert_eq!(store.snapshot_at(set.revision).await.unwrap(), set);
+    }
+}
+
+pub(super) async fn the_history_of_a_policy_is_told_newest_first_in_pages_that_later_writes_do_not_move(
+    store: Arc<dyn PolicyStore>,
+) {
+    store.apply(create("team")).await.unwrap();
+    store.apply(create("other")).await.unwrap();
+    store.apply(update("team", Precondition::Any)).await.unwrap();
+    store.apply(delete("team", Precondition::Any)).await.unwrap();
+
+    let first = store.history(&id("team"), None, 2).await.unwrap();
+    store.apply(create("team")).await.unwrap();
+    let second = store.history(&id("team"), Some(first[1].revision), 2).await.unwrap();
+
+    let told: Vec<(u64, bool)> =
+        first.iter().chain(&second).map(|entry| (entry.revision, entry.document.is_some())).collect();
+    assert_eq!(told, [(5, false), (4, true), (2, true)]);
+    assert!(first.iter().all(|entry| entry.key == key("team")));
+    assert_eq!(store.history(&id("never"), None, 2).await.unwrap(), []);
+}

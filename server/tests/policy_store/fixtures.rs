@@ -1,0 +1,128 @@
+//! Policies and writes for tests to begin with.
+
+use jiff::{SignedDuration, Timestamp};
+use scangate_core::{
+    glob::Glob,
+    name::{PolicyId, WaiverId},
+    policy::{Policy, PolicySet},
+    waiver::{Conditions, Scope, Waiver},
+};
+use scangate_server::{
+    idempotency::RequestKey,
+    policy_store::{
+        Change, Error, PolicyStore, Precondition, Resource, ResourceName, Write, into_snapshot, sql::SqlPolicyStore,
+    },
+    sql::{self, Address, Database, OpenError},
+};
+
+/// Opens the policy store at an address.
+pub(crate) async fn open(address: &Address) -> Result<SqlPolicyStore, OpenError> {
+    let database = Database::open(address).await?;
+    SqlPolicyStore::open(&database).await.map_err(|error| match error {
+        Error::Corrupt { what, source } => sql::Error::Corrupt { what, source }.into(),
+        Error::Unavailable(source) => sql::Error::Unavailable(source).into(),
+        Error::NotFound(_)
+        | Error::AlreadyExists(_)
+        | Error::Conflict { .. }
+        | Error::RequestIdReused
+        | Error::BatchSize
+        | Error::DefaultRequired
+        | Error::TooManyPolicies
+        | Error::TooManyWaivers
+        | Error::Revoked(_) => panic!("{error:?}"),
+    })
+}
+
+/// Reads all that is in force.
+#[async_trait::async_trait]
+pub(crate) trait LoadSnapshot {
+    async fn load_snapshot(&self) -> Result<PolicySet, Error>;
+}
+
+#[async_trait::async_trait]
+impl<S: PolicyStore + ?Sized> LoadSnapshot for S {
+    async fn load_snapshot(&self) -> Result<PolicySet, Error> {
+        into_snapshot(self.changes(None).await?)
+    }
+}
+
+/// A time of day on which tests write.
+pub(crate) fn noon() -> Timestamp {
+    "2026-03-01T12:00:00Z".parse().unwrap()
+}
+
+pub(crate) fn id(id: &str) -> PolicyId {
+    PolicyId::parse(id).unwrap()
+}
+
+pub(crate) fn key(name: &str) -> ResourceName {
+    ResourceName::Policy(id(name))
+}
+
+/// The rules of the default policy, under a name of its own.
+pub(crate) fn policy(name: &str) -> Policy {
+    Policy { id: id(name), description: "As it was created.".to_owned(), ..Policy::built_in_default().unwrap() }
+}
+
+/// The same policy, changed.
+pub(crate) fn changed(name: &str) -> Policy {
+    Policy { description: "As it was changed.".to_owned(), honour_suppression: true, ..policy(name) }
+}
+
+pub(crate) fn create(name: &str) -> Write {
+    write(Change::Create(vec![Resource::Policy(policy(name))]))
+}
+
+pub(crate) fn update(name: &str, expected: Precondition) -> Write {
+    write(Change::Update { document: Resource::Policy(changed(name)), expected })
+}
+
+pub(crate) fn delete(name: &str, expected: Precondition) -> Write {
+    write(Change::Delete { id: id(name), expected })
+}
+
+pub(crate) fn write(change: Change) -> Write {
+    Write { change, request: None, at: noon() }
+}
+
+/// The write as a request of this id and fingerprint asks for it.
+pub(crate) fn requested(id: &str, fingerprint: &str, write: Write) -> Write {
+    Write { request: Some(RequestKey { id: id.to_owned(), fingerprint: fingerprint.to_owned() }), ..write }
+}
+
+/// The write at a later time.
+pub(crate) fn later(by: SignedDuration, write: Write) -> Write {
+    Write { at: write.at + by, ..write }
+}
+
+pub(crate) fn waiver_id(id: &str) -> WaiverId {
+    WaiverId::parse(id).unwrap()
+}
+
+/// A waiver of one vulnerability for a month.
+pub(crate) fn waiver(name: &str) -> Waiver {
+    Waiver {
+        id: waiver_id(name),
+        scope: Scope {
+            vulnerability: Glob::parse("CVE-2021-44228").unwrap(),
+            package: None,
+            repository: None,
+            digest: None,
+            environment: None,
+            platform: None,
+        },
+        conditions: Conditions::default(),
+        reason: "not reachable".to_owned(),
+        ticket: String::new(),
+        author: String::new(),
+        approver: String::new(),
+        start_time: noon(),
+        expire_time: noon() + SignedDuration::from_hours(30 * 24),
+        revocation: None,
+    }
+}
+
+/// Creates waivers together.
+pub(crate) fn waive(names: &[&str]) -> Write {
+    write(Change::Create(names.iter().map(|name| Resource::Waiver(waiver(name))).collect()))
+}

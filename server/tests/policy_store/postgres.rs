@@ -1,0 +1,189 @@
+//! PostgreSQL: the contract, and what is promised where several servers share a store.
+
+use std::{sync::Arc, time::Duration};
+
+use scangate_server::{
+    policies::{self, Policies, Terms},
+    policy_store::{Change, Error, PolicyStore as _, Precondition, Resource, sql::SqlPolicyStore},
+    sql::{Address, OpenError},
+};
+use scangate_test_postgres::Cluster;
+
+use crate::{
+    contract::{FILL, PROMISES, a_full_store_takes_changes_and_no_more_policies},
+    fixtures::{self, LoadSnapshot as _, changed, create, update},
+};
+
+pub(crate) const BOUND: Duration = Duration::from_secs(2);
+
+pub(crate) async fn open(url: &str) -> Result<SqlPolicyStore, OpenError> {
+    fixtures::open(&Address::parse(url)).await
+}
+
+/// A server's policies over a database.
+pub(crate) async fn server(url: &str) -> Arc<Policies> {
+    Policies::load(Arc::new(open(url).await.unwrap()), BOUND).await.unwrap()
+}
+
+/// What a server would tell of a change that it makes.
+pub(crate) async fn write(server: &Arc<Policies>, name: &str) -> u64 {
+    let change = Change::Update { document: Resource::Policy(changed(name)), expected: Precondition::Any };
+    server.write(change, Terms { validate_only: false, request: None }).await.unwrap().revision
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_keeps_every_promise_of_the_contract() {
+    let cluster = Cluster::start();
+    let mut broken = Vec::new();
+    for (name, promise) in PROMISES {
+        let store = Arc::new(open(&cluster.database()).await.unwrap());
+        if let Err(failure) = tokio::spawn(promise(store)).await {
+            broken.push((name, failure));
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+
+    let database = cluster.database();
+    let full = open(&database).await.unwrap();
+    cluster.execute(&database, FILL);
+    a_full_store_takes_changes_and_no_more_policies(Arc::new(full)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_servers_that_begin_at_once_begin_one_store() {
+    let cluster = Cluster::start();
+    let database = cluster.database();
+
+    let mut servers = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let database = database.clone();
+        servers.spawn(async move { open(&database).await.unwrap().load_snapshot().await.unwrap().revision });
+    }
+    let revisions = servers.join_all().await;
+
+    assert_eq!(revisions, [1; 8]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writers_on_several_servers_lose_no_update() {
+    let cluster = Cluster::start();
+    let database = cluster.database();
+    let stores = [Arc::new(open(&database).await.unwrap()), Arc::new(open(&database).await.unwrap())];
+
+    let mut writers = tokio::task::JoinSet::new();
+    for number in 0..64 {
+        let store = Arc::clone(&stores[number % 2]);
+        writers.spawn(async move { store.apply(update("default", Precondition::Revision(1))).await });
+    }
+    let outcomes = writers.join_all().await;
+
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+    let lost = outcomes.iter().filter(|outcome| matches!(outcome, Err(Error::Conflict { actual: 2, .. }))).count();
+    assert_eq!(lost, 63, "{outcomes:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_on_one_server_is_seen_by_the_other_at_once_with_its_token_and_soon_without() {
+    let cluster = Cluster::start();
+    let database = cluster.database();
+    let (one, other) = (server(&database).await, server(&database).await);
+
+    for _ in 0..50 {
+        let revision = write(&one, "default").await;
+        assert_eq!(other.at_least(Some(revision)).await.unwrap().revision, revision);
+    }
+    let revision = write(&one, "default").await;
+    let mut seen = other.revisions();
+    tokio::time::timeout(BOUND, seen.wait_for(|seen| *seen >= revision)).await.unwrap().unwrap();
+
+    assert_eq!(other.at_least(None).await.unwrap().revision, revision);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_nobody_was_given_is_not_reached() {
+    let cluster = Cluster::start();
+    let server = server(&cluster.database()).await;
+
+    let refused = server.at_least(Some(99)).await;
+
+    assert!(matches!(refused, Err(policies::Error::RevisionNotReached { asked: 99, reached: 1 })), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_decides_on_what_the_store_does_not_confirm_and_all_do_again_once_it_does() {
+    let mut cluster = Cluster::start();
+    let database = cluster.database();
+    let server = server(&database).await;
+
+    for trouble in ["crash", "pause"] {
+        match trouble {
+            "crash" => cluster.crash(),
+            _ => cluster.pause(),
+        }
+        tokio::time::sleep(BOUND + Duration::from_millis(100)).await;
+        let refused = server.at_least(None).await;
+        assert!(matches!(refused, Err(policies::Error::Stale)), "{trouble}: {refused:?}");
+        match trouble {
+            "crash" => cluster.start_server(),
+            _ => cluster.resume(),
+        }
+        recovers(&server).await;
+        write(&server, "default").await;
+    }
+    cluster.cut_connections();
+    recovers(&server).await;
+    let written = write(&server, "default").await;
+
+    assert_eq!(written, 4);
+}
+
+pub(crate) async fn recovers(server: &Policies) {
+    let began = std::time::Instant::now();
+    while server.at_least(None).await.is_err() {
+        assert!(began.elapsed() < Duration::from_secs(30), "it does not recover");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_acknowledged_write_survives_a_crash_of_the_database() {
+    let mut cluster = Cluster::start();
+    let database = cluster.database();
+    let store = Arc::new(open(&database).await.unwrap());
+    let writing = {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move {
+            let mut acknowledged = Vec::new();
+            for number in 0.. {
+                match store.apply(create(&format!("policy-{number}"))).await {
+                    Ok(written) => acknowledged.push(written),
+                    Err(_) => break,
+                }
+            }
+            acknowledged
+        })
+    };
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    cluster.crash();
+    let acknowledged = writing.await.unwrap();
+    cluster.start_server();
+
+    let set = open(&database).await.unwrap().load_snapshot().await.unwrap();
+
+    assert!(acknowledged.len() > 10, "{}", acknowledged.len());
+    for written in acknowledged {
+        let policy = written.policy().unwrap();
+        assert_eq!(set.policies.get(&policy.policy.id), Some(policy));
+    }
+}
+
+#[tokio::test]
+async fn an_address_never_shows_its_password() {
+    let address = Address::parse("postgres://scangate:secret@127.0.0.1:1/none");
+
+    let refused = fixtures::open(&address).await.unwrap_err();
+
+    let shown = format!("{address} {address:?} {refused} {refused:?}");
+    assert!(!shown.contains("secret"), "{shown}");
+    assert!(matches!(refused, OpenError::Connect(_)));
+}

@@ -1,0 +1,193 @@
+//! PostgreSQL across a network, and over the years: what is promised where connections are lost without a word, where somebody else
+//! answers in the store's place, and where the store is not what it was.
+
+use std::{
+    fs,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use scangate_server::{
+    policies,
+    policy_store::{PolicyStore as _, Precondition},
+    sql::{Address, OpenError},
+};
+use scangate_test_postgres::{Cluster, Link};
+use tempfile::TempDir;
+use tokio::time::{sleep, timeout};
+
+use crate::{
+    fixtures::{self, update},
+    postgres::{BOUND, open, recovers, server, write},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_lost_without_a_word_are_given_up_and_made_anew() {
+    let cluster = Cluster::start();
+    let database = cluster.database();
+    let link = Link::to(cluster.socket()).await;
+    let server = server(&Cluster::over(&database, link.address())).await;
+    write(&server, "default").await;
+
+    let calls = (0..16).map(|_| {
+        let server = Arc::clone(&server);
+        tokio::spawn(async move { while server.at_least(Some(99)).await.is_ok() {} })
+    });
+    let calls: Vec<_> = calls.collect();
+    link.lose_connections();
+    recovers(&server).await;
+    for call in calls {
+        call.await.unwrap();
+    }
+    let written = timeout(Duration::from_secs(5), write(&server, "default")).await;
+
+    assert!(matches!(written, Ok(3)), "{written:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_whose_connection_is_lost_ends_as_one_that_nobody_knows_of() {
+    let cluster = Cluster::start();
+    let database = cluster.database();
+    let link = Link::to(cluster.socket()).await;
+    let store = open(&Cluster::over(&database, link.address())).await.unwrap();
+    cluster.execute(
+        &database,
+        "create function wait() returns trigger language plpgsql as
+        $$ begin perform pg_sleep(3); return new; end $$",
+    );
+    cluster.execute(&database, "create trigger wait before update on documents for each row execute function wait()");
+
+    let began = Instant::now();
+    let (outcome, ()) = tokio::join!(store.apply(update("default", Precondition::Any)), async {
+        sleep(Duration::from_secs(1)).await;
+        link.lose_connections();
+    });
+
+    assert!(matches!(outcome, Err(scangate_server::policy_store::Error::Unavailable(_))), "{outcome:?}");
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    store.ping().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_are_heard_of_again_after_the_listening_connection_is_lost() {
+    let cluster = Cluster::start();
+    let database = cluster.database();
+    let link = Link::to(cluster.socket()).await;
+    let listener = open(&Cluster::over(&database, link.address())).await.unwrap();
+    let writer = open(&database).await.unwrap();
+
+    link.lose_connections();
+    let began = Instant::now();
+    loop {
+        // What is heard for other reasons is over before the write.
+        while timeout(Duration::from_millis(300), listener.changed()).await.is_ok() {}
+        writer.apply(update("default", Precondition::Any)).await.unwrap();
+        if timeout(Duration::from_millis(300), listener.changed()).await.is_ok() {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "nothing is heard");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_which_may_lag_behind_is_not_taken_for_the_store() {
+    let cluster = Cluster::start();
+    let database = cluster.database();
+    open(&database).await.unwrap();
+    let standby = cluster.standby();
+
+    let refused = open(&Cluster::over(&database, standby.socket())).await;
+
+    assert!(matches!(refused, Err(OpenError::Connect(_))), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_decides_on_a_store_that_came_to_its_revision_another_way() {
+    let cluster = Cluster::start();
+    let database = cluster.database();
+    let before = server(&database).await;
+    write(&before, "default").await;
+
+    // What a backup of revision 1 comes to that is restored and written to twice.
+    cluster.execute(
+        &database,
+        "begin;
+         alter table documents disable trigger all;
+         update document_revisions set write_time = write_time + 1 where revision = 2;
+         insert into document_revisions (kind, id, revision, body, content_digest, create_time, write_time)
+             select kind, id, 3, body, content_digest, create_time, write_time from document_revisions where revision = 2;
+         update documents set revision = 3;
+         update store_revision set revision = 3;
+         commit",
+    );
+    sleep(BOUND + Duration::from_millis(600)).await;
+    let refused = before.at_least(None).await;
+    let anew = server(&database).await.at_least(None).await.unwrap();
+
+    assert!(matches!(refused, Err(policies::Error::Stale)), "{refused:?}");
+    assert_eq!(anew.revision, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_store_is_who_its_certificate_says_it_is() {
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+    let stranger = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
+    let place = TempDir::new().unwrap();
+    let (trusted, untrusted) = (place.path().join("trusted.pem"), place.path().join("untrusted.pem"));
+    fs::write(&trusted, authority.pem()).unwrap();
+    fs::write(&untrusted, stranger.cert.pem()).unwrap();
+    let mut cluster = Cluster::start();
+    let database = cluster.database();
+    cluster.require_tls(&certificate.pem(), &key.serialize_pem());
+    let verified = |root: &std::path::Path| format!("{database}?sslmode=verify-full&sslrootcert={}", root.display());
+
+    let (one, other) = (open(&verified(&trusted)).await.unwrap(), open(&verified(&trusted)).await.unwrap());
+    while timeout(Duration::from_millis(500), other.changed()).await.is_ok() {}
+    one.apply(update("default", Precondition::Any)).await.unwrap();
+    timeout(Duration::from_secs(5), other.changed()).await.unwrap();
+    let as_stranger = open(&verified(&untrusted)).await;
+    let by_another_name = open(&verified(&trusted).replace("127.0.0.1", "localhost")).await;
+    let in_the_clear = open(&format!("{database}?sslmode=disable")).await;
+
+    for refused in [as_stranger, by_another_name, in_the_clear] {
+        assert!(matches!(refused, Err(OpenError::Connect(_))), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_of_an_unknown_kind_is_refused_and_not_shown() {
+    for given in [
+        "Postgres://scangate:secret@db/x",
+        "mysql://scangate:secret@db/x",
+        "postgres+ssl://scangate:secret@db/x",
+        "host=db user=scangate password=secret",
+        "password=secret",
+    ] {
+        let address = Address::parse(given);
+
+        let refused = fixtures::open(&address).await.unwrap_err();
+
+        let shown = format!("{address} {address:?} {refused} {refused:?}");
+        assert!(!shown.contains("secret"), "{shown}");
+        assert!(matches!(refused, OpenError::Address), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_with_a_parameter_that_nobody_heeds_is_refused_and_its_value_not_shown() {
+    for (given, name) in [
+        ("postgres://scangate@127.0.0.1:1/x?sslmode=require&sslpassword=secret", "sslpassword"),
+        ("postgres://scangate@127.0.0.1:1/x?passwrd=secret", "passwrd"),
+        ("postgres://scangate@127.0.0.1:1/x?secret", ""),
+    ] {
+        let refused = fixtures::open(&Address::parse(given)).await.unwrap_err();
+
+        assert!(matches!(&refused, OpenError::Parameter(parameter) if parameter == name), "{refused:?}");
+        assert!(!format!("{refused} {refused:?}").contains("secret"));
+    }
+}

@@ -1,0 +1,145 @@
+//! A server that is killed at any moment: what it acknowledged is in the file, and nothing is there by half.
+
+use std::{
+    env,
+    io::{self, BufRead as _, BufReader, Write as _},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use scangate_server::{
+    policy_store::{PolicyStore as _, Precondition, WriteResult},
+    sql::Address,
+};
+use sqlx::SqliteConnection;
+use tempfile::TempDir;
+
+use crate::{
+    fixtures::{LoadSnapshot as _, create, delete, open, requested, update},
+    sqlite::shell,
+};
+
+/// Where the test below tells its child what to write to.
+const STORE: &str = "SCANGATE_TEST_KILLED_STORE";
+/// The child's test.
+const CHILD: &str = "sqlite_killed::writes_until_it_is_killed";
+/// Begins the line of an acknowledged write, among what the test runner prints.
+const ACKNOWLEDGED: &str = "acknowledged ";
+
+#[tokio::test]
+async fn every_acknowledged_write_survives_a_kill_and_none_is_there_by_half() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("policies.db");
+    let mut acknowledged = Vec::new();
+
+    for writes in [0, 1, 2, 3, 10, 50, 200, 5] {
+        acknowledged.extend(kill_after(writes, &path));
+        assert_intact(&path, &acknowledged).await;
+    }
+
+    assert!(acknowledged.len() >= 271, "{}", acknowledged.len());
+}
+
+#[tokio::test]
+#[ignore = "only the test above runs it, as its child"]
+async fn writes_until_it_is_killed() {
+    let Some(path) = env::var_os(STORE) else { return };
+    let store = open(&Address::File(path.into())).await.unwrap();
+    let begin = store.load_snapshot().await.unwrap().revision;
+    acknowledge("ready");
+    for number in begin.. {
+        let name = format!("policy-{number}");
+        for (step, write) in
+            [create(&name), update(&name, Precondition::Any), delete(&name, Precondition::Any)].into_iter().enumerate()
+        {
+            // Some policies stay.
+            if step == 2 && number % 2 == 0 {
+                continue;
+            }
+            let written = store.apply(requested(&format!("{name}-{step}"), "print", write)).await.unwrap();
+            acknowledge(&line(&written));
+        }
+    }
+}
+
+fn acknowledge(what: &str) {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{ACKNOWLEDGED}{what}").unwrap();
+    out.flush().unwrap();
+}
+
+/// The write as its acknowledgement names it, and as the file must have it.
+fn line(written: &WriteResult) -> String {
+    let digest = written.policy().map_or("removed", |policy| &policy.content_digest);
+    format!("{} {digest}", written.revision)
+}
+
+/// Runs the child until it has acknowledged this many writes, kills it while it goes on, and returns all that it acknowledged.
+fn kill_after(writes: usize, path: &Path) -> Vec<String> {
+    let mut child = Command::new(env::current_exe().unwrap())
+        .args([CHILD, "--exact", "--ignored", "--nocapture"])
+        .env(STORE, path)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap())
+        .lines()
+        .map_while(Result::ok)
+        // The runner prints the test's name first, and does not end the line.
+        .filter_map(|line| Some(line.split_once(ACKNOWLEDGED)?.1.to_owned()));
+
+    assert_eq!(lines.next().as_deref(), Some("ready"));
+    let mut acknowledged: Vec<String> = lines.by_ref().take(writes).collect();
+    child.kill().unwrap();
+    // What it wrote between the last line read and its end.
+    acknowledged.extend(lines);
+    let status = child.wait().unwrap();
+
+    assert!(!status.success() && status.code().is_none(), "the child ended by itself: {status}");
+    acknowledged
+}
+
+async fn assert_intact(path: &Path, acknowledged: &[String]) {
+    let store = open(&Address::File(path.to_owned())).await.unwrap();
+    let set = store.load_snapshot().await.unwrap();
+    let mut shell = shell(path).await;
+    let recorded = recorded(&mut shell).await;
+
+    let missing: Vec<&String> = acknowledged.iter().filter(|line| !recorded.contains(line)).collect();
+    assert!(missing.is_empty(), "acknowledged and lost: {missing:?}");
+    let revisions: Vec<u64> = recorded.iter().map(|line| line.split_once(' ').unwrap().0.parse().unwrap()).collect();
+    assert_eq!(revisions, (1..=set.revision).collect::<Vec<_>>());
+    assert_eq!(disagreements(&mut shell).await, Vec::<String>::new());
+}
+
+async fn recorded(shell: &mut SqliteConnection) -> Vec<String> {
+    sqlx::query_scalar(
+        "select revision || ' ' || coalesce(content_digest, 'removed') from document_revisions order by revision",
+    )
+    .fetch_all(shell)
+    .await
+    .unwrap()
+}
+
+/// Policies in force that are not the last revision of their history, histories whose last revision should be in force and is
+/// not, and revisions without the request that asked for them.
+async fn disagreements(shell: &mut SqliteConnection) -> Vec<String> {
+    sqlx::query_scalar(
+        "with latest as (
+             select id, revision, body, content_digest from document_revisions
+             where (id, revision) in (select id, max(revision) from document_revisions group by id)
+         )
+         select 'in force: ' || id from (
+             select id, revision, body, content_digest from documents except select * from latest
+         )
+         union all select 'recorded: ' || id from (
+             select * from latest where body is not null
+             except select id, revision, body, content_digest from documents
+         )
+         union all select 'without a request: ' || revision from document_revisions
+             where revision > 1 and revision not in (select revision from requests)",
+    )
+    .fetch_all(shell)
+    .await
+    .unwrap()
+}
