@@ -9,7 +9,7 @@ use scangate_core::{
     first_seen::FirstSeenTimes,
     image::{Digest, Image, ImageReference},
     name::{PolicyId, RuleId},
-    policy::{Match, Mode, Policy, PolicySet, Revised, ScanRequirements},
+    policy::{Match, Mode, Policy, PolicySet, Revision, ScanRequirements},
     rule::{Effect, Filter, FixFilter, Rule},
     scan::{Content, Counts, Enrichment, Frequency, Manifest, Report, Scan, ScanType, Status},
     severity::{Rating, Severity},
@@ -109,7 +109,7 @@ pub(crate) fn examined(seed: u64, findings: usize) -> ManifestInput {
         content: Content::Image,
         archived: false,
     };
-    ManifestInput { manifest, scan: Arc::new(scan), start: None, clocks: Arc::new(FirstSeenTimes::default()) }
+    ManifestInput { manifest, scan: Arc::new(scan), start: None, first_seen: Arc::new(FirstSeenTimes::default()) }
 }
 
 pub(crate) fn digest(seed: u64) -> Digest {
@@ -169,7 +169,7 @@ pub(crate) fn set(policies: Vec<Policy>) -> PolicySet {
     let revised = |policy: Policy| {
         let (create_time, update_time) = (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
         let id = policy.id.clone();
-        (id, Arc::new(Revised { policy, revision: 1, content_digest: String::new(), create_time, update_time }))
+        (id, Arc::new(Revision { policy, revision: 1, content_digest: String::new(), create_time, update_time }))
     };
     let default = Policy::built_in_default().unwrap();
     let policies = policies.into_iter().chain([default]).map(revised).collect();

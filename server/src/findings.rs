@@ -119,7 +119,7 @@ pub async fn read(registry: &Arc<dyn Registry>, query: &Query) -> Result<Page, E
 /// The same for every server that has read the same scans.
 fn fingerprint(examined: &[ManifestInput]) -> String {
     let mut hash = Sha256::new();
-    for ManifestInput { manifest, scan, start: _, clocks: _ } in examined {
+    for ManifestInput { manifest, scan, start: _, first_seen: _ } in examined {
         let report = scan.report.as_ref();
         let times = report.map(|report| (report.completed_at, report.source_updated_at));
         let counts = report.map(|report| (&report.counts, report.findings.as_ref().map(Vec::len)));

@@ -68,13 +68,13 @@ pub fn select_manifests(resolved: &Resolved, platforms: &[Platform]) -> Result<V
     if platforms.is_empty() || available().next().is_none() {
         return Ok(resolved.manifests.clone());
     }
-    let missing = platforms.iter().find(|asked| !available().any(|platform| platform.is_asked_for_by(asked)));
+    let missing = platforms.iter().find(|asked| !available().any(|platform| platform.satisfies(asked)));
     if let Some(missing) = missing {
         return Err(Error::PlatformNotFound { missing: missing.clone(), available: available().cloned().collect() });
     }
     let asked_for = |manifest: &&Manifest| {
         // A manifest of an index that states no platform may run anywhere, so it is always judged.
-        manifest.platform.as_ref().is_none_or(|platform| platforms.iter().any(|asked| platform.is_asked_for_by(asked)))
+        manifest.platform.as_ref().is_none_or(|platform| platforms.iter().any(|asked| platform.satisfies(asked)))
     };
     Ok(resolved.manifests.iter().filter(asked_for).cloned().collect())
 }
@@ -92,7 +92,7 @@ pub async fn read_scans(
         let repository = resolved.repository();
         readings.spawn(async move {
             let scan = registry.scan(&repository, &manifest, freshness).await?;
-            Ok::<_, registry::Error>((at, ManifestInput { manifest, scan, start: None, clocks: Arc::default() }))
+            Ok::<_, registry::Error>((at, ManifestInput { manifest, scan, start: None, first_seen: Arc::default() }))
         });
     }
     let mut examined = Vec::with_capacity(readings.len());

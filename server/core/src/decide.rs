@@ -18,7 +18,7 @@ use crate::{
     decision::{AppliedPolicy, Decision, MAX_WAIVED, ManifestDecision, ManifestInput, Verdict},
     image::Image,
     name::Environment,
-    policy::{Mode, PolicySet, Revised},
+    policy::{Mode, PolicySet, Revision},
     reasons, remediation,
     waiver::{Subject, WaiverSet},
 };
@@ -31,7 +31,7 @@ pub enum Selection<'a> {
     /// Exactly this one, as if it were enforced: the decision is advice.
     Only {
         /// The policy.
-        policy: &'a Revised,
+        policy: &'a Revision,
         /// The waivers.
         waivers: &'a WaiverSet,
         /// The store's revision that both were read at.
@@ -122,7 +122,7 @@ pub fn decide(
 /// A policy to decide by, in the mode that it is applied in.
 #[derive(Clone, Copy)]
 struct Selected<'a> {
-    revised: &'a Revised,
+    revised: &'a Revision,
     mode: Mode,
     by_name: bool,
     /// From when on another policy takes its place.
@@ -168,7 +168,7 @@ fn select<'a>(
             let displacing =
                 displacing.filter(|policy| policy.mode == Mode::Enforce && policy.can_displace_default(environment));
             let displaced_from = displacing.filter_map(|policy| policy.effective_time.filter(|at| *at > now)).min();
-            let selected = |revised: &'a Arc<Revised>| Selected {
+            let selected = |revised: &'a Arc<Revision>| Selected {
                 revised,
                 mode: revised.policy.mode_at(now),
                 by_name: false,

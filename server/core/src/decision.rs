@@ -204,7 +204,7 @@ pub struct ManifestInput {
     /// What became of an attempt to start a scan for this decision; `None`: not attempted.
     pub start: Option<Start>,
     /// When the gate met its findings.
-    pub clocks: Arc<FirstSeenTimes>,
+    pub first_seen: Arc<FirstSeenTimes>,
 }
 
 /// What became of an attempt to start a scan.

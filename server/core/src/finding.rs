@@ -82,13 +82,13 @@ pub struct Score(f64);
 /// A number that is no score.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 #[error("{0} is no score between 0 and 10")]
-pub struct NoScore(f64);
+pub struct InvalidScore(f64);
 
 impl Score {
     /// Takes finite numbers from 0 to 10.
-    pub fn new(value: f64) -> Result<Self, NoScore> {
+    pub fn new(value: f64) -> Result<Self, InvalidScore> {
         // Negative zero would compare equal but sort and print apart.
-        if (0.0..=10.0).contains(&value) { Ok(Self(value + 0.0)) } else { Err(NoScore(value)) }
+        if (0.0..=10.0).contains(&value) { Ok(Self(value + 0.0)) } else { Err(InvalidScore(value)) }
     }
 
     /// The number.
@@ -118,9 +118,9 @@ impl Ord for Score {
 }
 
 impl TryFrom<f64> for Score {
-    type Error = NoScore;
+    type Error = InvalidScore;
 
-    fn try_from(value: f64) -> Result<Self, NoScore> {
+    fn try_from(value: f64) -> Result<Self, InvalidScore> {
         Self::new(value)
     }
 }

@@ -28,7 +28,7 @@ type Entry = (Arc<str>, Arc<str>, FirstSeen);
 
 impl FirstSeenTimes {
     /// The clock of a finding; one that never ran where it is not known.
-    pub fn of(&self, finding: &Finding) -> FirstSeen {
+    pub fn get(&self, finding: &Finding) -> FirstSeen {
         // The key is borrowed as it is kept: two counts of references are cheaper than a second index.
         let key = (Arc::clone(&finding.id), Arc::clone(&finding.package.name));
         self.0.get(&key).copied().unwrap_or_default()

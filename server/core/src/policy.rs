@@ -5,7 +5,7 @@ mod set;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-pub use self::set::{PolicySet, Revised};
+pub use self::set::{PolicySet, Revision};
 use crate::{
     evidence::Evidence,
     finding::{Finding, Status},
@@ -129,7 +129,7 @@ impl ScanRequirements {
     }
 }
 
-/// A policy's meaning. Its history, etag and times belong to [`Revised`].
+/// A policy's meaning. Its history, etag and times belong to [`Revision`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {

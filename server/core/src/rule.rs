@@ -200,12 +200,12 @@ impl Grace {
     ///
     /// A clock may run ahead of ours by a little. What starts further ahead gives no grace until then: a date of publication
     /// in the far future would otherwise never let the finding count.
-    pub fn of(&self, finding: &Finding, clocks: &FirstSeenTimes) -> Option<(Timestamp, Timestamp)> {
+    pub fn window(&self, finding: &Finding, clocks: &FirstSeenTimes) -> Option<(Timestamp, Timestamp)> {
         let from = match self.clock {
             GraceClock::FindingPublished => finding.published_at,
-            GraceClock::FirstObserved => clocks.of(finding).first_observed_at,
-            GraceClock::FixFirstSeen => clocks.of(finding).fix_first_seen_at,
-            GraceClock::FirstAdmitted => clocks.of(finding).first_admitted_at,
+            GraceClock::FirstObserved => clocks.get(finding).first_observed_at,
+            GraceClock::FixFirstSeen => clocks.get(finding).fix_first_seen_at,
+            GraceClock::FirstAdmitted => clocks.get(finding).first_admitted_at,
         }?;
         let until = from.saturating_add(self.period).ok()?;
         let from = from.saturating_sub(CLOCK_SLACK).ok()?;

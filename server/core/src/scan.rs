@@ -247,7 +247,7 @@ pub struct Scan {
 impl Scan {
     /// What it says of itself, its findings left out: enough to tell people about, and never a proof.
     #[must_use]
-    pub fn outline(&self) -> Self {
+    pub fn without_findings(&self) -> Self {
         let report = self.report.as_ref().map(|report| Report {
             completed_at: report.completed_at,
             source_updated_at: report.source_updated_at,

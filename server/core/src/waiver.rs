@@ -5,7 +5,7 @@ mod set;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-pub use self::set::{ApplicableWaivers, Revised, WaiverSet};
+pub use self::set::{ApplicableWaivers, Revision, WaiverSet};
 use crate::{
     finding::{Exploit, Finding, Fix, Score},
     glob::Glob,
@@ -66,11 +66,11 @@ impl Scope {
         self.repository.as_ref().is_none_or(|glob| glob.matches(place.repository.as_str()))
             && self.digest.as_ref().is_none_or(|digest| digest == place.image || digest == place.manifest)
             && self.environment.as_ref().is_none_or(environment)
-            && self.platform.as_ref().is_none_or(|asked| place.platform.is_some_and(|own| own.is_asked_for_by(asked)))
+            && self.platform.as_ref().is_none_or(|asked| place.platform.is_some_and(|own| own.satisfies(asked)))
     }
 
     /// Whether the finding is of the kind that is covered.
-    pub fn names(&self, finding: &Finding) -> bool {
+    pub fn matches(&self, finding: &Finding) -> bool {
         self.vulnerability.matches(&finding.id)
             && self.package.as_ref().is_none_or(|glob| glob.matches(&finding.package.name))
     }
@@ -92,7 +92,7 @@ pub struct Conditions {
 
 impl Conditions {
     /// Whether they all hold.
-    pub fn hold(&self, finding: &Finding, unrated_as: Severity) -> bool {
+    pub fn are_met_by(&self, finding: &Finding, unrated_as: Severity) -> bool {
         (!self.until_fixed || finding.fix == Fix::None)
             && self.max_severity.is_none_or(|most| finding.severity.rank(unrated_as) <= most)
             && self.max_epss.is_none_or(|most| finding.epss.is_some_and(|epss| epss <= most))
@@ -124,7 +124,7 @@ pub struct Revocation {
     pub reason: String,
 }
 
-/// A waiver's meaning. Its history, etag and times belong to [`Revised`].
+/// A waiver's meaning. Its history, etag and times belong to [`Revision`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Waiver {
@@ -180,6 +180,6 @@ impl Waiver {
 
     /// Whether it speaks of this finding now, time aside.
     pub fn covers(&self, finding: &Finding, unrated_as: Severity) -> bool {
-        self.scope.names(finding) && self.conditions.hold(finding, unrated_as)
+        self.scope.matches(finding) && self.conditions.are_met_by(finding, unrated_as)
     }
 }

@@ -18,7 +18,7 @@ use scangate_core::{
     first_seen::{FirstSeen, FirstSeenTimes},
     image::{Digest, Image, ImageReference, Platform},
     name::{Environment, PolicyId, WaiverId},
-    policy::{Policy, PolicySet, Revised},
+    policy::{Policy, PolicySet, Revision},
     scan::{Content, Counts, Coverage, Enrichment, Flaw, Frequency, Manifest, Report, Scan, ScanType, Status},
     severity::Rating,
     waiver::{self, Conditions, Revocation, Scope, Waiver},
@@ -245,7 +245,7 @@ impl Given {
         }
     }
 
-    fn waiver(&self, given: &GivenWaiver) -> Arc<waiver::Revised> {
+    fn waiver(&self, given: &GivenWaiver) -> Arc<waiver::Revision> {
         let waiver = Waiver {
             id: given.id.clone(),
             scope: given.scope.clone(),
@@ -259,7 +259,7 @@ impl Given {
             revocation: given.revoked.as_deref().map(|at| Revocation { at: self.at(at), reason: "fixed".to_owned() }),
         };
         let (create_time, update_time) = (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
-        Arc::new(waiver::Revised { waiver, revision: 7, create_time, update_time })
+        Arc::new(waiver::Revision { waiver, revision: 7, create_time, update_time })
     }
 
     fn clocks(&self, given: &[GivenClock]) -> FirstSeenTimes {
@@ -292,7 +292,7 @@ impl Given {
             manifest,
             scan: Arc::new(self.scan(&given.scan)),
             start,
-            clocks: Arc::new(self.clocks(&given.clocks)),
+            first_seen: Arc::new(self.clocks(&given.clocks)),
         }
     }
 
@@ -396,8 +396,8 @@ fn digest(index: usize) -> Digest {
     Digest::parse(&format!("sha256:{index:064x}")).unwrap()
 }
 
-fn revised(policy: &Policy) -> Arc<Revised> {
-    Arc::new(Revised {
+fn revised(policy: &Policy) -> Arc<Revision> {
+    Arc::new(Revision {
         policy: policy.clone(),
         revision: 7,
         content_digest: String::new(),

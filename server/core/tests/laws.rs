@@ -222,7 +222,7 @@ proptest! {
         for waived in &decision.waived {
             let waiver = question.waivers.iter().find(|waiver| waiver.id == waived.waiver).unwrap();
             prop_assert!(waiver.holds_at(question.now) && waived.until > question.now);
-            prop_assert!(waiver.scope.names(&waived.finding));
+            prop_assert!(waiver.scope.matches(&waived.finding));
         }
         prop_assert_eq!(decision.waived.len(), decision.waived_total as usize);
     }
@@ -476,7 +476,7 @@ proptest! {
                 manifest: through_json(&examined.manifest),
                 scan: Arc::new(through_json(&*examined.scan)),
                 start: through_json(&examined.start),
-                clocks: Arc::new(through_json(&*examined.clocks)),
+                first_seen: Arc::new(through_json(&*examined.first_seen)),
             })
             .collect();
         let policies = set.policies.values().map(|revised| through_json(&revised.policy));

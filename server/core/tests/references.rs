@@ -356,11 +356,11 @@ fn a_platform_is_os_and_architecture_and_maybe_a_variant() {
 fn a_platform_asked_for_without_a_variant_means_every_variant() {
     let platform = |given: &str| Platform::parse(given).unwrap();
 
-    assert!(platform("linux/arm64/v8").is_asked_for_by(&platform("linux/arm64")));
-    assert!(platform("linux/arm64/v8").is_asked_for_by(&platform("linux/arm64/v8")));
-    assert!(!platform("linux/arm64").is_asked_for_by(&platform("linux/arm64/v8")));
-    assert!(!platform("linux/arm64/v7").is_asked_for_by(&platform("linux/arm64/v8")));
-    assert!(!platform("windows/arm64").is_asked_for_by(&platform("linux/arm64")));
+    assert!(platform("linux/arm64/v8").satisfies(&platform("linux/arm64")));
+    assert!(platform("linux/arm64/v8").satisfies(&platform("linux/arm64/v8")));
+    assert!(!platform("linux/arm64").satisfies(&platform("linux/arm64/v8")));
+    assert!(!platform("linux/arm64/v7").satisfies(&platform("linux/arm64/v8")));
+    assert!(!platform("windows/arm64").satisfies(&platform("linux/arm64")));
 }
 
 /// Text made of the pieces that references are made of, which random characters would hardly ever give.

@@ -88,10 +88,10 @@ impl EvaluationInputs {
         for examined in examined {
             let findings = examined.scan.report.as_ref().and_then(|report| report.findings.as_ref());
             let findings = findings.map(Blob::of).transpose()?;
-            let clocks = (!examined.clocks.is_empty()).then(|| Blob::of(&*examined.clocks)).transpose()?;
+            let clocks = (!examined.first_seen.is_empty()).then(|| Blob::of(&*examined.first_seen)).transpose()?;
             manifests.push(ManifestRecord {
                 manifest: examined.manifest.clone(),
-                scan: examined.scan.outline(),
+                scan: examined.scan.without_findings(),
                 findings: findings.as_ref().map(Blob::hash),
                 clocks: clocks.as_ref().map(Blob::hash),
                 start: examined.start.clone(),
@@ -130,7 +130,7 @@ impl ManifestRecord {
             manifest: self.manifest.clone(),
             scan: Arc::new(self.scan.clone()),
             start: self.start.clone(),
-            clocks: Arc::default(),
+            first_seen: Arc::default(),
         }
     }
 
@@ -142,7 +142,7 @@ impl ManifestRecord {
             manifest: self.manifest.clone(),
             scan: Arc::new(Scan { report, ..self.scan.clone() }),
             start: self.start.clone(),
-            clocks: Arc::new(clocks.unwrap_or_default()),
+            first_seen: Arc::new(clocks.unwrap_or_default()),
         })
     }
 }

@@ -58,7 +58,7 @@ impl Draft {
         let epoch = jiff::Timestamp::UNIX_EPOCH;
         match self {
             Self::Policy(policy) => {
-                let revised = policy::Revised {
+                let revised = policy::Revision {
                     policy: policy.clone(),
                     revision: set.revision,
                     content_digest: String::new(),
@@ -73,8 +73,8 @@ impl Draft {
             Self::Waiver(waiver) => {
                 let revision = set.revision;
                 let revised =
-                    waiver::Revised { waiver: waiver.clone(), revision, create_time: epoch, update_time: epoch };
-                set.waivers.put(Arc::new(revised));
+                    waiver::Revision { waiver: waiver.clone(), revision, create_time: epoch, update_time: epoch };
+                set.waivers.insert(Arc::new(revised));
             }
         }
         set

@@ -8,7 +8,7 @@ use scangate_core::{
     decide::Selection,
     decision::{Breach, ManifestInput},
     image::Digest,
-    policy::{Policy, PolicySet, Revised},
+    policy::{Policy, PolicySet, Revision},
 };
 
 use super::{Decisions, Error, EvaluatedDecision, RecordedDecision, distinct};
@@ -127,7 +127,7 @@ fn is_alike(one: &Decision, other: &Decision) -> bool {
 }
 
 /// A policy that is not in the store, at the revision of those that are.
-fn draft(policy: Policy, set: &PolicySet) -> Revised {
+fn draft(policy: Policy, set: &PolicySet) -> Revision {
     let (create_time, update_time) = (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
-    Revised { policy, revision: set.revision, content_digest: String::new(), create_time, update_time }
+    Revision { policy, revision: set.revision, content_digest: String::new(), create_time, update_time }
 }

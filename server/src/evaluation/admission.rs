@@ -72,7 +72,9 @@ fn admitted(
 /// Whether a waiver covers the finding, however unrated findings rank: policies differ in that.
 fn may_be_covered(finding: &Finding, waivers: &ApplicableWaivers<'_>, decision: &Decision) -> bool {
     let lowest = Severity::Informational;
-    waivers.of(finding).any(|waiver| waiver.holds_at(decision.evaluated_at) && waiver.conditions.hold(finding, lowest))
+    waivers
+        .for_finding(finding)
+        .any(|waiver| waiver.holds_at(decision.evaluated_at) && waiver.conditions.are_met_by(finding, lowest))
 }
 
 /// What a clock of findings is kept by.

@@ -201,7 +201,7 @@ impl Evaluator {
         for examined in examined.iter_mut().filter(|examined| !examined.scan.findings().is_empty()) {
             let met: Vec<SeenFinding> = examined.scan.findings().iter().map(SeenFinding::from_finding).collect();
             let clocks = self.observations.observe(&repository, environment, &met, now).await;
-            examined.clocks = Arc::new(clocks?);
+            examined.first_seen = Arc::new(clocks?);
         }
         Ok(examined)
     }
@@ -310,9 +310,9 @@ fn prepare(
     );
     let outlined = |examined: &ManifestInput| ManifestInput {
         manifest: examined.manifest.clone(),
-        scan: Arc::new(examined.scan.outline()),
+        scan: Arc::new(examined.scan.without_findings()),
         start: examined.start.clone(),
-        clocks: Arc::default(),
+        first_seen: Arc::default(),
     };
     let judgement = EvaluatedDecision {
         image: image.clone(),

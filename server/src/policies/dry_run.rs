@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use scangate_core::{policy, policy::PolicySet, waiver};
 
-use crate::policy_store::{Change, Error, MAX_CREATED, Precondition, Resource, ResourceName, Revised, WriteResult};
+use crate::policy_store::{Change, Error, MAX_CREATED, Precondition, Resource, ResourceName, Revision, WriteResult};
 
 /// A write that is not made. A draft has no digest and no revision of its own.
 pub(super) fn dry_run(set: &PolicySet, change: Change) -> Result<WriteResult, Error> {
@@ -34,14 +34,14 @@ pub(super) fn dry_run(set: &PolicySet, change: Change) -> Result<WriteResult, Er
     Ok(WriteResult { revision: set.revision, documents })
 }
 
-fn present(set: &PolicySet, key: &ResourceName) -> Option<Revised> {
+fn present(set: &PolicySet, key: &ResourceName) -> Option<Revision> {
     match key {
-        ResourceName::Policy(id) => set.policies.get(id).cloned().map(Revised::Policy),
-        ResourceName::Waiver(id) => set.waivers.get(id).cloned().map(Revised::Waiver),
+        ResourceName::Policy(id) => set.policies.get(id).cloned().map(Revision::Policy),
+        ResourceName::Waiver(id) => set.waivers.get(id).cloned().map(Revision::Waiver),
     }
 }
 
-fn expect(set: &PolicySet, key: ResourceName, expected: Precondition) -> Result<Revised, Error> {
+fn expect(set: &PolicySet, key: ResourceName, expected: Precondition) -> Result<Revision, Error> {
     let Some(present) = present(set, &key) else { return Err(Error::NotFound(key)) };
     match expected {
         Precondition::Revision(revision) if revision != present.revision() => {
@@ -51,15 +51,15 @@ fn expect(set: &PolicySet, key: ResourceName, expected: Precondition) -> Result<
     }
 }
 
-fn draft(document: Resource, revision: u64, old: Option<&Revised>) -> Revised {
+fn draft(document: Resource, revision: u64, old: Option<&Revision>) -> Revision {
     let now = Timestamp::now();
     let create_time = match old {
-        Some(Revised::Policy(old)) => old.create_time,
-        Some(Revised::Waiver(old)) => old.create_time,
+        Some(Revision::Policy(old)) => old.create_time,
+        Some(Revision::Waiver(old)) => old.create_time,
         None => now,
     };
     match document {
-        Resource::Policy(policy) => Revised::Policy(Arc::new(policy::Revised {
+        Resource::Policy(policy) => Revision::Policy(Arc::new(policy::Revision {
             policy,
             revision,
             content_digest: String::new(),
@@ -67,7 +67,7 @@ fn draft(document: Resource, revision: u64, old: Option<&Revised>) -> Revised {
             update_time: now,
         })),
         Resource::Waiver(waiver) => {
-            Revised::Waiver(Arc::new(waiver::Revised { waiver, revision, create_time, update_time: now }))
+            Revision::Waiver(Arc::new(waiver::Revision { waiver, revision, create_time, update_time: now }))
         }
     }
 }

@@ -60,9 +60,9 @@ impl Resource {
     }
 
     /// Refuses to bring a revoked waiver back.
-    pub(crate) fn replaces(&self, old: &Revised) -> Result<(), Error> {
+    pub(crate) fn replaces(&self, old: &Revision) -> Result<(), Error> {
         match (self, old) {
-            (Self::Waiver(waiver), Revised::Waiver(old))
+            (Self::Waiver(waiver), Revision::Waiver(old))
                 if old.waiver.revocation.is_some() && waiver.revocation.is_none() =>
             {
                 Err(Error::Revoked(waiver.id.clone()))
@@ -74,14 +74,14 @@ impl Resource {
 
 /// One immutable revision of a document.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Revised {
+pub enum Revision {
     /// Of a policy.
-    Policy(Arc<policy::Revised>),
+    Policy(Arc<policy::Revision>),
     /// Of a waiver.
-    Waiver(Arc<waiver::Revised>),
+    Waiver(Arc<waiver::Revision>),
 }
 
-impl Revised {
+impl Revision {
     /// What it is called.
     pub fn key(&self) -> ResourceName {
         match self {
@@ -147,23 +147,23 @@ pub struct WriteResult {
     /// The store's revision of this write.
     pub revision: u64,
     /// The documents as written, in the order of their names; none after a removal.
-    pub documents: Vec<Revised>,
+    pub documents: Vec<Revision>,
 }
 
 impl WriteResult {
     /// The policy as written, where the write was of one.
-    pub fn policy(&self) -> Option<&Arc<policy::Revised>> {
+    pub fn policy(&self) -> Option<&Arc<policy::Revision>> {
         self.documents.iter().find_map(|document| match document {
-            Revised::Policy(revised) => Some(revised),
-            Revised::Waiver(_) => None,
+            Revision::Policy(revised) => Some(revised),
+            Revision::Waiver(_) => None,
         })
     }
 
     /// The waivers as written.
-    pub fn waivers(&self) -> impl Iterator<Item = &Arc<waiver::Revised>> {
+    pub fn waivers(&self) -> impl Iterator<Item = &Arc<waiver::Revision>> {
         self.documents.iter().filter_map(|document| match document {
-            Revised::Waiver(revised) => Some(revised),
-            Revised::Policy(_) => None,
+            Revision::Waiver(revised) => Some(revised),
+            Revision::Policy(_) => None,
         })
     }
 }
@@ -178,7 +178,7 @@ pub struct Entry {
     /// When it was written.
     pub write_time: Timestamp,
     /// The document as it was from then on; `None`: removed.
-    pub document: Option<Revised>,
+    pub document: Option<Revision>,
 }
 
 /// What has changed in a store.
@@ -305,10 +305,10 @@ pub fn into_snapshot(changes: ChangeSet) -> Result<PolicySet, Error> {
 pub fn apply_changes(set: &mut PolicySet, changes: ChangeSet) {
     for entry in changes.entries {
         match (entry.key, entry.document) {
-            (_, Some(Revised::Policy(revised))) => {
+            (_, Some(Revision::Policy(revised))) => {
                 set.policies.insert(revised.policy.id.clone(), revised);
             }
-            (_, Some(Revised::Waiver(revised))) => set.waivers.put(revised),
+            (_, Some(Revision::Waiver(revised))) => set.waivers.insert(revised),
             (ResourceName::Policy(id), None) => {
                 set.policies.remove(&id);
             }

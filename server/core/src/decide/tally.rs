@@ -149,9 +149,12 @@ pub(super) fn tally<'a>(
         if !matches && turns.is_empty() {
             continue;
         }
-        let grace = rule.grace.and_then(|grace| grace.of(finding, &examined.clocks));
+        let grace = rule.grace.and_then(|grace| grace.window(finding, &examined.first_seen));
         let covering: Vec<&Waiver> = if rule.waivable && !waivers.is_empty() {
-            waivers.of(finding).filter(|waiver| waiver.conditions.hold(finding, policy.unrated_as)).collect()
+            waivers
+                .for_finding(finding)
+                .filter(|waiver| waiver.conditions.are_met_by(finding, policy.unrated_as))
+                .collect()
         } else {
             Vec::new()
         };

@@ -29,19 +29,19 @@ impl fmt::Display for Position {
 
 /// A text that is no expression, in one sentence: what is wrong, where, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message} ({position}): {remedy}")]
+#[error("{message} ({position}): {hint}")]
 pub struct Error {
     /// Where.
     pub position: Position,
     /// What is wrong.
     pub message: String,
     /// What would be right.
-    pub remedy: String,
+    pub hint: String,
 }
 
 impl Error {
     pub(super) fn new(position: Position, message: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { position, message: message.into(), remedy: remedy.into() }
+        Self { position, message: message.into(), hint: remedy.into() }
     }
 
     /// About a byte of the source.

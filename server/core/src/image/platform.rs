@@ -34,7 +34,7 @@ impl Platform {
     }
 
     /// Whether a platform that was asked for means this one: without a variant it means every variant.
-    pub fn is_asked_for_by(&self, asked: &Self) -> bool {
+    pub fn satisfies(&self, asked: &Self) -> bool {
         self.os == asked.os
             && self.architecture == asked.architecture
             && (asked.variant.is_none() || asked.variant == self.variant)

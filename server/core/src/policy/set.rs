@@ -14,7 +14,7 @@ use crate::{
 
 /// One immutable revision of a policy.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Revised {
+pub struct Revision {
     /// Its meaning.
     pub policy: Policy,
     /// Store revision that wrote it.
@@ -33,7 +33,7 @@ pub struct PolicySet {
     /// The store's revision.
     pub revision: u64,
     /// By id.
-    pub policies: BTreeMap<PolicyId, Arc<Revised>>,
+    pub policies: BTreeMap<PolicyId, Arc<Revision>>,
     /// The waivers.
     pub waivers: WaiverSet,
 }
@@ -46,7 +46,7 @@ impl PolicySet {
         registry: &Registry,
         repository: &RepositoryName,
         environment: Option<&Environment>,
-    ) -> Vec<&Arc<Revised>> {
+    ) -> Vec<&Arc<Revision>> {
         let governs = |policy: &Policy| {
             policy.id.is_default()
                 || (policy.mode != Mode::Off && policy.matches.governs(registry, repository, environment))
@@ -63,9 +63,9 @@ impl PolicySet {
         repository: &RepositoryName,
         environment: Option<&Environment>,
         now: Timestamp,
-    ) -> Vec<&Arc<Revised>> {
+    ) -> Vec<&Arc<Revision>> {
         let mut governing = self.matching(registry, repository, environment);
-        let displaces = |revised: &&Arc<Revised>| {
+        let displaces = |revised: &&Arc<Revision>| {
             revised.policy.mode_at(now) == Mode::Enforce && revised.policy.can_displace_default(environment)
         };
         if governing.iter().any(displaces) {

@@ -10,7 +10,7 @@ use crate::{finding::Finding, name::WaiverId};
 
 /// One immutable revision of a waiver.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Revised {
+pub struct Revision {
     /// Its meaning.
     pub waiver: Waiver,
     /// Store revision that wrote it.
@@ -25,9 +25,9 @@ pub struct Revised {
 /// costs what it costs among ten.
 #[derive(Clone, Debug, Default)]
 pub struct WaiverSet {
-    by_id: OrdMap<WaiverId, Arc<Revised>>,
+    by_id: OrdMap<WaiverId, Arc<Revision>>,
     /// Those that name one vulnerability, by its id.
-    exact: HashMap<Arc<str>, OrdMap<WaiverId, Arc<Revised>>>,
+    exact: HashMap<Arc<str>, OrdMap<WaiverId, Arc<Revision>>>,
     /// Those that name several.
     broad: OrdSet<WaiverId>,
 }
@@ -39,29 +39,29 @@ impl PartialEq for WaiverSet {
     }
 }
 
-impl FromIterator<Arc<Revised>> for WaiverSet {
-    fn from_iter<T: IntoIterator<Item = Arc<Revised>>>(waivers: T) -> Self {
+impl FromIterator<Arc<Revision>> for WaiverSet {
+    fn from_iter<T: IntoIterator<Item = Arc<Revision>>>(waivers: T) -> Self {
         let mut set = Self::default();
-        waivers.into_iter().for_each(|revised| set.put(revised));
+        waivers.into_iter().for_each(|revised| set.insert(revised));
         set
     }
 }
 
 impl WaiverSet {
     /// Every waiver, by id.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Revised>> {
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Revision>> {
         self.by_id.values()
     }
 
     /// Waivers whose id comes after the one given, by id.
-    pub fn after<'a>(&'a self, id: Option<&WaiverId>) -> impl Iterator<Item = &'a Arc<Revised>> + use<'a> {
+    pub fn after<'a>(&'a self, id: Option<&WaiverId>) -> impl Iterator<Item = &'a Arc<Revision>> + use<'a> {
         use std::ops::Bound;
         let from = id.map_or(Bound::Unbounded, |id| Bound::Excluded(id.clone()));
         self.by_id.range((from, Bound::Unbounded)).map(|(_, revised)| revised)
     }
 
     /// The waiver of that id.
-    pub fn get(&self, id: &WaiverId) -> Option<&Arc<Revised>> {
+    pub fn get(&self, id: &WaiverId) -> Option<&Arc<Revision>> {
         self.by_id.get(id)
     }
 
@@ -76,7 +76,7 @@ impl WaiverSet {
     }
 
     /// Puts a waiver in, in place of the one of its id.
-    pub fn put(&mut self, revised: Arc<Revised>) {
+    pub fn insert(&mut self, revised: Arc<Revision>) {
         let id = revised.waiver.id.clone();
         self.remove(&id);
         match revised.waiver.scope.vulnerability.exact() {
@@ -131,9 +131,9 @@ impl<'a> ApplicableWaivers<'a> {
     }
 
     /// Those whose scope has the finding and that have not ended, by id: the ones that name its vulnerability first.
-    pub fn of<'b>(&'b self, finding: &'b Finding) -> impl Iterator<Item = &'a Waiver> + 'b {
+    pub fn for_finding<'b>(&'b self, finding: &'b Finding) -> impl Iterator<Item = &'a Waiver> + 'b {
         let exact = self.set.exact.get(&finding.id).into_iter().flat_map(OrdMap::values);
         let exact = exact.map(|revised| &revised.waiver).filter(|waiver| matters(waiver, self.place, self.now));
-        exact.chain(self.broad.iter().copied()).filter(|waiver| waiver.scope.names(finding))
+        exact.chain(self.broad.iter().copied()).filter(|waiver| waiver.scope.matches(finding))
     }
 }

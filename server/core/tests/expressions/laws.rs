@@ -94,7 +94,7 @@ fn tried(source: &str) -> Duration {
             let line = source.split('\n').nth(error.position.line - 1);
             // The parser also counts lines by other breaks; a place is never before the text.
             assert!(error.position.column >= 1 && line.is_some(), "{error}");
-            assert!(!error.message.is_empty() && !error.remedy.is_empty() && error.to_string().len() < 4_000);
+            assert!(!error.message.is_empty() && !error.hint.is_empty() && error.to_string().len() < 4_000);
         }
     }
     start.elapsed()

@@ -75,6 +75,6 @@ fn every_refusal_of_the_manual_is_as_it_says() {
         let error = Expression::parse(&example.text).unwrap_err();
 
         assert_eq!(format!("{}: {}", error.position, error.message), example.said, "{}", example.text);
-        assert!(!error.remedy.is_empty());
+        assert!(!error.hint.is_empty());
     }
 }

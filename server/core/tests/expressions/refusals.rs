@@ -102,8 +102,8 @@ fn every_refusal_says_where_why_and_what_would_be_right() {
     let wrong = table.into_iter().filter_map(|(source, line, column, message, remedy)| {
         let error = refused(source);
         let is_right = error.message.contains(message)
-            && error.remedy.contains(remedy)
-            && !error.remedy.is_empty()
+            && error.hint.contains(remedy)
+            && !error.hint.is_empty()
             && error.position == Position { line, column };
         (!is_right).then(|| format!("{source}\n  {error}"))
     });
@@ -118,13 +118,13 @@ fn what_is_too_deep_for_the_parser_says_so() {
     let refused = refused(&deep);
 
     assert_eq!(refused.message, "brackets and `? :` are too deep inside each other");
-    assert!(refused.remedy.contains("several rules"));
+    assert!(refused.hint.contains("several rules"));
 }
 
 #[test]
 fn a_duration_that_overflows_is_too_long_and_nothing_else() {
     for duration in ["1h170141183460469231731687303715884105727ns", "-1ns170141183460469231731687303715884105727ns"] {
         let refused = Expression::parse(&format!("now - now > duration('{duration}')")).unwrap_err();
-        assert!(refused.remedy.contains("10,000 years") || refused.message.contains("10,000 years"), "{refused}");
+        assert!(refused.hint.contains("10,000 years") || refused.message.contains("10,000 years"), "{refused}");
     }
 }

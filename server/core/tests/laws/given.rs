@@ -19,7 +19,7 @@ use scangate_core::{
     glob::Glob,
     image::{Digest, Image, ImageReference, Platform},
     name::{Environment, PolicyId, RuleId, WaiverId},
-    policy::{Action, Match, Mode, Policy, PolicySet, Revised, ScanRequirements},
+    policy::{Action, Match, Mode, Policy, PolicySet, Revision, ScanRequirements},
     rule::{Effect, Filter, FixFilter, Grace, GraceClock, Rule, SeverityChoice},
     scan::{Content, Counts, Coverage, Enrichment, Flaw, Frequency, Manifest, Report, Scan, ScanType, Status},
     severity::{Rating, Severity},
@@ -103,7 +103,7 @@ impl Question {
             manifest: subject.manifest.clone(),
             scan: Arc::new(subject.draft.scan()),
             start: subject.start.clone(),
-            clocks: Arc::new(subject.clocks.clone()),
+            first_seen: Arc::new(subject.clocks.clone()),
         };
         self.subjects.iter().map(examine).collect()
     }
@@ -147,8 +147,8 @@ fn digest(index: usize) -> Digest {
     Digest::parse(&format!("sha256:{index:064x}")).unwrap()
 }
 
-pub(crate) fn revised(policy: &Policy) -> Arc<Revised> {
-    Arc::new(Revised {
+pub(crate) fn revised(policy: &Policy) -> Arc<Revision> {
+    Arc::new(Revision {
         policy: policy.clone(),
         revision: 1,
         content_digest: String::new(),
@@ -157,8 +157,8 @@ pub(crate) fn revised(policy: &Policy) -> Arc<Revised> {
     })
 }
 
-pub(crate) fn revised_waiver(waiver: &Waiver) -> Arc<waiver::Revised> {
-    Arc::new(waiver::Revised {
+pub(crate) fn revised_waiver(waiver: &Waiver) -> Arc<waiver::Revision> {
+    Arc::new(waiver::Revision {
         waiver: waiver.clone(),
         revision: 1,
         create_time: Timestamp::UNIX_EPOCH,

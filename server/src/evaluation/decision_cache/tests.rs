@@ -9,7 +9,7 @@ use scangate_core::{
     decision::ManifestInput,
     finding::Finding,
     image::ImageReference,
-    policy::{Policy, PolicySet, Revised},
+    policy::{Policy, PolicySet, Revision},
     scan::{Content, Enrichment, Frequency, Report, Scan, ScanType, Status},
     waiver::{self, Waiver},
 };
@@ -70,11 +70,11 @@ fn set(policy: Value, waiver: Option<Value>) -> PolicySet {
     let policies = [Policy::built_in_default().unwrap(), from_value(policy).unwrap()];
     let revised = |policy: Policy| {
         let content_digest = String::new();
-        Arc::new(Revised { policy, revision: REVISION, content_digest, create_time, update_time })
+        Arc::new(Revision { policy, revision: REVISION, content_digest, create_time, update_time })
     };
     let waivers = waiver.map(|waiver| {
         let waiver: Waiver = from_value(waiver).unwrap();
-        Arc::new(waiver::Revised { waiver, revision: REVISION, create_time, update_time })
+        Arc::new(waiver::Revision { waiver, revision: REVISION, create_time, update_time })
     });
     PolicySet {
         revision: REVISION,
@@ -96,7 +96,7 @@ fn kept(policy: Value, waiver: Option<Value>) -> CachedDecision {
         pushed_at: manifest().pushed_at,
     };
     let examined =
-        [ManifestInput { manifest: manifest(), scan: Arc::new(scan()), start: None, clocks: Arc::default() }];
+        [ManifestInput { manifest: manifest(), scan: Arc::new(scan()), start: None, first_seen: Arc::default() }];
     let set = set(policy, waiver);
     let decision: Decision = decide(&image, None, Selection::Governing(&set), &examined, at("12:00:00"));
     let question = EvaluateRequest {

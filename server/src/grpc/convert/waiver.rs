@@ -8,7 +8,7 @@ use scangate_core::{
     glob::Glob,
     image::Digest,
     name::WaiverId,
-    waiver::{Conditions, DEFAULT_TERM, Revised, Scope, State, Waiver},
+    waiver::{Conditions, DEFAULT_TERM, Revision, Scope, State, Waiver},
 };
 use scangate_proto::v1;
 
@@ -170,7 +170,7 @@ fn conditions(fields: &mut Fields, path: &str, given: Option<&v1::WaiverConditio
 }
 
 /// A waiver as stored; `matches` says whether anything that was met is in its scope.
-pub(crate) fn waiver_out(revised: &Revised, matches: bool, now: Timestamp) -> v1::Waiver {
+pub(crate) fn waiver_out(revised: &Revision, matches: bool, now: Timestamp) -> v1::Waiver {
     let waiver = &revised.waiver;
     let glob = |glob: &Option<Glob>| glob.as_ref().map(ToString::to_string).unwrap_or_default();
     let scope = v1::WaiverScope {

@@ -18,7 +18,7 @@ use crate::{
         page_token, status,
     },
     policies,
-    policy_store::{Change, Entry, Precondition, Resource, Revised},
+    policy_store::{Change, Entry, Precondition, Resource, Revision},
 };
 
 impl PolicyApi {
@@ -64,7 +64,7 @@ impl PolicyApi {
         let before = Some(request.revision.saturating_add(1));
         let found = self.policies.history(&id, before, 1).await.map_err(status::of_policies)?;
         let old = found.into_iter().find(|entry| entry.revision == request.revision);
-        let Some(Revised::Policy(old)) = old.and_then(|entry| entry.document) else {
+        let Some(Revision::Policy(old)) = old.and_then(|entry| entry.document) else {
             return Err(status::revision_not_found(&id, request.revision));
         };
         let set = self.policies.at_least(None).await.map_err(status::of_policies)?;
@@ -86,8 +86,8 @@ impl PolicyApi {
 fn revision_out(entry: &Entry) -> PolicyRevision {
     PolicyRevision {
         policy: match &entry.document {
-            Some(Revised::Policy(revised)) => Some(policy_out(revised)),
-            Some(Revised::Waiver(_)) | None => None,
+            Some(Revision::Policy(revised)) => Some(policy_out(revised)),
+            Some(Revision::Waiver(_)) | None => None,
         },
         revision: entry.revision,
         write_time: Some(timestamp(entry.write_time)),

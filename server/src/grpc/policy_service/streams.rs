@@ -23,7 +23,7 @@ use crate::{
         streaming::{self, Streaming},
     },
     policies,
-    policy_store::{ChangeSet, ResourceName, Revised},
+    policy_store::{ChangeSet, ResourceName, Revision},
     waivers,
 };
 
@@ -154,8 +154,8 @@ async fn tell_changes(
             complete = entry.revision;
         }
         let change = match (&entry.key, &entry.document) {
-            (_, Some(Revised::Policy(revised))) => Change::Policy(policy_out(revised)),
-            (_, Some(Revised::Waiver(revised))) => match api.told(revised).await {
+            (_, Some(Revision::Policy(revised))) => Change::Policy(policy_out(revised)),
+            (_, Some(Revision::Waiver(revised))) => match api.told(revised).await {
                 Ok(waiver) => Change::Waiver(waiver),
                 Err(refused) => {
                     tell.send(Err(refused)).await.ok();

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 use scangate_core::{
     name::WaiverId,
-    waiver::{Revised, Waiver},
+    waiver::{Revision, Waiver},
 };
 use scangate_proto::v1::{
     self, CreateWaiverRequest, CreateWaiverResponse, GetWaiverRequest, GetWaiverResponse, ImportWaiversRequest,
@@ -85,7 +85,7 @@ impl PolicyApi {
         let set = self.policies.at_least(token).await.map_err(status::of_policies)?;
         let now = Timestamp::now();
         let horizon = within.and_then(|within| now.saturating_add(SignedDuration::try_from(within).ok()?).ok());
-        let wanted = |revised: &Revised| {
+        let wanted = |revised: &Revision| {
             let waiver = &revised.waiver;
             (states.is_empty() || states.contains(&waiver.state(now)))
                 && horizon.is_none_or(|horizon| now < waiver.end() && waiver.end() <= horizon)
@@ -265,7 +265,7 @@ impl PolicyApi {
     }
 
     /// The waiver as it is, at least at the revision that the caller has read: what an older one says of its time is over.
-    async fn present(&self, id: &WaiverId, read: Precondition) -> Result<Arc<Revised>, Status> {
+    async fn present(&self, id: &WaiverId, read: Precondition) -> Result<Arc<Revision>, Status> {
         let read = match read {
             Precondition::Revision(revision) => Some(revision),
             Precondition::Any => None,
@@ -284,7 +284,7 @@ impl PolicyApi {
     }
 
     /// The waiver as stored, with whether anything that was met is in its scope.
-    pub(super) async fn told(&self, revised: &Revised) -> Result<v1::Waiver, Status> {
+    pub(super) async fn told(&self, revised: &Revision) -> Result<v1::Waiver, Status> {
         let scope = &revised.waiver.scope;
         let met = self.observations.was_seen(scope).await;
         let met = met.map_err(status::of_observations)?;
@@ -300,7 +300,7 @@ impl PolicyApi {
 }
 
 /// Whatever there is, but not what somebody writes in the meantime: that would be lost.
-fn as_read(expected: Precondition, old: &Revised) -> Precondition {
+fn as_read(expected: Precondition, old: &Revision) -> Precondition {
     match expected {
         Precondition::Any => Precondition::Revision(old.revision),
         expected @ Precondition::Revision(_) => expected,

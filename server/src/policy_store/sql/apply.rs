@@ -11,7 +11,7 @@ use super::{
 use crate::{
     idempotency::{DEDUP_WINDOW, RequestKey},
     policy_store::{
-        Change, Error, MAX_CREATED, MAX_POLICIES, MAX_WAIVERS, Precondition, Resource, ResourceName, Revised, Write,
+        Change, Error, MAX_CREATED, MAX_POLICIES, MAX_WAIVERS, Precondition, Resource, ResourceName, Revision, Write,
         WriteResult,
     },
     sql::Connection,
@@ -46,9 +46,9 @@ pub(super) async fn apply(connection: &mut Connection, write: Write) -> Result<W
 async fn written(connection: &mut Connection, revision: i64) -> Result<WriteResult, Error> {
     let rows = queries::written(connection, revision).await?;
     let entries = rows.into_iter().map(Row::read).collect::<Result<Vec<_>, _>>()?;
-    let mut documents: Vec<Revised> = entries.into_iter().filter_map(|entry| entry.document).collect();
+    let mut documents: Vec<Revision> = entries.into_iter().filter_map(|entry| entry.document).collect();
     // Databases do not agree on the order of names.
-    documents.sort_by_key(Revised::key);
+    documents.sort_by_key(Revision::key);
     Ok(WriteResult { revision: row::revision(revision)?, documents })
 }
 

@@ -11,7 +11,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use crate::policy_store::{Entry, Error, Resource, ResourceName, Revised};
+use crate::policy_store::{Entry, Error, Resource, ResourceName, Revision};
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
@@ -103,14 +103,14 @@ impl Row {
                 }
                 let create_time = Timestamp::from_microsecond(self.create_time)?;
                 Some(match &key {
-                    ResourceName::Policy(_) => Revised::Policy(Arc::new(policy::Revised {
+                    ResourceName::Policy(_) => Revision::Policy(Arc::new(policy::Revision {
                         policy: document(&body, self.id)?,
                         revision,
                         content_digest,
                         create_time,
                         update_time: write_time,
                     })),
-                    ResourceName::Waiver(_) => Revised::Waiver(Arc::new(waiver::Revised {
+                    ResourceName::Waiver(_) => Revision::Waiver(Arc::new(waiver::Revision {
                         waiver: document(&body, self.id)?,
                         revision,
                         create_time,

@@ -10,7 +10,7 @@ use scangate_core::{
     severity::Severity,
     waiver::{Conditions, Revocation, Scope, Waiver},
 };
-use scangate_server::policy_store::{Change, Error, PolicyStore, Precondition, Resource, ResourceName, Revised};
+use scangate_server::policy_store::{Change, Error, PolicyStore, Precondition, Resource, ResourceName, Revision};
 
 use crate::fixtures::{LoadSnapshot as _, create, noon, requested, waive, waiver, waiver_id, write};
 
@@ -58,7 +58,7 @@ pub(super) async fn a_write_creates_between_one_and_a_thousand_documents(store: 
     assert!(matches!(nothing, Err(Error::BatchSize)), "{nothing:?}");
     assert!(matches!(too_much, Err(Error::BatchSize)), "{too_much:?}");
     assert_eq!((most.revision, most.documents.len()), (2, 1_000));
-    assert!(most.documents.is_sorted_by_key(Revised::key));
+    assert!(most.documents.is_sorted_by_key(Revision::key));
 }
 
 pub(super) async fn a_waiver_and_a_policy_may_have_the_same_id(store: Arc<dyn PolicyStore>) {

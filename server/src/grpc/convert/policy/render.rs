@@ -3,7 +3,7 @@
 use scangate_core::{
     decision::AppliedPolicy,
     glob::Glob,
-    policy::{Action, Match, Mode, Revised, ScanRequirements},
+    policy::{Action, Match, Mode, Revision, ScanRequirements},
     rule::{Effect, Filter, FixFilter, Grace, GraceClock, Rule, SeverityChoice},
     unknown::WhenUnknown,
 };
@@ -16,7 +16,7 @@ use super::super::{
 };
 
 /// A policy as stored.
-pub(crate) fn policy_out(revised: &Revised) -> v1::Policy {
+pub(crate) fn policy_out(revised: &Revision) -> v1::Policy {
     let policy = &revised.policy;
     v1::Policy {
         name: policy.id.resource_name(),

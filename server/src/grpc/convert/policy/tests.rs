@@ -13,7 +13,7 @@ use proptest::{
 use scangate_core::{
     expression,
     glob::{self, Glob},
-    policy::{Policy, Revised},
+    policy::{Policy, Revision},
     rule::Rule,
 };
 use scangate_proto::v1;
@@ -153,9 +153,9 @@ fn read(given: &v1::Policy) -> Option<Policy> {
     fields.finish(policy).ok()
 }
 
-fn revised(policy: Policy) -> Revised {
+fn revised(policy: Policy) -> Revision {
     let epoch = jiff::Timestamp::UNIX_EPOCH;
-    Revised { policy, revision: 7, content_digest: String::new(), create_time: epoch, update_time: epoch }
+    Revision { policy, revision: 7, content_digest: String::new(), create_time: epoch, update_time: epoch }
 }
 
 /// What every policy keeps to, written down a second time.

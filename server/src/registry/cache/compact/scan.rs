@@ -30,7 +30,7 @@ impl Packed {
             Some(findings) => Some(pool.pack(findings)?),
             None => None,
         };
-        let outline = scan.outline();
+        let outline = scan.without_findings();
         let own = memory::of_packed(&outline, rows.as_ref().map(Rows::bytes));
         let (pool, charge) = (Arc::clone(pool), pool.charge(own));
         Some(Self { outline, rows, pool, own, charge, unpacked: Mutex::default() })
