@@ -6,19 +6,19 @@ use crate::{
     v1::{BatchEvaluateGateResponse, Verdict, batch_evaluate_gate_item},
 };
 
-/// One result for each image that was asked about, in that order.
+/// One result for each requested image, in the order of the request.
 #[derive(Debug, Clone)]
-#[must_use = "an unread answer allows nothing: call `require_allowed`"]
+#[must_use = "an unchecked decision allows nothing: call `require_allowed`"]
 pub struct BatchDecision {
     items: Vec<Result<Decision, Rejection>>,
     message: BatchEvaluateGateResponse,
 }
 
 impl BatchDecision {
-    /// Refuses an answer that leaves an image out: its place in the list would go to another one.
-    pub(crate) fn parse(message: BatchEvaluateGateResponse, asked: usize) -> Result<Self, Error> {
-        if message.items.len() != asked {
-            return Err(Error::Incomplete { missing: "not one item for each image" });
+    /// Rejects a response with a missing item: the results that follow would be assigned to the wrong images.
+    pub(crate) fn parse(message: BatchEvaluateGateResponse, requested: usize) -> Result<Self, Error> {
+        if message.items.len() != requested {
+            return Err(Error::Incomplete { missing: "the number of items differs from the number of images" });
         }
         let items = message
             .items
@@ -26,25 +26,42 @@ impl BatchDecision {
             .map(|item| match &item.result {
                 Some(batch_evaluate_gate_item::Result::Decision(decision)) => Ok(Ok(Decision::from(decision.clone()))),
                 Some(batch_evaluate_gate_item::Result::Error(status)) => Ok(Err(Rejection::from(status))),
-                None => Err(Error::Incomplete { missing: "an item with neither decision nor error" }),
+                None => Err(Error::Incomplete { missing: "an item has neither a decision nor an error" }),
             })
             .collect::<Result<_, _>>()?;
         Ok(Self { items, message })
     }
 
-    /// A decision or the reason why there is none, for each image in the order that they were asked in.
+    /// The decision on each image, or the error that prevented it, in the order of the request.
     pub fn items(&self) -> &[Result<Decision, Rejection>] {
         &self.items
     }
 
-    /// The answer as the gate sent it.
-    pub fn into_inner(self) -> BatchEvaluateGateResponse {
+    /// The response as received.
+    pub fn as_message(&self) -> &BatchEvaluateGateResponse {
+        &self.message
+    }
+
+    /// Converts the decisions into the response as received.
+    pub fn into_message(self) -> BatchEvaluateGateResponse {
         self.message
     }
 
-    /// The references to deploy, in the order that was asked in, if the gate allows every single one.
+    /// Returns the references to deploy, in the order of the request, if every image is allowed.
     ///
-    /// The first image that is not allowed is the error; see [`Decision::require_allowed`] for what allowed means.
+    /// Otherwise returns the error of the first image that is not allowed, by the conditions of
+    /// [`Decision::require_allowed`].
+    ///
+    /// ```no_run
+    /// # use scangate_client::{Client, Error, v1::BatchEvaluateGateRequest};
+    /// # async fn deploy(client: Client, request: BatchEvaluateGateRequest) -> Result<(), Error> {
+    /// let batch = client.batch_evaluate(request).await?;
+    /// for reference in batch.require_allowed()? {
+    ///     println!("deploy {reference}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn require_allowed(&self) -> Result<Vec<&str>, Error> {
         let references = self
             .items
@@ -55,7 +72,7 @@ impl BatchDecision {
             })
             .collect::<Result<Vec<_>, _>>()?;
         if self.message.verdict != i32::from(Verdict::Allow) {
-            return Err(NotAllowed::of_batch(self.message.verdict).into());
+            return Err(NotAllowed::from_batch_verdict(self.message.verdict).into());
         }
         Ok(references)
     }

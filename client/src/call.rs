@@ -1,4 +1,4 @@
-//! One unary call that is safe to repeat: its deadline, its attempts, and the waits between them.
+//! A unary call that is safe to repeat: deadline, attempts and the delays between them.
 
 use std::{future::Future, time::Duration};
 
@@ -7,10 +7,10 @@ use tonic::{Request, Response, Status};
 
 use crate::{error::Error, retry::RetryPolicy};
 
-/// Longer than anybody waits, and short enough for every clock.
-const LONGEST: Duration = Duration::from_hours(24 * 365);
+/// Upper bound of a call's timeout: a longer one could overflow the clock when added to the current time.
+const MAX_TIMEOUT: Duration = Duration::from_hours(24 * 365);
 
-/// What all attempts of one call have in common.
+/// The settings that all attempts of one call share.
 #[derive(Debug)]
 pub(crate) struct Call<'a> {
     pub(crate) endpoint: &'a str,
@@ -19,45 +19,40 @@ pub(crate) struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// Makes attempts until one is answered, fails for good, or no other would end in time.
-    pub(crate) async fn unary<Q, R, F>(&self, message: Q, attempt: impl Fn(Request<Q>) -> F) -> Result<R, Error>
+    /// Repeats the call until it succeeds, fails permanently, or the next attempt would start after the deadline.
+    pub(crate) async fn unary<Q, R, F>(&self, message: Q, send: impl Fn(Request<Q>) -> F) -> Result<R, Error>
     where
         Q: Clone,
         F: Future<Output = Result<Response<R>, Status>>,
     {
-        let deadline = Instant::now() + self.timeout.min(LONGEST);
+        let deadline = Instant::now() + self.timeout.min(MAX_TIMEOUT);
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let error = match self.attempt(message.clone(), deadline, &attempt).await {
-                Ok(answer) => return Ok(answer),
+            let error = match self.attempt(message.clone(), deadline, &send).await {
+                Ok(response) => return Ok(response),
                 Err(error) if error.is_transient() => error,
                 Err(error) => return Err(error),
             };
-            let asked_for = error.rejection().and_then(|rejection| rejection.retry_after);
-            let Some(wait) = self.retry.wait(attempts, asked_for) else {
+            let retry_after = error.rejection().and_then(|rejection| rejection.retry_after);
+            let Some(delay) = self.retry.delay(attempts, retry_after) else {
                 return Err(error);
             };
-            if wait >= deadline.saturating_duration_since(Instant::now()) {
+            if delay >= deadline.saturating_duration_since(Instant::now()) {
                 return Err(error);
             }
-            sleep(wait).await;
+            sleep(delay).await;
         }
     }
 
-    async fn attempt<Q, R, F>(
-        &self,
-        message: Q,
-        deadline: Instant,
-        attempt: impl Fn(Request<Q>) -> F,
-    ) -> Result<R, Error>
+    async fn attempt<Q, R, F>(&self, message: Q, deadline: Instant, send: impl Fn(Request<Q>) -> F) -> Result<R, Error>
     where
         F: Future<Output = Result<Response<R>, Status>>,
     {
         let mut request = Request::new(message);
         request.set_timeout(deadline.saturating_duration_since(Instant::now()));
-        // Tonic's own timer stops at the response's headers; this one covers the connection and the body as well.
-        match timeout_at(deadline, attempt(request)).await {
+        // Tonic's timer stops at the response headers; this one also covers the connection and the body.
+        match timeout_at(deadline, send(request)).await {
             Ok(Ok(response)) => Ok(response.into_inner()),
             Ok(Err(status)) => Err(Error::from_status(status, self.endpoint, self.timeout)),
             Err(_elapsed) => Err(Error::DeadlineExceeded { timeout: self.timeout }),

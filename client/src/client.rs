@@ -1,4 +1,4 @@
-//! The connection to a gate, and the generated clients on it.
+//! The connection to a server, and the generated clients that use it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// The largest message that is read: 100 decisions with every finding they rest on fit, a runaway answer does not.
+/// The largest message that is decoded. 100 decisions with all their findings fit; a runaway response does not.
 const MAX_MESSAGE_BYTES: usize = 64 << 20;
 
 type Transport = InterceptedService<Channel, Credentials>;
@@ -31,10 +31,10 @@ pub type PolicyClient = PolicyServiceClient<Transport>;
 /// The generated client of `DecisionService`.
 pub type DecisionClient = DecisionServiceClient<Transport>;
 
-/// A client of one gate. Clones share the connection and cost next to nothing.
+/// A client of one scan-gate server. Clones are cheap and share the connection.
 ///
-/// Each method is one call of the contract with a deadline and retries. Policy writes without a `request_id` are given a
-/// random one, so that their retries act once.
+/// Each method is one call with a deadline and retries. A policy write without a `request_id` gets a random one, so that
+/// a retry of the write has no second effect.
 #[derive(Debug, Clone)]
 pub struct Client {
     transport: Transport,
@@ -44,23 +44,47 @@ pub struct Client {
 }
 
 impl Client {
-    /// Opens the connection now; it is opened again whenever it breaks.
+    /// Opens the connection now; a broken connection is reopened by the next call.
+    ///
+    /// ```no_run
+    /// use scangate_client::{Client, ConnectOptions};
+    ///
+    /// # async fn connect() -> Result<(), scangate_client::Error> {
+    /// let client = Client::connect(ConnectOptions::new("http://127.0.0.1:50051")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn connect(options: ConnectOptions) -> Result<Self, Error> {
         let endpoint = options.build()?;
         let channel = endpoint
             .connect()
             .await
             .map_err(|source| Error::Connect { endpoint: options.endpoint.clone(), source: Box::new(source) })?;
-        Self::on(channel, options)
+        Self::from_channel(channel, options)
     }
 
-    /// Opens the connection with the first call. Must be called within a Tokio runtime.
+    /// Opens the connection with the first call; only the options are checked now.
+    ///
+    /// Must be called within a Tokio runtime.
+    ///
+    /// ```
+    /// use scangate_client::{Client, ConnectOptions, Error};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// let client = Client::connect_lazy(ConnectOptions::new("http://127.0.0.1:50051"))?;
+    ///
+    /// let invalid = Client::connect_lazy(ConnectOptions::new("127.0.0.1:50051"));
+    /// assert!(matches!(invalid, Err(Error::Options { .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn connect_lazy(options: ConnectOptions) -> Result<Self, Error> {
         let channel = Endpoint::connect_lazy(&options.build()?);
-        Self::on(channel, options)
+        Self::from_channel(channel, options)
     }
 
-    fn on(channel: Channel, options: ConnectOptions) -> Result<Self, Error> {
+    fn from_channel(channel: Channel, options: ConnectOptions) -> Result<Self, Error> {
         let credentials = Credentials::parse(options.bearer_token.as_deref())?;
         Ok(Self {
             transport: InterceptedService::new(channel, credentials),
@@ -70,33 +94,33 @@ impl Client {
         })
     }
 
-    /// The same client with another time for each call: see [`ConnectOptions::call_timeout`].
+    /// Returns the same client with another [`call_timeout`](ConnectOptions::call_timeout).
     #[must_use]
     pub fn with_call_timeout(&self, timeout: Duration) -> Self {
         Self { call_timeout: timeout, ..self.clone() }
     }
 
-    /// The generated client of `ScanGateService` on the same connection: no deadline, no retries, generated types.
+    /// The generated client of `ScanGateService` on the same connection, without deadline and retries.
     pub fn gate(&self) -> GateClient {
         ScanGateServiceClient::new(self.transport.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 
-    /// The generated client of `PolicyService` on the same connection: no deadline, no retries, generated types.
+    /// The generated client of `PolicyService` on the same connection, without deadline and retries.
     pub fn policies(&self) -> PolicyClient {
         PolicyServiceClient::new(self.transport.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 
-    /// The generated client of `DecisionService` on the same connection: no deadline, no retries, generated types.
+    /// The generated client of `DecisionService` on the same connection, without deadline and retries.
     pub fn decisions(&self) -> DecisionClient {
         DecisionServiceClient::new(self.transport.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 
     pub(crate) fn call(&self) -> Call<'_> {
-        self.call_with(Duration::ZERO)
+        self.call_with_wait(Duration::ZERO)
     }
 
-    /// A call that the server may hold back for `wait` before it answers.
-    pub(crate) fn call_with(&self, wait: Duration) -> Call<'_> {
+    /// A call that the server may delay by `wait` before it responds.
+    pub(crate) fn call_with_wait(&self, wait: Duration) -> Call<'_> {
         Call { endpoint: &self.endpoint, timeout: self.call_timeout.saturating_add(wait), retry: &self.retry }
     }
 }

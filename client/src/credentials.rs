@@ -1,4 +1,4 @@
-//! Puts the caller's bearer token on every call, typed or raw, and shows it to nobody.
+//! Adds the caller's bearer token to every call, and keeps it out of debug output.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use tonic::{
 
 use crate::error::Error;
 
-/// What identifies the caller: a bearer token, or nothing. `Debug` tells only which of the two.
+/// The caller's bearer token, if there is one. `Debug` shows only whether a token is set.
 #[derive(Clone, Default)]
 pub struct Credentials(Option<MetadataValue<Ascii>>);
 
@@ -20,8 +20,8 @@ impl Credentials {
             return Ok(Self(None));
         };
         let mut value = MetadataValue::try_from(format!("Bearer {token}"))
-            .map_err(|source| Error::Options { what: "bearer token", source: Box::new(source) })?;
-        // HPACK then never indexes it, and tonic's own Debug output leaves it out.
+            .map_err(|source| Error::Options { option: "bearer token", source: Box::new(source) })?;
+        // Keeps the token out of HPACK's table and of tonic's Debug output.
         value.set_sensitive(true);
         Ok(Self(Some(value)))
     }

@@ -1,31 +1,36 @@
-//! A decision, and the one way from it to a deployment: every doubt is a refusal.
+//! A decision and its check before a deployment. The check fails closed: anything unexpected is a refusal.
 
-use std::{fmt, ops::Deref, time::Duration};
+use std::{fmt, time::Duration};
 
 use crate::{
-    error::Seconds,
+    duration::HumanDuration,
     v1::{self, Verdict},
 };
 
-/// What the gate decided about one image. Dereferences to the message with everything that the verdict rests on.
+/// The server's decision on one image.
+///
+/// [`require_allowed`](Self::require_allowed) returns the reference to deploy. The evidence behind the verdict is in
+/// [`as_message`](Self::as_message).
 #[derive(Debug, Clone, PartialEq)]
-#[must_use = "an unread decision allows nothing: call `require_allowed`"]
+#[must_use = "an unchecked decision allows nothing: call `require_allowed`"]
 pub struct Decision(v1::Decision);
 
 impl Decision {
-    /// The reference to deploy, pinned by digest; everything but an enforced, consistent ALLOW is an error.
+    /// Returns the reference to deploy, pinned by digest; anything but an enforced, consistent ALLOW is an error.
     ///
-    /// ```no_run
-    /// # async fn deploy(client: scangate_client::Client, request: scangate_client::v1::EvaluateGateRequest)
-    /// # -> Result<(), scangate_client::Error> {
-    /// let decision = client.evaluate(request).await?;
-    /// let image = decision.require_allowed()?;
-    /// # Ok(())
-    /// # }
+    /// A request for several, but not all, platforms of an index has no single reference and fails with
+    /// [`Refusal::NoReference`]. Use [`require_allowed_manifests`](Self::require_allowed_manifests) for it.
+    ///
     /// ```
+    /// use scangate_client::{Decision, Refusal, v1};
     ///
-    /// Where several but not all platforms of an index were asked about there is no single reference and this is an error too:
-    /// take [`require_allowed_manifests`](Self::require_allowed_manifests).
+    /// let denied = Decision::from(v1::Decision { verdict: v1::Verdict::Deny.into(), ..Default::default() });
+    /// assert_eq!(denied.require_allowed().unwrap_err().refusal, Refusal::Denied);
+    ///
+    /// // An ALLOW without evidence is refused, too.
+    /// let unproven = Decision::from(v1::Decision { verdict: v1::Verdict::Allow.into(), ..Default::default() });
+    /// assert_eq!(unproven.require_allowed().unwrap_err().refusal, Refusal::NoManifests);
+    /// ```
     pub fn require_allowed(&self) -> Result<&str, NotAllowed> {
         self.require_authority()?;
         if self.0.deploy_image.is_empty() {
@@ -34,22 +39,24 @@ impl Decision {
         if let [manifest] = self.0.manifests.as_slice()
             && is_pinned(&self.0.deploy_image, &manifest.digest)
         {
-            // One manifest is all that was judged: its own reference stands for the whole.
+            // With a single evaluated manifest, its reference is the reference of the image.
             return Ok(&self.0.deploy_image);
         }
         let digest = self.0.image.as_ref().map(|image| image.digest.as_str()).unwrap_or_default();
         self.require_pinned(&self.0.deploy_image, digest)
     }
 
-    /// The reference of every manifest that was asked about, pinned by digest, in the decision's order.
+    /// Returns the reference of every requested manifest, pinned by digest, in the order of the decision.
     ///
-    /// The same conditions as for [`require_allowed`](Self::require_allowed), but for the reference to the whole image.
+    /// The conditions are those of [`require_allowed`](Self::require_allowed), except for the reference of the image.
     pub fn require_allowed_manifests(&self) -> Result<Vec<&str>, NotAllowed> {
         self.require_authority()?;
         self.0.manifests.iter().map(|manifest| self.require_pinned(&manifest.deploy_image, &manifest.digest)).collect()
     }
 
-    /// Accepts advice as well: a decision under a policy that the caller named. Hands out nothing to deploy, on purpose.
+    /// Accepts advice as well: a decision under a policy that the caller named.
+    ///
+    /// Returns no reference on purpose: advice does not permit a deployment.
     pub fn require_allowed_as_advice(&self) -> Result<(), NotAllowed> {
         match self.0.verdict() {
             Verdict::Allow => {}
@@ -58,7 +65,7 @@ impl Decision {
             Verdict::Unspecified => return Err(self.refuse(Refusal::UnknownVerdict(self.0.verdict))),
         }
         if self.0.manifests.is_empty() {
-            return Err(self.refuse(Refusal::NothingProven));
+            return Err(self.refuse(Refusal::NoManifests));
         }
         if let Some(manifest) = self.0.manifests.iter().find(|manifest| manifest.verdict() != Verdict::Allow) {
             return Err(self.refuse(Refusal::ManifestNotAllowed { digest: manifest.digest.clone() }));
@@ -66,8 +73,33 @@ impl Decision {
         if self.0.violations.is_empty() { Ok(()) } else { Err(self.refuse(Refusal::Contradiction)) }
     }
 
-    /// The message itself.
-    pub fn into_inner(self) -> v1::Decision {
+    /// The resource name of the recorded decision, e.g. for `GetDecision`.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The verdict; `Unspecified` if this version does not know it.
+    pub fn verdict(&self) -> Verdict {
+        self.0.verdict()
+    }
+
+    /// The reasons for the verdict, one sentence each.
+    pub fn reasons(&self) -> &[String] {
+        &self.0.reasons
+    }
+
+    /// The delay after which another evaluation may have another result; `None` if a retry does not help.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after.and_then(|delay| Duration::try_from(delay).ok())
+    }
+
+    /// The whole message, for display and logs. Its `deploy_image` is unchecked: do not deploy it.
+    pub fn as_message(&self) -> &v1::Decision {
+        &self.0
+    }
+
+    /// Converts the decision into the message; see [`as_message`](Self::as_message).
+    pub fn into_message(self) -> v1::Decision {
         self.0
     }
 
@@ -86,15 +118,15 @@ impl Decision {
 
     fn refuse(&self, refusal: Refusal) -> NotAllowed {
         NotAllowed {
-            verdict: self.0.verdict(),
+            verdict: self.verdict(),
             refusal,
             reasons: self.0.reasons.clone(),
-            retry_after: self.0.retry_after.and_then(|delay| Duration::try_from(delay).ok()),
+            retry_after: self.retry_after(),
         }
     }
 }
 
-/// `name@sha256:` and 64 hexadecimal digits, the digest being the one that the decision is about.
+/// True if the reference is `name@sha256:` plus 64 lower-case hexadecimal digits, and the digest is the evaluated one.
 fn is_pinned(reference: &str, digest: &str) -> bool {
     let Some((name, pinned)) = reference.split_once('@') else {
         return false;
@@ -113,31 +145,23 @@ impl From<v1::Decision> for Decision {
     }
 }
 
-impl Deref for Decision {
-    type Target = v1::Decision;
-
-    fn deref(&self) -> &v1::Decision {
-        &self.0
-    }
-}
-
-/// The image must not be deployed on this decision.
+/// A decision that does not permit a deployment.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub struct NotAllowed {
-    /// The verdict; `Unspecified` for one that this version does not know. ALLOW where something else stands against it.
+    /// The verdict; `Unspecified` if this version does not know it. ALLOW if the decision is refused for another cause.
     pub verdict: Verdict,
-    /// What stands against it.
+    /// The cause of the refusal.
     pub refusal: Refusal,
-    /// The gate's own reasons, one sentence each.
+    /// The server's reasons for the verdict, one sentence each.
     pub reasons: Vec<String>,
-    /// When asking again makes sense.
+    /// The delay after which a retry may succeed; `None` if a retry does not help.
     pub retry_after: Option<Duration>,
 }
 
 impl NotAllowed {
-    /// Every item of a batch is allowed and the batch as a whole is not.
-    pub(crate) fn of_batch(verdict: i32) -> Self {
+    /// The refusal of a batch whose items are all allowed, but whose own verdict is not ALLOW.
+    pub(crate) fn from_batch_verdict(verdict: i32) -> Self {
         let refusal = match Verdict::try_from(verdict) {
             Ok(Verdict::Deny) => Refusal::Denied,
             Ok(Verdict::Indeterminate) => Refusal::Indeterminate,
@@ -155,45 +179,45 @@ impl fmt::Display for NotAllowed {
             write!(formatter, ": {}", self.reasons.join("; "))?;
         }
         match self.retry_after {
-            Some(delay) => write!(formatter, "; ask again in {}", Seconds(delay)),
+            Some(delay) => write!(formatter, "; retry in {}", HumanDuration(delay)),
             None => Ok(()),
         }
     }
 }
 
-/// What stands between a decision and a deployment.
+/// The cause for which a decision does not permit a deployment.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
     /// The verdict is DENY.
     #[error("the image is denied")]
     Denied,
-    /// The verdict is INDETERMINATE: not now, ask again.
-    #[error("the gate cannot decide yet")]
+    /// The verdict is INDETERMINATE; a later evaluation may decide.
+    #[error("the server cannot decide yet")]
     Indeterminate,
-    /// The verdict is none that this version knows.
-    #[error("the gate answered an unknown verdict ({0})")]
+    /// The verdict is unknown to this version.
+    #[error("unknown verdict ({0})")]
     UnknownVerdict(i32),
-    /// ALLOW under a policy that the caller named, not under those that the gate enforces.
-    #[error("the decision is advice: no policy may be named where it shall be enforced")]
+    /// ALLOW under a policy that the caller named, not under the policies that the server enforces.
+    #[error("the decision is advice only; send the request without a policy to get an enforced decision")]
     Advice,
-    /// ALLOW about no manifest at all.
-    #[error("the decision is about no manifest")]
-    NothingProven,
-    /// ALLOW although a manifest is not.
+    /// ALLOW without any manifest.
+    #[error("the decision covers no manifest")]
+    NoManifests,
+    /// ALLOW although the verdict on a manifest is another.
     #[error("manifest {digest} is not allowed")]
     ManifestNotAllowed {
-        /// Which manifest.
+        /// The digest of the manifest.
         digest: String,
     },
     /// ALLOW although violations are listed.
-    #[error("the decision lists violations and allows all the same")]
+    #[error("the verdict is ALLOW, but violations are listed")]
     Contradiction,
-    /// ALLOW without a reference to the whole image: only some platforms of an index were asked about.
-    #[error("only some platforms were decided on: take the references of the manifests")]
+    /// ALLOW without a reference to the whole image: the request selected some platforms of an index.
+    #[error("no reference to the whole image: only some platforms were evaluated; use the references of the manifests")]
     NoReference,
-    /// ALLOW with a reference that is not pinned to the digest that was decided on.
-    #[error("{reference:?} is not pinned to the digest that was decided on")]
+    /// ALLOW with a reference that is not pinned to the evaluated digest.
+    #[error("{reference:?} is not pinned to the evaluated digest")]
     NotPinned {
         /// The reference.
         reference: String,

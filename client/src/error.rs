@@ -1,75 +1,76 @@
-//! What can go wrong with a call, and what the server says about it.
+//! The errors of a call, with the details that the server sent.
 
 use std::{collections::HashMap, error::Error as _, fmt, time::Duration};
 
 use tonic::{Code, Status, TimeoutExpired};
 use tonic_types::{ErrorDetails, RpcStatusExt, StatusExt};
 
-use crate::{decision::NotAllowed, v1::ErrorReason};
+use crate::{decision::NotAllowed, duration::HumanDuration, v1::ErrorReason};
 
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+/// The `ErrorInfo` domain of scan-gate's reasons.
 const DOMAIN: &str = "scangate";
 
-/// Why there is no answer, or no permission.
+/// The failure of a call, or a decision that does not permit a deployment.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The connect options cannot be used as they are.
-    #[error("cannot use this {what}")]
+    /// One of the connect options is invalid.
+    #[error("invalid {option}")]
     Options {
-        /// Which of them.
-        what: &'static str,
-        /// What is wrong with it.
+        /// The name of the option.
+        option: &'static str,
+        /// The problem with its value.
         source: BoxError,
     },
-    /// The gate could not be reached, or the connection broke before it answered.
-    #[error("cannot reach the gate at {endpoint}")]
+    /// The server could not be reached, or the connection broke before the response arrived.
+    #[error("cannot reach the server at {endpoint}")]
     Connect {
-        /// The endpoint as it was given.
+        /// The endpoint as configured.
         endpoint: String,
-        /// What the transport says.
+        /// The error of the transport.
         source: BoxError,
     },
-    /// The call's time was over before the gate answered.
-    #[error("the gate did not answer within {}", Seconds(*.timeout))]
+    /// No response arrived before the call's deadline.
+    #[error("no response from the server within {}", HumanDuration(*.timeout))]
     DeadlineExceeded {
-        /// The time that the call had.
+        /// The timeout of the call.
         timeout: Duration,
     },
-    /// The gate answered with an error.
+    /// The server responded with an error.
     #[error("{0}")]
     Rejected(Box<Rejection>),
-    /// The gate answered OK, but without what the contract promises. Never permission.
-    #[error("the gate answered incompletely: {missing}")]
+    /// The server responded with OK, but the response breaks the contract. It permits nothing.
+    #[error("incomplete response from the server: {missing}")]
     Incomplete {
-        /// What is missing or does not fit.
+        /// The missing or inconsistent part.
         missing: &'static str,
     },
-    /// The gate answered, and the answer is not an ALLOW to deploy by.
+    /// The decision does not permit a deployment.
     #[error(transparent)]
     NotAllowed(#[from] NotAllowed),
 }
 
 impl Error {
-    /// The server's rejection, where there is one.
+    /// The error that the server responded with; `None` for every other failure.
     pub fn rejection(&self) -> Option<&Rejection> {
         if let Self::Rejected(rejection) = self { Some(rejection) } else { None }
     }
 
-    /// Tells a failure of the way to the gate from an answer of the gate.
+    /// Separates transport failures from errors that the server sent.
     pub(crate) fn from_status(status: Status, endpoint: &str, timeout: Duration) -> Self {
         if caused_by_timeout(&status) || status.code() == Code::DeadlineExceeded {
             return Self::DeadlineExceeded { timeout };
         }
-        // A status that the server sent has no source; one that tonic made of a transport error has.
+        // Only a status that tonic made from a transport error has a source.
         if status.source().is_some() {
             return Self::Connect { endpoint: endpoint.to_owned(), source: Box::new(status) };
         }
         Self::Rejected(Box::new(Rejection::from(&status)))
     }
 
-    /// Whether a repetition of the same call may succeed without anybody doing anything.
+    /// True if a repetition of the same call may succeed.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Connect { .. } => true,
@@ -92,21 +93,21 @@ fn caused_by_timeout(status: &Status) -> bool {
     false
 }
 
-/// An error that the gate answered with, its `google.rpc` details parsed.
+/// An error that the server responded with, including its `google.rpc` details.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Rejection {
     /// The status code.
     pub code: Code,
-    /// The reason as sent, e.g. `IMAGE_NOT_FOUND`; empty where the answer is not of a scan-gate.
+    /// The reason as sent, e.g. `IMAGE_NOT_FOUND`; empty if the error does not come from scan-gate.
     pub reason: String,
-    /// What went wrong and what to do next, for people.
+    /// The problem and the next step, as text for the caller.
     pub message: String,
-    /// Every field of the request that is malformed.
+    /// Every malformed field of the request.
     pub violations: Vec<FieldViolation>,
-    /// What the reason's documentation promises, e.g. `action` for `ECR_ACCESS_DENIED`.
+    /// The keys that the reason's documentation lists, e.g. `action` for `ECR_ACCESS_DENIED`.
     pub metadata: HashMap<String, String>,
-    /// When asking again makes sense.
+    /// The delay after which a retry may succeed; `None` if the server sent none.
     pub retry_after: Option<Duration>,
 }
 
@@ -116,12 +117,12 @@ pub struct Rejection {
 pub struct FieldViolation {
     /// Path of the field, e.g. `policy.rules[2].when`.
     pub field: String,
-    /// What is wrong with it.
+    /// The problem with its value.
     pub description: String,
 }
 
 impl Rejection {
-    /// The reason as the contract lists it; `Unspecified` where this version does not know it.
+    /// The reason as an enum value of the contract; `Unspecified` if this version does not know it.
     pub fn error_reason(&self) -> ErrorReason {
         ErrorReason::from_str_name(&format!("ERROR_REASON_{}", self.reason)).unwrap_or(ErrorReason::Unspecified)
     }
@@ -166,12 +167,12 @@ impl fmt::Display for Rejection {
             (message, "") => write!(formatter, "{message} ({:?})", self.code)?,
             (message, reason) => write!(formatter, "{message} ({reason})")?,
         }
-        // Some gates name the fields in the message already.
+        // The message may already contain the violations; do not repeat them.
         for violation in self.violations.iter().filter(|violation| !self.message.contains(&violation.description)) {
             write!(formatter, "; {}: {}", violation.field, violation.description)?;
         }
         match self.retry_after {
-            Some(delay) => write!(formatter, "; ask again in {}", Seconds(delay)),
+            Some(delay) => write!(formatter, "; retry in {}", HumanDuration(delay)),
             None => Ok(()),
         }
     }
@@ -179,40 +180,28 @@ impl fmt::Display for Rejection {
 
 impl std::error::Error for Rejection {}
 
-/// A duration for people: whole seconds, or milliseconds below one.
-pub(crate) struct Seconds(pub(crate) Duration);
-
-impl fmt::Display for Seconds {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.as_secs() {
-            0 => write!(formatter, "{} ms", self.0.as_millis()),
-            seconds => write!(formatter, "{seconds} s"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_rejection_carries_every_detail_of_its_status() {
+    fn rejection_carries_all_details_of_its_status() {
         let mut details = ErrorDetails::new();
         details
             .set_error_info("INVALID_FIELDS", DOMAIN, [("known".to_owned(), "prod".to_owned())])
             .add_bad_request_violation("image", "is empty")
             .set_retry_info(Some(Duration::from_secs(7)));
-        let status = Status::with_error_details(Code::InvalidArgument, "mend these fields", details);
+        let status = Status::with_error_details(Code::InvalidArgument, "invalid fields", details);
 
         let rejection = Rejection::from(&status);
 
         assert_eq!(rejection.error_reason(), ErrorReason::InvalidFields);
         assert_eq!(rejection.metadata["known"], "prod");
-        assert_eq!(rejection.to_string(), "mend these fields (INVALID_FIELDS); image: is empty; ask again in 7 s");
+        assert_eq!(rejection.to_string(), "invalid fields (INVALID_FIELDS); image: is empty; retry in 7 s");
     }
 
     #[test]
-    fn a_reason_of_another_domain_is_not_ours() {
+    fn reason_of_another_domain_is_ignored() {
         let details = ErrorDetails::with_error_info("INTERNAL", "proxy.example", HashMap::new());
 
         let rejection = Rejection::from(&Status::with_error_details(Code::Internal, "", details));

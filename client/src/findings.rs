@@ -1,4 +1,4 @@
-//! All findings of an image, over however many pages.
+//! All findings of an image, collected from every page.
 
 use crate::{
     client::Client,
@@ -6,21 +6,32 @@ use crate::{
     v1::{ErrorReason, GetFindingsRequest, GetFindingsResponse},
 };
 
+/// The largest page that the contract allows.
 const PAGE_SIZE: i32 = 1000;
 
 impl Client {
-    /// Reads all findings of an image as one answer without a next page.
+    /// Returns all findings of an image as one response without a next page.
     ///
-    /// `page_size` and `page_token` of the request do not matter. Where the scan changes between two pages, it begins
-    /// again, once. Pages that do not add up to the announced total are an error.
+    /// `page_size` and `page_token` of the request are ignored. If the scan changes between two pages, reading restarts
+    /// once from the first page. If the number of findings differs from `total_size`, the call fails.
+    ///
+    /// ```no_run
+    /// # use scangate_client::{Client, Error, v1::GetFindingsRequest};
+    /// # async fn count(client: Client) -> Result<(), Error> {
+    /// let request = GetFindingsRequest { image: "team/app:2.3.0".into(), ..Default::default() };
+    /// let findings = client.all_findings(request).await?.findings;
+    /// println!("{} findings", findings.len());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn all_findings(&self, request: GetFindingsRequest) -> Result<GetFindingsResponse, Error> {
-        match self.walk(request.clone()).await {
-            Err(error) if findings_changed(&error) => self.walk(request).await,
-            answer => answer,
+        match self.collect_pages(request.clone()).await {
+            Err(error) if findings_changed(&error) => self.collect_pages(request).await,
+            result => result,
         }
     }
 
-    async fn walk(&self, mut request: GetFindingsRequest) -> Result<GetFindingsResponse, Error> {
+    async fn collect_pages(&self, mut request: GetFindingsRequest) -> Result<GetFindingsResponse, Error> {
         request.page_size = PAGE_SIZE;
         request.page_token = String::new();
         let mut all = self.findings(request.clone()).await?;
@@ -28,24 +39,24 @@ impl Client {
             request.page_token = std::mem::take(&mut all.next_page_token);
             let page = self.findings(request.clone()).await?;
             if page.findings.is_empty() {
-                // Without progress the walk would never end.
-                return Err(Error::Incomplete { missing: "an empty page of findings is not the last" });
+                // Without progress the loop would never end.
+                return Err(Error::Incomplete { missing: "an empty page of findings has a next page" });
             }
             all.findings.extend(page.findings);
             all.next_page_token = page.next_page_token;
-            if all.findings.len() > total(&all) {
+            if all.findings.len() > total_size(&all) {
                 break;
             }
         }
-        if all.findings.len() != total(&all) {
-            return Err(Error::Incomplete { missing: "the pages do not have as many findings as announced" });
+        if all.findings.len() != total_size(&all) {
+            return Err(Error::Incomplete { missing: "the number of findings differs from total_size" });
         }
         Ok(all)
     }
 }
 
-fn total(answer: &GetFindingsResponse) -> usize {
-    usize::try_from(answer.total_size).unwrap_or(usize::MAX)
+fn total_size(response: &GetFindingsResponse) -> usize {
+    usize::try_from(response.total_size).unwrap_or(usize::MAX)
 }
 
 fn findings_changed(error: &Error) -> bool {

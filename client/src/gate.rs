@@ -1,4 +1,4 @@
-//! The calls of `ScanGateService`; reading findings over several pages is in `findings`.
+//! The calls of `ScanGateService`; `findings` collects findings over several pages.
 
 use std::time::Duration;
 
@@ -15,32 +15,51 @@ use crate::{
 };
 
 impl Client {
-    /// Asks whether an image may be deployed. A DENY is an answer, not an error: see [`Decision::require_allowed`].
+    /// Evaluates whether an image may be deployed.
+    ///
+    /// A DENY is a decision, not an error; [`Decision::require_allowed`] turns it into one. A `wait` in the request is
+    /// added to the call's timeout.
+    ///
+    /// ```no_run
+    /// # use scangate_client::{Client, Error, v1::EvaluateGateRequest};
+    /// # async fn deploy(client: Client) -> Result<(), Error> {
+    /// let request = EvaluateGateRequest {
+    ///     image: "team/app:2.3.0".into(),
+    ///     environment: "prod".into(),
+    ///     ..Default::default()
+    /// };
+    /// let decision = client.evaluate(request).await?;
+    /// println!("deploy {}", decision.require_allowed()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn evaluate(&self, request: EvaluateGateRequest) -> Result<Decision, Error> {
-        let call = self.call_with(wait(&request));
-        let answer = call
+        let call = self.call_with_wait(requested_wait(&request));
+        let response = call
             .unary(request, |request| {
                 let mut gate = self.gate();
                 async move { gate.evaluate_gate(request).await }
             })
             .await?;
-        answer.decision.map(Decision::from).ok_or(Error::Incomplete { missing: "no decision" })
+        response.decision.map(Decision::from).ok_or(Error::Incomplete { missing: "no decision" })
     }
 
-    /// Asks about up to 100 images of one release at once.
+    /// Evaluates up to 100 images of one release in one call.
     pub async fn batch_evaluate(&self, request: BatchEvaluateGateRequest) -> Result<BatchDecision, Error> {
-        let asked = request.requests.len();
-        let call = self.call_with(request.requests.iter().map(wait).max().unwrap_or_default());
-        let answer = call
+        let requested = request.requests.len();
+        let call = self.call_with_wait(request.requests.iter().map(requested_wait).max().unwrap_or_default());
+        let response = call
             .unary(request, |request| {
                 let mut gate = self.gate();
                 async move { gate.batch_evaluate_gate(request).await }
             })
             .await?;
-        BatchDecision::parse(answer, asked)
+        BatchDecision::parse(response, requested)
     }
 
-    /// Reads one page of the findings of an image.
+    /// Returns one page of the findings of an image.
+    ///
+    /// [`all_findings`](Self::all_findings) collects every page.
     pub async fn findings(&self, request: GetFindingsRequest) -> Result<GetFindingsResponse, Error> {
         self.call()
             .unary(request, |request| {
@@ -50,7 +69,7 @@ impl Client {
             .await
     }
 
-    /// Starts, or joins, a scan of an image.
+    /// Starts a scan of an image, or joins the scan that is already running.
     pub async fn start_scan(&self, request: StartScanRequest) -> Result<StartScanResponse, Error> {
         self.call()
             .unary(request, |request| {
@@ -60,12 +79,12 @@ impl Client {
             .await
     }
 
-    /// Follows a scan to its end, however long that takes.
+    /// Streams the progress of a scan until it ends; no deadline applies to the stream.
     pub async fn watch_scan(&self, request: WatchScanRequest) -> Result<ScanWatch, Error> {
         ScanWatch::open(self.gate(), self.call(), request).await
     }
 
-    /// Sets scanning for a repository or a registry.
+    /// Configures scanning of a repository or a registry.
     pub async fn configure_scanning(
         &self,
         request: ConfigureScanningRequest,
@@ -79,7 +98,7 @@ impl Client {
     }
 }
 
-/// What the request allows the server to wait; a negative duration is the server's to refuse.
-fn wait(request: &EvaluateGateRequest) -> Duration {
+/// The time that the server may wait for a scan. A negative duration counts as zero here: the server rejects it.
+fn requested_wait(request: &EvaluateGateRequest) -> Duration {
     request.wait.and_then(|wait| Duration::try_from(wait).ok()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Client of the scan-gate: ask whether a container image on Amazon ECR may be deployed, and fail closed.
+//! Client for scan-gate: checks whether a container image on Amazon ECR may be deployed, and fails closed.
 //!
 //! ```no_run
 //! use scangate_client::{Client, ConnectOptions, v1::EvaluateGateRequest};
@@ -12,22 +12,25 @@
 //!         ..Default::default()
 //!     })
 //!     .await?;
-//! // The reference pinned by digest, and only if the gate allows the image: deploy exactly this.
+//! // The reference pinned by digest, only if the image is allowed: deploy exactly this one.
 //! println!("{}", decision.require_allowed()?);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! Every call carries a deadline, and is retried where repeating it is safe ([`RetryPolicy`]). What an answer lacks is
-//! never taken for permission: [`Decision::require_allowed`] hands out a reference for an enforced ALLOW and nothing else.
+//! Every call has a deadline and is retried where a repetition is safe ([`RetryPolicy`]). A missing field never permits
+//! a deployment: [`Decision::require_allowed`] returns a reference for an enforced ALLOW only.
 //!
-//! The feature `cli` (on by default) adds the program `scangate`; the library alone needs `default-features = false`.
+//! Complete programs are in [`examples/`](https://github.com/scan-gate/scan-gate/tree/main/client/examples).
+//!
+//! The feature `cli` (on by default) adds the program `scangate`. For the library alone, set `default-features = false`.
 
 mod batch;
 mod call;
 mod client;
 mod credentials;
 mod decision;
+mod duration;
 mod error;
 mod findings;
 mod gate;
@@ -42,12 +45,12 @@ pub use credentials::Credentials;
 pub use decision::{Decision, NotAllowed, Refusal};
 pub use error::{Error, FieldViolation, Rejection};
 pub use options::ConnectOptions;
-/// The well-known types that messages have fields of, e.g. `Duration` and `Timestamp`.
+/// The well-known types of message fields, e.g. `Duration` and `Timestamp`.
 pub use prost_types;
 pub use retry::RetryPolicy;
-/// The generated messages and clients of the contract.
+/// The generated messages and clients of the contract `scangate.v1`.
 pub use scangate_proto::v1;
-/// The status codes of a [`Rejection`].
+/// The gRPC status code of a [`Rejection`].
 pub use tonic::Code;
 pub use watch::ScanWatch;
 

@@ -1,4 +1,4 @@
-//! How to reach a gate: endpoint, times, TLS, identity, retries.
+//! The options of a connection: endpoint, timeouts, TLS, identity, retries.
 
 use std::{fmt, time::Duration};
 
@@ -9,9 +9,24 @@ use crate::{
     retry::RetryPolicy,
 };
 
+/// The time within which the server must respond to a keepalive ping; after it the connection counts as broken.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How to reach a gate. Nothing is checked before [`Client::connect`](crate::Client::connect).
+/// The options of a connection. They are checked by [`Client::connect`](crate::Client::connect).
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use scangate_client::{ConnectOptions, RetryPolicy};
+///
+/// let options = ConnectOptions::new("https://gate.example:443")
+///     .call_timeout(Duration::from_secs(10))
+///     .bearer_token("secret")
+///     .retry(RetryPolicy::none());
+///
+/// // Secrets are not part of the debug output.
+/// assert!(!format!("{options:?}").contains("secret"));
+/// ```
 #[derive(Clone)]
 pub struct ConnectOptions {
     pub(crate) endpoint: String,
@@ -26,7 +41,9 @@ pub struct ConnectOptions {
 }
 
 impl ConnectOptions {
-    /// A gate at `http://host:port` or, with TLS and the machine's certificate authorities, `https://host:port`.
+    /// The options for a server at `http://host:port` or `https://host:port`.
+    ///
+    /// With `https`, the client trusts the certificate authorities of the operating system.
     pub fn new(endpoint: impl Into<String>) -> Self {
         Self {
             endpoint: endpoint.into(),
@@ -41,58 +58,58 @@ impl ConnectOptions {
         }
     }
 
-    /// How long one attempt to open the connection may take. 5 seconds.
+    /// Timeout of one attempt to open the connection. Default: 5 seconds.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// How long a call may take, retries included; the server learns it as the call's deadline. 30 seconds.
+    /// Timeout of a call including its retries, sent to the server as the call's deadline. Default: 30 seconds.
     ///
-    /// A call that asks the server to `wait` for a scan gets that time on top.
+    /// The `wait` of an evaluation is added to it.
     #[must_use]
     pub fn call_timeout(mut self, timeout: Duration) -> Self {
         self.call_timeout = timeout;
         self
     }
 
-    /// How long the connection may be silent before it is probed, by HTTP/2 and by TCP. 30 seconds.
+    /// Interval of HTTP/2 and TCP keepalive probes on an idle connection. Default: 30 seconds.
     #[must_use]
     pub fn keepalive(mut self, interval: Duration) -> Self {
         self.keepalive = interval;
         self
     }
 
-    /// Who is calling, for the server's logs: `name/version`. This crate's own by default.
+    /// The caller's `name/version` in the server's logs. Default: the name and version of this crate.
     #[must_use]
     pub fn user_agent(mut self, user_agent: impl Into<String>) -> Self {
         self.user_agent = user_agent.into();
         self
     }
 
-    /// The token that identifies the caller, without the word `Bearer`. On `http://` it travels in the clear.
+    /// The token that identifies the caller, without the prefix `Bearer`. Over `http://` it is sent unencrypted.
     #[must_use]
     pub fn bearer_token(mut self, token: impl Into<String>) -> Self {
         self.bearer_token = Some(token.into());
         self
     }
 
-    /// PEM of the certificate authorities to trust instead of the machine's.
+    /// The certificate authorities to trust instead of those of the operating system, as PEM.
     #[must_use]
     pub fn ca_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.ca_certificate = Some(pem.into());
         self
     }
 
-    /// PEM of the client certificate (chain) and its private key, for a gate that asks for one.
+    /// The client certificate (chain) and its private key, as PEM, for a server that requires one.
     #[must_use]
     pub fn identity(mut self, certificate: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
         self.identity = Some((certificate.into(), key.into()));
         self
     }
 
-    /// When and how often to repeat a call. [`RetryPolicy::none`] never does.
+    /// The retry policy of calls. [`RetryPolicy::none`] disables retries.
     #[must_use]
     pub fn retry(mut self, retry: RetryPolicy) -> Self {
         self.retry = retry;
@@ -104,7 +121,7 @@ impl ConnectOptions {
         let secure = match endpoint.uri().scheme_str() {
             Some("https") => true,
             Some("http") => false,
-            Some(_) | None => return Err(invalid("endpoint", "it must start with http:// or https://")),
+            Some(_) | None => return Err(invalid("endpoint", "must start with http:// or https://")),
         };
         let endpoint = endpoint
             .user_agent(self.user_agent.as_str())
@@ -114,11 +131,11 @@ impl ConnectOptions {
             .http2_keep_alive_interval(self.keepalive)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT);
         if secure {
-            return endpoint.tls_config(self.tls()).map_err(|source| invalid("TLS material", source));
+            return endpoint.tls_config(self.tls()).map_err(|source| invalid("TLS configuration", source));
         }
         if self.ca_certificate.is_some() || self.identity.is_some() {
-            // Certificates with a plain endpoint are a mistake that would go unnoticed until someone listens.
-            return Err(invalid("endpoint", "certificates need https://"));
+            // Without this check, a wrong scheme would silently send unencrypted traffic.
+            return Err(invalid("endpoint", "certificates require https://"));
         }
         Ok(endpoint)
     }
@@ -145,7 +162,7 @@ impl fmt::Debug for ConnectOptions {
             .field("keepalive", &self.keepalive)
             .field("user_agent", &self.user_agent)
             .field("retry", &self.retry)
-            // Secrets and bulky material: whether they are there is all that helps.
+            // Secrets and certificates: only their presence is shown.
             .field("has_bearer_token", &self.bearer_token.is_some())
             .field("has_ca_certificate", &self.ca_certificate.is_some())
             .field("has_identity", &self.identity.is_some())
@@ -153,8 +170,8 @@ impl fmt::Debug for ConnectOptions {
     }
 }
 
-fn invalid(what: &'static str, source: impl Into<BoxError>) -> Error {
-    Error::Options { what, source: source.into() }
+fn invalid(option: &'static str, source: impl Into<BoxError>) -> Error {
+    Error::Options { option, source: source.into() }
 }
 
 #[cfg(test)]
@@ -162,26 +179,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debug_shows_no_secret() {
+    fn debug_output_hides_secrets() {
         let options =
             ConnectOptions::new("https://gate.example").bearer_token("tok-123").identity("cert-456", "key-789");
 
-        let shown = format!("{options:?}");
+        let debug = format!("{options:?}");
 
-        assert!(!shown.contains("tok-123") && !shown.contains("key-789") && shown.contains("has_bearer_token: true"));
+        assert!(!debug.contains("tok-123") && !debug.contains("key-789") && debug.contains("has_bearer_token: true"));
     }
 
     #[test]
-    fn an_endpoint_without_a_scheme_is_refused() {
+    fn endpoint_without_scheme_is_rejected() {
         let error = ConnectOptions::new("gate.example:50051").build().unwrap_err();
 
-        assert_eq!(error.to_string(), "cannot use this endpoint");
+        assert_eq!(error.to_string(), "invalid endpoint");
     }
 
     #[test]
-    fn certificates_on_a_plain_endpoint_are_refused() {
+    fn certificates_with_http_endpoint_are_rejected() {
         let error = ConnectOptions::new("http://gate.example").ca_certificate("pem").build().unwrap_err();
 
-        assert_eq!(error.to_string(), "cannot use this endpoint");
+        assert_eq!(error.to_string(), "invalid endpoint");
     }
 }

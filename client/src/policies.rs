@@ -1,4 +1,4 @@
-//! The calls of `PolicyService` that are served.
+//! The calls of `PolicyService` on policies.
 
 use crate::{
     client::Client,
@@ -10,9 +10,9 @@ use crate::{
 };
 
 impl Client {
-    /// Adds a policy.
+    /// Creates a policy.
     pub async fn create_policy(&self, mut request: CreatePolicyRequest) -> Result<CreatePolicyResponse, Error> {
-        name_request(&mut request.request_id);
+        ensure_request_id(&mut request.request_id);
         self.call()
             .unary(request, |request| {
                 let mut policies = self.policies();
@@ -21,7 +21,7 @@ impl Client {
             .await
     }
 
-    /// Reads a policy.
+    /// Returns a policy.
     pub async fn get_policy(&self, request: GetPolicyRequest) -> Result<GetPolicyResponse, Error> {
         self.call()
             .unary(request, |request| {
@@ -31,12 +31,12 @@ impl Client {
             .await
     }
 
-    /// Reads every policy from the request's page on, as one answer without a next page.
+    /// Returns every policy, from the request's page on, as one response without a next page.
     pub async fn list_policies(&self, mut request: ListPoliciesRequest) -> Result<ListPoliciesResponse, Error> {
         let mut all = self.policy_page(request.clone()).await?;
         while !all.next_page_token.is_empty() {
             if all.next_page_token == request.page_token {
-                return Err(Error::Incomplete { missing: "a page of policies names itself as the next" });
+                return Err(Error::Incomplete { missing: "a page of policies has its own token as next_page_token" });
             }
             request.page_token = std::mem::take(&mut all.next_page_token);
             let page = self.policy_page(request.clone()).await?;
@@ -46,9 +46,11 @@ impl Client {
         Ok(all)
     }
 
-    /// Replaces a policy; its `etag` must be the one that was read, or `*`.
+    /// Replaces a policy.
+    ///
+    /// The policy's `etag` must be that of the version to replace; `*` replaces any version.
     pub async fn update_policy(&self, mut request: UpdatePolicyRequest) -> Result<UpdatePolicyResponse, Error> {
-        name_request(&mut request.request_id);
+        ensure_request_id(&mut request.request_id);
         self.call()
             .unary(request, |request| {
                 let mut policies = self.policies();
@@ -57,9 +59,11 @@ impl Client {
             .await
     }
 
-    /// Removes a policy; the request's `etag` must be the one that was read, or `*`.
+    /// Deletes a policy.
+    ///
+    /// The request's `etag` must be that of the version to delete; `*` deletes any version.
     pub async fn delete_policy(&self, mut request: DeletePolicyRequest) -> Result<DeletePolicyResponse, Error> {
-        name_request(&mut request.request_id);
+        ensure_request_id(&mut request.request_id);
         self.call()
             .unary(request, |request| {
                 let mut policies = self.policies();
@@ -78,8 +82,8 @@ impl Client {
     }
 }
 
-/// Gives a write a name of its own, without which a retry could act twice.
-fn name_request(request_id: &mut String) {
+/// Sets a random idempotency key if the caller set none: without one, a retried write could apply twice.
+fn ensure_request_id(request_id: &mut String) {
     if request_id.is_empty() {
         *request_id = format!("{:032x}", rand::random::<u128>());
     }

@@ -1,12 +1,21 @@
-//! When to repeat a call, and how long to wait before: exponential backoff with full jitter, never past the deadline.
+//! Retries with exponential backoff and full jitter, bounded by the call's deadline.
 
 use std::time::Duration;
 
-/// When and how often a call that is safe to repeat is repeated.
+/// The limits of retries of a call that is safe to repeat.
 ///
-/// Only UNAVAILABLE and broken connections are. The wait before attempt *n* is random between nothing and
-/// `base_backoff · 2ⁿ⁻²`, at most `max_backoff`; where the server said how long to wait (`RetryInfo`), that much on top.
-/// A wait that would outlast the call's deadline is not begun: the error is returned at once.
+/// Only UNAVAILABLE and broken connections are retried. The delay before attempt *n* is random between zero and
+/// `base_backoff · 2ⁿ⁻²`, at most `max_backoff`. A delay that the server requested (`RetryInfo`) is added to it.
+/// If the delay would outlast the call's deadline, the error is returned at once.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use scangate_client::RetryPolicy;
+///
+/// let patient = RetryPolicy::new(6).base_backoff(Duration::from_secs(1)).max_backoff(Duration::from_secs(20));
+/// assert_eq!(RetryPolicy::default(), RetryPolicy::new(4));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryPolicy {
     max_attempts: u32,
@@ -15,41 +24,41 @@ pub struct RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// At most `max_attempts` in all, the first included. 4 by default.
+    /// A policy of at most `max_attempts` attempts, including the first. Default: 4.
     pub fn new(max_attempts: u32) -> Self {
         Self { max_attempts, base_backoff: Duration::from_millis(200), max_backoff: Duration::from_secs(5) }
     }
 
-    /// One attempt and no more.
+    /// A policy of a single attempt.
     pub fn none() -> Self {
         Self::new(1)
     }
 
-    /// Upper bound of the wait before the second attempt; it doubles with each. 200 ms by default.
+    /// Upper bound of the delay before the second attempt; it doubles with each further attempt. Default: 200 ms.
     #[must_use]
     pub fn base_backoff(mut self, backoff: Duration) -> Self {
         self.base_backoff = backoff;
         self
     }
 
-    /// Upper bound of every wait of our own; the server may ask for more. 5 seconds by default.
+    /// Upper bound of each backoff, without the delay that the server requested. Default: 5 seconds.
     #[must_use]
     pub fn max_backoff(mut self, backoff: Duration) -> Self {
         self.max_backoff = backoff;
         self
     }
 
-    /// The wait after `attempts` failed ones; none where there shall be no other.
+    /// The delay after `attempts` failed attempts; `None` if no attempt is left.
     ///
-    /// The jitter comes on top of what the server asked for: callers that were told the same must not return together.
-    pub(crate) fn wait(&self, attempts: u32, asked_for: Option<Duration>) -> Option<Duration> {
+    /// The jitter is added to the delay that the server requested: callers with the same delay must not retry together.
+    pub(crate) fn delay(&self, attempts: u32, retry_after: Option<Duration>) -> Option<Duration> {
         if attempts >= self.max_attempts {
             return None;
         }
-        let doubled =
+        let backoff =
             self.base_backoff.saturating_mul(1_u32.checked_shl(attempts.saturating_sub(1)).unwrap_or(u32::MAX));
-        let jitter = doubled.min(self.max_backoff).mul_f64(rand::random::<f64>());
-        Some(asked_for.unwrap_or_default().saturating_add(jitter))
+        let jitter = backoff.min(self.max_backoff).mul_f64(rand::random::<f64>());
+        Some(retry_after.unwrap_or_default().saturating_add(jitter))
     }
 }
 
@@ -64,24 +73,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_attempt_is_followed_by_none() {
+    fn last_attempt_has_no_delay() {
         let policy = RetryPolicy::new(3);
 
-        assert_eq!((policy.wait(2, None).is_some(), policy.wait(3, None)), (true, None));
+        assert_eq!((policy.delay(2, None).is_some(), policy.delay(3, None)), (true, None));
     }
 
     #[test]
-    fn our_own_wait_never_exceeds_its_bound() {
+    fn backoff_never_exceeds_its_maximum() {
         let policy =
             RetryPolicy::new(u32::MAX).base_backoff(Duration::from_secs(1)).max_backoff(Duration::from_secs(2));
 
-        assert!((1..200).all(|attempts| policy.wait(attempts, None).unwrap() <= Duration::from_secs(2)));
+        assert!((1..200).all(|attempts| policy.delay(attempts, None).unwrap() <= Duration::from_secs(2)));
     }
 
     #[test]
-    fn what_the_server_asks_for_is_the_least_wait() {
-        let asked_for = Duration::from_mins(1);
+    fn requested_delay_is_a_lower_bound() {
+        let requested = Duration::from_mins(1);
 
-        assert!(RetryPolicy::default().wait(1, Some(asked_for)).unwrap() >= asked_for);
+        assert!(RetryPolicy::default().delay(1, Some(requested)).unwrap() >= requested);
     }
 }

@@ -1,4 +1,4 @@
-//! A scan's progress as the gate streams it.
+//! The progress of a scan as the server streams it.
 
 use std::time::Duration;
 
@@ -12,10 +12,22 @@ use crate::{
     v1::{WatchScanRequest, WatchScanResponse},
 };
 
-/// The contract promises a message every 15 seconds: after four missed ones nobody is there any more.
-const MAX_SILENCE: Duration = Duration::from_mins(1);
+/// The longest time between two messages. The contract promises one every 15 seconds; this allows three to be missed.
+const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// The progress of a scan, message by message. Dropping it ends the call.
+/// A stream of the progress messages of a scan. Dropping it cancels the call.
+///
+/// ```no_run
+/// # use scangate_client::{Client, Error, v1::WatchScanRequest};
+/// # async fn watch(client: Client) -> Result<(), Error> {
+/// let request = WatchScanRequest { image: "team/app:2.3.0".into(), ..Default::default() };
+/// let mut watch = client.watch_scan(request).await?;
+/// while let Some(message) = watch.next().await? {
+///     println!("{} of {} scans have ended", message.ended, message.total);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct ScanWatch {
     messages: Streaming<WatchScanResponse>,
@@ -27,7 +39,7 @@ impl ScanWatch {
         let messages = call
             .unary(request, |request| {
                 let mut gate = gate.clone();
-                // The stream ends with the scan, not with the time that a call has to be answered.
+                // A new request without the deadline: the stream lasts as long as the scan.
                 let request = Request::new(request.into_inner());
                 async move { gate.watch_scan(request).await }
             })
@@ -35,11 +47,13 @@ impl ScanWatch {
         Ok(Self { messages, endpoint: call.endpoint.to_owned() })
     }
 
-    /// The next message; none once every manifest's scan has ended. A minute of silence is an error.
+    /// Returns the next message, or `None` once the scans of all manifests have ended.
+    ///
+    /// Fails with [`Error::DeadlineExceeded`] if no message arrives for one minute.
     pub async fn next(&mut self) -> Result<Option<WatchScanResponse>, Error> {
-        match timeout(MAX_SILENCE, self.messages.message()).await {
-            Ok(message) => message.map_err(|status| Error::from_status(status, &self.endpoint, MAX_SILENCE)),
-            Err(_elapsed) => Err(Error::DeadlineExceeded { timeout: MAX_SILENCE }),
+        match timeout(IDLE_TIMEOUT, self.messages.message()).await {
+            Ok(message) => message.map_err(|status| Error::from_status(status, &self.endpoint, IDLE_TIMEOUT)),
+            Err(_elapsed) => Err(Error::DeadlineExceeded { timeout: IDLE_TIMEOUT }),
         }
     }
 }

@@ -31,7 +31,7 @@ async fn a_decision_is_read_again_as_it_was_answered() {
         // Warm ones as well.
         for _ in 0..3 {
             let answered = gate.client.evaluate(asked.clone()).await.unwrap();
-            assert_eq!(get(&gate, &answered.name).await, *answered, "{image}");
+            assert_eq!(get(&gate, answered.name()).await, *answered.as_message(), "{image}");
         }
     }
     let missing = GetDecisionRequest { name: "decisions/nobody-1".into() };
@@ -50,7 +50,7 @@ async fn a_request_sent_again_gets_the_same_decision_and_records_no_second_one()
     let other = EvaluateGateRequest { image: "shop/web:1.4.2".into(), ..asked };
     let refused = rejection(gate.client.evaluate(other).await);
 
-    assert_eq!(*again, *first);
+    assert_eq!(again, first);
     assert_eq!(refused.reason, "REQUEST_ID_REUSED");
 }
 
@@ -62,7 +62,7 @@ async fn a_request_with_many_labels_is_the_same_one_each_time_it_is_sent() {
 
     let first = gate.client.evaluate(asked.clone()).await.unwrap();
     for _ in 0..8 {
-        assert_eq!(*gate.client.evaluate(asked.clone()).await.unwrap(), *first);
+        assert_eq!(gate.client.evaluate(asked.clone()).await.unwrap(), first);
     }
 }
 
@@ -113,7 +113,7 @@ async fn the_same_inputs_give_the_same_decision_and_another_policy_what_would_ha
         let replay = ReplayDecisionRequest { name: answered.name.clone(), policy: None };
         let replayed = gate.client.decisions().replay_decision(replay).await.unwrap().into_inner();
         assert!(replayed.same, "{replayed:?}");
-        assert_eq!(replayed.recorded.as_ref(), Some(&**answered));
+        assert_eq!(replayed.recorded.as_ref(), Some(answered));
         assert_eq!(replayed.replayed, replayed.recorded);
     }
     let strict = no_findings_from(Severity::Informational);

@@ -81,7 +81,7 @@ async fn a_fault_never_lets_a_clean_image_through_on_less_than_proof() {
             match gate.client.evaluate(now(image)).await {
                 // Where a fault leaves the answer whole, a clean image is a clean image.
                 Ok(decision) if decision.verdict() == Verdict::Allow => {
-                    assert!(leaves_a_clean_scan_whole(name, image), "{name} on {image}: {:?}", decision.into_inner());
+                    assert!(leaves_a_clean_scan_whole(name, image), "{name} on {image}: {:?}", decision.into_message());
                 }
                 Ok(_) => {}
                 Err(error) => assert_is_designed(&error, name),
@@ -120,7 +120,7 @@ async fn every_other_call_answers_every_fault_with_an_error_of_the_design() {
         designed(gate.client.configure_scanning(configure).await, name);
         let batch = BatchEvaluateGateRequest { requests: vec![now("team/app:1"), now("team/multi:1")] };
         let batch = gate.client.batch_evaluate(batch).await.unwrap();
-        assert_ne!(batch.into_inner().verdict(), Verdict::Allow, "{name}");
+        assert_ne!(batch.into_message().verdict(), Verdict::Allow, "{name}");
         let watch = WatchScanRequest { image: "team/app:1".into(), platforms: Vec::new() };
         if let Ok(mut watch) = gate.client.watch_scan(watch).await {
             designed(watch.next().await, name);

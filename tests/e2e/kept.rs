@@ -43,7 +43,7 @@ async fn advice_is_never_given_for_a_decision_nor_one_policys_for_anothers() {
     let ask = async |policy: &str| {
         let asked = EvaluateGateRequest { policy: policy.to_owned(), ..question(IMAGE) };
         let decision = gate.client.evaluate(asked).await.unwrap();
-        (decision.verdict(), decision.authoritative)
+        (decision.verdict(), decision.as_message().authoritative)
     };
 
     for _ in 0..2 {

@@ -68,7 +68,7 @@ async fn an_image_goes_from_never_scanned_to_a_verdict_over_moto() {
         max_findings_age: Some(prost_types::Duration::default()),
         ..question(image)
     };
-    let decision = over.client.evaluate(waiting).await.unwrap();
+    let decision = over.client.evaluate(waiting).await.unwrap().into_message();
 
     assert_ne!(unscanned.verdict(), Verdict::Allow);
     assert_eq!(started.scans[0].outcome(), StartScanOutcome::Started);

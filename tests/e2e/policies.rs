@@ -108,7 +108,7 @@ async fn what_is_allowed_elsewhere_starts_no_grace() {
 
     // Somewhere that nobody has ever heard of, where the default alone governs.
     let anywhere = gate.client.evaluate(of("anywhere")).await.unwrap();
-    let unnamed = gate.decide("team/app:1").await;
+    let unnamed = gate.evaluate("team/app:1").await.unwrap();
     gate.client.create_policy(create("production", policy)).await.unwrap();
     let denied = gate.client.evaluate(of("production")).await.unwrap();
     let again = gate.client.evaluate(of("anywhere")).await.unwrap();
@@ -128,7 +128,7 @@ async fn what_was_let_in_before_the_rule_has_its_grace() {
 
     let _ = gate.client.evaluate(asked.clone()).await.unwrap();
     gate.client.create_policy(create("production", policy)).await.unwrap();
-    let decision = gate.client.evaluate(asked).await.unwrap();
+    let decision = gate.client.evaluate(asked).await.unwrap().into_message();
 
     assert_eq!(decision.verdict(), Verdict::Allow);
     assert!(decision.warnings[0].denies_from.is_some());
@@ -362,7 +362,7 @@ async fn a_decision_that_must_see_a_write_sees_it_or_says_that_it_cannot() {
     let seen = EvaluateGateRequest { at_least_as_fresh: written.revision_token, ..question("shop/api:2.0.0") };
     let unseen = EvaluateGateRequest { at_least_as_fresh: "rev-1000000".into(), ..question("shop/api:2.0.0") };
 
-    assert!(gate.client.evaluate(seen).await.unwrap().revision >= written.revision);
+    assert!(gate.client.evaluate(seen).await.unwrap().as_message().revision >= written.revision);
     let refused = rejection(gate.client.evaluate(unseen).await);
     assert_eq!((refused.code, refused.reason.as_str()), (Code::Unavailable, "REVISION_NOT_REACHED"));
 }
@@ -377,7 +377,8 @@ async fn a_policy_that_the_caller_names_gives_advice_only() {
     let advice = gate.client.evaluate(request).await.unwrap();
 
     assert_eq!(advice.verdict(), Verdict::Allow);
-    assert!(!advice.authoritative);
     assert!(advice.require_allowed().is_err());
+    let advice = advice.into_message();
+    assert!(!advice.authoritative);
     assert!(advice.deploy_image.is_empty() && advice.manifests.iter().all(|manifest| manifest.deploy_image.is_empty()));
 }

@@ -67,7 +67,7 @@ async fn what_is_written_on_one_replica_is_enforced_on_the_other_with_its_token_
         let written = one.client.update_policy(update).await.unwrap();
 
         let ask = EvaluateGateRequest { at_least_as_fresh: written.revision_token, ..question("shop/api:2.0.0") };
-        let decision = other.client.evaluate(ask).await.unwrap();
+        let decision = other.client.evaluate(ask).await.unwrap().into_message();
 
         assert_eq!(decision.revision, written.revision);
         let team = decision.policies.iter().find(|policy| policy.name == "policies/team").unwrap();
@@ -221,9 +221,9 @@ async fn ask(fleet: &Fleet, callers: usize, stop: &Arc<AtomicBool>) -> JoinSet<V
                 match client.evaluate(question("shop/worker:3.1.0")).await {
                     Ok(decision) => told.push(Told {
                         asked,
-                        revision: decision.revision,
+                        revision: decision.as_message().revision,
                         verdict: decision.verdict(),
-                        name: decision.name.clone(),
+                        name: decision.name().to_owned(),
                     }),
                     Err(_) => sleep(Duration::from_millis(20)).await,
                 }
@@ -361,7 +361,7 @@ async fn after_kill_9_every_decision_that_a_caller_received_is_in_the_log() {
                 callers.spawn(async move {
                     let mut received = Vec::new();
                     while let Ok(decision) = client.evaluate(question("shop/api:2.0.0")).await {
-                        received.push(decision.name.clone());
+                        received.push(decision.name().to_owned());
                         count.fetch_add(1, Ordering::Relaxed);
                     }
                     received

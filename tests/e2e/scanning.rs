@@ -109,7 +109,7 @@ async fn a_repository_that_drops_out_of_scanning_is_seen_by_the_next_decision() 
         max_findings_age: Some(Default::default()),
         ..crate::harness::question("shop/api:2.0.0")
     };
-    let decision = gate.client.evaluate(fresh).await.unwrap();
+    let decision = gate.client.evaluate(fresh).await.unwrap().into_message();
 
     assert_eq!(decision.verdict(), scangate_client::v1::Verdict::Deny);
     assert_eq!(decision.violations[0].evidence(), scangate_client::v1::Evidence::NotCovered);

@@ -111,5 +111,5 @@ async fn labels_come_back_with_the_decision() {
 
     let request = EvaluateGateRequest { labels: labels.clone(), ..question("shop/api:2.0.0") };
 
-    assert_eq!(gate.client.evaluate(request).await.unwrap().into_inner().labels, labels);
+    assert_eq!(gate.client.evaluate(request).await.unwrap().into_message().labels, labels);
 }

@@ -1,7 +1,10 @@
 //! What the gate says of every situation that an image can be in.
 
 use prost::Message;
-use scangate_client::v1::{EvaluateGateRequest, Evidence, Platform, Verdict};
+use scangate_client::{
+    Decision,
+    v1::{EvaluateGateRequest, Evidence, Platform, Verdict},
+};
 use scangate_ecr_simulator::World;
 
 use crate::harness::{gate, question};
@@ -20,7 +23,7 @@ async fn a_vulnerable_image_is_denied_with_its_violations() {
     assert_eq!((critical.matched, critical.allowed), (1, 0));
     assert_eq!(critical.findings[0].vulnerability_id, "CVE-2019-19814");
     assert_eq!(critical.policy, "policies/default");
-    assert!(decision.require_allowed().is_err());
+    assert!(Decision::from(decision).require_allowed().is_err());
 }
 
 #[tokio::test]
@@ -32,9 +35,9 @@ async fn a_clean_image_is_allowed_by_its_digest() {
     let digest = gate.ecr.world(|world| world.image("shop/api", "2.0.0").unwrap().digest().to_owned());
     assert_eq!(decision.verdict(), Verdict::Allow);
     assert_eq!(decision.deploy_image, format!("{HOST}/shop/api@{digest}"));
-    assert_eq!(decision.require_allowed().unwrap(), decision.deploy_image);
     assert!(decision.authoritative);
     assert_eq!(decision.policies[0].name, "policies/default");
+    assert_eq!(Decision::from(decision.clone()).require_allowed().unwrap(), decision.deploy_image);
 }
 
 #[tokio::test]
@@ -83,7 +86,8 @@ async fn one_good_platform_of_a_bad_index_is_allowed_by_its_own_digest() {
         .client
         .evaluate(EvaluateGateRequest { platforms: vec![amd64], ..question("shop/worker:3.1.0") })
         .await
-        .unwrap();
+        .unwrap()
+        .into_message();
 
     assert_eq!(decision.verdict(), Verdict::Allow);
     assert_eq!(decision.manifests.len(), 1);
@@ -98,7 +102,7 @@ async fn a_running_scan_is_indeterminate_and_says_when_to_ask_again() {
 
     assert_eq!(decision.verdict(), Verdict::Indeterminate);
     assert!(decision.retry_after.unwrap().seconds > 0);
-    assert!(decision.require_allowed().is_err());
+    assert!(Decision::from(decision).require_allowed().is_err());
 }
 
 #[tokio::test]
@@ -169,7 +173,8 @@ async fn a_decision_is_about_the_digest_that_the_tag_pointed_at() {
         .client
         .evaluate(EvaluateGateRequest { max_findings_age: Some(Default::default()), ..question("shop/api:2.0.0") })
         .await
-        .unwrap();
+        .unwrap()
+        .into_message();
 
     assert_ne!(before.image.as_ref().unwrap().digest, after.image.as_ref().unwrap().digest);
     assert_eq!(after.verdict(), Verdict::Deny);
@@ -201,7 +206,7 @@ async fn a_batch_answers_in_order_and_is_as_good_as_its_worst() {
     assert_eq!(verdicts, [Some(Verdict::Allow), None, Some(Verdict::Indeterminate), Some(Verdict::Allow)]);
     let refused = all.items()[1].as_ref().unwrap_err();
     assert_eq!(refused.reason, "REPOSITORY_NOT_FOUND");
-    assert_eq!(all.into_inner().verdict(), Verdict::Indeterminate);
+    assert_eq!(all.into_message().verdict(), Verdict::Indeterminate);
 }
 
 #[tokio::test]
@@ -211,8 +216,8 @@ async fn a_batch_of_a_hundred_denied_images_stays_within_what_clients_take() {
 
     let all = gate.client.batch_evaluate(scangate_client::v1::BatchEvaluateGateRequest { requests }).await.unwrap();
 
-    let decision = all.items()[99].as_ref().unwrap();
+    let decision = all.items()[99].as_ref().unwrap().as_message();
     assert_eq!(decision.violations.iter().map(|violation| violation.matched).sum::<u32>(), 18);
     // What gRPC takes everywhere unless told otherwise.
-    assert!(all.into_inner().encoded_len() < 4 * 1024 * 1024);
+    assert!(all.into_message().encoded_len() < 4 * 1024 * 1024);
 }

@@ -1,4 +1,4 @@
-//! The command line: what all commands share, and how single values are typed.
+//! The command line: the options of every command, and the parsers of single values.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -6,122 +6,128 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 use scangate_client::{prost_types, v1::Platform};
 
-use crate::{check::Check, findings::Findings, policy::PolicyCommand, scan::ScanCommand, scanning::ScanningCommand};
+use crate::{
+    check::CheckArgs, findings::FindingsArgs, policy::PolicyCommand, scan::ScanCommand, scanning::ScanningCommand,
+};
 
 const EXIT_STATUS: &str = "\
 Exit status:
-   0  allowed; for commands other than check: done
+   0  allowed; for commands other than check: success
    1  denied
-   2  could not decide (indeterminate): ask again later
-   3  the gate could not be reached, refused the call or failed
-  64  the command line, a file or a value in it is wrong
-Of several images the worst counts: 1 before 64 before 3 before 2 before 0.
+   2  indeterminate: the server cannot decide yet; retry later
+   3  the server is unreachable, refused the call or failed
+  64  the command line, a file or a value in it is invalid
+With several images, the worst status counts, in the order 1, 64, 3, 2, 0.
 
 Environment:
-  SCANGATE_TOKEN  bearer token that identifies the caller; there is no flag for it on purpose";
+  SCANGATE_TOKEN  bearer token that identifies the caller. It has no flag, because other users of
+                  the machine can read command lines";
 
-/// Asks a scan-gate whether container images on Amazon ECR may be deployed.
+/// Checks whether container images on Amazon ECR may be deployed, by the decision of a scan-gate server.
 #[derive(Debug, Parser)]
 #[command(name = "scangate", version, after_help = EXIT_STATUS, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(flatten)]
-    pub(crate) global: Global,
+    pub(crate) global: GlobalArgs,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
-/// What every command takes.
+/// The options of every command.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of every command")]
-pub(crate) struct Global {
-    /// The gate: http://host:port or https://host:port.
+pub(crate) struct GlobalArgs {
+    /// URL of the scan-gate server: http://host:port or https://host:port.
     #[arg(long, global = true, value_name = "URL", env = "SCANGATE_SERVER", default_value = "http://127.0.0.1:50051")]
     pub(crate) server: String,
-    /// How long a call may take, e.g. 30s; time that --wait asks for comes on top.
+    /// Timeout of a call including its retries, e.g. 30s; after it, the command fails with exit status 3. The duration
+    /// of --wait is added to it.
     #[arg(long, global = true, value_name = "DURATION", default_value = "30s")]
-    pub(crate) timeout: Span,
-    /// How to print the answer: for people, or the message as JSON, as grpcurl prints it.
-    #[arg(long, short, global = true, value_enum, default_value_t = Output::Table)]
-    pub(crate) output: Output,
-    /// PEM file of the certificate authorities to trust instead of the machine's.
+    pub(crate) timeout: DurationArg,
+    /// Output format: a table for people, or the response as JSON, in the form that grpcurl prints.
+    #[arg(long, short, global = true, value_enum, default_value_t = OutputFormat::Table)]
+    pub(crate) output: OutputFormat,
+    /// PEM file of the certificate authorities to trust instead of those of the operating system.
     #[arg(long, global = true, value_name = "FILE", env = "SCANGATE_CA_CERT")]
     pub(crate) ca_cert: Option<PathBuf>,
-    /// PEM file of the client certificate.
+    /// PEM file of the client certificate, for a server that requires one. Requires --client-key.
     #[arg(long, global = true, value_name = "FILE", env = "SCANGATE_CLIENT_CERT", requires = "client_key")]
     pub(crate) client_cert: Option<PathBuf>,
-    /// PEM file of the client certificate's private key.
+    /// PEM file of the private key of the client certificate. Requires --client-cert.
     #[arg(long, global = true, value_name = "FILE", env = "SCANGATE_CLIENT_KEY", requires = "client_cert")]
     pub(crate) client_key: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Ask whether images may be deployed.
-    Check(Check),
-    /// Read the findings of an image.
-    Findings(Findings),
-    /// Start or follow scans.
+    /// Check whether images may be deployed.
+    Check(CheckArgs),
+    /// List the findings of an image.
+    Findings(FindingsArgs),
+    /// Start a scan, or watch its progress.
     #[command(subcommand)]
     Scan(ScanCommand),
-    /// Set when repositories are scanned.
+    /// Configure when ECR scans repositories.
     #[command(subcommand)]
     Scanning(ScanningCommand),
-    /// Read and write the policies that decide.
+    /// Read, write and validate the policies that decisions are based on.
     #[command(subcommand)]
     Policy(PolicyCommand),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Output {
-    /// For people.
+pub(crate) enum OutputFormat {
+    /// Tables for people.
     Table,
-    /// The contract's canonical JSON.
+    /// Canonical Protobuf JSON.
     Json,
 }
 
-/// An image and the platforms of it that matter.
+/// An image and its selected platforms.
 #[derive(Debug, Args)]
 pub(crate) struct ImageArgs {
-    /// The image: registry/repository:tag, or with @sha256:…; without a registry, the server's default one.
+    /// Image as REGISTRY/REPOSITORY:TAG or with @DIGEST. Without a registry, the server's default registry applies.
     pub(crate) image: String,
-    /// Only this platform of an index, e.g. linux/amd64; may be repeated.
+    /// Platform to select from an image index, e.g. linux/amd64. May be repeated. Default: all platforms.
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform)]
     pub(crate) platform: Vec<Platform>,
 }
 
-/// A duration as people type it: `90s`, `5m`, `1h 30m`; never negative.
+/// A non-negative duration on the command line: `90s`, `5m`, `1h 30m`.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Span(Duration);
+pub(crate) struct DurationArg(Duration);
 
-impl std::str::FromStr for Span {
+impl std::str::FromStr for DurationArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let duration: SignedDuration = text.parse().map_err(|_| "write it like 90s, 5m or 1h 30m".to_owned())?;
-        Duration::try_from(duration).map(Self).map_err(|_| "it must not be negative".to_owned())
+        let duration: SignedDuration =
+            text.parse().map_err(|_| "expected a duration such as 90s, 5m or 1h 30m".to_owned())?;
+        Duration::try_from(duration).map(Self).map_err(|_| "must not be negative".to_owned())
     }
 }
 
-impl From<Span> for Duration {
-    fn from(span: Span) -> Self {
+impl From<DurationArg> for Duration {
+    fn from(span: DurationArg) -> Self {
         span.0
     }
 }
 
-impl From<Span> for prost_types::Duration {
-    fn from(span: Span) -> Self {
-        let longest = Self { seconds: i64::MAX, nanos: 0 };
-        Self::try_from(span.0).unwrap_or(longest)
+impl From<DurationArg> for prost_types::Duration {
+    fn from(span: DurationArg) -> Self {
+        let max = Self { seconds: i64::MAX, nanos: 0 };
+        Self::try_from(span.0).unwrap_or(max)
     }
 }
 
 pub(crate) fn parse_platform(text: &str) -> Result<Platform, String> {
+    let invalid = || "expected OS/ARCH or OS/ARCH/VARIANT, e.g. linux/amd64".to_owned();
     let mut parts = text.split('/');
     let (Some(os), Some(architecture), variant, None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
-        return Err("write it like linux/amd64 or linux/arm64/v8".to_owned());
+        return Err(invalid());
     };
     if os.is_empty() || architecture.is_empty() || variant == Some("") {
-        return Err("write it like linux/amd64 or linux/arm64/v8".to_owned());
+        return Err(invalid());
     }
     Ok(Platform {
         os: os.to_owned(),
@@ -130,11 +136,11 @@ pub(crate) fn parse_platform(text: &str) -> Result<Platform, String> {
     })
 }
 
-/// Splits `key=value` at the first `=`.
+/// Splits `KEY=VALUE` at the first `=`; the key must not be empty.
 pub(crate) fn parse_pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        Some(_) | None => Err("write it like key=value".to_owned()),
+        Some(_) | None => Err("expected KEY=VALUE".to_owned()),
     }
 }
 
@@ -145,12 +151,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_well_formed() {
+    fn command_line_definition_is_valid() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn platforms_are_read_as_an_index_writes_them() {
+    fn platform_is_os_architecture_and_variant() {
         let variant = parse_platform("linux/arm64/v8").unwrap().variant;
 
         assert_eq!(variant, "v8");
@@ -160,11 +166,11 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_read_as_people_type_them() {
-        let read = |text: &str| text.parse::<Span>().map(Duration::from);
+    fn duration_requires_unit_and_no_sign() {
+        let parse = |text: &str| text.parse::<DurationArg>().map(Duration::from);
 
-        assert_eq!(read("0s"), Ok(Duration::ZERO));
-        assert_eq!(read("1h 30m"), Ok(Duration::from_mins(90)));
-        assert!(read("-5m").is_err() && read("5").is_err() && read("soon").is_err());
+        assert_eq!(parse("0s"), Ok(Duration::ZERO));
+        assert_eq!(parse("1h 30m"), Ok(Duration::from_mins(90)));
+        assert!(parse("-5m").is_err() && parse("5").is_err() && parse("soon").is_err());
     }
 }

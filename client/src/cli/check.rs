@@ -1,4 +1,4 @@
-//! `scangate check`: may these images be deployed?
+//! `scangate check`: evaluates whether images may be deployed.
 
 use clap::Args;
 use scangate_client::{
@@ -7,93 +7,95 @@ use scangate_client::{
 };
 
 use crate::{
-    args::{Output, Span, parse_pair, parse_platform},
-    decision_page,
-    failure::{Failure, of_rejection},
-    json,
-    outcome::{Answer, Outcome},
-    page::Page,
+    args::{DurationArg, OutputFormat, parse_pair, parse_platform},
+    decision_report,
+    error::CliError,
+    format, json,
+    outcome::{CommandOutput, Outcome},
     progress,
+    report::Report,
     session::Session,
-    words,
 };
 
-/// The request of `scangate check`.
+/// The arguments of `scangate check`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-An image is allowed only on an enforced ALLOW with a reference pinned by digest, which is printed: deploy exactly that.
-With --policy the answer is advice: exit status 0 then means that this policy alone would allow the image.
-JSON: for one image the decision, for several the whole BatchEvaluateGateResponse.")]
-pub(crate) struct Check {
-    /// The images, up to 100: registry/repository:tag, or with @sha256:…; without a registry, the server's default one.
+An image is allowed only on an enforced ALLOW with a reference pinned by digest. The reference is printed: deploy exactly \
+this one.
+With --policy, the decision is advice: exit status 0 means that this policy alone would allow the image.
+JSON output: the Decision for one image, the BatchEvaluateGateResponse for several.")]
+pub(crate) struct CheckArgs {
+    /// Images as REGISTRY/REPOSITORY:TAG or with @DIGEST, at most 100. Without a registry, the server's default
+    /// registry applies.
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
-    /// Where they will run, e.g. prod; without it they must satisfy the policies of every environment.
+    /// Environment of the deployment, e.g. prod; selects the policies. Default: the policies of every environment apply.
     #[arg(long, value_name = "ENVIRONMENT", default_value = "", hide_default_value = true)]
     env: String,
-    /// Only this platform of an index, e.g. linux/amd64; may be repeated.
+    /// Platform to select from an image index, e.g. linux/amd64. May be repeated. Default: all platforms.
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform)]
     platform: Vec<Platform>,
-    /// Ask for advice under this policy alone, e.g. policies/strict.
-    #[arg(long, value_name = "NAME", value_parser = words::parse_policy_name)]
+    /// Evaluate this policy alone, e.g. policies/strict. The decision is then advice and permits no deployment.
+    #[arg(long, value_name = "NAME", value_parser = format::parse_policy_name)]
     policy: Option<String>,
-    /// How long the gate may wait for a running scan to end, e.g. 5m.
+    /// Longest time that the server waits for a running scan to end, e.g. 5m; at most 15m. Default: no wait.
     #[arg(long, value_name = "DURATION")]
-    wait: Option<Span>,
-    /// How old the gate's knowledge of the findings may be; 0s reads ECR now.
+    wait: Option<DurationArg>,
+    /// Maximum age of cached findings, e.g. 10m; 0s reads ECR now. Default: the setting of the server.
     #[arg(long, value_name = "DURATION")]
-    max_findings_age: Option<Span>,
-    /// Context to keep with the decision, e.g. pipeline=42; may be repeated.
+    max_findings_age: Option<DurationArg>,
+    /// Label to record with the decision, e.g. pipeline=42: a key of at most 63 bytes, a value of at most 256 bytes. May
+    /// be repeated, at most 32 times.
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
     label: Vec<(String, String)>,
-    /// Revision token of a policy write that the decision must see.
+    /// Revision token of a policy write; the decision is based on that write or a later one.
     #[arg(long, value_name = "TOKEN", default_value = "", hide_default_value = true)]
     at_least_as_fresh: String,
 }
 
-impl Check {
-    pub(crate) async fn run(self, session: &Session) -> Result<Answer, Failure> {
+impl CheckArgs {
+    pub(crate) async fn run(self, session: &Session) -> Result<CommandOutput, CliError> {
         match self.images.as_slice() {
-            [image] => self.one(session, image).await,
-            images => self.several(session, images).await,
+            [image] => self.check_one(session, image).await,
+            images => self.check_batch(session, images).await,
         }
     }
 
-    async fn one(&self, session: &Session, image: &str) -> Result<Answer, Failure> {
+    async fn check_one(&self, session: &Session, image: &str) -> Result<CommandOutput, CliError> {
         let evaluation = session.client.evaluate(self.request(image));
-        let decision = progress::during(session, self.watch(image), evaluation).await?;
+        let decision = progress::with_progress(session, self.watch(image), evaluation).await?;
         let refusal = self.refusal(&decision);
-        let outcome = refusal.as_ref().map_or(Outcome::Success, Outcome::of_refusal);
-        let text = session.render(&*decision, |decision| {
-            let mut page = Page::default();
-            decision_page::write(&mut page, image, decision, refusal.as_ref());
-            page
+        let outcome = refusal.as_ref().map_or(Outcome::Success, Outcome::from);
+        let text = session.render(decision.as_message(), |decision| {
+            let mut report = Report::default();
+            decision_report::write_decision(&mut report, image, decision, refusal.as_ref());
+            report
         })?;
-        let remarks = distrust(session, image, refusal.as_ref()).into_iter().collect();
-        Ok(Answer { text, outcome, remarks })
+        let warnings = warn_if_inconsistent(session, image, refusal.as_ref()).into_iter().collect();
+        Ok(CommandOutput { text, outcome, warnings })
     }
 
-    async fn several(&self, session: &Session, images: &[String]) -> Result<Answer, Failure> {
+    async fn check_batch(&self, session: &Session, images: &[String]) -> Result<CommandOutput, CliError> {
         let requests = images.iter().map(|image| self.request(image)).collect();
-        // One bar can follow one scan; the first image's stands for the release's.
+        // A progress bar shows one scan: that of the first image stands for the release.
         let watch = images.first().and_then(|image| self.watch(image));
         let evaluation = session.client.batch_evaluate(BatchEvaluateGateRequest { requests });
-        let batch = progress::during(session, watch, evaluation).await?;
+        let batch = progress::with_progress(session, watch, evaluation).await?;
         let outcome = batch.items().iter().map(|item| self.outcome(item)).max().unwrap_or(Outcome::Failed);
-        let remarks = images.iter().zip(batch.items()).filter_map(|(image, item)| {
+        let warnings = images.iter().zip(batch.items()).filter_map(|(image, item)| {
             let refusal = item.as_ref().ok().and_then(|decision| self.refusal(decision));
-            distrust(session, image, refusal.as_ref())
+            warn_if_inconsistent(session, image, refusal.as_ref())
         });
-        let remarks = remarks.collect();
+        let warnings = warnings.collect();
         let text = match session.output {
-            Output::Table => self.batch_page(images, &batch).into_text(),
-            Output::Json => {
-                let mut message = batch.into_inner();
+            OutputFormat::Table => self.batch_report(images, &batch).into_text(),
+            OutputFormat::Json => {
+                let mut message = batch.into_message();
                 json::retain_known_details(&mut message);
                 json::pretty(&message)?
             }
         };
-        Ok(Answer { text, outcome, remarks })
+        Ok(CommandOutput { text, outcome, warnings })
     }
 
     fn request(&self, image: &str) -> EvaluateGateRequest {
@@ -115,11 +117,11 @@ impl Check {
         Some(WatchScanRequest { image: image.to_owned(), platforms: self.platform.clone() })
     }
 
-    /// What stands against deploying, given what was asked for.
+    /// The refusal of the decision under the check that the arguments select; `None` if the image is allowed.
     fn refusal(&self, decision: &Decision) -> Option<NotAllowed> {
         let allowed = if self.policy.is_some() {
             decision.require_allowed_as_advice()
-        } else if !self.platform.is_empty() && decision.deploy_image.is_empty() {
+        } else if !self.platform.is_empty() && decision.as_message().deploy_image.is_empty() {
             decision.require_allowed_manifests().map(drop)
         } else {
             decision.require_allowed().map(drop)
@@ -129,36 +131,36 @@ impl Check {
 
     fn outcome(&self, item: &Result<Decision, Rejection>) -> Outcome {
         match item {
-            Ok(decision) => self.refusal(decision).as_ref().map_or(Outcome::Success, Outcome::of_refusal),
-            Err(rejection) => of_rejection(rejection),
+            Ok(decision) => self.refusal(decision).as_ref().map_or(Outcome::Success, Outcome::from),
+            Err(rejection) => Outcome::from(rejection),
         }
     }
 
-    fn batch_page(&self, images: &[String], batch: &BatchDecision) -> Page {
-        let mut page = Page::default();
+    fn batch_report(&self, images: &[String], batch: &BatchDecision) -> Report {
+        let mut report = Report::default();
         let mut allowed = 0;
         for (image, item) in images.iter().zip(batch.items()) {
             match item {
                 Ok(decision) => {
                     let refusal = self.refusal(decision);
                     allowed += usize::from(refusal.is_none());
-                    decision_page::write(&mut page, image, decision, refusal.as_ref());
+                    decision_report::write_decision(&mut report, image, decision.as_message(), refusal.as_ref());
                 }
                 Err(rejection) => {
-                    page.line(&format!("FAILED  {image}"));
-                    page.line(&format!("  {rejection}"));
+                    report.line(&format!("FAILED  {image}"));
+                    report.line(&format!("  {rejection}"));
                 }
             }
-            page.blank();
+            report.blank();
         }
-        page.line(&format!("{allowed} of {} images allowed", images.len()));
-        page
+        report.line(&format!("{allowed} of {} images allowed", images.len()));
+        report
     }
 }
 
-/// JSON shows the decision as the gate sent it; that it is not to be trusted must be said beside it.
-fn distrust(session: &Session, image: &str, refusal: Option<&NotAllowed>) -> Option<String> {
-    let refusal = refusal.filter(|_| session.output == Output::Json)?;
-    let plain = matches!(refusal.refusal, Refusal::Denied | Refusal::Indeterminate);
-    (!plain).then(|| format!("{image}: {}", refusal.refusal))
+/// The warning for JSON output of an inconsistent decision: the JSON shows the verdict as the server sent it.
+fn warn_if_inconsistent(session: &Session, image: &str, refusal: Option<&NotAllowed>) -> Option<String> {
+    let refusal = refusal.filter(|_| session.output == OutputFormat::Json)?;
+    let consistent = matches!(refusal.refusal, Refusal::Denied | Refusal::Indeterminate);
+    (!consistent).then(|| format!("{image}: {}", refusal.refusal))
 }

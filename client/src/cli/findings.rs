@@ -1,4 +1,4 @@
-//! `scangate findings`: what the scans of an image found.
+//! `scangate findings`: lists the findings of an image's scans.
 
 use clap::{Args, ValueEnum};
 use scangate_client::v1::{
@@ -6,44 +6,44 @@ use scangate_client::v1::{
 };
 
 use crate::{
-    args::{ImageArgs, Span},
-    failure::Failure,
-    outcome::Answer,
-    page::{Page, Table},
+    args::{DurationArg, ImageArgs},
+    error::CliError,
+    format,
+    outcome::CommandOutput,
+    report::{Report, Table},
     session::Session,
-    words,
 };
 
-/// The largest page that the contract has.
-const MAX_PAGE: usize = 1000;
+/// The largest page that the contract allows.
+const MAX_PAGE_SIZE: usize = 1000;
 
-/// The request of `scangate findings`.
+/// The arguments of `scangate findings`.
 #[derive(Debug, Args)]
-pub(crate) struct Findings {
+pub(crate) struct FindingsArgs {
     #[command(flatten)]
     image: ImageArgs,
-    /// At least this severity; findings that nobody has rated are always shown.
+    /// Minimum severity. Findings without a rating are always shown. Default: all severities.
     #[arg(long, value_enum)]
-    min_severity: Option<MinSeverity>,
-    /// Only of this package.
+    min_severity: Option<MinSeverityArg>,
+    /// Exact name of the package to select, e.g. openssl. Default: all packages.
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     package: String,
-    /// Only this vulnerability, e.g. CVE-2021-44228.
+    /// Vulnerability to select, e.g. CVE-2021-44228. Default: all vulnerabilities.
     #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
     vulnerability: String,
-    /// Only findings with this fix availability.
+    /// Fix availability to select. Default: all findings.
     #[arg(long, value_enum)]
-    fix: Option<Fix>,
-    /// How many to show, worst first; 0 shows all.
+    fix: Option<FixArg>,
+    /// Maximum number of findings to show, worst first; 0 shows all.
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: usize,
-    /// How old the gate's knowledge of the findings may be; 0s reads ECR now.
+    /// Maximum age of cached findings, e.g. 10m; 0s reads ECR now. Default: the setting of the server.
     #[arg(long, value_name = "DURATION")]
-    max_findings_age: Option<Span>,
+    max_findings_age: Option<DurationArg>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum MinSeverity {
+enum MinSeverityArg {
     Informational,
     Low,
     Medium,
@@ -51,44 +51,44 @@ enum MinSeverity {
     Critical,
 }
 
-impl From<MinSeverity> for Severity {
-    fn from(severity: MinSeverity) -> Self {
+impl From<MinSeverityArg> for Severity {
+    fn from(severity: MinSeverityArg) -> Self {
         match severity {
-            MinSeverity::Informational => Self::Informational,
-            MinSeverity::Low => Self::Low,
-            MinSeverity::Medium => Self::Medium,
-            MinSeverity::High => Self::High,
-            MinSeverity::Critical => Self::Critical,
+            MinSeverityArg::Informational => Self::Informational,
+            MinSeverityArg::Low => Self::Low,
+            MinSeverityArg::Medium => Self::Medium,
+            MinSeverityArg::High => Self::High,
+            MinSeverityArg::Critical => Self::Critical,
         }
     }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Fix {
+enum FixArg {
     /// Every affected package has a fixed version.
     Available,
-    /// Some affected packages have one.
+    /// Some affected packages have a fixed version.
     Partial,
-    /// None has.
+    /// No affected package has a fixed version.
     None,
 }
 
-impl From<Fix> for FixAvailability {
-    fn from(fix: Fix) -> Self {
+impl From<FixArg> for FixAvailability {
+    fn from(fix: FixArg) -> Self {
         match fix {
-            Fix::Available => Self::Available,
-            Fix::Partial => Self::Partial,
-            Fix::None => Self::None,
+            FixArg::Available => Self::Available,
+            FixArg::Partial => Self::Partial,
+            FixArg::None => Self::None,
         }
     }
 }
 
-impl Findings {
-    pub(crate) async fn run(self, session: &Session) -> Result<Answer, Failure> {
+impl FindingsArgs {
+    pub(crate) async fn run(self, session: &Session) -> Result<CommandOutput, CliError> {
         let limit = self.limit;
         let mut request = self.request();
-        let answer = match i32::try_from(limit) {
-            Ok(page_size) if (1..=MAX_PAGE).contains(&limit) => {
+        let response = match i32::try_from(limit) {
+            Ok(page_size) if (1..=MAX_PAGE_SIZE).contains(&limit) => {
                 request.page_size = page_size;
                 session.client.findings(request).await?
             }
@@ -98,7 +98,7 @@ impl Findings {
                 all
             }
         };
-        Ok(Answer::success(session.render(&answer, page)?))
+        Ok(CommandOutput::success(session.render(&response, findings_report)?))
     }
 
     fn request(self) -> GetFindingsRequest {
@@ -118,43 +118,43 @@ impl Findings {
     }
 }
 
-fn page(answer: &GetFindingsResponse) -> Page {
-    let mut page = Page::default();
-    page.table(&scans(&answer.manifests));
-    page.blank();
-    if !answer.findings.is_empty() {
-        page.table(&findings(&answer.findings));
+fn findings_report(response: &GetFindingsResponse) -> Report {
+    let mut report = Report::default();
+    report.table(&scan_table(&response.manifests));
+    report.blank();
+    if !response.findings.is_empty() {
+        report.table(&findings_table(&response.findings));
     }
-    page.line(&format!("{} of {} findings", answer.findings.len(), answer.total_size));
-    page
+    report.line(&format!("{} of {} findings", response.findings.len(), response.total_size));
+    report
 }
 
-fn scans(manifests: &[ManifestScan]) -> Table {
+fn scan_table(manifests: &[ManifestScan]) -> Table {
     let mut table = Table::new(&["PLATFORM", "DIGEST", "SCAN", "STATUS", "EVIDENCE", "COMPLETED", "FINDINGS"]);
     for manifest in manifests {
         let scan = manifest.scan.clone().unwrap_or_default();
         table.row([
-            words::platform(manifest.platform.as_ref()),
-            words::short_digest(&manifest.digest),
-            words::scan_type(scan.scan_type),
-            words::scan_status(scan.status),
-            words::evidence(scan.evidence),
-            words::time(scan.completed_at),
-            words::severity_counts(&scan.severity_counts),
+            format::platform(manifest.platform.as_ref()),
+            format::short_digest(&manifest.digest),
+            format::scan_type(scan.scan_type),
+            format::scan_status(scan.status),
+            format::evidence(scan.evidence),
+            format::time(scan.completed_at),
+            format::severity_counts(&scan.severity_counts),
         ]);
     }
     table
 }
 
-fn findings(findings: &[Finding]) -> Table {
+fn findings_table(findings: &[Finding]) -> Table {
     let mut table = Table::new(&["SEVERITY", "VULNERABILITY", "PACKAGE", "FIXED IN", "PLATFORM", "TITLE"]);
     for finding in findings {
         table.row([
-            words::severity(finding.severity),
+            format::severity(finding.severity),
             finding.vulnerability_id.clone(),
-            words::package(finding.package.as_ref()),
-            words::fixed_in(finding.package.as_ref()),
-            words::platform(finding.platform.as_ref()),
+            format::package(finding.package.as_ref()),
+            format::fixed_in(finding.package.as_ref()),
+            format::platform(finding.platform.as_ref()),
             finding.title.clone(),
         ]);
     }

@@ -1,4 +1,4 @@
-//! The canonical JSON of the contract's messages: what `--output json` prints, what policy files have, what grpcurl reads.
+//! The canonical Protobuf JSON of the contract's messages: the form of `--output json`, policy files and grpcurl.
 
 use std::{fmt::Write, sync::LazyLock};
 
@@ -11,24 +11,24 @@ use scangate_client::v1::{BatchEvaluateGateResponse, Policy, batch_evaluate_gate
 use serde_json::Deserializer;
 
 use crate::{
-    failure::{BoxError, Failure},
-    page::is_hidden,
+    error::{BoxError, CliError},
+    report::is_unprintable,
 };
 
-/// A message of the contract, by its name.
-pub(crate) trait Named: Message {
+/// A message of the contract with its full name.
+pub(crate) trait NamedMessage: Message {
     const NAME: &str;
 }
 
-macro_rules! named {
+macro_rules! impl_named_message {
     ($($message:ident),+ $(,)?) => {
-        $(impl Named for scangate_client::v1::$message {
+        $(impl NamedMessage for scangate_client::v1::$message {
             const NAME: &str = concat!("scangate.v1.", stringify!($message));
         })+
     };
 }
 
-named!(
+impl_named_message!(
     BatchEvaluateGateResponse,
     ConfigureScanningResponse,
     CreatePolicyResponse,
@@ -44,77 +44,77 @@ named!(
 
 static DESCRIPTORS: LazyLock<Option<DescriptorPool>> = LazyLock::new(|| {
     let mut pool = DescriptorPool::decode(scangate_proto::FILE_DESCRIPTOR_SET).ok()?;
-    // The details of an error are in `google.rpc`, which the contract itself does not name.
+    // Error details are `google.rpc` messages, which are not part of the contract's descriptor set.
     let details = FileDescriptorSet::decode(tonic_types::pb::FILE_DESCRIPTOR_SET).ok()?;
-    let missing: Vec<_> = details.file.into_iter().filter(|file| !defines_what_is_known(file, &pool)).collect();
+    let missing: Vec<_> = details.file.into_iter().filter(|file| !is_defined(file, &pool)).collect();
     pool.add_file_descriptor_protos(missing).ok()?;
     Some(pool)
 });
 
-/// The same file can come under different paths: what counts is what it defines.
-fn defines_what_is_known(file: &FileDescriptorProto, pool: &DescriptorPool) -> bool {
+/// True if the pool defines a message of the file. Paths cannot be compared: the same file occurs under several paths.
+fn is_defined(file: &FileDescriptorProto, pool: &DescriptorPool) -> bool {
     file.message_type
         .iter()
         .any(|message| pool.get_message_by_name(&format!("{}.{}", file.package(), message.name())).is_some())
 }
 
-/// The message on several lines, with a line break at the end.
-pub(crate) fn pretty<M: Named>(message: &M) -> Result<String, Failure> {
+/// Returns the message on several lines, with a line break at the end.
+pub(crate) fn pretty<M: NamedMessage>(message: &M) -> Result<String, CliError> {
     let dynamic = dynamic(message)?;
-    let json = serde_json::to_string_pretty(&dynamic).map_err(unwritable)?;
-    Ok(visible(&json) + "\n")
+    let json = serde_json::to_string_pretty(&dynamic).map_err(json_error)?;
+    Ok(escape_unprintable(&json) + "\n")
 }
 
-/// The message on one line, without a line break.
-pub(crate) fn compact<M: Named>(message: &M) -> Result<String, Failure> {
+/// Returns the message on one line, without a line break.
+pub(crate) fn compact<M: NamedMessage>(message: &M) -> Result<String, CliError> {
     let dynamic = dynamic(message)?;
-    let json = serde_json::to_string(&dynamic).map_err(unwritable)?;
-    Ok(visible(&json))
+    let json = serde_json::to_string(&dynamic).map_err(json_error)?;
+    Ok(escape_unprintable(&json))
 }
 
-/// Leaves out error details of kinds that this version cannot name: JSON has no form for them.
+/// Removes error details of unknown types: they have no JSON form.
 pub(crate) fn retain_known_details(batch: &mut BatchEvaluateGateResponse) {
     for item in &mut batch.items {
         if let Some(batch_evaluate_gate_item::Result::Error(status)) = &mut item.result {
-            status.details.retain(is_known);
+            status.details.retain(has_known_type);
         }
     }
 }
 
-/// Reads a policy; a field that the contract does not know is refused by its name.
+/// Parses a policy; the error for an unknown field names the field.
 pub(crate) fn parse_policy(text: &str) -> Result<Policy, BoxError> {
     let mut deserializer = Deserializer::from_str(text);
-    let descriptor = descriptor(Policy::NAME).ok_or("the contract has no such message")?;
+    let descriptor = descriptor(Policy::NAME).ok_or("no descriptor of scangate.v1.Policy")?;
     let message = DynamicMessage::deserialize(descriptor, &mut deserializer)?;
     deserializer.end()?;
     Ok(message.transcode_to()?)
 }
 
-fn dynamic<M: Named>(message: &M) -> Result<DynamicMessage, Failure> {
-    let descriptor = descriptor(M::NAME).ok_or_else(|| unwritable(format!("no descriptor of {}", M::NAME)))?;
-    DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice()).map_err(unwritable)
+fn dynamic<M: NamedMessage>(message: &M) -> Result<DynamicMessage, CliError> {
+    let descriptor = descriptor(M::NAME).ok_or_else(|| json_error(format!("no descriptor of {}", M::NAME)))?;
+    DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice()).map_err(json_error)
 }
 
 fn descriptor(name: &str) -> Option<MessageDescriptor> {
     DESCRIPTORS.as_ref()?.get_message_by_name(name)
 }
 
-fn is_known(detail: &Any) -> bool {
+fn has_known_type(detail: &Any) -> bool {
     let name = detail.type_url.rsplit('/').next().unwrap_or_default();
     descriptor(name).is_some_and(|kind| DynamicMessage::decode(kind, detail.value.as_slice()).is_ok())
 }
 
-fn unwritable(error: impl Into<BoxError>) -> Failure {
-    Failure::Json(error.into())
+fn json_error(error: impl Into<BoxError>) -> CliError {
+    CliError::Json(error.into())
 }
 
-/// The same JSON with what a terminal would obey or hide as `\u` escapes. Such characters occur within strings only.
-fn visible(json: &str) -> String {
+/// Replaces characters that control or confuse a terminal by `\u` escapes. They occur within JSON strings only.
+fn escape_unprintable(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len());
     for char in json.chars() {
-        if char != '\n' && is_hidden(char) {
+        if char != '\n' && is_unprintable(char) {
             for unit in char.encode_utf16(&mut [0; 2]) {
-                // Writing to a string does not fail.
+                // Writing to a string cannot fail.
                 let _ = write!(escaped, "\\u{unit:04x}");
             }
         } else {
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn enums_are_names_and_hidden_characters_are_escaped() {
+    fn enums_are_names_and_controls_are_escaped() {
         let decision = Decision {
             verdict: Verdict::Deny.into(),
             reasons: vec!["a\u{202e}b\u{9b}c\u{1b}d".into()],
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_is_read_as_it_is_written() {
+    fn policy_survives_a_round_trip() {
         let text = r#"{"name": "policies/a", "scan": {"maxScanAge": "86400s"}, "unratedAs": "SEVERITY_LOW"}"#;
 
         let policy = parse_policy(text).unwrap();
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_nobody_knows_is_refused_by_name() {
+    fn unknown_policy_field_is_rejected_by_name() {
         let error = parse_policy(r#"{"rules": [{"id": "a", "alow": 3}]}"#).unwrap_err();
 
         assert!(error.to_string().contains("alow"), "{error}");

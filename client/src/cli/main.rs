@@ -1,21 +1,21 @@
-//! `scangate`: the gate for people and pipelines. Its exit status is part of its interface: see [`outcome`].
+//! `scangate`: the command line client of scan-gate. Its exit status is part of its interface: see [`outcome`].
 
 mod args;
 mod check;
-mod decision_page;
-mod failure;
+mod decision_report;
+mod error;
 mod findings;
+mod format;
 mod json;
 mod outcome;
-mod page;
 mod policy;
 mod policy_file;
-mod policy_page;
+mod policy_report;
 mod progress;
+mod report;
 mod scan;
 mod scanning;
 mod session;
-mod words;
 
 use std::{
     io::{self, ErrorKind, Write},
@@ -26,9 +26,9 @@ use clap::Parser;
 
 use crate::{
     args::{Cli, Command},
-    failure::Failure,
-    outcome::{Answer, Outcome},
-    page::Page,
+    error::CliError,
+    outcome::{CommandOutput, Outcome},
+    report::Report,
     session::Session,
 };
 
@@ -36,20 +36,20 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Where nobody reads the help, nothing is lost.
+            // If the help or usage text cannot be written, the exit status remains.
             let _ = error.print();
             return if error.use_stderr() { Outcome::Usage } else { Outcome::Success }.into();
         }
     };
     let outcome = match run(cli) {
-        Ok(answer) => print(&answer),
-        Err(failure) => complain(&failure),
+        Ok(output) => print_output(&output),
+        Err(error) => print_error(&error),
     };
     outcome.into()
 }
 
-fn run(cli: Cli) -> Result<Answer, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Runtime)?;
+fn run(cli: Cli) -> Result<CommandOutput, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Runtime)?;
     runtime.block_on(async {
         let session = Session::open(&cli.global)?;
         match cli.command {
@@ -62,28 +62,28 @@ fn run(cli: Cli) -> Result<Answer, Failure> {
     })
 }
 
-/// Prints the answer. Its outcome stands whether or not anybody reads it; output that is lost for another reason fails.
-fn print(answer: &Answer) -> Outcome {
-    let mut remarks = Page::default();
-    for remark in &answer.remarks {
-        remarks.line(&format!("error: {remark}"));
+/// Prints the output. A reader that closes the pipe does not change the outcome; any other write error is a failure.
+fn print_output(output: &CommandOutput) -> Outcome {
+    let mut warnings = Report::default();
+    for warning in &output.warnings {
+        warnings.line(&format!("error: {warning}"));
     }
-    tell(remarks);
+    print_stderr(warnings);
     let mut stdout = io::stdout().lock();
-    let printed = stdout.write_all(answer.text.as_bytes()).and_then(|()| stdout.flush());
-    match printed {
-        Ok(()) => answer.outcome,
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => answer.outcome,
-        Err(error) => answer.outcome.max(complain(&Failure::Output(error))),
+    let written = stdout.write_all(output.text.as_bytes()).and_then(|()| stdout.flush());
+    match written {
+        Ok(()) => output.outcome,
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => output.outcome,
+        Err(error) => output.outcome.max(print_error(&CliError::Output(error))),
     }
 }
 
-fn complain(failure: &Failure) -> Outcome {
-    tell(failure.page());
-    failure.outcome()
+fn print_error(error: &CliError) -> Outcome {
+    print_stderr(error.report());
+    error.outcome()
 }
 
-fn tell(page: Page) {
-    // Without a standard error there is nobody to tell; the exit status still does.
-    let _ = io::stderr().lock().write_all(page.into_text().as_bytes());
+fn print_stderr(report: Report) {
+    // If standard error cannot be written, the exit status remains.
+    let _ = io::stderr().lock().write_all(report.into_text().as_bytes());
 }

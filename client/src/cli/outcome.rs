@@ -1,32 +1,32 @@
-//! What a command came to, and the exit status that says so.
+//! The outcome of a command, and its exit status.
 
 use std::process::ExitCode;
 
-use scangate_client::{NotAllowed, Refusal};
+use scangate_client::{Code, NotAllowed, Refusal, Rejection};
 
-/// From best to worst: of several images the worst counts, and as in the contract a DENY outweighs what is not known.
+/// The outcomes from best to worst. With several images the worst counts; as in the contract, DENY outweighs failures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Outcome {
-    /// Allowed; for commands that ask for no verdict: done.
+    /// Allowed; for commands without a verdict: success.
     Success,
-    /// The gate could not decide.
-    Undecided,
-    /// The gate could not be reached, failed, or answered what cannot be trusted.
+    /// The server cannot decide yet.
+    Indeterminate,
+    /// The server is unreachable, failed, or sent an inconsistent decision.
     Failed,
-    /// The command makes no sense as it was typed.
+    /// The command line is invalid.
     Usage,
     /// Denied.
     Denied,
 }
 
-impl Outcome {
-    pub(crate) fn of_refusal(refusal: &NotAllowed) -> Self {
-        match &refusal.refusal {
+impl From<&NotAllowed> for Outcome {
+    fn from(not_allowed: &NotAllowed) -> Self {
+        match &not_allowed.refusal {
             Refusal::Denied => Self::Denied,
-            Refusal::Indeterminate | Refusal::UnknownVerdict(_) => Self::Undecided,
-            // An ALLOW with something against it is a gate that fails.
+            Refusal::Indeterminate | Refusal::UnknownVerdict(_) => Self::Indeterminate,
+            // An inconsistent ALLOW is a failure of the server.
             Refusal::Advice
-            | Refusal::NothingProven
+            | Refusal::NoManifests
             | Refusal::ManifestNotAllowed { .. }
             | Refusal::Contradiction
             | Refusal::NoReference
@@ -36,29 +36,35 @@ impl Outcome {
     }
 }
 
+impl From<&Rejection> for Outcome {
+    fn from(rejection: &Rejection) -> Self {
+        if rejection.code == Code::InvalidArgument { Self::Usage } else { Self::Failed }
+    }
+}
+
 impl From<Outcome> for ExitCode {
     fn from(outcome: Outcome) -> Self {
         Self::from(match outcome {
             Outcome::Success => 0,
             Outcome::Denied => 1,
-            Outcome::Undecided => 2,
+            Outcome::Indeterminate => 2,
             Outcome::Failed => 3,
             Outcome::Usage => 64,
         })
     }
 }
 
-/// What a command prints, and what it came to.
+/// The output of a command that ran, and its outcome.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct CommandOutput {
     pub(crate) text: String,
     pub(crate) outcome: Outcome,
-    /// What the text does not say and a person must know; goes to standard error.
-    pub(crate) remarks: Vec<String>,
+    /// Warnings for standard error that the text does not contain.
+    pub(crate) warnings: Vec<String>,
 }
 
-impl Answer {
+impl CommandOutput {
     pub(crate) fn success(text: String) -> Self {
-        Self { text, outcome: Outcome::Success, remarks: Vec::new() }
+        Self { text, outcome: Outcome::Success, warnings: Vec::new() }
     }
 }

@@ -1,4 +1,4 @@
-//! `scangate policy`: the policies that decide.
+//! `scangate policy`: reads, writes and validates policies.
 
 use clap::{Args, Subcommand};
 use scangate_client::{
@@ -10,90 +10,92 @@ use scangate_client::{
 };
 
 use crate::{
-    failure::Failure,
-    outcome::Answer,
-    page::Page,
-    policy_file::PolicyFile,
-    policy_page,
+    error::CliError,
+    format::{parse_policy_name, policy_id},
+    outcome::CommandOutput,
+    policy_file::PolicyFileArgs,
+    policy_report,
+    report::Report,
     session::Session,
-    words::{parse_policy_name, policy_id},
 };
 
-/// Says how to name the version that a write replaces.
-const ETAG_MISSING: &str = "which version? the file has no etag: take the one that `scangate policy get` shows, \
-    as --etag ETAG or in the file, or --etag '*' for whatever there is";
+/// The error for an update that names no version to replace.
+const ETAG_MISSING: &str = "the file has no etag; set the etag that `scangate policy get` shows, in the file or \
+    with --etag ETAG, or set --etag '*' to replace any version";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PolicyCommand {
-    /// Show all policies.
-    List(List),
-    /// Show one policy; with --output json, as a file that update takes.
-    Get(Get),
-    /// Add a policy.
-    Create(Create),
-    /// Replace a policy as a whole.
-    Update(Update),
-    /// Remove a policy.
-    Delete(Delete),
-    /// Ask the gate whether a policy file is right; change nothing.
-    Validate(Validate),
+    /// List policies.
+    List(ListArgs),
+    /// Show one policy. With --output json, the output is a file for `policy update`.
+    Get(GetArgs),
+    /// Create a policy from a file.
+    Create(CreateArgs),
+    /// Replace a policy as a whole by the one in a file.
+    Update(UpdateArgs),
+    /// Delete a policy.
+    Delete(DeleteArgs),
+    /// Validate a policy file on the server without storing it.
+    Validate(ValidateArgs),
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct List {
-    /// Only policies that govern this repository.
+pub(crate) struct ListArgs {
+    /// Repository whose policies to select, e.g. team/app. Default: all repositories.
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     repository: String,
-    /// Only policies that govern this environment.
+    /// Environment whose policies to select, e.g. prod. Default: all environments.
     #[arg(long, value_name = "ENVIRONMENT", default_value = "", hide_default_value = true)]
     env: String,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Get {
-    /// The policy, e.g. policies/default or just default.
+pub(crate) struct GetArgs {
+    /// Name of the policy, e.g. policies/default or default.
     #[arg(value_parser = parse_policy_name)]
     name: String,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Create {
-    /// Id of the new policy: lower-case letters, digits and -, starting with a letter.
+pub(crate) struct CreateArgs {
+    /// Id of the new policy: 1 to 63 lower-case letters, digits and hyphens, starting with a letter.
     id: String,
     #[command(flatten)]
-    file: PolicyFile,
+    file: PolicyFileArgs,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Update {
-    /// The policy, e.g. policies/default or just default.
+pub(crate) struct UpdateArgs {
+    /// Name of the policy, e.g. policies/default or default.
     #[arg(value_parser = parse_policy_name)]
     name: String,
     #[command(flatten)]
-    file: PolicyFile,
-    /// The version to replace, as `policy get` shows it; '*' replaces whatever there is. Otherwise the file's own etag.
+    file: PolicyFileArgs,
+    /// Etag of the version to replace, as `policy get` shows it; '*' replaces any version. If another version is stored,
+    /// the update fails. Default: the etag in the file.
     #[arg(long)]
     etag: Option<String>,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Delete {
-    /// The policy, e.g. policies/strict or just strict.
+pub(crate) struct DeleteArgs {
+    /// Name of the policy, e.g. policies/strict or strict.
     #[arg(value_parser = parse_policy_name)]
     name: String,
-    /// The version to remove, as `policy get` shows it; '*' removes whatever there is.
+    /// Etag of the version to delete, as `policy get` shows it; '*' deletes any version. If another version is stored,
+    /// the deletion fails.
     #[arg(long)]
     etag: String,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Validate {
+pub(crate) struct ValidateArgs {
     #[command(flatten)]
-    file: PolicyFile,
+    file: PolicyFileArgs,
 }
 
 impl PolicyCommand {
-    pub(crate) async fn run(self, session: &Session) -> Result<Answer, Failure> {
+    pub(crate) async fn run(self, session: &Session) -> Result<CommandOutput, CliError> {
         match self {
             Self::List(list) => list.run(session).await,
             Self::Get(get) => get.run(session).await,
@@ -105,110 +107,112 @@ impl PolicyCommand {
     }
 }
 
-impl List {
-    async fn run(self, session: &Session) -> Result<Answer, Failure> {
+impl ListArgs {
+    async fn run(self, session: &Session) -> Result<CommandOutput, CliError> {
         let request = ListPoliciesRequest { repository: self.repository, environment: self.env, ..Default::default() };
-        let answer = session.client.list_policies(request).await?;
-        Ok(Answer::success(session.render(&answer, policy_page::list)?))
+        let response = session.client.list_policies(request).await?;
+        Ok(CommandOutput::success(session.render(&response, policy_report::policy_list)?))
     }
 }
 
-impl Get {
-    async fn run(self, session: &Session) -> Result<Answer, Failure> {
+impl GetArgs {
+    async fn run(self, session: &Session) -> Result<CommandOutput, CliError> {
         let request = GetPolicyRequest { name: self.name, ..Default::default() };
-        let answer = session.client.get_policy(request).await?;
-        let policy = answer.policy.ok_or(Error::Incomplete { missing: "no policy" })?;
-        Ok(Answer::success(session.render(&policy, policy_page::one)?))
+        let response = session.client.get_policy(request).await?;
+        let policy = response.policy.ok_or(Error::Incomplete { missing: "no policy" })?;
+        Ok(CommandOutput::success(session.render(&policy, policy_report::policy_details)?))
     }
 }
 
-impl Create {
-    async fn run(self, session: &Session) -> Result<Answer, Failure> {
-        let policy = self.file.read()?;
+impl CreateArgs {
+    async fn run(self, session: &Session) -> Result<CommandOutput, CliError> {
+        let policy = self.file.load()?;
         let policy_id = policy_id(&self.id).to_owned();
-        refuse_other_name(&policy, &format!("policies/{policy_id}"))?;
+        require_name(&policy, &format!("policies/{policy_id}"))?;
         let request = CreatePolicyRequest { policy_id, policy: Some(policy), ..Default::default() };
-        let answer = session.client.create_policy(request).await?;
-        Ok(Answer::success(session.render(&answer, created)?))
+        let response = session.client.create_policy(request).await?;
+        Ok(CommandOutput::success(session.render(&response, create_report)?))
     }
 }
 
-impl Update {
-    async fn run(self, session: &Session) -> Result<Answer, Failure> {
-        let mut policy = self.file.read()?;
-        refuse_other_name(&policy, &self.name)?;
+impl UpdateArgs {
+    async fn run(self, session: &Session) -> Result<CommandOutput, CliError> {
+        let mut policy = self.file.load()?;
+        require_name(&policy, &self.name)?;
         policy.name = self.name;
         if let Some(etag) = self.etag {
             policy.etag = etag;
         }
         if policy.etag.is_empty() {
-            return Err(Failure::Usage(ETAG_MISSING.to_owned()));
+            return Err(CliError::Usage(ETAG_MISSING.to_owned()));
         }
         let request = UpdatePolicyRequest { policy: Some(policy), ..Default::default() };
-        let answer = session.client.update_policy(request).await?;
-        Ok(Answer::success(session.render(&answer, updated)?))
+        let response = session.client.update_policy(request).await?;
+        Ok(CommandOutput::success(session.render(&response, update_report)?))
     }
 }
 
-impl Delete {
-    async fn run(self, session: &Session) -> Result<Answer, Failure> {
+impl DeleteArgs {
+    async fn run(self, session: &Session) -> Result<CommandOutput, CliError> {
         let request = DeletePolicyRequest { name: self.name, etag: self.etag, ..Default::default() };
-        let answer = session.client.delete_policy(request).await?;
-        Ok(Answer::success(session.render(&answer, deleted)?))
+        let response = session.client.delete_policy(request).await?;
+        Ok(CommandOutput::success(session.render(&response, delete_report)?))
     }
 }
 
-impl Validate {
-    async fn run(self, session: &Session) -> Result<Answer, Failure> {
-        let policy = self.file.read()?;
+impl ValidateArgs {
+    async fn run(self, session: &Session) -> Result<CommandOutput, CliError> {
+        let policy = self.file.load()?;
         if policy.name.is_empty() {
-            // A name that is not taken: what matters is the policy.
+            // A random id avoids a collision with a stored policy.
             return validate_new(session, format!("draft-{:08x}", rand::random::<u32>()), policy).await;
         }
         let id = policy_id(&policy.name).to_owned();
         let replacement = Policy { etag: "*".to_owned(), ..policy.clone() };
         let request = UpdatePolicyRequest { policy: Some(replacement), validate_only: true, ..Default::default() };
         match session.client.update_policy(request).await {
-            Ok(answer) => Ok(Answer::success(session.render(&answer, |answer| valid(&answer.notes))?)),
-            Err(error) if is_unknown_policy(&error) => validate_new(session, id, policy).await,
+            Ok(response) => {
+                Ok(CommandOutput::success(session.render(&response, |response| validation_report(&response.notes))?))
+            }
+            Err(error) if is_policy_not_found(&error) => validate_new(session, id, policy).await,
             Err(error) => Err(error.into()),
         }
     }
 }
 
-async fn validate_new(session: &Session, policy_id: String, policy: Policy) -> Result<Answer, Failure> {
+async fn validate_new(session: &Session, policy_id: String, policy: Policy) -> Result<CommandOutput, CliError> {
     let request = CreatePolicyRequest { policy_id, policy: Some(policy), validate_only: true, ..Default::default() };
-    let answer = session.client.create_policy(request).await?;
-    Ok(Answer::success(session.render(&answer, |answer| valid(&answer.notes))?))
+    let response = session.client.create_policy(request).await?;
+    Ok(CommandOutput::success(session.render(&response, |response| validation_report(&response.notes))?))
 }
 
-/// A file under another name than the one typed is a mistake, whichever of the two is meant.
-fn refuse_other_name(policy: &Policy, name: &str) -> Result<(), Failure> {
+/// Rejects a file whose policy has another name than the command line: one of the two is a mistake.
+fn require_name(policy: &Policy, name: &str) -> Result<(), CliError> {
     if policy.name.is_empty() || policy.name == name {
         return Ok(());
     }
-    Err(Failure::Usage(format!("the file is about {}, not {name}", policy.name)))
+    Err(CliError::Usage(format!("the file contains {}, not {name}", policy.name)))
 }
 
-fn is_unknown_policy(error: &Error) -> bool {
+fn is_policy_not_found(error: &Error) -> bool {
     error.rejection().is_some_and(|rejection| rejection.error_reason() == ErrorReason::PolicyNotFound)
 }
 
-fn valid(notes: &[String]) -> Page {
-    let mut page = Page::default();
-    page.line("valid");
-    page.section("notes", notes);
-    page
+fn validation_report(notes: &[String]) -> Report {
+    let mut report = Report::default();
+    report.line("valid");
+    report.section("notes", notes);
+    report
 }
 
-fn created(answer: &CreatePolicyResponse) -> Page {
-    policy_page::written(answer.policy.as_ref(), answer.revision, &answer.revision_token, &answer.notes)
+fn create_report(response: &CreatePolicyResponse) -> Report {
+    policy_report::write_result(response.policy.as_ref(), response.revision, &response.revision_token, &response.notes)
 }
 
-fn updated(answer: &UpdatePolicyResponse) -> Page {
-    policy_page::written(answer.policy.as_ref(), answer.revision, &answer.revision_token, &answer.notes)
+fn update_report(response: &UpdatePolicyResponse) -> Report {
+    policy_report::write_result(response.policy.as_ref(), response.revision, &response.revision_token, &response.notes)
 }
 
-fn deleted(answer: &DeletePolicyResponse) -> Page {
-    policy_page::written(None, answer.revision, &answer.revision_token, &[])
+fn delete_report(response: &DeletePolicyResponse) -> Report {
+    policy_report::write_result(None, response.revision, &response.revision_token, &[])
 }

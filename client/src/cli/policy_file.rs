@@ -1,4 +1,4 @@
-//! Policy files: the contract's JSON of one policy, as `scangate policy get --output json` prints it.
+//! Policy files: one policy as JSON, in the form that `scangate policy get --output json` prints.
 
 use std::{
     fs,
@@ -9,23 +9,23 @@ use std::{
 use clap::Args;
 use scangate_client::v1::Policy;
 
-use crate::{failure::Failure, json};
+use crate::{error::CliError, json};
 
-/// Where a policy is read from.
+/// The source of a policy: a file or standard input.
 #[derive(Debug, Args)]
-pub(crate) struct PolicyFile {
-    /// The policy as JSON, as `scangate policy get --output json` prints it; - reads standard input.
+pub(crate) struct PolicyFileArgs {
+    /// File with the policy as JSON, in the form that `policy get --output json` prints; - reads standard input.
     #[arg(long = "file", short = 'f', value_name = "FILE")]
     path: PathBuf,
 }
 
-impl PolicyFile {
-    pub(crate) fn read(&self) -> Result<Policy, Failure> {
-        let text = self.text().map_err(|source| Failure::File { path: self.path.clone(), source })?;
-        json::parse_policy(&text).map_err(|source| Failure::PolicyFile { path: self.path.clone(), source })
+impl PolicyFileArgs {
+    pub(crate) fn load(&self) -> Result<Policy, CliError> {
+        let text = self.read_text().map_err(|source| CliError::File { path: self.path.clone(), source })?;
+        json::parse_policy(&text).map_err(|source| CliError::PolicyFile { path: self.path.clone(), source })
     }
 
-    fn text(&self) -> io::Result<String> {
+    fn read_text(&self) -> io::Result<String> {
         if self.path.as_os_str() != "-" {
             return fs::read_to_string(&self.path);
         }

@@ -1,4 +1,4 @@
-//! `scangate scan`: start scans and follow them.
+//! `scangate scan`: starts scans and watches their progress.
 
 use std::{
     io::{self, ErrorKind, Write},
@@ -12,26 +12,26 @@ use scangate_client::{
 };
 
 use crate::{
-    args::{ImageArgs, Output},
-    failure::Failure,
-    json,
-    outcome::Answer,
-    page::{Page, Table},
+    args::{ImageArgs, OutputFormat},
+    error::CliError,
+    format, json,
+    outcome::CommandOutput,
     progress,
+    report::{Report, Table},
     session::Session,
-    words,
 };
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ScanCommand {
-    /// Start a scan of an image, or join the one that runs.
+    /// Start a scan of an image, or join the running one.
     Start(ImageArgs),
-    /// Follow the scan of an image to its end: a bar on a terminal, lines otherwise; with JSON one message a line.
+    /// Watch the scan of an image until it ends. Shows a progress bar on a terminal, one line per change otherwise. With
+    /// --output json, prints one message per line.
     Watch(ImageArgs),
 }
 
 impl ScanCommand {
-    pub(crate) async fn run(self, session: &Session) -> Result<Answer, Failure> {
+    pub(crate) async fn run(self, session: &Session) -> Result<CommandOutput, CliError> {
         match self {
             Self::Start(image) => start(image, session).await,
             Self::Watch(image) => watch(image, session).await,
@@ -39,48 +39,48 @@ impl ScanCommand {
     }
 }
 
-async fn start(image: ImageArgs, session: &Session) -> Result<Answer, Failure> {
+async fn start(image: ImageArgs, session: &Session) -> Result<CommandOutput, CliError> {
     let request = StartScanRequest { image: image.image, platforms: image.platform };
-    let answer = session.client.start_scan(request).await?;
-    Ok(Answer::success(session.render(&answer, start_page)?))
+    let response = session.client.start_scan(request).await?;
+    Ok(CommandOutput::success(session.render(&response, start_report)?))
 }
 
-fn start_page(answer: &StartScanResponse) -> Page {
+fn start_report(response: &StartScanResponse) -> Report {
     let mut table = Table::new(&["PLATFORM", "DIGEST", "OUTCOME", "NEXT SCAN FROM", "DETAIL"]);
-    for scan in &answer.scans {
+    for scan in &response.scans {
         table.row([
-            words::platform(scan.platform.as_ref()),
-            words::short_digest(&scan.digest),
-            words::start_scan_outcome(scan.outcome),
-            words::time(scan.next_scan_possible_at),
+            format::platform(scan.platform.as_ref()),
+            format::short_digest(&scan.digest),
+            format::start_scan_outcome(scan.outcome),
+            format::time(scan.next_scan_possible_at),
             scan.detail.clone(),
         ]);
     }
-    let mut page = Page::default();
-    page.table(&table);
-    page
+    let mut report = Report::default();
+    report.table(&table);
+    report
 }
 
-async fn watch(image: ImageArgs, session: &Session) -> Result<Answer, Failure> {
+async fn watch(image: ImageArgs, session: &Session) -> Result<CommandOutput, CliError> {
     let request = WatchScanRequest { image: image.image, platforms: image.platform };
     let mut watch = session.client.watch_scan(request).await?;
-    if session.watched && session.output == Output::Table {
-        draw(&mut watch).await?;
+    if session.is_interactive && session.output == OutputFormat::Table {
+        show_progress_bar(&mut watch).await?;
     } else {
         print_lines(&mut watch, session.output).await?;
     }
-    Ok(Answer::success(String::new()))
+    Ok(CommandOutput::success(String::new()))
 }
 
-/// The bar moves while the scans run; what has ended stays, line by line.
-async fn draw(watch: &mut ScanWatch) -> Result<(), Failure> {
-    let bar = progress::bar();
+/// Shows a bar while the scans run, and prints a line for each scan that has ended.
+async fn show_progress_bar(watch: &mut ScanWatch) -> Result<(), CliError> {
+    let bar = progress::new_bar();
     while let Some(message) = watch.next().await? {
-        progress::show(&bar, &message);
+        progress::update(&bar, &message);
         if message.progress.as_ref().is_some_and(|progress| progress.ended) {
-            match bar.suspend(|| print_line(&line(&message))) {
-                Ok(Reader::Listens) => {}
-                Ok(Reader::Gone) => break,
+            match bar.suspend(|| print_line(&progress_line(&message))) {
+                Ok(Stdout::Open) => {}
+                Ok(Stdout::Closed) => break,
                 Err(error) => return Err(error),
             }
         }
@@ -89,49 +89,49 @@ async fn draw(watch: &mut ScanWatch) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn print_lines(watch: &mut ScanWatch, output: Output) -> Result<(), Failure> {
+async fn print_lines(watch: &mut ScanWatch, output: OutputFormat) -> Result<(), CliError> {
     while let Some(message) = watch.next().await? {
         let text = match output {
-            Output::Table => line(&message),
-            Output::Json => json::compact(&message)? + "\n",
+            OutputFormat::Table => progress_line(&message),
+            OutputFormat::Json => json::compact(&message)? + "\n",
         };
-        if print_line(&text)? == Reader::Gone {
+        if print_line(&text)? == Stdout::Closed {
             break;
         }
     }
     Ok(())
 }
 
-/// Whether anybody still reads what is printed.
+/// The state of standard output after a write.
 #[derive(Debug, PartialEq, Eq)]
-enum Reader {
-    Listens,
-    Gone,
+enum Stdout {
+    Open,
+    Closed,
 }
 
-fn print_line(text: &str) -> Result<Reader, Failure> {
+fn print_line(text: &str) -> Result<Stdout, CliError> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Ok(()) => Ok(Reader::Listens),
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Reader::Gone),
-        Err(error) => Err(Failure::Output(error)),
+        Ok(()) => Ok(Stdout::Open),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Stdout::Closed),
+        Err(error) => Err(CliError::Output(error)),
     }
 }
 
-/// E.g. `1/2 ended  linux/amd64 sha256:0123456789ab COMPLETE  PROVEN  2 CRITICAL  after 1m 5s`.
-fn line(message: &WatchScanResponse) -> String {
-    let mut page = Page::default();
+/// Returns a line such as `1/2 ended  linux/amd64 sha256:0123456789ab COMPLETE  PROVEN  2 CRITICAL  after 1m 5s`.
+fn progress_line(message: &WatchScanResponse) -> String {
+    let mut report = Report::default();
     let progress = message.progress.clone().unwrap_or_default();
     let watched_for = progress.watched_for.and_then(|watched| Duration::try_from(watched).ok()).unwrap_or_default();
-    let described = progress::describe(&progress);
+    let manifest = progress::describe(&progress);
     let scan = progress.manifest.and_then(|manifest| manifest.scan).unwrap_or_default();
-    let words = [
+    let parts = [
         format!("{}/{} ended", message.ended, message.total),
-        described,
-        words::evidence(scan.evidence),
-        words::severity_counts(&scan.severity_counts),
-        format!("after {}", words::duration(watched_for)),
+        manifest,
+        format::evidence(scan.evidence),
+        format::severity_counts(&scan.severity_counts),
+        format!("after {}", format::duration(watched_for)),
     ];
-    page.line(&words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join("  "));
-    page.into_text()
+    report.line(&parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("  "));
+    report.into_text()
 }

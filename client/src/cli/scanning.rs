@@ -1,4 +1,4 @@
-//! `scangate scanning`: when repositories are scanned.
+//! `scangate scanning`: configures when ECR scans repositories.
 
 use clap::{ArgAction, Args, Subcommand, ValueEnum};
 use scangate_client::v1::{
@@ -8,93 +8,93 @@ use scangate_client::v1::{
 
 use crate::{
     args::parse_pair,
-    failure::Failure,
-    outcome::Answer,
-    page::{Page, Table},
+    error::CliError,
+    format,
+    outcome::CommandOutput,
+    report::{Report, Table},
     session::Session,
-    words,
 };
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ScanningCommand {
-    /// Set when a repository or a whole registry is scanned, and show what was and what is in force.
+    /// Configure scanning of a repository or a whole registry, and show the configuration before and after.
     #[command(subcommand)]
-    Configure(Configure),
+    Configure(ConfigureCommand),
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Configure {
-    /// One repository's own flag. Rules of the registry, where they match, win.
+pub(crate) enum ConfigureCommand {
+    /// Set scan on push of one repository. Matching rules of the registry take precedence.
     Repository(RepositoryArgs),
-    /// The scanning of a whole registry.
+    /// Set the scan type and the rules of a whole registry.
     Registry(RegistryArgs),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct RepositoryArgs {
-    /// The repository: team/app for the default registry, or with the registry's host in front.
+    /// Repository, e.g. team/app. Without a registry host in front, the server's default registry applies.
     repository: String,
-    /// Whether an image is scanned when it is pushed.
+    /// Scan each image when it is pushed.
     #[arg(long, action = ArgAction::Set)]
     scan_on_push: bool,
-    /// Check and answer as if it had been done; change nothing.
+    /// Validate the request and show its effect without changing anything.
     #[arg(long)]
     validate_only: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct RegistryArgs {
-    /// The registry as ACCOUNT/REGION or by its host; otherwise the default one.
+    /// Registry as ACCOUNT/REGION or as host. Default: the server's default registry.
     #[arg(long, default_value = "", hide_default_value = true)]
     registry: String,
-    /// The kind of scanning.
+    /// Scan type of the registry: basic (ECR) or enhanced (Amazon Inspector).
     #[arg(long = "type", value_enum)]
-    scan_type: Type,
-    /// When repositories that match any of the filters are scanned; on-push or continuous. `*` in a filter is any run
-    /// of characters, and a filter without one matches every name that contains it. May be repeated.
+    scan_type: ScanTypeArg,
+    /// Scan frequency (on-push or continuous) of the repositories that match any of the filters. `*` matches any
+    /// characters; a filter without `*` matches every name that contains it. May be repeated.
     #[arg(long, value_name = "FREQUENCY=FILTER[,FILTER]", value_parser = parse_rule)]
     rule: Vec<ScanningRule>,
-    /// Add to what is in force, or replace it as a whole.
-    #[arg(long, value_enum, default_value_t = Mode::Merge)]
-    mode: Mode,
-    /// Also show what is in force for this repository; may be repeated.
+    /// Add the rules to the current configuration, or replace it as a whole.
+    #[arg(long, value_enum, default_value_t = ModeArg::Merge)]
+    mode: ModeArg,
+    /// Repository whose effective scanning to show as well. May be repeated.
     #[arg(long, value_name = "REPOSITORY")]
     report: Vec<String>,
-    /// Check and answer as if it had been done; change nothing.
+    /// Validate the request and show its effect without changing anything.
     #[arg(long)]
     validate_only: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Type {
+enum ScanTypeArg {
     Basic,
     Enhanced,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Mode {
+enum ModeArg {
     Merge,
     Replace,
 }
 
 impl ScanningCommand {
-    pub(crate) async fn run(self, session: &Session) -> Result<Answer, Failure> {
+    pub(crate) async fn run(self, session: &Session) -> Result<CommandOutput, CliError> {
         let Self::Configure(configure) = self;
         let request = ConfigureScanningRequest::from(configure);
-        let outcome =
+        let change =
             if request.validate_only { ["would change", "would not change"] } else { ["changed", "unchanged"] };
-        let answer = session.client.configure_scanning(request).await?;
-        Ok(Answer::success(session.render(&answer, |answer| page(answer, outcome))?))
+        let response = session.client.configure_scanning(request).await?;
+        Ok(CommandOutput::success(session.render(&response, |response| scanning_report(response, change))?))
     }
 }
 
-impl From<Configure> for ConfigureScanningRequest {
-    fn from(configure: Configure) -> Self {
+impl From<ConfigureCommand> for ConfigureScanningRequest {
+    fn from(configure: ConfigureCommand) -> Self {
         match configure {
-            Configure::Repository(RepositoryArgs { repository, scan_on_push, validate_only }) => {
+            ConfigureCommand::Repository(RepositoryArgs { repository, scan_on_push, validate_only }) => {
                 Self { target: Some(Target::Repository(RepositoryTarget { repository, scan_on_push })), validate_only }
             }
-            Configure::Registry(registry) => {
+            ConfigureCommand::Registry(registry) => {
                 Self { validate_only: registry.validate_only, target: Some(Target::Registry(registry.into())) }
             }
         }
@@ -104,12 +104,12 @@ impl From<Configure> for ConfigureScanningRequest {
 impl From<RegistryArgs> for RegistryTarget {
     fn from(registry: RegistryArgs) -> Self {
         let scan_type = match registry.scan_type {
-            Type::Basic => ScanType::Basic,
-            Type::Enhanced => ScanType::Enhanced,
+            ScanTypeArg::Basic => ScanType::Basic,
+            ScanTypeArg::Enhanced => ScanType::Enhanced,
         };
         let mode = match registry.mode {
-            Mode::Merge => ConfigureMode::Merge,
-            Mode::Replace => ConfigureMode::Replace,
+            ModeArg::Merge => ConfigureMode::Merge,
+            ModeArg::Replace => ConfigureMode::Replace,
         };
         Self {
             registry: registry.registry,
@@ -125,49 +125,49 @@ fn parse_rule(text: &str) -> Result<ScanningRule, String> {
     let frequency = match frequency.as_str() {
         "on-push" => ScanFrequency::ScanOnPush,
         "continuous" => ScanFrequency::ContinuousScan,
-        other => return Err(format!("{other} is neither on-push nor continuous")),
+        other => return Err(format!("unknown frequency {other}: expected on-push or continuous")),
     };
     let repository_filters = filters.split(',').map(str::to_owned).collect();
     Ok(ScanningRule { frequency: frequency.into(), repository_filters })
 }
 
-/// `outcome` is what to call a change, and what to call none.
-fn page(answer: &ConfigureScanningResponse, [changed, unchanged]: [&str; 2]) -> Page {
-    let before = answer.before.clone().unwrap_or_default();
-    let after = answer.after.clone().unwrap_or_default();
-    let mut page = Page::default();
-    page.line(if answer.changed { changed } else { unchanged });
-    page.section("registry before", &registry(&before));
-    page.section("registry after", &registry(&after));
+/// Renders the response; the array holds the headlines for a change and for no change.
+fn scanning_report(response: &ConfigureScanningResponse, [changed, unchanged]: [&str; 2]) -> Report {
+    let before = response.before.clone().unwrap_or_default();
+    let after = response.after.clone().unwrap_or_default();
+    let mut report = Report::default();
+    report.line(if response.changed { changed } else { unchanged });
+    report.section("registry before", &registry_lines(&before));
+    report.section("registry after", &registry_lines(&after));
     if !after.repositories.is_empty() {
-        page.blank();
-        page.table(&repositories(&before, &after));
+        report.blank();
+        report.table(&repository_table(&before, &after));
     }
-    page.section("notes", &answer.notes);
-    page
+    report.section("notes", &response.notes);
+    report
 }
 
-fn registry(configuration: &ScanningConfiguration) -> Vec<String> {
+fn registry_lines(configuration: &ScanningConfiguration) -> Vec<String> {
     let Some(registry) = &configuration.registry else {
         return Vec::new();
     };
     let rules = registry
         .rules
         .iter()
-        .map(|rule| format!("{}: {}", words::frequency(rule.frequency), rule.repository_filters.join(", ")));
-    std::iter::once(words::scan_type(registry.scan_type)).chain(rules).collect()
+        .map(|rule| format!("{}: {}", format::frequency(rule.frequency), rule.repository_filters.join(", ")));
+    std::iter::once(format::scan_type(registry.scan_type)).chain(rules).collect()
 }
 
-fn repositories(before: &ScanningConfiguration, after: &ScanningConfiguration) -> Table {
+fn repository_table(before: &ScanningConfiguration, after: &ScanningConfiguration) -> Table {
     let mut table = Table::new(&["REPOSITORY", "SCAN ON PUSH", "FREQUENCY BEFORE", "FREQUENCY AFTER", "FILTERS"]);
-    for now in &after.repositories {
-        let then = before.repositories.iter().find(|then| then.repository == now.repository);
+    for current in &after.repositories {
+        let previous = before.repositories.iter().find(|previous| previous.repository == current.repository);
         table.row([
-            now.repository.clone(),
-            now.scan_on_push.to_string(),
-            then.map(|then| words::frequency(then.frequency)).unwrap_or_default(),
-            words::frequency(now.frequency),
-            now.applied_filters.join(", "),
+            current.repository.clone(),
+            current.scan_on_push.to_string(),
+            previous.map(|previous| format::frequency(previous.frequency)).unwrap_or_default(),
+            format::frequency(current.frequency),
+            current.applied_filters.join(", "),
         ]);
     }
     table
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rule_names_its_frequency_and_its_filters() {
+    fn rule_has_frequency_and_filters() {
         let rule = parse_rule("on-push=team/*,base").unwrap();
 
         assert_eq!(rule.frequency(), ScanFrequency::ScanOnPush);

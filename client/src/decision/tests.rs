@@ -1,4 +1,4 @@
-//! Which decisions may be deployed by, and which may not.
+//! Tests of the check that a decision permits a deployment.
 
 use super::*;
 use crate::v1::{Image, ManifestDecision, Violation};
@@ -32,12 +32,12 @@ fn refusal(message: v1::Decision) -> Refusal {
 }
 
 #[test]
-fn an_enforced_allow_gives_its_pinned_reference() {
+fn enforced_allow_returns_pinned_reference() {
     assert_eq!(Decision::from(allowed()).require_allowed(), Ok(REFERENCE));
 }
 
 #[test]
-fn every_other_decision_is_refused_for_its_reason() {
+fn other_decisions_are_refused_with_their_cause() {
     let not_pinned = |reference: &str| Refusal::NotPinned { reference: reference.into() };
     let with_reference = |reference: &str| v1::Decision { deploy_image: reference.into(), ..allowed() };
     let with_manifest = |verdict: i32| v1::Decision {
@@ -54,7 +54,7 @@ fn every_other_decision_is_refused_for_its_reason() {
         (v1::Decision { verdict: 99, ..allowed() }, Refusal::UnknownVerdict(99)),
         (v1::Decision { verdict: -1, ..allowed() }, Refusal::UnknownVerdict(-1)),
         (v1::Decision { authoritative: false, ..allowed() }, Refusal::Advice),
-        (v1::Decision { manifests: Vec::new(), ..allowed() }, Refusal::NothingProven),
+        (v1::Decision { manifests: Vec::new(), ..allowed() }, Refusal::NoManifests),
         (v1::Decision { violations: vec![Violation::default()], ..allowed() }, Refusal::Contradiction),
         (with_manifest(0), Refusal::ManifestNotAllowed { digest: DIGEST.into() }),
         (with_manifest(2), Refusal::ManifestNotAllowed { digest: DIGEST.into() }),
@@ -75,7 +75,7 @@ fn every_other_decision_is_refused_for_its_reason() {
 }
 
 #[test]
-fn the_only_manifest_that_was_judged_stands_for_the_whole() {
+fn single_manifest_stands_for_its_index() {
     let index = Some(Image { digest: DIGEST.replace('a', "b"), ..Default::default() });
     let one = v1::Decision { image: index, ..allowed() };
     let two = v1::Decision { manifests: vec![manifest(), manifest()], ..one.clone() };
@@ -85,14 +85,14 @@ fn the_only_manifest_that_was_judged_stands_for_the_whole() {
 }
 
 #[test]
-fn some_platforms_of_an_index_are_deployed_by_their_own_references() {
+fn selected_platforms_have_their_own_references() {
     let decision = Decision::from(v1::Decision { deploy_image: String::new(), ..allowed() });
 
     assert_eq!(decision.require_allowed_manifests(), Ok(vec![REFERENCE]));
 }
 
 #[test]
-fn a_manifest_without_a_reference_is_not_deployed() {
+fn manifest_without_reference_is_refused() {
     let manifest = ManifestDecision { deploy_image: String::new(), ..manifest() };
     let decision = Decision::from(v1::Decision { manifests: vec![manifest], ..allowed() });
 
@@ -103,7 +103,7 @@ fn a_manifest_without_a_reference_is_not_deployed() {
 }
 
 #[test]
-fn advice_is_accepted_only_where_it_is_asked_for() {
+fn advice_is_accepted_only_on_request() {
     let advice = Decision::from(v1::Decision { authoritative: false, ..allowed() });
 
     assert_eq!(advice.require_allowed_as_advice(), Ok(()));
@@ -111,15 +111,15 @@ fn advice_is_accepted_only_where_it_is_asked_for() {
 }
 
 #[test]
-fn a_refusal_carries_the_reasons_and_when_to_ask_again() {
+fn refusal_carries_reasons_and_retry_delay() {
     let decision = Decision::from(v1::Decision {
         verdict: Verdict::Indeterminate.into(),
-        reasons: vec!["the scan runs".into()],
+        reasons: vec!["scan in progress".into()],
         retry_after: Some(prost_types::Duration { seconds: 30, nanos: 0 }),
         ..Default::default()
     });
 
     let refusal = decision.require_allowed().unwrap_err();
 
-    assert_eq!(refusal.to_string(), "the gate cannot decide yet: the scan runs; ask again in 30 s");
+    assert_eq!(refusal.to_string(), "the server cannot decide yet: scan in progress; retry in 30 s");
 }

@@ -1,9 +1,9 @@
-//! All findings of an image, page after page.
+//! Collecting the findings of an image over several pages.
 
 use scangate_client::{Error, v1::*};
 use tonic::{Code, Status};
 
-use crate::{answers::refused, fake_gate};
+use crate::{fake_server, fixtures::error_status};
 
 fn page(findings: usize, next: &str) -> GetFindingsResponse {
     GetFindingsResponse {
@@ -14,45 +14,55 @@ fn page(findings: usize, next: &str) -> GetFindingsResponse {
     }
 }
 
-fn changed() -> Status {
-    refused(Code::Aborted, "FINDINGS_CHANGED")
+fn findings_changed() -> Status {
+    error_status(Code::Aborted, "FINDINGS_CHANGED")
 }
 
 #[tokio::test]
-async fn all_pages_become_one_answer() {
-    let fake = fake_gate::start().await;
-    fake.gate.findings.will([Ok(page(2, "2")), Ok(page(1, ""))]);
+async fn pages_are_collected_into_one_response() {
+    let server = fake_server::start().await;
+    server.service.findings.respond_with([Ok(page(2, "2")), Ok(page(1, ""))]);
 
-    let all = fake.client().await.all_findings(GetFindingsRequest::default()).await.unwrap();
+    let all = server.client().await.all_findings(GetFindingsRequest::default()).await.unwrap();
 
     assert_eq!((all.findings.len(), all.next_page_token.as_str()), (3, ""));
-    assert_eq!(fake.gate.findings.requests()[1].page_token, "2");
+    assert_eq!(server.service.findings.requests()[1].page_token, "2");
 }
 
 #[tokio::test]
-async fn a_scan_that_changes_between_pages_is_read_again_from_the_first() {
-    let fake = fake_gate::start().await;
-    fake.gate.findings.will([Ok(page(2, "2")), Err(changed()), Ok(page(2, "2")), Ok(page(1, ""))]);
+async fn changed_scan_restarts_from_the_first_page() {
+    let server = fake_server::start().await;
+    server.service.findings.respond_with([
+        Ok(page(2, "2")),
+        Err(findings_changed()),
+        Ok(page(2, "2")),
+        Ok(page(1, "")),
+    ]);
 
-    let all = fake.client().await.all_findings(GetFindingsRequest::default()).await.unwrap();
+    let all = server.client().await.all_findings(GetFindingsRequest::default()).await.unwrap();
 
     assert_eq!(all.findings.len(), 3);
-    assert_eq!(fake.gate.findings.requests()[2].page_token, "");
+    assert_eq!(server.service.findings.requests()[2].page_token, "");
 }
 
 #[tokio::test]
-async fn a_scan_that_keeps_changing_is_an_error() {
-    let fake = fake_gate::start().await;
-    fake.gate.findings.will([Ok(page(2, "2")), Err(changed()), Ok(page(2, "2")), Err(changed())]);
+async fn repeatedly_changed_scan_is_an_error() {
+    let server = fake_server::start().await;
+    server.service.findings.respond_with([
+        Ok(page(2, "2")),
+        Err(findings_changed()),
+        Ok(page(2, "2")),
+        Err(findings_changed()),
+    ]);
 
-    let error = fake.client().await.all_findings(GetFindingsRequest::default()).await.unwrap_err();
+    let error = server.client().await.all_findings(GetFindingsRequest::default()).await.unwrap_err();
 
     assert_eq!(error.rejection().unwrap().error_reason(), ErrorReason::FindingsChanged);
-    assert_eq!(fake.gate.findings.requests().len(), 4);
+    assert_eq!(server.service.findings.requests().len(), 4);
 }
 
 #[tokio::test]
-async fn pages_that_do_not_add_up_are_an_error() {
+async fn inconsistent_pages_are_an_error() {
     let scripts = [
         vec![Ok(page(2, "2")), Ok(page(0, ""))],
         vec![Ok(page(2, "2")), Ok(page(0, "3"))],
@@ -60,10 +70,10 @@ async fn pages_that_do_not_add_up_are_an_error() {
         vec![Ok(page(2, ""))],
     ];
     for script in scripts {
-        let fake = fake_gate::start().await;
-        fake.gate.findings.will(script);
+        let server = fake_server::start().await;
+        server.service.findings.respond_with(script);
 
-        let error = fake.client().await.all_findings(GetFindingsRequest::default()).await.unwrap_err();
+        let error = server.client().await.all_findings(GetFindingsRequest::default()).await.unwrap_err();
 
         assert!(matches!(error, Error::Incomplete { .. }), "{error:?}");
     }

@@ -1,14 +1,12 @@
-//! The client and its program against a real gRPC server on a real socket, with scripted answers.
-#![expect(clippy::unwrap_used, unreachable_pub, reason = "nobody calls into a test binary")]
+//! Tests of the client and of `scangate` against a scripted gRPC server on a real socket.
+#![expect(clippy::unwrap_used, unreachable_pub, reason = "a test binary has no public API")]
 
-mod answers;
 mod calls;
 #[cfg(feature = "cli")]
 mod cli;
-#[cfg(feature = "cli")]
-mod cli_policy;
 mod decisions;
-mod fake_gate;
+mod fake_server;
 mod findings;
+mod fixtures;
 mod retries;
 mod tls;

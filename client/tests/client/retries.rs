@@ -1,75 +1,82 @@
-//! When a call is made again, and when it must not be.
+//! Retries: the errors that are retried, the delays, and the idempotency keys of writes.
 
 use std::time::{Duration, Instant};
 
 use scangate_client::{Client, Code, ConnectOptions, Error, RetryPolicy, v1::*};
 
 use crate::{
-    answers::{asked, decision, evaluated, refused, unavailable, unavailable_for},
-    fake_gate::{self, eager},
+    fake_server::{self, immediate_retries},
+    fixtures::{decision, error_status, evaluate_request, evaluate_response, unavailable, unavailable_with_delay},
 };
 
 #[tokio::test]
-async fn an_unavailable_gate_is_asked_again() {
-    let fake = fake_gate::start().await;
-    fake.gate.evaluate.will([Err(unavailable()), Err(unavailable()), Ok(evaluated(decision(Verdict::Allow)))]);
+async fn unavailable_is_retried() {
+    let server = fake_server::start().await;
+    server.service.evaluate.respond_with([
+        Err(unavailable()),
+        Err(unavailable()),
+        Ok(evaluate_response(decision(Verdict::Allow))),
+    ]);
 
-    let decision = fake.client().await.evaluate(asked()).await.unwrap();
+    let decision = server.client().await.evaluate(evaluate_request()).await.unwrap();
 
     assert_eq!(decision.verdict(), Verdict::Allow);
-    assert_eq!(fake.gate.evaluate.requests().len(), 3);
+    assert_eq!(server.service.evaluate.requests().len(), 3);
 }
 
 #[tokio::test]
-async fn the_gate_says_how_long_to_wait_at_least() {
-    let fake = fake_gate::start().await;
+async fn requested_delay_is_observed() {
+    let server = fake_server::start().await;
     let delay = Duration::from_millis(120);
-    fake.gate.evaluate.will([Err(unavailable_for(delay)), Ok(evaluated(decision(Verdict::Allow)))]);
-    let client = fake.client().await;
+    server
+        .service
+        .evaluate
+        .respond_with([Err(unavailable_with_delay(delay)), Ok(evaluate_response(decision(Verdict::Allow)))]);
+    let client = server.client().await;
     let begin = Instant::now();
 
-    let _decision = client.evaluate(asked()).await.unwrap();
+    let _decision = client.evaluate(evaluate_request()).await.unwrap();
 
     assert!(begin.elapsed() >= delay);
 }
 
 #[tokio::test]
-async fn a_wait_past_the_deadline_is_not_begun() {
-    let fake = fake_gate::start().await;
-    fake.gate.evaluate.will([Err(unavailable_for(Duration::from_hours(1)))]);
+async fn delay_past_the_deadline_returns_eager() {
+    let server = fake_server::start().await;
+    server.service.evaluate.respond_with([Err(unavailable_with_delay(Duration::from_hours(1)))]);
 
-    let error = fake.client().await.evaluate(asked()).await.unwrap_err();
+    let error = server.client().await.evaluate(evaluate_request()).await.unwrap_err();
 
     let rejection = error.rejection().unwrap();
     assert_eq!((rejection.code, rejection.retry_after), (Code::Unavailable, Some(Duration::from_hours(1))));
-    assert_eq!(fake.gate.evaluate.requests().len(), 1);
+    assert_eq!(server.service.evaluate.requests().len(), 1);
 }
 
 #[tokio::test]
-async fn attempts_end_where_the_policy_says() {
-    let fake = fake_gate::start().await;
-    fake.gate.evaluate.will([Err(unavailable())]);
-    let client = Client::connect(fake.options().retry(eager(3))).await.unwrap();
+async fn attempts_are_limited_by_the_policy() {
+    let server = fake_server::start().await;
+    server.service.evaluate.respond_with([Err(unavailable())]);
+    let client = Client::connect(server.options().retry(immediate_retries(3))).await.unwrap();
 
-    let error = client.evaluate(asked()).await.unwrap_err();
+    let error = client.evaluate(evaluate_request()).await.unwrap_err();
 
     assert_eq!(error.rejection().unwrap().code, Code::Unavailable);
-    assert_eq!(fake.gate.evaluate.requests().len(), 3);
+    assert_eq!(server.service.evaluate.requests().len(), 3);
 }
 
 #[tokio::test]
-async fn without_retries_one_attempt_is_all() {
-    let fake = fake_gate::start().await;
-    fake.gate.evaluate.will([Err(unavailable())]);
-    let client = Client::connect(fake.options().retry(RetryPolicy::none())).await.unwrap();
+async fn no_retries_means_one_attempt() {
+    let server = fake_server::start().await;
+    server.service.evaluate.respond_with([Err(unavailable())]);
+    let client = Client::connect(server.options().retry(RetryPolicy::none())).await.unwrap();
 
-    let _error = client.evaluate(asked()).await.unwrap_err();
+    let _error = client.evaluate(evaluate_request()).await.unwrap_err();
 
-    assert_eq!(fake.gate.evaluate.requests().len(), 1);
+    assert_eq!(server.service.evaluate.requests().len(), 1);
 }
 
 #[tokio::test]
-async fn no_other_refusal_is_asked_again() {
+async fn other_status_codes_are_not_retried() {
     let codes = [
         Code::InvalidArgument,
         Code::NotFound,
@@ -83,99 +90,99 @@ async fn no_other_refusal_is_asked_again() {
         Code::Unauthenticated,
     ];
     for code in codes {
-        let fake = fake_gate::start().await;
-        fake.gate.evaluate.will([Err(refused(code, "SOMETHING"))]);
+        let server = fake_server::start().await;
+        server.service.evaluate.respond_with([Err(error_status(code, "SOMETHING"))]);
 
-        let error = fake.client().await.evaluate(asked()).await.unwrap_err();
+        let error = server.client().await.evaluate(evaluate_request()).await.unwrap_err();
 
         assert_eq!(error.rejection().unwrap().code, code);
-        assert_eq!(fake.gate.evaluate.requests().len(), 1, "{code:?}");
+        assert_eq!(server.service.evaluate.requests().len(), 1, "{code:?}");
     }
 }
 
 #[tokio::test]
-async fn a_write_is_named_so_that_its_retry_acts_once() {
-    let fake = fake_gate::start().await;
-    fake.gate.create.will([Err(unavailable()), Ok(CreatePolicyResponse::default())]);
+async fn retried_write_reuses_its_request_id() {
+    let server = fake_server::start().await;
+    server.service.create.respond_with([Err(unavailable()), Ok(CreatePolicyResponse::default())]);
 
-    fake.client().await.create_policy(CreatePolicyRequest::default()).await.unwrap();
+    server.client().await.create_policy(CreatePolicyRequest::default()).await.unwrap();
 
-    let ids: Vec<_> = fake.gate.create.requests().into_iter().map(|request| request.request_id).collect();
+    let ids: Vec<_> = server.service.create.requests().into_iter().map(|request| request.request_id).collect();
     assert!(matches!(ids.as_slice(), [first, second] if first == second && first.len() == 32), "{ids:?}");
 }
 
 #[tokio::test]
-async fn two_writes_never_share_a_name() {
-    let fake = fake_gate::start().await;
-    fake.gate.delete.will([Ok(DeletePolicyResponse::default())]);
-    let client = fake.client().await;
+async fn writes_have_different_request_ids() {
+    let server = fake_server::start().await;
+    server.service.delete.respond_with([Ok(DeletePolicyResponse::default())]);
+    let client = server.client().await;
 
     client.delete_policy(DeletePolicyRequest::default()).await.unwrap();
     client.delete_policy(DeletePolicyRequest::default()).await.unwrap();
 
-    let requests = fake.gate.delete.requests();
+    let requests = server.service.delete.requests();
     assert_ne!(requests[0].request_id, requests[1].request_id);
 }
 
 #[tokio::test]
-async fn a_name_that_the_caller_gave_is_kept() {
-    let fake = fake_gate::start().await;
-    fake.gate.update.will([Ok(UpdatePolicyResponse::default())]);
+async fn caller_request_id_is_preserved() {
+    let server = fake_server::start().await;
+    server.service.update.respond_with([Ok(UpdatePolicyResponse::default())]);
     let request = UpdatePolicyRequest { request_id: "change-42".into(), ..Default::default() };
 
-    fake.client().await.update_policy(request).await.unwrap();
+    server.client().await.update_policy(request).await.unwrap();
 
-    assert_eq!(fake.gate.update.requests()[0].request_id, "change-42");
+    assert_eq!(server.service.update.requests()[0].request_id, "change-42");
 }
 
 #[tokio::test]
-async fn a_question_is_not_named() {
-    let fake = fake_gate::start().await;
-    fake.gate.evaluate.will([Ok(evaluated(decision(Verdict::Allow)))]);
+async fn evaluation_has_no_request_id() {
+    let server = fake_server::start().await;
+    server.service.evaluate.respond_with([Ok(evaluate_response(decision(Verdict::Allow)))]);
 
-    let _decision = fake.client().await.evaluate(asked()).await.unwrap();
+    let _decision = server.client().await.evaluate(evaluate_request()).await.unwrap();
 
-    assert_eq!(fake.gate.evaluate.requests()[0].request_id, "");
+    assert_eq!(server.service.evaluate.requests()[0].request_id, "");
 }
 
 #[tokio::test]
-async fn the_generated_clients_never_ask_again() {
-    let fake = fake_gate::start().await;
-    fake.gate.create.will([Err(unavailable())]);
+async fn generated_client_does_not_retry() {
+    let server = fake_server::start().await;
+    server.service.create.respond_with([Err(unavailable())]);
 
-    let _status = fake.client().await.policies().create_policy(CreatePolicyRequest::default()).await.unwrap_err();
+    let _status = server.client().await.policies().create_policy(CreatePolicyRequest::default()).await.unwrap_err();
 
-    assert_eq!(fake.gate.create.requests().len(), 1);
+    assert_eq!(server.service.create.requests().len(), 1);
 }
 
 #[tokio::test]
-async fn a_gate_that_is_not_there_cannot_be_reached() {
-    // A port that was free a moment ago and that nobody listens on now.
+async fn unreachable_server_is_a_connect_error() {
+    // A port without a listener: bound to find a free one, then released.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let options = ConnectOptions::new(format!("http://{}", listener.local_addr().unwrap())).retry(eager(2));
+    let options = ConnectOptions::new(format!("http://{}", listener.local_addr().unwrap())).retry(immediate_retries(2));
     drop(listener);
 
-    let at_once = Client::connect(options.clone()).await.unwrap_err();
-    let lazily = Client::connect_lazy(options).unwrap().evaluate(asked()).await.unwrap_err();
+    let eager = Client::connect(options.clone()).await.unwrap_err();
+    let lazy = Client::connect_lazy(options).unwrap().evaluate(evaluate_request()).await.unwrap_err();
 
-    assert!(matches!(at_once, Error::Connect { .. }), "{at_once:?}");
-    assert!(matches!(lazily, Error::Connect { .. }), "{lazily:?}");
+    assert!(matches!(eager, Error::Connect { .. }), "{eager:?}");
+    assert!(matches!(lazy, Error::Connect { .. }), "{lazy:?}");
 }
 
 #[tokio::test]
-async fn a_connection_is_opened_again_after_the_gate_restarts() {
+async fn connection_is_reopened_after_server_restart() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let options = ConnectOptions::new(format!("http://{address}")).retry(eager(3));
+    let options = ConnectOptions::new(format!("http://{address}")).retry(immediate_retries(3));
     let client = Client::connect_lazy(options).unwrap();
-    // The first connection is taken and dropped, as by a gate that dies; then nobody is there.
-    let dies = tokio::spawn(async move { drop(listener.accept().await.unwrap()) });
-    let _error = client.evaluate(asked()).await.unwrap_err();
-    dies.await.unwrap();
+    // The first connection is accepted and dropped, as by a server that crashes; then no listener is left.
+    let crash = tokio::spawn(async move { drop(listener.accept().await.unwrap()) });
+    let _error = client.evaluate(evaluate_request()).await.unwrap_err();
+    crash.await.unwrap();
 
-    let fake = fake_gate::start_at(address).await;
-    fake.gate.evaluate.will([Ok(evaluated(decision(Verdict::Allow)))]);
-    let decision = client.evaluate(asked()).await.unwrap();
+    let server = fake_server::start_at(address).await;
+    server.service.evaluate.respond_with([Ok(evaluate_response(decision(Verdict::Allow)))]);
+    let decision = client.evaluate(evaluate_request()).await.unwrap();
 
     assert_eq!(decision.verdict(), Verdict::Allow);
 }

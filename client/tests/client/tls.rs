@@ -1,12 +1,12 @@
-//! `https://`: whom the client trusts, and how it identifies itself.
+//! `https://`: verification of the server, and client certificates.
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use scangate_client::{Client, ConnectOptions, Error, v1::*};
 use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 
 use crate::{
-    answers::{DEPLOY, asked, decision, evaluated},
-    fake_gate::{self, Running, eager},
+    fake_server::{self, FakeServer, immediate_retries},
+    fixtures::{DEPLOY, decision, evaluate_request, evaluate_response},
 };
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
@@ -17,59 +17,59 @@ fn authority() -> Authority {
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-/// PEM of a certificate and of its key.
-fn issued_by(authority: &Authority) -> (String, String) {
+/// Returns the PEM of a certificate and of its key.
+fn issue_certificate(authority: &Authority) -> (String, String) {
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     (params.signed_by(&key, authority).unwrap().pem(), key.serialize_pem())
 }
 
-async fn gate_with_certificate_of(authority: &Authority) -> Running {
-    let (certificate, key) = issued_by(authority);
-    // A gate that wants to know who calls: its own authority signs the callers' certificates too.
+async fn start_with_certificate_of(authority: &Authority) -> FakeServer {
+    let (certificate, key) = issue_certificate(authority);
+    // The server requires client certificates, issued by the same authority.
     let tls = ServerTlsConfig::new()
         .identity(Identity::from_pem(certificate, key))
         .client_ca_root(Certificate::from_pem(authority.pem()));
-    let fake = fake_gate::start_with_tls(tls).await;
-    fake.gate.evaluate.will([Ok(evaluated(decision(Verdict::Allow)))]);
-    fake
+    let server = fake_server::start_with_tls(tls).await;
+    server.service.evaluate.respond_with([Ok(evaluate_response(decision(Verdict::Allow)))]);
+    server
 }
 
-fn options(fake: &Running) -> ConnectOptions {
-    ConnectOptions::new(format!("https://localhost:{}", fake.address.port())).retry(eager(1))
+fn options(server: &FakeServer) -> ConnectOptions {
+    ConnectOptions::new(format!("https://localhost:{}", server.address.port())).retry(immediate_retries(1))
 }
 
 #[tokio::test]
-async fn a_gate_and_a_caller_that_trust_one_another_talk() {
+async fn mutual_tls_call_succeeds() {
     let authority = authority();
-    let fake = gate_with_certificate_of(&authority).await;
-    let (certificate, key) = issued_by(&authority);
-    let options = options(&fake).ca_certificate(authority.pem()).identity(certificate, key);
+    let server = start_with_certificate_of(&authority).await;
+    let (certificate, key) = issue_certificate(&authority);
+    let options = options(&server).ca_certificate(authority.pem()).identity(certificate, key);
 
-    let decision = Client::connect(options).await.unwrap().evaluate(asked()).await.unwrap();
+    let decision = Client::connect(options).await.unwrap().evaluate(evaluate_request()).await.unwrap();
 
     assert_eq!(decision.require_allowed(), Ok(DEPLOY));
 }
 
 #[tokio::test]
-async fn a_gate_of_another_authority_is_not_talked_to() {
-    let fake = gate_with_certificate_of(&authority()).await;
-    let options = options(&fake).ca_certificate(authority().pem());
+async fn untrusted_server_certificate_is_rejected() {
+    let server = start_with_certificate_of(&authority()).await;
+    let options = options(&server).ca_certificate(authority().pem());
 
     let error = Client::connect(options).await.unwrap_err();
 
     assert!(matches!(error, Error::Connect { .. }), "{error:?}");
-    assert!(fake.gate.evaluate.requests().is_empty());
+    assert!(server.service.evaluate.requests().is_empty());
 }
 
 #[tokio::test]
-async fn a_caller_without_a_certificate_is_turned_away() {
+async fn missing_client_certificate_is_rejected() {
     let authority = authority();
-    let fake = gate_with_certificate_of(&authority).await;
-    let client = Client::connect_lazy(options(&fake).ca_certificate(authority.pem())).unwrap();
+    let server = start_with_certificate_of(&authority).await;
+    let client = Client::connect_lazy(options(&server).ca_certificate(authority.pem())).unwrap();
 
-    let error = client.evaluate(asked()).await.unwrap_err();
+    let error = client.evaluate(evaluate_request()).await.unwrap_err();
 
     assert!(matches!(error, Error::Connect { .. }), "{error:?}");
-    assert!(fake.gate.evaluate.requests().is_empty());
+    assert!(server.service.evaluate.requests().is_empty());
 }

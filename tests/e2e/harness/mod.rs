@@ -7,7 +7,7 @@ use std::{net::SocketAddr, time::Duration};
 use clap::Parser;
 use scangate_client::{
     Client, ConnectOptions, Decision, Error, Rejection, RetryPolicy,
-    v1::{CreatePolicyRequest, EvaluateGateRequest, FindingFilter, Policy, Rule, RuleEffect, Severity},
+    v1::{self, CreatePolicyRequest, EvaluateGateRequest, FindingFilter, Policy, Rule, RuleEffect, Severity},
 };
 use scangate_ecr_simulator::{Simulator, World};
 use scangate_server::{config::Config, registry::ecr::Credentials};
@@ -103,8 +103,8 @@ impl Gate {
     }
 
     /// Asks about an image that there is an answer about.
-    pub async fn decide(&self, image: &str) -> Decision {
-        self.evaluate(image).await.unwrap()
+    pub async fn decide(&self, image: &str) -> v1::Decision {
+        self.evaluate(image).await.unwrap().into_message()
     }
 
     /// Asks about an image that there is no answer about.

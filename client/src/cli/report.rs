@@ -1,23 +1,23 @@
-//! Text for a terminal: lines and tables. Whatever goes through here can neither move a cursor nor hide what it says.
+//! Text for a terminal: lines and tables, without characters that control the terminal or hide text.
 
-/// Lines to print. Every one is stripped of what is not meant to be seen.
+/// Lines to print. Each line is sanitized when it is added.
 #[derive(Debug, Default)]
-pub(crate) struct Page(String);
+pub(crate) struct Report(String);
 
-impl Page {
+impl Report {
     pub(crate) fn line(&mut self, text: &str) {
-        self.0.push_str(printable(text).trim_end());
+        self.0.push_str(sanitize(text).trim_end());
         self.0.push('\n');
     }
 
-    /// Sets off what follows from what stands above, if anything does.
+    /// Adds an empty line, unless the report is empty.
     pub(crate) fn blank(&mut self) {
         if !self.0.is_empty() {
             self.0.push('\n');
         }
     }
 
-    /// A heading and an indented line for each text; nothing at all where there is none.
+    /// Adds a heading and the indented lines; nothing if there are no lines.
     pub(crate) fn section<T: AsRef<str>>(&mut self, heading: &str, lines: &[T]) {
         if lines.is_empty() {
             return;
@@ -40,7 +40,7 @@ impl Page {
     }
 }
 
-/// Rows under headings. A column that is empty in every row is left out.
+/// Rows under headings. A column that is empty in every row is omitted.
 #[derive(Debug)]
 pub(crate) struct Table {
     headings: Vec<&'static str>,
@@ -53,17 +53,17 @@ impl Table {
     }
 
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().map(|cell| printable(&cell)).collect());
+        self.rows.push(cells.into_iter().map(|cell| sanitize(&cell)).collect());
     }
 
-    /// One line for each row, below the headings.
+    /// Returns the line of headings and a line for each row.
     pub(crate) fn lines(&self) -> Vec<String> {
         let widths: Vec<usize> = (0..self.headings.len()).map(|column| self.width(column)).collect();
         let headings = self.headings.iter().map(ToString::to_string).collect();
         std::iter::once(&headings).chain(&self.rows).map(|cells| align(cells, &widths)).collect()
     }
 
-    /// The widest cell, the heading included; 0 where there is nothing below the heading.
+    /// Returns the width of the widest cell including the heading; 0 if all cells are empty.
     fn width(&self, column: usize) -> usize {
         let widest = self.rows.iter().filter_map(|cells| cells.get(column)).map(|cell| cell.chars().count()).max();
         match widest.unwrap_or_default() {
@@ -79,16 +79,16 @@ fn align(cells: &[String], widths: &[usize]) -> String {
     padded.join("  ").trim_end().to_owned()
 }
 
-/// The text on one line, without control characters and without those that reorder or hide what stands beside them.
-pub(crate) fn printable(text: &str) -> String {
+/// Returns the text on one line, without control characters and without characters that reorder or hide text.
+pub(crate) fn sanitize(text: &str) -> String {
     text.chars()
         .map(|char| if matches!(char, '\n' | '\t') { ' ' } else { char })
-        .filter(|char| !is_hidden(*char))
+        .filter(|char| !is_unprintable(*char))
         .collect()
 }
 
-/// Controls, and the invisible marks that turn the direction of text or join what does not belong together.
-pub(crate) fn is_hidden(char: char) -> bool {
+/// True for control characters, bidirectional controls and invisible characters.
+pub(crate) fn is_unprintable(char: char) -> bool {
     char.is_control()
         || matches!(char, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
@@ -99,16 +99,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_steers_a_terminal_gets_through() {
-        let mut page = Page::default();
+    fn line_drops_terminal_controls() {
+        let mut report = Report::default();
 
-        page.line("a\u{1b}[2Jb\r\u{9b}31mc\nd\u{202e}e\u{200b}\u{7f}f\u{7}");
+        report.line("a\u{1b}[2Jb\r\u{9b}31mc\nd\u{202e}e\u{200b}\u{7f}f\u{7}");
 
-        assert_eq!(page.into_text(), "a[2Jb31mc def\n");
+        assert_eq!(report.into_text(), "a[2Jb31mc def\n");
     }
 
     #[test]
-    fn columns_line_up_and_empty_ones_are_left_out() {
+    fn columns_align_and_empty_ones_are_omitted() {
         let mut table = Table::new(&["NAME", "NOTHING", "TITLE"]);
         table.row(["openssl".into(), String::new(), "one".into()]);
         table.row(["z\u{1b}z".into(), String::new(), "two".into()]);

@@ -1,4 +1,4 @@
-//! A gate that answers what it is told and remembers what it was asked.
+//! A scripted server: it returns prepared responses and records the requests.
 
 use std::{
     collections::VecDeque,
@@ -20,21 +20,21 @@ use tonic::{
     transport::{Server, ServerTlsConfig},
 };
 
-/// The answers of one method, in order; the last one is repeated. Without any, the call hangs.
+/// The responses of one method, in order; the last one is repeated. Without a response, the call hangs.
 pub struct Script<Q, R> {
-    answers: Mutex<VecDeque<Result<R, Status>>>,
+    responses: Mutex<VecDeque<Result<R, Status>>>,
     calls: Mutex<Vec<(Q, MetadataMap)>>,
 }
 
 impl<Q, R> Default for Script<Q, R> {
     fn default() -> Self {
-        Self { answers: Mutex::default(), calls: Mutex::default() }
+        Self { responses: Mutex::default(), calls: Mutex::default() }
     }
 }
 
 impl<Q: Clone, R: Clone> Script<Q, R> {
-    pub fn will(&self, answers: impl IntoIterator<Item = Result<R, Status>>) {
-        self.answers.lock().unwrap().extend(answers);
+    pub fn respond_with(&self, responses: impl IntoIterator<Item = Result<R, Status>>) {
+        self.responses.lock().unwrap().extend(responses);
     }
 
     pub fn requests(&self) -> Vec<Q> {
@@ -46,22 +46,22 @@ impl<Q: Clone, R: Clone> Script<Q, R> {
         calls.last().and_then(|(_, headers)| headers.get(name)).map(|value| value.to_str().unwrap().to_owned())
     }
 
-    async fn answer(&self, request: Request<Q>) -> Result<Response<R>, Status> {
+    async fn next_response(&self, request: Request<Q>) -> Result<Response<R>, Status> {
         let (headers, _, message) = request.into_parts();
         self.calls.lock().unwrap().push((message, headers));
-        let answer = {
-            let mut answers = self.answers.lock().unwrap();
-            if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() }
+        let response = {
+            let mut responses = self.responses.lock().unwrap();
+            if responses.len() > 1 { responses.pop_front() } else { responses.front().cloned() }
         };
-        match answer {
-            Some(answer) => answer.map(Response::new),
+        match response {
+            Some(response) => response.map(Response::new),
             None => std::future::pending().await,
         }
     }
 }
 
 #[derive(Default)]
-pub struct FakeGate {
+pub struct FakeService {
     pub configure: Script<ConfigureScanningRequest, ConfigureScanningResponse>,
     pub start: Script<StartScanRequest, StartScanResponse>,
     pub findings: Script<GetFindingsRequest, GetFindingsResponse>,
@@ -75,44 +75,44 @@ pub struct FakeGate {
     pub delete: Script<DeletePolicyRequest, DeletePolicyResponse>,
 }
 
-/// The fake and where it listens.
-pub struct Running {
-    pub gate: Arc<FakeGate>,
+/// The running server and its address.
+pub struct FakeServer {
+    pub service: Arc<FakeService>,
     pub address: SocketAddr,
 }
 
-pub async fn start() -> Running {
+pub async fn start() -> FakeServer {
     start_at(([127, 0, 0, 1], 0).into()).await
 }
 
-pub async fn start_at(address: SocketAddr) -> Running {
+pub async fn start_at(address: SocketAddr) -> FakeServer {
     serve(Server::builder(), TcpListener::bind(address).await.unwrap())
 }
 
-pub async fn start_with_tls(tls: ServerTlsConfig) -> Running {
+pub async fn start_with_tls(tls: ServerTlsConfig) -> FakeServer {
     let server = Server::builder().tls_config(tls).unwrap();
     serve(server, TcpListener::bind("127.0.0.1:0").await.unwrap())
 }
 
-fn serve(mut server: Server, listener: TcpListener) -> Running {
+fn serve(mut server: Server, listener: TcpListener) -> FakeServer {
     let address = listener.local_addr().unwrap();
-    let gate = Arc::new(FakeGate::default());
+    let service = Arc::new(FakeService::default());
     let server = server
-        .add_service(ScanGateServiceServer::from_arc(Arc::clone(&gate)))
-        .add_service(PolicyServiceServer::from_arc(Arc::clone(&gate)))
+        .add_service(ScanGateServiceServer::from_arc(Arc::clone(&service)))
+        .add_service(PolicyServiceServer::from_arc(Arc::clone(&service)))
         .serve_with_incoming(TcpListenerStream::new(listener));
     tokio::spawn(server);
-    Running { gate, address }
+    FakeServer { service, address }
 }
 
-impl Running {
+impl FakeServer {
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Retries at once, so that tests do not wait.
+    /// Options with immediate retries, so that tests do not wait.
     pub fn options(&self) -> ConnectOptions {
-        ConnectOptions::new(self.url()).retry(eager(4))
+        ConnectOptions::new(self.url()).retry(immediate_retries(4))
     }
 
     pub async fn client(&self) -> Client {
@@ -120,48 +120,48 @@ impl Running {
     }
 }
 
-pub fn eager(max_attempts: u32) -> RetryPolicy {
+pub fn immediate_retries(max_attempts: u32) -> RetryPolicy {
     RetryPolicy::new(max_attempts).base_backoff(std::time::Duration::from_millis(1))
 }
 
 #[tonic::async_trait]
-impl ScanGateService for FakeGate {
+impl ScanGateService for FakeService {
     async fn configure_scanning(
         &self,
         request: Request<ConfigureScanningRequest>,
     ) -> Result<Response<ConfigureScanningResponse>, Status> {
-        self.configure.answer(request).await
+        self.configure.next_response(request).await
     }
 
     async fn start_scan(&self, request: Request<StartScanRequest>) -> Result<Response<StartScanResponse>, Status> {
-        self.start.answer(request).await
+        self.start.next_response(request).await
     }
 
     async fn get_findings(
         &self,
         request: Request<GetFindingsRequest>,
     ) -> Result<Response<GetFindingsResponse>, Status> {
-        self.findings.answer(request).await
+        self.findings.next_response(request).await
     }
 
     async fn evaluate_gate(
         &self,
         request: Request<EvaluateGateRequest>,
     ) -> Result<Response<EvaluateGateResponse>, Status> {
-        self.evaluate.answer(request).await
+        self.evaluate.next_response(request).await
     }
 
     async fn batch_evaluate_gate(
         &self,
         request: Request<BatchEvaluateGateRequest>,
     ) -> Result<Response<BatchEvaluateGateResponse>, Status> {
-        self.batch.answer(request).await
+        self.batch.next_response(request).await
     }
 
     type WatchScanStream = Pin<Box<dyn Stream<Item = Result<WatchScanResponse, Status>> + Send>>;
 
     async fn watch_scan(&self, request: Request<WatchScanRequest>) -> Result<Response<Self::WatchScanStream>, Status> {
-        let messages = self.watch.answer(request).await?.into_inner();
+        let messages = self.watch.next_response(request).await?.into_inner();
         Ok(Response::new(Box::pin(tokio_stream::iter(messages.into_iter().map(Ok)))))
     }
 }
@@ -169,40 +169,40 @@ impl ScanGateService for FakeGate {
 macro_rules! not_scripted {
     ($($method:ident($request:ident) -> $response:ident),+ $(,)?) => {
         #[tonic::async_trait]
-        impl PolicyService for FakeGate {
+        impl PolicyService for FakeService {
             async fn create_policy(
                 &self,
                 request: Request<CreatePolicyRequest>,
             ) -> Result<Response<CreatePolicyResponse>, Status> {
-                self.create.answer(request).await
+                self.create.next_response(request).await
             }
 
             async fn get_policy(
                 &self,
                 request: Request<GetPolicyRequest>,
             ) -> Result<Response<GetPolicyResponse>, Status> {
-                self.get.answer(request).await
+                self.get.next_response(request).await
             }
 
             async fn list_policies(
                 &self,
                 request: Request<ListPoliciesRequest>,
             ) -> Result<Response<ListPoliciesResponse>, Status> {
-                self.list.answer(request).await
+                self.list.next_response(request).await
             }
 
             async fn update_policy(
                 &self,
                 request: Request<UpdatePolicyRequest>,
             ) -> Result<Response<UpdatePolicyResponse>, Status> {
-                self.update.answer(request).await
+                self.update.next_response(request).await
             }
 
             async fn delete_policy(
                 &self,
                 request: Request<DeletePolicyRequest>,
             ) -> Result<Response<DeletePolicyResponse>, Status> {
-                self.delete.answer(request).await
+                self.delete.next_response(request).await
             }
 
             type PreviewPolicyStream = tokio_stream::Empty<Result<PreviewPolicyResponse, Status>>;

@@ -1,4 +1,4 @@
-//! What the fake gate is told to answer.
+//! Requests and responses for the fake server.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ pub fn decision(verdict: Verdict) -> Decision {
     }
 }
 
-/// A DENY for one critical finding that an upgrade would remove.
+/// A DENY for a critical finding that an upgrade fixes.
 pub fn denied() -> Decision {
     let openssl =
         Package { name: "openssl".into(), version: "3.0.1".into(), fixed_in: "3.0.7".into(), ..Default::default() };
@@ -56,11 +56,11 @@ pub fn denied() -> Decision {
     Decision { violations: vec![violation], ..decision(Verdict::Deny) }
 }
 
-pub fn evaluated(decision: Decision) -> EvaluateGateResponse {
+pub fn evaluate_response(decision: Decision) -> EvaluateGateResponse {
     EvaluateGateResponse { decision: Some(decision) }
 }
 
-pub fn asked() -> EvaluateGateRequest {
+pub fn evaluate_request() -> EvaluateGateRequest {
     EvaluateGateRequest { image: IMAGE.into(), ..Default::default() }
 }
 
@@ -68,8 +68,8 @@ pub fn item(decision: Decision) -> BatchEvaluateGateItem {
     BatchEvaluateGateItem { result: Some(batch_evaluate_gate_item::Result::Decision(decision)) }
 }
 
-pub fn failed_item(status: &Status) -> BatchEvaluateGateItem {
-    // With details, tonic's status carries the whole of google.rpc's.
+pub fn error_item(status: &Status) -> BatchEvaluateGateItem {
+    // The details of a tonic status are the encoded `google.rpc.Status`.
     let error = tonic_types::Status::decode(status.details()).unwrap();
     BatchEvaluateGateItem { result: Some(batch_evaluate_gate_item::Result::Error(error)) }
 }
@@ -78,19 +78,19 @@ pub fn unavailable() -> Status {
     Status::unavailable("try another replica")
 }
 
-pub fn unavailable_for(delay: Duration) -> Status {
+pub fn unavailable_with_delay(delay: Duration) -> Status {
     let details = ErrorDetails::with_retry_info(Some(delay));
     Status::with_error_details(Code::Unavailable, "throttled", details)
 }
 
-pub fn refused(code: Code, reason: &str) -> Status {
+pub fn error_status(code: Code, reason: &str) -> Status {
     let details = ErrorDetails::with_error_info(reason, "scangate", std::collections::HashMap::new());
     Status::with_error_details(code, format!("{reason} happened"), details)
 }
 
-/// INVALID_ARGUMENT with one malformed field.
-pub fn malformed(field: &str, description: &str) -> Status {
+/// INVALID_ARGUMENT with one invalid field.
+pub fn invalid_field(field: &str, description: &str) -> Status {
     let mut details = ErrorDetails::with_bad_request_violation(field, description);
     details.set_error_info("INVALID_FIELDS", "scangate", std::collections::HashMap::new());
-    Status::with_error_details(Code::InvalidArgument, "mend the fields", details)
+    Status::with_error_details(Code::InvalidArgument, "invalid fields", details)
 }

@@ -1,4 +1,4 @@
-//! How single values read: enums without their prefix, times, durations, platforms, packages.
+//! Formats single values: enums without their prefix, times, durations, platforms, packages.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -11,26 +11,27 @@ use scangate_client::{
     },
 };
 
+/// The collection in a policy's resource name.
 const POLICIES: &str = "policies/";
 
-/// The digits that tell two digests apart at a glance.
-const DIGEST_PREFIX: usize = "sha256:".len() + 12;
+/// The length of an abbreviated digest: 12 hexadecimal digits, as Docker prints them.
+const SHORT_DIGEST_LENGTH: usize = "sha256:".len() + 12;
 
-macro_rules! enum_words {
+macro_rules! enum_names {
     ($($function:ident($kind:ident, $prefix:literal, $unspecified:literal)),+ $(,)?) => {
         $(pub(crate) fn $function(number: i32) -> String {
             match $kind::try_from(number) {
                 Ok($kind::Unspecified) => $unspecified.to_owned(),
                 Ok(value) => value.as_str_name().trim_start_matches($prefix).to_owned(),
-                // A value that this version does not know stays a number: nobody shall take it for a word.
+                // A value that this version does not know is shown as its number.
                 Err(_) => number.to_string(),
             }
         })+
     };
 }
 
-// What is not given is empty, but for the fields where it has a meaning of its own.
-enum_words!(
+// The last argument is the text of the unspecified value: empty, or the default that the contract defines for it.
+enum_names!(
     evidence(Evidence, "EVIDENCE_", ""),
     frequency(ScanFrequency, "SCAN_FREQUENCY_", ""),
     policy_mode(PolicyMode, "POLICY_MODE_", "ENFORCE"),
@@ -58,42 +59,42 @@ pub(crate) fn fixed_in(package: Option<&Package>) -> String {
 }
 
 pub(crate) fn short_digest(digest: &str) -> String {
-    digest.chars().take(DIGEST_PREFIX).collect()
+    digest.chars().take(SHORT_DIGEST_LENGTH).collect()
 }
 
-/// To the second; an absent time is empty.
+/// Returns the time to the second, in RFC 3339; empty if absent.
 pub(crate) fn time(time: Option<Timestamp>) -> String {
     time.map(|time| Timestamp { nanos: 0, ..time }.to_string()).unwrap_or_default()
 }
 
-/// E.g. `5m 30s`; to the second.
+/// Returns the duration to the second, e.g. `5m 30s`.
 pub(crate) fn duration(duration: Duration) -> String {
     let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
     format!("{:#}", SignedDuration::from_secs(seconds))
 }
 
-/// E.g. `2 CRITICAL, 5 HIGH`, as ECR labels them.
+/// Returns the counts with ECR's labels, e.g. `2 CRITICAL, 5 HIGH`.
 pub(crate) fn severity_counts(counts: &[SeverityCount]) -> String {
-    let words: Vec<String> = counts.iter().map(|count| format!("{} {}", count.count, count_label(count))).collect();
-    words.join(", ")
+    let parts: Vec<String> = counts.iter().map(|count| format!("{} {}", count.count, count_label(count))).collect();
+    parts.join(", ")
 }
 
 fn count_label(count: &SeverityCount) -> String {
     if count.label.is_empty() { severity(count.severity) } else { count.label.clone() }
 }
 
-/// `subject: description`, or the subject alone where nothing describes it.
-pub(crate) fn described(subject: String, description: &str) -> String {
+/// Returns `subject: description`, or the subject alone if the description is empty.
+pub(crate) fn with_description(subject: String, description: &str) -> String {
     if description.is_empty() { subject } else { format!("{subject}: {description}") }
 }
 
-/// Policies may be named with or without `policies/`.
-#[expect(clippy::unnecessary_wraps, reason = "the shape of a clap value parser")]
+/// Returns the resource name of a policy whose name has the prefix `policies/` or lacks it.
+#[expect(clippy::unnecessary_wraps, reason = "the signature of a clap value parser")]
 pub(crate) fn parse_policy_name(text: &str) -> Result<String, Infallible> {
     Ok(format!("{POLICIES}{}", policy_id(text)))
 }
 
-/// The id in a policy's name.
+/// Returns the id in a policy's resource name.
 pub(crate) fn policy_id(name: &str) -> &str {
     name.strip_prefix(POLICIES).unwrap_or(name)
 }
@@ -103,12 +104,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_that_this_version_does_not_know_stays_a_number() {
+    fn unknown_enum_value_is_shown_as_number() {
         assert_eq!([verdict(1), verdict(0), verdict(77), evidence(0)], ["ALLOW", "UNSPECIFIED", "77", ""]);
     }
 
     #[test]
-    fn durations_read_like_those_that_are_typed() {
+    fn duration_has_command_line_form() {
         assert_eq!(duration(Duration::from_secs(330)), "5m 30s");
     }
 }
