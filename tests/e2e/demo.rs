@@ -6,7 +6,7 @@ use tokio::process::Command;
 
 use crate::harness::tools::{Server, binary, free_address, tool};
 
-async fn demo(state: &std::path::Path) -> Server {
+pub async fn demo(state: &std::path::Path) -> Server {
     let address = free_address();
     let mut command = Command::new(binary("scangate-server"));
     command.args(["demo", "--log", "warn", "--listen", &address.to_string(), "--ecr-listen", "127.0.0.1:0", "--state"]);

@@ -13,6 +13,7 @@ mod docs;
 mod durability;
 mod enrichment;
 mod errors;
+mod examples;
 mod faults;
 mod findings;
 mod grpcurl;
