@@ -1,4 +1,4 @@
-//! Adds the caller's bearer token to every call, and keeps it out of debug output.
+//! Adds the caller's bearer token to every call, and hides it from debug output.
 
 use std::fmt;
 
@@ -21,7 +21,7 @@ impl Credentials {
         };
         let mut value = MetadataValue::try_from(format!("Bearer {token}"))
             .map_err(|source| Error::Options { option: "bearer token", source: Box::new(source) })?;
-        // Keeps the token out of HPACK's table and of tonic's Debug output.
+        // Excludes the token from HPACK's table and from tonic's Debug output.
         value.set_sensitive(true);
         Ok(Self(Some(value)))
     }

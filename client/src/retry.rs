@@ -13,7 +13,7 @@ use std::time::Duration;
 ///
 /// use scangate_client::RetryPolicy;
 ///
-/// let patient = RetryPolicy::new(6).base_backoff(Duration::from_secs(1)).max_backoff(Duration::from_secs(20));
+/// let policy = RetryPolicy::new(6).base_backoff(Duration::from_secs(1)).max_backoff(Duration::from_secs(20));
 /// assert_eq!(RetryPolicy::default(), RetryPolicy::new(4));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]

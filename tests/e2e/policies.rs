@@ -114,7 +114,7 @@ async fn what_is_allowed_elsewhere_starts_no_grace() {
     let again = gate.client.evaluate(of("anywhere")).await.unwrap();
     let still = gate.client.evaluate(of("production")).await.unwrap();
 
-    let verdicts = [&anywhere, &unnamed, &denied, &again, &still].map(|decision| decision.verdict());
+    let verdicts = [&anywhere, &unnamed, &denied, &again, &still].map(scangate_client::Decision::verdict);
     assert_eq!(verdicts, [Verdict::Allow, Verdict::Allow, Verdict::Deny, Verdict::Allow, Verdict::Deny]);
 }
 

@@ -202,7 +202,7 @@ async fn a_batch_answers_in_order_and_is_as_good_as_its_worst() {
     let all = gate.client.batch_evaluate(scangate_client::v1::BatchEvaluateGateRequest { requests }).await.unwrap();
 
     let verdicts: Vec<Option<Verdict>> =
-        all.items().iter().map(|item| item.as_ref().ok().map(|decision| decision.verdict())).collect();
+        all.items().iter().map(|item| item.as_ref().ok().map(Decision::verdict)).collect();
     assert_eq!(verdicts, [Some(Verdict::Allow), None, Some(Verdict::Indeterminate), Some(Verdict::Allow)]);
     let refused = all.items()[1].as_ref().unwrap_err();
     assert_eq!(refused.reason, "REPOSITORY_NOT_FOUND");

@@ -108,7 +108,7 @@ fn lines_of_violation(violation: &Violation) -> Vec<String> {
     lines
 }
 
-/// E.g. `policies/default/no-critical on linux/amd64: 2 findings, 0 allowed: upgrade them`.
+/// Returns a line such as `policies/default/no-critical on linux/amd64: 2 findings, 0 allowed: upgrade them`.
 fn violation_headline(violation: &Violation) -> String {
     let platform = match &violation.platform {
         Some(platform) => format!(" on {}", format::platform(Some(platform))),
