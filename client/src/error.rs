@@ -123,6 +123,18 @@ pub struct FieldViolation {
 
 impl Rejection {
     /// The reason as an enum value of the contract; `Unspecified` if this version does not know it.
+    ///
+    /// ```no_run
+    /// # use scangate_client::{Client, v1::{ErrorReason, EvaluateGateRequest}};
+    /// # async fn explain(client: Client, request: EvaluateGateRequest) {
+    /// if let Err(error) = client.evaluate(request).await
+    ///     && let Some(rejection) = error.rejection()
+    ///     && rejection.error_reason() == ErrorReason::ImageNotFound
+    /// {
+    ///     eprintln!("push the image first");
+    /// }
+    /// # }
+    /// ```
     pub fn error_reason(&self) -> ErrorReason {
         ErrorReason::from_str_name(&format!("ERROR_REASON_{}", self.reason)).unwrap_or(ErrorReason::Unspecified)
     }
