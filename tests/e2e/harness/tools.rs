@@ -24,11 +24,7 @@ pub fn root() -> PathBuf {
 pub fn binary(name: &str) -> PathBuf {
     let deps = std::env::current_exe().unwrap();
     let path = deps.ancestors().nth(2).unwrap().join(name);
-    assert!(
-        path.exists(),
-        "{} is not built: run tests/run, or cargo build --workspace --bins --examples",
-        path.display()
-    );
+    assert!(path.exists(), "{} is not built: run tests/run", path.display());
     path
 }
 
