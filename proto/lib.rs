@@ -1,7 +1,5 @@
 //! The `scangate.v1` contract: generated messages, clients and server traits, and the descriptor set that reflection serves.
 
-#![allow(missing_docs, reason = "the messages are documented in the .proto files that they are generated from")]
-
 /// Messages, clients and server traits of package `scangate.v1`.
 #[allow(
     clippy::all,
@@ -16,5 +14,5 @@ pub mod v1 {
     tonic::include_proto!("scangate.v1");
 }
 
-/// The encoded `FileDescriptorSet` of the contract and everything it imports.
+/// The encoded `FileDescriptorSet` of the contract and all its imports, with source comments.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/scangate.v1.bin"));
