@@ -1,4 +1,4 @@
-//! Compiles `proto/` to Rust with protox, so that no `protoc` is needed on the machine.
+//! Compiles `proto/` to Rust with protox, so that the build needs no `protoc`.
 
 use std::{env, error::Error, fs, path::PathBuf};
 
@@ -6,13 +6,13 @@ const ROOT: &str = "proto";
 const PACKAGE: &str = "proto/scangate/v1";
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // tonic-prost-build names no inputs of its own when it is handed descriptors.
+    // tonic-prost-build prints no inputs when it compiles descriptors.
     println!("cargo:rerun-if-changed={PACKAGE}");
     let mut files =
         fs::read_dir(PACKAGE)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
     files.retain(|path| path.extension().is_some_and(|extension| extension == "proto"));
     files.sort();
-    // Not used by any message of ours: reflection serves it, so that grpcurl can show what errors carry.
+    // No message of the contract uses it: reflection serves it, so that grpcurl can show error details.
     files.push(PathBuf::from(ROOT).join("google/rpc/error_details.proto"));
 
     let mut compiler = protox::Compiler::new([ROOT])?;
@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .build_server(true)
         .client_mod_attribute("scangate.v1", "#[cfg(feature = \"client\")]")
         .server_mod_attribute("scangate.v1", "#[cfg(feature = \"server\")]")
-        // Encoded in one order, so that the same request has the same bytes.
+        // Maps are encoded in key order, so that equal requests have equal bytes.
         .btree_map(".")
         .extern_path(".google.rpc", "::tonic_types")
         .compile_fds(compiler.file_descriptor_set())?;

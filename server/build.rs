@@ -1,4 +1,4 @@
-//! Builds the crate again when a migration is added: `sqlx::migrate!` cannot see a file that was not there before.
+//! Rebuilds the crate when a migration is added: `sqlx::migrate!` tracks existing files only.
 
 fn main() {
     println!("cargo::rerun-if-changed=migrations");
