@@ -23,7 +23,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve the gate over Amazon ECR.
-    Serve(Config),
+    Serve(Box<Config>),
     /// Bring the schema of a store up to date. A server does so itself when it starts; this is for those who want it done before.
     Migrate(StoreArgs),
     /// Follow every chain of the decision log, and read everything that decisions rest on. Tells what was changed, is missing or out

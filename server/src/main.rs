@@ -53,7 +53,7 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error + Send + Sync>> {
         Command::Serve(config) => {
             let listener = TcpListener::bind(config.listen).await?;
             tracing::info!(address = %listener.local_addr()?, "listening");
-            serve(config, listener, shutdown).await?;
+            serve(*config, listener, shutdown).await?;
         }
         Command::Migrate(arguments) => migrate(&arguments.store).await?,
         Command::VerifyDecisions(arguments) => {
