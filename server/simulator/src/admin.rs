@@ -1,6 +1,6 @@
-//! The `/_simulator` endpoints: how tests in other languages drive the binary. The README lists them.
+//! The `/_simulator` endpoints, with which tests in other languages control the program. The README lists them.
 
-mod script;
+mod requests;
 
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::faults::{Fault, Rule};
-use crate::server::{Reply, State};
+use crate::server::{HttpResponse, State};
 
-/// What is wrong with a request to an endpoint of the simulator's own.
+/// An error in a request to an admin endpoint. Its text is part of the endpoint's response.
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error("there is no such endpoint")]
@@ -25,32 +25,28 @@ enum Error {
     Time,
 }
 
-/// Answers a request to an endpoint of the simulator's own.
-pub(crate) fn answer(state: &State, method: &Method, path: &str, body: &[u8]) -> Reply {
+/// Handles a request to an admin endpoint.
+pub(crate) fn handle(state: &State, method: &Method, path: &str, body: &[u8]) -> HttpResponse {
     match route(state, method, path, body) {
-        Ok(body) => Reply::own(200, &body),
+        Ok(body) => HttpResponse::admin(200, &body),
         Err(error) => {
             let status = match &error {
                 Error::NoSuchEndpoint | Error::NoSuchImage(_) => 404,
                 Error::Body(_) | Error::Time => 400,
             };
-            Reply::own(status, &json!({"error": error.to_string()}))
+            HttpResponse::admin(status, &json!({"error": error.to_string()}))
         }
     }
 }
 
 fn route(state: &State, method: &Method, path: &str, body: &[u8]) -> Result<Value, Error> {
     match (method.as_str(), path) {
-        ("GET", "/_simulator") => Ok(json!({
-            "simulated": true,
-            "says": "This is not AWS. Every image and finding here is made up or recorded.",
-            "now": state.world().now(),
-        })),
+        ("GET", "/_simulator") => Ok(status(state)),
         ("GET", "/_simulator/faults") => Ok(json!({
             "rules": state.faults.rules(),
             "catalogue": Fault::all().iter().map(|(name, _)| *name).collect::<Vec<_>>(),
         })),
-        ("POST", "/_simulator/faults") => script_faults(state, body),
+        ("POST", "/_simulator/faults") => add_faults(state, body),
         ("DELETE", "/_simulator/faults") => {
             state.faults.clear();
             Ok(json!({}))
@@ -60,37 +56,31 @@ fn route(state: &State, method: &Method, path: &str, body: &[u8]) -> Result<Valu
             state.calls.clear();
             Ok(json!({}))
         }
-        ("POST", "/_simulator/clock/advance") => advance(state, body),
-        ("GET", "/_simulator/images") => Ok(images(state)),
-        ("POST", "/_simulator/images") => {
-            let push: script::Push = read(body)?;
-            let pushed = state.world().push(push.spec());
-            let children: Vec<Value> = pushed
-                .children
-                .iter()
-                .map(|child| json!({"platform": child.platform, "digest": child.digest}))
-                .collect();
-            Ok(json!({"digest": pushed.digest, "children": children}))
-        }
-        ("POST", "/_simulator/images/scan-script") => {
-            let rescan: script::Rescan = read(body)?;
-            let script = rescan.scan.script();
-            state.world().rescan(&rescan.repository, &rescan.image, script)?;
-            Ok(json!({}))
-        }
+        ("POST", "/_simulator/clock/advance") => advance_clock(state, body),
+        ("GET", "/_simulator/images") => Ok(list_images(state)),
+        ("POST", "/_simulator/images") => push_image(state, body),
+        ("POST", "/_simulator/images/scan-script") => set_scan_script(state, body),
         _ => Err(Error::NoSuchEndpoint),
     }
 }
 
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+fn parse_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     Ok(serde_json::from_slice(body)?)
 }
 
-/// One rule, or a list of them.
-fn script_faults(state: &State, body: &[u8]) -> Result<Value, Error> {
-    let written: Value = read(body)?;
+fn status(state: &State) -> Value {
+    json!({
+        "simulated": true,
+        "says": "This is not AWS. Every image and finding here is made up or recorded.",
+        "now": state.world().now(),
+    })
+}
+
+/// Adds one rule, or a list of them.
+fn add_faults(state: &State, body: &[u8]) -> Result<Value, Error> {
+    let body: Value = parse_body(body)?;
     let rules: Vec<Rule> =
-        if written.is_array() { serde_json::from_value(written)? } else { vec![serde_json::from_value(written)?] };
+        if body.is_array() { serde_json::from_value(body)? } else { vec![serde_json::from_value(body)?] };
     for rule in rules {
         state.faults.script(rule);
     }
@@ -103,14 +93,14 @@ struct Advance {
     seconds: f64,
 }
 
-fn advance(state: &State, body: &[u8]) -> Result<Value, Error> {
-    let by = Duration::try_from_secs_f64(read::<Advance>(body)?.seconds).map_err(|_| Error::Time)?;
+fn advance_clock(state: &State, body: &[u8]) -> Result<Value, Error> {
+    let by = Duration::try_from_secs_f64(parse_body::<Advance>(body)?.seconds).map_err(|_| Error::Time)?;
     let world = state.world();
     world.clock().advance(by);
     Ok(json!({"now": world.now()}))
 }
 
-fn images(state: &State) -> Value {
+fn list_images(state: &State) -> Value {
     let world = state.world();
     let mut rows = Vec::new();
     for repository in world.repositories() {
@@ -123,4 +113,19 @@ fn images(state: &State) -> Value {
         }
     }
     json!({"account": world.account(), "region": world.region(), "images": rows})
+}
+
+fn push_image(state: &State, body: &[u8]) -> Result<Value, Error> {
+    let push: requests::Push = parse_body(body)?;
+    let pushed = state.world().push(push.into_spec());
+    let children: Vec<Value> =
+        pushed.children.iter().map(|child| json!({"platform": child.platform, "digest": child.digest})).collect();
+    Ok(json!({"digest": pushed.digest, "children": children}))
+}
+
+fn set_scan_script(state: &State, body: &[u8]) -> Result<Value, Error> {
+    let rescan: requests::Rescan = parse_body(body)?;
+    let script = rescan.scan.into_script();
+    state.world().rescan(&rescan.repository, &rescan.image, script)?;
+    Ok(json!({}))
 }

@@ -1,16 +1,16 @@
-//! Findings made up for size. The same seed gives the same findings, on every machine.
+//! Generated findings, for scans of any size. The same seed yields the same findings on every machine.
 
 use crate::findings::{BasicFinding, EnhancedFinding};
 
 const SEVERITIES: [&str; 6] = ["CRITICAL", "HIGH", "MEDIUM", "LOW", "INFORMATIONAL", "MEDIUM"];
 const PACKAGES: [&str; 8] = ["openssl", "glibc", "curl", "zlib", "systemd", "krb5", "expat", "perl"];
 
-/// `count` basic findings of all severities.
+/// Generates `count` basic findings of all severities.
 pub fn basic(count: usize, seed: u64) -> Vec<BasicFinding> {
     basic_of(&SEVERITIES, count, seed)
 }
 
-/// `count` basic findings, each of one of `severities`.
+/// Generates `count` basic findings with severities chosen from `severities`.
 pub fn basic_of(severities: &[&str], count: usize, seed: u64) -> Vec<BasicFinding> {
     drafts(severities, count, seed)
         .map(|draft| {
@@ -22,12 +22,12 @@ pub fn basic_of(severities: &[&str], count: usize, seed: u64) -> Vec<BasicFindin
         .collect()
 }
 
-/// `count` enhanced findings of all severities.
+/// Generates `count` enhanced findings of all severities.
 pub fn enhanced(count: usize, seed: u64) -> Vec<EnhancedFinding> {
     enhanced_of(&SEVERITIES, count, seed)
 }
 
-/// `count` enhanced findings, each of one of `severities`.
+/// Generates `count` enhanced findings with severities chosen from `severities`.
 pub fn enhanced_of(severities: &[&str], count: usize, seed: u64) -> Vec<EnhancedFinding> {
     drafts(severities, count, seed)
         .map(|draft| {
@@ -37,6 +37,7 @@ pub fn enhanced_of(severities: &[&str], count: usize, seed: u64) -> Vec<Enhanced
         .collect()
 }
 
+/// The generated facts that basic and enhanced findings share.
 struct Draft<'a> {
     id: String,
     severity: &'a str,
@@ -59,22 +60,22 @@ impl Draft<'_> {
 }
 
 fn drafts<'a>(severities: &'a [&'a str], count: usize, seed: u64) -> impl Iterator<Item = Draft<'a>> {
-    let mut numbers = Numbers(seed);
+    let mut random = SplitMix64(seed);
     (0..count).map(move |index| Draft {
-        // The index keeps the ids apart; real ids are not unique in an image, but made-up ones should tell each other.
-        id: format!("CVE-{}-{}", 2015 + numbers.below(11), 100_000 + index),
-        severity: numbers.choice(severities).copied().unwrap_or("UNDEFINED"),
-        package: numbers.choice(&PACKAGES).copied().unwrap_or("package"),
-        version: format!("{}.{}.{}", numbers.below(9), numbers.below(20), numbers.below(50)),
-        fixed: numbers.below(2) == 0,
-        epss: f64::from(numbers.below(10_000)) / 10_000.0,
+        // The index makes the id unique, so that a test can identify each finding. Real ids repeat within an image.
+        id: format!("CVE-{}-{}", 2015 + random.below(11), 100_000 + index),
+        severity: random.choice(severities).copied().unwrap_or("UNDEFINED"),
+        package: random.choice(&PACKAGES).copied().unwrap_or("package"),
+        version: format!("{}.{}.{}", random.below(9), random.below(20), random.below(50)),
+        fixed: random.below(2) == 0,
+        epss: f64::from(random.below(10_000)) / 10_000.0,
     })
 }
 
-/// `SplitMix64`: small, and its sequence is fixed by its definition.
-struct Numbers(u64);
+/// A small generator whose sequence is fixed by its definition.
+struct SplitMix64(u64);
 
-impl Numbers {
+impl SplitMix64 {
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
@@ -87,8 +88,8 @@ impl Numbers {
         u32::try_from(self.next() % u64::from(limit.max(1))).unwrap_or(0)
     }
 
-    fn choice<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
-        let limit = u32::try_from(of.len()).unwrap_or(u32::MAX);
-        of.get(usize::try_from(self.below(limit)).unwrap_or(0))
+    fn choice<'a, T>(&mut self, items: &'a [T]) -> Option<&'a T> {
+        let limit = u32::try_from(items.len()).unwrap_or(u32::MAX);
+        items.get(usize::try_from(self.below(limit)).unwrap_or(0))
     }
 }

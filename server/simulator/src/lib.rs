@@ -1,8 +1,9 @@
-//! A simulated Amazon ECR: a real HTTP server on loopback that speaks AWS JSON 1.1 as the SDKs and the aws CLI do, with
-//! the three operations of Amazon Inspector beside it that tell more about an image.
+//! A simulated Amazon ECR: a real HTTP server on loopback that speaks AWS JSON 1.1, as the AWS SDKs and the aws CLI do.
 //!
-//! It is for tests and demonstrations. It checks no signature, binds to loopback only, and marks every answer with the
-//! header `x-scangate-simulator: simulated`. Its images are made up; its findings are made up or recorded.
+//! It also serves the three operations of Amazon Inspector that return further facts about ECR images.
+//!
+//! It is for tests and demonstrations. It checks no signature, binds to loopback only, and marks every response with
+//! the header `x-scangate-simulator: simulated`. Its images are made up; its findings are made up or recorded.
 //!
 //! ```
 //! use scangate_ecr_simulator::{Fault, ImageSpec, ScanScript, Simulator, World, generate};
@@ -29,7 +30,7 @@ mod faults;
 mod findings;
 pub mod generate;
 mod inspector;
-mod ops;
+mod operations;
 pub mod seed;
 mod server;
 mod simulator;
@@ -42,6 +43,7 @@ pub use faults::{Fault, Faults, Rule};
 pub use findings::{BasicFinding, EnhancedFinding, Findings};
 pub use simulator::{Simulator, StartError};
 pub use world::{
-    ACCOUNT, Child, Coverage, Effective, Image, ImageSpec, ImageStatus, NoSuchImage, Pushed, PushedChild, REGION,
-    Repository, ScanFrequency, ScanRule, ScanScript, ScanType, ScanningConfig, TagMutability, World, filter_matches,
+    ACCOUNT, Child, Coverage, EffectiveScanning, Image, ImageSpec, ImageStatus, NoSuchImage, Pushed, PushedChild,
+    REGION, Repository, ScanFrequency, ScanRule, ScanScript, ScanType, ScanningConfig, TagMutability, World,
+    filter_matches,
 };

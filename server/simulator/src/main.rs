@@ -9,24 +9,25 @@ use clap::{Parser, ValueEnum};
 use scangate_ecr_simulator::{Simulator, StartError, World};
 use tokio::net::TcpListener;
 
-/// A simulated Amazon ECR on loopback, for tests and demonstrations. It is not AWS: every image and finding in it is
+/// A simulated Amazon ECR on loopback, for tests and demonstrations. It is not AWS: all its images and findings are
 /// made up or recorded.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Options {
-    /// The loopback address to listen on; port 0 takes a free one.
+    /// Address to listen on. It must be a loopback address, because the simulator has no authentication. Port 0 takes
+    /// a free port.
     #[arg(long, env = "SCANGATE_SIMULATOR_LISTEN", default_value = "127.0.0.1:4566")]
     listen: SocketAddr,
-    /// What the registry holds at the start.
-    #[arg(long, env = "SCANGATE_SIMULATOR_WORLD", value_enum, default_value_t = Start::Demo)]
-    world: Start,
+    /// Initial content of the registry.
+    #[arg(long, env = "SCANGATE_SIMULATOR_WORLD", value_enum, default_value_t = InitialWorld::Demo)]
+    world: InitialWorld,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Start {
-    /// Basic scanning, one image per situation.
+enum InitialWorld {
+    /// Basic scanning, one image for each scan state.
     Demo,
-    /// Enhanced scanning, with the situations that only it has.
+    /// Enhanced scanning, with the scan states that only it has.
     DemoEnhanced,
     /// Basic scanning, no repositories.
     Empty,
@@ -38,7 +39,7 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-            // If standard error is gone too, the exit code is all there is left to say.
+            // If standard error is closed too, only the exit code is left to report the failure.
             let _ = writeln!(io::stderr(), "scangate-ecr-simulator: {error}{cause}");
             ExitCode::FAILURE
         }
@@ -47,9 +48,9 @@ async fn main() -> ExitCode {
 
 async fn run(options: Options) -> Result<(), StartError> {
     let world = match options.world {
-        Start::Demo => World::demo(),
-        Start::DemoEnhanced => World::demo_enhanced(),
-        Start::Empty => World::new(),
+        InitialWorld::Demo => World::demo(),
+        InitialWorld::DemoEnhanced => World::demo_enhanced(),
+        InitialWorld::Empty => World::new(),
     };
     let simulator = Simulator::start(TcpListener::bind(options.listen).await?, world)?;
     let endpoint = simulator.endpoint();
@@ -57,13 +58,13 @@ async fn run(options: Options) -> Result<(), StartError> {
         io::stdout(),
         "simulated ECR on {endpoint} (not AWS: every image and finding here is made up or recorded)"
     )?;
-    asked_to_stop().await?;
+    shutdown_signal().await?;
     simulator.stop().await;
     Ok(())
 }
 
-/// Ends on Ctrl-C, and where there is one on SIGTERM.
-async fn asked_to_stop() -> io::Result<()> {
+/// Completes on Ctrl-C and, on Unix, on SIGTERM.
+async fn shutdown_signal() -> io::Result<()> {
     #[cfg(unix)]
     {
         let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;

@@ -1,42 +1,42 @@
 //! Recorded findings of real scans, from public sources (see `seed/SOURCES.md` and `seed/LICENSES.md`).
 //!
-//! The recordings carry times as a CLI or a recorder writes them; they are turned into epoch seconds here, which is
-//! what the wire carries. What identifies the recorded image is taken out: the simulated image takes its place.
+//! The recordings carry times as a CLI or a recorder writes them; they are converted here into epoch seconds, as on the
+//! wire. Fields that identify the recorded image are removed: the simulated image replaces it.
 
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::clock::epoch;
+use crate::clock::epoch_seconds;
 use crate::findings::{BasicFinding, EnhancedFinding};
 
 /// A real basic scan of a Debian 10 image: 257 findings (1 CRITICAL, 5 HIGH, 32 MEDIUM, 25 LOW, 183 INFORMATIONAL,
 /// 11 UNDEFINED) with 253 distinct names.
 pub fn debian10_257() -> Vec<BasicFinding> {
-    basic(include_str!("../seed/basic-debian10-257.json"))
+    load_basic(include_str!("../seed/basic-debian10-257.json"))
 }
 
 /// Three basic findings (MEDIUM, INFORMATIONAL, UNDEFINED) of a hand-edited recording.
 pub fn basic_three() -> Vec<BasicFinding> {
-    basic(include_str!("../seed/basic-counts-disagree-3.json"))
+    load_basic(include_str!("../seed/basic-counts-disagree-3.json"))
 }
 
 /// Two enhanced findings of a Debian 12 image: a MEDIUM, and an UNTRIAGED with score 0.0 and no CVSS.
 pub fn untriaged() -> Vec<EnhancedFinding> {
-    enhanced(include_str!("../seed/enhanced-untriaged-2.json"))
+    load_enhanced(include_str!("../seed/enhanced-untriaged-2.json"))
 }
 
 /// One enhanced MEDIUM finding of a `CentOS` 8 image, in several packages.
 pub fn centos8() -> Vec<EnhancedFinding> {
-    enhanced(include_str!("../seed/enhanced-centos8-1.json"))
+    load_enhanced(include_str!("../seed/enhanced-centos8-1.json"))
 }
 
-/// One Inspector finding of an ECR image, put into the shape that ECR shows, with its EPSS probability.
+/// One Inspector finding of an ECR image, converted into ECR's form, with its EPSS probability.
 pub fn inspector_one() -> Vec<EnhancedFinding> {
-    recorded(include_str!("../seed/inspector2-list-findings-ecr-1.json"), "/findings")
+    load_recording(include_str!("../seed/inspector2-list-findings-ecr-1.json"), "/findings")
         .into_iter()
         .map(|finding| {
             let epss = finding.pointer("/epss/score").and_then(Value::as_f64);
-            let finding = anonymous(from_inspector(finding));
+            let finding = anonymise(from_inspector(finding));
             match epss {
                 Some(probability) => finding.epss(probability),
                 None => finding,
@@ -45,17 +45,17 @@ pub fn inspector_one() -> Vec<EnhancedFinding> {
         .collect()
 }
 
-fn basic(text: &str) -> Vec<BasicFinding> {
-    recorded(text, "/imageScanFindings/findings").into_iter().map(BasicFinding::from_wire).collect()
+fn load_basic(text: &str) -> Vec<BasicFinding> {
+    load_recording(text, "/imageScanFindings/findings").into_iter().map(BasicFinding::from_wire).collect()
 }
 
-fn enhanced(text: &str) -> Vec<EnhancedFinding> {
-    recorded(text, "/imageScanFindings/enhancedFindings").into_iter().map(anonymous).collect()
+fn load_enhanced(text: &str) -> Vec<EnhancedFinding> {
+    load_recording(text, "/imageScanFindings/enhancedFindings").into_iter().map(anonymise).collect()
 }
 
-/// The list at `pointer`, with every time in wire form. The recordings are part of this crate and a test reads each,
-/// so what cannot be read here is an empty list rather than an error that every caller would have to pass on.
-fn recorded(text: &str, pointer: &str) -> Vec<Value> {
+/// Returns the list at `pointer`, with all times in wire form. The recordings are part of this crate, and a test reads
+/// each. An unreadable one therefore yields an empty list, which spares every caller an error.
+fn load_recording(text: &str, pointer: &str) -> Vec<Value> {
     let mut recording: Value = serde_json::from_str(text).unwrap_or_default();
     match recording.pointer_mut(pointer).map(Value::take) {
         Some(Value::Array(mut findings)) => {
@@ -66,7 +66,7 @@ fn recorded(text: &str, pointer: &str) -> Vec<Value> {
     }
 }
 
-const TIMES: [&str; 8] = [
+const TIME_MEMBERS: [&str; 8] = [
     "firstObservedAt",
     "lastObservedAt",
     "updatedAt",
@@ -82,10 +82,10 @@ fn to_wire_times(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(to_wire_times),
         Value::Object(members) => {
             for (name, member) in members.iter_mut() {
-                if TIMES.contains(&name.as_str())
-                    && let Some(time) = time_of(member)
+                if TIME_MEMBERS.contains(&name.as_str())
+                    && let Some(time) = parse_time(member)
                 {
-                    *member = epoch(time);
+                    *member = epoch_seconds(time);
                 } else {
                     to_wire_times(member);
                 }
@@ -95,13 +95,13 @@ fn to_wire_times(value: &mut Value) {
     }
 }
 
-/// An ISO 8601 time.
-fn time_of(value: &Value) -> Option<Timestamp> {
+/// Parses an ISO 8601 time.
+fn parse_time(value: &Value) -> Option<Timestamp> {
     value.as_str().and_then(|text| text.parse().ok())
 }
 
-/// A finding without the account, the ARN and the image of its recording; of the image only its operating system stays.
-fn anonymous(mut body: Value) -> EnhancedFinding {
+/// Removes the account, the ARN and the image of the recording, except for the image's operating system.
+fn anonymise(mut body: Value) -> EnhancedFinding {
     let mut os = None;
     if let Some(members) = body.as_object_mut() {
         members.remove("awsAccountId");
@@ -116,6 +116,7 @@ fn anonymous(mut body: Value) -> EnhancedFinding {
     }
 }
 
+/// Converts a finding from Inspector's form into ECR's.
 fn from_inspector(mut finding: Value) -> Value {
     if let Some(members) = finding.as_object_mut() {
         members.remove("epss");

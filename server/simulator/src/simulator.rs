@@ -1,4 +1,4 @@
-//! The simulator as a running server, and the handles by which a test drives it.
+//! The simulator as a running server, and the handles with which a test controls it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,18 +14,21 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::calls::Calls;
 use crate::clock::Clock;
 use crate::faults::Faults;
-use crate::server::{State, answer};
+use crate::server::{self, State};
 use crate::world::World;
 
-/// How long open requests may take to end when the simulator stops.
-const PATIENCE: Duration = Duration::from_millis(200);
+/// Time that open requests have to complete when the simulator stops.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// Why a simulator did not start.
+/// Pause after a failed accept, so that the loop does not spin.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(10);
+
+/// The reason why a simulator did not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The listener's address can be reached from elsewhere, which a server without any authentication must not be.
-    #[error("{0} is not a loopback address")]
+    /// The listener's address is reachable from other hosts, which is unsafe for a server without authentication.
+    #[error("{0} is not a loopback address; listen on 127.0.0.1 or ::1")]
     NotLoopback(SocketAddr),
     /// The socket could not be used.
     #[error("cannot use the listening socket")]
@@ -33,6 +36,21 @@ pub enum StartError {
 }
 
 /// A running simulator. It stops when dropped, or by [`Simulator::stop`].
+///
+/// ```
+/// use scangate_ecr_simulator::{Simulator, World};
+/// use tokio::net::TcpListener;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// let simulator = Simulator::start(listener, World::demo())?;
+/// assert!(simulator.endpoint().starts_with("http://127.0.0.1:"));
+/// assert!(simulator.world(|world| world.image("shop/web", "1.4.2").is_some()));
+/// simulator.stop().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Simulator {
     addr: SocketAddr,
@@ -59,27 +77,27 @@ impl Simulator {
         Self::start(TcpListener::bind(("127.0.0.1", 0)).await?, world)
     }
 
-    /// The URL to give to an SDK as its endpoint.
+    /// The URL to configure as an SDK's endpoint.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.addr)
     }
 
-    /// The address it listens on.
+    /// The address of the listening socket.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Looks at the world, or changes it, between requests.
-    pub fn world<R>(&self, look: impl FnOnce(&mut World) -> R) -> R {
-        look(&mut self.state.world())
+    /// Reads or changes the world between requests. Requests wait until `access` returns.
+    pub fn world<R>(&self, access: impl FnOnce(&mut World) -> R) -> R {
+        access(&mut self.state.world())
     }
 
-    /// What was asked so far.
+    /// The log of the requests so far.
     pub fn calls(&self) -> Calls {
         self.state.calls.clone()
     }
 
-    /// What is to go wrong.
+    /// The fault rules.
     pub fn faults(&self) -> Faults {
         self.state.faults.clone()
     }
@@ -89,7 +107,7 @@ impl Simulator {
         self.world(|world| world.clock().clone())
     }
 
-    /// Stops: takes no more connections, and lets open requests end for a moment.
+    /// Stops: accepts no more connections, and waits up to 200 ms for open requests.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
         // The task ends by itself; if it panicked, there is nothing left to stop.
@@ -103,7 +121,7 @@ impl Drop for Simulator {
     }
 }
 
-/// Dropping this future drops the connections, and with them requests that hang.
+/// Accepts and serves connections until stopped. Dropping the future drops the connections, even with hanging requests.
 async fn serve(listener: TcpListener, state: State, mut stopped: watch::Receiver<bool>) {
     let mut connections = JoinSet::new();
     loop {
@@ -112,8 +130,8 @@ async fn serve(listener: TcpListener, state: State, mut stopped: watch::Receiver
                 Ok((stream, _)) => {
                     connections.spawn(serve_connection(stream, state.clone(), stopped.clone()));
                 }
-                // Out of file descriptors, or the peer went away: wait a moment rather than spin.
-                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+                // Out of file descriptors, or the peer disconnected.
+                Err(_) => tokio::time::sleep(ACCEPT_RETRY_DELAY).await,
             },
             Some(_) = connections.join_next() => {}
             () = wait_for_stop(&mut stopped) => break,
@@ -121,16 +139,16 @@ async fn serve(listener: TcpListener, state: State, mut stopped: watch::Receiver
     }
     drop(listener);
     let all = async { while connections.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(PATIENCE, all).await;
+    let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, all).await;
 }
 
 async fn serve_connection(stream: TcpStream, state: State, mut stopped: watch::Receiver<bool>) {
-    // Small answers go out at once; where the option cannot be set they go out a little later.
+    // Without the option, small responses are only slower.
     let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| answer(state.clone(), request));
+    let service = service_fn(move |request| server::handle(state.clone(), request));
     let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
-    // An error is the client's going away, or a fault that was asked for: neither is for the simulator to report.
+    // Errors are not reported: each is a disconnected client or an injected fault.
     tokio::select! {
         _ = connection.as_mut() => {}
         () = wait_for_stop(&mut stopped) => {
@@ -140,7 +158,7 @@ async fn serve_connection(stream: TcpStream, state: State, mut stopped: watch::R
     }
 }
 
-/// Also ends when the simulator is gone.
+/// Completes when the simulator is stopped or dropped.
 async fn wait_for_stop(stopped: &mut watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }

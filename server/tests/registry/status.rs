@@ -150,7 +150,7 @@ async fn a_clean_enhanced_scan_is_proven_by_inspectors_coverage() {
 async fn a_clean_enhanced_scan_without_coverage_is_unproven() {
     let says = |code: &str, reason: &str| {
         let (code, reason) = (code.to_owned(), reason.to_owned());
-        ScanScript::clean().coverage(Coverage::Says { code, reason, scanned_ago: Some(Duration::from_hours(1)) })
+        ScanScript::clean().coverage(Coverage::Explicit { code, reason, scanned_ago: Some(Duration::from_hours(1)) })
     };
     let cases = [
         ScanScript::clean().uncovered(),

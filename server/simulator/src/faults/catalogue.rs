@@ -1,4 +1,4 @@
-//! Every kind of fault by a stable name, and the errors that are worth a name of their own.
+//! The catalogue of faults by stable name, and constructors for common errors.
 
 use std::time::Duration;
 
@@ -7,15 +7,16 @@ use serde_json::json;
 use super::Fault;
 
 impl Fault {
-    /// One of each kind, with parameters that make it visible, so that a test can go through all of them.
+    /// One fault of each kind, with parameters that make it visible, so that a test can iterate over all of them.
     pub fn all() -> Vec<(&'static str, Self)> {
         let mut all = Self::transport();
-        all.extend(Self::errors());
+        all.extend(Self::credential_errors());
+        all.extend(Self::request_errors());
         all.extend(Self::content());
         all
     }
 
-    /// The fault that [`Fault::all`] lists under a name.
+    /// The fault with this name in [`Fault::all`].
     pub fn named(name: &str) -> Option<Self> {
         Self::all().into_iter().find(|(known, _)| *known == name).map(|(_, fault)| fault)
     }
@@ -38,7 +39,7 @@ impl Fault {
         ]
     }
 
-    fn errors() -> Vec<(&'static str, Self)> {
+    fn credential_errors() -> Vec<(&'static str, Self)> {
         vec![
             ("access_denied", Self::access_denied()),
             ("inspector_not_authorized", Self::inspector_not_authorized()),
@@ -50,6 +51,11 @@ impl Fault {
                 "unrecognized_client",
                 Self::error("UnrecognizedClientException", "The security token included in the request is invalid."),
             ),
+        ]
+    }
+
+    fn request_errors() -> Vec<(&'static str, Self)> {
+        vec![
             ("scan_not_found", Self::error("ScanNotFoundException", "Image scan does not exist for the image")),
             (
                 "image_not_found",
@@ -103,7 +109,7 @@ impl Fault {
         Self::Error { code: code.to_owned(), message: message.to_owned(), status: 400 }
     }
 
-    /// The caller may not do this.
+    /// The error for a caller without permission.
     pub fn access_denied() -> Self {
         Self::error(
             "AccessDeniedException",
@@ -111,7 +117,7 @@ impl Fault {
         )
     }
 
-    /// What an enhanced read says to a caller without the right to list Inspector's findings.
+    /// The error of an enhanced read for a caller without permission to list Inspector's findings.
     pub fn inspector_not_authorized() -> Self {
         Self::error(
             "AccessDeniedException",

@@ -1,80 +1,82 @@
-//! Where in the course of a call each fault happens.
+//! The stage of a call at which each fault takes effect.
 
 use std::time::Duration;
 
 use super::Fault;
-use crate::wire::Twist;
+use crate::wire::PagingFault;
 
-/// What a fault does to a call.
+/// The effect of a fault on a call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Effect<'f> {
-    /// The answer comes later.
-    Wait(Duration),
-    /// No answer comes.
+    /// The response is delayed.
+    Delay(Duration),
+    /// No response is sent.
     Hang,
-    /// The connection closes before an answer.
-    Drop,
-    /// Another answer comes.
-    Instead(Instead<'f>),
-    /// Another page comes.
-    Page(Twist),
-    /// The right answer is changed.
-    Change,
-    /// The answer's JSON stops half-way.
-    Truncate,
+    /// The connection closes before a response.
+    DropConnection,
+    /// A canned response replaces the operation's.
+    Replace(CannedResponse<'f>),
+    /// The response is another page.
+    Paging(PagingFault),
+    /// The correct response is modified.
+    Mutate,
+    /// The response's JSON ends half-way.
+    TruncateBody,
     /// The connection closes half-way.
-    Cut,
+    CutConnection,
 }
 
-/// An answer in the place of the right one.
+/// A response that does not depend on the request.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Instead<'f> {
+pub(crate) struct CannedResponse<'f> {
     pub(crate) status: u16,
-    /// `None` is the protocol's own.
+    /// `None` is the protocol's default.
     pub(crate) content_type: Option<&'static str>,
-    /// An error's code; `body` is its message then.
+    /// The code of an error, whose message is `body`. `None` sends `body` unchanged.
     pub(crate) code: Option<&'f str>,
     pub(crate) body: &'f str,
 }
 
-impl<'f> Instead<'f> {
+impl<'f> CannedResponse<'f> {
     fn error(status: u16, code: &'f str, message: &'f str) -> Effect<'f> {
-        Effect::Instead(Self { status, content_type: None, code: Some(code), body: message })
+        Effect::Replace(Self { status, content_type: None, code: Some(code), body: message })
     }
 
     fn body(status: u16, body: &'f str) -> Effect<'f> {
-        Effect::Instead(Self { status, content_type: None, code: None, body })
+        Effect::Replace(Self { status, content_type: None, code: None, body })
+    }
+
+    fn html(status: u16, body: &'f str) -> Effect<'f> {
+        Effect::Replace(Self { status, content_type: Some("text/html"), code: None, body })
     }
 }
 
 impl Fault {
     pub(crate) fn effect(&self) -> Effect<'_> {
         match self {
-            Self::Throttle400 => Instead::error(400, "ThrottlingException", "Rate exceeded"),
-            Self::Throttle429 => Instead::error(429, "ThrottleException", "Rate exceeded"),
-            Self::Throttle429Empty => Instead::body(429, ""),
+            Self::Throttle400 => CannedResponse::error(400, "ThrottlingException", "Rate exceeded"),
+            Self::Throttle429 => CannedResponse::error(429, "ThrottleException", "Rate exceeded"),
+            Self::Throttle429Empty => CannedResponse::body(429, ""),
             Self::ServerError500 => {
-                Instead::error(500, "ServerException", "These errors are usually caused by a server-side issue.")
+                let message = "These errors are usually caused by a server-side issue.";
+                CannedResponse::error(500, "ServerException", message)
             }
-            Self::ServiceUnavailable503 => Effect::Instead(Instead {
-                status: 503,
-                content_type: Some("text/html"),
-                code: None,
-                body: "<html><body><h1>503 Service Unavailable</h1></body></html>",
-            }),
-            Self::Error { code, message, status } => Instead::error(*status, code, message),
-            Self::Delay(time) => Effect::Wait(*time),
+            Self::ServiceUnavailable503 => {
+                CannedResponse::html(503, "<html><body><h1>503 Service Unavailable</h1></body></html>")
+            }
+            Self::Error { code, message, status } => CannedResponse::error(*status, code, message),
+            Self::Delay(time) => Effect::Delay(*time),
             Self::Hang => Effect::Hang,
-            Self::DropConnection => Effect::Drop,
-            Self::CutConnection => Effect::Cut,
-            Self::TruncateBody => Effect::Truncate,
-            Self::MalformedJson => Instead::body(200, "{\"imageScanFindings\": {\"findings\": [}"),
-            Self::EmptyBody200 => Instead::body(200, ""),
-            Self::EmptyObject => Instead::body(200, "{}"),
-            Self::RepeatPage => Effect::Page(Twist::Repeat),
-            Self::DuplicatePage => Effect::Page(Twist::Duplicate),
-            Self::MissingPage => Effect::Page(Twist::Skip),
-            Self::TokenLoop => Effect::Page(Twist::Loop),
+            Self::DropConnection => Effect::DropConnection,
+            Self::CutConnection => Effect::CutConnection,
+            Self::TruncateBody => Effect::TruncateBody,
+            Self::MalformedJson => CannedResponse::body(200, "{\"imageScanFindings\": {\"findings\": [}"),
+            Self::EmptyBody200 => CannedResponse::body(200, ""),
+            Self::EmptyObject => CannedResponse::body(200, "{}"),
+            Self::RepeatPage => Effect::Paging(PagingFault::Repeat),
+            Self::DuplicatePage => Effect::Paging(PagingFault::Duplicate),
+            Self::MissingPage => Effect::Paging(PagingFault::Skip),
+            Self::TokenLoop => Effect::Paging(PagingFault::Loop),
             Self::CountsDisagree
             | Self::CountNegative
             | Self::DropCounts
@@ -92,7 +94,7 @@ impl Fault {
             | Self::SetField { .. }
             | Self::ScanChangesBetweenPages
             | Self::PartialFailure
-            | Self::CorruptManifest => Effect::Change,
+            | Self::CorruptManifest => Effect::Mutate,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Faults by script: what goes wrong, on which calls, and how often.
+//! Scripted faults: the kind of fault, the calls it applies to, and the number of times.
 
 mod catalogue;
 mod effect;
@@ -10,12 +10,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub(crate) use effect::{Effect, Instead};
+pub(crate) use effect::{CannedResponse, Effect};
 pub(crate) use mutation::mutate;
 pub(crate) use rule::Target;
 pub use rule::{Faults, Rule};
 
-/// Something that goes wrong with an answer.
+/// A fault in a response.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -32,10 +32,10 @@ pub enum Fault {
     /// HTTP 500, code `ServerException`.
     #[serde(rename = "server_error_500")]
     ServerError500,
-    /// HTTP 503 with a page of HTML, as a load balancer answers.
+    /// HTTP 503 with an HTML page, as from a load balancer.
     #[serde(rename = "service_unavailable_503")]
     ServiceUnavailable503,
-    /// Any error by its code, e.g. `AccessDeniedException`.
+    /// Any error, by its code, e.g. `AccessDeniedException`.
     Error {
         /// The code.
         code: String,
@@ -44,32 +44,32 @@ pub enum Fault {
         /// The HTTP status.
         status: u16,
     },
-    /// The right answer, after this long (by the wall clock, not the simulator's).
+    /// The correct response, after this delay (by the wall clock, not the simulator's).
     Delay(#[serde(with = "seconds")] Duration),
-    /// No answer, on an open connection.
+    /// No response, on an open connection.
     Hang,
-    /// The connection closes before an answer.
+    /// The connection closes before a response.
     DropConnection,
     /// The connection closes in the middle of the body.
     CutConnection,
-    /// A complete HTTP answer whose JSON stops half-way.
+    /// A complete HTTP response whose JSON ends half-way.
     TruncateBody,
     /// A body that is not JSON.
     MalformedJson,
-    /// HTTP 200 with an empty body, which SDKs read as an answer without any member.
+    /// HTTP 200 with an empty body, which SDKs decode as a response without any member.
     #[serde(rename = "empty_body_200")]
     EmptyBody200,
     /// HTTP 200 with `{}`.
     EmptyObject,
-    /// Every page is the first one, with the same token over and over.
+    /// Every page is the first page, always with the same token.
     RepeatPage,
-    /// The first page comes twice, under different tokens.
+    /// The first page is returned twice, under different tokens.
     DuplicatePage,
-    /// The second page is left out; of a single page, its items.
+    /// The second page is omitted. If there is a single page, its items are omitted.
     MissingPage,
-    /// The last page's token leads back to the first.
+    /// The token of the last page leads to the first page.
     TokenLoop,
-    /// The counts leave out the severity that has findings (or tell of a finding that is not listed).
+    /// The counts omit a severity that has findings, or count a finding that is not listed.
     CountsDisagree,
     /// A count of -1.
     CountNegative,
@@ -79,21 +79,21 @@ pub enum Fault {
     DropFindingsObject,
     /// No `imageScanStatus`.
     DropStatus,
-    /// This scan status.
+    /// The scan status is this string.
     UnknownStatus(String),
-    /// One severity is renamed to this, in findings and counts alike.
+    /// One severity is renamed to this string, both in findings and in counts.
     UnknownSeverity(String),
-    /// The answer is about another digest.
+    /// The response names another digest.
     WrongDigest,
-    /// The answer is about another repository.
+    /// The response names another repository.
     WrongRepository,
-    /// The answer is about another registry.
+    /// The response names another registry.
     WrongRegistry,
     /// A finding's score is "NaN", which the protocol allows.
     NanScore,
-    /// The scan completed at 1e300.
+    /// The completion time of the scan is 1e300.
     HugeTimestamp,
-    /// The scan completed a year after it did.
+    /// The completion time of the scan is a year later than the real one.
     FutureCompletedAt,
     /// The member at this JSON pointer is missing.
     DropField(String),
@@ -104,15 +104,15 @@ pub enum Fault {
         /// The value.
         value: Value,
     },
-    /// Pages after the first are of a later scan: other completion time, other counts.
+    /// Pages after the first come from a later scan, with another completion time and other counts.
     ScanChangesBetweenPages,
-    /// Everything asked for in a batch is among the failures, in a 200 answer.
+    /// All items of a batch are returned as failures, with HTTP 200.
     PartialFailure,
-    /// Manifest bytes that do not hash to the digest.
+    /// The manifest's bytes do not hash to its digest.
     CorruptManifest,
 }
 
-/// What a fault needs to happen at all.
+/// The calls that a fault can apply to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
     /// Any operation.
@@ -123,11 +123,11 @@ pub(crate) enum Scope {
     Operations(&'static [&'static str]),
 }
 
-const SCANS: &[&str] = &["DescribeImageScanFindings"];
-const TIMES: &[&str] = &["DescribeImageScanFindings", "ListCoverage"];
-const SCORES: &[&str] = &["BatchGetFindingDetails", "DescribeImageScanFindings", "ListFindings"];
-const IMAGES: &[&str] = &["DescribeImageScanFindings", "DescribeImages", "BatchGetImage", "StartImageScan"];
-const BATCHES: &[&str] = &["BatchGetFindingDetails", "BatchGetImage", "BatchGetRepositoryScanningConfiguration"];
+const WITH_SCAN: &[&str] = &["DescribeImageScanFindings"];
+const WITH_SCAN_TIME: &[&str] = &["DescribeImageScanFindings", "ListCoverage"];
+const WITH_SCORES: &[&str] = &["BatchGetFindingDetails", "DescribeImageScanFindings", "ListFindings"];
+const WITH_IMAGE: &[&str] = &["DescribeImageScanFindings", "DescribeImages", "BatchGetImage", "StartImageScan"];
+const BATCHED: &[&str] = &["BatchGetFindingDetails", "BatchGetImage", "BatchGetRepositoryScanningConfiguration"];
 const PAGED: &[&str] = &[
     "DescribeImageScanFindings",
     "DescribeImages",
@@ -163,18 +163,18 @@ impl Fault {
             | Self::DropFindingsObject
             | Self::DropStatus
             | Self::UnknownStatus(_)
-            | Self::UnknownSeverity(_) => Scope::Operations(SCANS),
-            Self::WrongDigest | Self::WrongRepository | Self::WrongRegistry => Scope::Operations(IMAGES),
-            Self::NanScore => Scope::Operations(SCORES),
-            Self::HugeTimestamp | Self::FutureCompletedAt => Scope::Operations(TIMES),
+            | Self::UnknownSeverity(_) => Scope::Operations(WITH_SCAN),
+            Self::WrongDigest | Self::WrongRepository | Self::WrongRegistry => Scope::Operations(WITH_IMAGE),
+            Self::NanScore => Scope::Operations(WITH_SCORES),
+            Self::HugeTimestamp | Self::FutureCompletedAt => Scope::Operations(WITH_SCAN_TIME),
             Self::ScanChangesBetweenPages => Scope::Continued,
-            Self::PartialFailure => Scope::Operations(BATCHES),
+            Self::PartialFailure => Scope::Operations(BATCHED),
             Self::CorruptManifest => Scope::Operations(&["BatchGetImage"]),
         }
     }
 }
 
-/// Durations as a number of seconds.
+/// serde form of a duration: a number of seconds.
 mod seconds {
     use std::time::Duration;
 

@@ -1,43 +1,43 @@
-//! Faults of content: what they change in an answer that is otherwise right.
+//! Content faults: modifications of an otherwise correct response.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::Fault;
-use crate::clock::epoch;
-use crate::findings::set;
+use crate::clock::epoch_seconds;
+use crate::findings::set_pointer;
 use crate::world::manifest::digest;
 
 const COUNTS: &str = "/imageScanFindings/findingSeverityCounts";
-const COMPLETED: &str = "/imageScanFindings/imageScanCompletedAt";
-const YEAR: f64 = 365.0 * 86_400.0;
+const COMPLETED_AT: &str = "/imageScanFindings/imageScanCompletedAt";
+const YEAR_SECONDS: f64 = 365.0 * 86_400.0;
 
-/// Makes the fault in the answer. Faults that are not of content change nothing here.
+/// Applies a content fault to the response. Faults of other kinds change nothing here.
 pub(crate) fn mutate(fault: &Fault, body: &mut Value, now: Timestamp) {
     match fault {
         Fault::CountsDisagree => counts_disagree(body),
         Fault::CountNegative => {
-            let severity = first_count(body).unwrap_or_else(|| "HIGH".to_owned());
-            set(body, &format!("{COUNTS}/{severity}"), json!(-1));
+            let severity = first_counted_severity(body).unwrap_or_else(|| "HIGH".to_owned());
+            set_pointer(body, &format!("{COUNTS}/{severity}"), json!(-1));
         }
         Fault::DropCounts => remove(body, COUNTS),
         Fault::DropFindingsObject => remove(body, "/imageScanFindings"),
         Fault::DropStatus => remove(body, "/imageScanStatus"),
-        Fault::UnknownStatus(status) => set(body, "/imageScanStatus/status", json!(status)),
+        Fault::UnknownStatus(status) => set_pointer(body, "/imageScanStatus/status", json!(status)),
         Fault::UnknownSeverity(severity) => rename_severity(body, severity),
         Fault::WrongDigest => replace(body, "imageDigest", &json!(digest("another image"))),
         Fault::WrongRepository => replace(body, "repositoryName", &json!("another/repository")),
         Fault::WrongRegistry => replace(body, "registryId", &json!("999999999999")),
         Fault::NanScore => nan_score(body),
-        Fault::HugeTimestamp => completed(body, |_| json!(1e300)),
-        Fault::FutureCompletedAt => completed(body, |time| {
-            let base = time.and_then(Value::as_f64).or_else(|| epoch(now).as_f64());
-            json!(base.unwrap_or_default() + YEAR)
+        Fault::HugeTimestamp => set_completion_times(body, |_| json!(1e300)),
+        Fault::FutureCompletedAt => set_completion_times(body, |time| {
+            let base = time.and_then(Value::as_f64).or_else(|| epoch_seconds(now).as_f64());
+            json!(base.unwrap_or_default() + YEAR_SECONDS)
         }),
         Fault::DropField(pointer) => remove(body, pointer),
-        Fault::SetField { pointer, value } => set(body, pointer, value.clone()),
-        Fault::ScanChangesBetweenPages => scan_changes(body),
-        Fault::PartialFailure => partial_failure(body),
+        Fault::SetField { pointer, value } => set_pointer(body, pointer, value.clone()),
+        Fault::ScanChangesBetweenPages => replace_scan(body),
+        Fault::PartialFailure => fail_batch_items(body),
         Fault::CorruptManifest => corrupt_manifests(body),
         Fault::Throttle400
         | Fault::Throttle429
@@ -79,22 +79,22 @@ fn counts(body: &mut Value) -> Option<&mut Map<String, Value>> {
     body.pointer_mut(COUNTS).and_then(Value::as_object_mut)
 }
 
-/// The same on every page, since counts are.
-fn first_count(body: &mut Value) -> Option<String> {
+/// The first severity with a count. It is the same on every page, because the counts are.
+fn first_counted_severity(body: &mut Value) -> Option<String> {
     counts(body)?.keys().next().cloned()
 }
 
 fn counts_disagree(body: &mut Value) {
-    match first_count(body) {
+    match first_counted_severity(body) {
         Some(severity) => remove(body, &format!("{COUNTS}/{severity}")),
-        None => set(body, &format!("{COUNTS}/HIGH"), json!(1)),
+        None => set_pointer(body, &format!("{COUNTS}/HIGH"), json!(1)),
     }
 }
 
-/// One severity gets the other name everywhere, so that counts and findings still agree.
+/// Renames one severity in counts and findings, so that they still agree.
 fn rename_severity(body: &mut Value, severity: &str) {
-    let Some(old) = first_count(body) else {
-        return set(body, &format!("{COUNTS}/{severity}"), json!(1));
+    let Some(old) = first_counted_severity(body) else {
+        return set_pointer(body, &format!("{COUNTS}/{severity}"), json!(1));
     };
     if let Some(counts) = counts(body)
         && let Some(count) = counts.remove(&old)
@@ -105,25 +105,25 @@ fn rename_severity(body: &mut Value, severity: &str) {
         let findings = body.pointer_mut(&format!("/imageScanFindings/{list}")).and_then(Value::as_array_mut);
         for finding in findings.into_iter().flatten() {
             if finding.get("severity").and_then(Value::as_str) == Some(&old) {
-                set(finding, "/severity", json!(severity));
+                set_pointer(finding, "/severity", json!(severity));
             }
         }
     }
 }
 
-/// Everywhere but inside findings, which name their image themselves.
-fn replace(body: &mut Value, name: &str, with: &Value) {
+/// Replaces all members of this name, except inside findings, which name their image themselves.
+fn replace(body: &mut Value, name: &str, new_value: &Value) {
     match body {
         Value::Object(members) => {
             for (member, value) in members.iter_mut().filter(|(member, _)| *member != "imageScanFindings") {
                 if member == name {
-                    *value = with.clone();
+                    *value = new_value.clone();
                 } else {
-                    replace(value, name, with);
+                    replace(value, name, new_value);
                 }
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| replace(item, name, with)),
+        Value::Array(items) => items.iter_mut().for_each(|item| replace(item, name, new_value)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
@@ -137,12 +137,12 @@ fn nan_score(body: &mut Value) {
     ];
     for (list, score) in scores {
         if let Some(finding) = body.pointer_mut(list) {
-            set(finding, score, json!("NaN"));
+            set_pointer(finding, score, json!("NaN"));
         }
     }
     let attributes = body.pointer_mut("/imageScanFindings/findings/0/attributes").and_then(Value::as_array_mut);
     if let Some(attributes) = attributes {
-        // Also where the finding came without a score.
+        // A finding without a score gets one too.
         attributes.retain(|attribute| {
             !attribute.get("key").and_then(Value::as_str).is_some_and(|key| key.ends_with("_SCORE"))
         });
@@ -150,59 +150,68 @@ fn nan_score(body: &mut Value) {
     }
 }
 
-/// The time a scan completed, in ECR's answer or in Inspector's coverage.
-fn completed(body: &mut Value, change: impl Fn(Option<&Value>) -> Value) {
+/// Changes the completion time of the scan, in ECR's response or in Inspector's coverage.
+fn set_completion_times(body: &mut Value, change: impl Fn(Option<&Value>) -> Value) {
     if body.pointer("/imageScanFindings").is_some() {
-        let time = change(body.pointer(COMPLETED));
-        set(body, COMPLETED, time);
+        let time = change(body.pointer(COMPLETED_AT));
+        set_pointer(body, COMPLETED_AT, time);
     }
     for row in body.get_mut("coveredResources").and_then(Value::as_array_mut).into_iter().flatten() {
         let time = change(row.get("lastScannedAt"));
-        set(row, "/lastScannedAt", time);
+        set_pointer(row, "/lastScannedAt", time);
     }
 }
 
-fn scan_changes(body: &mut Value) {
-    completed(body, |time| json!(time.and_then(Value::as_f64).unwrap_or_default() + 60.0));
+/// Changes the completion time and the counts to those of a later scan.
+fn replace_scan(body: &mut Value) {
+    set_completion_times(body, |time| json!(time.and_then(Value::as_f64).unwrap_or_default() + 60.0));
     let count = counts(body).and_then(|counts| counts.get("HIGH").and_then(Value::as_u64)).unwrap_or_default();
     if body.pointer(COUNTS).is_some() {
-        set(body, &format!("{COUNTS}/HIGH"), json!(count + 1));
+        set_pointer(body, &format!("{COUNTS}/HIGH"), json!(count + 1));
     }
 }
 
-fn partial_failure(body: &mut Value) {
-    let found = |body: &mut Value, list: &str| match body.get_mut(list) {
-        Some(Value::Array(items)) => std::mem::take(items),
-        _ => Vec::new(),
-    };
-    let mut failures = found(body, "failures");
-    failures.extend(found(body, "images").iter().map(|image| {
+/// Turns all items of a batch response into failures.
+fn fail_batch_items(body: &mut Value) {
+    if body.get("findingDetails").is_some() {
+        return fail_finding_details(body);
+    }
+    let mut failures = take_list(body, "failures");
+    failures.extend(take_list(body, "images").iter().map(|image| {
         json!({
             "imageId": image.get("imageId"), "failureCode": "ImageNotFound",
             "failureReason": "Requested image not found",
         })
     }));
-    failures.extend(found(body, "scanningConfigurations").iter().map(|row| {
+    failures.extend(take_list(body, "scanningConfigurations").iter().map(|row| {
         json!({
             "repositoryName": row.get("repositoryName"), "failureCode": "REPOSITORY_NOT_FOUND",
             "failureReason": "The repository does not exist in the registry",
         })
     }));
-    let details = found(body, "findingDetails");
-    if body.get("findingDetails").is_none() {
-        return set(body, "/failures", failures.into());
-    }
-    let mut errors = found(body, "errors");
+    set_pointer(body, "/failures", failures.into());
+}
+
+fn fail_finding_details(body: &mut Value) {
+    let details = take_list(body, "findingDetails");
+    let mut errors = take_list(body, "errors");
     errors.extend(details.iter().map(|details| {
         json!({
             "findingArn": details.get("findingArn"), "errorCode": "INTERNAL_ERROR",
             "errorMessage": "The details could not be retrieved",
         })
     }));
-    set(body, "/errors", errors.into());
+    set_pointer(body, "/errors", errors.into());
 }
 
-/// Still JSON that says the same: only the hash tells.
+fn take_list(body: &mut Value, name: &str) -> Vec<Value> {
+    match body.get_mut(name) {
+        Some(Value::Array(items)) => std::mem::take(items),
+        _ => Vec::new(),
+    }
+}
+
+/// Appends a newline to each manifest: it is still the same JSON, but its hash differs.
 fn corrupt_manifests(body: &mut Value) {
     for image in body.get_mut("images").and_then(Value::as_array_mut).into_iter().flatten() {
         if let Some(Value::String(text)) = image.get_mut("imageManifest") {

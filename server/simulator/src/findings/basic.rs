@@ -2,48 +2,48 @@
 
 use serde_json::{Value, json};
 
-/// A finding as basic scanning reports it: a CVE, a severity, and attributes as pairs of strings.
+/// A finding of basic scanning: a CVE, a severity, and attributes as pairs of strings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BasicFinding(Value);
 
 impl BasicFinding {
-    /// A finding with a name (usually a CVE number) and a severity. The severity is ECR's word (`CRITICAL` …
-    /// `INFORMATIONAL`, `UNDEFINED`) or any other string, to see what a client makes of it.
+    /// A finding with a name (usually a CVE number) and a severity. The severity is one of ECR's (`CRITICAL` …
+    /// `INFORMATIONAL`, `UNDEFINED`), or any other string to test a client with.
     pub fn new(name: &str, severity: &str) -> Self {
         let uri = format!("https://security-tracker.debian.org/tracker/{name}");
         Self(json!({"name": name, "uri": uri, "severity": severity, "attributes": []}))
     }
 
-    /// Takes a finding in ECR's wire form as it is.
+    /// A finding in ECR's wire form, unchanged.
     pub fn from_wire(body: Value) -> Self {
         Self(body)
     }
 
-    /// The package and its installed version.
+    /// Sets the package and its installed version.
     #[must_use]
     pub fn package(self, name: &str, version: &str) -> Self {
         self.attribute("package_version", version).attribute("package_name", name)
     }
 
-    /// The version that has the fix (native basic scanning reports it, as `fixed_in_versions`).
+    /// Sets the version with the fix, as `fixed_in_versions` (reported by AWS native basic scanning).
     #[must_use]
     pub fn fixed_in(self, version: &str) -> Self {
         self.attribute("fixed_in_versions", version)
     }
 
-    /// The CVSS 3 base score, a string on the wire.
+    /// Sets the CVSS 3 base score, which is a string on the wire.
     #[must_use]
     pub fn score(self, score: &str) -> Self {
         self.attribute("CVSS3_SCORE", score)
     }
 
-    /// The CVSS 3 vector.
+    /// Sets the CVSS 3 vector.
     #[must_use]
     pub fn vector(self, vector: &str) -> Self {
         self.attribute("CVSS3_VECTOR", vector)
     }
 
-    /// Any attribute.
+    /// Adds any attribute.
     #[must_use]
     pub fn attribute(mut self, key: &str, value: &str) -> Self {
         if let Some(Value::Array(attributes)) = self.0.get_mut("attributes") {
@@ -52,7 +52,7 @@ impl BasicFinding {
         self
     }
 
-    /// The description.
+    /// Sets the description.
     #[must_use]
     pub fn description(self, text: &str) -> Self {
         self.field("/description", text)
@@ -61,7 +61,7 @@ impl BasicFinding {
     /// Sets any member by its JSON pointer.
     #[must_use]
     pub fn field(mut self, pointer: &str, value: impl Into<Value>) -> Self {
-        super::set(&mut self.0, pointer, value.into());
+        super::set_pointer(&mut self.0, pointer, value.into());
         self
     }
 

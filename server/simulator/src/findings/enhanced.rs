@@ -1,23 +1,23 @@
-//! A finding of enhanced scanning, as Amazon Inspector makes it and ECR shows it.
+//! A finding of enhanced scanning, which Amazon Inspector creates and ECR returns.
 
 use serde_json::{Value, json};
 
-/// A finding of enhanced scanning. What identifies the image (`resources`, `awsAccountId`, `findingArn`) is filled in
-/// when the image is read, unless it was set here.
+/// A finding of enhanced scanning. Members that identify the image (`resources`, `awsAccountId`, `findingArn`) are
+/// added when the image is read, unless they were set here.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EnhancedFinding {
     body: Value,
     os: Option<String>,
-    /// Members of Inspector's own form, by JSON pointer.
+    /// Members of `ListFindings` only, by JSON pointer.
     listed: Vec<(String, Value)>,
-    /// Members of Inspector's details, by JSON pointer; `None`: it has no details.
+    /// Members of `BatchGetFindingDetails`, by JSON pointer; `None` if Inspector has no details.
     details: Option<Vec<(String, Value)>>,
 }
 
 impl EnhancedFinding {
     /// A finding with a vulnerability id and a severity (`CRITICAL` … `INFORMATIONAL`, `UNTRIAGED`, or any other
-    /// string). It is ACTIVE, has no fix and no known exploit, and the score that goes with the severity; an UNTRIAGED
-    /// one has score 0.0 and no CVSS, as the real ones.
+    /// string). It is ACTIVE, without a fix or a known exploit, and has a score typical of the severity. Like a real
+    /// one, an UNTRIAGED finding has score 0.0 and no CVSS.
     pub fn new(id: &str, severity: &str) -> Self {
         let body = json!({
             "description": format!("{id}, a made-up vulnerability."),
@@ -30,15 +30,15 @@ impl EnhancedFinding {
                 "cvss": [], "vulnerablePackages": [],
             },
         });
-        Self::from_wire(body).usual_score(severity)
+        Self::from_wire(body).typical_score(severity)
     }
 
-    /// Takes a finding in ECR's wire form as it is.
+    /// A finding in ECR's wire form, unchanged.
     pub fn from_wire(body: Value) -> Self {
         Self { body, os: None, listed: Vec::new(), details: Some(Vec::new()) }
     }
 
-    fn usual_score(self, severity: &str) -> Self {
+    fn typical_score(self, severity: &str) -> Self {
         match severity {
             "CRITICAL" => self.score(9.8),
             "HIGH" => self.score(7.5),
@@ -48,7 +48,7 @@ impl EnhancedFinding {
         }
     }
 
-    /// The vulnerable package and its installed version; may be given several times.
+    /// Adds a vulnerable package with its installed version.
     #[must_use]
     pub fn package(mut self, name: &str, version: &str) -> Self {
         let title = format!("{} - {name}", self.id());
@@ -61,18 +61,18 @@ impl EnhancedFinding {
         self.field("/title", title)
     }
 
-    /// The version that fixes the package named last, which makes a fix available.
+    /// Sets the fixed version of the last package, and marks the fix as available.
     #[must_use]
     pub fn fixed_in(mut self, version: &str) -> Self {
         if let Some(Value::Array(packages)) = self.body.pointer_mut("/packageVulnerabilityDetails/vulnerablePackages")
             && let Some(package) = packages.last_mut()
         {
-            super::set(package, "/fixedInVersion", version.into());
+            super::set_pointer(package, "/fixedInVersion", version.into());
         }
         self.field("/fixAvailable", "YES")
     }
 
-    /// The Inspector score, with the CVSS details that go with it.
+    /// Sets the Inspector score and matching CVSS details.
     #[must_use]
     pub fn score(self, score: f64) -> Self {
         let vector = "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H";
@@ -87,73 +87,74 @@ impl EnhancedFinding {
             )
     }
 
-    /// The EPSS probability. ECR does not show it; Inspector's `ListFindings` and `BatchGetFindingDetails` do.
+    /// Sets the EPSS probability. ECR does not return it; Inspector's `ListFindings` and `BatchGetFindingDetails` do.
     #[must_use]
     pub fn epss(self, probability: f64) -> Self {
         self.listed("/epss/score", probability).detail("/epssScore", probability)
     }
 
-    /// An exploit is known (`exploitAvailable` YES).
+    /// Sets `exploitAvailable` to YES: an exploit is known.
     #[must_use]
     pub fn exploit_available(self) -> Self {
         self.field("/exploitAvailable", "YES")
     }
 
-    /// When an exploit was last seen, in epoch seconds. Only `ListFindings` shows it.
+    /// Sets the time when an exploit was last seen, in epoch seconds. Only `ListFindings` returns it.
     #[must_use]
     pub fn last_known_exploit_at(self, epoch_seconds: i64) -> Self {
         self.listed("/exploitabilityDetails/lastKnownExploitAt", epoch_seconds).exploit_available()
     }
 
-    /// In CISA's catalogue of known exploited vulnerabilities since then, to be fixed by then, in epoch seconds. Only
-    /// `BatchGetFindingDetails` shows it.
+    /// Adds an entry in CISA's catalogue of known exploited vulnerabilities: the date of the entry and the due date of
+    /// the fix, in epoch seconds. Only `BatchGetFindingDetails` returns it.
     #[must_use]
     pub fn known_exploited(self, added: i64, due: i64) -> Self {
         let action = "Apply updates per vendor instructions.";
         self.detail("/cisaData", json!({"dateAdded": added, "dateDue": due, "action": action}))
     }
 
-    /// Exploitation was seen first and last then, in epoch seconds. Only `BatchGetFindingDetails` shows it.
+    /// Sets the times of the first and the last observed exploitation, in epoch seconds. Only `BatchGetFindingDetails`
+    /// returns them.
     #[must_use]
     pub fn exploit_observed(self, first_seen: i64, last_seen: i64) -> Self {
         self.detail("/exploitObserved", json!({"firstSeen": first_seen, "lastSeen": last_seen}))
     }
 
-    /// Sets any member by its JSON pointer in the answer of `ListFindings` alone: what Inspector says and ECR does not.
+    /// Sets any member by its JSON pointer, in `ListFindings` only: facts that Inspector returns and ECR does not.
     #[must_use]
     pub fn listed(mut self, pointer: &str, value: impl Into<Value>) -> Self {
         self.listed.push((pointer.to_owned(), value.into()));
         self
     }
 
-    /// Sets any member by its JSON pointer in the answer of `BatchGetFindingDetails`.
+    /// Sets any member by its JSON pointer, in `BatchGetFindingDetails` only.
     #[must_use]
     pub fn detail(mut self, pointer: &str, value: impl Into<Value>) -> Self {
         self.details.get_or_insert_default().push((pointer.to_owned(), value.into()));
         self
     }
 
-    /// Inspector has no details of it: `BatchGetFindingDetails` answers `FINDING_DETAILS_NOT_FOUND`.
+    /// Removes the details: `BatchGetFindingDetails` returns `FINDING_DETAILS_NOT_FOUND`.
     #[must_use]
     pub fn without_details(mut self) -> Self {
         self.details = None;
         self
     }
 
-    /// The operating system that Inspector recognised, e.g. `DEBIAN_12`.
+    /// Sets the operating system that Inspector recognised, e.g. `DEBIAN_12`.
     #[must_use]
     pub fn os(mut self, name: &str) -> Self {
         self.os = Some(name.to_owned());
         self
     }
 
-    /// Hidden by a suppression rule.
+    /// Sets the status to SUPPRESSED: a suppression rule hides the finding.
     #[must_use]
     pub fn suppressed(self) -> Self {
         self.field("/status", "SUPPRESSED")
     }
 
-    /// Closed: remediated, or its image is no longer eligible for scans.
+    /// Sets the status to CLOSED: the finding is remediated, or its image is no longer eligible for scans.
     #[must_use]
     pub fn closed(self) -> Self {
         self.field("/status", "CLOSED")
@@ -162,11 +163,11 @@ impl EnhancedFinding {
     /// Sets any member by its JSON pointer.
     #[must_use]
     pub fn field(mut self, pointer: &str, value: impl Into<Value>) -> Self {
-        super::set(&mut self.body, pointer, value.into());
+        super::set_pointer(&mut self.body, pointer, value.into());
         self
     }
 
-    /// The finding in ECR's wire form, as far as it does not depend on the image.
+    /// The members of ECR's wire form that do not depend on the image.
     pub fn body(&self) -> &Value {
         &self.body
     }
@@ -176,14 +177,14 @@ impl EnhancedFinding {
         self.body.pointer("/packageVulnerabilityDetails/vulnerabilityId").and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// What `ListFindings` says beyond ECR.
+    /// Adds the members that only `ListFindings` returns.
     pub(crate) fn add_listed(&self, body: &mut Value) {
         for (pointer, value) in &self.listed {
-            super::set(body, pointer, value.clone());
+            super::set_pointer(body, pointer, value.clone());
         }
     }
 
-    /// What `BatchGetFindingDetails` says; `None`: nothing.
+    /// The details that `BatchGetFindingDetails` returns, if there are any.
     pub(crate) fn to_details(&self, arn: &str) -> Option<Value> {
         let details = self.details.as_ref()?;
         let urls =
@@ -192,7 +193,7 @@ impl EnhancedFinding {
             "findingArn": arn, "cwes": [], "evidences": [], "referenceUrls": urls, "tools": [], "ttps": [],
         });
         for (pointer, value) in details {
-            super::set(&mut body, pointer, value.clone());
+            super::set_pointer(&mut body, pointer, value.clone());
         }
         Some(body)
     }

@@ -1,4 +1,4 @@
-//! What a scan found. Findings are kept in ECR's own wire form, so that recorded ones stay as they were.
+//! The findings of a scan. They are stored in ECR's own wire form, so that recorded ones stay unchanged.
 
 mod basic;
 mod enhanced;
@@ -11,19 +11,19 @@ use serde_json::Value;
 pub use basic::BasicFinding;
 pub use enhanced::EnhancedFinding;
 
-/// The findings of one scan. Which kind they are decides which scan type shows them.
+/// The findings of one scan. Their kind determines the scan type under which they are visible.
 #[derive(Clone, Debug)]
 pub enum Findings {
-    /// Nothing found, by whichever scan type the registry uses.
+    /// No findings, under any scan type of the registry.
     Clean,
-    /// Found by basic scanning: shown while the registry's scan type is BASIC.
+    /// Findings of basic scanning: visible while the registry's scan type is BASIC.
     Basic(Arc<[BasicFinding]>),
-    /// Found by enhanced scanning: shown while the registry's scan type is ENHANCED.
+    /// Findings of enhanced scanning: visible while the registry's scan type is ENHANCED.
     Enhanced(Arc<[EnhancedFinding]>),
 }
 
 impl Findings {
-    /// How many there are.
+    /// The number of findings.
     pub fn len(&self) -> usize {
         match self {
             Self::Clean => 0,
@@ -32,12 +32,12 @@ impl Findings {
         }
     }
 
-    /// Whether nothing was found.
+    /// True if there are no findings.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Findings per severity; a severity without findings is left out, as ECR does.
+    /// The number of findings by severity. Like ECR, it omits severities without findings.
     pub fn severity_counts(&self) -> BTreeMap<String, u64> {
         let mut counts = BTreeMap::new();
         let mut count = |body: &Value| {
@@ -78,22 +78,22 @@ impl<const N: usize> From<[EnhancedFinding; N]> for Findings {
     }
 }
 
-/// Sets the member that `pointer` (RFC 6901) names, making objects on the way. Does nothing where the way is barred by
-/// a value that is not an object, or an array index that does not exist.
-pub(crate) fn set(body: &mut Value, pointer: &str, value: Value) {
-    let mut place = body;
-    for step in pointer.split('/').skip(1) {
-        let step = step.replace("~1", "/").replace("~0", "~");
-        if place.is_null() {
-            *place = Value::Object(serde_json::Map::new());
+/// Sets the member at a JSON pointer (RFC 6901), and creates missing objects on its path. Does nothing if the path
+/// contains a value that is not an object, or an array index that does not exist.
+pub(crate) fn set_pointer(body: &mut Value, pointer: &str, value: Value) {
+    let mut target = body;
+    for token in pointer.split('/').skip(1) {
+        let token = token.replace("~1", "/").replace("~0", "~");
+        if target.is_null() {
+            *target = Value::Object(serde_json::Map::new());
         }
-        let next = match place {
-            Value::Object(members) => Some(members.entry(step).or_insert(Value::Null)),
-            Value::Array(items) => step.parse::<usize>().ok().and_then(|index| items.get_mut(index)),
+        let next = match target {
+            Value::Object(members) => Some(members.entry(token).or_insert(Value::Null)),
+            Value::Array(items) => token.parse::<usize>().ok().and_then(|index| items.get_mut(index)),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
         };
         let Some(next) = next else { return };
-        place = next;
+        target = next;
     }
-    *place = value;
+    *target = value;
 }

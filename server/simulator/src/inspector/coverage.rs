@@ -1,28 +1,28 @@
-//! `ListCoverage`: which images Inspector scans, and how the latest scan went.
+//! `ListCoverage`: the images that Inspector scans, and the status of their latest scans.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::filter::{self, Fact, text};
-use crate::clock::{earlier, epoch};
-use crate::ops::Request;
-use crate::wire::{Answer, Paging};
+use super::filter::{self, FieldValue, text};
+use crate::clock::{epoch_seconds, saturating_sub};
+use crate::operations::Request;
+use crate::wire::{OperationResult, Paging};
 use crate::world::{Coverage, Image, ImageStatus, Progress, Repository, ScanFrequency, ScanType, World};
 
-pub(crate) fn answer(request: &mut Request<'_>) -> Answer {
+pub(crate) fn handle(request: &mut Request<'_>) -> OperationResult {
     let (world, input) = (&*request.world, request.input);
     let size = input.max_results(1..=200, 200)?;
     let criteria = input.object("filterCriteria")?.unwrap_or_default();
     let mut rows = Vec::new();
     for repository in world.repositories() {
         for image in repository.images().filter(|image| image.manifest.scannable) {
-            let Some(covered) = covered(world, repository, image) else { continue };
-            if filter::passes(&criteria, |name| covered.fact(name))? {
+            let Some(covered) = find_coverage(world, repository, image) else { continue };
+            if filter::matches(&criteria, |name| covered.field(name))? {
                 rows.push(covered.to_json());
             }
         }
     }
-    let (range, next) = Paging::read(input, "coverage", size, request.twist)?.of(rows.len());
+    let (range, next) = Paging::from_input(input, "coverage", size, request.paging_fault)?.page(rows.len());
     let page = rows.get(range).unwrap_or_default();
     let mut body = json!({"coveredResources": page});
     if let (Some(next), Some(members)) = (next, body.as_object_mut()) {
@@ -31,8 +31,7 @@ pub(crate) fn answer(request: &mut Request<'_>) -> Answer {
     Ok(body)
 }
 
-/// A covered image.
-struct Covered<'a> {
+struct CoveredImage<'a> {
     world: &'a World,
     repository: &'a Repository,
     image: &'a Image,
@@ -41,22 +40,27 @@ struct Covered<'a> {
     scanned_at: Option<Timestamp>,
 }
 
-fn covered<'a>(world: &'a World, repository: &'a Repository, image: &'a Image) -> Option<Covered<'a>> {
+/// The coverage of an image; `None` if Inspector does not list it.
+fn find_coverage<'a>(world: &'a World, repository: &'a Repository, image: &'a Image) -> Option<CoveredImage<'a>> {
     let (code, reason, scanned_at) = match &image.scan.script.coverage {
         Coverage::Absent => return None,
-        Coverage::Says { code, reason, scanned_ago } => {
-            (code.clone(), reason.clone(), scanned_ago.map(|ago| earlier(world.now(), ago)))
+        Coverage::Explicit { code, reason, scanned_ago } => {
+            (code.clone(), reason.clone(), scanned_ago.map(|ago| saturating_sub(world.now(), ago)))
         }
         Coverage::Auto => {
-            let (active, reason, scanned_at) = of_scan(world, repository, image)?;
+            let (active, reason, scanned_at) = coverage_from_scan(world, repository, image)?;
             (if active { "ACTIVE" } else { "INACTIVE" }.to_owned(), reason.to_owned(), scanned_at)
         }
     };
-    Some(Covered { world, repository, image, code, reason, scanned_at })
+    Some(CoveredImage { world, repository, image, code, reason, scanned_at })
 }
 
-/// What follows from the scan: whether coverage is active, why, and when the image was last scanned.
-fn of_scan(world: &World, repository: &Repository, image: &Image) -> Option<(bool, &'static str, Option<Timestamp>)> {
+/// Derives coverage from the scan: true if it is active, its reason, and the time of the latest scan.
+fn coverage_from_scan(
+    world: &World,
+    repository: &Repository,
+    image: &Image,
+) -> Option<(bool, &'static str, Option<Timestamp>)> {
     if world.scanning().scan_type != ScanType::Enhanced {
         return None;
     }
@@ -75,11 +79,11 @@ fn of_scan(world: &World, repository: &Repository, image: &Image) -> Option<(boo
             Some((true, "SCAN_FREQUENCY_SCAN_ON_PUSH", Some(at)))
         }
         Progress::Ended { at, .. } => Some((true, "SUCCESSFUL", Some(at))),
-        Progress::Stopped { at, status, .. } => Some((false, reason_of(status), Some(at))),
+        Progress::Stopped { at, status, .. } => Some((false, inactive_reason(status), Some(at))),
     }
 }
 
-fn reason_of(status: &str) -> &'static str {
+fn inactive_reason(status: &str) -> &'static str {
     match status {
         "SCAN_ELIGIBILITY_EXPIRED" => "SCAN_ELIGIBILITY_EXPIRED",
         "UNSUPPORTED_IMAGE" => "UNSUPPORTED_OS",
@@ -90,7 +94,7 @@ fn reason_of(status: &str) -> &'static str {
     }
 }
 
-impl Covered<'_> {
+impl CoveredImage<'_> {
     fn resource_id(&self) -> String {
         format!("{}/{}", self.world.repository_arn(self.repository.name()), self.image.digest())
     }
@@ -99,19 +103,19 @@ impl Covered<'_> {
         self.repository.tags_of(self.image.digest()).map(str::to_owned).collect()
     }
 
-    fn fact(&self, name: &str) -> Fact {
+    fn field(&self, name: &str) -> FieldValue {
         match name {
             "resourceId" => text(self.resource_id()),
             "resourceType" => text("AWS_ECR_CONTAINER_IMAGE"),
             "accountId" => text(self.world.account()),
             "scanType" => text("PACKAGE"),
             "ecrRepositoryName" => text(self.repository.name()),
-            "ecrImageTags" => Fact::Texts(self.tags()),
+            "ecrImageTags" => FieldValue::Texts(self.tags()),
             "scanStatusCode" => text(&self.code),
             "scanStatusReason" => text(&self.reason),
-            "lastScannedAt" => Fact::Time(self.scanned_at),
-            "imagePulledAt" => Fact::Time(self.image.pulled_at()),
-            _ => Fact::Unknown,
+            "lastScannedAt" => FieldValue::Time(self.scanned_at),
+            "imagePulledAt" => FieldValue::Time(self.image.pulled_at()),
+            _ => FieldValue::Unsupported,
         }
     }
 
@@ -127,10 +131,14 @@ impl Covered<'_> {
             },
         });
         if let Some(scanned_at) = self.scanned_at {
-            crate::findings::set(&mut row, "/lastScannedAt", epoch(scanned_at));
+            crate::findings::set_pointer(&mut row, "/lastScannedAt", epoch_seconds(scanned_at));
         }
         if let Some(pulled_at) = self.image.pulled_at() {
-            crate::findings::set(&mut row, "/resourceMetadata/ecrImage/imagePulledAt", epoch(pulled_at));
+            crate::findings::set_pointer(
+                &mut row,
+                "/resourceMetadata/ecrImage/imagePulledAt",
+                epoch_seconds(pulled_at),
+            );
         }
         row
     }

@@ -1,26 +1,26 @@
-//! `ListFindings`: the same findings as ECR shows, in Inspector's own shape, with EPSS and exploit details.
+//! `ListFindings`: the same findings as in ECR, in Inspector's own form, with EPSS and exploit details.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::filter::{self, Fact};
+use super::filter::{self, FieldValue};
 use crate::findings::EnhancedFinding;
 use crate::findings::Findings;
-use crate::ops::{Request, enhanced_finding_of_image};
-use crate::wire::{Answer, Paging};
+use crate::operations::{Request, enhanced_finding_to_json};
+use crate::wire::{OperationResult, Paging};
 use crate::world::{Image, Progress, Repository, ScanFrequency, ScanType, World};
 
-pub(crate) fn answer(request: &mut Request<'_>) -> Answer {
+pub(crate) fn handle(request: &mut Request<'_>) -> OperationResult {
     let (world, input) = (&*request.world, request.input);
     let size = input.max_results(1..=100, 100)?;
     let criteria = input.object("filterCriteria")?.unwrap_or_default();
     let mut rows = Vec::new();
-    for finding in all(world) {
-        if filter::passes(&criteria, |name| fact(&finding, name))? {
+    for finding in all_findings(world) {
+        if filter::matches(&criteria, |name| field(&finding, name))? {
             rows.push(finding);
         }
     }
-    let (range, next) = Paging::read(input, "findings", size, request.twist)?.of(rows.len());
+    let (range, next) = Paging::from_input(input, "findings", size, request.paging_fault)?.page(rows.len());
     let page = rows.get(range).unwrap_or_default();
     let mut body = json!({"findings": page});
     if let (Some(next), Some(members)) = (next, body.as_object_mut()) {
@@ -29,46 +29,48 @@ pub(crate) fn answer(request: &mut Request<'_>) -> Answer {
     Ok(body)
 }
 
-fn all(world: &World) -> Vec<Value> {
+fn all_findings(world: &World) -> Vec<Value> {
     let mut findings = Vec::new();
-    each(world, |found| findings.push(in_inspector_form(found.finding, found.as_ecr_shows_it(world), world)));
+    for_each_finding(world, |found| {
+        findings.push(to_inspector_form(found.finding, found.to_ecr_json(world), world));
+    });
     findings
 }
 
-/// A finding in an image.
-pub(super) struct Found<'a> {
+/// A finding with its image.
+pub(super) struct ImageFinding<'a> {
     pub(super) finding: &'a EnhancedFinding,
     pub(super) repository: &'a Repository,
     pub(super) image: &'a Image,
     at: Timestamp,
 }
 
-impl Found<'_> {
-    pub(super) fn as_ecr_shows_it(&self, world: &World) -> Value {
-        enhanced_finding_of_image(self.finding, world, self.repository, self.image, self.at)
+impl ImageFinding<'_> {
+    pub(super) fn to_ecr_json(&self, world: &World) -> Value {
+        enhanced_finding_to_json(self.finding, world, self.repository, self.image, self.at)
     }
 }
 
-/// Every finding of every image whose enhanced scan has ended.
-pub(super) fn each(world: &World, mut see: impl FnMut(&Found<'_>)) {
+/// Visits all findings of all images whose enhanced scan has ended.
+pub(super) fn for_each_finding(world: &World, mut visit: impl FnMut(&ImageFinding<'_>)) {
     if world.scanning().scan_type != ScanType::Enhanced {
         return;
     }
-    let scanned = |repository: &&Repository| world.effective_scanning(repository).frequency != ScanFrequency::Manual;
-    for repository in world.repositories().filter(scanned) {
+    let is_scanned = |repository: &&Repository| world.effective_scanning(repository).frequency != ScanFrequency::Manual;
+    for repository in world.repositories().filter(is_scanned) {
         for image in repository.images() {
             let progress = image.scan.progress(ScanType::Enhanced, world.now());
-            if let Progress::Ended { at, findings: Findings::Enhanced(found) } = progress {
-                for finding in found.iter() {
-                    see(&Found { finding, repository, image, at });
+            if let Progress::Ended { at, findings: Findings::Enhanced(findings) } = progress {
+                for finding in findings.iter() {
+                    visit(&ImageFinding { finding, repository, image, at });
                 }
             }
         }
     }
 }
 
-/// ECR's `score` is Inspector's `inspectorScore`, and so on.
-fn in_inspector_form(finding: &EnhancedFinding, mut body: Value, world: &World) -> Value {
+/// Converts ECR's form into Inspector's, which has other names for some members (`score` is `inspectorScore`).
+fn to_inspector_form(finding: &EnhancedFinding, mut body: Value, world: &World) -> Value {
     let Some(members) = body.as_object_mut() else { return body };
     if let Some(score) = members.remove("score") {
         members.insert("inspectorScore".into(), score);
@@ -82,11 +84,11 @@ fn in_inspector_form(finding: &EnhancedFinding, mut body: Value, world: &World) 
         members.insert("inspectorScoreDetails".into(), json!({"adjustedCvss": cvss}));
     }
     if let Some(url) = body.pointer("/remediation/recommendation/url").cloned() {
-        crate::findings::set(&mut body, "/remediation/recommendation/Url", url);
+        crate::findings::set_pointer(&mut body, "/remediation/recommendation/Url", url);
     }
     if body.pointer("/resources/0").is_some() {
-        crate::findings::set(&mut body, "/resources/0/partition", "aws".into());
-        crate::findings::set(&mut body, "/resources/0/region", world.region().into());
+        crate::findings::set_pointer(&mut body, "/resources/0/partition", "aws".into());
+        crate::findings::set_pointer(&mut body, "/resources/0/region", world.region().into());
     }
     finding.add_listed(&mut body);
     body
@@ -94,13 +96,16 @@ fn in_inspector_form(finding: &EnhancedFinding, mut body: Value, world: &World) 
 
 const IMAGE: &str = "/resources/0/details/awsEcrContainerImage";
 
-fn fact(finding: &Value, criterion: &str) -> Fact {
+/// The value that a criterion's name refers to.
+fn field(finding: &Value, criterion: &str) -> FieldValue {
     let texts = |pointer: &str| match finding.pointer(pointer) {
-        Some(Value::String(text)) => Fact::Texts(vec![text.clone()]),
-        Some(Value::Array(texts)) => Fact::Texts(texts.iter().filter_map(Value::as_str).map(str::to_owned).collect()),
-        _ => Fact::Texts(Vec::new()),
+        Some(Value::String(text)) => FieldValue::Texts(vec![text.clone()]),
+        Some(Value::Array(texts)) => {
+            FieldValue::Texts(texts.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+        }
+        _ => FieldValue::Texts(Vec::new()),
     };
-    let number = |pointer: &str| Fact::Number(finding.pointer(pointer).and_then(Value::as_f64));
+    let number = |pointer: &str| FieldValue::Number(finding.pointer(pointer).and_then(Value::as_f64));
     match criterion {
         "findingArn" => texts("/findingArn"),
         "awsAccountId" => texts("/awsAccountId"),
@@ -122,6 +127,6 @@ fn fact(finding: &Value, criterion: &str) -> Fact {
         "ecrImageArchitecture" => texts(&format!("{IMAGE}/architecture")),
         "epssScore" => number("/epss/score"),
         "inspectorScore" => number("/inspectorScore"),
-        _ => Fact::Unknown,
+        _ => FieldValue::Unsupported,
     }
 }

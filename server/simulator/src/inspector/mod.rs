@@ -1,10 +1,10 @@
-//! The three operations of Amazon Inspector that tell more about an ECR image than ECR does.
+//! The three operations of Amazon Inspector that return more facts about an ECR image than ECR does.
 
 mod coverage;
-mod details;
 mod filter;
+mod finding_details;
 mod findings;
 
-pub(crate) use coverage::answer as list_coverage;
-pub(crate) use details::{answer as batch_get_finding_details, subject};
-pub(crate) use findings::answer as list_findings;
+pub(crate) use coverage::handle as list_coverage;
+pub(crate) use finding_details::{find_target, handle as batch_get_finding_details};
+pub(crate) use findings::handle as list_findings;

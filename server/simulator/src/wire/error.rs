@@ -1,8 +1,8 @@
-//! The errors of the simulated services, by their codes on the wire.
+//! The errors of the simulated services, with their codes on the wire.
 
 use super::ImageId;
 
-/// An error answer.
+/// An error response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Error {
     pub(crate) status: u16,
@@ -15,44 +15,45 @@ impl Error {
         Self { status, code: code.to_owned(), message: message.into() }
     }
 
-    fn bad(code: &str, message: impl Into<String>) -> Self {
+    /// An error with HTTP status 400.
+    pub(crate) fn bad_request(code: &str, message: impl Into<String>) -> Self {
         Self::new(400, code, message)
     }
 
-    /// A parameter that breaks a constraint of the API's model.
+    /// A parameter that violates a constraint of the API's model.
     pub(crate) fn parameter(name: &str, constraint: &str) -> Self {
-        Self::bad(
+        Self::bad_request(
             "InvalidParameterException",
             format!("Invalid parameter at '{name}' failed to satisfy constraint: '{constraint}'"),
         )
     }
 
     pub(crate) fn invalid_parameter(message: impl Into<String>) -> Self {
-        Self::bad("InvalidParameterException", message)
+        Self::bad_request("InvalidParameterException", message)
     }
 
     pub(crate) fn validation(message: impl Into<String>) -> Self {
-        Self::bad("ValidationException", message)
+        Self::bad_request("ValidationException", message)
     }
 
-    /// A member of another JSON type than the model's.
+    /// A member whose JSON type differs from the model's.
     pub(crate) fn serialization(message: impl Into<String>) -> Self {
-        Self::bad("SerializationException", message)
+        Self::bad_request("SerializationException", message)
     }
 
     pub(crate) fn unknown_operation() -> Self {
-        Self::bad("UnknownOperationException", "The requested operation is not known to the service.")
+        Self::bad_request("UnknownOperationException", "The requested operation is not known to the service.")
     }
 
     pub(crate) fn repository_not_found(name: &str, account: &str) -> Self {
-        Self::bad(
+        Self::bad_request(
             "RepositoryNotFoundException",
             format!("The repository with name '{name}' does not exist in the registry with id '{account}'"),
         )
     }
 
     pub(crate) fn image_not_found(image: &ImageId, repository: &str, account: &str) -> Self {
-        Self::bad(
+        Self::bad_request(
             "ImageNotFoundException",
             format!(
                 "The image with imageId {image} does not exist within the repository with name '{repository}' in the \
@@ -62,7 +63,7 @@ impl Error {
     }
 
     pub(crate) fn scan_not_found(image: &ImageId, repository: &str, account: &str) -> Self {
-        Self::bad(
+        Self::bad_request(
             "ScanNotFoundException",
             format!(
                 "Image scan does not exist for the image with '{image}' in the repository with name '{repository}' in \
@@ -71,16 +72,12 @@ impl Error {
         )
     }
 
-    /// Inspector has one word for what ECR tells apart.
-    pub(crate) fn in_inspectors_words(self) -> Self {
+    /// Converts the code into Inspector's, which has one code for invalid parameters and for wrong types.
+    pub(crate) fn into_inspector_error(self) -> Self {
         let code = match self.code.as_str() {
             "InvalidParameterException" | "SerializationException" => "ValidationException".to_owned(),
             _ => self.code,
         };
         Self { code, ..self }
-    }
-
-    pub(crate) fn refused(code: &str, message: impl Into<String>) -> Self {
-        Self::bad(code, message)
     }
 }

@@ -1,4 +1,4 @@
-//! A request's parameters, read as strictly as AWS reads them.
+//! A request's parameters, validated as strictly as by AWS.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -11,7 +11,7 @@ use super::Error;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Input(Map<String, Value>);
 
-/// How a request names an image: by tag, by digest, or by both.
+/// The image id of a request: a tag, a digest, or both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ImageId {
     pub(crate) digest: Option<String>,
@@ -37,14 +37,14 @@ impl ImageId {
         Value::Object(members)
     }
 
-    /// What identifies it best: the digest, else the tag.
+    /// The most specific part: the digest, else the tag.
     pub(crate) fn reference(&self) -> Option<&str> {
         self.digest.as_deref().or(self.tag.as_deref())
     }
 }
 
 impl Input {
-    /// Reads a body; an empty one has no members.
+    /// Parses a body; an empty one has no members.
     pub(crate) fn parse(body: &[u8]) -> Result<Self, Error> {
         if body.is_empty() {
             return Ok(Self::default());
@@ -77,14 +77,14 @@ impl Input {
         value.as_array().map(|items| Some(items.as_slice())).ok_or_else(|| wrong_type(name, "a list"))
     }
 
-    /// A list whose length the model bounds.
+    /// A list whose length the model limits.
     pub(crate) fn bounded_list(&self, name: &str, length: RangeInclusive<usize>) -> Result<Option<&[Value]>, Error> {
         let Some(items) = self.list(name)? else { return Ok(None) };
         if length.contains(&items.len()) {
             return Ok(Some(items));
         }
-        let (least, most) = length.into_inner();
-        Err(Error::parameter(name, &format!("Member must have length between {least} and {most}, inclusive")))
+        let (min, max) = length.into_inner();
+        Err(Error::parameter(name, &format!("Member must have length between {min} and {max}, inclusive")))
     }
 
     pub(crate) fn strings(&self, name: &str, length: RangeInclusive<usize>) -> Result<Option<Vec<&str>>, Error> {
@@ -98,11 +98,11 @@ impl Input {
 
     pub(crate) fn object(&self, name: &str) -> Result<Option<Self>, Error> {
         let Some(value) = self.get(name) else { return Ok(None) };
-        Self::of(value).map(Some).ok_or_else(|| wrong_type(name, "a structure"))
+        Self::from_value(value).map(Some).ok_or_else(|| wrong_type(name, "a structure"))
     }
 
-    /// An element of a list that is to be a structure.
-    pub(crate) fn of(value: &Value) -> Option<Self> {
+    /// The members of a structure; `None` if the value is not one.
+    pub(crate) fn from_value(value: &Value) -> Option<Self> {
         value.as_object().cloned().map(Self)
     }
 
@@ -115,18 +115,18 @@ impl Input {
         self.0.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name.as_str(), value))
     }
 
-    /// How many items a page may have.
+    /// The maximum number of items on a page.
     pub(crate) fn max_results(&self, range: RangeInclusive<usize>, default: usize) -> Result<usize, Error> {
         let Some(value) = self.get("maxResults") else { return Ok(default) };
         let number = value.as_i64().ok_or_else(|| wrong_type("maxResults", "an integer"))?;
         usize::try_from(number).ok().filter(|number| range.contains(number)).ok_or_else(|| {
-            let (least, most) = range.clone().into_inner();
-            Error::parameter("maxResults", &format!("Member must be between {least} and {most}, inclusive"))
+            let (min, max) = range.clone().into_inner();
+            Error::parameter("maxResults", &format!("Member must be between {min} and {max}, inclusive"))
         })
     }
 
-    /// The repository that a request of either service is about, as far as it says; for the call log and for faults.
-    pub(crate) fn asked_repository(&self) -> Option<String> {
+    /// The repository that a request of either service names, if any; for the call log and for faults.
+    pub(crate) fn target_repository(&self) -> Option<String> {
         let body = Value::Object(self.0.clone());
         [
             "/repositoryName",
@@ -135,25 +135,25 @@ impl Input {
             "/filterCriteria/ecrImageRepositoryName/0/value",
         ]
         .iter()
-        .find_map(|place| body.pointer(place)?.as_str().map(str::to_owned))
+        .find_map(|pointer| body.pointer(pointer)?.as_str().map(str::to_owned))
         .or_else(|| {
             let (arn, _) = body.pointer("/filterCriteria/resourceId/0/value")?.as_str()?.rsplit_once('/')?;
             Some(arn.split_once(":repository/")?.1.to_owned())
         })
     }
 
-    /// The images that a request of either service is about: the digest of each, else its tag.
-    pub(crate) fn asked_images(&self) -> Vec<String> {
+    /// The images that a request of either service names: the digest of each, else its tag.
+    pub(crate) fn target_images(&self) -> Vec<String> {
         let body = Value::Object(self.0.clone());
-        let one = body.get("imageId").into_iter();
-        let many = body.get("imageIds").and_then(Value::as_array).into_iter().flatten();
-        let of_ecr = one.chain(many).filter_map(|id| id.get("imageDigest").or_else(|| id.get("imageTag"))?.as_str());
-        let criterion = |place: &str| body.pointer(place).and_then(Value::as_str);
-        let of_inspector = [
+        let single = body.get("imageId").into_iter();
+        let batch = body.get("imageIds").and_then(Value::as_array).into_iter().flatten();
+        let ecr = single.chain(batch).filter_map(|id| id.get("imageDigest").or_else(|| id.get("imageTag"))?.as_str());
+        let criterion = |pointer: &str| body.pointer(pointer).and_then(Value::as_str);
+        let inspector = [
             criterion("/filterCriteria/ecrImageHash/0/value"),
             criterion("/filterCriteria/resourceId/0/value").and_then(|arn| Some(arn.rsplit_once('/')?.1)),
         ];
-        of_ecr.chain(of_inspector.into_iter().flatten()).map(str::to_owned).collect()
+        ecr.chain(inspector.into_iter().flatten()).map(str::to_owned).collect()
     }
 
     pub(crate) fn repository_name(&self) -> Result<&str, Error> {
@@ -173,12 +173,15 @@ impl Input {
         Ok(id)
     }
 
-    /// The images of a batch; one without digest and tag is let through, to fail on its own.
+    /// The images of a batch. An id without digest and tag is accepted here and fails on its own later.
     pub(crate) fn image_ids(&self) -> Result<Option<Vec<ImageId>>, Error> {
         let Some(items) = self.bounded_list("imageIds", 1..=100)? else { return Ok(None) };
         items
             .iter()
-            .map(|item| Self::of(item).ok_or_else(|| wrong_type("imageIds", "a list of structures"))?.as_image_id())
+            .map(|item| {
+                let id = Self::from_value(item).ok_or_else(|| wrong_type("imageIds", "a list of structures"))?;
+                id.as_image_id()
+            })
             .collect::<Result<_, _>>()
             .map(Some)
     }
@@ -192,7 +195,7 @@ impl Input {
     }
 }
 
-/// The pattern of repository names: `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*` between slashes, 2 to 256 long.
+/// Checks the pattern of repository names: `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*` between slashes, 2 to 256 characters.
 pub(crate) fn check_repository_name(member: &str, name: &str) -> Result<(), Error> {
     if (2..=256).contains(&name.len()) && name.split('/').all(is_path_component) {
         return Ok(());

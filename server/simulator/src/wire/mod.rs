@@ -1,12 +1,12 @@
-//! What both protocols share: the errors, the reading of parameters, and pages.
+//! The parts that both protocols share: errors, request parameters and paging.
 
 mod error;
 mod input;
-mod page;
+mod paging;
 
 pub(crate) use error::Error;
 pub(crate) use input::{ImageId, Input};
-pub(crate) use page::{Paging, Twist};
+pub(crate) use paging::{Paging, PagingFault};
 
-/// What an operation answers: a body, or an error by its wire code.
-pub(crate) type Answer = Result<serde_json::Value, Error>;
+/// The result of an operation: a response body, or an error with its wire code.
+pub(crate) type OperationResult = Result<serde_json::Value, Error>;

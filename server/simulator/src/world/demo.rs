@@ -1,4 +1,4 @@
-//! The two worlds of the demo. Every image in them is made up; the findings are recorded, from public sources.
+//! The two demo worlds. Their images are made up; their findings are recorded, from public sources, or made up.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use crate::seed;
 const HOUR: Duration = Duration::from_hours(1);
 
 impl World {
-    /// A registry with basic scanning on push of `shop/*`, with one image per situation a deployment gate meets.
+    /// A registry with basic scanning on push of `shop/*`, and one image for each scan state that a gate handles.
     pub fn demo() -> Self {
         Self::new().demo_basic()
     }
 
-    /// A registry with continuous enhanced scanning, with the situations that only it has.
+    /// A registry with continuous enhanced scanning, and the scan states that only it has.
     pub fn demo_enhanced() -> Self {
         Self::enhanced().demo_continuous()
     }
 
-    /// Fills this world as [`World::demo`] is filled, relative to its own clock.
+    /// Adds the content of [`World::demo`], relative to this world's clock.
     #[must_use]
     pub fn demo_basic(self) -> Self {
         let mut world = self.with_scanning(ScanningConfig::basic_on_push(&["shop/*"]));
@@ -47,7 +47,7 @@ impl World {
         world
     }
 
-    /// Fills this world as [`World::demo_enhanced`] is filled, relative to its own clock.
+    /// Adds the content of [`World::demo_enhanced`], relative to this world's clock.
     #[must_use]
     pub fn demo_continuous(self) -> Self {
         let mut world = self.with_scanning(ScanningConfig::enhanced());

@@ -1,24 +1,24 @@
-//! An image as the registry keeps it, and how far its scan is at a moment.
+//! A stored image, and the progress of its scan at a given time.
 
 use jiff::Timestamp;
 
 use super::manifest::Manifest;
 use super::scanning::ScanType;
-use super::script::{Begins, Outcome, ScanScript};
-use crate::clock::{earlier, later};
+use super::script::{Outcome, ScanScript, ScanStart};
+use crate::clock::{saturating_add, saturating_sub};
 use crate::findings::Findings;
 
-/// Where an image is kept.
+/// The storage status of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImageStatus {
-    /// In use: can be pulled and scanned.
+    /// The image can be pulled and scanned.
     Active,
-    /// Archived: neither.
+    /// The image can be neither pulled nor scanned.
     Archived,
 }
 
 impl ImageStatus {
-    /// The wire's word.
+    /// The wire value.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Active => "ACTIVE",
@@ -27,7 +27,7 @@ impl ImageStatus {
     }
 }
 
-/// An image: a manifest and what happened to it.
+/// An image: a manifest, its push and pull times, its status and its scan.
 #[derive(Clone, Debug)]
 pub struct Image {
     pub(crate) manifest: Manifest,
@@ -40,7 +40,7 @@ pub struct Image {
     pub(crate) scan: Scan,
 }
 
-/// The scans of an image: a script, and when the latest began.
+/// The scans of an image: a script, and the start time of the latest scan.
 #[derive(Clone, Debug)]
 pub(crate) struct Scan {
     pub(crate) script: ScanScript,
@@ -48,13 +48,13 @@ pub(crate) struct Scan {
     pub(crate) started_at: Option<Timestamp>,
 }
 
-/// How far a scan is.
+/// The progress of a scan at a given time.
 #[derive(Clone, Debug)]
 pub(crate) enum Progress<'a> {
-    /// There is no scan that a read would find.
+    /// There is no scan that a read can see.
     NotFound,
     Running,
-    /// Said to be complete, but its findings are not there yet.
+    /// The status is already COMPLETE, but the findings are not available yet.
     Premature,
     Ended {
         at: Timestamp,
@@ -83,17 +83,17 @@ impl Image {
         &self.manifest.media_type
     }
 
-    /// When it was pushed.
+    /// The time of the push.
     pub fn pushed_at(&self) -> Timestamp {
         self.pushed_at
     }
 
-    /// When it was last pulled (`BatchGetImage` counts as a pull).
+    /// The time of the last pull. `BatchGetImage` counts as a pull.
     pub fn pulled_at(&self) -> Option<Timestamp> {
         self.pulled_at
     }
 
-    /// Whether it is archived.
+    /// The storage status.
     pub fn status(&self) -> ImageStatus {
         self.status
     }
@@ -110,12 +110,12 @@ impl Image {
 }
 
 impl Scan {
-    /// A script set at `now` for an image pushed at `pushed_at`.
+    /// The scans of an image that was pushed at `pushed_at` and gets this script at `now`.
     pub(crate) fn new(script: ScanScript, registry: ScanType, pushed_at: Timestamp, now: Timestamp) -> Self {
-        let started_at = match script.begins {
-            Begins::AfterPush(delay) => Some(later(pushed_at, delay)),
-            Begins::ToCompleteAgo(ago) => Some(earlier(now, ago.saturating_add(script.takes))),
-            Begins::OnRequest => None,
+        let started_at = match script.start {
+            ScanStart::AfterPush(delay) => Some(saturating_add(pushed_at, delay)),
+            ScanStart::CompletedAgo(ago) => Some(saturating_sub(now, ago.saturating_add(script.duration))),
+            ScanStart::OnRequest => None,
         };
         let kind = match &script.outcome {
             Outcome::Findings(Findings::Basic(_)) => ScanType::Basic,
@@ -125,17 +125,17 @@ impl Scan {
         Self { script, kind, started_at }
     }
 
-    /// How far the scan is, for a reader at `now` in a registry that uses `registry`. Scans of the other kind are
-    /// hidden until the registry is switched back.
+    /// The progress for a read at `now`, in a registry with scan type `registry`. Scans of the other type are hidden
+    /// until the registry switches back.
     pub(crate) fn progress(&self, registry: ScanType, now: Timestamp) -> Progress<'_> {
         let Some(started_at) = self.started_at.filter(|&started_at| started_at <= now && self.kind == registry) else {
             return Progress::NotFound;
         };
-        let at = later(started_at, self.script.takes);
+        let at = saturating_add(started_at, self.script.duration);
         if now < at {
             return Progress::Running;
         }
-        if now < later(at, self.script.premature) {
+        if now < saturating_add(at, self.script.premature) {
             return Progress::Premature;
         }
         match &self.script.outcome {

@@ -1,4 +1,4 @@
-//! Manifests: made for an [`super::ImageSpec`], or read as pushed. The digest is the SHA-256 of the bytes.
+//! Manifests, created for an [`super::ImageSpec`] or parsed from a push. The digest is the SHA-256 of the bytes.
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -20,14 +20,14 @@ pub(crate) struct Manifest {
     pub(crate) media_type: String,
     pub(crate) artifact_media_type: Option<String>,
     pub(crate) subject: Option<String>,
-    /// The sum of the layers.
+    /// The sum of the layers in bytes.
     pub(crate) size: u64,
-    /// The digests an index refers to.
+    /// The digests that an index references.
     pub(crate) children: Vec<String>,
     pub(crate) scannable: bool,
 }
 
-/// Why a text is not a manifest that ECR would take.
+/// The reason why ECR would reject a manifest.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("the manifest is not a JSON object")]
@@ -37,24 +37,24 @@ pub(crate) enum Error {
 }
 
 impl Manifest {
-    /// Reads a manifest; `declared` is the media type given beside it, which the manifest's own overrides.
-    pub(crate) fn read(text: String, declared: Option<&str>) -> Result<Self, Error> {
+    /// Parses a manifest. `declared` is the media type from the request; the manifest's own media type overrides it.
+    pub(crate) fn parse(text: String, declared: Option<&str>) -> Result<Self, Error> {
         let body: Value = serde_json::from_str(&text).map_err(|_| Error::NotJson)?;
         let members = body.as_object().ok_or(Error::NotJson)?;
-        let media_type = string(&body, "/mediaType")
+        let media_type = string_at(&body, "/mediaType")
             .or_else(|| declared.map(str::to_owned))
             .or_else(|| members.contains_key("manifests").then(|| OCI_INDEX.to_owned()))
             .or_else(|| members.contains_key("config").then(|| OCI_MANIFEST.to_owned()))
             .ok_or(Error::NoMediaType)?;
-        let config = string(&body, "/config/mediaType");
-        let layers = list(&body, "layers");
+        let config = string_at(&body, "/config/mediaType");
+        let layers = list_member(&body, "layers");
         let index = is_index(&media_type);
         Ok(Self {
             digest: digest(&text),
-            artifact_media_type: string(&body, "/artifactType").or_else(|| config.clone()),
-            subject: string(&body, "/subject/digest"),
+            artifact_media_type: string_at(&body, "/artifactType").or_else(|| config.clone()),
+            subject: string_at(&body, "/subject/digest"),
             size: layers.iter().filter_map(|layer| layer.get("size").and_then(Value::as_u64)).sum(),
-            children: list(&body, "manifests").iter().filter_map(|child| string(child, "/digest")).collect(),
+            children: list_member(&body, "manifests").iter().filter_map(|child| string_at(child, "/digest")).collect(),
             scannable: !index
                 && config.is_some_and(|config| config == DOCKER_CONFIG || config == OCI_CONFIG)
                 && layers.iter().all(is_file_system),
@@ -63,7 +63,7 @@ impl Manifest {
         })
     }
 
-    /// A single image.
+    /// The text of a single image's manifest.
     pub(crate) fn image(docker: bool, platform: &str, content: &str) -> String {
         let (manifest, config, layer) =
             if docker { (DOCKER_MANIFEST, DOCKER_CONFIG, DOCKER_LAYER) } else { (OCI_MANIFEST, OCI_CONFIG, OCI_LAYER) };
@@ -77,7 +77,7 @@ impl Manifest {
         }))
     }
 
-    /// A manifest that holds something other than an image to run: one layer of `layer_type`.
+    /// The manifest text of an artifact that is not a runnable image: one layer of `layer_type`.
     pub(crate) fn artifact(config_type: &str, layer_type: &str, content: &str, subject: Option<&Value>) -> String {
         let mut body = json!({
             "schemaVersion": 2, "mediaType": OCI_MANIFEST,
@@ -90,19 +90,19 @@ impl Manifest {
         pretty(&body)
     }
 
-    /// An index over `children`, each a descriptor.
+    /// The text of an index over `children`, each a descriptor.
     pub(crate) fn index(docker: bool, children: &[Value]) -> String {
         let media_type = if docker { DOCKER_LIST } else { OCI_INDEX };
         pretty(&json!({"schemaVersion": 2, "mediaType": media_type, "manifests": children}))
     }
 }
 
-/// Whether the media type is one of an index (a manifest list).
+/// True if the media type is that of an index (a manifest list).
 pub(crate) fn is_index(media_type: &str) -> bool {
     media_type == OCI_INDEX || media_type == DOCKER_LIST
 }
 
-/// The SHA-256 digest of a text, as registries write it.
+/// The SHA-256 digest of a text, in the registry form `sha256:…`.
 pub(crate) fn digest(text: &str) -> String {
     use std::fmt::Write as _;
 
@@ -124,16 +124,16 @@ fn is_file_system(layer: &Value) -> bool {
     })
 }
 
-fn string(body: &Value, pointer: &str) -> Option<String> {
+fn string_at(body: &Value, pointer: &str) -> Option<String> {
     body.pointer(pointer).and_then(Value::as_str).map(str::to_owned)
 }
 
-fn list<'a>(body: &'a Value, name: &str) -> &'a [Value] {
+fn list_member<'a>(body: &'a Value, name: &str) -> &'a [Value] {
     body.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-/// Indented, as the tools that push write it, and in sorted order, so that a digest does not depend on whether some
-/// other crate of the build makes `serde_json` keep insertion order.
+/// Indented JSON, as push tools write it, with sorted members. Otherwise the digest would depend on `serde_json`'s
+/// `preserve_order` feature, which any crate of the build can enable.
 fn pretty(body: &Value) -> String {
     let mut body = body.clone();
     body.sort_all_objects();

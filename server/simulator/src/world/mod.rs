@@ -1,4 +1,4 @@
-//! The simulated registry: one account in one Region, with what it holds.
+//! The simulated registry: one account in one Region, with its repositories, images and scans.
 
 mod demo;
 mod image;
@@ -19,16 +19,16 @@ pub use image::{Image, ImageStatus};
 pub(crate) use image::{Progress, Scan};
 pub use push::{Pushed, PushedChild};
 pub use repository::{Repository, TagMutability};
-pub use scanning::{Effective, ScanFrequency, ScanRule, ScanType, ScanningConfig, filter_matches};
+pub use scanning::{EffectiveScanning, ScanFrequency, ScanRule, ScanType, ScanningConfig, filter_matches};
 pub use script::{Coverage, ScanScript};
 pub use spec::{Child, ImageSpec};
 
-/// The account that owns the simulated registry unless another is named.
+/// The default account of the simulated registry.
 pub const ACCOUNT: &str = "123456789012";
-/// The Region it is in unless another is named.
+/// The default Region of the simulated registry.
 pub const REGION: &str = "eu-west-1";
 
-/// Everything the simulated registry knows.
+/// The content of the simulated registry, with its scanning configuration and clock.
 #[derive(Clone, Debug)]
 pub struct World {
     account: String,
@@ -36,34 +36,34 @@ pub struct World {
     clock: Clock,
     scanning: ScanningConfig,
     repositories: BTreeMap<String, Repository>,
-    pushed: ScanScript,
+    put_image_script: ScanScript,
 }
 
-/// A reference that leads nowhere.
+/// The error for a reference without an image.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("no image {reference} in repository {repository}")]
 pub struct NoSuchImage {
-    /// The repository that was named.
+    /// The requested repository.
     pub repository: String,
-    /// The tag or digest that was named.
+    /// The requested tag or digest.
     pub reference: String,
 }
 
 impl World {
     /// An empty registry with basic scanning and no scan rules, on the system's clock.
     pub fn new() -> Self {
-        Self::at(Clock::system())
+        Self::with_clock(Clock::system())
     }
 
-    /// The same on a clock of the caller's.
-    pub fn at(clock: Clock) -> Self {
+    /// An empty registry with basic scanning and no scan rules, on this clock.
+    pub fn with_clock(clock: Clock) -> Self {
         Self {
             account: ACCOUNT.to_owned(),
             region: REGION.to_owned(),
             clock,
             scanning: ScanningConfig::default(),
             repositories: BTreeMap::new(),
-            pushed: ScanScript::clean().begins_after(std::time::Duration::ZERO),
+            put_image_script: ScanScript::clean().begins_after(std::time::Duration::ZERO),
         }
     }
 
@@ -72,7 +72,7 @@ impl World {
         Self::new().with_scanning(ScanningConfig::enhanced())
     }
 
-    /// In another account and Region.
+    /// Sets the account and Region.
     #[must_use]
     pub fn in_account(mut self, account: &str, region: &str) -> Self {
         account.clone_into(&mut self.account);
@@ -80,7 +80,8 @@ impl World {
         self
     }
 
-    /// With this scanning configuration. It decides of which kind a scan without findings is, so set it before pushing.
+    /// Sets the scanning configuration. Call it before pushing images, because it determines the type of scans without
+    /// findings.
     #[must_use]
     pub fn with_scanning(mut self, scanning: ScanningConfig) -> Self {
         self.scanning = scanning;
@@ -97,7 +98,7 @@ impl World {
         &self.region
     }
 
-    /// The clock the world lives by.
+    /// The world's clock.
     pub fn clock(&self) -> &Clock {
         &self.clock
     }
@@ -116,22 +117,22 @@ impl World {
         self.scanning = scanning;
     }
 
-    /// What the scans of images do that come by `PutImage`: a clean one of a minute, unless said otherwise here.
+    /// Sets the scan script of images pushed by `PutImage`. The default is a clean scan of one minute.
     pub fn script_for_pushed_images(&mut self, script: ScanScript) {
-        self.pushed = script;
+        self.put_image_script = script;
     }
 
-    pub(crate) fn pushed_image_script(&self) -> &ScanScript {
-        &self.pushed
+    pub(crate) fn put_image_script(&self) -> &ScanScript {
+        &self.put_image_script
     }
 
-    /// The repository of that name, made if it is not there.
+    /// The repository with this name, created if it does not exist.
     pub fn repository(&mut self, name: &str) -> &mut Repository {
         let created_at = self.now();
         self.repositories.entry(name.to_owned()).or_insert_with(|| Repository::new(name, created_at))
     }
 
-    /// The repository of that name.
+    /// The repository with this name, if it exists.
     pub fn find_repository(&self, name: &str) -> Option<&Repository> {
         self.repositories.get(name)
     }
@@ -140,18 +141,18 @@ impl World {
         self.repositories.get_mut(name)
     }
 
-    /// Every repository, by name.
+    /// All repositories, ordered by name.
     pub fn repositories(&self) -> impl Iterator<Item = &Repository> {
         self.repositories.values()
     }
 
-    /// The image that a tag or digest names.
+    /// The image with this tag or digest.
     pub fn image(&self, repository: &str, reference: &str) -> Option<&Image> {
         self.find_repository(repository)?.image(reference)
     }
 
-    /// Gives an image other scans: a script that begins with the push begins now, and for one that is over already the
-    /// push is moved back before it, where need be.
+    /// Replaces an image's scan script. A scan that starts after the push starts now. For a scan that is already
+    /// completed, the push time is moved back to the scan's start if necessary.
     pub fn rescan(&mut self, repository: &str, reference: &str, script: ScanScript) -> Result<(), NoSuchImage> {
         let (now, kind) = (self.now(), self.scanning.scan_type);
         let image = self.image_mut(repository, reference)?;
@@ -167,7 +168,7 @@ impl World {
         self.image_mut(repository, reference).map(|image| image.archive(now))
     }
 
-    /// Moves a tag, or makes it, to the image that `reference` names.
+    /// Moves or adds a tag to the image with this reference.
     pub fn tag(&mut self, repository: &str, tag: &str, reference: &str) -> Result<(), NoSuchImage> {
         let digest = self.image_mut(repository, reference)?.digest().to_owned();
         if let Some(repository) = self.find_repository_mut(repository) {
@@ -176,7 +177,7 @@ impl World {
         Ok(())
     }
 
-    /// Deletes an image with every tag of it.
+    /// Deletes an image with all its tags.
     pub fn delete(&mut self, repository: &str, reference: &str) -> Result<(), NoSuchImage> {
         let digest = self.image_mut(repository, reference)?.digest().to_owned();
         if let Some(repository) = self.find_repository_mut(repository) {
@@ -192,14 +193,17 @@ impl World {
             .ok_or_else(|| NoSuchImage { repository: repository.to_owned(), reference: reference.to_owned() })
     }
 
-    /// What applies to a repository's images. The flag on the repository itself counts only where basic scanning has
-    /// no rule for it.
-    pub fn effective_scanning(&self, repository: &Repository) -> Effective {
+    /// The effective scanning of a repository's images. The repository's own flag counts only if basic scanning has no
+    /// rule for the repository.
+    pub fn effective_scanning(&self, repository: &Repository) -> EffectiveScanning {
         let effective = self.scanning.effective(repository.name());
-        let flagged = self.scanning.scan_type == ScanType::Basic
+        let flag_applies = self.scanning.scan_type == ScanType::Basic
             && effective.frequency == ScanFrequency::Manual
             && repository.scans_on_push();
-        if flagged { Effective { frequency: ScanFrequency::OnPush, filters: Vec::new() } } else { effective }
+        if flag_applies {
+            return EffectiveScanning { frequency: ScanFrequency::OnPush, filters: Vec::new() };
+        }
+        effective
     }
 
     /// The ARN of a repository.
@@ -207,7 +211,7 @@ impl World {
         format!("arn:aws:ecr:{}:{}:repository/{name}", self.region, self.account)
     }
 
-    /// The registry's host name, as it would be in AWS.
+    /// The registry's host name, in the form that AWS uses.
     pub fn registry_host(&self) -> String {
         format!("{}.dkr.ecr.{}.amazonaws.com", self.account, self.region)
     }

@@ -1,4 +1,4 @@
-//! Pushing: from a description, or as bytes that came over the wire.
+//! Pushes: of an image description, or of manifest bytes from `PutImage`.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use super::World;
 use super::image::{Image, ImageStatus, Scan};
 use super::manifest::{self, Manifest, OCI_MANIFEST};
 use super::scanning::ScanFrequency;
-use super::script::{Begins, ScanScript};
+use super::script::{ScanScript, ScanStart};
 use super::spec::{Child, ImageSpec, Shape};
-use crate::clock::earlier;
+use crate::clock::saturating_sub;
 
-/// What a push made.
+/// The result of a push.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pushed {
-    /// The image's digest; of an index, the index's.
+    /// The digest of the image or index.
     pub digest: String,
     /// The children of an index, in order; empty for a single image.
     pub children: Vec<PushedChild>,
@@ -25,9 +25,9 @@ pub struct Pushed {
 /// A child of a pushed index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PushedChild {
-    /// The platform its descriptor states.
+    /// The platform in the child's descriptor.
     pub platform: Option<String>,
-    /// Its digest.
+    /// The child's digest.
     pub digest: String,
 }
 
@@ -42,43 +42,33 @@ impl Pushed {
 }
 
 impl World {
-    /// Pushes an image (an index with its children), making the repository if need be. A tag that was on another image
-    /// moves; the other image stays, untagged.
+    /// Pushes an image (an index with its children), and creates the repository if necessary. An existing tag moves
+    /// from its old image, which stays untagged.
     pub fn push(&mut self, spec: ImageSpec) -> Pushed {
         let now = self.now();
         let pushed_at = pushed_at(&spec, now);
-        let (text, declared, children, architecture) = self.render(&spec);
+        let Rendered { text, media_type, children, architecture } = self.render(&spec);
         let digest = manifest::digest(&text);
-        // What is not a manifest is kept as bytes: a test may want to see what a client makes of it.
-        let manifest = Manifest::read(text.clone(), declared.as_deref()).unwrap_or_else(|_| Manifest {
-            media_type: declared.unwrap_or_else(|| OCI_MANIFEST.to_owned()),
-            digest: digest.clone(),
-            text,
-            artifact_media_type: None,
-            subject: None,
-            size: 0,
-            children: Vec::new(),
-            scannable: false,
-        });
+        let manifest = parse_or_opaque(text, media_type, &digest);
         let scan = Scan::new(spec.scan, self.scanning.scan_type, pushed_at, now);
-        self.keep(&spec.repository, manifest, &architecture, pushed_at, scan, spec.tag.as_deref());
+        self.insert_image(&spec.repository, manifest, &architecture, pushed_at, scan, spec.tag.as_deref());
         if spec.archived
-            && let Some(image) = self.find_repository_mut(&spec.repository).and_then(|held| held.image_mut(&digest))
+            && let Some(repository) = self.find_repository_mut(&spec.repository)
+            && let Some(image) = repository.image_mut(&digest)
         {
             image.archive(pushed_at);
         }
         Pushed { digest, children }
     }
 
-    /// Keeps a manifest that came by `PutImage`. What is scanned on push begins its scan now.
+    /// Stores a manifest from `PutImage`. If the repository is scanned on push, the scan starts now.
     pub(crate) fn put(&mut self, repository: &str, manifest: Manifest, tag: Option<&str>) {
         let now = self.now();
         let digest = manifest.digest.clone();
-        let held = self.image(repository, &digest).is_some();
-        if !held {
+        if self.image(repository, &digest).is_none() {
             let script = self.script_on_put(repository, manifest.scannable);
             let scan = Scan::new(script, self.scanning.scan_type, now, now);
-            return self.keep(repository, manifest, "amd64", now, scan, tag);
+            return self.insert_image(repository, manifest, "amd64", now, scan, tag);
         }
         if let (Some(tag), Some(repository)) = (tag, self.find_repository_mut(repository)) {
             repository.set_tag(tag, &digest);
@@ -86,18 +76,18 @@ impl World {
     }
 
     fn script_on_put(&mut self, repository: &str, scannable: bool) -> ScanScript {
-        let script = self.pushed_image_script().clone();
+        let script = self.put_image_script().clone();
         self.repository(repository);
         let frequency =
             self.find_repository(repository).map(|repository| self.effective_scanning(repository).frequency);
         if scannable && frequency.is_some_and(|frequency| frequency != ScanFrequency::Manual) {
             script
         } else {
-            ScanScript { begins: Begins::OnRequest, ..script }
+            ScanScript { start: ScanStart::OnRequest, ..script }
         }
     }
 
-    fn keep(
+    fn insert_image(
         &mut self,
         repository: &str,
         manifest: Manifest,
@@ -123,32 +113,32 @@ impl World {
         }
     }
 
-    /// The manifest's text and declared media type, the children pushed for it, and the architecture.
-    fn render(&mut self, spec: &ImageSpec) -> (String, Option<String>, Vec<PushedChild>, String) {
+    /// Renders the manifest, and pushes the children of an index.
+    fn render(&mut self, spec: &ImageSpec) -> Rendered {
         let content = format!("{}:{}", spec.repository, spec.content);
         match &spec.shape {
             Shape::Single { platform } => {
                 let architecture = platform.split('/').nth(1).unwrap_or(platform).to_owned();
-                (Manifest::image(spec.docker, platform, &content), None, Vec::new(), architecture)
+                Rendered { architecture, ..Rendered::new(Manifest::image(spec.docker, platform, &content)) }
             }
             Shape::Artifact { config, layer, subject } => {
                 let subject =
                     subject.as_ref().map(|digest| json!({"mediaType": OCI_MANIFEST, "digest": digest, "size": 0}));
-                (Manifest::artifact(config, layer, &content, subject.as_ref()), None, Vec::new(), "amd64".to_owned())
+                Rendered::new(Manifest::artifact(config, layer, &content, subject.as_ref()))
             }
             Shape::Raw { manifest, media_type } => {
-                (manifest.clone(), media_type.clone(), Vec::new(), "amd64".to_owned())
+                Rendered { media_type: media_type.clone(), ..Rendered::new(manifest.clone()) }
             }
             Shape::Index { children } => {
                 let (descriptors, children) = self.push_children(spec, children);
-                (Manifest::index(spec.docker, &descriptors), None, children, "amd64".to_owned())
+                Rendered { children, ..Rendered::new(Manifest::index(spec.docker, &descriptors)) }
             }
         }
     }
 
     fn push_children(&mut self, index: &ImageSpec, children: &[Child]) -> (Vec<Value>, Vec<PushedChild>) {
         let mut descriptors = Vec::new();
-        let mut made: Vec<PushedChild> = Vec::new();
+        let mut pushed: Vec<PushedChild> = Vec::new();
         for (position, child) in children.iter().enumerate() {
             let content = format!("{} child {position}", index.content);
             let digest = match child.spec(&index.repository, &content) {
@@ -161,30 +151,60 @@ impl World {
             let image = self.image(&index.repository, &digest);
             let media_type = image.map_or(OCI_MANIFEST, Image::media_type);
             let size = image.map_or(1_024, |image| image.manifest().len());
-            let about = made.last().map(|child| child.digest.as_str());
-            descriptors.push(descriptor(child, media_type, &digest, size, about));
-            made.push(PushedChild { platform: child.platform.clone(), digest });
+            let previous = pushed.last().map(|child| child.digest.as_str());
+            descriptors.push(descriptor(child, media_type, &digest, size, previous));
+            pushed.push(PushedChild { platform: child.platform.clone(), digest });
         }
-        (descriptors, made)
+        (descriptors, pushed)
     }
 }
 
-/// `about` is the digest of the child before, which is what an attestation is about.
-fn descriptor(child: &Child, media_type: &str, digest: &str, size: usize, about: Option<&str>) -> Value {
+/// A manifest to store.
+struct Rendered {
+    text: String,
+    /// The declared media type, for bytes that may not be a manifest.
+    media_type: Option<String>,
+    children: Vec<PushedChild>,
+    architecture: String,
+}
+
+impl Rendered {
+    fn new(text: String) -> Self {
+        Self { text, media_type: None, children: Vec::new(), architecture: "amd64".to_owned() }
+    }
+}
+
+/// Parses a manifest. Bytes that are not a manifest are stored too, so that a test can send them to a client.
+fn parse_or_opaque(text: String, media_type: Option<String>, digest: &str) -> Manifest {
+    Manifest::parse(text.clone(), media_type.as_deref()).unwrap_or_else(|_| Manifest {
+        media_type: media_type.unwrap_or_else(|| OCI_MANIFEST.to_owned()),
+        digest: digest.to_owned(),
+        text,
+        artifact_media_type: None,
+        subject: None,
+        size: 0,
+        children: Vec::new(),
+        scannable: false,
+    })
+}
+
+/// The descriptor of a child in an index. `previous` is the digest of the preceding child, the subject of an
+/// attestation.
+fn descriptor(child: &Child, media_type: &str, digest: &str, size: usize, previous: Option<&str>) -> Value {
     let mut descriptor = json!({"mediaType": media_type, "digest": digest, "size": size});
     let Some(members) = descriptor.as_object_mut() else { return descriptor };
     if let Some(platform) = &child.platform {
         let mut parts = platform.split('/');
-        let mut stated = json!({"os": parts.next(), "architecture": parts.next().unwrap_or_default()});
-        if let (Some(variant), Some(stated)) = (parts.next(), stated.as_object_mut()) {
-            stated.insert("variant".into(), variant.into());
+        let mut platform = json!({"os": parts.next(), "architecture": parts.next().unwrap_or_default()});
+        if let (Some(variant), Some(platform)) = (parts.next(), platform.as_object_mut()) {
+            platform.insert("variant".into(), variant.into());
         }
-        members.insert("platform".into(), stated);
+        members.insert("platform".into(), platform);
     }
     let mut annotations: serde_json::Map<String, Value> =
         child.annotations.iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect();
-    if let (true, Some(about)) = (annotations.contains_key("vnd.docker.reference.type"), about) {
-        annotations.insert("vnd.docker.reference.digest".into(), about.into());
+    if let (true, Some(subject)) = (annotations.contains_key("vnd.docker.reference.type"), previous) {
+        annotations.insert("vnd.docker.reference.digest".into(), subject.into());
     }
     if !annotations.is_empty() {
         members.insert("annotations".into(), annotations.into());
@@ -192,15 +212,15 @@ fn descriptor(child: &Child, media_type: &str, digest: &str, size: usize, about:
     descriptor
 }
 
-const SCAN_BEGINS_AFTER: Duration = Duration::from_secs(30);
+const PUSH_TO_SCAN_DELAY: Duration = Duration::from_secs(30);
 
-/// As said; else shortly before a scan that is over, now for a scan that begins with the push, and two hours ago for
-/// an image without one.
+/// The time of the push. The default depends on the scan: shortly before a completed scan, now for a scan that starts
+/// after the push, and two hours ago for an image without a scan.
 fn pushed_at(spec: &ImageSpec, now: Timestamp) -> Timestamp {
-    let ago = spec.pushed_ago.unwrap_or_else(|| match spec.scan.begins {
-        Begins::AfterPush(_) => Duration::ZERO,
-        Begins::ToCompleteAgo(ago) => ago.saturating_add(spec.scan.takes).saturating_add(SCAN_BEGINS_AFTER),
-        Begins::OnRequest => Duration::from_hours(2),
+    let ago = spec.pushed_ago.unwrap_or_else(|| match spec.scan.start {
+        ScanStart::AfterPush(_) => Duration::ZERO,
+        ScanStart::CompletedAgo(ago) => ago.saturating_add(spec.scan.duration).saturating_add(PUSH_TO_SCAN_DELAY),
+        ScanStart::OnRequest => Duration::from_hours(2),
     });
-    earlier(now, ago)
+    saturating_sub(now, ago)
 }

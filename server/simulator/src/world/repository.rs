@@ -1,4 +1,4 @@
-//! A repository: images by digest, and tags that point at them.
+//! A repository: images by digest, and tags that point to them.
 
 use std::collections::BTreeMap;
 
@@ -6,18 +6,18 @@ use jiff::Timestamp;
 
 use super::image::Image;
 
-/// Whether a tag may be moved.
+/// The mutability of a repository's tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum TagMutability {
-    /// It may.
+    /// `PutImage` can move a tag to another image.
     #[default]
     Mutable,
-    /// It may not.
+    /// `PutImage` refuses to move a tag.
     Immutable,
 }
 
 impl TagMutability {
-    /// The wire's word.
+    /// The wire value.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Mutable => "MUTABLE",
@@ -30,7 +30,7 @@ impl TagMutability {
     }
 }
 
-/// A repository.
+/// A repository with its images and tags.
 #[derive(Clone, Debug)]
 pub struct Repository {
     name: String,
@@ -53,7 +53,7 @@ impl Repository {
         }
     }
 
-    /// Its name.
+    /// The name.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -62,29 +62,29 @@ impl Repository {
         self.created_at
     }
 
-    /// Whether tags may be moved.
+    /// The mutability of the tags.
     pub fn mutability(&self) -> TagMutability {
         self.mutability
     }
 
-    /// Sets whether tags may be moved by `PutImage`. (A world's own `push` and `tag` move any.)
+    /// Sets the mutability of the tags. It limits `PutImage` only: a world's own `push` and `tag` move any tag.
     pub fn set_mutability(&mut self, mutability: TagMutability) -> &mut Self {
         self.mutability = mutability;
         self
     }
 
-    /// The old flag on the repository itself.
+    /// The repository's own scan-on-push flag, superseded by the registry's rules.
     pub fn scans_on_push(&self) -> bool {
         self.scan_on_push
     }
 
-    /// Sets the old flag on the repository itself.
+    /// Sets the repository's own scan-on-push flag.
     pub fn set_scan_on_push(&mut self, on: bool) -> &mut Self {
         self.scan_on_push = on;
         self
     }
 
-    /// The image that a tag or digest names.
+    /// The image with this tag or digest.
     pub fn image(&self, reference: &str) -> Option<&Image> {
         self.images.get(self.tags.get(reference).map_or(reference, String::as_str))
     }
@@ -93,17 +93,17 @@ impl Repository {
         self.images.get_mut(self.tags.get(reference).map_or(reference, String::as_str))
     }
 
-    /// Every image, by digest.
+    /// All images, ordered by digest.
     pub fn images(&self) -> impl Iterator<Item = &Image> {
         self.images.values()
     }
 
-    /// The tags of an image, in order.
+    /// The tags of an image, in alphabetical order.
     pub fn tags_of<'a>(&'a self, digest: &'a str) -> impl Iterator<Item = &'a str> {
         self.tags.iter().filter(move |(_, target)| *target == digest).map(|(tag, _)| tag.as_str())
     }
 
-    /// The digest a tag points at.
+    /// The digest of the image that a tag points to.
     pub fn digest_of_tag(&self, tag: &str) -> Option<&str> {
         self.tags.get(tag).map(String::as_str)
     }

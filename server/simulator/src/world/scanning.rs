@@ -1,6 +1,6 @@
-//! The registry's scanning configuration, and what it means for a repository.
+//! The registry's scanning configuration, and its effect on a repository.
 
-/// Which scanner the registry uses.
+/// The scanner of the registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum ScanType {
     /// ECR's own scanner, for operating system packages.
@@ -11,7 +11,7 @@ pub enum ScanType {
 }
 
 impl ScanType {
-    /// The wire's word.
+    /// The wire value.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Basic => "BASIC",
@@ -24,19 +24,19 @@ impl ScanType {
     }
 }
 
-/// When the images of a repository are scanned.
+/// The scan frequency of a repository's images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScanFrequency {
-    /// Once, when pushed.
+    /// Once, after the push.
     OnPush,
-    /// Again whenever there is new vulnerability data (enhanced scanning).
+    /// Again on new vulnerability data (enhanced scanning only).
     Continuous,
     /// On request with basic scanning; never with enhanced scanning.
     Manual,
 }
 
 impl ScanFrequency {
-    /// The wire's word.
+    /// The wire value.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::OnPush => "SCAN_ON_PUSH",
@@ -50,12 +50,12 @@ impl ScanFrequency {
     }
 }
 
-/// A frequency and the filters that choose the repositories it applies to.
+/// A scan frequency for all repositories that the filters match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScanRule {
-    /// How often.
+    /// The frequency.
     pub frequency: ScanFrequency,
-    /// Which repositories: see [`filter_matches`].
+    /// Filters on the repository name: see [`filter_matches`].
     pub filters: Vec<String>,
 }
 
@@ -86,20 +86,21 @@ impl ScanningConfig {
         self
     }
 
-    /// What applies to a repository: the continuous rule wins over on-push, and every filter of that rule that matches
-    /// is listed. Nothing matching is MANUAL, save for ENHANCED without any rules, which is continuous for all.
-    pub fn effective(&self, repository: &str) -> Effective {
+    /// The effective scanning of a repository, with all matching filters of its rule. The continuous rule takes
+    /// precedence over the on-push rule. Without a match the frequency is MANUAL; enhanced scanning without any rules
+    /// is continuous for all repositories.
+    pub fn effective(&self, repository: &str) -> EffectiveScanning {
         if self.scan_type == ScanType::Enhanced && self.rules.is_empty() {
-            return Effective { frequency: ScanFrequency::Continuous, filters: Vec::new() };
+            return EffectiveScanning { frequency: ScanFrequency::Continuous, filters: Vec::new() };
         }
         [ScanFrequency::Continuous, ScanFrequency::OnPush]
             .into_iter()
-            .map(|frequency| Effective { frequency, filters: self.matching(frequency, repository) })
+            .map(|frequency| EffectiveScanning { frequency, filters: self.matching_filters(frequency, repository) })
             .find(|effective| !effective.filters.is_empty())
-            .unwrap_or(Effective { frequency: ScanFrequency::Manual, filters: Vec::new() })
+            .unwrap_or(EffectiveScanning { frequency: ScanFrequency::Manual, filters: Vec::new() })
     }
 
-    fn matching(&self, frequency: ScanFrequency, repository: &str) -> Vec<String> {
+    fn matching_filters(&self, frequency: ScanFrequency, repository: &str) -> Vec<String> {
         self.rules
             .iter()
             .filter(|rule| rule.frequency == frequency)
@@ -110,23 +111,23 @@ impl ScanningConfig {
     }
 }
 
-/// The frequency in force for a repository, and the filters it comes from.
+/// The effective scan frequency of a repository, with the filters that selected it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Effective {
-    /// How often images of the repository are scanned.
+pub struct EffectiveScanning {
+    /// The scan frequency of the repository's images.
     pub frequency: ScanFrequency,
-    /// The filters that matched.
+    /// The matching filters.
     pub filters: Vec<String>,
 }
 
-/// Whether a scan filter matches a repository: without `*` if the name contains it; with `*`, each standing for zero or
-/// more characters, if it matches the whole name.
+/// Returns true if a scan filter matches a repository name. A filter without `*` matches any part of the name. A filter
+/// with `*` must match the whole name; each `*` stands for zero or more characters.
 pub fn filter_matches(filter: &str, repository: &str) -> bool {
     let Some((head, rest)) = filter.split_once('*') else { return repository.contains(filter) };
     let Some(mut name) = repository.strip_prefix(head) else { return false };
     let (middle, tail) = rest.rsplit_once('*').map_or((None, rest), |(middle, tail)| (Some(middle), tail));
     for piece in middle.into_iter().flat_map(|middle| middle.split('*')) {
-        // The earliest place is right: it leaves the most for the pieces that follow.
+        // The earliest match is correct: it leaves the most characters for the following pieces.
         let Some((_, after)) = name.split_once(piece) else { return false };
         name = after;
     }

@@ -1,15 +1,15 @@
-//! What the scans of an image do: when they begin, how long they take, and what comes out.
+//! Scan scripts: the start, the duration and the outcome of an image's scans.
 
 use std::time::Duration;
 
 use crate::findings::Findings;
 
-/// The script of an image's scans. It says when the first scan begins, how long a scan takes, and its outcome; a scan
-/// that `StartImageScan` begins later follows the same script.
+/// The script of an image's scans: the start of the first scan, the duration of each scan, and its outcome. A later
+/// scan by `StartImageScan` follows the same script.
 #[derive(Clone, Debug)]
 pub struct ScanScript {
-    pub(crate) begins: Begins,
-    pub(crate) takes: Duration,
+    pub(crate) start: ScanStart,
+    pub(crate) duration: Duration,
     pub(crate) outcome: Outcome,
     pub(crate) premature: Duration,
     pub(crate) source_age: Duration,
@@ -18,39 +18,39 @@ pub struct ScanScript {
     pub(crate) coverage: Coverage,
 }
 
-/// When the first scan begins.
+/// The start of the first scan.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Begins {
-    /// So long after the push.
+pub(crate) enum ScanStart {
+    /// This long after the push.
     AfterPush(Duration),
-    /// Early enough to have completed so long ago.
-    ToCompleteAgo(Duration),
-    /// Only when asked for by `StartImageScan`.
+    /// In the past, such that the scan completed this long ago.
+    CompletedAgo(Duration),
+    /// Only on request by `StartImageScan`.
     OnRequest,
 }
 
-/// What a scan ends in.
+/// The outcome of a scan.
 #[derive(Clone, Debug)]
 pub(crate) enum Outcome {
     Findings(Findings),
-    /// A status that carries no findings.
+    /// A status without findings, and its description.
     Status(String, Option<String>),
 }
 
-/// What Inspector's coverage says about an image.
+/// The entry of an image in Inspector's coverage.
 #[derive(Clone, Debug)]
 pub enum Coverage {
-    /// What follows from the scan.
+    /// Derived from the scan.
     Auto,
-    /// Nothing: the image is not listed, as if Inspector had never seen it.
+    /// No entry, as for an image that Inspector has never scanned.
     Absent,
-    /// A status code (ACTIVE, INACTIVE), a reason, and how long ago the last scan was (`None`: not said).
-    Says {
-        /// ACTIVE, INACTIVE, or any other string.
+    /// An explicit entry.
+    Explicit {
+        /// The status code: ACTIVE, INACTIVE, or any other string.
         code: String,
-        /// E.g. SUCCESSFUL, `PENDING_INITIAL_SCAN`.
+        /// The reason, e.g. SUCCESSFUL or `PENDING_INITIAL_SCAN`.
         reason: String,
-        /// How long before now the image was last scanned.
+        /// The time since the last scan; `None` omits the last scan.
         scanned_ago: Option<Duration>,
     },
 }
@@ -58,10 +58,10 @@ pub enum Coverage {
 const HOUR: Duration = Duration::from_hours(1);
 
 impl ScanScript {
-    fn new(begins: Begins, outcome: Outcome) -> Self {
+    fn new(start: ScanStart, outcome: Outcome) -> Self {
         Self {
-            begins,
-            takes: Duration::from_mins(1),
+            start,
+            duration: Duration::from_mins(1),
             outcome,
             premature: Duration::ZERO,
             source_age: 24 * HOUR,
@@ -73,40 +73,40 @@ impl ScanScript {
 
     /// A scan that completed an hour ago, with these findings.
     pub fn complete(findings: impl Into<Findings>) -> Self {
-        Self::new(Begins::ToCompleteAgo(HOUR), Outcome::Findings(findings.into()))
+        Self::new(ScanStart::CompletedAgo(HOUR), Outcome::Findings(findings.into()))
     }
 
-    /// A scan that completed an hour ago and found nothing.
+    /// A scan that completed an hour ago, without findings.
     pub fn clean() -> Self {
         Self::complete(Findings::Clean)
     }
 
-    /// No scan unless `StartImageScan` asks for one, which then finds nothing.
+    /// No scan until `StartImageScan` requests one. That scan has no findings.
     pub fn never() -> Self {
         Self::on_request(Findings::Clean)
     }
 
-    /// No scan unless `StartImageScan` asks for one, which then finds these.
+    /// No scan until `StartImageScan` requests one. That scan has these findings.
     pub fn on_request(findings: impl Into<Findings>) -> Self {
-        Self::new(Begins::OnRequest, Outcome::Findings(findings.into()))
+        Self::new(ScanStart::OnRequest, Outcome::Findings(findings.into()))
     }
 
-    /// A scan that begins with the push (now, unless the image says otherwise) and does not end.
+    /// A scan that starts with the push (by default now) and does not end.
     pub fn running() -> Self {
         Self::clean().begins_after(Duration::ZERO).takes(Duration::MAX)
     }
 
-    /// A scan that begins with the push, runs this long, and then has these findings.
+    /// A scan that starts with the push, runs for `time`, and then has these findings.
     pub fn running_for(time: Duration, findings: impl Into<Findings>) -> Self {
         Self::complete(findings).begins_after(Duration::ZERO).takes(time)
     }
 
-    /// A scan that ended in `status` an hour ago, without findings. Any string will do, known to ECR or not.
+    /// A scan that ended with `status` an hour ago, without findings. `status` is any string, known to ECR or not.
     pub fn status(status: &str) -> Self {
-        Self::new(Begins::ToCompleteAgo(HOUR), Outcome::Status(status.to_owned(), None))
+        Self::new(ScanStart::CompletedAgo(HOUR), Outcome::Status(status.to_owned(), None))
     }
 
-    /// FAILED, with the text ECR gives for an operating system it cannot read.
+    /// FAILED, with ECR's text for an unsupported operating system.
     pub fn failed() -> Self {
         Self::status("FAILED")
             .described("UnsupportedImageError: The operating system and/or package manager are not supported.")
@@ -117,7 +117,7 @@ impl ScanScript {
         Self::status("UNSUPPORTED_IMAGE")
     }
 
-    /// `SCAN_ELIGIBILITY_EXPIRED`: the re-scan window is over and findings were closed.
+    /// `SCAN_ELIGIBILITY_EXPIRED`: the re-scan window has ended, and the findings were closed.
     pub fn eligibility_expired() -> Self {
         Self::status("SCAN_ELIGIBILITY_EXPIRED")
     }
@@ -132,68 +132,69 @@ impl ScanScript {
         Self::status("LIMIT_EXCEEDED")
     }
 
-    /// `IMAGE_SIZE_EXCEEDED`, which the service sends and SDKs may not know.
+    /// `IMAGE_SIZE_EXCEEDED`, which ECR sends although SDKs may not define it.
     pub fn image_size_exceeded() -> Self {
         Self::status("IMAGE_SIZE_EXCEEDED")
     }
 
-    /// The scan completed this long ago.
+    /// Makes the scan complete this long ago.
     #[must_use]
     pub fn completed_ago(mut self, ago: Duration) -> Self {
-        self.begins = Begins::ToCompleteAgo(ago);
+        self.start = ScanStart::CompletedAgo(ago);
         self
     }
 
-    /// The scan's record appears this long after the push; until then a read says that there is no scan.
+    /// Starts the scan this long after the push. Until then a read returns `ScanNotFoundException`.
     #[must_use]
     pub fn begins_after(mut self, delay: Duration) -> Self {
-        self.begins = Begins::AfterPush(delay);
+        self.start = ScanStart::AfterPush(delay);
         self
     }
 
-    /// How long a scan runs.
+    /// Sets the duration of a scan. The default is one minute.
     #[must_use]
     pub fn takes(mut self, time: Duration) -> Self {
-        self.takes = time;
+        self.duration = time;
         self
     }
 
-    /// For this long after its end the scan says COMPLETE with an empty list and nothing else, before findings appear.
+    /// Delays the findings by `time` after the end of the scan. In this time a read returns COMPLETE with an empty list
+    /// and nothing else.
     #[must_use]
     pub fn premature_for(mut self, time: Duration) -> Self {
         self.premature = time;
         self
     }
 
-    /// How long before the end of a basic scan its vulnerability data was updated (a day, unless said).
+    /// Sets the age of the vulnerability data at the end of a basic scan. The default is one day.
     #[must_use]
     pub fn source_age(mut self, age: Duration) -> Self {
         self.source_age = age;
         self
     }
 
-    /// Overrides the status of the ended scan; its findings stay.
+    /// Overrides the status of the ended scan, and keeps its findings.
     #[must_use]
     pub fn with_status(mut self, status: &str) -> Self {
         self.status = Some(status.to_owned());
         self
     }
 
-    /// The status's description.
+    /// Sets the description of the status.
     #[must_use]
     pub fn described(mut self, text: &str) -> Self {
         self.description = Some(text.to_owned());
         self
     }
 
-    /// What Inspector's coverage says.
+    /// Sets the entry in Inspector's coverage.
     #[must_use]
     pub fn coverage(mut self, coverage: Coverage) -> Self {
         self.coverage = coverage;
         self
     }
 
-    /// Inspector's coverage does not list the image.
+    /// Removes the image from Inspector's coverage.
     #[must_use]
     pub fn uncovered(self) -> Self {
         self.coverage(Coverage::Absent)

@@ -1,11 +1,11 @@
-//! Descriptions of images to push: what a test writes down.
+//! Descriptions of the images that a test pushes.
 
 use std::time::Duration;
 
 use super::manifest::OCI_CONFIG;
 use super::script::ScanScript;
 
-/// An image to push. What is not said has a plain default: an OCI image for linux/amd64, never scanned.
+/// An image to push. The default is an OCI image for linux/amd64 that is never scanned.
 #[derive(Clone, Debug)]
 pub struct ImageSpec {
     pub(crate) repository: String,
@@ -45,18 +45,18 @@ impl ImageSpec {
         Self::new(repository, Some(tag), Shape::Single { platform: "linux/amd64".to_owned() })
     }
 
-    /// An index; its children follow by [`ImageSpec::platform`] and its siblings.
+    /// An index without children. [`ImageSpec::platform`], [`ImageSpec::child`] and [`ImageSpec::attestation`] add them.
     pub fn index(repository: &str, tag: &str) -> Self {
         Self::new(repository, Some(tag), Shape::Index { children: Vec::new() })
     }
 
-    /// An artifact of an own config and layer media type, such as an SBOM.
+    /// An artifact with its own config and layer media types, such as an SBOM.
     pub fn artifact(repository: &str, tag: &str, config_type: &str, layer_type: &str) -> Self {
         let shape = Shape::Artifact { config: config_type.to_owned(), layer: layer_type.to_owned(), subject: None };
         Self::new(repository, Some(tag), shape)
     }
 
-    /// A cosign signature: by its config an image, and only by its layer not.
+    /// A cosign signature. Its config is that of an image; only its layer's media type differs.
     pub fn cosign_signature(repository: &str, tag: &str) -> Self {
         Self::artifact(repository, tag, OCI_CONFIG, "application/vnd.dev.cosign.simplesigning.v1+json")
     }
@@ -67,47 +67,47 @@ impl ImageSpec {
         Self::artifact(repository, tag, "application/vnd.cncf.helm.config.v1+json", layer)
     }
 
-    /// A manifest of exactly these bytes.
+    /// A manifest with exactly these bytes.
     pub fn raw(repository: &str, tag: &str, manifest: &str, media_type: Option<&str>) -> Self {
         let shape = Shape::Raw { manifest: manifest.to_owned(), media_type: media_type.map(str::to_owned) };
         Self::new(repository, Some(tag), shape)
     }
 
-    /// An attestation as buildx makes it.
+    /// An attestation in the form that buildx creates.
     fn in_toto() -> Self {
         let (config, layer) = (OCI_CONFIG.to_owned(), "application/vnd.in-toto+json".to_owned());
         Self::new("", None, Shape::Artifact { config, layer, subject: None })
     }
 
-    /// What its scans do.
+    /// Sets the scan script.
     #[must_use]
     pub fn scan(mut self, script: ScanScript) -> Self {
         self.scan = script;
         self
     }
 
-    /// Stands for the files in the image: other content, other digest.
+    /// Sets a text that represents the files in the image: other content, other digest.
     #[must_use]
     pub fn content(mut self, content: &str) -> Self {
         content.clone_into(&mut self.content);
         self
     }
 
-    /// Pushed without a tag.
+    /// Removes the tag.
     #[must_use]
     pub fn untagged(mut self) -> Self {
         self.tag = None;
         self
     }
 
-    /// How long ago it was pushed. Unless said: shortly before its scan, or two hours ago.
+    /// Sets the time since the push. The default is shortly before the scan, or two hours for an image without one.
     #[must_use]
     pub fn pushed_ago(mut self, ago: Duration) -> Self {
         self.pushed_ago = Some(ago);
         self
     }
 
-    /// In docker's media types instead of OCI's; for an index with the children named so far.
+    /// Uses Docker's media types instead of OCI's, for an index also in the children added so far.
     #[must_use]
     pub fn docker(mut self) -> Self {
         self.docker = true;
@@ -118,14 +118,14 @@ impl ImageSpec {
         self
     }
 
-    /// Archived after the push: not scanned and not pulled any more.
+    /// Archives the image after the push: it can no longer be scanned or pulled.
     #[must_use]
     pub fn archived(mut self) -> Self {
         self.archived = true;
         self
     }
 
-    /// The digest of the image that an artifact is about.
+    /// Sets the digest of an artifact's subject image.
     #[must_use]
     pub fn subject(mut self, digest: &str) -> Self {
         if let Shape::Artifact { subject, .. } = &mut self.shape {
@@ -134,8 +134,8 @@ impl ImageSpec {
         self
     }
 
-    /// A single image's platform (`os/architecture` or `os/architecture/variant`), or a further child of an index with
-    /// its scans.
+    /// Sets the platform and scan script of a single image, or adds such a child to an index. The platform is
+    /// `os/architecture` or `os/architecture/variant`.
     #[must_use]
     pub fn platform(self, platform: &str, scan: ScanScript) -> Self {
         match self.shape {
@@ -146,7 +146,7 @@ impl ImageSpec {
         }
     }
 
-    /// A further child of an index.
+    /// Adds a child to an index.
     #[must_use]
     pub fn child(mut self, child: Child) -> Self {
         if let Shape::Index { children } = &mut self.shape {
@@ -155,14 +155,14 @@ impl ImageSpec {
         self
     }
 
-    /// A further child as buildx adds for provenance: platform unknown/unknown, marked by an annotation.
+    /// Adds a provenance child in the form that buildx creates: platform unknown/unknown, marked by an annotation.
     #[must_use]
     pub fn attestation(self) -> Self {
         self.child(Child::attestation())
     }
 }
 
-/// A child of an index: what its descriptor says, and the image behind it.
+/// A child of an index: its descriptor and its image.
 #[derive(Clone, Debug)]
 pub struct Child {
     pub(crate) platform: Option<String>,
@@ -172,7 +172,7 @@ pub struct Child {
 
 #[derive(Clone, Debug)]
 pub(crate) enum ChildImage {
-    Held(Box<ImageSpec>),
+    Present(Box<ImageSpec>),
     Absent,
 }
 
@@ -181,33 +181,33 @@ impl Child {
         Self { platform: platform.map(str::to_owned), annotations: Vec::new(), image }
     }
 
-    fn held(platform: Option<&str>, spec: ImageSpec) -> Self {
-        Self::new(platform, ChildImage::Held(Box::new(spec)))
+    fn present(platform: Option<&str>, spec: ImageSpec) -> Self {
+        Self::new(platform, ChildImage::Present(Box::new(spec)))
     }
 
     /// An image for a platform.
     pub fn platform(platform: &str, scan: ScanScript) -> Self {
         let shape = Shape::Single { platform: platform.to_owned() };
-        Self::held(Some(platform), ImageSpec::new("", None, shape).scan(scan))
+        Self::present(Some(platform), ImageSpec::new("", None, shape).scan(scan))
     }
 
-    /// A provenance attestation as buildx adds it.
+    /// A provenance attestation in the form that buildx creates.
     pub fn attestation() -> Self {
-        Self::held(Some("unknown/unknown"), ImageSpec::in_toto())
+        Self::present(Some("unknown/unknown"), ImageSpec::in_toto())
             .annotate("vnd.docker.reference.type", "attestation-manifest")
     }
 
-    /// Any image, such as a nested index or an artifact. It is pushed untagged into the index's repository.
+    /// Any image, such as a nested index or an artifact. It is pushed to the index's repository without a tag.
     pub fn image(spec: ImageSpec) -> Self {
-        Self::held(None, spec.untagged())
+        Self::present(None, spec.untagged())
     }
 
-    /// A descriptor whose image is not in the repository.
+    /// A descriptor without an image in the repository.
     pub fn absent(platform: &str) -> Self {
         Self::new(Some(platform), ChildImage::Absent)
     }
 
-    /// Overrides the platform that the descriptor states.
+    /// Overrides the platform in the descriptor.
     #[must_use]
     pub fn stated_platform(mut self, platform: Option<&str>) -> Self {
         self.platform = platform.map(str::to_owned);
@@ -222,14 +222,14 @@ impl Child {
     }
 
     fn make_docker(&mut self) {
-        if let ChildImage::Held(spec) = &mut self.image {
+        if let ChildImage::Present(spec) = &mut self.image {
             spec.docker = true;
         }
     }
 
-    /// The image to push for this child, `None` if it is to be absent. `content` is for one that has none of its own.
+    /// The image to push for this child; `None` for an absent one. `content` is the default content.
     pub(crate) fn spec(&self, repository: &str, content: &str) -> Option<ImageSpec> {
-        let ChildImage::Held(spec) = &self.image else { return None };
+        let ChildImage::Present(spec) = &self.image else { return None };
         let mut spec = spec.as_ref().clone();
         repository.clone_into(&mut spec.repository);
         if spec.content.is_empty() {

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 /// A world at noon of a day in 2026, on a clock that only the test moves.
 pub(crate) fn world() -> World {
-    World::at(Clock::manual("2026-03-01T12:00:00Z".parse().unwrap()))
+    World::with_clock(Clock::manual("2026-03-01T12:00:00Z".parse().unwrap()))
 }
 
 pub(crate) async fn start(world: World) -> (Simulator, aws_sdk_ecr::Client) {

@@ -39,7 +39,7 @@ async fn coverage_tells_that_a_clean_image_was_scanned() {
 async fn coverage_can_be_absent_or_say_otherwise() {
     let mut world = enhanced();
     world.push(ImageSpec::single("team/absent", "1").scan(ScanScript::clean().uncovered()));
-    let says = Coverage::Says { code: "INACTIVE".into(), reason: "ACCESS_DENIED".into(), scanned_ago: None };
+    let says = Coverage::Explicit { code: "INACTIVE".into(), reason: "ACCESS_DENIED".into(), scanned_ago: None };
     world.push(ImageSpec::single("team/denied", "1").scan(ScanScript::never().coverage(says)));
     world.push(ImageSpec::single("team/expired", "1").scan(ScanScript::eligibility_expired()));
     let (simulator, _client) = start(world).await;

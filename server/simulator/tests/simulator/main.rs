@@ -1,7 +1,6 @@
 //! How true the simulator is: read through the real SDKs, and where bytes matter over a bare socket.
 
 mod admin;
-mod behaviour;
 mod details;
 mod faults;
 mod harness;
@@ -10,3 +9,4 @@ mod inspector;
 mod reads;
 mod registry;
 mod scans;
+mod server;

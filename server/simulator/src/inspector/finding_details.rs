@@ -1,15 +1,15 @@
-//! `BatchGetFindingDetails`: what Inspector knows of a vulnerability beyond the finding, CISA's word on it above all.
+//! `BatchGetFindingDetails`: facts about a vulnerability beyond the finding, above all its entry in CISA's catalogue.
 
 use serde_json::{Value, json};
 
-use super::findings::each;
-use crate::ops::Request;
-use crate::wire::{Answer, Error, Input};
+use super::findings::for_each_finding;
+use crate::operations::Request;
+use crate::wire::{Error, Input, OperationResult};
 use crate::world::World;
 
 const MEMBER: &str = "findingArns";
 
-pub(crate) fn answer(request: &mut Request<'_>) -> Answer {
+pub(crate) fn handle(request: &mut Request<'_>) -> OperationResult {
     let world = &*request.world;
     let arns = request.input.strings(MEMBER, 1..=10)?.ok_or_else(|| Error::parameter(MEMBER, "must not be null"))?;
     if let Some(arn) = arns.iter().find(|arn| !is_finding_arn(arn)) {
@@ -20,7 +20,7 @@ pub(crate) fn answer(request: &mut Request<'_>) -> Answer {
     }
     let (mut found, mut errors) = (Vec::new(), Vec::new());
     for arn in arns {
-        match details(world, arn) {
+        match find_details(world, arn) {
             Ok(details) => found.push(details),
             Err((code, message)) => {
                 errors.push(json!({"findingArn": arn, "errorCode": code, "errorMessage": message}));
@@ -30,36 +30,37 @@ pub(crate) fn answer(request: &mut Request<'_>) -> Answer {
     Ok(json!({"findingDetails": found, "errors": errors}))
 }
 
-fn details(world: &World, arn: &str) -> Result<Value, (&'static str, &'static str)> {
+/// The details of a finding, or the code and message of its error.
+fn find_details(world: &World, arn: &str) -> Result<Value, (&'static str, &'static str)> {
     if arn.split(':').nth(4) != Some(world.account()) {
         return Err(("ACCESS_DENIED", "The finding belongs to another account."));
     }
     let mut details = None;
-    each(world, |found| {
-        if details.is_none() && is_named(&found.as_ecr_shows_it(world), arn) {
+    for_each_finding(world, |found| {
+        if details.is_none() && has_arn(&found.to_ecr_json(world), arn) {
             details = found.finding.to_details(arn);
         }
     });
     details.ok_or(("FINDING_DETAILS_NOT_FOUND", "No details are available for the finding."))
 }
 
-/// The repository and the image that the first finding asked about was found in; for the call log and for faults.
-pub(crate) fn subject(world: &World, input: &Input) -> Option<(String, String)> {
+/// The repository name and image digest of the first requested finding; for the call log and for faults.
+pub(crate) fn find_target(world: &World, input: &Input) -> Option<(String, String)> {
     let arn = input.list(MEMBER).ok()??.first()?.as_str()?;
-    let mut subject = None;
-    each(world, |found| {
-        if subject.is_none() && is_named(&found.as_ecr_shows_it(world), arn) {
-            subject = Some((found.repository.name().to_owned(), found.image.digest().to_owned()));
+    let mut target = None;
+    for_each_finding(world, |found| {
+        if target.is_none() && has_arn(&found.to_ecr_json(world), arn) {
+            target = Some((found.repository.name().to_owned(), found.image.digest().to_owned()));
         }
     });
-    subject
+    target
 }
 
-fn is_named(finding: &Value, arn: &str) -> bool {
+fn has_arn(finding: &Value, arn: &str) -> bool {
     finding.get("findingArn").and_then(Value::as_str) == Some(arn)
 }
 
-/// The model's pattern for a finding's ARN.
+/// Returns true if the text matches the model's pattern for a finding's ARN.
 fn is_finding_arn(arn: &str) -> bool {
     let parts: Vec<&str> = arn.split(':').collect();
     let [prefix, partition, service, region, account, finding] = parts.as_slice() else { return false };

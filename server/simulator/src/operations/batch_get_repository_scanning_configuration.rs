@@ -1,12 +1,12 @@
-//! `BatchGetRepositoryScanningConfiguration`: the frequency in force for each repository.
+//! `BatchGetRepositoryScanningConfiguration`: the effective scan frequency of each repository.
 
 use serde_json::{Value, json};
 
 use super::{Request, registry};
-use crate::wire::{Answer, Error};
+use crate::wire::{Error, OperationResult};
 use crate::world::{Repository, ScanFrequency, World};
 
-pub(super) fn answer(request: &mut Request<'_>) -> Answer {
+pub(super) fn handle(request: &mut Request<'_>) -> OperationResult {
     let world = &*request.world;
     let names = request
         .input
@@ -32,6 +32,6 @@ fn row(world: &World, repository: &Repository) -> Value {
     json!({
         "repositoryArn": world.repository_arn(repository.name()), "repositoryName": repository.name(),
         "scanOnPush": effective.frequency != ScanFrequency::Manual,
-        "scanFrequency": effective.frequency.as_str(), "appliedScanFilters": registry::filters(&effective.filters),
+        "scanFrequency": effective.frequency.as_str(), "appliedScanFilters": registry::filters_to_json(&effective.filters),
     })
 }

@@ -2,18 +2,18 @@
 
 use serde_json::json;
 
-use super::{Request, describe_repositories, own_registry};
-use crate::wire::{Answer, Error, Input};
+use super::{Request, describe_repositories, is_own_registry};
+use crate::wire::{Error, Input, OperationResult};
 use crate::world::TagMutability;
 
-pub(super) fn answer(request: &mut Request<'_>) -> Answer {
+pub(super) fn handle(request: &mut Request<'_>) -> OperationResult {
     let input = request.input;
     let name = input.repository_name()?;
-    if !own_registry(request.world, input)? {
-        return Err(Error::refused("AccessDeniedException", "The registry belongs to another account."));
+    if !is_own_registry(request.world, input)? {
+        return Err(Error::bad_request("AccessDeniedException", "The registry belongs to another account."));
     }
     if request.world.find_repository(name).is_some() {
-        return Err(Error::refused(
+        return Err(Error::bad_request(
             "RepositoryAlreadyExistsException",
             format!(
                 "The repository with name '{name}' already exists in the registry with id '{}'",
@@ -27,9 +27,10 @@ pub(super) fn answer(request: &mut Request<'_>) -> Answer {
         })?,
         None => TagMutability::Mutable,
     };
-    let scanning = input.object("imageScanningConfiguration")?.as_ref().map(|given: &Input| given.flag("scanOnPush"));
-    let on_push = scanning.transpose()?.flatten().unwrap_or(false);
+    let scanning = input.object("imageScanningConfiguration")?;
+    let on_push = scanning.as_ref().map(|scanning: &Input| scanning.flag("scanOnPush"));
+    let on_push = on_push.transpose()?.flatten().unwrap_or(false);
     request.world.repository(name).set_mutability(mutability).set_scan_on_push(on_push);
-    let made = request.world.find_repository(name).map(|made| describe_repositories::row(request.world, made));
-    Ok(json!({"repository": made}))
+    let created = request.world.find_repository(name).map(|created| describe_repositories::row(request.world, created));
+    Ok(json!({"repository": created}))
 }

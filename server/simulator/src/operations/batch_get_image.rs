@@ -1,22 +1,22 @@
-//! `BatchGetImage`: manifests. What cannot be had is listed beside what can, in one 200 answer. It counts as a pull.
+//! `BatchGetImage`: returns manifests, and failures beside them in the same response with HTTP 200. It counts as a pull.
 
 use serde_json::{Value, json};
 
-use super::{Request, repository};
-use crate::wire::{Answer, Error, ImageId};
+use super::{Request, require_repository};
+use crate::wire::{Error, ImageId, OperationResult};
 use crate::world::manifest::{self, DOCKER_CONFIG, DOCKER_LAYER, DOCKER_MANIFEST, OCI_CONFIG, OCI_LAYER, OCI_MANIFEST};
 use crate::world::{Image, ImageStatus, Repository};
 
-pub(super) fn answer(request: &mut Request<'_>) -> Answer {
+pub(super) fn handle(request: &mut Request<'_>) -> OperationResult {
     let (input, now) = (request.input, request.world.now());
     let ids = input.image_ids()?.ok_or_else(|| Error::parameter("imageIds", "must not be null"))?;
     let accepted = input.strings("acceptedMediaTypes", 1..=100)?;
-    let repository = repository(request.world, input)?;
+    let repository = require_repository(request.world, input)?;
     let (mut images, mut failures, mut pulled) = (Vec::new(), Vec::new(), Vec::new());
     for id in &ids {
-        match find(repository, id) {
+        match resolve(repository, id) {
             Ok(image) => {
-                let (text, media_type) = translated(image, id, accepted.as_deref());
+                let (text, media_type) = translate_media_type(image, id, accepted.as_deref());
                 pulled.push(image.digest().to_owned());
                 images.push(json!({
                     "registryId": request.world.account(), "repositoryName": repository.name(),
@@ -24,7 +24,7 @@ pub(super) fn answer(request: &mut Request<'_>) -> Answer {
                     "imageManifest": text, "imageManifestMediaType": media_type,
                 }));
             }
-            Err((code, reason)) => failures.push(failure(id, code, reason)),
+            Err(reason) => failures.push(failure_to_json(id, reason)),
         }
     }
     let name = repository.name().to_owned();
@@ -38,14 +38,17 @@ pub(super) fn answer(request: &mut Request<'_>) -> Answer {
     Ok(json!({"images": images, "failures": failures}))
 }
 
+/// The code and the text of a failed batch item.
+pub(super) type FailureReason = (&'static str, &'static str);
+
 /// A row of `failures`.
-pub(super) fn failure(id: &ImageId, code: &str, reason: &str) -> Value {
-    json!({"imageId": id.to_json(), "failureCode": code, "failureReason": reason})
+pub(super) fn failure_to_json(id: &ImageId, (code, text): FailureReason) -> Value {
+    json!({"imageId": id.to_json(), "failureCode": code, "failureReason": text})
 }
 
-/// The image, or the failure's code and reason.
-pub(super) fn find<'r>(repository: &'r Repository, id: &ImageId) -> Result<&'r Image, (&'static str, &'static str)> {
-    let named = id.reference().ok_or(("MissingDigestAndTag", "Both imageDigest and imageTag are missing"))?;
+/// The image with this id, or the reason why the batch item fails.
+pub(super) fn resolve<'r>(repository: &'r Repository, id: &ImageId) -> Result<&'r Image, FailureReason> {
+    let reference = id.reference().ok_or(("MissingDigestAndTag", "Both imageDigest and imageTag are missing"))?;
     if id.digest.as_deref().is_some_and(|digest| !is_digest(digest)) {
         return Err((
             "InvalidImageDigest",
@@ -53,8 +56,8 @@ pub(super) fn find<'r>(repository: &'r Repository, id: &ImageId) -> Result<&'r I
         ));
     }
     let image = repository
-        .image(named)
-        .filter(|image| id.digest.is_some() || repository.digest_of_tag(named) == Some(image.digest()))
+        .image(reference)
+        .filter(|image| id.digest.is_some() || repository.digest_of_tag(reference) == Some(image.digest()))
         .ok_or(("ImageNotFound", "Requested image not found"))?;
     if let (Some(tag), Some(digest)) = (&id.tag, &id.digest)
         && repository.digest_of_tag(tag) != Some(digest)
@@ -73,13 +76,15 @@ fn is_digest(text: &str) -> bool {
     })
 }
 
-/// By tag, ECR translates a single image between docker's and OCI's form when the client takes only the other, and the
-/// bytes then have another digest. By digest it never does.
-fn translated(image: &Image, id: &ImageId, accepted: Option<&[&str]>) -> (String, String) {
-    let as_it_is = (image.manifest().to_owned(), image.media_type().to_owned());
+/// Returns the manifest and its media type, translated between Docker's and OCI's form if need be.
+///
+/// By tag, ECR translates a single image if the client accepts only the other form; the bytes then have another digest.
+/// By digest it never translates.
+fn translate_media_type(image: &Image, id: &ImageId, accepted: Option<&[&str]>) -> (String, String) {
+    let original = (image.manifest().to_owned(), image.media_type().to_owned());
     let Some(accepted) = accepted.filter(|accepted| id.digest.is_none() && !accepted.contains(&image.media_type()))
     else {
-        return as_it_is;
+        return original;
     };
     let to_oci = [(DOCKER_MANIFEST, OCI_MANIFEST), (DOCKER_CONFIG, OCI_CONFIG), (DOCKER_LAYER, OCI_LAYER)];
     let (pairs, to) = match image.media_type() {
@@ -87,7 +92,7 @@ fn translated(image: &Image, id: &ImageId, accepted: Option<&[&str]>) -> (String
         OCI_MANIFEST if accepted.contains(&DOCKER_MANIFEST) => {
             (to_oci.map(|(docker, oci)| (oci, docker)), DOCKER_MANIFEST)
         }
-        _ => return as_it_is,
+        _ => return original,
     };
     let text = pairs.iter().fold(image.manifest().to_owned(), |text, (from, into)| text.replace(from, into));
     (text, to.to_owned())

@@ -1,15 +1,15 @@
-//! An enhanced finding as it looks for one image: the finding, with account, ARN, times and the image itself.
+//! The wire form of an enhanced finding of one image: the finding with account, ARN, times and the image itself.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::clock::epoch;
+use crate::clock::epoch_seconds;
 use crate::findings::EnhancedFinding;
 use crate::world::manifest::digest;
 use crate::world::{Image, Repository, World};
 
-/// What the finding itself says is kept; only what is missing is filled in.
-pub(crate) fn of_image(
+/// Returns the finding's own members, and adds only those that are missing.
+pub(crate) fn to_json(
     finding: &EnhancedFinding,
     world: &World,
     repository: &Repository,
@@ -26,14 +26,14 @@ pub(crate) fn of_image(
     fill("awsAccountId", &|| json!(world.account()));
     fill("findingArn", &|| json!(arn(finding, world, image)));
     for time in ["firstObservedAt", "lastObservedAt", "updatedAt"] {
-        fill(time, &|| epoch(at));
+        fill(time, &|| epoch_seconds(at));
     }
     fill("resources", &|| json!([resource(finding, world, repository, image)]));
     body
 }
 
 fn arn(finding: &EnhancedFinding, world: &World, image: &Image) -> String {
-    // The same finding in the same image always has the same ARN.
+    // A hash makes the ARN stable: the same finding in the same image always has the same one.
     let hash = digest(&format!("{} {}", image.digest(), finding.body()));
     let short: String = hash.chars().skip("sha256:".len()).take(32).collect();
     format!("arn:aws:inspector2:{}:{}:finding/{short}", world.region(), world.account())
@@ -47,7 +47,7 @@ fn resource(finding: &EnhancedFinding, world: &World, repository: &Repository, i
         "tags": {},
         "details": {"awsEcrContainerImage": {
             "architecture": image.architecture, "imageHash": image.digest(), "imageTags": tags,
-            "platform": finding.os_name(), "pushedAt": epoch(image.pushed_at()), "registry": world.account(),
+            "platform": finding.os_name(), "pushedAt": epoch_seconds(image.pushed_at()), "registry": world.account(),
             "repositoryName": repository.name(),
         }},
     })

@@ -2,15 +2,15 @@
 
 use serde_json::{Value, json};
 
-use super::{Request, object, own_registry};
-use crate::clock::epoch;
-use crate::wire::{Answer, Error, Paging};
+use super::{Request, is_own_registry, sparse_object};
+use crate::clock::epoch_seconds;
+use crate::wire::{Error, OperationResult, Paging};
 use crate::world::{Repository, World};
 
-pub(super) fn answer(request: &mut Request<'_>) -> Answer {
+pub(super) fn handle(request: &mut Request<'_>) -> OperationResult {
     let (world, input) = (&*request.world, request.input);
     let size = input.max_results(1..=1000, 100)?;
-    let own = own_registry(world, input)?;
+    let own = is_own_registry(world, input)?;
     if let Some(names) = input.strings("repositoryNames", 1..=100)? {
         let registry = input.string("registryId")?.unwrap_or(world.account());
         let rows: Vec<Value> = names
@@ -25,17 +25,17 @@ pub(super) fn answer(request: &mut Request<'_>) -> Answer {
         return Ok(json!({"repositories": rows}));
     }
     let rows: Vec<Value> = world.repositories().filter(|_| own).map(|repository| row(world, repository)).collect();
-    let (range, next) = Paging::read(input, "repositories", size, request.twist)?.of(rows.len());
+    let (range, next) = Paging::from_input(input, "repositories", size, request.paging_fault)?.page(rows.len());
     let page = rows.get(range).unwrap_or_default();
-    Ok(object([("repositories", Some(json!(page))), ("nextToken", next.map(Value::from))]))
+    Ok(sparse_object([("repositories", Some(json!(page))), ("nextToken", next.map(Value::from))]))
 }
 
-/// A repository as answers write it.
+/// The wire form of a repository.
 pub(super) fn row(world: &World, repository: &Repository) -> Value {
     let name = repository.name();
     json!({
         "repositoryArn": world.repository_arn(name), "registryId": world.account(), "repositoryName": name,
-        "repositoryUri": format!("{}/{name}", world.registry_host()), "createdAt": epoch(repository.created_at()),
+        "repositoryUri": format!("{}/{name}", world.registry_host()), "createdAt": epoch_seconds(repository.created_at()),
         "imageTagMutability": repository.mutability().as_str(),
         "imageScanningConfiguration": {"scanOnPush": repository.scans_on_push()},
         "encryptionConfiguration": {"encryptionType": "AES256"},

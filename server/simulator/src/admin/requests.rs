@@ -1,4 +1,6 @@
-//! Images and their scans as JSON.
+//! Request bodies of the admin endpoints: images and their scans as JSON.
+//!
+//! serde writes the names of these types into error texts, which are part of the endpoints' responses.
 
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use crate::findings::{BasicFinding, EnhancedFinding, Findings};
 use crate::generate;
 use crate::world::{Child, ImageSpec, ScanScript};
 
-/// Other scans for an image.
+/// A new scan script for an existing image.
 #[derive(Debug, Deserialize)]
 pub(super) struct Rescan {
     pub(super) repository: String,
@@ -25,7 +27,7 @@ pub(super) struct Rescan {
 pub(super) struct Push {
     repository: String,
     tag: String,
-    /// Tells images of one tag apart.
+    /// Distinguishes images with the same tag: other content, other digest.
     content: Option<String>,
     #[serde(default)]
     scan: Scan,
@@ -45,25 +47,25 @@ struct Platform {
     scan: Scan,
 }
 
-/// What a scan does. Without a member: one that completed an hour ago and found nothing.
+/// A scan script. Without any member, the scan completed an hour ago without findings.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Scan {
-    /// No scan unless asked for.
+    /// No scan until `StartImageScan` requests one.
     #[serde(default)]
     never: bool,
     /// Findings in ECR's wire form.
     findings: Option<Vec<Value>>,
-    /// How many findings to make up instead.
+    /// The number of findings to generate instead.
     generate: Option<usize>,
     #[serde(default)]
     seed: u64,
-    /// `basic` (unless said) or `enhanced`.
+    /// `basic` (the default) or `enhanced`.
     #[serde(default)]
     kind: Kind,
-    /// The status a scan ends in, without findings where none are given.
+    /// The final status of the scan. The scan has no findings unless the request lists or generates some.
     status: Option<String>,
     description: Option<String>,
-    /// The scan begins now and runs so long.
+    /// The scan starts now and runs for this long.
     running_seconds: Option<u64>,
     completed_seconds_ago: Option<u64>,
     premature_seconds: Option<u64>,
@@ -81,14 +83,14 @@ enum Kind {
 }
 
 impl Push {
-    pub(super) fn spec(self) -> ImageSpec {
+    pub(super) fn into_spec(self) -> ImageSpec {
         let mut spec = if self.platforms.is_empty() {
-            ImageSpec::single(&self.repository, &self.tag).scan(self.scan.script())
+            ImageSpec::single(&self.repository, &self.tag).scan(self.scan.into_script())
         } else {
             let index = ImageSpec::index(&self.repository, &self.tag);
             self.platforms
                 .into_iter()
-                .fold(index, |index, child| index.child(Child::platform(&child.platform, child.scan.script())))
+                .fold(index, |index, child| index.child(Child::platform(&child.platform, child.scan.into_script())))
         };
         if self.attestation {
             spec = spec.attestation();
@@ -101,14 +103,14 @@ impl Push {
 }
 
 impl Scan {
-    pub(super) fn script(self) -> ScanScript {
-        let found = self.findings.is_some() || self.generate.is_some();
+    pub(super) fn into_script(self) -> ScanScript {
+        let has_findings = self.findings.is_some() || self.generate.is_some();
         let (status, description) = (self.status.clone(), self.description.clone());
         let mut script = match &status {
-            Some(status) if !found => ScanScript::status(status),
-            Some(status) => ScanScript::complete(self.found()).with_status(status),
-            None if self.never => ScanScript::on_request(self.found()),
-            None => ScanScript::complete(self.found()),
+            Some(status) if !has_findings => ScanScript::status(status),
+            Some(status) => ScanScript::complete(self.to_findings()).with_status(status),
+            None if self.never => ScanScript::on_request(self.to_findings()),
+            None => ScanScript::complete(self.to_findings()),
         };
         if let Some(description) = description {
             script = script.described(&description);
@@ -125,15 +127,15 @@ impl Scan {
         if self.uncovered { script.uncovered() } else { script }
     }
 
-    fn found(&self) -> Findings {
+    fn to_findings(&self) -> Findings {
         match (self.kind, &self.findings, self.generate) {
             (_, None, None) => Findings::Clean,
-            (Kind::Basic, Some(given), _) => {
-                given.iter().cloned().map(BasicFinding::from_wire).collect::<Vec<_>>().into()
+            (Kind::Basic, Some(listed), _) => {
+                listed.iter().cloned().map(BasicFinding::from_wire).collect::<Vec<_>>().into()
             }
             (Kind::Basic, None, Some(count)) => generate::basic(count, self.seed).into(),
-            (Kind::Enhanced, Some(given), _) => {
-                given.iter().cloned().map(EnhancedFinding::from_wire).collect::<Vec<_>>().into()
+            (Kind::Enhanced, Some(listed), _) => {
+                listed.iter().cloned().map(EnhancedFinding::from_wire).collect::<Vec<_>>().into()
             }
             (Kind::Enhanced, None, Some(count)) => generate::enhanced(count, self.seed).into(),
         }
