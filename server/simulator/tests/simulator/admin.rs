@@ -1,4 +1,4 @@
-//! The `/_simulator` endpoints, as a test in another language uses them.
+//! The `/_simulator` endpoints, called over HTTP as from another language.
 
 use scangate_ecr_simulator::Simulator;
 use serde_json::{Value, json};
@@ -6,17 +6,17 @@ use serde_json::{Value, json};
 use crate::harness::{ecr, http, start, world};
 
 async fn admin(simulator: &Simulator, method: &str, path: &str, body: Value) -> (u16, Value) {
-    let answer = http(simulator, method, &format!("/_simulator{path}"), "", &body.to_string()).await;
-    answer.map(|answer| (answer.status, answer.json())).unwrap_or_default()
+    let response = http(simulator, method, &format!("/_simulator{path}"), "", &body.to_string()).await;
+    response.map(|response| (response.status, response.json())).unwrap_or_default()
 }
 
 async fn read(simulator: &Simulator, image: &str) -> Value {
-    let asked = json!({"repositoryName": "team/app", "imageId": {"imageTag": image}});
-    ecr(simulator, "DescribeImageScanFindings", &asked).await.map(|answer| answer.json()).unwrap_or_default()
+    let request = json!({"repositoryName": "team/app", "imageId": {"imageTag": image}});
+    ecr(simulator, "DescribeImageScanFindings", &request).await.map(|response| response.json()).unwrap_or_default()
 }
 
 #[tokio::test]
-async fn images_are_pushed_and_given_scans_as_json() {
+async fn posted_image_is_pushed_and_rescanned() {
     let (simulator, _client) = start(world()).await;
 
     let index = json!({
@@ -42,7 +42,7 @@ async fn images_are_pushed_and_given_scans_as_json() {
 }
 
 #[tokio::test]
-async fn faults_are_scripted_by_name_or_whole_and_cleared() {
+async fn posted_faults_apply_until_cleared() {
     let (simulator, _client) = start(world()).await;
     let registry = || async { ecr(&simulator, "DescribeRegistry", &json!({})).await.unwrap().status };
 
@@ -60,7 +60,7 @@ async fn faults_are_scripted_by_name_or_whole_and_cleared() {
 }
 
 #[tokio::test]
-async fn calls_are_shown_without_those_to_the_simulator_itself() {
+async fn call_log_omits_admin_requests() {
     let (simulator, _client) = start(world()).await;
 
     read(&simulator, "1").await;
@@ -74,12 +74,12 @@ async fn calls_are_shown_without_those_to_the_simulator_itself() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_done_is_said() {
+async fn invalid_admin_request_returns_error() {
     let (simulator, _client) = start(world()).await;
 
     assert_eq!(admin(&simulator, "GET", "/nowhere", json!({})).await.0, 404);
     assert_eq!(admin(&simulator, "POST", "/clock/advance", json!({"seconds": -1})).await.0, 400);
-    let (status, answer) =
+    let (status, response) =
         admin(&simulator, "POST", "/images/scan-script", json!({"repository": "team/app", "image": "9"})).await;
-    assert_eq!((status, answer["error"].as_str()), (404, Some("no image 9 in repository team/app")));
+    assert_eq!((status, response["error"].as_str()), (404, Some("no image 9 in repository team/app")));
 }

@@ -1,5 +1,5 @@
-//! A simulator on a manual clock, SDK clients for it, and bare HTTP.
-#![expect(clippy::unwrap_used, reason = "in a test's own machinery a panic is the report")]
+//! A simulator on a manual clock, SDK clients for it, and plain HTTP.
+#![expect(clippy::unwrap_used, reason = "a panic reports a failure of the harness")]
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// A world at noon of a day in 2026, on a clock that only the test moves.
+/// A world on 2026-03-01 at noon, on a clock that only the test advances.
 pub(crate) fn world() -> World {
     World::with_clock(Clock::manual("2026-03-01T12:00:00Z".parse().unwrap()))
 }
@@ -48,28 +48,28 @@ pub(crate) fn digest(digest: &str) -> ImageIdentifier {
     ImageIdentifier::builder().image_digest(digest).build()
 }
 
-/// The code of a failed call.
-pub(crate) fn code<O, E>(answer: Result<O, aws_sdk_ecr::error::SdkError<E>>) -> String
+/// The error code of a call, or "no error".
+pub(crate) fn code<O, E>(response: Result<O, aws_sdk_ecr::error::SdkError<E>>) -> String
 where
     E: aws_sdk_ecr::error::ProvideErrorMetadata,
 {
     use aws_sdk_ecr::error::ProvideErrorMetadata as _;
 
-    match answer {
+    match response {
         Ok(_) => "no error".to_owned(),
         Err(error) => error.code().unwrap_or("no code").to_owned(),
     }
 }
 
-/// An answer as bytes.
+/// A response as raw text.
 #[derive(Debug)]
-pub(crate) struct Raw {
+pub(crate) struct RawResponse {
     pub(crate) status: u16,
     pub(crate) head: String,
     pub(crate) body: String,
 }
 
-impl Raw {
+impl RawResponse {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_default()
     }
@@ -79,13 +79,19 @@ impl Raw {
     }
 }
 
-/// An ECR call over a bare socket. `None`: the connection closed without an answer.
-pub(crate) async fn ecr(simulator: &Simulator, operation: &str, body: &Value) -> Option<Raw> {
+/// Sends an ECR call over a plain socket. `None` if the connection closed without a response.
+pub(crate) async fn ecr(simulator: &Simulator, operation: &str, body: &Value) -> Option<RawResponse> {
     let target = format!("x-amz-target: AmazonEC2ContainerRegistry_V20150921.{operation}\r\n");
     http(simulator, "POST", "/", &target, &body.to_string()).await
 }
 
-pub(crate) async fn http(simulator: &Simulator, method: &str, path: &str, headers: &str, body: &str) -> Option<Raw> {
+pub(crate) async fn http(
+    simulator: &Simulator,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &str,
+) -> Option<RawResponse> {
     let mut stream = TcpStream::connect(simulator.addr()).await.unwrap();
     let length = body.len();
     let request = format!(
@@ -98,5 +104,5 @@ pub(crate) async fn http(simulator: &Simulator, method: &str, path: &str, header
     let (head, body) = text.split_once("\r\n\r\n")?;
     read.ok()?.ok()?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
-    Some(Raw { status, head: head.to_owned(), body: body.to_owned() })
+    Some(RawResponse { status, head: head.to_owned(), body: body.to_owned() })
 }

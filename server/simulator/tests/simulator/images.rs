@@ -20,7 +20,7 @@ fn sha256(text: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_manifest_hashes_to_its_digest() {
+async fn manifest_hashes_to_its_digest() {
     let mut world = world();
     let index = world.push(
         ImageSpec::index("team/app", "1")
@@ -44,20 +44,20 @@ async fn a_manifest_hashes_to_its_digest() {
 }
 
 #[tokio::test]
-async fn a_batch_fails_in_part_within_one_answer() {
+async fn batch_get_returns_failures_beside_images() {
     let mut world = world();
     let image = world.push(ImageSpec::single("team/app", "1"));
     world.push(ImageSpec::single("team/app", "2").archived());
     let (_simulator, client) = start(world).await;
     let crossed = ImageIdentifier::builder().image_tag("2").image_digest(&image.digest).build();
 
-    let asked = [tag("1"), tag("9"), tag("2"), digest("sha256:xyz"), crossed, ImageIdentifier::builder().build()];
-    let answer =
-        client.batch_get_image().repository_name("team/app").set_image_ids(Some(asked.into())).send().await.unwrap();
+    let ids = [tag("1"), tag("9"), tag("2"), digest("sha256:xyz"), crossed, ImageIdentifier::builder().build()];
+    let response =
+        client.batch_get_image().repository_name("team/app").set_image_ids(Some(ids.into())).send().await.unwrap();
 
-    assert_eq!(answer.images.unwrap().len(), 1);
+    assert_eq!(response.images.unwrap().len(), 1);
     let codes: Vec<ImageFailureCode> =
-        answer.failures.unwrap().into_iter().map(|failure| failure.failure_code.unwrap()).collect();
+        response.failures.unwrap().into_iter().map(|failure| failure.failure_code.unwrap()).collect();
     assert_eq!(
         codes,
         [
@@ -71,7 +71,7 @@ async fn a_batch_fails_in_part_within_one_answer() {
 }
 
 #[tokio::test]
-async fn a_pull_by_tag_may_be_translated_and_one_by_digest_never_is() {
+async fn only_pull_by_tag_translates_manifest() {
     let mut world = world();
     let image = world.push(ImageSpec::single("team/app", "1").docker());
     let (simulator, client) = start(world).await;
@@ -87,7 +87,7 @@ async fn a_pull_by_tag_may_be_translated_and_one_by_digest_never_is() {
 }
 
 #[tokio::test]
-async fn a_moved_tag_leaves_the_old_image_untagged() {
+async fn moved_tag_leaves_old_image_untagged() {
     let mut world = world();
     let old = world.push(ImageSpec::single("team/app", "1"));
     let new = world.push(ImageSpec::single("team/app", "1").content("second build"));
@@ -104,7 +104,7 @@ async fn a_moved_tag_leaves_the_old_image_untagged() {
 }
 
 #[tokio::test]
-async fn archived_images_are_listed_only_when_asked_for() {
+async fn archived_image_is_listed_only_by_filter() {
     let mut world = world();
     world.push(ImageSpec::single("team/app", "1"));
     let (_simulator, client) = start(world).await;
@@ -124,7 +124,7 @@ async fn archived_images_are_listed_only_when_asked_for() {
 }
 
 #[tokio::test]
-async fn describing_tells_kind_size_and_push_and_nothing_of_scans() {
+async fn described_image_has_types_and_size_but_no_scan() {
     let mut world = world();
     let image = world.push(ImageSpec::single("team/app", "1").scan(ScanScript::clean()));
     world.push(ImageSpec::helm_chart("team/app", "chart").subject(&image.digest));
@@ -145,7 +145,7 @@ async fn describing_tells_kind_size_and_push_and_nothing_of_scans() {
 }
 
 #[tokio::test]
-async fn listings_come_in_pages() {
+async fn listings_are_paged() {
     let mut world = world();
     for number in 0..7 {
         world.push(ImageSpec::single("team/app", &number.to_string()));
@@ -162,7 +162,7 @@ async fn listings_come_in_pages() {
 }
 
 #[tokio::test]
-async fn a_pushed_image_is_scanned_where_a_filter_says_so() {
+async fn pushed_image_is_scanned_if_filter_matches() {
     let mut world = world().with_scanning(ScanningConfig::basic_on_push(&["team/*"]));
     let manifest = world.push(ImageSpec::single("made/elsewhere", "1"));
     let text = world.image("made/elsewhere", &manifest.digest).unwrap().manifest().to_owned();
@@ -183,7 +183,7 @@ async fn a_pushed_image_is_scanned_where_a_filter_says_so() {
 }
 
 #[tokio::test]
-async fn a_push_is_refused_by_the_right_code() {
+async fn refused_push_returns_specific_code() {
     let mut world = world();
     let image = world.push(ImageSpec::single("team/app", "1"));
     let text = world.image("team/app", &image.digest).unwrap().manifest().to_owned();
@@ -206,7 +206,7 @@ async fn a_push_is_refused_by_the_right_code() {
 }
 
 #[tokio::test]
-async fn deleting_takes_a_tag_or_an_image() {
+async fn delete_removes_tag_then_image() {
     let mut world = world();
     let image = world.push(ImageSpec::single("team/app", "1"));
     world.tag("team/app", "also", "1").unwrap();
@@ -223,9 +223,9 @@ async fn deleting_takes_a_tag_or_an_image() {
 }
 
 #[tokio::test]
-async fn an_answer_of_another_type_than_the_models_is_a_serialization_error() {
+async fn wrong_member_type_is_serialization_error() {
     let (simulator, _client) = start(world()).await;
 
-    let answer = ecr(&simulator, "DescribeImages", &json!({"repositoryName": 7})).await.unwrap();
-    assert_eq!(answer.header("x-amzn-errortype"), Some("SerializationException"));
+    let response = ecr(&simulator, "DescribeImages", &json!({"repositoryName": 7})).await.unwrap();
+    assert_eq!(response.header("x-amzn-errortype"), Some("SerializationException"));
 }

@@ -18,15 +18,15 @@ fn covers(repository: &str) -> CoverageFilterCriteria {
 }
 
 #[tokio::test]
-async fn coverage_tells_that_a_clean_image_was_scanned() {
+async fn coverage_lists_scanned_clean_image() {
     let mut world = enhanced();
     let image = world.push(ImageSpec::single("team/app", "1").scan(ScanScript::clean()));
     world.push(ImageSpec::single("team/other", "1").scan(ScanScript::clean()));
     let (simulator, _client) = start(world).await;
 
-    let answer = inspector(&simulator).list_coverage().filter_criteria(covers("team/app")).send().await.unwrap();
+    let response = inspector(&simulator).list_coverage().filter_criteria(covers("team/app")).send().await.unwrap();
 
-    let covered = answer.covered_resources.unwrap();
+    let covered = response.covered_resources.unwrap();
     assert_eq!(covered.len(), 1);
     assert!(covered[0].resource_id.ends_with(&format!("repository/team/app/{}", image.digest)));
     let status = covered[0].scan_status.as_ref().unwrap();
@@ -36,7 +36,7 @@ async fn coverage_tells_that_a_clean_image_was_scanned() {
 }
 
 #[tokio::test]
-async fn coverage_can_be_absent_or_say_otherwise() {
+async fn scripted_coverage_overrides_scan() {
     let mut world = enhanced();
     world.push(ImageSpec::single("team/absent", "1").scan(ScanScript::clean().uncovered()));
     let says = Coverage::Explicit { code: "INACTIVE".into(), reason: "ACCESS_DENIED".into(), scanned_ago: None };
@@ -58,7 +58,7 @@ async fn coverage_can_be_absent_or_say_otherwise() {
 }
 
 #[tokio::test]
-async fn findings_carry_epss_and_can_be_filtered() {
+async fn listed_findings_have_epss_and_are_filtered() {
     let mut world = enhanced();
     let found = [
         EnhancedFinding::new("CVE-1", "CRITICAL").epss(0.9).last_known_exploit_at(1_700_000_000),
@@ -83,7 +83,7 @@ async fn findings_carry_epss_and_can_be_filtered() {
 }
 
 #[tokio::test]
-async fn a_criterion_the_simulator_does_not_have_is_refused() {
+async fn unsupported_criterion_is_refused() {
     let (simulator, _client) = start(enhanced_with_one_image()).await;
     let named = CoverageStringFilter::builder().comparison(CoverageStringComparison::Equals).value("f");
     let criteria = CoverageFilterCriteria::builder().lambda_function_name(named.build().unwrap()).build();

@@ -1,12 +1,12 @@
-//! How true the simulator is: read through the real SDKs, and where bytes matter over a bare socket.
+//! Fidelity tests of the simulator, through the real SDKs and, for exact bytes, over a plain socket.
 
 mod admin;
-mod details;
 mod faults;
+mod finding_details;
 mod harness;
 mod images;
 mod inspector;
-mod reads;
 mod registry;
+mod scan_findings;
 mod scans;
 mod server;

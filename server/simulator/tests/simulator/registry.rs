@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::harness::{code, ecr, http, start, world};
 
 #[tokio::test]
-async fn a_filter_matches_as_the_documentation_tables_it() {
+async fn filter_matches_as_documented() {
     let repositories = ["prod", "repo-prod", "prod-repo", "repo-prod-repo", "prodrepo"];
     for (filter, matches) in [
         ("prod", [true, true, true, true, true]),
@@ -24,7 +24,7 @@ async fn a_filter_matches_as_the_documentation_tables_it() {
 }
 
 #[tokio::test]
-async fn the_frequency_in_force_is_the_continuous_filters_before_the_on_push_ones() {
+async fn continuous_rule_overrides_on_push_rule() {
     let mut world = world().with_scanning(
         ScanningConfig::enhanced()
             .rule(ScanFrequency::OnPush, &["team/*"])
@@ -35,23 +35,23 @@ async fn the_frequency_in_force_is_the_continuous_filters_before_the_on_push_one
     }
     let (_simulator, client) = start(world).await;
 
-    let asked = ["team/app", "team/web", "other/app", "none"].map(str::to_owned);
-    let answer = client
+    let names = ["team/app", "team/web", "other/app", "none"].map(str::to_owned);
+    let response = client
         .batch_get_repository_scanning_configuration()
-        .set_repository_names(Some(asked.into()))
+        .set_repository_names(Some(names.into()))
         .send()
         .await
         .unwrap();
 
-    let rows = answer.scanning_configurations.unwrap();
+    let rows = response.scanning_configurations.unwrap();
     let frequencies: Vec<&Frequency> = rows.iter().filter_map(|row| row.scan_frequency.as_ref()).collect();
     assert_eq!(frequencies, [&Frequency::ContinuousScan, &Frequency::ScanOnPush, &Frequency::Manual]);
     assert_eq!(rows[0].applied_scan_filters.as_ref().unwrap().len(), 2);
-    assert_eq!(answer.failures.unwrap()[0].repository_name.as_deref(), Some("none"));
+    assert_eq!(response.failures.unwrap()[0].repository_name.as_deref(), Some("none"));
 }
 
 #[tokio::test]
-async fn without_rules_enhanced_is_continuous_and_basic_is_manual() {
+async fn frequency_without_rules_depends_on_scan_type() {
     let mut world = World::enhanced();
     world.repository("team/app");
     let (simulator, client) = start(world).await;
@@ -70,13 +70,13 @@ async fn without_rules_enhanced_is_continuous_and_basic_is_manual() {
 }
 
 #[tokio::test]
-async fn the_scanning_configuration_is_checked_and_replaced_whole() {
+async fn scanning_configuration_is_validated_and_replaced() {
     let (simulator, client) = start(world()).await;
     let put = |body: Value| {
         let simulator = &simulator;
         async move {
-            let answer = ecr(simulator, "PutRegistryScanningConfiguration", &body).await.unwrap();
-            answer.json()["__type"].as_str().unwrap_or("accepted").to_owned()
+            let response = ecr(simulator, "PutRegistryScanningConfiguration", &body).await.unwrap();
+            response.json()["__type"].as_str().unwrap_or("accepted").to_owned()
         }
     };
     let rule = |frequency: &str, filter: &str| json!({"scanFrequency": frequency, "repositoryFilters": [{"filter": filter, "filterType": "WILDCARD"}]});
@@ -102,7 +102,7 @@ async fn the_scanning_configuration_is_checked_and_replaced_whole() {
 }
 
 #[tokio::test]
-async fn repositories_are_made_described_and_refused_twice() {
+async fn repository_is_created_once_and_described() {
     let (_simulator, client) = start(world()).await;
 
     let made = client.create_repository().repository_name("team/app").send().await.unwrap().repository.unwrap();
@@ -121,7 +121,7 @@ async fn repositories_are_made_described_and_refused_twice() {
 }
 
 #[tokio::test]
-async fn the_registry_describes_itself_and_gives_a_token() {
+async fn registry_returns_its_id_and_token() {
     let (_simulator, client) = start(world().in_account("210987654321", "us-east-1")).await;
 
     assert_eq!(client.describe_registry().send().await.unwrap().registry_id.as_deref(), Some("210987654321"));

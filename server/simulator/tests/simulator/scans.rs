@@ -1,4 +1,4 @@
-//! Scans: when they begin, how they go on, and when one may not be started.
+//! Scans: start, progress, end, and the limits on starting one.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 use crate::harness::{code, digest, ecr, start, tag, world};
 
 async fn read(simulator: &Simulator) -> Value {
-    let asked = json!({"repositoryName": "team/app", "imageId": {"imageTag": "1"}});
-    ecr(simulator, "DescribeImageScanFindings", &asked).await.map(|answer| answer.json()).unwrap_or_default()
+    let request = json!({"repositoryName": "team/app", "imageId": {"imageTag": "1"}});
+    ecr(simulator, "DescribeImageScanFindings", &request).await.map(|response| response.json()).unwrap_or_default()
 }
 
 #[tokio::test]
-async fn a_basic_scan_appears_runs_and_completes() {
+async fn basic_scan_appears_runs_and_completes() {
     let mut world = world();
     let script = ScanScript::clean().begins_after(Duration::from_mins(1)).takes(Duration::from_secs(90));
     world.push(ImageSpec::single("team/app", "1").scan(script));
@@ -30,7 +30,7 @@ async fn a_basic_scan_appears_runs_and_completes() {
 }
 
 #[tokio::test]
-async fn an_enhanced_scan_is_pending_then_complete_without_findings_then_complete_with_them() {
+async fn enhanced_scan_completes_before_findings_appear() {
     let mut world = world().with_scanning(
         ScanningConfig { scan_type: ScanType::Enhanced, rules: vec![] }.rule(ScanFrequency::OnPush, &["*"]),
     );
@@ -52,7 +52,7 @@ async fn an_enhanced_scan_is_pending_then_complete_without_findings_then_complet
 }
 
 #[tokio::test]
-async fn scans_that_end_otherwise_say_how() {
+async fn unsuccessful_scan_reports_its_status() {
     for (script, status) in [
         (ScanScript::failed(), "FAILED"),
         (ScanScript::unsupported(), "UNSUPPORTED_IMAGE"),
@@ -67,18 +67,18 @@ async fn scans_that_end_otherwise_say_how() {
         world.push(ImageSpec::single("team/app", "1").scan(script));
         let (simulator, _client) = start(world).await;
 
-        let answer = read(&simulator).await;
+        let response = read(&simulator).await;
 
-        assert_eq!(answer["imageScanStatus"]["status"], status);
+        assert_eq!(response["imageScanStatus"]["status"], status);
         if status == "FAILED" {
             let text = "UnsupportedImageError: The operating system and/or package manager are not supported.";
-            assert_eq!(answer["imageScanStatus"]["description"], text);
+            assert_eq!(response["imageScanStatus"]["description"], text);
         }
     }
 }
 
 #[tokio::test]
-async fn a_scan_by_hand_is_allowed_once_in_24_hours() {
+async fn requested_scan_is_limited_to_once_a_day() {
     let mut world = world();
     world.push(ImageSpec::single("team/app", "1").scan(ScanScript::on_request(generate::basic(3, 1))));
     let (simulator, client) = start(world).await;
@@ -95,7 +95,7 @@ async fn a_scan_by_hand_is_allowed_once_in_24_hours() {
 }
 
 #[tokio::test]
-async fn a_scan_on_push_counts_for_the_24_hours() {
+async fn scan_on_push_counts_towards_daily_limit() {
     let mut world = world();
     world.push(ImageSpec::single("team/app", "1").scan(ScanScript::clean()));
     let (_simulator, client) = start(world).await;
@@ -105,7 +105,7 @@ async fn a_scan_on_push_counts_for_the_24_hours() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_scanned_says_why() {
+async fn unscannable_image_returns_reason() {
     let mut world = world();
     world.push(ImageSpec::index("team/app", "index").platform("linux/amd64", ScanScript::clean()));
     world.push(ImageSpec::cosign_signature("team/app", "signature"));
@@ -126,7 +126,7 @@ async fn what_cannot_be_scanned_says_why() {
 }
 
 #[tokio::test]
-async fn an_index_has_no_scan_but_its_children_have() {
+async fn index_has_no_scan_but_children_have() {
     let mut world = world();
     let index = world.push(
         ImageSpec::index("team/app", "1")
@@ -144,7 +144,7 @@ async fn an_index_has_no_scan_but_its_children_have() {
 }
 
 #[tokio::test]
-async fn switching_the_scan_type_hides_scans_until_it_is_switched_back() {
+async fn switched_scan_type_hides_scans_until_restored() {
     let mut world = world();
     world.push(ImageSpec::single("team/app", "1").scan(ScanScript::clean()));
     let (simulator, _client) = start(world).await;
@@ -156,7 +156,7 @@ async fn switching_the_scan_type_hides_scans_until_it_is_switched_back() {
 }
 
 #[tokio::test]
-async fn without_a_matching_filter_enhanced_findings_are_out_of_reach() {
+async fn unmatched_filter_hides_enhanced_findings() {
     let mut world = world().with_scanning(ScanningConfig::enhanced());
     world.push(ImageSpec::single("team/app", "1").scan(ScanScript::clean()));
     world.set_scanning(ScanningConfig::enhanced().rule(ScanFrequency::Continuous, &["prod*"]));
@@ -166,7 +166,7 @@ async fn without_a_matching_filter_enhanced_findings_are_out_of_reach() {
 }
 
 #[tokio::test]
-async fn a_test_can_give_an_image_other_scans() {
+async fn rescan_replaces_scan_script() {
     let mut world = world();
     world.push(ImageSpec::single("team/app", "1").scan(ScanScript::running()));
     let (simulator, _client) = start(world).await;
@@ -178,18 +178,18 @@ async fn a_test_can_give_an_image_other_scans() {
 }
 
 #[tokio::test]
-async fn start_image_scan_answers_with_the_members_of_the_recording() {
+async fn start_image_scan_returns_recorded_members() {
     let mut world = world();
     world.push(ImageSpec::single("team/app", "1"));
     let (simulator, _client) = start(world).await;
 
-    let asked = json!({"repositoryName": "team/app", "imageId": {"imageTag": "1"}});
-    let answer = ecr(&simulator, "StartImageScan", &asked).await.unwrap().json();
+    let request = json!({"repositoryName": "team/app", "imageId": {"imageTag": "1"}});
+    let response = ecr(&simulator, "StartImageScan", &request).await.unwrap().json();
 
     let recording: Value = serde_json::from_str(include_str!("../../seed/basic-start-image-scan.json")).unwrap();
     let recorded = recording["data"].as_object().unwrap();
     for member in recorded.keys().filter(|member| *member != "ResponseMetadata") {
-        assert!(answer.get(member).is_some(), "{member}");
+        assert!(response.get(member).is_some(), "{member}");
     }
-    assert_eq!(answer["imageScanStatus"], recorded["imageScanStatus"]);
+    assert_eq!(response["imageScanStatus"], recorded["imageScanStatus"]);
 }

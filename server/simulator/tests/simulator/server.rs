@@ -1,4 +1,4 @@
-//! The simulator as a server: where it listens, what it logs, how it stops; and the worlds of the demo.
+//! The simulator as a server: listening, call log and shutdown; and the demo worlds.
 
 use std::time::{Duration, Instant};
 
@@ -10,14 +10,14 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::harness::{code, ecr, start, tag, world};
 
 #[tokio::test]
-async fn only_loopback_is_listened_on() {
+async fn non_loopback_listener_is_refused() {
     let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
 
     assert!(matches!(Simulator::start(listener, World::new()), Err(StartError::NotLoopback(_))));
 }
 
 #[tokio::test]
-async fn calls_are_logged_as_they_were_made() {
+async fn call_log_records_operation_and_image() {
     let mut world = world();
     let image = world.push(ImageSpec::single("team/app", "1").scan(ScanScript::clean()));
     let (simulator, client) = start(world).await;
@@ -37,7 +37,7 @@ async fn calls_are_logged_as_they_were_made() {
 }
 
 #[tokio::test]
-async fn stopping_frees_the_port_even_with_a_hanging_request() {
+async fn stop_with_hanging_request_frees_port() {
     let (simulator, client) = start(world()).await;
     simulator.faults().script(Fault::Hang);
     let addr = simulator.addr();
@@ -55,7 +55,7 @@ async fn stopping_frees_the_port_even_with_a_hanging_request() {
 }
 
 #[tokio::test]
-async fn dropping_stops_it_too() {
+async fn dropped_simulator_frees_port() {
     let (simulator, _client) = start(world()).await;
     let addr = simulator.addr();
 
@@ -67,7 +67,7 @@ async fn dropping_stops_it_too() {
 }
 
 #[tokio::test]
-async fn the_demo_world_has_every_situation() {
+async fn demo_world_has_every_scan_state() {
     let (simulator, client) = start(world().demo_basic()).await;
     let read = |repository, name| client.describe_image_scan_findings().repository_name(repository).image_id(tag(name));
     let status = |repository, name| {
@@ -91,7 +91,7 @@ async fn the_demo_world_has_every_situation() {
 }
 
 #[tokio::test]
-async fn the_demo_worlds_digests_do_not_change() {
+async fn demo_world_digests_are_stable() {
     let digest = |world: &World, repository, name| world.image(repository, name).unwrap().digest().to_owned();
     let demo = world().demo_basic();
 
@@ -103,7 +103,7 @@ async fn the_demo_worlds_digests_do_not_change() {
 }
 
 #[tokio::test]
-async fn the_enhanced_demo_world_has_findings_and_coverage() {
+async fn enhanced_demo_has_findings_and_coverage() {
     let (simulator, client) = start(world().demo_continuous()).await;
     let read =
         |name, version| client.describe_image_scan_findings().repository_name(name).image_id(tag(version)).send();
@@ -119,11 +119,11 @@ async fn the_enhanced_demo_world_has_findings_and_coverage() {
 }
 
 #[tokio::test]
-async fn answers_are_marked_as_simulated() {
+async fn response_carries_simulated_header() {
     let (simulator, _client) = start(world()).await;
 
-    let answer = ecr(&simulator, "DescribeRegistry", &json!({})).await.unwrap();
+    let response = ecr(&simulator, "DescribeRegistry", &json!({})).await.unwrap();
 
-    assert_eq!(answer.header("x-scangate-simulator"), Some("simulated"));
-    assert_eq!(answer.header("content-type"), Some("application/x-amz-json-1.1"));
+    assert_eq!(response.header("x-scangate-simulator"), Some("simulated"));
+    assert_eq!(response.header("content-type"), Some("application/x-amz-json-1.1"));
 }

@@ -1,4 +1,4 @@
-//! Inspector: the details of findings.
+//! Inspector: details of findings.
 
 use aws_sdk_inspector2::{
     Client,
@@ -34,49 +34,49 @@ async fn arns(client: &Client) -> Vec<String> {
     listed.findings.into_iter().flatten().map(|finding| finding.finding_arn).collect()
 }
 
-async fn ask(client: &Client, arns: Vec<String>) -> Result<BatchGetFindingDetailsOutput, String> {
-    let answer = client.batch_get_finding_details().set_finding_arns(Some(arns)).send().await;
-    answer.map_err(|error| error.into_service_error().meta().code().unwrap_or("no code").to_owned())
+async fn get_details(client: &Client, arns: Vec<String>) -> Result<BatchGetFindingDetailsOutput, String> {
+    let response = client.batch_get_finding_details().set_finding_arns(Some(arns)).send().await;
+    response.map_err(|error| error.into_service_error().meta().code().unwrap_or("no code").to_owned())
 }
 
-fn of<'a>(answer: &'a BatchGetFindingDetailsOutput, arn: &str) -> &'a FindingDetail {
-    let Some(details) = answer.finding_details().iter().find(|details| details.finding_arn() == Some(arn)) else {
+fn details_of<'a>(response: &'a BatchGetFindingDetailsOutput, arn: &str) -> &'a FindingDetail {
+    let Some(details) = response.finding_details().iter().find(|details| details.finding_arn() == Some(arn)) else {
         panic!("no details of {arn}")
     };
     details
 }
 
 #[tokio::test]
-async fn details_tell_of_cisa_epss_and_exploitation() {
+async fn details_contain_cisa_epss_and_exploit_data() {
     let (_simulator, client) = simulator(findings()).await;
     let arns = arns(&client).await;
 
-    let answer = ask(&client, arns.clone()).await.unwrap();
+    let response = get_details(&client, arns.clone()).await.unwrap();
 
-    let exploited = of(&answer, &arns[0]);
+    let exploited = details_of(&response, &arns[0]);
     let cisa = exploited.cisa_data().unwrap();
     assert_eq!(cisa.date_added().unwrap().secs(), ADDED);
     assert_eq!(cisa.date_due().unwrap().secs(), DUE);
     assert!(!cisa.action().unwrap().is_empty());
     assert_eq!(exploited.exploit_observed().unwrap().last_seen().unwrap().secs(), DUE);
     assert_eq!(exploited.epss_score(), Some(0.9));
-    let plain = of(&answer, &arns[1]);
+    let plain = details_of(&response, &arns[1]);
     assert_eq!((plain.cisa_data(), plain.epss_score()), (None, None));
     assert_eq!(plain.cwes(), ["CWE-79"]);
-    assert!(answer.errors().is_empty());
+    assert!(response.errors().is_empty());
 }
 
 #[tokio::test]
-async fn a_finding_without_details_and_one_of_another_account_are_among_the_errors() {
+async fn missing_or_foreign_details_are_errors() {
     let (_simulator, client) = simulator([EnhancedFinding::new("CVE-1", "HIGH").without_details()]).await;
     let without = arns(&client).await.remove(0);
     let unknown = format!("arn:aws:inspector2:eu-west-1:123456789012:finding/{}", "0".repeat(32));
     let foreign = without.replace("123456789012", "999999999999");
 
-    let answer = ask(&client, vec![without.clone(), unknown.clone(), foreign.clone()]).await.unwrap();
+    let response = get_details(&client, vec![without.clone(), unknown.clone(), foreign.clone()]).await.unwrap();
 
     let errors: Vec<_> =
-        answer.errors().iter().map(|error| (error.finding_arn(), error.error_code().clone())).collect();
+        response.errors().iter().map(|error| (error.finding_arn(), error.error_code().clone())).collect();
     let not_found = FindingDetailsErrorCode::FindingDetailsNotFound;
     let expected = [
         (without.as_str(), not_found.clone()),
@@ -84,30 +84,30 @@ async fn a_finding_without_details_and_one_of_another_account_are_among_the_erro
         (&foreign, FindingDetailsErrorCode::AccessDenied),
     ];
     assert_eq!(errors, expected);
-    assert!(answer.finding_details().is_empty());
+    assert!(response.finding_details().is_empty());
 }
 
 #[tokio::test]
-async fn what_the_model_forbids_is_refused() {
+async fn invalid_finding_arns_are_refused() {
     let (simulator, client) = simulator(findings()).await;
     let arn = arns(&client).await.remove(0);
 
     for refused in [vec![arn.clone(); 11], Vec::new(), vec!["CVE-1".to_owned()], vec![format!("{arn}f")]] {
-        assert_eq!(ask(&client, refused.clone()).await.unwrap_err(), "ValidationException", "{refused:?}");
+        assert_eq!(get_details(&client, refused.clone()).await.unwrap_err(), "ValidationException", "{refused:?}");
     }
     let none = http(&simulator, "POST", "/findings/details/batch/get", "", "{}").await.unwrap();
     assert_eq!((none.status, none.header("x-amzn-errortype")), (400, Some("ValidationException")));
 }
 
 #[tokio::test]
-async fn calls_are_logged_and_faulted_by_image() {
+async fn details_calls_match_log_and_faults_by_image() {
     let (simulator, client) = simulator(findings()).await;
     let arns = arns(&client).await;
     simulator.faults().script(Fault::Throttle400.on("BatchGetFindingDetails").image("team/app", "1").once());
     simulator.faults().script(Fault::PartialFailure.on("BatchGetFindingDetails").skip(1));
 
-    let throttled = ask(&client, arns.clone()).await.unwrap_err();
-    let failed = ask(&client, arns).await.unwrap();
+    let throttled = get_details(&client, arns.clone()).await.unwrap_err();
+    let failed = get_details(&client, arns).await.unwrap();
 
     assert_eq!(throttled, "ThrottlingException");
     assert_eq!((failed.finding_details().len(), failed.errors().len()), (0, 2));
@@ -116,13 +116,13 @@ async fn calls_are_logged_and_faulted_by_image() {
 }
 
 #[tokio::test]
-async fn what_only_inspector_says_stays_out_of_ecrs_answer() {
+async fn inspector_only_fields_are_absent_in_ecr() {
     let finding = EnhancedFinding::new("CVE-1", "HIGH").epss(0.5).listed("/status", "CLOSED");
     let (simulator, client) = simulator([finding]).await;
 
     let listed = client.list_findings().send().await.unwrap().findings.unwrap().remove(0);
-    let asked = json!({"repositoryName": "team/app", "imageId": {"imageTag": "1"}});
-    let shown = crate::harness::ecr(&simulator, "DescribeImageScanFindings", &asked).await.unwrap().json();
+    let request = json!({"repositoryName": "team/app", "imageId": {"imageTag": "1"}});
+    let shown = crate::harness::ecr(&simulator, "DescribeImageScanFindings", &request).await.unwrap().json();
 
     assert_eq!(listed.status.as_str(), "CLOSED");
     let shown = &shown["imageScanFindings"]["enhancedFindings"][0];

@@ -1,4 +1,4 @@
-//! Reading findings.
+//! Reads of scan status and findings.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::harness::{code, digest, ecr, start, tag, world};
 
 #[tokio::test]
-async fn paging_reads_all_257_recorded_findings() {
+async fn paging_returns_all_recorded_findings() {
     let mut world = world();
     world.push(ImageSpec::single("team/app", "1").scan(ScanScript::complete(seed::debian10_257())));
     let (_simulator, client) = start(world).await;
@@ -37,16 +37,16 @@ async fn paging_reads_all_257_recorded_findings() {
 }
 
 #[tokio::test]
-async fn a_clean_basic_scan_carries_empty_counts_and_its_times() {
+async fn clean_basic_scan_has_empty_counts_and_times() {
     let mut world = world();
     world.push(ImageSpec::single("team/app", "1").scan(ScanScript::clean()));
     let (_simulator, client) = start(world).await;
 
-    let answer =
+    let response =
         client.describe_image_scan_findings().repository_name("team/app").image_id(tag("1")).send().await.unwrap();
 
-    assert_eq!(answer.image_scan_status.unwrap().status, Some(ScanStatus::Complete));
-    let found = answer.image_scan_findings.unwrap();
+    assert_eq!(response.image_scan_status.unwrap().status, Some(ScanStatus::Complete));
+    let found = response.image_scan_findings.unwrap();
     assert_eq!(found.finding_severity_counts, Some(std::collections::HashMap::new()));
     assert_eq!(found.findings, Some(vec![]));
     let noon = "2026-03-01T12:00:00Z".parse::<jiff::Timestamp>().unwrap().as_second();
@@ -55,7 +55,7 @@ async fn a_clean_basic_scan_carries_empty_counts_and_its_times() {
 }
 
 #[tokio::test]
-async fn enhanced_pages_have_at_most_a_hundred_findings() {
+async fn enhanced_page_is_capped_at_page_limit() {
     let mut world = world().with_scanning(ScanningConfig::enhanced());
     world.push(ImageSpec::single("team/app", "1").scan(ScanScript::complete(generate::enhanced(10_000, 3))));
     let (_simulator, client) = start(world).await;
@@ -79,17 +79,17 @@ async fn enhanced_pages_have_at_most_a_hundred_findings() {
 }
 
 #[tokio::test]
-async fn an_enhanced_finding_names_the_image_that_was_asked_about() {
+async fn enhanced_finding_names_requested_image() {
     let mut world = world().with_scanning(ScanningConfig::enhanced());
     let image = world.push(ImageSpec::single("team/app", "1").scan(ScanScript::complete(seed::untriaged())));
     let (_simulator, client) = start(world).await;
 
     let request = client.describe_image_scan_findings().repository_name("team/app");
-    let answer = request.image_id(digest(&image.digest)).send().await.unwrap();
+    let response = request.image_id(digest(&image.digest)).send().await.unwrap();
 
-    let id = answer.image_id.unwrap();
+    let id = response.image_id.unwrap();
     assert_eq!((id.image_digest.as_deref(), id.image_tag), (Some(image.digest.as_str()), None));
-    let findings = answer.image_scan_findings.unwrap().enhanced_findings.unwrap();
+    let findings = response.image_scan_findings.unwrap().enhanced_findings.unwrap();
     let untriaged = findings.iter().find(|finding| finding.severity.as_deref() == Some("UNTRIAGED")).unwrap();
     assert!(untriaged.score.abs() < f64::EPSILON);
     assert!(untriaged.score_details.is_none());
@@ -101,20 +101,20 @@ async fn an_enhanced_finding_names_the_image_that_was_asked_about() {
 }
 
 #[tokio::test]
-async fn a_clean_enhanced_scan_has_an_empty_list_and_nothing_else() {
+async fn clean_enhanced_scan_has_only_empty_list() {
     let mut world = world().with_scanning(ScanningConfig::enhanced());
     world.push(ImageSpec::single("team/app", "1").scan(ScanScript::clean()));
     let (simulator, _client) = start(world).await;
 
-    let asked = json!({"repositoryName": "team/app", "imageId": {"imageTag": "1"}});
-    let answer = ecr(&simulator, "DescribeImageScanFindings", &asked).await.unwrap().json();
+    let request = json!({"repositoryName": "team/app", "imageId": {"imageTag": "1"}});
+    let response = ecr(&simulator, "DescribeImageScanFindings", &request).await.unwrap().json();
 
-    assert_eq!(answer["imageScanFindings"], json!({"findings": []}));
-    assert_eq!(answer["imageScanStatus"]["status"], "ACTIVE");
+    assert_eq!(response["imageScanFindings"], json!({"findings": []}));
+    assert_eq!(response["imageScanStatus"]["status"], "ACTIVE");
 }
 
 #[tokio::test]
-async fn every_recording_can_be_read() {
+async fn every_recording_is_readable() {
     assert_eq!(seed::debian10_257().len(), 257);
     assert_eq!(seed::basic_three().len(), 3);
     assert_eq!(seed::untriaged().len(), 2);
@@ -126,19 +126,19 @@ async fn every_recording_can_be_read() {
     world.push(ImageSpec::single("team/app", "1").scan(ScanScript::complete(recorded)));
     let (_simulator, client) = start(world).await;
 
-    let answer =
+    let response =
         client.describe_image_scan_findings().repository_name("team/app").image_id(tag("1")).send().await.unwrap();
-    assert_eq!(answer.image_scan_findings.unwrap().enhanced_findings.unwrap().len(), 4);
+    assert_eq!(response.image_scan_findings.unwrap().enhanced_findings.unwrap().len(), 4);
 }
 
 #[tokio::test]
-async fn what_a_request_lacks_or_overdoes_is_an_invalid_parameter() {
+async fn malformed_request_is_invalid_parameter() {
     let mut world = world();
     world.push(ImageSpec::single("team/app", "1").scan(ScanScript::clean()));
     let (simulator, _client) = start(world).await;
     let image = json!({"imageTag": "1"});
 
-    for asked in [
+    for request in [
         json!({"repositoryName": "team/app"}),
         json!({"repositoryName": "team/app", "imageId": {}}),
         json!({"imageId": image}),
@@ -149,17 +149,17 @@ async fn what_a_request_lacks_or_overdoes_is_an_invalid_parameter() {
         json!({"repositoryName": "team/app", "imageId": image, "nextToken": "made up"}),
         json!({"repositoryName": "team/app", "imageId": image, "registryId": "12"}),
     ] {
-        let answer = ecr(&simulator, "DescribeImageScanFindings", &asked).await.unwrap();
-        assert_eq!(answer.status, 400, "{asked}");
-        assert_eq!(answer.header("x-amzn-errortype"), Some("InvalidParameterException"), "{asked}");
-        assert_eq!(answer.json()["__type"], "InvalidParameterException", "{asked}");
-        assert!(answer.header("x-amzn-requestid").is_some());
-        assert_eq!(answer.header("x-scangate-simulator"), Some("simulated"));
+        let response = ecr(&simulator, "DescribeImageScanFindings", &request).await.unwrap();
+        assert_eq!(response.status, 400, "{request}");
+        assert_eq!(response.header("x-amzn-errortype"), Some("InvalidParameterException"), "{request}");
+        assert_eq!(response.json()["__type"], "InvalidParameterException", "{request}");
+        assert!(response.header("x-amzn-requestid").is_some());
+        assert_eq!(response.header("x-scangate-simulator"), Some("simulated"));
     }
 }
 
 #[tokio::test]
-async fn what_is_not_there_has_its_own_code() {
+async fn missing_resource_returns_its_own_code() {
     let mut world = world();
     world.push(ImageSpec::single("team/app", "1"));
     let (_simulator, client) = start(world).await;
@@ -176,7 +176,7 @@ async fn what_is_not_there_has_its_own_code() {
 }
 
 #[tokio::test]
-async fn another_accounts_enhanced_findings_look_as_if_there_were_none() {
+async fn foreign_enhanced_scan_is_not_found() {
     let mut world = world().with_scanning(ScanningConfig::enhanced());
     world.push(ImageSpec::single("team/app", "1").scan(ScanScript::clean()));
     let (_simulator, client) = start(world).await;
@@ -186,7 +186,7 @@ async fn another_accounts_enhanced_findings_look_as_if_there_were_none() {
 }
 
 #[tokio::test]
-async fn built_findings_carry_what_was_said() {
+async fn built_findings_have_their_attributes() {
     let basic = BasicFinding::new("CVE-1", "HIGH").package("openssl", "1.1").fixed_in("1.2").score("7.5");
     let enhanced = EnhancedFinding::new("CVE-2", "HIGH")
         .package("curl", "7")
@@ -202,14 +202,14 @@ async fn built_findings_carry_what_was_said() {
 }
 
 #[tokio::test]
-async fn the_same_seed_makes_the_same_findings() {
+async fn same_seed_generates_same_findings() {
     assert_eq!(generate::basic(50, 9), generate::basic(50, 9));
     assert_ne!(generate::enhanced(50, 9), generate::enhanced(50, 10));
     assert!(generate::basic_of(&["LOW"], 20, 1).iter().all(|finding| finding.body()["severity"] == "LOW"));
 }
 
 #[tokio::test]
-async fn ten_thousand_findings_are_read_in_reasonable_time() {
+async fn large_scan_is_read_within_time_limit() {
     let mut world = world();
     world.push(ImageSpec::single("team/app", "1").scan(ScanScript::complete(generate::basic(10_000, 1))));
     let (_simulator, client) = start(world).await;
