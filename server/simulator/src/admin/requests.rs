@@ -21,7 +21,7 @@ pub(super) struct Rescan {
     pub(super) scan: Scan,
 }
 
-/// An image to push: single, or an index where `platforms` is given.
+/// An image to push: an index if `platforms` has entries, else a single image.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Push {

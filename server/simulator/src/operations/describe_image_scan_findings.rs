@@ -24,7 +24,7 @@ pub(super) fn handle(request: &mut Request<'_>) -> OperationResult {
     let id = input.image_id()?;
     let max_results = input.max_results(1..=1000, 100)?;
     if scan_type == ScanType::Enhanced && !is_own_registry(world, input)? {
-        // For another account's enhanced findings ECR returns the same error, whatever the caller's permissions.
+        // ECR returns this error for another account's enhanced findings, whatever the caller's permissions.
         let registry = input.string("registryId")?.unwrap_or_default();
         return Err(Error::scan_not_found(&id, input.repository_name()?, registry));
     }

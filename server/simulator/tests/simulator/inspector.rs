@@ -39,8 +39,8 @@ async fn coverage_lists_scanned_clean_image() {
 async fn scripted_coverage_overrides_scan() {
     let mut world = enhanced();
     world.push(ImageSpec::single("team/absent", "1").scan(ScanScript::clean().uncovered()));
-    let says = Coverage::Explicit { code: "INACTIVE".into(), reason: "ACCESS_DENIED".into(), scanned_ago: None };
-    world.push(ImageSpec::single("team/denied", "1").scan(ScanScript::never().coverage(says)));
+    let denied = Coverage::Explicit { code: "INACTIVE".into(), reason: "ACCESS_DENIED".into(), scanned_ago: None };
+    world.push(ImageSpec::single("team/denied", "1").scan(ScanScript::never().coverage(denied)));
     world.push(ImageSpec::single("team/expired", "1").scan(ScanScript::eligibility_expired()));
     let (simulator, _client) = start(world).await;
     let client = inspector(&simulator);
