@@ -1,6 +1,6 @@
-//! What deciding costs, by finding and rule.
+//! The cost of evaluation, by finding and rule.
 
-use std::hint::black_box;
+use std::{hint::black_box, time::Instant};
 
 use scangate_core::{
     decide,
@@ -13,21 +13,27 @@ use scangate_core::{
     severity::{Rating, Severity},
 };
 
-use crate::{given, table};
+use crate::{
+    fixtures,
+    markdown_table::{print_header, print_row},
+};
 
-/// Findings that differ, so that no branch is remembered.
+/// The number of images. Their findings differ, so that the branch predictor cannot learn them.
 const IMAGES: u64 = 200;
 const FINDINGS: usize = 1000;
 
-/// The six terms of the rule, and six that read text and times.
+/// The number of runs of each measurement. The median counts, because the machines are shared.
+const RUNS: usize = 7;
+
+/// The six conditions of the rule, and six on texts and times.
 const EXPRESSIONS: [(&str, &str); 2] = [
     (
-        "the same six terms as an expression",
+        "the same six conditions as an expression",
         r#"finding.severity >= "LOW" && finding.fix == "AVAILABLE" && finding.cvss >= 9.9 && finding.epss >= 0.999
            && finding.exploit == "KNOWN" && finding.package.manager == "OS""#,
     ),
     (
-        "six terms over text and times, of which only the one written last decides",
+        "an expression with six conditions on texts and times; only the last is selective",
         r#"finding.severity >= "INFORMATIONAL" && !finding.id.startsWith("GHSA-") && finding.package.name != "zlib"
            && finding.package.version.contains(".") && now - finding.published_at >= duration("-1h")
            && finding.title == "none""#,
@@ -35,72 +41,85 @@ const EXPRESSIONS: [(&str, &str); 2] = [
 ];
 
 pub(crate) fn run() {
-    let images: Vec<ManifestInput> = (0..IMAGES).map(|seed| given::examined(seed, FINDINGS)).collect();
-    let (all, now) = (images.len() * FINDINGS, given::now());
+    let images: Vec<ManifestInput> = (0..IMAGES).map(|seed| fixtures::scanned_manifest(seed, FINDINGS)).collect();
+    print_rules(&images);
+    print_parsing();
+    print_decisions(&images);
+}
 
-    table::head("Deciding, per distinct finding and rule", &["what", "ns"]);
-    let by_hand = table::nanoseconds(all, || {
-        for examined in &images {
-            black_box(examined.scan.findings().iter().filter(|finding| by_hand(finding)).count());
-        }
-    });
-    table::row(&["the same rule written by hand over the same findings (peer)", &format!("{by_hand:.1}")]);
-    let rule = given::rule(0);
-    let filter = table::nanoseconds(all, || {
-        for examined in &images {
-            black_box(
-                examined
-                    .scan
-                    .findings()
-                    .iter()
-                    .filter(|finding| rule.when.matches(finding, Severity::High, now))
-                    .count(),
-            );
-        }
-    });
-    table::row(&["a rule of six terms", &format!("{filter:.1}")]);
-    for (what, source) in EXPRESSIONS {
+/// The cost of matching a rule against a finding.
+fn print_rules(images: &[ManifestInput]) {
+    print_header("Rule matching, per distinct finding and rule", &["rule", "ns"]);
+    let print = |name: &str, nanoseconds: f64| print_row(&[name, &format!("{nanoseconds:.1}")]);
+    print("the same rule, written by hand in Rust (peer)", nanoseconds_per_finding(images, matches_by_hand));
+    let now = fixtures::now();
+    let rule = fixtures::rule(0);
+    let nanoseconds = nanoseconds_per_finding(images, |finding| rule.when.matches(finding, Severity::High, now));
+    print("a rule with six conditions", nanoseconds);
+    for (name, source) in EXPRESSIONS {
         let when = Filter { expression: Some(Expression::parse(source).unwrap()), ..Filter::default() };
-        let each = table::nanoseconds(all, || {
-            for examined in &images {
-                let findings = examined.scan.findings().iter();
-                black_box(findings.filter(|finding| when.matches(finding, Severity::High, now)).count());
-            }
-        });
-        table::row(&[what, &format!("{each:.1}")]);
-    }
-
-    table::head("Reading an expression, when its policy is written", &["what", "µs"]);
-    let longest = format!("finding.rated{}", " || finding.cvss > 9.0".repeat(60));
-    for (what, source) in EXPRESSIONS.into_iter().chain([("sixty terms", longest.as_str())]) {
-        let each = table::nanoseconds(1, || drop(black_box(Expression::parse(source).unwrap())));
-        table::row(&[what, &format!("{:.0}", each / 1e3)]);
-    }
-
-    table::head("A whole decision on an image of 1,000 findings", &["rules", "µs", "ns per finding and rule"]);
-    for rules in [1, 20, 100] {
-        let set = given::set(vec![given::policy("own", (0..rules).map(given::rule).collect())]);
-        let each = decisions(&images, &set);
-        table::row(&[
-            rules.to_string(),
-            format!("{:.1}", each / 1e3),
-            format!("{:.2}", each / (FINDINGS * rules) as f64),
-        ]);
+        let nanoseconds = nanoseconds_per_finding(images, |finding| when.matches(finding, Severity::High, now));
+        print(name, nanoseconds);
     }
 }
 
-/// Nanoseconds for one decision.
-fn decisions(images: &[ManifestInput], set: &PolicySet) -> f64 {
-    table::nanoseconds(images.len(), || {
-        for (seed, examined) in images.iter().enumerate() {
-            let image = given::image(seed as u64);
-            let examined = std::slice::from_ref(examined);
-            black_box(decide(&image, None, Selection::Governing(set), examined, given::now()));
+fn nanoseconds_per_finding(images: &[ManifestInput], matches: impl Fn(&Finding) -> bool) -> f64 {
+    median_nanoseconds(images.len() * FINDINGS, || {
+        for image in images {
+            black_box(image.scan.findings().iter().filter(|finding| matches(finding)).count());
         }
     })
 }
 
-fn by_hand(finding: &Finding) -> bool {
+/// The cost of parsing an expression, when its policy is written.
+fn print_parsing() {
+    print_header("Parsing an expression, once for each policy write", &["expression", "µs"]);
+    let longest = format!("finding.rated{}", " || finding.cvss > 9.0".repeat(60));
+    for (name, source) in EXPRESSIONS.into_iter().chain([("sixty conditions", longest.as_str())]) {
+        let nanoseconds = median_nanoseconds(1, || drop(black_box(Expression::parse(source).unwrap())));
+        print_row(&[name, &format!("{:.0}", nanoseconds / 1e3)]);
+    }
+}
+
+/// The cost of a whole decision.
+fn print_decisions(images: &[ManifestInput]) {
+    let columns = ["rules", "µs", "ns per finding and rule"];
+    print_header("A whole decision on an image of 1,000 findings", &columns);
+    for rules in [1, 20, 100] {
+        let policy = fixtures::policy("own", (0..rules).map(fixtures::rule).collect());
+        let nanoseconds = nanoseconds_per_decision(images, &fixtures::policy_set(vec![policy]));
+        print_row(&[
+            rules.to_string(),
+            format!("{:.1}", nanoseconds / 1e3),
+            format!("{:.2}", nanoseconds / (FINDINGS * rules) as f64),
+        ]);
+    }
+}
+
+fn nanoseconds_per_decision(images: &[ManifestInput], policies: &PolicySet) -> f64 {
+    median_nanoseconds(images.len(), || {
+        for (seed, manifest) in images.iter().enumerate() {
+            let image = fixtures::image(seed as u64);
+            let manifests = std::slice::from_ref(manifest);
+            black_box(decide(&image, None, Selection::Governing(policies), manifests, fixtures::now()));
+        }
+    })
+}
+
+/// The duration of one of `count` repetitions in nanoseconds, in the median run.
+fn median_nanoseconds(count: usize, mut work: impl FnMut()) -> f64 {
+    let mut runs: Vec<f64> = (0..RUNS)
+        .map(|_| {
+            let start = Instant::now();
+            work();
+            start.elapsed().as_secs_f64() * 1e9 / count as f64
+        })
+        .collect();
+    runs.sort_by(f64::total_cmp);
+    runs[RUNS / 2]
+}
+
+fn matches_by_hand(finding: &Finding) -> bool {
     let rank = match finding.severity {
         Rating::Rated(severity) => severity,
         Rating::Unrated(_) => Severity::High,

@@ -1,78 +1,106 @@
-//! The load: calls over plain HTTP/2 with bytes made beforehand, so that the generator costs little beside the server.
+//! The load generator: calls over plain HTTP/2 with prepared bytes, so that it costs little compared with the server.
 
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::client::SendRequest;
 use http::{Request, Version};
+use prost::Message;
 use tokio::net::TcpStream;
 
-/// How a server is called.
+/// A load on one method of a server.
 #[derive(Clone, Debug)]
 pub(crate) struct Load {
     pub(crate) address: String,
-    pub(crate) method: String,
+    pub(crate) method: &'static str,
+    /// The request in gRPC framing.
     pub(crate) message: Bytes,
     pub(crate) connections: usize,
-    /// Calls under way at once on each connection.
-    pub(crate) calls: usize,
-    pub(crate) lasts: Duration,
-    /// Calls per second in all; `None`: as many as will go.
+    /// Concurrent calls on each connection.
+    pub(crate) calls_per_connection: usize,
+    pub(crate) duration: Duration,
+    /// Calls per second in total; `None` is as many as possible.
     pub(crate) rate: Option<f64>,
 }
 
-/// What came of it.
+/// The throughput and latency of a load.
 #[derive(Clone, Debug)]
-pub(crate) struct Outcome {
-    pub(crate) per_second: f64,
+pub(crate) struct LoadResult {
+    pub(crate) calls_per_second: f64,
     pub(crate) p50: Duration,
     pub(crate) p99: Duration,
 }
 
 impl Load {
-    /// Calls for as long as it lasts.
-    pub(crate) async fn run(&self) -> Outcome {
-        let began = Instant::now();
+    /// A load for [`Load::call_once`].
+    pub(crate) fn single(address: &str, method: &'static str, request: &impl Message) -> Self {
+        Self {
+            address: address.to_owned(),
+            method,
+            message: frame(&request.encode_to_vec()),
+            connections: 1,
+            calls_per_connection: 1,
+            duration: Duration::ZERO,
+            rate: None,
+        }
+    }
+
+    /// Calls the server until the duration ends.
+    pub(crate) async fn run(&self) -> LoadResult {
+        let start = Instant::now();
         let mut callers = Vec::new();
         for _ in 0..self.connections {
             let socket = TcpStream::connect(&self.address).await.unwrap();
             socket.set_nodelay(true).unwrap();
             let (sender, connection) = h2::client::handshake(socket).await.unwrap();
             tokio::spawn(async move { connection.await.ok() });
-            for _ in 0..self.calls {
-                callers.push(tokio::spawn(self.clone().caller(sender.clone(), began)));
+            for _ in 0..self.calls_per_connection {
+                callers.push(tokio::spawn(self.clone().run_caller(sender.clone(), start)));
             }
         }
         let mut latencies = Vec::new();
         for caller in callers {
             latencies.extend(caller.await.unwrap());
         }
-        let took = began.elapsed();
+        let elapsed = start.elapsed();
         latencies.sort_unstable();
         let quantile = |q: usize| latencies[(latencies.len() - 1) * q / 100];
-        Outcome { per_second: latencies.len() as f64 / took.as_secs_f64(), p50: quantile(50), p99: quantile(99) }
+        LoadResult {
+            calls_per_second: latencies.len() as f64 / elapsed.as_secs_f64(),
+            p50: quantile(50),
+            p99: quantile(99),
+        }
     }
 
-    async fn caller(self, mut sender: SendRequest<Bytes>, began: Instant) -> Vec<Duration> {
-        let pause = self.rate.map(|rate| Duration::from_secs_f64((self.connections * self.calls) as f64 / rate));
+    async fn run_caller(self, mut sender: SendRequest<Bytes>, start: Instant) -> Vec<Duration> {
+        let callers = (self.connections * self.calls_per_connection) as f64;
+        let interval = self.rate.map(|rate| Duration::from_secs_f64(callers / rate));
         let mut latencies = Vec::new();
         let mut due = Instant::now();
-        while began.elapsed() < self.lasts {
-            if let Some(pause) = pause {
-                due += pause;
+        while start.elapsed() < self.duration {
+            if let Some(interval) = interval {
+                due += interval;
                 tokio::time::sleep_until(due.into()).await;
             } else {
                 due = Instant::now();
             }
             self.call(&mut sender).await;
-            // From when it was due, so that a server that stalls does not hide the calls that waited.
+            // Measured from the due time. Otherwise a stalled server would hide the waiting calls.
             latencies.push(due.elapsed());
         }
         latencies
     }
 
-    /// One call; its answer must be OK.
-    pub(crate) async fn call(&self, sender: &mut SendRequest<Bytes>) -> Bytes {
+    /// Makes one call on a connection of its own.
+    pub(crate) async fn call_once(&self) -> Bytes {
+        let socket = TcpStream::connect(&self.address).await.unwrap();
+        let (mut sender, connection) = h2::client::handshake(socket).await.unwrap();
+        tokio::spawn(async move { connection.await.ok() });
+        self.call(&mut sender).await
+    }
+
+    /// Makes one call, and returns its response in gRPC framing. Panics if the status is not OK.
+    async fn call(&self, sender: &mut SendRequest<Bytes>) -> Bytes {
         let request = Request::post(format!("http://{}{}", self.address, self.method))
             .version(Version::HTTP_2)
             .header("content-type", "application/grpc")
@@ -85,22 +113,27 @@ impl Load {
         let response = response.await.unwrap();
         assert!(response.headers().get("grpc-status").is_none_or(|status| status == "0"), "{response:?}");
         let mut body = response.into_body();
-        let mut answer = Bytes::new();
+        let mut message = Bytes::new();
         while let Some(data) = body.data().await {
             let data = data.unwrap();
             body.flow_control().release_capacity(data.len()).unwrap();
-            answer = if answer.is_empty() { data } else { [answer, data].concat().into() };
+            message = if message.is_empty() { data } else { [message, data].concat().into() };
         }
         let trailers = body.trailers().await.unwrap();
         assert!(trailers.is_none_or(|trailers| trailers["grpc-status"] == "0"), "the call failed");
-        answer
+        message
     }
 }
 
-/// A message with the five bytes that gRPC puts before it.
-pub(crate) fn framed(message: &[u8]) -> Bytes {
+/// Adds the five bytes of gRPC framing to a message.
+pub(crate) fn frame(message: &[u8]) -> Bytes {
     let mut framed = vec![0];
     framed.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
     framed.extend(message);
     framed.into()
+}
+
+/// Removes the five bytes of gRPC framing from a message.
+pub(crate) fn unframe(framed: &[u8]) -> &[u8] {
+    &framed[5..]
 }

@@ -1,74 +1,77 @@
-//! What scan-gate costs, beside a peer measured in the same run on the same machine. Prints tables in Markdown.
+//! Benchmarks of scan-gate, each compared with a peer in the same run on the same machine. Prints Markdown tables.
 //!
-//! `cargo build --release -p scangate-bench` makes it and its peer, `target/release/scangate-bench` prints all tables, and with the
-//! names of some, only those.
+//! `cargo build --release -p scangate-bench` builds the bench and its peer. `target/release/scangate-bench` prints all
+//! tables; with table names as arguments it prints only those.
 
-mod calls;
 mod deciding;
-mod filled;
-mod given;
+mod fixtures;
+mod grpc_bench;
 mod load;
+mod markdown_table;
 mod memory;
+mod noop_log;
+mod process;
 mod recording;
-mod table;
-mod unrecorded;
+mod seeded_store;
 
 use std::process::Command;
 
 use scangate_test_postgres::Cluster;
+use tokio::runtime::{Builder, Runtime};
 
-/// As the server has it.
+/// The same allocator as the server's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const TABLES: [&str; 5] = ["deciding", "calls", "memory", "growth", "recording"];
 
 fn main() {
-    // Without one, tracing would ask the log crate about everything, which a program that logs does not.
+    // Without a subscriber, tracing would query the log crate for every event. A server with logging does not.
     tracing::subscriber::set_global_default(tracing::subscriber::NoSubscriber::new()).unwrap();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["serve-gate", state, ..] => {
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-            runtime.block_on(calls::serve_gate(state, &arguments[2..]));
-        }
-        // Each table in a process of its own, so that none has what another one left in memory.
-        [] => {
-            for table in TABLES {
-                let ended = Command::new(std::env::current_exe().unwrap()).arg(table).status().unwrap();
-                assert!(ended.success(), "{table}: {ended}");
-            }
-        }
-        tables => {
-            let asked = |name: &str| tables.contains(&name);
-            if asked("deciding") {
-                deciding::run();
-            }
-            if asked("calls") {
-                runtime().block_on(async {
-                    let cluster = Cluster::start();
-                    let on_postgres = vec!["--store".to_owned(), cluster.database()];
-                    calls::run(&[
-                        ("the gate, decisions recorded nowhere", vec!["--log-off".to_owned()]),
-                        ("the gate, decisions in SQLite", Vec::new()),
-                        ("the gate, decisions in PostgreSQL", on_postgres),
-                    ])
-                    .await;
-                });
-            }
-            if asked("memory") {
-                runtime().block_on(memory::run());
-            }
-            if asked("growth") {
-                runtime().block_on(calls::growth());
-            }
-            if asked("recording") {
-                // As the server runs: on as many threads as there are processors.
-                let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-                runtime.block_on(recording::run());
-            }
-        }
+        ["serve-gate", state, ..] => multi_thread().block_on(grpc_bench::serve_gate(state, &arguments[2..])),
+        [] => run_in_processes(),
+        names => TABLES.iter().filter(|table| names.contains(table)).for_each(|table| run(table)),
     }
+}
+
+/// Prints all tables, each in its own process, so that memory from one does not affect the next.
+fn run_in_processes() {
+    for table in TABLES {
+        let status = Command::new(std::env::current_exe().unwrap()).arg(table).status().unwrap();
+        assert!(status.success(), "{table}: {status}");
+    }
+}
+
+fn run(table: &str) {
+    match table {
+        "deciding" => deciding::run(),
+        "calls" => current_thread().block_on(run_calls()),
+        "memory" => current_thread().block_on(memory::run()),
+        "growth" => current_thread().block_on(grpc_bench::run_store_sizes()),
+        "recording" => multi_thread().block_on(recording::run()),
+        _ => unreachable!("{table} is not in TABLES"),
+    }
+}
+
+async fn run_calls() {
+    let cluster = Cluster::start();
+    let postgres = vec!["--store".to_owned(), cluster.database()];
+    grpc_bench::run(&[
+        ("gate, decisions not recorded", vec!["--log-off".to_owned()]),
+        ("gate, decisions in SQLite", Vec::new()),
+        ("gate, decisions in PostgreSQL", postgres),
+    ])
+    .await;
+}
+
+fn current_thread() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// The runtime of the server: as many threads as cores.
+fn multi_thread() -> Runtime {
+    Builder::new_multi_thread().enable_all().build().unwrap()
 }

@@ -1,99 +1,94 @@
-//! What a finding in the cache takes, beside the same finding as the message that a client holds: where images have all their
-//! findings in common, some of what they say, or nothing at all.
-
-use std::{path::Path, time::Duration};
+//! The memory of a cached finding, compared with the same finding as a decoded message that a client holds. The images
+//! share all of their findings, some values, or nothing.
 
 use prost::Message;
 use scangate_ecr_simulator::{BasicFinding, generate, seed};
 use scangate_proto::v1::{GetFindingsRequest, GetFindingsResponse};
 
 use crate::{
-    calls::{MANY, Process},
-    load::{Load, framed},
-    table,
+    grpc_bench::MEMORY_IMAGES,
+    load::{Load, unframe},
+    markdown_table::{print_header, print_row},
+    process::{ServerProcess, resident_bytes},
 };
 
 const METHOD: &str = "/scangate.v1.ScanGateService/GetFindings";
-/// Bytes of a page of memory: the same on every Linux for x86-64 and most for ARM.
-const PAGE: u64 = 4096;
-/// Findings of each image.
-const EACH: usize = 2_000;
-/// Images that are read before anything is measured, so that what reading itself needs is there.
-const FIRST: usize = 20;
+const FINDINGS_PER_IMAGE: usize = 2_000;
+/// Images that are read before the measurement, so that the memory for reading itself is already allocated.
+const WARM_UP_IMAGES: usize = 20;
 /// Copies of a page of findings that are held as messages.
-const COPIES: usize = 100;
+const MESSAGE_COPIES: usize = 100;
 const PAGE_SIZE: i32 = 1_000;
 
-/// What the findings of an image have in common with those of others.
+/// The overlap between the findings of different images.
 #[derive(Clone, Copy, clap::ValueEnum)]
-pub(crate) enum Likeness {
-    /// Everything, as in images built on one base.
-    Alike,
-    /// Everything, and they are those of a real scan, with descriptions as long as those are.
+pub(crate) enum FindingOverlap {
+    /// All findings, as in images with a common base.
+    Identical,
+    /// All findings, and they come from a real scan, with descriptions of real length.
     Recorded,
     /// A vulnerability with all its texts is in every ninth image, each time in another version of a package.
-    Mixed,
-    /// Nothing but the names of packages.
-    Unlike,
+    Partial,
+    /// Only the names of packages.
+    Distinct,
 }
 
-/// Each with the words of the table.
-const LIKENESSES: [(Likeness, &str); 4] = [
-    (Likeness::Alike, "alike"),
-    (Likeness::Recorded, "alike, with the findings of a real scan"),
-    (Likeness::Mixed, "a vulnerability in every ninth, packages at random"),
-    (Likeness::Unlike, "nothing in common"),
+/// Each overlap with its name in the table.
+const OVERLAPS: [(FindingOverlap, &str); 4] = [
+    (FindingOverlap::Identical, "identical findings"),
+    (FindingOverlap::Recorded, "identical findings, from a real scan"),
+    (FindingOverlap::Partial, "each vulnerability in every ninth image, random packages"),
+    (FindingOverlap::Distinct, "no shared findings"),
 ];
 
-impl Likeness {
+impl FindingOverlap {
     /// The findings of an image.
     pub(crate) fn findings(self, image: usize) -> Vec<BasicFinding> {
-        let made_up = |seed: usize| generate::basic_of(&["LOW"], EACH, u64::try_from(seed).unwrap());
+        let generated = |seed: usize| generate::basic_of(&["LOW"], FINDINGS_PER_IMAGE, u64::try_from(seed).unwrap());
         match self {
-            Self::Alike => made_up(0),
+            Self::Identical => generated(0),
             Self::Recorded => seed::debian10_257(),
-            Self::Mixed => made_up(image),
-            Self::Unlike => {
-                let own = |(number, finding): (usize, BasicFinding)| {
+            Self::Partial => generated(image),
+            Self::Distinct => {
+                let make_unique = |(number, finding): (usize, BasicFinding)| {
                     let id = format!("CVE-{image:04}-{number:06}");
                     let uri = format!("https://security-tracker.debian.org/tracker/{id}");
                     let description = format!("Made up by the simulator for {id}.");
                     finding.field("/name", id).field("/uri", uri).description(&description)
                 };
-                made_up(image).into_iter().enumerate().map(own).collect()
+                generated(image).into_iter().enumerate().map(make_unique).collect()
             }
         }
     }
 
-    fn word(self) -> String {
+    fn flag_value(self) -> String {
         clap::ValueEnum::to_possible_value(&self).unwrap().get_name().to_owned()
     }
 }
 
 pub(crate) async fn run() {
-    let columns =
-        ["images", "findings", "bytes each, decoded messages (peer)", "bytes each, the server's cache", "of the peer"];
-    table::head("A finding in memory", &columns);
-    // Held until the end: what was freed would be taken again without a trace.
+    let columns = [
+        "overlap of the images",
+        "findings",
+        "bytes per finding, decoded messages (peer)",
+        "bytes per finding, server cache",
+        "ratio to peer",
+    ];
+    print_header("Memory of a finding", &columns);
+    // Held until the end: reused memory would not show as growth.
     let mut held = Vec::new();
-    for (likeness, name) in LIKENESSES {
-        let folder = tempfile::tempdir().unwrap();
-        let state = folder.path().to_str().unwrap();
-        let gate = Process::start(&["serve-gate", state, "--many", &likeness.word(), "--findings-cache-mib", "4096"]);
-        for number in 0..FIRST {
-            read(&gate.address, number, 1).await;
-        }
-        let before = resident(&gate.pid());
-        for number in FIRST..MANY {
-            read(&gate.address, number, 1).await;
-        }
-        let findings = likeness.findings(0).len() * (MANY - FIRST);
-        let cached = resident(&gate.pid()).saturating_sub(before) as f64 / findings as f64;
-        let page = read(&gate.address, 0, PAGE_SIZE).await;
-        let before = resident("self");
-        held.extend((0..COPIES).map(|_| page.clone()));
-        let messages = (resident("self") - before) as f64 / (COPIES * page.findings.len()) as f64;
-        table::row(&[
+    for (overlap, name) in OVERLAPS {
+        let directory = tempfile::tempdir().unwrap();
+        let flags = ["--memory-images", &overlap.flag_value(), "--findings-cache-mib", "4096"].map(str::to_owned);
+        let gate = ServerProcess::start_gate(directory.path(), &flags);
+        let growth = fill_cache(&gate).await;
+        let findings = overlap.findings(0).len() * (MEMORY_IMAGES - WARM_UP_IMAGES);
+        let cached = growth as f64 / findings as f64;
+        let page = get_findings(&gate.address, 0, PAGE_SIZE).await;
+        let before = resident_bytes("self");
+        held.extend((0..MESSAGE_COPIES).map(|_| page.clone()));
+        let messages = (resident_bytes("self") - before) as f64 / (MESSAGE_COPIES * page.findings.len()) as f64;
+        print_row(&[
             name.to_owned(),
             findings.to_string(),
             format!("{messages:.0}"),
@@ -103,26 +98,21 @@ pub(crate) async fn run() {
     }
 }
 
-/// A page of an image's findings.
-async fn read(address: &str, number: usize, page_size: i32) -> GetFindingsResponse {
-    let request = GetFindingsRequest { image: format!("bench/many:{number}"), page_size, ..Default::default() };
-    let load = Load {
-        address: address.to_owned(),
-        method: METHOD.to_owned(),
-        message: framed(&request.encode_to_vec()),
-        connections: 1,
-        calls: 1,
-        lasts: Duration::ZERO,
-        rate: None,
-    };
-    let socket = tokio::net::TcpStream::connect(address).await.unwrap();
-    let (mut sender, connection) = h2::client::handshake(socket).await.unwrap();
-    tokio::spawn(async move { connection.await.ok() });
-    GetFindingsResponse::decode(&load.call(&mut sender).await[5..]).unwrap()
+/// Reads all images, and returns the growth of the gate's memory in bytes after the warm-up.
+async fn fill_cache(gate: &ServerProcess) -> u64 {
+    for number in 0..WARM_UP_IMAGES {
+        get_findings(&gate.address, number, 1).await;
+    }
+    let before = resident_bytes(&gate.pid());
+    for number in WARM_UP_IMAGES..MEMORY_IMAGES {
+        get_findings(&gate.address, number, 1).await;
+    }
+    resident_bytes(&gate.pid()).saturating_sub(before)
 }
 
-/// Bytes of memory that a process has.
-fn resident(process: &str) -> u64 {
-    let statm = std::fs::read_to_string(Path::new("/proc").join(process).join("statm")).unwrap();
-    statm.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * PAGE
+/// Returns the first page of an image's findings.
+async fn get_findings(address: &str, number: usize, page_size: i32) -> GetFindingsResponse {
+    let request = GetFindingsRequest { image: format!("bench/memory:{number}"), page_size, ..Default::default() };
+    let framed = Load::single(address, METHOD, &request).call_once().await;
+    GetFindingsResponse::decode(unframe(&framed)).unwrap()
 }

@@ -1,4 +1,4 @@
-//! What it costs to record decisions: durable appends, each caller waiting for its own before it goes on.
+//! The cost of recording decisions: durable appends, where each caller waits for its append before the next.
 
 use std::{
     collections::BTreeMap,
@@ -23,23 +23,25 @@ use scangate_server::{
 use scangate_test_postgres::Cluster;
 use tempfile::TempDir;
 
-use crate::{calls, table};
+use crate::{
+    markdown_table::{print_header, print_row},
+    process::cpu_seconds,
+};
 
-/// How long each figure is taken for, and how long before it is begun.
-const MEASURED: Duration = Duration::from_secs(3);
-const WARMED: Duration = Duration::from_secs(1);
-/// Callers, images that their decisions are about in turn, and whether each has a request id.
+const MEASURE_DURATION: Duration = Duration::from_secs(3);
+const WARM_UP_DURATION: Duration = Duration::from_secs(1);
+/// The number of callers, the number of images of their decisions, and true if each append has a request id.
 const LOADS: [(usize, u64, bool); 6] =
     [(1, 200, false), (64, 200, false), (1024, 200, false), (128, 1, false), (64, 200, true), (1024, 200, true)];
 
 /// Prints the table.
 pub(crate) async fn run() {
-    table::head(
-        "Durable appends to the log of decisions",
-        &["store", "callers", "images", "request ids", "decisions/s", "CPU µs each", "p50 ms", "p99 ms"],
+    print_header(
+        "Durable appends to the decision log",
+        &["store", "callers", "images", "request ids", "decisions/s", "CPU µs per decision", "p50 ms", "p99 ms"],
     );
-    let place = TempDir::new().unwrap();
-    let file = place.path().join("scangate.db");
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("scangate.db");
     measure("SQLite", &Address::File(file)).await;
     let cluster = Cluster::start();
     measure("PostgreSQL", &Address::parse(&cluster.database())).await;
@@ -47,44 +49,46 @@ pub(crate) async fn run() {
 
 async fn measure(name: &str, address: &Address) {
     let store = Database::open(address).await.unwrap();
-    for (callers, images, with_requests) in LOADS {
+    for (callers, images, with_request_ids) in LOADS {
         let cases: Arc<Vec<Arc<PreparedRecord>>> = Arc::new((0..images).map(case).collect());
         let log = Arc::new(SqlDecisionLog::new(&store));
-        append(&log, &cases, callers, with_requests.then_some("warm"), WARMED).await;
-        let (began, cpu) = (Instant::now(), calls::cpu("self"));
-        let mut waits = append(&log, &cases, callers, with_requests.then_some("measured"), MEASURED).await;
-        let rate = waits.len() as f64 / began.elapsed().as_secs_f64();
-        // With the callers' share, and without the database server's.
-        let each = (calls::cpu("self") - cpu) / waits.len() as f64 * 1e6;
+        append(&log, &cases, callers, with_request_ids.then_some("warm"), WARM_UP_DURATION).await;
+        let (start, cpu_before) = (Instant::now(), cpu_seconds("self"));
+        let mut latencies =
+            append(&log, &cases, callers, with_request_ids.then_some("measured"), MEASURE_DURATION).await;
+        let rate = latencies.len() as f64 / start.elapsed().as_secs_f64();
+        // Includes the callers, but not the database server.
+        let cpu_micros = (cpu_seconds("self") - cpu_before) / latencies.len() as f64 * 1e6;
         log.close().await;
-        waits.sort_unstable();
-        let at = |share: usize| format!("{:.2}", waits[(waits.len() - 1) * share / 100].as_secs_f64() * 1e3);
-        let requests = if with_requests { "yes" } else { "no" };
+        latencies.sort_unstable();
+        let percentile =
+            |percent: usize| format!("{:.2}", latencies[(latencies.len() - 1) * percent / 100].as_secs_f64() * 1e3);
+        let request_ids = if with_request_ids { "yes" } else { "no" };
         let (callers, images) = (callers.to_string(), images.to_string());
-        let (rate, each) = (format!("{rate:.0}"), format!("{each:.1}"));
-        table::row(&[name, &callers, &images, requests, &rate, &each, &at(50), &at(99)]);
+        let (rate, cpu_micros) = (format!("{rate:.0}"), format!("{cpu_micros:.1}"));
+        print_row(&[name, &callers, &images, request_ids, &rate, &cpu_micros, &percentile(50), &percentile(99)]);
     }
 }
 
-/// How long each append took.
+/// Appends from all callers until the time is over, and returns the latency of each append.
 async fn append(
     log: &Arc<SqlDecisionLog>,
     cases: &Arc<Vec<Arc<PreparedRecord>>>,
     callers: usize,
-    requests: Option<&'static str>,
-    term: Duration,
+    request_id_prefix: Option<&'static str>,
+    duration: Duration,
 ) -> Vec<Duration> {
-    let end = Instant::now() + term;
-    let mut calling = tokio::task::JoinSet::new();
+    let end = Instant::now() + duration;
+    let mut tasks = tokio::task::JoinSet::new();
     for caller in 0..callers {
         let (log, cases) = (Arc::clone(log), Arc::clone(cases));
-        calling.spawn(async move {
-            let mut waits = Vec::new();
+        tasks.spawn(async move {
+            let mut latencies = Vec::new();
             while Instant::now() < end {
-                let number = waits.len();
-                let began = Instant::now();
-                let request = requests.map(|run| RequestKey {
-                    id: format!("{run}-{callers}-{caller}-{number}"),
+                let number = latencies.len();
+                let start = Instant::now();
+                let request = request_id_prefix.map(|prefix| RequestKey {
+                    id: format!("{prefix}-{callers}-{caller}-{number}"),
                     fingerprint: format!("{number:064x}"),
                 });
                 log.append(AppendRequest {
@@ -95,15 +99,15 @@ async fn append(
                 })
                 .await
                 .unwrap();
-                waits.push(began.elapsed());
+                latencies.push(start.elapsed());
             }
-            waits
+            latencies
         });
     }
-    calling.join_all().await.into_iter().flatten().collect()
+    tasks.join_all().await.into_iter().flatten().collect()
 }
 
-/// A case about an image of that number, with an entry of about 200 bytes for each of its decisions.
+/// The case of an image with this number. Each of its decisions adds about 200 bytes to the log.
 fn case(number: u64) -> Arc<PreparedRecord> {
     let keys = IndexTerms {
         registry: Registry::parse("123456789012/eu-west-1").unwrap(),

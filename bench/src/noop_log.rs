@@ -1,4 +1,5 @@
-//! A log that records nothing and acknowledges at once: what a call costs without it. Nothing but a bench may use it.
+//! A decision log that acknowledges appends without recording them, to measure a call without the log. For benchmarks
+//! only: it breaks the promise that returned decisions are durable.
 
 use std::{
     collections::BTreeMap,
@@ -19,21 +20,21 @@ use scangate_server::{
 };
 
 #[derive(Debug)]
-pub(crate) struct Unrecorded {
+pub(crate) struct NoopLog {
     over: SqlDecisionLog,
     writer: Arc<str>,
     last: AtomicU64,
 }
 
-impl Unrecorded {
-    /// Over a log that is read, and never appended to.
-    pub(crate) fn over(over: SqlDecisionLog) -> Self {
+impl NoopLog {
+    /// Reads go to `over`; appends do not reach it.
+    pub(crate) fn new(over: SqlDecisionLog) -> Self {
         Self { over, writer: "nowhere".into(), last: AtomicU64::new(0) }
     }
 }
 
 #[tonic::async_trait]
-impl DecisionLog for Unrecorded {
+impl DecisionLog for NoopLog {
     async fn append(&self, _: AppendRequest) -> Result<AppendResult, Error> {
         let sequence = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         Ok(AppendResult::Recorded(DecisionId { writer: Arc::clone(&self.writer), sequence }))

@@ -1,4 +1,4 @@
-//! What the bench works on: images with findings that differ, and policies over them.
+//! Fixtures: images with different findings, and policies for them.
 
 use std::sync::Arc;
 
@@ -15,41 +15,41 @@ use scangate_core::{
     severity::{Rating, Severity},
 };
 
-/// The instant of every decision here.
+/// The evaluation time of all decisions.
 pub(crate) fn now() -> Timestamp {
     "2026-03-01T12:00:00Z".parse().unwrap()
 }
 
-/// Numbers that look random and are the same in every run.
-pub(crate) struct Dice(u64);
+/// The xorshift64* generator. Its numbers are the same in every run.
+struct XorShift(u64);
 
-impl Dice {
-    pub(crate) fn new(seed: u64) -> Self {
+impl XorShift {
+    fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
 
-    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
-        // xorshift64*.
+    fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % sides
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % limit
     }
 }
 
-/// A finding like those of real images: one in a hundred is CRITICAL.
-pub(crate) fn finding(dice: &mut Dice) -> Finding {
-    let severity = match dice.roll(100) {
+/// A finding with realistic shares of severities: one in a hundred is CRITICAL.
+fn finding(random: &mut XorShift) -> Finding {
+    let severity = match random.below(100) {
         0 => "CRITICAL",
         1..12 => "HIGH",
         12..50 => "MEDIUM",
         50..90 => "LOW",
         _ => "UNTRIAGED",
     };
-    let score = |tenths: u64, over: f64| Some(Score::new(f64::from(u32::try_from(tenths).unwrap()) / over).unwrap());
-    let package = dice.roll(400);
+    let score =
+        |number: u64, divisor: f64| Some(Score::new(f64::from(u32::try_from(number).unwrap()) / divisor).unwrap());
+    let package = random.below(400);
     Finding {
-        id: format!("CVE-20{}-{:05}", 10 + dice.roll(16), dice.roll(60_000)).into(),
+        id: format!("CVE-20{}-{:05}", 10 + random.below(16), random.below(60_000)).into(),
         package: Package {
             name: format!("library-{package}").into(),
             version: format!("{}.{}.{}", package % 9, package % 7, package % 5).into(),
@@ -58,26 +58,37 @@ pub(crate) fn finding(dice: &mut Dice) -> Finding {
             fixed_in: None,
         },
         severity: Rating::parse(severity),
-        fix: if dice.roll(2) == 0 { Fix::Available } else { Fix::None },
-        cvss: score(dice.roll(101), 10.0),
-        epss: score(dice.roll(1001), 1000.0),
-        exploit: if dice.roll(50) == 0 { Exploit::Known } else { Exploit::NotKnown },
+        fix: if random.below(2) == 0 { Fix::Available } else { Fix::None },
+        cvss: score(random.below(101), 10.0),
+        epss: score(random.below(1001), 1000.0),
+        exploit: if random.below(50) == 0 { Exploit::Known } else { Exploit::NotKnown },
         status: Life::Active,
         title: Some("A flaw in a library".into()),
-        description: Some("A flaw in a library lets somebody do what they should not be able to do.".into()),
+        description: Some("A flaw in a library allows an attacker to bypass the permission checks.".into()),
         uri: Some("https://example.com/advisory".into()),
         first_observed_at: None,
         published_at: now()
-            .checked_sub(SignedDuration::from_hours(i64::from(u32::try_from(dice.roll(10_000)).unwrap())))
+            .checked_sub(SignedDuration::from_hours(i64::from(u32::try_from(random.below(10_000)).unwrap())))
             .ok(),
         arn: None,
     }
 }
 
-/// A manifest with so many findings, all different from those of another seed.
-pub(crate) fn examined(seed: u64, findings: usize) -> ManifestInput {
-    let mut dice = Dice::new(seed + 1);
-    let findings: Vec<Finding> = (0..findings).map(|_| finding(&mut dice)).collect();
+/// A manifest with a completed scan of `findings` findings. Another seed yields other findings.
+pub(crate) fn scanned_manifest(seed: u64, findings: usize) -> ManifestInput {
+    let mut random = XorShift::new(seed + 1);
+    let scan = completed_scan((0..findings).map(|_| finding(&mut random)).collect());
+    let manifest = Manifest {
+        digest: digest(seed),
+        platform: None,
+        pushed_at: Some(Timestamp::UNIX_EPOCH),
+        content: Content::Image,
+        archived: false,
+    };
+    ManifestInput { manifest, scan: Arc::new(scan), start: None, first_seen: Arc::new(FirstSeenTimes::default()) }
+}
+
+fn completed_scan(findings: Vec<Finding>) -> Scan {
     let mut counts = Counts::new();
     for finding in &findings {
         *counts.entry(Arc::from(finding.severity.label())).or_default() += 1;
@@ -90,7 +101,7 @@ pub(crate) fn examined(seed: u64, findings: usize) -> ManifestInput {
         enumerated: counts,
         findings: None,
     };
-    let scan = Scan {
+    Scan {
         read_at: now(),
         unchanged_since: now(),
         status: Status::Complete,
@@ -101,18 +112,10 @@ pub(crate) fn examined(seed: u64, findings: usize) -> ManifestInput {
         coverage: None,
         enrichment: Enrichment::NotAsked,
         flaws: Vec::new(),
-    };
-    let manifest = Manifest {
-        digest: digest(seed),
-        platform: None,
-        pushed_at: Some(Timestamp::UNIX_EPOCH),
-        content: Content::Image,
-        archived: false,
-    };
-    ManifestInput { manifest, scan: Arc::new(scan), start: None, first_seen: Arc::new(FirstSeenTimes::default()) }
+    }
 }
 
-pub(crate) fn digest(seed: u64) -> Digest {
+fn digest(seed: u64) -> Digest {
     Digest::parse(&format!("sha256:{seed:064x}")).unwrap()
 }
 
@@ -129,7 +132,7 @@ pub(crate) fn image(seed: u64) -> Image {
     }
 }
 
-/// A rule of six terms that a real image hardly ever breaks.
+/// A rule with six conditions that a real image rarely violates.
 pub(crate) fn rule(index: usize) -> Rule {
     Rule {
         id: RuleId::parse(&format!("rule-{index}")).unwrap(),
@@ -164,8 +167,8 @@ pub(crate) fn policy(id: &str, rules: Vec<Rule>) -> Policy {
     }
 }
 
-/// The policies as a store would give them.
-pub(crate) fn set(policies: Vec<Policy>) -> PolicySet {
+/// The policies with the built-in default, as a store returns them.
+pub(crate) fn policy_set(policies: Vec<Policy>) -> PolicySet {
     let revised = |policy: Policy| {
         let (create_time, update_time) = (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
         let id = policy.id.clone();

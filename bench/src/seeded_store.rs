@@ -1,4 +1,4 @@
-//! Stores with much in them.
+//! Stores with a given number of policies and waivers.
 
 use std::path::Path;
 
@@ -14,21 +14,20 @@ use scangate_server::{
     sql::{Address, Database},
 };
 
-use crate::given;
+use crate::fixtures;
 
-/// Resources of one write.
-const AT_ONCE: usize = 1_000;
+/// Resources in one write.
+const BATCH_SIZE: usize = 1_000;
 
-/// Makes a store with so many policies, its default one among them, so many of which govern the images of the bench, and so many
-/// waivers.
-pub(crate) async fn fill(path: &Path, policies: usize, governing: usize, waivers: usize) {
+/// Creates a store at `path`. `policies` includes the default policy; `governing` of them match the images of the bench.
+pub(crate) async fn create(path: &Path, policies: usize, governing: usize, waivers: usize) {
     let database = Database::open(&Address::File(path.to_owned())).await.unwrap();
     let store = SqlPolicyStore::open(&database).await.unwrap();
     let policies = (1..policies).map(|number| policy(number, number <= governing)).map(Resource::Policy);
     let waivers = (0..waivers).map(waiver).map(Resource::Waiver);
-    let documents: Vec<Resource> = policies.chain(waivers).collect();
-    for some in documents.chunks(AT_ONCE) {
-        let write = Write { change: Change::Create(some.to_vec()), request: None, at: Timestamp::now() };
+    let resources: Vec<Resource> = policies.chain(waivers).collect();
+    for batch in resources.chunks(BATCH_SIZE) {
+        let write = Write { change: Change::Create(batch.to_vec()), request: None, at: Timestamp::now() };
         store.apply(write).await.unwrap();
     }
 }
@@ -36,8 +35,8 @@ pub(crate) async fn fill(path: &Path, policies: usize, governing: usize, waivers
 fn policy(number: usize, governs: bool) -> scangate_core::policy::Policy {
     let repositories = if governs { "*" } else { "elsewhere/*" };
     let matches = Match { repositories: vec![Glob::parse(repositories).unwrap()], ..Match::default() };
-    let rules = (0..5).map(given::rule).collect();
-    scangate_core::policy::Policy { matches, ..given::policy(&format!("policy-{number}"), rules) }
+    let rules = (0..5).map(fixtures::rule).collect();
+    scangate_core::policy::Policy { matches, ..fixtures::policy(&format!("policy-{number}"), rules) }
 }
 
 fn waiver(number: usize) -> Waiver {

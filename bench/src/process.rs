@@ -1,0 +1,74 @@
+//! Server processes, and the CPU time and memory that Linux reports for a process.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+/// Clock ticks per second in `/proc`: the same on every Linux.
+const TICKS_PER_SECOND: f64 = 100.0;
+/// The size of a memory page in bytes: the same on every Linux for x86-64, and on most for ARM.
+const MEMORY_PAGE_BYTES: u64 = 4096;
+
+/// A server in its own process, pinned to the first core. It is killed when dropped.
+pub(crate) struct ServerProcess {
+    child: Child,
+    pub(crate) address: String,
+}
+
+impl ServerProcess {
+    /// Starts the gate over stores in this directory, by the bench's own program.
+    pub(crate) fn start_gate(state: &Path, flags: &[String]) -> Self {
+        let mut arguments = vec!["serve-gate", state.to_str().unwrap()];
+        arguments.extend(flags.iter().map(String::as_str));
+        Self::start(&std::env::current_exe().unwrap(), &arguments)
+    }
+
+    /// Starts the peer, which returns the response in the file.
+    pub(crate) fn start_peer(response: &Path) -> Self {
+        let program = std::env::current_exe().unwrap().with_file_name("scangate-bench-peer");
+        assert!(program.exists(), "scangate-bench-peer not found; run `cargo build --release -p scangate-bench`");
+        Self::start(&program, &[response.to_str().unwrap()])
+    }
+
+    /// Starts a program that prints its address as its first line.
+    fn start(program: &Path, arguments: &[&str]) -> Self {
+        let mut child = Command::new("taskset")
+            .args(["-c", "0"])
+            .arg(program)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("taskset not found; install util-linux, which pins the servers to a core");
+        let mut address = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut address).unwrap();
+        Self { child, address: address.trim().to_owned() }
+    }
+
+    /// The process id, as in `/proc`.
+    pub(crate) fn pid(&self) -> String {
+        self.child.id().to_string()
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// The CPU time of a process in seconds. `process` is its id or `self`.
+pub(crate) fn cpu_seconds(process: &str) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    // The name in parentheses may contain spaces. After it, `utime` and `stime` are fields 12 and 13.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / TICKS_PER_SECOND
+}
+
+/// The resident memory of a process in bytes. `process` is its id or `self`.
+pub(crate) fn resident_bytes(process: &str) -> u64 {
+    let statm = std::fs::read_to_string(Path::new("/proc").join(process).join("statm")).unwrap();
+    statm.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * MEMORY_PAGE_BYTES
+}
