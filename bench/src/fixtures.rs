@@ -47,16 +47,10 @@ fn finding(random: &mut XorShift) -> Finding {
     };
     let score =
         |number: u64, divisor: f64| Some(Score::new(f64::from(u32::try_from(number).unwrap()) / divisor).unwrap());
-    let package = random.below(400);
+    let package = package(random.below(400));
     Finding {
         id: format!("CVE-20{}-{:05}", 10 + random.below(16), random.below(60_000)).into(),
-        package: Package {
-            name: format!("library-{package}").into(),
-            version: format!("{}.{}.{}", package % 9, package % 7, package % 5).into(),
-            manager: Some("OS".into()),
-            path: None,
-            fixed_in: None,
-        },
+        package,
         severity: Rating::parse(severity),
         fix: if random.below(2) == 0 { Fix::Available } else { Fix::None },
         cvss: score(random.below(101), 10.0),
@@ -71,6 +65,16 @@ fn finding(random: &mut XorShift) -> Finding {
             .checked_sub(SignedDuration::from_hours(i64::from(u32::try_from(random.below(10_000)).unwrap())))
             .ok(),
         arn: None,
+    }
+}
+
+fn package(number: u64) -> Package {
+    Package {
+        name: format!("library-{number}").into(),
+        version: format!("{}.{}.{}", number % 9, number % 7, number % 5).into(),
+        manager: Some("OS".into()),
+        path: None,
+        fixed_in: None,
     }
 }
 

@@ -200,6 +200,14 @@ fn print_server_row(
     ]);
 }
 
+/// Returns the server CPU in µs per call, and its ratio to the first server's.
+async fn cpu_against_first(gate: Target<'_>, first: Option<&ServerProcess>) -> (f64, f64) {
+    let Some(process) = first else { return (gate.measure(None).await.cpu_micros_per_call, 1.0) };
+    let peer = Target { process, image: CLEAN_IMAGE };
+    let (peer, gate) = compare(peer, gate, None, cpu_ratio).await;
+    (gate.cpu_micros_per_call, cpu_ratio(&peer, &gate))
+}
+
 struct StoreSize {
     policies: usize,
     governing: usize,
@@ -239,14 +247,7 @@ pub(crate) async fn run_store_sizes() {
         let gate = Target { process: &process, image };
         // The first call fills the decision cache for the others.
         let bytes = gate.record_response(&directory.path().join("response")).await;
-        let (cpu_micros, ratio) = match &first {
-            None => (gate.measure(None).await.cpu_micros_per_call, 1.0),
-            Some(process) => {
-                let peer = Target { process, image: CLEAN_IMAGE };
-                let (peer, gate) = compare(peer, gate, None, cpu_ratio).await;
-                (gate.cpu_micros_per_call, cpu_ratio(&peer, &gate))
-            }
-        };
+        let (cpu_micros, ratio) = cpu_against_first(gate, first.as_ref()).await;
         print_row(&[
             policies.to_string(),
             governing.to_string(),

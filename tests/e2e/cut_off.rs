@@ -13,7 +13,7 @@ use scangate_client::{
     v1::{EvaluateGateRequest, GetPolicyRequest, Policy, PolicyMatch, Severity, UpdatePolicyRequest, Verdict},
 };
 use scangate_ecr_simulator::World;
-use scangate_test_postgres::{Cluster, Link};
+use scangate_test_postgres::{Cluster, TcpProxy};
 use tokio::{task::JoinHandle, time::sleep};
 
 use crate::harness::{Gate, create, gate, no_findings_from, question};
@@ -67,9 +67,9 @@ fn is_unavailable(error: &Error) -> bool {
 async fn a_replica_that_is_cut_off_allows_nothing_past_the_bound_and_no_acknowledged_write_is_lost() {
     let cluster = Cluster::start();
     let database = cluster.database();
-    let link = Link::to(cluster.socket()).await;
+    let link = TcpProxy::start(cluster.address()).await;
     let one = replica(&database).await;
-    let cut_off = replica(&Cluster::over(&database, link.address())).await;
+    let cut_off = replica(&Cluster::url_at(&database, link.address())).await;
     let created = one.client.create_policy(create("shop", Policy::default())).await.unwrap();
     let ask = EvaluateGateRequest { at_least_as_fresh: created.revision_token, ..question(IMAGE) };
     assert_eq!(cut_off.client.evaluate(ask).await.unwrap().verdict(), Verdict::Allow);
@@ -77,14 +77,14 @@ async fn a_replica_that_is_cut_off_allows_nothing_past_the_bound_and_no_acknowle
     let writing = [write(&one.client, "one", &stop), write(&cut_off.client, "other", &stop)];
     sleep(Duration::from_millis(500)).await;
 
-    link.cut();
+    link.partition();
     tighten(&one.client).await;
     sleep(BOUND).await;
     let mut told = Vec::new();
     for _ in 0..20 {
         told.push(cut_off.evaluate(IMAGE).await);
     }
-    link.mend();
+    link.heal();
     let mended = Instant::now();
     while cut_off.evaluate("shop/api:2.0.0").await.is_err() {
         assert!(mended.elapsed() < PATIENCE, "it does not come back");

@@ -305,7 +305,7 @@ async fn trouble_of_the_database_costs_no_acknowledged_decision_and_gives_no_wro
                 sleep(Duration::from_secs(7)).await;
                 fleet.cluster.resume();
             }
-            _ => fleet.cluster.cut_connections(),
+            _ => fleet.cluster.terminate_connections(),
         }
         // Each of them comes back by itself.
         for at in 0..3 {

@@ -130,7 +130,7 @@ async fn nobody_decides_on_what_the_store_does_not_confirm_and_all_do_again_once
         recovers(&server).await;
         write(&server, "default").await;
     }
-    cluster.cut_connections();
+    cluster.terminate_connections();
     recovers(&server).await;
     let written = write(&server, "default").await;
 

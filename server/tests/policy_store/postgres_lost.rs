@@ -13,7 +13,7 @@ use scangate_server::{
     policy_store::{PolicyStore as _, Precondition},
     sql::{Address, OpenError},
 };
-use scangate_test_postgres::{Cluster, Link};
+use scangate_test_postgres::{Cluster, TcpProxy};
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
@@ -26,8 +26,8 @@ use crate::{
 async fn connections_lost_without_a_word_are_given_up_and_made_anew() {
     let cluster = Cluster::start();
     let database = cluster.database();
-    let link = Link::to(cluster.socket()).await;
-    let server = server(&Cluster::over(&database, link.address())).await;
+    let link = TcpProxy::start(cluster.address()).await;
+    let server = server(&Cluster::url_at(&database, link.address())).await;
     write(&server, "default").await;
 
     let calls = (0..16).map(|_| {
@@ -49,8 +49,8 @@ async fn connections_lost_without_a_word_are_given_up_and_made_anew() {
 async fn a_write_whose_connection_is_lost_ends_as_one_that_nobody_knows_of() {
     let cluster = Cluster::start();
     let database = cluster.database();
-    let link = Link::to(cluster.socket()).await;
-    let store = open(&Cluster::over(&database, link.address())).await.unwrap();
+    let link = TcpProxy::start(cluster.address()).await;
+    let store = open(&Cluster::url_at(&database, link.address())).await.unwrap();
     cluster.execute(
         &database,
         "create function wait() returns trigger language plpgsql as
@@ -73,8 +73,8 @@ async fn a_write_whose_connection_is_lost_ends_as_one_that_nobody_knows_of() {
 async fn writes_are_heard_of_again_after_the_listening_connection_is_lost() {
     let cluster = Cluster::start();
     let database = cluster.database();
-    let link = Link::to(cluster.socket()).await;
-    let listener = open(&Cluster::over(&database, link.address())).await.unwrap();
+    let link = TcpProxy::start(cluster.address()).await;
+    let listener = open(&Cluster::url_at(&database, link.address())).await.unwrap();
     let writer = open(&database).await.unwrap();
 
     link.lose_connections();
@@ -97,7 +97,7 @@ async fn a_standby_which_may_lag_behind_is_not_taken_for_the_store() {
     open(&database).await.unwrap();
     let standby = cluster.standby();
 
-    let refused = open(&Cluster::over(&database, standby.socket())).await;
+    let refused = open(&Cluster::url_at(&database, standby.address())).await;
 
     assert!(matches!(refused, Err(OpenError::Connect(_))), "{refused:?}");
 }

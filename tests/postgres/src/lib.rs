@@ -1,9 +1,9 @@
 //! A private PostgreSQL server for a test: its own directory, its own port on loopback, stopped by its own process id.
 //!
-//! Its defaults are unlike those that a developer's machine has: text sorts as in English and not by bytes, and transactions are
-//! serializable. What relies on either, without saying so, fails here and not at somebody's company.
+//! Its defaults differ from those of a typical developer's machine: text sorts by English rules instead of by bytes, and
+//! transactions are serializable. Code that silently relies on the usual defaults fails here instead of in production.
 
-mod link;
+mod tcp_proxy;
 
 use std::{
     fs,
@@ -19,75 +19,74 @@ use std::{
 
 use tempfile::TempDir;
 
-pub use self::link::Link;
+pub use self::tcp_proxy::TcpProxy;
 
-/// The user that the server runs as where the tests run as root, whom it refuses.
+/// The server's user if the tests run as root, because PostgreSQL refuses to run as root.
 const USER: &str = "postgres";
-/// How long the server may take to come up.
-const PATIENCE: Duration = Duration::from_mins(1);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// A server; stops when it is dropped.
+/// A PostgreSQL server. It stops when it is dropped.
 #[derive(Debug)]
 pub struct Cluster {
     programs: PathBuf,
     directory: TempDir,
     port: u16,
     server: Option<Child>,
-    databases: AtomicU32,
+    next_database: AtomicU32,
 }
 
 impl Cluster {
-    /// Makes a server and starts it.
+    /// Creates a server and starts it.
     pub fn start() -> Self {
-        let mut cluster = Self::nowhere();
+        let mut cluster = Self::allocate();
         run(as_user(&cluster.programs.join("initdb"))
             .args(["--no-sync", "--auth=trust", "--username=scangate", "--encoding=UTF8", "--locale=C"])
             .args(["--locale-provider=icu", "--icu-locale=en-US", "-D"])
-            .arg(cluster.data()));
+            .arg(cluster.data_directory()));
         cluster.start_server();
         cluster
     }
 
-    /// Makes a copy of the server that follows it, and takes no writes.
+    /// Starts a hot standby of the server: a read-only replica.
     #[must_use]
     pub fn standby(&self) -> Self {
-        let mut standby = Self::nowhere();
+        let mut standby = Self::allocate();
         run(as_user(&self.programs.join("pg_basebackup"))
             .args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "scangate"])
             .args(["--no-sync", "--checkpoint=fast", "--write-recovery-conf", "-D"])
-            .arg(standby.data()));
+            .arg(standby.data_directory()));
         standby.start_server();
         standby
     }
 
-    /// A place for a server, and a port.
-    fn nowhere() -> Self {
+    /// Allocates a directory and a port for a server.
+    fn allocate() -> Self {
         let directory = TempDir::new().unwrap();
         if is_root() {
             run(Command::new("chown").arg(USER).arg(directory.path()));
         }
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        Self { programs: programs(), directory, port, server: None, databases: AtomicU32::new(0) }
+        Self { programs: find_programs(), directory, port, server: None, next_database: AtomicU32::new(0) }
     }
 
-    fn data(&self) -> PathBuf {
+    fn data_directory(&self) -> PathBuf {
         self.directory.path().join("data")
     }
 
-    /// Where it listens.
-    pub fn socket(&self) -> SocketAddr {
+    /// The address of the listening socket.
+    pub fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
-    /// The same database as another server has it, or as a link leads to it.
-    pub fn over(url: &str, socket: SocketAddr) -> String {
+    /// The URL of the same database on a standby or through a [`TcpProxy`].
+    pub fn url_at(url: &str, address: SocketAddr) -> String {
         let (_, name) = url.rsplit_once('/').unwrap();
-        format!("postgres://scangate@{socket}/{name}")
+        format!("postgres://scangate@{address}/{name}")
     }
 
-    /// Turns on TLS with this certificate and key, and turns away who does not use it.
+    /// Enables TLS with this certificate and key, refuses connections without TLS, and restarts the server.
     pub fn require_tls(&mut self, certificate: &str, key: &str) {
-        let data = self.data();
+        let data = self.data_directory();
         for (name, content) in [("server.crt", certificate), ("server.key", key)] {
             let file = data.join(name);
             fs::write(&file, content).unwrap();
@@ -103,14 +102,14 @@ impl Cluster {
         self.start_server();
     }
 
-    /// The address of a new, empty database.
+    /// Creates an empty database, and returns its URL.
     pub fn database(&self) -> String {
-        let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        let name = format!("test_{}", self.next_database.fetch_add(1, Ordering::Relaxed));
         run(self.client("createdb").arg(&name));
         format!("postgres://scangate@127.0.0.1:{}/{name}", self.port)
     }
 
-    /// Stops the server as a crash would: nothing is flushed, nobody is told.
+    /// Stops the server at once, like a crash: nothing is flushed.
     pub fn crash(&mut self) {
         self.signal("QUIT");
         self.server.take().unwrap().wait().unwrap();
@@ -118,7 +117,7 @@ impl Cluster {
 
     /// Starts the server again.
     pub fn start_server(&mut self) {
-        let data = self.data();
+        let data = self.data_directory();
         let log = fs::File::options().create(true).append(true).open(self.directory.path().join("log")).unwrap();
         let server = as_user(&self.programs.join("postgres"))
             .arg("-D")
@@ -132,30 +131,31 @@ impl Cluster {
             .spawn()
             .unwrap();
         self.server = Some(server);
-        let began = Instant::now();
+        let start = Instant::now();
         while !self.client("pg_isready").stdout(Stdio::null()).status().unwrap().success() {
-            assert!(began.elapsed() < PATIENCE, "PostgreSQL does not start:\n{}", self.log());
+            assert!(start.elapsed() < START_TIMEOUT, "PostgreSQL does not start; its log:\n{}", self.log());
             thread::sleep(Duration::from_millis(50));
         }
     }
 
-    /// Holds every process of the server where it is.
+    /// Stops all processes of the server with SIGSTOP.
     pub fn pause(&self) {
         self.signal_all("STOP");
     }
 
-    /// Lets them go on.
+    /// Resumes all processes of the server after [`Cluster::pause`].
     pub fn resume(&self) {
         self.signal_all("CONT");
     }
 
-    /// Cuts every connection to a database.
-    pub fn cut_connections(&self) {
-        let cut = "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and datname is not null";
-        run(self.client("psql").args(["-d", "postgres", "-c", cut]).stdout(Stdio::null()));
+    /// Terminates all client connections.
+    pub fn terminate_connections(&self) {
+        let terminate = "select pg_terminate_backend(pid) from pg_stat_activity \
+                         where pid <> pg_backend_pid() and datname is not null";
+        run(self.client("psql").args(["-d", "postgres", "-c", terminate]).stdout(Stdio::null()));
     }
 
-    /// Runs a statement in a database of [`Cluster::database`].
+    /// Executes a statement in a database of [`Cluster::database`].
     pub fn execute(&self, url: &str, statement: &str) {
         let (_, name) = url.rsplit_once('/').unwrap();
         run(self
@@ -189,7 +189,7 @@ impl Cluster {
         let children = String::from_utf8(children.stdout).unwrap();
         let pids = std::iter::once(postmaster.as_str()).chain(children.split_whitespace());
         for pid in pids {
-            // One that has just ended needs no signal.
+            // A process may have ended since `ps`; then `kill` fails, which does no harm.
             Command::new("kill").arg(format!("-{signal}")).arg(pid).stderr(Stdio::null()).status().unwrap();
         }
     }
@@ -216,20 +216,20 @@ fn is_root() -> bool {
     output.stdout.trim_ascii() == b"0"
 }
 
-/// A program as a user whom the server does not refuse.
+/// A command that runs as [`USER`] if the tests run as root.
 fn as_user(program: &Path) -> Command {
     if !is_root() {
         return Command::new(program);
     }
     let mut command = Command::new("setpriv");
     command.args(["--reuid", USER, "--regid", USER, "--clear-groups", "--"]).arg(program);
-    // Where the tests stand need not be a place that this user may see.
+    // The user may have no access to the tests' working directory.
     command.current_dir("/");
     command
 }
 
-/// Where the server's programs are: on the path, or where Debian puts them.
-fn programs() -> PathBuf {
+/// Finds the directory of the server's programs: the last version in Debian's directory, else one on the path.
+fn find_programs() -> PathBuf {
     let on_path =
         std::env::var_os("PATH").into_iter().flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
     let installed = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
@@ -244,5 +244,5 @@ fn programs() -> PathBuf {
                 .iter()
                 .all(|name| folder.join(name).exists())
         })
-        .expect("PostgreSQL is not installed: tests/run installs it")
+        .expect("PostgreSQL not found; run tests/run, which installs it")
 }
