@@ -11,25 +11,24 @@ use std::{
 
 use jiff::Timestamp;
 use scangate_server::{
-    decision_log::sql::SqlDecisionLog,
     decision_log::{
-        AppendRequest, AppendResult, Cursor, Cursors, DecisionId, DecisionLog, Entry, Error, Filter, Page, Report,
+        AppendRequest, AppendResult, Blob, Cursor, Cursors, DecisionId, DecisionLog, Entry, Error, Filter, Hash, Page,
+        Report, sql::SqlDecisionLog,
     },
-    decision_log::{Blob, Hash},
     idempotency::RequestKey,
 };
 
 #[derive(Debug)]
 pub(crate) struct NoopLog {
-    over: SqlDecisionLog,
+    inner: SqlDecisionLog,
     writer: Arc<str>,
     last: AtomicU64,
 }
 
 impl NoopLog {
-    /// Reads go to `over`; appends do not reach it.
-    pub(crate) fn new(over: SqlDecisionLog) -> Self {
-        Self { over, writer: "nowhere".into(), last: AtomicU64::new(0) }
+    /// Reads use `inner`; appends do not reach it.
+    pub(crate) fn new(inner: SqlDecisionLog) -> Self {
+        Self { inner, writer: "nowhere".into(), last: AtomicU64::new(0) }
     }
 }
 
@@ -41,38 +40,38 @@ impl DecisionLog for NoopLog {
     }
 
     async fn ping(&self) -> Result<(), Error> {
-        self.over.ping().await
+        self.inner.ping().await
     }
 
     async fn answered(&self, request: &RequestKey) -> Result<Option<DecisionId>, Error> {
-        self.over.answered(request).await
+        self.inner.answered(request).await
     }
 
     async fn get(&self, id: &DecisionId) -> Result<Entry, Error> {
-        self.over.get(id).await
+        self.inner.get(id).await
     }
 
     async fn list(&self, filter: &Filter, after: Option<&Cursor>, limit: usize) -> Result<Page, Error> {
-        self.over.list(filter, after, limit).await
+        self.inner.list(filter, after, limit).await
     }
 
     async fn tail_positions(&self) -> Result<Cursors, Error> {
-        self.over.tail_positions().await
+        self.inner.tail_positions().await
     }
 
     async fn read_from(&self, followed: &mut Cursors, limit: usize) -> Result<Vec<Entry>, Error> {
-        self.over.read_from(followed, limit).await
+        self.inner.read_from(followed, limit).await
     }
 
     async fn blobs(&self, hashes: &[Hash]) -> Result<BTreeMap<Hash, Blob>, Error> {
-        self.over.blobs(hashes).await
+        self.inner.blobs(hashes).await
     }
 
     async fn verify(&self) -> Result<Report, Error> {
-        self.over.verify().await
+        self.inner.verify().await
     }
 
     async fn trim(&self, before: Timestamp) -> Result<u64, Error> {
-        self.over.trim(before).await
+        self.inner.trim(before).await
     }
 }

@@ -14,9 +14,9 @@ use scangate_core::{
     registry::Registry,
 };
 use scangate_server::{
-    decision_log::Blob,
-    decision_log::sql::SqlDecisionLog,
-    decision_log::{AppendRequest, DecisionLog as _, DecisionRecord, IndexTerms, PreparedRecord},
+    decision_log::{
+        AppendRequest, Blob, DecisionLog as _, DecisionRecord, IndexTerms, PreparedRecord, sql::SqlDecisionLog,
+    },
     idempotency::RequestKey,
     sql::{Address, Database},
 };
@@ -50,12 +50,12 @@ pub(crate) async fn run() {
 async fn measure(name: &str, address: &Address) {
     let store = Database::open(address).await.unwrap();
     for (callers, images, with_request_ids) in LOADS {
-        let cases: Arc<Vec<Arc<PreparedRecord>>> = Arc::new((0..images).map(case).collect());
+        let records: Arc<Vec<Arc<PreparedRecord>>> = Arc::new((0..images).map(prepared_record).collect());
         let log = Arc::new(SqlDecisionLog::new(&store));
-        append(&log, &cases, callers, with_request_ids.then_some("warm"), WARM_UP_DURATION).await;
+        append(&log, &records, callers, with_request_ids.then_some("warm"), WARM_UP_DURATION).await;
         let (start, cpu_before) = (Instant::now(), cpu_seconds("self"));
         let mut latencies =
-            append(&log, &cases, callers, with_request_ids.then_some("measured"), MEASURE_DURATION).await;
+            append(&log, &records, callers, with_request_ids.then_some("measured"), MEASURE_DURATION).await;
         let rate = latencies.len() as f64 / start.elapsed().as_secs_f64();
         // Includes the callers, but not the database server.
         let cpu_micros = (cpu_seconds("self") - cpu_before) / latencies.len() as f64 * 1e6;
@@ -73,7 +73,7 @@ async fn measure(name: &str, address: &Address) {
 /// Appends from all callers until the time is over, and returns the latency of each append.
 async fn append(
     log: &Arc<SqlDecisionLog>,
-    cases: &Arc<Vec<Arc<PreparedRecord>>>,
+    records: &Arc<Vec<Arc<PreparedRecord>>>,
     callers: usize,
     request_id_prefix: Option<&'static str>,
     duration: Duration,
@@ -81,7 +81,7 @@ async fn append(
     let end = Instant::now() + duration;
     let mut tasks = tokio::task::JoinSet::new();
     for caller in 0..callers {
-        let (log, cases) = (Arc::clone(log), Arc::clone(cases));
+        let (log, records) = (Arc::clone(log), Arc::clone(records));
         tasks.spawn(async move {
             let mut latencies = Vec::new();
             while Instant::now() < end {
@@ -92,7 +92,7 @@ async fn append(
                     fingerprint: format!("{number:064x}"),
                 });
                 log.append(AppendRequest {
-                    case: Arc::clone(&cases[(caller + number) % cases.len()]),
+                    case: Arc::clone(&records[(caller + number) % records.len()]),
                     evaluated_at: Timestamp::now(),
                     labels: BTreeMap::from([("pipeline".to_owned(), "deploy".to_owned())]),
                     request,
@@ -107,8 +107,8 @@ async fn append(
     tasks.join_all().await.into_iter().flatten().collect()
 }
 
-/// The case of an image with this number. Each of its decisions adds about 200 bytes to the log.
-fn case(number: u64) -> Arc<PreparedRecord> {
+/// The record of an image with this number. Each of its decisions adds about 200 bytes to the log.
+fn prepared_record(number: u64) -> Arc<PreparedRecord> {
     let keys = IndexTerms {
         registry: Registry::parse("123456789012/eu-west-1").unwrap(),
         repository: RepositoryName::parse(&format!("team/app-{}", number % 20)).unwrap(),
