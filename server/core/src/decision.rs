@@ -1,4 +1,4 @@
-//! Decisions: a verdict with everything it rests on.
+//! Decisions: a verdict with the facts that it rests on.
 
 use std::sync::Arc;
 
@@ -14,25 +14,25 @@ use crate::{
     policy::Mode,
 };
 
-/// The most findings that one violation carries; its count is always whole.
+/// The maximum number of findings that one violation lists. Its count is always complete.
 pub const MAX_FINDINGS: usize = 100;
 
-/// The most waived findings that a decision carries; their count is always whole.
+/// The maximum number of waived findings that a decision lists. Their count is always complete.
 pub const MAX_WAIVED: usize = 1000;
 
-/// The answer, in ascending order of how little it lets through.
+/// The verdict, from the most to the least permissive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Verdict {
-    /// Deploy.
+    /// The image may be deployed.
     Allow,
-    /// Not now: ask again.
+    /// There is no verdict yet: retry later.
     Indeterminate,
-    /// Do not deploy.
+    /// The image may not be deployed.
     Deny,
 }
 
-/// What broke.
+/// The cause of a violation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Breach {
@@ -40,32 +40,32 @@ pub enum Breach {
     Rule {
         /// The rule.
         rule: RuleId,
-        /// How many match.
+        /// The number of findings that match.
         matched: u32,
-        /// How many may.
+        /// The number of findings that may match.
         allowed: u32,
-        /// Those that match, worst first, at most [`MAX_FINDINGS`].
+        /// The matching findings, worst first, at most [`MAX_FINDINGS`].
         findings: Vec<Finding>,
     },
-    /// The scan falls short of what the policy asks.
+    /// The scan falls short of a requirement of the policy.
     Scan(Evidence),
 }
 
-/// A breach of one policy by one manifest.
+/// A violation of one policy by one manifest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Violation {
     /// The policy.
     pub policy: PolicyId,
-    /// What broke.
+    /// Its cause.
     pub breach: Breach,
-    /// The rule's description, or what the scan lacks and what to do about it.
+    /// The rule's description, or the scan's shortfall and the next step.
     pub description: String,
     /// The manifest.
     pub manifest: Digest,
     /// Its platform.
     pub platform: Option<Platform>,
-    /// For a warning that will deny for a reason known now: from when.
+    /// For a warning that will deny for a reason known now: the first instant of the denial.
     pub denies_from: Option<Timestamp>,
 }
 
@@ -79,15 +79,15 @@ pub struct Waived {
     pub manifest: Digest,
     /// Its platform.
     pub platform: Option<Platform>,
-    /// The waiver; of several, the one that holds longest.
+    /// The waiver; of several, the one with the latest end.
     pub waiver: WaiverId,
-    /// Why it is waived.
+    /// The waiver's reason.
     pub reason: String,
-    /// Who asked.
+    /// The name of the requester.
     pub author: String,
-    /// Who approved.
+    /// The name of the approver.
     pub approver: String,
-    /// The first instant at which it no longer is.
+    /// The first instant at which the finding is no longer waived.
     pub until: Timestamp,
 }
 
@@ -95,11 +95,11 @@ pub struct Waived {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NextChange {
-    /// When.
+    /// The instant of the change.
     pub time: Timestamp,
     /// The verdict from then on.
     pub verdict: Verdict,
-    /// What begins or ends, in one sentence.
+    /// The event that causes it, in one sentence.
     pub reason: String,
 }
 
@@ -111,13 +111,13 @@ pub struct ManifestDecision {
     pub digest: Digest,
     /// Its platform.
     pub platform: Option<Platform>,
-    /// What its scan proves, whatever a policy thinks of its age.
+    /// The assessment of its scan, without any policy's limit on the age.
     pub assessment: Assessment,
     /// The verdict.
     pub verdict: Verdict,
-    /// Why, one sentence each.
+    /// The reasons, one sentence each.
     pub reasons: Vec<String>,
-    /// A policy wants a scan started before it decides.
+    /// True if a policy needs a new scan before it can decide.
     pub wants_scan: bool,
 }
 
@@ -129,9 +129,9 @@ pub struct AppliedPolicy {
     pub id: PolicyId,
     /// Its revision.
     pub revision: u64,
-    /// SHA-256 over its meaning.
+    /// SHA-256 over its content.
     pub content_digest: String,
-    /// The mode that it was applied in.
+    /// The mode in which it was applied.
     pub mode: Mode,
 }
 
@@ -139,61 +139,61 @@ pub struct AppliedPolicy {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Upgrade {
-    /// The package as it is.
+    /// The installed package.
     pub package: Package,
-    /// The lowest version known to remove all of `fixes`; empty where the scan says that there is a fix and not which.
+    /// The lowest known version that removes all of `fixes`; empty if the scan reports a fix without its version.
     pub to_version: String,
-    /// The vulnerabilities that go, in order.
+    /// The vulnerabilities that it removes, in order.
     pub fixes: Vec<String>,
 }
 
-/// What would turn a DENY.
+/// The changes that would resolve a DENY.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Remediation {
-    /// The smallest set of upgrades that turns every violation which upgrades can turn, by package.
+    /// The smallest set of upgrades that resolves every fixable violation, by package.
     pub upgrades: Vec<Upgrade>,
-    /// The violations that no known upgrade can turn, as `policy/rule`, or `policy/scan` where it is the scan that falls short.
+    /// The violations that no known upgrade resolves, as `policy/rule`, or `policy/scan` for a scan that falls short.
     pub unfixable: Vec<String>,
 }
 
-/// A verdict with its trail.
+/// A verdict with its trail: the facts that explain it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Decision {
-    /// The answer: the worst of the manifests'.
+    /// The worst verdict of its manifests.
     pub verdict: Verdict,
-    /// Why, one sentence each; the first in brief.
+    /// The reasons, one sentence each; the first one is a summary.
     pub reasons: Vec<String>,
-    /// By platform and digest.
+    /// The verdicts on the manifests, by platform and digest.
     pub manifests: Vec<ManifestDecision>,
-    /// What denies.
+    /// The violations that deny.
     pub violations: Vec<Violation>,
-    /// What would deny, but only warns.
+    /// The violations that only warn.
     pub warnings: Vec<Violation>,
-    /// Findings that waivers cover, by manifest and worst first, at most [`MAX_WAIVED`].
+    /// The waived findings, by manifest and worst first, at most [`MAX_WAIVED`].
     pub waived: Vec<Waived>,
-    /// How many there are.
+    /// The number of waived findings.
     pub waived_total: u32,
-    /// For a DENY: how to turn it.
+    /// For a DENY: the changes that would resolve it.
     pub remediation: Option<Remediation>,
     /// The policies that it rests on, by id.
     pub policies: Vec<AppliedPolicy>,
-    /// Whether the gate chose the policies itself.
+    /// True if the gate selected the policies; false if the caller named one.
     pub authoritative: bool,
-    /// Store revision of the policies.
+    /// The store's revision of the policies.
     pub revision: u64,
-    /// When.
+    /// The instant of the decision.
     pub evaluated_at: Timestamp,
-    /// For INDETERMINATE: when asking again makes sense.
+    /// For INDETERMINATE: the delay before a retry makes sense.
     pub retry_after: Option<SignedDuration>,
-    /// What changes the verdict first, of what is known now: until then it holds.
+    /// The first change of the verdict that is known now; the verdict is valid until then.
     pub next_change: Option<NextChange>,
-    /// The first instant at which anything of this may be told differently, `evaluated_at` aside.
+    /// The first instant at which any field except `evaluated_at` may differ.
     pub unchanged_until: Option<Timestamp>,
 }
 
-/// A manifest with what was read about it: what is decided on.
+/// The input for one manifest: its scan and the facts about its findings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ManifestInput {
@@ -201,18 +201,18 @@ pub struct ManifestInput {
     pub manifest: crate::scan::Manifest,
     /// Its scan.
     pub scan: Arc<crate::scan::Scan>,
-    /// What became of an attempt to start a scan for this decision; `None`: not attempted.
+    /// The result of an attempt to start a scan for this decision; `None`: not attempted.
     pub start: Option<Start>,
-    /// When the gate met its findings.
+    /// The times at which the gate first saw its findings.
     pub first_seen: Arc<FirstSeenTimes>,
 }
 
-/// What became of an attempt to start a scan.
+/// The result of an attempt to start a scan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Start {
-    /// A scan runs.
+    /// A scan is running.
     Running,
-    /// None can be started, and why.
+    /// No scan can be started, for this reason.
     Refused(String),
 }

@@ -1,4 +1,4 @@
-//! A finding: one vulnerability in one package of one manifest. Basic and enhanced scans look the same here.
+//! Findings: one vulnerability in one package of one manifest, in one form for basic and enhanced scans.
 
 use std::{
     cmp::Ordering,
@@ -11,87 +11,87 @@ use serde::{Deserialize, Serialize};
 
 use crate::severity::Rating;
 
-/// The software that a finding is about.
+/// The affected software.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Package {
     /// Name.
     pub name: Arc<str>,
-    /// Installed version; empty where the scan names none.
+    /// Installed version; empty if the scan reports none.
     #[serde(default)]
     pub version: Arc<str>,
-    /// Package manager as Inspector writes it.
+    /// Package manager in Inspector's spelling.
     #[serde(default)]
     pub manager: Option<Arc<str>>,
-    /// Where in the image it lies.
+    /// Path within the image.
     #[serde(default)]
     pub path: Option<Arc<str>>,
-    /// The version that fixes it.
+    /// The version that fixes the vulnerability.
     #[serde(default)]
     pub fixed_in: Option<Arc<str>>,
 }
 
-/// Whether an upgrade would remove a finding.
+/// The availability of a fix.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Fix {
-    /// The scan does not say.
+    /// The scan does not report it.
     #[default]
     Unknown,
-    /// For every affected package.
+    /// Every affected package has a fix.
     Available,
-    /// For some.
+    /// Some affected packages have a fix.
     Partial,
-    /// For none.
+    /// No affected package has a fix.
     None,
 }
 
-/// Whether an exploit is known.
+/// The knowledge about exploits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Exploit {
-    /// The scan does not say.
+    /// The scan does not report it.
     #[default]
     Unknown,
-    /// One is.
+    /// An exploit is known.
     Known,
-    /// None is.
+    /// No exploit is known.
     NotKnown,
 }
 
-/// Where a finding stands in its life.
+/// The status of a finding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Status {
-    /// Present.
+    /// The vulnerability is present.
     #[default]
     Active,
     /// Hidden by a suppression rule of Inspector.
     Suppressed,
-    /// Gone.
+    /// The vulnerability is gone.
     Closed,
-    /// A word that we do not know: counts like an active one.
+    /// An unrecognised status, which counts like an active one.
     Unrecognised,
 }
 
-/// A score that is finite and within its scale, so that comparing it cannot go wrong.
+/// A finite score from 0 to 10, so that scores have a total order.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "f64", into = "f64")]
 pub struct Score(f64);
 
-/// A number that is no score.
+/// The error for a number outside the scale of scores.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
-#[error("{0} is no score between 0 and 10")]
+#[error("score must be between 0 and 10, and is {0}")]
 pub struct InvalidScore(f64);
 
 impl Score {
-    /// Takes finite numbers from 0 to 10.
+    /// Creates a score from a finite number from 0 to 10.
     pub fn new(value: f64) -> Result<Self, InvalidScore> {
-        // Negative zero would compare equal but sort and print apart.
+        // Adding zero turns -0.0 into 0.0: they compare equal, but sort and print differently.
         if (0.0..=10.0).contains(&value) { Ok(Self(value + 0.0)) } else { Err(InvalidScore(value)) }
     }
 
-    /// The number.
+    /// Returns the score as a number.
     pub fn value(self) -> f64 {
         self.0
     }
@@ -139,9 +139,9 @@ pub struct Finding {
     pub id: Arc<str>,
     /// The affected package.
     pub package: Package,
-    /// The severity that the scan gave it.
+    /// The severity that the scan reports.
     pub severity: Rating,
-    /// Whether a fix exists.
+    /// The availability of a fix.
     #[serde(default)]
     pub fix: Fix,
     /// The highest CVSS base score reported.
@@ -150,48 +150,49 @@ pub struct Finding {
     /// EPSS, 0 to 1.
     #[serde(default)]
     pub epss: Option<Score>,
-    /// Whether an exploit is known.
+    /// The knowledge about exploits.
     #[serde(default)]
     pub exploit: Exploit,
-    /// Life of the finding.
+    /// The status of the finding.
     #[serde(default)]
     pub status: Status,
-    /// One line about it.
+    /// A title of one line.
     #[serde(default)]
     pub title: Option<Arc<str>>,
-    /// More about it.
+    /// A longer description.
     #[serde(default)]
     pub description: Option<Arc<str>>,
-    /// A page about it.
+    /// A page with details.
     #[serde(default)]
     pub uri: Option<Arc<str>>,
-    /// When Inspector first saw it.
+    /// The time at which Inspector first saw it.
     #[serde(default)]
     pub first_observed_at: Option<Timestamp>,
-    /// When the vendor published it.
+    /// The time at which the vendor published it.
     #[serde(default)]
     pub published_at: Option<Timestamp>,
-    /// Inspector's name of it.
+    /// Inspector's ARN of the finding.
     #[serde(default)]
     pub arn: Option<Arc<str>>,
 }
 
 impl Finding {
-    /// What makes two findings of a manifest the same one for people.
+    /// The fields that identify a finding within a manifest.
     pub(crate) fn identity(&self) -> impl Ord + Hash + '_ {
         (&self.id, &self.package.name, &self.package.version, &self.package.path)
     }
 
-    /// Everything else that a rule can ask for.
+    /// The other fields that a rule can ask for.
     fn properties(&self) -> impl Ord + '_ {
         let package = (&self.package.manager, &self.package.fixed_in);
-        let words = (&self.title, &self.uri, &self.description);
+        let texts = (&self.title, &self.uri, &self.description);
         let times = (self.first_observed_at, self.published_at);
-        (&self.severity, self.fix, self.cvss, self.epss, self.exploit, self.status, package, words, times)
+        (&self.severity, self.fix, self.cvss, self.epss, self.exploit, self.status, package, texts, times)
     }
 
-    /// Worst first; a total order, so that the order in which ECR sends findings never shows. Unrated findings come before
-    /// CRITICAL ones: what nobody has rated deserves the first look.
+    /// Compares two findings, worst first, in a total order that does not depend on the order of ECR's pages.
+    ///
+    /// Unrated findings come before CRITICAL ones, because they need attention first.
     pub fn worst_first(&self, other: &Self) -> Ordering {
         let rated = |finding: &Self| match &finding.severity {
             Rating::Rated(severity) => Some(*severity),
@@ -208,10 +209,10 @@ impl Finding {
     }
 }
 
-/// Sorts findings worst first and folds those that say the same of the same vulnerability, package, version and path.
+/// Sorts findings worst first and removes duplicates: records with the same identity and the same properties.
 ///
-/// Two records of one finding that differ in anything that a rule can ask for are both kept, since choosing between them could
-/// only make some rule blind. A rule counts them as one: see [`crate::decide()`].
+/// Two records of one finding that differ in a property both stay, because dropping either could hide it from a rule. A rule
+/// counts them as one finding: see [`crate::decide()`].
 pub fn fold_duplicates(mut findings: Vec<Finding>) -> Vec<Finding> {
     findings.sort_by(Finding::worst_first);
     findings.dedup_by(|a, b| a.identity() == b.identity() && a.properties() == b.properties());
@@ -242,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn records_that_an_expression_can_tell_apart_are_kept() {
+    fn records_with_different_properties_stay() {
         let others = [
             Finding { title: Some("one".into()), ..finding() },
             Finding { description: Some("one".into()), ..finding() },

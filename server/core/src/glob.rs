@@ -1,13 +1,13 @@
-//! Globs over names: `*` stands for any run of characters, `/` included; everything else for itself.
+//! Globs over names. `*` stands for any run of characters, `/` included; every other character for itself.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Longest pattern, in bytes.
+/// Maximum length of a pattern, in bytes.
 pub const MAX_LENGTH: usize = 256;
 
-/// A pattern that is empty or too long.
+/// The error of an empty or too long pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be 1 to {MAX_LENGTH} bytes long, and is {length}")]
 pub struct Error {
@@ -20,7 +20,7 @@ pub struct Error {
 pub struct Glob(String);
 
 impl Glob {
-    /// Takes any text of 1 to [`MAX_LENGTH`] bytes.
+    /// Parses a pattern of 1 to [`MAX_LENGTH`] bytes.
     pub fn parse(pattern: &str) -> Result<Self, Error> {
         match pattern.len() {
             1..=MAX_LENGTH => Ok(Self(pattern.to_owned())),
@@ -28,22 +28,22 @@ impl Glob {
         }
     }
 
-    /// The pattern as written.
+    /// Returns the pattern as written.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether there is no name that does not match.
+    /// True if every name matches.
     pub fn matches_everything(&self) -> bool {
         self.0.bytes().all(|b| b == b'*')
     }
 
-    /// The one name that matches, where there is just one.
+    /// Returns the only matching name of a pattern without `*`.
     pub fn exact(&self) -> Option<&str> {
         (!self.0.contains('*')).then_some(self.as_str())
     }
 
-    /// Whether the whole name matches. Linear in the name for each `*`; never backtracks further than the last `*`.
+    /// True if the whole name matches. Takes time linear in the name for each `*`, without backtracking past the last `*`.
     pub fn matches(&self, name: &str) -> bool {
         let Some((head, rest)) = self.0.split_once('*') else {
             return self.0 == name;
@@ -85,7 +85,7 @@ impl From<Glob> for String {
     }
 }
 
-/// Whether a list of globs admits a name: an empty list admits all.
+/// True if a glob of the list matches the name, or if the list is empty.
 pub fn any_or_empty(globs: &[Glob], name: &str) -> bool {
     globs.is_empty() || globs.iter().any(|glob| glob.matches(name))
 }
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_star_stands_for_any_run_of_characters() {
+    fn star_matches_any_run_of_characters() {
         let cases = [
             ("team/*", "team/app", true),
             ("team/*", "team/", true),

@@ -1,9 +1,10 @@
 //! The decision core of scan-gate: `(image, scans, policies, environment, now) → decision`.
 //!
-//! Pure: no I/O, no clock, no global state. Time is an argument; the same input gives the same decision in every process.
-//! Read [`fn@decide`] first: it is the product. [`evidence`] says when a scan proves anything at all, [`rule`] and
-//! [`expression`] which findings count, [`policy`] who is governed by what.
+//! The core is pure: no I/O, no clock, no global state. Time is an argument, and equal inputs give equal decisions in every
+//! process. Begin with [`fn@decide`], the entry point. [`evidence`] defines a proven scan, [`rule`] and [`expression`] select
+//! the findings that count, and [`policy`] defines the scope of the rules.
 
+mod cause;
 pub mod decide;
 pub mod decision;
 pub mod evidence;

@@ -1,19 +1,16 @@
-//! Sentences for people: why a decision is what it is.
-
-use std::fmt;
+//! The reasons of a decision, as text for its readers.
 
 use crate::{
-    decide::Cause,
-    decision::{Breach, Decision, ManifestInput, Verdict, Violation},
+    decision::{Breach, Decision, Verdict, Violation},
     evidence::Evidence,
     name::Environment,
 };
 
-/// The most sentences that a decision gives; what it rests on is in its violations all the same.
-const MAX_SENTENCES: usize = 20;
+/// The maximum number of reasons of a decision. Its violations stay complete.
+const MAX_REASONS: usize = 20;
 
-/// A violation in one sentence.
-pub(crate) fn of_violation(violation: &Violation, denies: bool) -> String {
+/// Describes a violation in one sentence.
+pub(crate) fn for_violation(violation: &Violation, denies: bool) -> String {
     let policy = violation.policy.resource_name();
     let effect = match violation.denies_from {
         Some(from) => format!(" (warning, denies from {from})"),
@@ -31,88 +28,56 @@ pub(crate) fn of_violation(violation: &Violation, denies: bool) -> String {
     }
 }
 
-impl fmt::Display for Cause<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::GraceBegins { policy, rule, finding } => {
-                write!(
-                    f,
-                    "the grace period of {}, rule {} for {} begins",
-                    policy.id.resource_name(),
-                    rule.id,
-                    finding.id
-                )
-            }
-            Self::GraceEnds { policy, rule, finding } => {
-                write!(f, "the grace period of {}, rule {} for {} ends", policy.id.resource_name(), rule.id, finding.id)
-            }
-            Self::MatchBegins { policy, rule, finding } => {
-                write!(f, "{} begins to match {}, rule {}", finding.id, policy.id.resource_name(), rule.id)
-            }
-            Self::MatchEnds { policy, rule, finding } => {
-                write!(f, "{} ceases to match {}, rule {}", finding.id, policy.id.resource_name(), rule.id)
-            }
-            Self::WaiverBegins(waiver) => write!(f, "{} begins", waiver.id.resource_name()),
-            Self::WaiverEnds(waiver) => write!(f, "{} ends", waiver.id.resource_name()),
-            Self::Effective(policy) => write!(f, "{} becomes effective", policy.id.resource_name()),
-            Self::TooOld(policy, examined) => {
-                write!(f, "the scan of {} becomes too old for {}", named(examined), policy.id.resource_name())
-            }
-            Self::Evidence(examined) => {
-                write!(f, "the time in which the scan of {} may still arrive or settle ends", named(examined))
-            }
-        }
-    }
-}
-
-fn named(examined: &ManifestInput) -> String {
-    examined.manifest.platform.as_ref().map_or_else(|| examined.manifest.digest.to_string(), ToString::to_string)
-}
-
-/// Every sentence of a decision; the first says why in brief.
-pub(crate) fn of_decision(decision: &Decision, enforced: bool, unnamed: Option<&Environment>) -> Vec<String> {
-    let mut sentences = vec![brief(decision, enforced)];
+/// Lists the reasons of a decision; the first one is a summary. `unnamed` is an environment that no policy names.
+pub(crate) fn for_decision(decision: &Decision, enforced: bool, unnamed: Option<&Environment>) -> Vec<String> {
+    let mut reasons = vec![summary(decision, enforced)];
     if let Some(environment) = unnamed {
-        sentences.push(format!("no policy names the environment {environment}; it is governed like any other"));
+        reasons.push(format!(
+            "no policy names the environment {environment}; policies for all environments apply, check the spelling"
+        ));
     }
     for manifest in &decision.manifests {
         if manifest.verdict == Verdict::Allow && decision.warnings.is_empty() {
             continue;
         }
-        let subject = manifest.platform.as_ref().map_or_else(String::new, |platform| format!("{platform}: "));
-        sentences.extend(manifest.reasons.iter().map(|reason| format!("{subject}{reason}")));
+        let prefix = manifest.platform.as_ref().map_or_else(String::new, |platform| format!("{platform}: "));
+        reasons.extend(manifest.reasons.iter().map(|reason| format!("{prefix}{reason}")));
     }
-    if sentences.len() > MAX_SENTENCES {
-        let left_out = sentences.len() - MAX_SENTENCES;
-        sentences.truncate(MAX_SENTENCES);
-        sentences.push(format!("and {left_out} more reasons: see the violations"));
+    if reasons.len() > MAX_REASONS {
+        let left_out = reasons.len() - MAX_REASONS;
+        reasons.truncate(MAX_REASONS);
+        reasons.push(format!("and {left_out} more reasons; see the violations"));
     }
-    sentences
+    reasons
 }
 
-fn brief(decision: &Decision, enforced: bool) -> String {
-    let with = |verdict| decision.manifests.iter().filter(|manifest| manifest.verdict == verdict).count();
-    let all = decision.manifests.len();
-    if all == 0 {
-        return "the image has no manifest that could be deployed, so nothing is proven".to_owned();
+fn summary(decision: &Decision, enforced: bool) -> String {
+    let manifests = &decision.manifests;
+    if manifests.is_empty() {
+        return "the image has no deployable manifest, so nothing is proven".to_owned();
     }
     if !enforced {
-        return "no enforced policy governs the image, so nothing allows it".to_owned();
+        return "no enforced policy governs the image, so it is denied; enforce a policy that matches it".to_owned();
     }
+    let total = manifests.len();
+    let share = |verdict| match total {
+        1 => String::new(),
+        _ => format!(
+            " for {} of {total} manifests",
+            manifests.iter().filter(|manifest| manifest.verdict == verdict).count()
+        ),
+    };
     let policies: Vec<String> = decision.policies.iter().map(|applied| applied.id.resource_name()).collect();
     let policies = policies.join(", ");
-    let of_them = |verdict| match all {
-        1 => String::new(),
-        _ => format!(" for {} of {all} manifests", with(verdict)),
-    };
-    let unproven =
-        decision.manifests.iter().filter(|manifest| manifest.assessment.evidence != Evidence::Proven).count();
+    let unproven = manifests.iter().filter(|manifest| manifest.assessment.evidence != Evidence::Proven).count();
     match decision.verdict {
-        Verdict::Allow if unproven == 0 => format!("every scan is proven, and satisfied: {policies}"),
-        Verdict::Allow => format!("satisfied, although {unproven} of {all} scans prove nothing: {policies}"),
-        Verdict::Indeterminate => {
-            format!("no verdict yet{}: a scan has not ended; ask again", of_them(Verdict::Indeterminate))
+        Verdict::Allow if unproven == 0 => format!("every scan is proven and every policy is satisfied: {policies}"),
+        Verdict::Allow => {
+            format!("every policy is satisfied, although {unproven} of {total} scans prove nothing: {policies}")
         }
-        Verdict::Deny => format!("not satisfied{}: {policies}", of_them(Verdict::Deny)),
+        Verdict::Indeterminate => {
+            format!("no verdict yet{}: a scan has not ended; retry later", share(Verdict::Indeterminate))
+        }
+        Verdict::Deny => format!("the policies are not satisfied{}: {policies}", share(Verdict::Deny)),
     }
 }

@@ -1,4 +1,4 @@
-//! Registries: an account, a region, and the host names that ECR gives them.
+//! Registries: an AWS account in a region, with ECR's host names for it.
 
 use std::{fmt, sync::Arc};
 
@@ -12,45 +12,45 @@ pub struct Registry {
     region: Arc<str>,
 }
 
-/// Text that names no registry.
+/// An error of a registry or its host name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Neither `ACCOUNT/REGION` nor a host of ECR.
+    /// The text is neither `ACCOUNT/REGION` nor an ECR host.
     #[error("must be ACCOUNT/REGION (12 digits, a region) or a host like 123456789012.dkr.ecr.eu-west-1.amazonaws.com")]
     Form,
-    /// A host whose region does not lie in the partition that its suffix names.
+    /// The host's region belongs to another partition than its domain.
     #[error("region {region} does not belong to the domain {suffix}")]
     Partition {
-        /// The region named.
+        /// The region.
         region: String,
-        /// The domain named.
+        /// The domain.
         suffix: String,
     },
 }
 
-/// A domain of ECR's registry hosts: the service label before the region, the domain after it, and the partition's test.
+/// A domain of ECR's hosts: the service label before the region, the suffix after it, and a test for its partition.
 struct Domain {
     service: &'static str,
     suffix: &'static str,
-    partition: fn(&str) -> bool,
+    has_region: fn(&str) -> bool,
 }
 
 const DOMAINS: &[Domain] = &[
-    Domain { service: "dkr.ecr", suffix: "amazonaws.com", partition: commercial_or_gov },
-    Domain { service: "dkr.ecr-fips", suffix: "amazonaws.com", partition: commercial_or_gov },
-    Domain { service: "dkr-ecr", suffix: "on.aws", partition: commercial_or_gov },
-    Domain { service: "dkr-ecr-fips", suffix: "on.aws", partition: commercial_or_gov },
-    Domain { service: "dkr.ecr", suffix: "amazonaws.com.cn", partition: china },
-    Domain { service: "dkr-ecr", suffix: "on.amazonwebservices.com.cn", partition: china },
-    Domain { service: "dkr.ecr", suffix: "amazonaws.eu", partition: |region| region.starts_with("eusc-") },
-    Domain { service: "dkr.ecr", suffix: "c2s.ic.gov", partition: |region| region.starts_with("us-iso-") },
-    Domain { service: "dkr.ecr", suffix: "sc2s.sgov.gov", partition: |region| region.starts_with("us-isob-") },
-    Domain { service: "dkr.ecr", suffix: "cloud.adc-e.uk", partition: |region| region.starts_with("eu-isoe-") },
-    Domain { service: "dkr.ecr", suffix: "csp.hci.ic.gov", partition: |region| region.starts_with("us-isof-") },
+    Domain { service: "dkr.ecr", suffix: "amazonaws.com", has_region: is_commercial_or_gov },
+    Domain { service: "dkr.ecr-fips", suffix: "amazonaws.com", has_region: is_commercial_or_gov },
+    Domain { service: "dkr-ecr", suffix: "on.aws", has_region: is_commercial_or_gov },
+    Domain { service: "dkr-ecr-fips", suffix: "on.aws", has_region: is_commercial_or_gov },
+    Domain { service: "dkr.ecr", suffix: "amazonaws.com.cn", has_region: is_china },
+    Domain { service: "dkr-ecr", suffix: "on.amazonwebservices.com.cn", has_region: is_china },
+    Domain { service: "dkr.ecr", suffix: "amazonaws.eu", has_region: |region| region.starts_with("eusc-") },
+    Domain { service: "dkr.ecr", suffix: "c2s.ic.gov", has_region: |region| region.starts_with("us-iso-") },
+    Domain { service: "dkr.ecr", suffix: "sc2s.sgov.gov", has_region: |region| region.starts_with("us-isob-") },
+    Domain { service: "dkr.ecr", suffix: "cloud.adc-e.uk", has_region: |region| region.starts_with("eu-isoe-") },
+    Domain { service: "dkr.ecr", suffix: "csp.hci.ic.gov", has_region: |region| region.starts_with("us-isof-") },
 ];
 
 impl Registry {
-    /// A registry from its parts.
+    /// Creates a registry from an account and a region.
     pub fn new(account: &str, region: &str) -> Result<Self, Error> {
         if is_account(account) && is_region(region) {
             Ok(Self { account: account.into(), region: region.into() })
@@ -59,44 +59,44 @@ impl Registry {
         }
     }
 
-    /// Reads `ACCOUNT/REGION` or any form of ECR host.
-    pub fn parse(given: &str) -> Result<Self, Error> {
-        match given.split_once('/') {
+    /// Parses `ACCOUNT/REGION` or any form of ECR host.
+    pub fn parse(registry: &str) -> Result<Self, Error> {
+        match registry.split_once('/') {
             Some((account, region)) => Self::new(account, region),
-            None => Self::from_host(given),
+            None => Self::from_host(registry),
         }
     }
 
-    /// Reads a host name in any of the forms that ECR gives its registries.
+    /// Parses an ECR host name in any of its forms.
     pub fn from_host(host: &str) -> Result<Self, Error> {
         let (account, rest) = host.split_once('.').ok_or(Error::Form)?;
-        let mut foreign = None;
+        let mut wrong_partition = None;
         for domain in DOMAINS {
-            let Some(region) = region_within(rest, domain) else { continue };
+            let Some(region) = parse_region(rest, domain) else { continue };
             let registry = Self::new(account, region)?;
-            if (domain.partition)(region) {
+            if (domain.has_region)(region) {
                 return Ok(registry);
             }
-            foreign = Some(Error::Partition { region: region.to_owned(), suffix: domain.suffix.to_owned() });
+            wrong_partition = Some(Error::Partition { region: region.to_owned(), suffix: domain.suffix.to_owned() });
         }
-        Err(foreign.unwrap_or(Error::Form))
+        Err(wrong_partition.unwrap_or(Error::Form))
     }
 
-    /// The AWS account: 12 digits.
+    /// Returns the AWS account: 12 digits.
     pub fn account(&self) -> &str {
         &self.account
     }
 
-    /// The AWS region.
+    /// Returns the AWS region.
     pub fn region(&self) -> &str {
         &self.region
     }
 
-    /// The host that ECR gives this registry by default.
+    /// Returns ECR's default host for this registry.
     pub fn host(&self) -> String {
         let suffix = DOMAINS
             .iter()
-            .find(|domain| domain.service == "dkr.ecr" && (domain.partition)(&self.region))
+            .find(|domain| domain.service == "dkr.ecr" && (domain.has_region)(&self.region))
             .map_or("amazonaws.com", |domain| domain.suffix);
         format!("{}.dkr.ecr.{}.{suffix}", self.account, self.region)
     }
@@ -111,8 +111,8 @@ impl fmt::Display for Registry {
 impl TryFrom<String> for Registry {
     type Error = Error;
 
-    fn try_from(given: String) -> Result<Self, Error> {
-        Self::parse(&given)
+    fn try_from(registry: String) -> Result<Self, Error> {
+        Self::parse(&registry)
     }
 }
 
@@ -122,7 +122,7 @@ impl From<Registry> for String {
     }
 }
 
-fn region_within<'a>(rest: &'a str, domain: &Domain) -> Option<&'a str> {
+fn parse_region<'a>(rest: &'a str, domain: &Domain) -> Option<&'a str> {
     let region =
         rest.strip_prefix(domain.service)?.strip_prefix('.')?.strip_suffix(domain.suffix)?.strip_suffix('.')?;
     (!region.contains('.')).then_some(region)
@@ -139,10 +139,10 @@ fn is_region(region: &str) -> bool {
         && region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
-fn china(region: &str) -> bool {
+fn is_china(region: &str) -> bool {
     region.starts_with("cn-")
 }
 
-fn commercial_or_gov(region: &str) -> bool {
-    !china(region) && !region.starts_with("eusc-") && !region.contains("-iso")
+fn is_commercial_or_gov(region: &str) -> bool {
+    !is_china(region) && !region.starts_with("eusc-") && !region.contains("-iso")
 }

@@ -1,4 +1,4 @@
-//! How to turn a DENY: the fewest packages to upgrade, and the violations that no upgrade can turn.
+//! The remediation of a DENY: the smallest set of packages to upgrade, and the violations that no upgrade resolves.
 
 mod version;
 
@@ -13,62 +13,69 @@ use crate::{
 
 /// A rule that denies, with the records that count under it on one manifest.
 #[derive(Clone, Debug)]
-pub(crate) struct Broken<'a> {
+pub(crate) struct BrokenRule<'a> {
     pub(crate) policy: &'a Policy,
     pub(crate) rule: &'a Rule,
     pub(crate) findings: Vec<&'a Finding>,
 }
 
-/// What is upgraded as one: a package of one name and version, wherever it lies.
-type Key<'a> = (&'a str, &'a str);
+/// The unit of an upgrade: a package of one name and version, at every path.
+type PackageKey<'a> = (&'a str, &'a str);
 type Identity<'a> = (&'a str, &'a str, &'a str, Option<&'a str>);
 
-/// How far upgrades can turn one violation.
-struct Turn<'a> {
-    /// How many findings have to go.
+/// The upgrades that can satisfy one broken rule.
+struct Requirement<'a> {
+    /// The number of findings to remove.
     needed: usize,
-    /// What an upgrade of each package removes.
-    removes: BTreeMap<Key<'a>, BTreeSet<Identity<'a>>>,
-    /// The records that go.
+    /// The findings that an upgrade of each package removes.
+    removes: BTreeMap<PackageKey<'a>, BTreeSet<Identity<'a>>>,
+    /// The records that upgrades can remove.
     records: Vec<&'a Finding>,
 }
 
-impl<'a> Turn<'a> {
-    /// `None` where too many findings cannot be removed.
-    fn of(broken: &Broken<'a>) -> Option<Self> {
-        let mut stay = BTreeSet::new();
+impl<'a> Requirement<'a> {
+    /// Returns `None` if too many findings have no fix.
+    fn new(broken: &BrokenRule<'a>) -> Option<Self> {
+        let mut remaining = BTreeSet::new();
         let mut all = BTreeSet::new();
         for finding in &broken.findings {
             all.insert(identity(finding));
-            // Of two records that differ, the one without a fix is believed.
+            // If two records of one finding differ, the one without a fix decides.
             if !is_fixable(finding) {
-                stay.insert(identity(finding));
+                remaining.insert(identity(finding));
             }
         }
         let allowed = usize::try_from(broken.rule.allow).unwrap_or(usize::MAX);
-        if stay.len() > allowed {
+        if remaining.len() > allowed {
             return None;
         }
-        let mut turn =
+        let mut requirement =
             Self { needed: all.len().saturating_sub(allowed), removes: BTreeMap::new(), records: Vec::new() };
-        for finding in broken.findings.iter().filter(|finding| !stay.contains(&identity(finding))) {
-            turn.removes.entry(key(finding)).or_default().insert(identity(finding));
-            turn.records.push(finding);
+        for finding in broken.findings.iter().filter(|finding| !remaining.contains(&identity(finding))) {
+            requirement.removes.entry(package_key(finding)).or_default().insert(identity(finding));
+            requirement.records.push(finding);
         }
-        Some(turn)
+        Some(requirement)
     }
 
-    fn removed_by(&self, chosen: &BTreeSet<Key<'a>>) -> usize {
+    fn removed_by(&self, chosen: &BTreeSet<PackageKey<'a>>) -> usize {
         self.removes.iter().filter(|(key, _)| chosen.contains(*key)).map(|(_, findings)| findings.len()).sum()
     }
 
-    fn is_turned_by(&self, chosen: &BTreeSet<Key<'a>>) -> bool {
+    fn is_met_by(&self, chosen: &BTreeSet<PackageKey<'a>>) -> bool {
         self.removed_by(chosen) >= self.needed
+    }
+
+    /// The packages without which the requirement cannot be met.
+    fn indispensable(&self) -> Vec<PackageKey<'a>> {
+        let all: usize = self.removes.values().map(BTreeSet::len).sum();
+        let without = |findings: &BTreeSet<_>| all.saturating_sub(findings.len());
+        self.removes.iter().filter(|(_, findings)| without(findings) < self.needed).map(|(key, _)| *key).collect()
     }
 }
 
-/// What turns a DENY; `None` where there is nothing to turn.
-pub(crate) fn of(broken: &[Broken<'_>], violations: &[Violation]) -> Option<Remediation> {
+/// Computes the upgrades that resolve a DENY; `None` without violations.
+pub(crate) fn compute(broken: &[BrokenRule<'_>], violations: &[Violation]) -> Option<Remediation> {
     if violations.is_empty() {
         return None;
     }
@@ -76,99 +83,86 @@ pub(crate) fn of(broken: &[Broken<'_>], violations: &[Violation]) -> Option<Reme
     for violation in violations.iter().filter(|violation| matches!(violation.breach, Breach::Scan(_))) {
         unfixable.insert(format!("{}/scan", violation.policy));
     }
-    let mut turns = Vec::new();
+    let mut requirements = Vec::new();
     for broken in broken {
-        match Turn::of(broken) {
-            Some(turn) => turns.push(turn),
+        match Requirement::new(broken) {
+            Some(requirement) => requirements.push(requirement),
             None => {
                 unfixable.insert(format!("{}/{}", broken.policy.id, broken.rule.id));
             }
         }
     }
-    let upgrades = smallest(&turns).into_iter().map(|key| upgrade(key, &turns)).collect();
+    let upgrades = minimal_upgrades(&requirements).into_iter().map(|key| upgrade(key, &requirements)).collect();
     Some(Remediation { upgrades, unfixable: unfixable.into_iter().collect() })
 }
 
-/// Beyond so many packages to choose among, the choice is a good one and perhaps not the best.
-const MOST_CHOICES: u32 = 12;
+/// The maximum number of candidates for the exhaustive search. Beyond it, a greedy choice may be larger than the minimum.
+const MAX_EXHAUSTIVE: u32 = 12;
 
-/// The fewest packages that turn every violation.
-fn smallest<'a>(turns: &[Turn<'a>]) -> BTreeSet<Key<'a>> {
-    // A rule that allows nothing leaves no choice, and most rules allow nothing.
-    let mut chosen: BTreeSet<Key<'a>> = turns.iter().flat_map(indispensable).collect();
-    let open = |chosen: &BTreeSet<Key<'a>>| -> Vec<usize> {
-        let open = turns.iter().enumerate().filter(|(_, turn)| !turn.is_turned_by(chosen));
-        open.map(|(index, _)| index).collect()
-    };
-    let left = open(&chosen);
-    let choices: BTreeSet<Key<'a>> = left
+/// Returns the fewest packages whose upgrades meet every requirement.
+fn minimal_upgrades<'a>(requirements: &[Requirement<'a>]) -> BTreeSet<PackageKey<'a>> {
+    // A rule that allows no finding leaves no choice, and most rules allow none.
+    let mut chosen: BTreeSet<PackageKey<'a>> = requirements.iter().flat_map(Requirement::indispensable).collect();
+    let candidates: BTreeSet<PackageKey<'a>> = unmet(requirements, &chosen)
         .iter()
-        .filter_map(|index| turns.get(*index))
-        .flat_map(|turn| turn.removes.keys().copied())
+        .flat_map(|requirement| requirement.removes.keys().copied())
         .filter(|key| !chosen.contains(key))
         .collect();
-    if left.is_empty() {
+    if unmet(requirements, &chosen).is_empty() {
         return chosen;
     }
-    if u32::try_from(choices.len()).is_ok_and(|count| count <= MOST_CHOICES) {
-        return fewest(turns, &chosen, &choices).unwrap_or(chosen);
+    if u32::try_from(candidates.len()).is_ok_and(|count| count <= MAX_EXHAUSTIVE) {
+        return exhaustive(requirements, &chosen, &candidates).unwrap_or(chosen);
     }
-    while let Some(best) = best(turns, &open(&chosen), &chosen, &choices) {
-        chosen.insert(best);
+    while let Some(next) = greedy_step(&unmet(requirements, &chosen), &chosen, &candidates) {
+        chosen.insert(next);
     }
     chosen
 }
 
-/// The packages without which a violation cannot be turned.
-fn indispensable<'a>(turn: &Turn<'a>) -> Vec<Key<'a>> {
-    let all: usize = turn.removes.values().map(BTreeSet::len).sum();
-    let left_without = |findings: &BTreeSet<_>| all.saturating_sub(findings.len());
-    turn.removes.iter().filter(|(_, findings)| left_without(findings) < turn.needed).map(|(key, _)| *key).collect()
+fn unmet<'r, 'a>(requirements: &'r [Requirement<'a>], chosen: &BTreeSet<PackageKey<'a>>) -> Vec<&'r Requirement<'a>> {
+    requirements.iter().filter(|requirement| !requirement.is_met_by(chosen)).collect()
 }
 
-/// Tries every choice, the small ones first.
-fn fewest<'a>(
-    turns: &[Turn<'a>],
-    chosen: &BTreeSet<Key<'a>>,
-    choices: &BTreeSet<Key<'a>>,
-) -> Option<BTreeSet<Key<'a>>> {
-    let mut subsets: Vec<u32> = (0..1_u32 << choices.len()).collect();
+/// Tries every subset of the candidates, small ones first.
+fn exhaustive<'a>(
+    requirements: &[Requirement<'a>],
+    chosen: &BTreeSet<PackageKey<'a>>,
+    candidates: &BTreeSet<PackageKey<'a>>,
+) -> Option<BTreeSet<PackageKey<'a>>> {
+    let mut subsets: Vec<u32> = (0..1_u32 << candidates.len()).collect();
     subsets.sort_by_key(|subset| subset.count_ones());
     subsets.into_iter().find_map(|subset| {
-        let more = choices.iter().enumerate().filter(|(index, _)| subset >> index & 1 == 1).map(|(_, key)| *key);
-        let tried: BTreeSet<Key<'a>> = chosen.iter().copied().chain(more).collect();
-        turns.iter().all(|turn| turn.is_turned_by(&tried)).then_some(tried)
+        let more = candidates.iter().enumerate().filter(|(index, _)| subset >> index & 1 == 1).map(|(_, key)| *key);
+        let tried: BTreeSet<PackageKey<'a>> = chosen.iter().copied().chain(more).collect();
+        requirements.iter().all(|requirement| requirement.is_met_by(&tried)).then_some(tried)
     })
 }
 
-/// The package whose upgrade removes most of what still has to go.
-fn best<'a>(
-    turns: &[Turn<'a>],
-    open: &[usize],
-    chosen: &BTreeSet<Key<'a>>,
-    choices: &BTreeSet<Key<'a>>,
-) -> Option<Key<'a>> {
-    let helps = |key: &Key<'a>| -> usize {
-        let turns = open.iter().filter_map(|index| turns.get(*index));
-        turns
-            .map(|turn| {
-                let lacking = turn.needed.saturating_sub(turn.removed_by(chosen));
-                turn.removes.get(key).map_or(0, BTreeSet::len).min(lacking)
-            })
-            .sum()
+/// Returns the candidate whose upgrade removes most of the findings that still have to go; of equals, the first.
+fn greedy_step<'a>(
+    unmet: &[&Requirement<'a>],
+    chosen: &BTreeSet<PackageKey<'a>>,
+    candidates: &BTreeSet<PackageKey<'a>>,
+) -> Option<PackageKey<'a>> {
+    let gain = |key: &PackageKey<'a>| -> usize {
+        let gains = unmet.iter().map(|requirement| {
+            let missing = requirement.needed.saturating_sub(requirement.removed_by(chosen));
+            requirement.removes.get(key).map_or(0, BTreeSet::len).min(missing)
+        });
+        gains.sum()
     };
-    let candidates = choices.iter().filter(|key| !chosen.contains(*key)).map(|key| (helps(key), *key));
-    // Of equals the first.
-    candidates.filter(|(helps, _)| *helps > 0).max_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1))).map(|(_, key)| key)
+    let gains = candidates.iter().filter(|key| !chosen.contains(*key)).map(|key| (gain(key), *key));
+    gains.filter(|(gain, _)| *gain > 0).max_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1))).map(|(_, key)| key)
 }
 
-fn upgrade(key: Key<'_>, turns: &[Turn<'_>]) -> Upgrade {
-    let records = turns.iter().flat_map(|turn| &turn.records).filter(|finding| self::key(finding) == key);
+fn upgrade(key: PackageKey<'_>, requirements: &[Requirement<'_>]) -> Upgrade {
+    let records = requirements.iter().flat_map(|requirement| &requirement.records);
     let mut fixes = BTreeSet::new();
     let mut version: Option<&str> = None;
     let mut is_known = true;
     let mut package = Package { name: key.0.into(), version: key.1.into(), ..Package::default() };
-    for finding in records {
+    for finding in records.filter(|finding| package_key(finding) == key) {
         fixes.insert(finding.id.to_string());
         package.manager = package.manager.take().max(finding.package.manager.clone());
         match finding.package.fixed_in.as_deref() {
@@ -191,7 +185,7 @@ fn is_fixable(finding: &Finding) -> bool {
     }
 }
 
-fn key(finding: &Finding) -> Key<'_> {
+fn package_key(finding: &Finding) -> PackageKey<'_> {
     (&finding.package.name, &finding.package.version)
 }
 

@@ -1,4 +1,4 @@
-//! Rules: a predicate over findings, how many may match, and what follows when more do.
+//! Rules: a filter over findings, the number of findings that may match, and the effect of more.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use crate::{
     unknown::WhenUnknown,
 };
 
-/// What follows when a rule is broken.
+/// The effect of a broken rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Effect {
@@ -25,16 +25,16 @@ pub enum Effect {
     Warn,
 }
 
-/// Findings by whether a fix exists.
+/// A filter on the availability of a fix.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum FixFilter {
-    /// All.
+    /// Every finding.
     #[default]
     Any,
-    /// With a fix, in full or in part, and those whose scan does not say.
+    /// Findings with a full or partial fix, and findings whose scan does not report it.
     Available,
-    /// Without a fix.
+    /// Findings without a fix.
     None,
 }
 
@@ -42,49 +42,49 @@ pub enum FixFilter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum SeverityChoice {
-    /// Findings that nobody has rated, however they rank.
+    /// Unrated findings, whatever their rank.
     Unrated,
-    /// One of the five; unrated findings rank as the policy says.
+    /// One of the five severities; unrated findings have the rank that the policy sets.
     #[serde(untagged)]
     Rated(Severity),
 }
 
-/// Chooses findings: all that is given must hold.
+/// A filter over findings: every condition that is set must hold.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Filter {
-    /// At least this severity.
+    /// The minimum severity.
     pub min_severity: Option<Severity>,
-    /// Any of these severities; empty: any.
+    /// The accepted severities; empty: any.
     pub severities: Vec<SeverityChoice>,
-    /// Whether a fix exists.
+    /// The availability of a fix.
     pub fix: FixFilter,
-    /// CVSS of at least this.
+    /// The minimum CVSS score.
     pub min_cvss: Option<Score>,
-    /// EPSS of at least this.
+    /// The minimum EPSS.
     pub min_epss: Option<Score>,
-    /// Only findings with a known exploit.
+    /// True to match only findings with a known exploit.
     pub exploit_known: bool,
-    /// Any of these matches the vulnerability id; empty: any.
+    /// Globs over the vulnerability id; empty: any.
     pub vulnerability_ids: Vec<Glob>,
-    /// Any of these matches the package's name; empty: any.
+    /// Globs over the package's name; empty: any.
     pub packages: Vec<Glob>,
-    /// Any of these is the package manager, compared without case; empty: any.
+    /// The accepted package managers, compared without case; empty: any.
     pub package_managers: Vec<String>,
-    /// This holds.
+    /// An expression over the finding.
     pub expression: Option<Expression>,
-    /// What becomes of a finding that lacks a field.
+    /// The result for a finding that lacks a field.
     pub when_unknown: WhenUnknown,
 }
 
 impl Filter {
-    /// Whether nothing at all is asked for, so that every finding would match.
+    /// True if no condition is set, so that every finding matches.
     pub fn is_empty(&self) -> bool {
-        let anything = Self { when_unknown: self.when_unknown, ..Self::default() };
-        *self == anything
+        let unconditional = Self { when_unknown: self.when_unknown, ..Self::default() };
+        *self == unconditional
     }
 
-    /// Whether the finding matches. Takes no heed of its status: see [`crate::policy::Policy::counts`].
+    /// True if the finding matches. Its status is not considered: see [`crate::policy::Policy::counts`].
     pub fn matches(&self, finding: &Finding, unrated_as: Severity, now: Timestamp) -> bool {
         self.severity_matches(&finding.severity, unrated_as)
             && self.fix_matches(finding.fix)
@@ -97,7 +97,7 @@ impl Filter {
             && self.expression_matches(finding, unrated_as, now)
     }
 
-    /// When, after `now`, the finding will begin or cease to match although nothing else changes, in order.
+    /// Returns the instants after `now` at which time alone makes the finding match or not match, in order.
     pub fn changes(&self, finding: &Finding, unrated_as: Severity, now: Timestamp) -> Vec<(Timestamp, bool)> {
         let Some(expression) = self.expression.as_ref().filter(|expression| expression.depends_on_now()) else {
             return Vec::new();
@@ -107,11 +107,11 @@ impl Filter {
         instants.sort_unstable();
         instants.dedup();
         let mut last = self.matches(finding, unrated_as, now);
-        let turns = instants.into_iter().filter_map(|at| {
+        let changes = instants.into_iter().filter_map(|at| {
             let matches = self.matches(finding, unrated_as, at);
             (std::mem::replace(&mut last, matches) != matches).then_some((at, matches))
         });
-        turns.collect()
+        changes.collect()
     }
 
     fn severity_matches(&self, rating: &Rating, unrated_as: Severity) -> bool {
@@ -120,7 +120,7 @@ impl Filter {
             SeverityChoice::Rated(severity) => *severity == rank,
             SeverityChoice::Unrated => matches!(rating, Rating::Unrated(_)),
         };
-        self.min_severity.is_none_or(|least| rank >= least)
+        self.min_severity.is_none_or(|min| rank >= min)
             && (self.severities.is_empty() || self.severities.iter().any(chosen))
     }
 
@@ -135,11 +135,11 @@ impl Filter {
         }
     }
 
-    fn at_least(&self, least: Option<Score>, score: Option<Score>) -> bool {
-        match (least, score) {
+    fn at_least(&self, min: Option<Score>, score: Option<Score>) -> bool {
+        match (min, score) {
             (None, _) => true,
             (Some(_), None) => self.unknown_matches(),
-            (Some(least), Some(score)) => score >= least,
+            (Some(min), Some(score)) => score >= min,
         }
     }
 
@@ -156,7 +156,7 @@ impl Filter {
         self.package_managers.is_empty()
             || manager.map_or_else(
                 || self.unknown_matches(),
-                |manager| self.package_managers.iter().any(|asked| asked.eq_ignore_ascii_case(manager)),
+                |manager| self.package_managers.iter().any(|accepted| accepted.eq_ignore_ascii_case(manager)),
             )
     }
 
@@ -171,7 +171,7 @@ impl Filter {
     }
 }
 
-/// The instant that a grace period runs from.
+/// The clock of a grace period: the instant from which it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum GraceClock {
@@ -189,23 +189,23 @@ pub enum GraceClock {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Grace {
-    /// How long.
+    /// The length.
     pub period: SignedDuration,
-    /// From when.
+    /// The clock.
     pub clock: GraceClock,
 }
 
 impl Grace {
-    /// From when to when a finding does not count; `None` where its clock is not known, so that it gets no grace.
+    /// Returns the start and the end of a finding's grace period. Without a known clock there is no grace: `None`.
     ///
-    /// A clock may run ahead of ours by a little. What starts further ahead gives no grace until then: a date of publication
-    /// in the far future would otherwise never let the finding count.
-    pub fn window(&self, finding: &Finding, clocks: &FirstSeenTimes) -> Option<(Timestamp, Timestamp)> {
+    /// The start is tolerated up to [`CLOCK_SLACK`] in the future. Further ahead there is no grace before the start: otherwise
+    /// a publication date in the far future would keep the finding from ever counting.
+    pub fn window(&self, finding: &Finding, first_seen: &FirstSeenTimes) -> Option<(Timestamp, Timestamp)> {
         let from = match self.clock {
             GraceClock::FindingPublished => finding.published_at,
-            GraceClock::FirstObserved => clocks.get(finding).first_observed_at,
-            GraceClock::FixFirstSeen => clocks.get(finding).fix_first_seen_at,
-            GraceClock::FirstAdmitted => clocks.get(finding).first_admitted_at,
+            GraceClock::FirstObserved => first_seen.get(finding).first_observed_at,
+            GraceClock::FixFirstSeen => first_seen.get(finding).fix_first_seen_at,
+            GraceClock::FirstAdmitted => first_seen.get(finding).first_admitted_at,
         }?;
         let until = from.saturating_add(self.period).ok()?;
         let from = from.saturating_sub(CLOCK_SLACK).ok()?;
@@ -217,23 +217,23 @@ impl Grace {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
-    /// Its name within the policy.
+    /// Its id within the policy.
     pub id: RuleId,
-    /// For people.
+    /// A description for readers.
     #[serde(default)]
     pub description: String,
-    /// Which findings match.
+    /// The findings that match.
     pub when: Filter,
-    /// How many of a manifest's findings may match.
+    /// The number of findings of a manifest that may match.
     #[serde(default)]
     pub allow: u32,
-    /// How long a matching finding does not count yet.
+    /// The period during which a matching finding does not count yet.
     #[serde(default)]
     pub grace: Option<Grace>,
-    /// What follows when more do.
+    /// The effect of more than `allow` findings.
     #[serde(default)]
     pub effect: Effect,
-    /// Whether a waiver can help.
+    /// True if waivers apply to the rule.
     #[serde(default = "waivable")]
     pub waivable: bool,
 }

@@ -1,4 +1,4 @@
-//! What ECR knows of one manifest's vulnerabilities, as it was read: facts only, judged by [`crate::evidence`].
+//! The scan of one manifest as ECR reports it: facts only, which [`crate::evidence`] assesses.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -10,14 +10,14 @@ use crate::{
     image::{Digest, Platform},
 };
 
-/// What a manifest holds.
+/// The kind of content of a manifest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Content {
     /// A container image.
     #[default]
     Image,
-    /// A signature, a chart, an SBOM: nothing that ECR scans.
+    /// A signature, a chart or an SBOM, which ECR does not scan.
     Artifact,
 }
 
@@ -27,21 +27,21 @@ pub enum Content {
 pub struct Manifest {
     /// Its digest.
     pub digest: Digest,
-    /// Its platform, where an index states one.
+    /// Its platform, if an index states one.
     #[serde(default)]
     pub platform: Option<Platform>,
-    /// When it was pushed.
+    /// The time of the push.
     #[serde(default)]
     pub pushed_at: Option<Timestamp>,
-    /// What it holds.
+    /// The kind of its content.
     #[serde(default)]
     pub content: Content,
-    /// Whether ECR has moved it to the archive.
+    /// True if ECR has moved it to the archive.
     #[serde(default)]
     pub archived: bool,
 }
 
-/// ECR's word for the state of a scan: every value of `ScanStatus`, and what is none.
+/// ECR's status of a scan: every value of `ScanStatus`, no record, or an unrecognised value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Status {
@@ -69,7 +69,7 @@ pub enum Status {
     ImageArchived,
     /// IMAGE_SIZE_EXCEEDED.
     ImageSizeExceeded,
-    /// Anything else; empty where ECR gave none.
+    /// An unrecognised label; empty if ECR returned none.
     Unrecognised(String),
 }
 
@@ -88,7 +88,7 @@ impl Status {
         Self::ImageSizeExceeded,
     ];
 
-    /// Reads ECR's label: exact and case-sensitive.
+    /// Parses ECR's label, which is exact and case-sensitive.
     pub fn parse(label: &str) -> Self {
         Self::KNOWN
             .into_iter()
@@ -96,7 +96,7 @@ impl Status {
             .unwrap_or_else(|| Self::Unrecognised(label.to_owned()))
     }
 
-    /// ECR's label; empty where ECR has no record.
+    /// Returns ECR's label; empty if ECR has no record.
     pub fn label(&self) -> &str {
         match self {
             Self::NotFound => "",
@@ -116,7 +116,7 @@ impl Status {
     }
 }
 
-/// The kind of scanning that a registry does.
+/// The kind of scanning of a registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ScanType {
@@ -126,7 +126,7 @@ pub enum ScanType {
     Enhanced,
 }
 
-/// When images of a repository are scanned.
+/// The scan frequency of a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Frequency {
@@ -134,17 +134,17 @@ pub enum Frequency {
     ScanOnPush,
     /// On push and whenever new vulnerabilities become known.
     ContinuousScan,
-    /// Only when asked (basic), never (enhanced).
+    /// Only on request (basic), or never (enhanced).
     Manual,
-    /// A word that we do not know.
+    /// An unrecognised frequency.
     Unrecognised,
 }
 
-/// What Inspector says of an image that it covers: the proof that a clean image was scanned at all.
+/// Inspector's coverage of an image: the proof that a clean image was scanned at all.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Coverage {
-    /// Whether `scanStatus.statusCode` is ACTIVE.
+    /// True if `scanStatus.statusCode` is ACTIVE.
     pub active: bool,
     /// `scanStatus.reason`.
     pub reason: String,
@@ -153,10 +153,10 @@ pub struct Coverage {
     pub last_scanned_at: Option<Timestamp>,
 }
 
-/// Findings counted by ECR's label, as they came: before anything is folded.
+/// The number of findings by ECR's severity label, before duplicates are removed.
 pub type Counts = BTreeMap<Arc<str>, u32>;
 
-/// What came under `imageScanFindings`. Absent is not zero, at every level.
+/// The content of `imageScanFindings`. At every level, absent does not mean zero.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Report {
@@ -166,19 +166,19 @@ pub struct Report {
     /// `vulnerabilitySourceUpdatedAt`.
     #[serde(default)]
     pub source_updated_at: Option<Timestamp>,
-    /// `findingSeverityCounts`, which ECR omits zeroes from.
+    /// `findingSeverityCounts`, without zeroes.
     #[serde(default)]
     pub counts: Option<Counts>,
-    /// What was enumerated, counted as ECR counts.
+    /// The counts of the enumerated findings, duplicates included.
     #[serde(default)]
     pub enumerated: Counts,
-    /// The findings, duplicates folded, worst first; `None`: the list of this scan type did not come at all.
+    /// The findings without duplicates, worst first; `None`: the response has no list for this scan type.
     #[serde(default)]
     pub findings: Option<Vec<Finding>>,
 }
 
 impl Report {
-    /// Takes the findings as they came, whatever their order.
+    /// Sets the findings from ECR's list, in any order and with duplicates.
     #[must_use]
     pub fn with_findings(mut self, findings: Vec<Finding>) -> Self {
         self.findings = Some(fold_duplicates(findings));
@@ -186,66 +186,66 @@ impl Report {
     }
 }
 
-/// Something wrong with an answer that no later answer of ECR about the same scan would mend by its content.
+/// A flaw of a response, which no later content of the same scan cures. In the order of gravity.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Flaw {
-    /// It is about another registry, repository or digest.
+    /// The response is about another registry, repository or digest.
     Mismatch(String),
-    /// It has impossible values.
+    /// The response contains impossible values.
     Malformed(String),
-    /// Pages are missing, repeated or changed underneath.
+    /// Pages are missing, are repeated, or changed between two reads.
     Incomplete(String),
 }
 
-/// What became of asking Inspector for what ECR does not say of findings: EPSS and known exploitation.
+/// The result of reading from Inspector what ECR does not report: EPSS and known exploits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Enrichment {
-    /// Nobody asked: it is switched off, the scan is a basic one, or it has not ended well.
+    /// Not requested: enrichment is off, the scan is a basic one, or it did not succeed.
     #[default]
     NotAsked,
-    /// Whatever Inspector knows of the findings is in them.
+    /// The findings carry all that Inspector reports.
     Complete,
-    /// So is this, but for a part that this server's bounds leave out, and which: asking again gives no more.
+    /// Complete within this server's limits, apart from the part described. A retry returns no more.
     Partial(String),
-    /// Some or all of it is missing, and why: what is missing counts as unknown, and asking again may give it.
+    /// Data is missing for the reason given. It counts as unknown, and a retry may return it.
     Missing(String),
 }
 
-/// What was read about one manifest.
+/// The scan of one manifest, as it was read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scan {
-    /// When reading it began: everything in it is at least as fresh.
+    /// The start of the reading: all data is at least as fresh.
     pub read_at: Timestamp,
-    /// Since when every reading has said the same.
+    /// The start of the period in which every reading was equal.
     pub unchanged_since: Timestamp,
     /// ECR's status.
     pub status: Status,
-    /// ECR's description of it.
+    /// ECR's description of the status.
     #[serde(default)]
     pub description: Option<String>,
     /// The registry's kind of scanning.
     pub scan_type: ScanType,
     /// The repository's frequency in effect.
     pub frequency: Frequency,
-    /// The findings and what belongs to them, where any came.
+    /// The report, if the response has one.
     #[serde(default)]
     pub report: Option<Report>,
-    /// What Inspector says; asked for only where an enhanced scan has no findings.
+    /// Inspector's coverage; read only for an enhanced scan without findings.
     #[serde(default)]
     pub coverage: Option<Coverage>,
-    /// What became of asking Inspector for more about the findings.
+    /// The result of the enrichment by Inspector.
     #[serde(default)]
     pub enrichment: Enrichment,
-    /// What is wrong with it.
+    /// The flaws of the response.
     #[serde(default)]
     pub flaws: Vec<Flaw>,
 }
 
 impl Scan {
-    /// What it says of itself, its findings left out: enough to tell people about, and never a proof.
+    /// Returns the scan without its findings: enough to report its status, and never a proof.
     #[must_use]
     pub fn without_findings(&self) -> Self {
         let report = self.report.as_ref().map(|report| Report {
@@ -269,7 +269,7 @@ impl Scan {
         }
     }
 
-    /// The findings; none where none came.
+    /// Returns the findings; empty if the response has none.
     pub fn findings(&self) -> &[Finding] {
         self.report.as_ref().and_then(|report| report.findings.as_deref()).unwrap_or_default()
     }

@@ -1,14 +1,14 @@
-//! Severities, and what becomes of findings that nobody has rated.
+//! Severities, and the rank of unrated findings.
 
 use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-/// A severity that somebody has given, in ascending order.
+/// A severity, in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Severity {
-    /// Worth knowing.
+    /// For information only.
     Informational,
     /// 0.1 to 3.9 on Inspector's scale.
     Low,
@@ -24,7 +24,7 @@ impl Severity {
     /// Every severity, worst first.
     pub const WORST_FIRST: [Self; 5] = [Self::Critical, Self::High, Self::Medium, Self::Low, Self::Informational];
 
-    /// ECR's label.
+    /// Returns ECR's label.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Informational => "INFORMATIONAL",
@@ -42,19 +42,18 @@ impl fmt::Display for Severity {
     }
 }
 
-/// What a scan says of a finding's severity.
+/// The severity of a finding as the scan reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum Rating {
     /// One of the five severities.
     Rated(Severity),
-    /// UNDEFINED, UNTRIAGED, nothing, or a label that we do not know; kept as ECR wrote it. Not comparable: a policy says
-    /// how it ranks.
+    /// UNDEFINED, UNTRIAGED, an empty or an unrecognised label, in ECR's spelling. It has no rank of its own: the policy sets it.
     Unrated(Arc<str>),
 }
 
 impl Rating {
-    /// Reads ECR's label: exact and case-sensitive, everything unknown is unrated.
+    /// Parses ECR's label, which is exact and case-sensitive. Every other label is unrated.
     pub fn parse(label: &str) -> Self {
         Severity::WORST_FIRST
             .into_iter()
@@ -62,7 +61,7 @@ impl Rating {
             .map_or_else(|| Self::Unrated(Arc::from(label)), Self::Rated)
     }
 
-    /// ECR's label.
+    /// Returns ECR's label.
     pub fn label(&self) -> &str {
         match self {
             Self::Rated(severity) => severity.label(),
@@ -70,7 +69,7 @@ impl Rating {
         }
     }
 
-    /// The severity to compare with, unrated findings ranking as the policy says.
+    /// Returns the severity for comparisons; for unrated findings it is the policy's `unrated_as`.
     pub fn rank(&self, unrated_as: Severity) -> Severity {
         match self {
             Self::Rated(severity) => *severity,

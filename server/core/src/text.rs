@@ -1,24 +1,24 @@
-//! Texts of a form that is checked when they are made: names, tags, digests.
+//! String types that are validated on construction: names, tags, digests.
 
-/// Makes a type of texts that a function takes for valid; its error quotes others, up to so many characters.
-macro_rules! text {
-    ($(#[$doc:meta])* $type:ident, $valid:ident, $error:ident::$variant:ident, $most:expr) => {
+/// Defines a string type with a validating function. Its error quotes an invalid value up to a maximum length.
+macro_rules! validated_text {
+    ($(#[$doc:meta])* $type:ident, $valid:ident, $error:ident::$variant:ident, $max_quoted:expr) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
         #[serde(try_from = "String", into = "String")]
         pub struct $type(std::sync::Arc<str>);
 
         impl $type {
-            /// Parses it, or says what its form is.
-            pub fn parse(given: &str) -> Result<Self, $error> {
-                if $valid(given) {
-                    Ok(Self(given.into()))
+            /// Parses a value; the error describes the valid form.
+            pub fn parse(value: &str) -> Result<Self, $error> {
+                if $valid(value) {
+                    Ok(Self(value.into()))
                 } else {
-                    Err($error::$variant { given: given.chars().take($most).collect() })
+                    Err($error::$variant { value: value.chars().take($max_quoted).collect() })
                 }
             }
 
-            /// As text.
+            /// Returns the text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -33,8 +33,8 @@ macro_rules! text {
         impl TryFrom<String> for $type {
             type Error = $error;
 
-            fn try_from(given: String) -> Result<Self, $error> {
-                Self::parse(&given)
+            fn try_from(value: String) -> Result<Self, $error> {
+                Self::parse(&value)
             }
         }
 
@@ -46,4 +46,4 @@ macro_rules! text {
     };
 }
 
-pub(crate) use text;
+pub(crate) use validated_text;

@@ -1,14 +1,14 @@
-//! The choice of a policy for a value that a scan does not report.
+//! The choice of a policy for values that a scan does not report.
 
 use serde::{Deserialize, Serialize};
 
-/// What becomes of a finding that lacks a field which the filter asks for.
+/// The result of a filter for a finding that lacks a field.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum WhenUnknown {
-    /// It matches.
+    /// The finding matches.
     #[default]
     Match,
-    /// It does not.
+    /// The finding does not match.
     NoMatch,
 }

@@ -1,7 +1,7 @@
-//! The grammar of names: what ECR takes for a repository, a tag, a digest, a platform.
+//! The grammar of repositories, tags, digests and platforms, as ECR defines it.
 
-pub(super) fn is_repository(given: &str) -> bool {
-    (2..=256).contains(&given.len()) && given.split('/').all(is_repository_component)
+pub(super) fn is_repository(text: &str) -> bool {
+    (2..=256).contains(&text.len()) && text.split('/').all(is_repository_component)
 }
 
 /// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
@@ -26,15 +26,14 @@ fn is_repository_component(component: &str) -> bool {
     }
 }
 
-pub(super) fn is_tag(given: &str) -> bool {
-    (1..=128).contains(&given.len())
-        && !given.starts_with(['.', '-'])
-        && given.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+pub(super) fn is_tag(text: &str) -> bool {
+    (1..=128).contains(&text.len())
+        && !text.starts_with(['.', '-'])
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
 }
 
-pub(super) fn is_digest(given: &str) -> bool {
-    given
-        .strip_prefix("sha256:")
+pub(super) fn is_digest(text: &str) -> bool {
+    text.strip_prefix("sha256:")
         .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)))
 }
 

@@ -1,10 +1,10 @@
-//! Platforms: what an index names its manifests by.
+//! Platforms, which identify the manifests of an index.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, grammar::is_platform_part};
+use super::{error::Error, grammar::is_platform_part};
 
 /// The platform of one manifest: `os/architecture[/variant]`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -19,26 +19,30 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// Reads `os/architecture[/variant]`.
-    pub fn parse(given: &str) -> Result<Self, Error> {
-        let mut parts = given.split('/');
+    /// Parses `os/architecture[/variant]`.
+    pub fn parse(platform: &str) -> Result<Self, Error> {
+        let mut parts = platform.split('/');
         let (Some(os), Some(architecture), variant, None) = (parts.next(), parts.next(), parts.next(), parts.next())
         else {
-            return Err(Error::Platform { given: given.chars().take(100).collect() });
+            return Err(malformed(platform));
         };
         if [Some(os), Some(architecture), variant].into_iter().flatten().all(is_platform_part) {
             Ok(Self { os: os.to_owned(), architecture: architecture.to_owned(), variant: variant.map(str::to_owned) })
         } else {
-            Err(Error::Platform { given: given.chars().take(100).collect() })
+            Err(malformed(platform))
         }
     }
 
-    /// Whether a platform that was asked for means this one: without a variant it means every variant.
-    pub fn satisfies(&self, asked: &Self) -> bool {
-        self.os == asked.os
-            && self.architecture == asked.architecture
-            && (asked.variant.is_none() || asked.variant == self.variant)
+    /// True if this platform satisfies the requested one. A request without a variant stands for every variant.
+    pub fn satisfies(&self, requested: &Self) -> bool {
+        self.os == requested.os
+            && self.architecture == requested.architecture
+            && (requested.variant.is_none() || requested.variant == self.variant)
     }
+}
+
+fn malformed(platform: &str) -> Error {
+    Error::Platform { value: platform.chars().take(100).collect() }
 }
 
 impl fmt::Display for Platform {
@@ -51,8 +55,8 @@ impl fmt::Display for Platform {
 impl TryFrom<String> for Platform {
     type Error = Error;
 
-    fn try_from(given: String) -> Result<Self, Error> {
-        Self::parse(&given)
+    fn try_from(platform: String) -> Result<Self, Error> {
+        Self::parse(&platform)
     }
 }
 

@@ -1,10 +1,10 @@
-//! Policies as they are kept: revisions, and all of them at one revision of the store.
+//! Stored policies: their revisions, and the set of all policies at one revision of the store.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 
-use super::{Mode, Policy};
+use super::definition::{Mode, Policy};
 use crate::{
     image::RepositoryName,
     name::{Environment, PolicyId},
@@ -15,32 +15,32 @@ use crate::{
 /// One immutable revision of a policy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Revision {
-    /// Its meaning.
+    /// The policy.
     pub policy: Policy,
-    /// Store revision that wrote it.
+    /// The store's revision that wrote it.
     pub revision: u64,
-    /// SHA-256 over its meaning, hexadecimal.
+    /// SHA-256 over the policy's content, in hexadecimal.
     pub content_digest: String,
-    /// When the policy was created.
+    /// The creation time of the policy.
     pub create_time: Timestamp,
-    /// When this revision was written.
+    /// The time at which this revision was written.
     pub update_time: Timestamp,
 }
 
-/// Every policy at one revision of the store: immutable, shared by all who evaluate.
+/// Every policy at one revision of the store: an immutable snapshot, shared by all evaluations.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PolicySet {
     /// The store's revision.
     pub revision: u64,
-    /// By id.
+    /// The policies by id.
     pub policies: BTreeMap<PolicyId, Arc<Revision>>,
     /// The waivers.
     pub waivers: WaiverSet,
 }
 
 impl PolicySet {
-    /// The policies that may govern a call, now or later, in the order of their ids: all that match, less those that are OFF,
-    /// and the default.
+    /// Returns the policies that may govern a call, now or later, in the order of their ids: the default, and all matching
+    /// policies that are not OFF.
     pub fn matching(
         &self,
         registry: &Registry,
@@ -51,12 +51,13 @@ impl PolicySet {
             policy.id.is_default()
                 || (policy.mode != Mode::Off && policy.matches.governs(registry, repository, environment))
         };
-        self.policies.values().filter(|revised| governs(&revised.policy)).collect()
+        self.policies.values().filter(|revision| governs(&revision.policy)).collect()
     }
 
-    /// The policies that govern a call at an instant, in the order of their ids: all that match, less those that are OFF; and
-    /// the default where none of the others is enforced. A call without an environment meets the default, too, where any
-    /// environment would.
+    /// Returns the policies that govern a call at an instant, in the order of their ids: all matching policies that are not OFF,
+    /// and the default if none of the others is enforced.
+    ///
+    /// A call without an environment also meets the default if a call about any environment would.
     pub fn governing(
         &self,
         registry: &Registry,
@@ -65,19 +66,19 @@ impl PolicySet {
         now: Timestamp,
     ) -> Vec<&Arc<Revision>> {
         let mut governing = self.matching(registry, repository, environment);
-        let displaces = |revised: &&Arc<Revision>| {
-            revised.policy.mode_at(now) == Mode::Enforce && revised.policy.can_displace_default(environment)
+        let displaces = |revision: &&Arc<Revision>| {
+            revision.policy.mode_at(now) == Mode::Enforce && revision.policy.can_displace_default(environment)
         };
         if governing.iter().any(displaces) {
-            governing.retain(|revised| !revised.policy.id.is_default());
+            governing.retain(|revision| !revision.policy.id.is_default());
         }
         governing
     }
 
-    /// Whether any policy names environments and this is among those it names.
+    /// True if a policy lists environments and this is one of them.
     pub fn names_environment(&self, environment: &Environment) -> bool {
         self.policies
             .values()
-            .any(|revised| revised.policy.matches.environments.iter().any(|glob| glob.matches(environment.as_str())))
+            .any(|revision| revision.policy.matches.environments.iter().any(|glob| glob.matches(environment.as_str())))
     }
 }

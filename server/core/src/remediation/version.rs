@@ -1,9 +1,11 @@
-//! Which of two versions is the later one, without knowing whose they are.
+//! The order of two versions of an unknown package manager.
 
 use std::cmp::Ordering;
 
-/// Compares as dpkg does, which agrees with rpm, PyPI, npm and Maven on versions of numbers: an epoch before `:`, then runs of
-/// digits by value and what is between them by letters, `~` before all else. Pre-releases written with `-` count as later.
+/// Compares two versions as dpkg does, which agrees with rpm, PyPI, npm and Maven on numeric versions.
+///
+/// The epoch before `:` comes first. Runs of digits compare by value, the text between them by letters, with `~` before all
+/// else. A pre-release written with `-` counts as later.
 pub(super) fn compare(a: &str, b: &str) -> Ordering {
     let ((epoch_a, mut a), (epoch_b, mut b)) = (epoch(a), epoch(b));
     let mut order = numbers(epoch_a, epoch_b);
@@ -26,13 +28,13 @@ fn split(text: &str, belongs: impl Fn(char) -> bool) -> (&str, &str) {
     text.split_at(text.find(|c| !belongs(c)).unwrap_or(text.len()))
 }
 
-/// By value, however long they are.
+/// Compares two numbers of any length by value.
 fn numbers(a: &str, b: &str) -> Ordering {
     let (a, b) = (a.trim_start_matches('0'), b.trim_start_matches('0'));
     a.len().cmp(&b.len()).then_with(|| a.cmp(b))
 }
 
-/// `~` before the end, the end before letters, letters before the rest.
+/// Compares two texts: `~` before the end, the end before letters, letters before other characters.
 fn texts(a: &str, b: &str) -> Ordering {
     let rank = |c: char| match c {
         '~' => (0, c),
@@ -48,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_ordered_as_package_managers_order_them() {
+    fn versions_order_as_in_package_managers() {
         let ascending = [
             ["1.2", "1.10"],
             ["1.2", "1.2.1"],

@@ -1,40 +1,40 @@
-//! Waivers as they are kept: revisions, and all of them at one revision of the store, found by what they name.
+//! Stored waivers: their revisions, and the set of all waivers at one revision of the store, indexed by vulnerability.
 
 use std::sync::Arc;
 
 use imbl::{HashMap, OrdMap, OrdSet};
 use jiff::Timestamp;
 
-use super::{Subject, Waiver};
+use super::{definition::Waiver, scope::Subject};
 use crate::{finding::Finding, name::WaiverId};
 
 /// One immutable revision of a waiver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revision {
-    /// Its meaning.
+    /// The waiver.
     pub waiver: Waiver,
-    /// Store revision that wrote it.
+    /// The store's revision that wrote it.
     pub revision: u64,
-    /// When the waiver was created.
+    /// The creation time of the waiver.
     pub create_time: Timestamp,
-    /// When this revision was written.
+    /// The time at which this revision was written.
     pub update_time: Timestamp,
 }
 
-/// Every waiver at one revision of the store. Copies share what they have in common, so that one more waiver among a million
-/// costs what it costs among ten.
+/// Every waiver at one revision of the store. Copies share their common parts, so inserting one waiver costs about the same
+/// among ten as among a million.
 #[derive(Clone, Debug, Default)]
 pub struct WaiverSet {
     by_id: OrdMap<WaiverId, Arc<Revision>>,
-    /// Those that name one vulnerability, by its id.
+    /// The waivers for exactly one vulnerability, by its id.
     exact: HashMap<Arc<str>, OrdMap<WaiverId, Arc<Revision>>>,
-    /// Those that name several.
+    /// The ids of the waivers for several vulnerabilities.
     broad: OrdSet<WaiverId>,
 }
 
 impl PartialEq for WaiverSet {
     fn eq(&self, other: &Self) -> bool {
-        // The rest is derived from it.
+        // The other fields are derived from `by_id`.
         self.by_id == other.by_id
     }
 }
@@ -42,55 +42,55 @@ impl PartialEq for WaiverSet {
 impl FromIterator<Arc<Revision>> for WaiverSet {
     fn from_iter<T: IntoIterator<Item = Arc<Revision>>>(waivers: T) -> Self {
         let mut set = Self::default();
-        waivers.into_iter().for_each(|revised| set.insert(revised));
+        waivers.into_iter().for_each(|revision| set.insert(revision));
         set
     }
 }
 
 impl WaiverSet {
-    /// Every waiver, by id.
+    /// Returns every waiver in the order of the ids.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Revision>> {
         self.by_id.values()
     }
 
-    /// Waivers whose id comes after the one given, by id.
+    /// Returns the waivers whose ids come after `id`, in the order of the ids.
     pub fn after<'a>(&'a self, id: Option<&WaiverId>) -> impl Iterator<Item = &'a Arc<Revision>> + use<'a> {
         use std::ops::Bound;
         let from = id.map_or(Bound::Unbounded, |id| Bound::Excluded(id.clone()));
-        self.by_id.range((from, Bound::Unbounded)).map(|(_, revised)| revised)
+        self.by_id.range((from, Bound::Unbounded)).map(|(_, revision)| revision)
     }
 
-    /// The waiver of that id.
+    /// Returns the waiver of an id.
     pub fn get(&self, id: &WaiverId) -> Option<&Arc<Revision>> {
         self.by_id.get(id)
     }
 
-    /// How many there are.
+    /// Returns the number of waivers.
     pub fn len(&self) -> usize {
         self.by_id.len()
     }
 
-    /// Whether there is none.
+    /// True if the set has no waiver.
     pub fn is_empty(&self) -> bool {
         self.by_id.is_empty()
     }
 
-    /// Puts a waiver in, in place of the one of its id.
-    pub fn insert(&mut self, revised: Arc<Revision>) {
-        let id = revised.waiver.id.clone();
+    /// Inserts a waiver, or replaces the one with the same id.
+    pub fn insert(&mut self, revision: Arc<Revision>) {
+        let id = revision.waiver.id.clone();
         self.remove(&id);
-        match revised.waiver.scope.vulnerability.exact() {
+        match revision.waiver.scope.vulnerability.exact() {
             Some(vulnerability) => {
-                self.exact.entry(Arc::from(vulnerability)).or_default().insert(id.clone(), Arc::clone(&revised));
+                self.exact.entry(Arc::from(vulnerability)).or_default().insert(id.clone(), Arc::clone(&revision));
             }
             None => {
                 self.broad.insert(id.clone());
             }
         }
-        self.by_id.insert(id, revised);
+        self.by_id.insert(id, revision);
     }
 
-    /// Takes a waiver out.
+    /// Removes a waiver, if present.
     pub fn remove(&mut self, id: &WaiverId) {
         let Some(old) = self.by_id.remove(id) else { return };
         self.broad.remove(id);
@@ -104,36 +104,42 @@ impl WaiverSet {
         }
     }
 
-    /// The waivers that can cover something at that place, now or later.
-    pub fn applicable_to<'a>(&'a self, place: Subject<'a>, now: Timestamp) -> ApplicableWaivers<'a> {
-        let broad = self.broad.iter().filter_map(|id| self.by_id.get(id)).map(|revised| &revised.waiver);
-        ApplicableWaivers { set: self, place, now, broad: broad.filter(|waiver| matters(waiver, place, now)).collect() }
+    /// Returns the waivers that can cover findings of the subject, now or later.
+    pub fn applicable_to<'a>(&'a self, subject: Subject<'a>, now: Timestamp) -> ApplicableWaivers<'a> {
+        let broad = self.broad.iter().filter_map(|id| self.by_id.get(id)).map(|revision| &revision.waiver);
+        ApplicableWaivers {
+            set: self,
+            subject,
+            now,
+            broad: broad.filter(|waiver| is_relevant(waiver, subject, now)).collect(),
+        }
     }
 }
 
-fn matters(waiver: &Waiver, place: Subject<'_>, now: Timestamp) -> bool {
-    now < waiver.end() && waiver.scope.includes(place)
+fn is_relevant(waiver: &Waiver, subject: Subject<'_>, now: Timestamp) -> bool {
+    now < waiver.end() && waiver.scope.includes(subject)
 }
 
-/// The waivers for one place.
+/// The waivers that apply to one subject.
 #[derive(Debug)]
 pub struct ApplicableWaivers<'a> {
     set: &'a WaiverSet,
-    place: Subject<'a>,
+    subject: Subject<'a>,
     now: Timestamp,
     broad: Vec<&'a Waiver>,
 }
 
 impl<'a> ApplicableWaivers<'a> {
-    /// Whether there is no waiver at all.
+    /// True if there is no waiver at all.
     pub fn is_empty(&self) -> bool {
         self.broad.is_empty() && self.set.exact.is_empty()
     }
 
-    /// Those whose scope has the finding and that have not ended, by id: the ones that name its vulnerability first.
+    /// Returns the waivers whose scope matches the finding and whose end is still to come. Waivers for exactly its vulnerability
+    /// come first; each group is in the order of the ids.
     pub fn for_finding<'b>(&'b self, finding: &'b Finding) -> impl Iterator<Item = &'a Waiver> + 'b {
         let exact = self.set.exact.get(&finding.id).into_iter().flat_map(OrdMap::values);
-        let exact = exact.map(|revised| &revised.waiver).filter(|waiver| matters(waiver, self.place, self.now));
+        let exact = exact.map(|revision| &revision.waiver).filter(|waiver| is_relevant(waiver, self.subject, self.now));
         exact.chain(self.broad.iter().copied()).filter(|waiver| waiver.scope.matches(finding))
     }
 }

@@ -1,0 +1,201 @@
+//! The number of findings of one manifest that count under one rule, now and over time.
+
+use std::collections::{HashMap, HashSet};
+
+use jiff::Timestamp;
+
+use super::{
+    prefilter::{FindingSummary, Prefilter},
+    record::{Record, merge_intervals},
+};
+use crate::{
+    cause::Cause,
+    decision::ManifestInput,
+    finding::Finding,
+    policy::Policy,
+    rule::Rule,
+    waiver::{ApplicableWaivers, Waiver},
+};
+
+/// A change of the count by one finding.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CountChange<'a> {
+    pub(super) at: Timestamp,
+    /// True if the finding counts from then on.
+    pub(super) counts: bool,
+    pub(super) cause: Cause<'a>,
+}
+
+/// The findings of a manifest as a rule counts them.
+#[derive(Debug, Default)]
+pub(super) struct RuleCount<'a> {
+    /// The number of findings that count now; several records of one finding count once.
+    pub(super) matched: u32,
+    /// The records that count now, worst first.
+    pub(super) counting: Vec<&'a Finding>,
+    /// The records that do not count only because of their grace period.
+    pub(super) in_grace: Vec<&'a Finding>,
+    /// The records that do not count because of a waiver: the index in the scan's list and the longest waiver.
+    pub(super) waived: Vec<(usize, &'a Waiver)>,
+    /// The changes to come, in order.
+    pub(super) changes: Vec<CountChange<'a>>,
+    /// The first instant at which any of these fields may differ.
+    pub(super) unchanged_until: Option<Timestamp>,
+}
+
+impl RuleCount<'_> {
+    /// Returns the first instant from `since` on at which more than `allowed` findings count.
+    pub(super) fn broken_from(&self, allowed: u32, since: Timestamp) -> Option<Timestamp> {
+        let mut count = i64::from(self.matched);
+        let mut from = since;
+        for change in &self.changes {
+            if change.at > from && count > i64::from(allowed) {
+                return Some(from);
+            }
+            count += if change.counts { 1 } else { -1 };
+            from = from.max(change.at);
+        }
+        (count > i64::from(allowed)).then_some(from)
+    }
+}
+
+/// Counts the findings of a manifest under a rule. `summaries` has one summary for each finding.
+pub(super) fn count_findings<'a>(
+    policy: &'a Policy,
+    rule: &'a Rule,
+    input: &'a ManifestInput,
+    summaries: &[FindingSummary],
+    waivers: &ApplicableWaivers<'a>,
+    now: Timestamp,
+) -> RuleCount<'a> {
+    let mut counter = Counter {
+        policy,
+        rule,
+        input,
+        waivers,
+        now,
+        count: RuleCount::default(),
+        records: Vec::new(),
+        is_timed: false,
+    };
+    let prefilter = Prefilter::new(&rule.when, policy);
+    for (index, (finding, summary)) in input.scan.findings().iter().zip(summaries).enumerate() {
+        if !prefilter.rejects(summary) && policy.counts(finding) {
+            counter.add(index, finding);
+        }
+    }
+    counter.finish()
+}
+
+/// Returns the number of findings that these records describe.
+pub(super) fn count_distinct<'a>(records: impl Iterator<Item = &'a Finding>) -> u32 {
+    let identities: HashSet<_> = records.map(Finding::identity).collect();
+    u32::try_from(identities.len()).unwrap_or(u32::MAX)
+}
+
+struct Counter<'a, 'w> {
+    policy: &'a Policy,
+    rule: &'a Rule,
+    input: &'a ManifestInput,
+    waivers: &'w ApplicableWaivers<'a>,
+    now: Timestamp,
+    count: RuleCount<'a>,
+    records: Vec<Record<'a>>,
+    /// True if time alone can change the count.
+    is_timed: bool,
+}
+
+impl<'a> Counter<'a, '_> {
+    fn add(&mut self, index: usize, finding: &'a Finding) {
+        let now = self.now;
+        let matches = self.rule.when.matches(finding, self.policy.unrated_as, now);
+        let transitions = self.rule.when.changes(finding, self.policy.unrated_as, now);
+        if !matches && transitions.is_empty() {
+            return;
+        }
+        let grace = self.rule.grace.and_then(|grace| grace.window(finding, &self.input.first_seen));
+        let covering = self.covering_waivers(finding);
+        let longest = covering.iter().copied().filter(|waiver| waiver.holds_at(now));
+        let longest = longest.max_by_key(|waiver| (waiver.end(), &waiver.id));
+
+        let boundaries = covering.iter().flat_map(|waiver| [waiver.start_time, waiver.end()]);
+        let boundaries = boundaries.chain(transitions.iter().map(|(at, _)| *at));
+        let boundaries = boundaries.chain(grace.into_iter().flat_map(|(from, until)| [from, until]));
+        self.count.unchanged_until = boundaries.filter(|at| *at > now).chain(self.count.unchanged_until).min();
+
+        let record = Record { finding, matches, transitions, grace, waived: merge_intervals(covering) };
+        match longest {
+            _ if !matches => {}
+            Some(waiver) => self.count.waived.push((index, waiver)),
+            None if record.is_in_grace(now) => self.count.in_grace.push(finding),
+            None => self.count.counting.push(finding),
+        }
+        self.is_timed |= record.is_timed();
+        self.records.push(record);
+    }
+
+    fn covering_waivers(&self, finding: &'a Finding) -> Vec<&'a Waiver> {
+        if !self.rule.waivable || self.waivers.is_empty() {
+            return Vec::new();
+        }
+        let covers = |waiver: &&Waiver| waiver.conditions.are_met_by(finding, self.policy.unrated_as);
+        self.waivers.for_finding(finding).filter(covers).collect()
+    }
+
+    fn finish(self) -> RuleCount<'a> {
+        let mut count = self.count;
+        // Without enough records to break the rule, the exact number of findings makes no difference.
+        let records = u32::try_from(count.counting.len()).unwrap_or(u32::MAX);
+        count.matched = if self.is_timed || records > self.rule.allow {
+            count_distinct(count.counting.iter().copied())
+        } else {
+            records
+        };
+        if self.is_timed {
+            count.changes = count_changes(self.policy, self.rule, &self.records, self.now);
+        }
+        count
+    }
+}
+
+/// Returns the instants after `now` at which findings begin or cease to count, in order. A finding counts while any of its
+/// records does.
+fn count_changes<'a>(
+    policy: &'a Policy,
+    rule: &'a Rule,
+    records: &[Record<'a>],
+    now: Timestamp,
+) -> Vec<CountChange<'a>> {
+    let mut changes = Vec::new();
+    for records in by_finding(records) {
+        let counts = |at| records.iter().any(|record| record.counts(at));
+        let boundaries = records.iter().flat_map(|record| record.boundaries(policy, rule));
+        let mut boundaries: Vec<_> = boundaries.filter(|(at, _)| *at > now).collect();
+        // A stable sort: of two at one instant, the first record's comes first, whatever the order of the input.
+        boundaries.sort_by_key(|(at, _)| *at);
+        let mut counted = counts(now);
+        for (at, cause) in boundaries {
+            let counts = counts(at);
+            if counts != counted {
+                counted = counts;
+                changes.push(CountChange { at, counts, cause });
+            }
+        }
+    }
+    changes.sort_by_key(|change| change.at);
+    changes
+}
+
+/// Groups records by finding, in the order of their first record.
+fn by_finding<'r, 'a>(records: &'r [Record<'a>]) -> Vec<Vec<&'r Record<'a>>> {
+    let mut groups: Vec<Vec<&Record<'a>>> = Vec::new();
+    let mut indices = HashMap::new();
+    for record in records {
+        let index = *indices.entry(record.finding.identity()).or_insert(groups.len());
+        match groups.get_mut(index) {
+            Some(group) => group.push(record),
+            None => groups.push(vec![record]),
+        }
+    }
+    groups
+}

@@ -1,0 +1,68 @@
+//! The requirements of a policy on a scan.
+
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+
+use crate::evidence::Evidence;
+
+/// The effect of a scan that falls short of a requirement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Action {
+    /// DENY.
+    Deny,
+    /// A warning; the rules apply to the findings that the scan has.
+    Warn,
+    /// Start or join a scan: INDETERMINATE until it ends, DENY if no scan can be started.
+    StartScan,
+}
+
+/// The requirements of a policy on a scan. Each action applies to the evidence that its comment lists; `None`: the default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScanRequirements {
+    /// The maximum age of a scan; `None`: no limit.
+    pub max_scan_age: Option<SignedDuration>,
+    /// NOT_SCANNED, NOT_COVERED.
+    pub never_scanned: Option<Action>,
+    /// SCAN_PENDING.
+    pub scanning: Option<Action>,
+    /// SCAN_FAILED.
+    pub failed: Option<Action>,
+    /// UNSUPPORTED, TOO_LARGE.
+    pub unsupported: Option<Action>,
+    /// ELIGIBILITY_EXPIRED.
+    pub eligibility_expired: Option<Action>,
+    /// FINDINGS_UNAVAILABLE, LIMIT_EXCEEDED.
+    pub findings_unavailable: Option<Action>,
+    /// ARCHIVED.
+    pub archived: Option<Action>,
+    /// STALE.
+    pub too_old: Option<Action>,
+    /// UNKNOWN_STATUS, UNPROVEN_CLEAN, INCOMPLETE, INCONSISTENT.
+    pub unknown: Option<Action>,
+}
+
+impl ScanRequirements {
+    /// Returns the action for this evidence; `None` for a proven scan.
+    pub fn on_shortfall(&self, evidence: Evidence) -> Option<Action> {
+        let (chosen, default) = match evidence {
+            Evidence::Proven => return None,
+            // By default a running scan is joined.
+            Evidence::ScanPending => (self.scanning, Action::StartScan),
+            Evidence::NotScanned | Evidence::NotCovered => (self.never_scanned, Action::Deny),
+            Evidence::ScanFailed => (self.failed, Action::Deny),
+            Evidence::Unsupported | Evidence::TooLarge => (self.unsupported, Action::Deny),
+            Evidence::EligibilityExpired => (self.eligibility_expired, Action::Deny),
+            Evidence::FindingsUnavailable | Evidence::LimitExceeded => (self.findings_unavailable, Action::Deny),
+            Evidence::Archived => (self.archived, Action::Deny),
+            Evidence::Stale => (self.too_old, Action::Deny),
+            Evidence::UnknownStatus | Evidence::UnprovenClean | Evidence::Incomplete | Evidence::Inconsistent => {
+                (self.unknown, Action::Deny)
+            }
+            // No policy can accept data about another image or impossible values.
+            Evidence::Malformed | Evidence::Mismatch => (None, Action::Deny),
+        };
+        Some(chosen.unwrap_or(default))
+    }
+}

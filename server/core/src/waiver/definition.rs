@@ -1,0 +1,120 @@
+//! The waiver: its scope, its conditions and its term.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::scope::Scope;
+use crate::{
+    finding::{Exploit, Finding, Fix, Score},
+    name::WaiverId,
+    severity::Severity,
+};
+
+/// The conditions under which a waiver covers a finding. A condition on an unknown value is not met.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Conditions {
+    /// No fix is available, not even a partial one.
+    pub until_fixed: bool,
+    /// The finding's severity is at most this.
+    pub max_severity: Option<Severity>,
+    /// The finding's EPSS is at most this.
+    pub max_epss: Option<Score>,
+    /// No exploit is known.
+    pub while_not_exploited: bool,
+}
+
+impl Conditions {
+    /// True if the finding meets all conditions.
+    pub fn are_met_by(&self, finding: &Finding, unrated_as: Severity) -> bool {
+        (!self.until_fixed || finding.fix == Fix::None)
+            && self.max_severity.is_none_or(|max| finding.severity.rank(unrated_as) <= max)
+            && self.max_epss.is_none_or(|max| finding.epss.is_some_and(|epss| epss <= max))
+            && (!self.while_not_exploited || finding.exploit == Exploit::NotKnown)
+    }
+}
+
+/// The state of a waiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum State {
+    /// Its start lies in the future.
+    Scheduled,
+    /// It is in force.
+    Active,
+    /// Its end has passed.
+    Expired,
+    /// It was revoked before its end.
+    Revoked,
+}
+
+/// The early end of a waiver.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Revocation {
+    /// The time of the revocation.
+    pub at: Timestamp,
+    /// The reason for it.
+    pub reason: String,
+}
+
+/// A waiver. Its history, etag and times belong to [`Revision`](super::Revision).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Waiver {
+    /// The id in `waivers/{id}`.
+    pub id: WaiverId,
+    /// The findings that it covers.
+    pub scope: Scope,
+    /// The conditions under which it covers them.
+    #[serde(default)]
+    pub conditions: Conditions,
+    /// The reason for the exception.
+    pub reason: String,
+    /// The ticket that tracks it.
+    #[serde(default)]
+    pub ticket: String,
+    /// The name of the requester.
+    #[serde(default)]
+    pub author: String,
+    /// The name of the approver.
+    #[serde(default)]
+    pub approver: String,
+    /// The first instant at which it is in force.
+    pub start_time: Timestamp,
+    /// The first instant at which it is no longer in force.
+    pub expire_time: Timestamp,
+    /// The revocation, if it was revoked.
+    #[serde(default)]
+    pub revocation: Option<Revocation>,
+}
+
+impl Waiver {
+    /// Returns the first instant at which the waiver is no longer in force, for whatever reason.
+    ///
+    /// A revoked waiver is never in force, whatever its time of revocation: the revoking server's clock may run ahead of this one,
+    /// and the revocation takes effect at once. A replay of an earlier decision uses the waivers of that time.
+    pub fn end(&self) -> Timestamp {
+        if self.revocation.is_some() { Timestamp::MIN } else { self.expire_time }
+    }
+
+    /// True if the waiver is in force, its conditions aside.
+    pub fn holds_at(&self, now: Timestamp) -> bool {
+        self.start_time <= now && now < self.end()
+    }
+
+    /// Returns the state at an instant.
+    pub fn state(&self, now: Timestamp) -> State {
+        match &self.revocation {
+            Some(_) => State::Revoked,
+            None if self.expire_time <= now => State::Expired,
+            None if now < self.start_time => State::Scheduled,
+            None => State::Active,
+        }
+    }
+
+    /// True if the waiver covers the finding, time aside.
+    pub fn covers(&self, finding: &Finding, unrated_as: Severity) -> bool {
+        self.scope.matches(finding) && self.conditions.are_met_by(finding, unrated_as)
+    }
+}

@@ -1,0 +1,71 @@
+//! The scope of a waiver: the vulnerabilities, packages and images that it covers.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    finding::Finding,
+    glob::Glob,
+    image::{Digest, Platform, RepositoryName},
+    name::Environment,
+};
+
+/// The findings that a waiver covers: every field that is set must match.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scope {
+    /// A glob over vulnerability ids.
+    pub vulnerability: Glob,
+    /// A glob over package names; `None`: any.
+    #[serde(default)]
+    pub package: Option<Glob>,
+    /// A glob over repository names; `None`: any.
+    #[serde(default)]
+    pub repository: Option<Glob>,
+    /// The digest of the requested image or of the manifest; `None`: any.
+    #[serde(default)]
+    pub digest: Option<Digest>,
+    /// A glob over environments; `None`: any.
+    #[serde(default)]
+    pub environment: Option<Glob>,
+    /// The platform of the manifest; `None`: any.
+    #[serde(default)]
+    pub platform: Option<Platform>,
+}
+
+/// The manifest in which a finding occurs, with the image and environment of the call.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The repository.
+    pub repository: &'a RepositoryName,
+    /// The requested image.
+    pub image: &'a Digest,
+    /// The manifest.
+    pub manifest: &'a Digest,
+    /// Its platform.
+    pub platform: Option<&'a Platform>,
+    /// The environment in which the image will run.
+    pub environment: Option<&'a Environment>,
+}
+
+impl Scope {
+    /// True if the scope covers findings of the subject.
+    ///
+    /// A call without an environment meets the policies of all environments, so only waivers for all environments cover it:
+    /// leaving the environment out never loosens the verdict.
+    pub fn includes(&self, subject: Subject<'_>) -> bool {
+        let environment = |glob: &Glob| match subject.environment {
+            Some(environment) => glob.matches(environment.as_str()),
+            None => glob.matches_everything(),
+        };
+        self.repository.as_ref().is_none_or(|glob| glob.matches(subject.repository.as_str()))
+            && self.digest.as_ref().is_none_or(|digest| digest == subject.image || digest == subject.manifest)
+            && self.environment.as_ref().is_none_or(environment)
+            && self.platform.as_ref().is_none_or(|platform| subject.platform.is_some_and(|own| own.satisfies(platform)))
+    }
+
+    /// True if the scope covers this vulnerability in this package.
+    pub fn matches(&self, finding: &Finding) -> bool {
+        self.vulnerability.matches(&finding.id)
+            && self.package.as_ref().is_none_or(|glob| glob.matches(&finding.package.name))
+    }
+}
