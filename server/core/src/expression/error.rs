@@ -1,8 +1,8 @@
-//! Why a text is no expression: what is wrong, where, and what would be right.
+//! The error of an expression: the position, the fault and a hint.
 
 use std::fmt;
 
-/// A place in the source, counted as people and editors do: from 1, columns in characters.
+/// A position in the source, counted as in editors: from 1, columns in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     /// The line, from 1.
@@ -12,8 +12,8 @@ pub struct Position {
 }
 
 impl Position {
-    /// The place of a byte of the source.
-    pub(super) fn of(source: &str, offset: usize) -> Self {
+    /// Returns the position of a byte of the source.
+    pub(super) fn at(source: &str, offset: usize) -> Self {
         let before = source.get(..source.floor_char_boundary(offset)).unwrap_or(source);
         let (lines, last) = before.rsplit_once('\n').unwrap_or(("", before));
         let above = if last.len() == before.len() { 0 } else { lines.split('\n').count() };
@@ -27,33 +27,33 @@ impl fmt::Display for Position {
     }
 }
 
-/// A text that is no expression, in one sentence: what is wrong, where, and what would be right.
+/// The error of a text that is not a valid expression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message} ({position}): {hint}")]
 pub struct Error {
-    /// Where.
+    /// The position of the fault.
     pub position: Position,
-    /// What is wrong.
+    /// The fault.
     pub message: String,
-    /// What would be right.
+    /// The correct form, or the next step.
     pub hint: String,
 }
 
 impl Error {
-    pub(super) fn new(position: Position, message: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { position, message: message.into(), hint: remedy.into() }
+    pub(super) fn new(position: Position, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { position, message: message.into(), hint: hint.into() }
     }
 
-    /// About a byte of the source.
-    pub(super) fn at(source: &str, offset: usize, message: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self::new(Position::of(source, offset), message, remedy)
+    /// Creates an error about a byte of the source.
+    pub(super) fn at(source: &str, offset: usize, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(Position::at(source, offset), message, hint)
     }
 }
 
-/// What somebody wrote, fit to be repeated to them: in quotes, escaped, and no longer than a line.
-pub(super) fn quoted(written: &str) -> String {
-    let mut short: String = written.chars().take(MAX_QUOTED).collect();
-    if short.len() < written.len() {
+/// Quotes a part of the source for a message: escaped, and shortened to [`MAX_QUOTED`] characters.
+pub(super) fn quote(text: &str) -> String {
+    let mut short: String = text.chars().take(MAX_QUOTED).collect();
+    if short.len() < text.len() {
         short.push('…');
     }
     format!("{short:?}")

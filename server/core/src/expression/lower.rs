@@ -1,15 +1,15 @@
-//! From the parser's tree to a [program](super::program): every name is looked up and every type is checked, here and once.
+//! Lowers the parser's tree to a [program](super::program). Every name is resolved and every type is checked here, once.
 //!
-//! [`names`] knows the variables and fields, [`operators`], [`arithmetic`], [`compare`], [`functions`] and [`lists`] the rest of the language.
-//! What none of them knows is refused, with its place and what would be right.
+//! [`names`] handles variables and fields; [`operators`], [`arithmetic`], [`compare`], [`functions`] and [`lists`] handle the
+//! rest of the language. Everything else is refused with its position and the correct form.
 
 mod arithmetic;
 mod compare;
 mod functions;
 mod lists;
-mod moment;
 mod names;
 mod operators;
+mod time_literal;
 mod value;
 
 use cel::{
@@ -18,52 +18,53 @@ use cel::{
 };
 
 use self::value::{Literal, Value};
-use super::{error::Error, program::test::Test, syntax::Places};
+use super::{error::Error, limits::SPLIT, program::tree::Condition, syntax::SourceMap};
 
-/// Most parts of a program, the bodies of `exists` and `all` counted once for each element.
+/// Maximum number of parts of a program. The bodies of `exists` and `all` count once for each element.
 const MAX_PARTS: usize = 2_000;
-/// Most patterns, each of which may cost more than all the rest.
+/// Maximum number of patterns, each of which may cost more than all other parts.
 const MAX_PATTERNS: usize = 8;
-/// Most comparisons with `now`: at each of its instants the whole expression is asked again.
-const MAX_TIMED: usize = 16;
+/// Maximum number of comparisons with `now`: the whole expression is evaluated again at each of their instants.
+const MAX_NOW_COMPARISONS: usize = 16;
 
-/// Checks a tree, which must be a condition, and lowers it.
-pub(super) fn lower(tree: &IdedExpr, places: &Places<'_>) -> Result<Test, Error> {
-    let test = Lowering { places, bindings: Vec::new(), parts: 0, patterns: 0 }.test(tree)?;
-    if test.comparisons_with_now() > MAX_TIMED {
-        let message = format!("`now` is compared with more than {MAX_TIMED} times");
-        return Err(places.error(tree, message, "write several rules instead of one"));
+/// Checks and lowers a tree, which must be a condition.
+pub(super) fn lower(tree: &IdedExpr, source_map: &SourceMap<'_>) -> Result<Condition, Error> {
+    let test =
+        Lowering { source_map: source_map, bindings: Vec::new(), part_count: 0, pattern_count: 0 }.condition(tree)?;
+    if test.comparisons_with_now() > MAX_NOW_COMPARISONS {
+        let message = format!("the expression compares `now` more than {MAX_NOW_COMPARISONS} times");
+        return Err(source_map.error(tree, message, SPLIT));
     }
     Ok(test)
 }
 
-/// A tree on its way.
+/// The state of a lowering.
 struct Lowering<'a> {
-    places: &'a Places<'a>,
-    /// What the variables of the surrounding `exists` and `all` stand for, innermost last.
+    source_map: &'a SourceMap<'a>,
+    /// The values of the variables of the enclosing `exists` and `all`, innermost last.
     bindings: Vec<(String, Literal)>,
-    parts: usize,
-    patterns: usize,
+    part_count: usize,
+    pattern_count: usize,
 }
 
 impl Lowering<'_> {
-    /// A part that must be a condition.
-    fn test(&mut self, part: &IdedExpr) -> Result<Test, Error> {
+    /// Lowers a part that must be a condition.
+    fn condition(&mut self, part: &IdedExpr) -> Result<Condition, Error> {
         let value = self.value(part)?;
-        let (kind, compared) = (value.kind(), value.compared());
-        if let Value::Test(test) = value {
+        let (type_name, example) = (value.type_name(), value.example());
+        if let Value::Condition(test) = value {
             return Ok(test);
         }
-        let message = format!("a condition is wanted here, and this is {kind}");
-        Err(self.places.error(part, message, format!("compare it, as in `{compared}`")))
+        let message = format!("expected a condition, found {type_name}");
+        Err(self.source_map.error(part, message, format!("compare it, as in `{example}`")))
     }
 
-    /// Any part.
+    /// Lowers any part.
     fn value(&mut self, part: &IdedExpr) -> Result<Value, Error> {
-        self.parts += 1;
-        if self.parts > MAX_PARTS {
-            let message = format!("the expression comes to more than {MAX_PARTS} parts");
-            return Err(self.places.error(part, message, "shorten the lists that `exists` and `all` go through"));
+        self.part_count += 1;
+        if self.part_count > MAX_PARTS {
+            let message = format!("the expression expands to more than {MAX_PARTS} parts");
+            return Err(self.source_map.error(part, message, "shorten the lists of `exists` and `all`"));
         }
         match &part.expr {
             Expr::Literal(literal) => self.literal(part, literal),
@@ -72,12 +73,12 @@ impl Lowering<'_> {
             Expr::Select(_) => self.field(part),
             Expr::Call(call) => self.call(part, call),
             Expr::Comprehension(comprehension) => self.quantifier(part, comprehension),
-            Expr::List(_) => Err(self.places.error(
+            Expr::List(_) => Err(self.source_map.error(
                 part,
-                "a list is no value by itself",
+                "a list is not a value by itself",
                 "write it after `in`, or before `.exists` or `.all`",
             )),
-            Expr::Map(_) | Expr::Struct(_) | Expr::Unspecified => Err(self.places.error(
+            Expr::Map(_) | Expr::Struct(_) | Expr::Unspecified => Err(self.source_map.error(
                 part,
                 "maps and messages are not supported",
                 "compare the fields of the finding one by one",
@@ -86,16 +87,16 @@ impl Lowering<'_> {
     }
 
     fn literal(&self, part: &IdedExpr, literal: &LiteralValue) -> Result<Value, Error> {
-        let refused = |message, remedy| Err(self.places.error(part, message, remedy));
+        let refused = |message, hint| Err(self.source_map.error(part, message, hint));
         let literal = match literal {
             LiteralValue::Boolean(value) => Literal::Bool(**value),
             LiteralValue::Int(value) => Literal::Int(**value),
             LiteralValue::Double(value) => Literal::Double(**value),
             LiteralValue::String(value) => Literal::Text(value.inner().into()),
-            LiteralValue::UInt(_) => return refused("unsigned numbers are not supported", "leave out the `u`"),
-            LiteralValue::Bytes(_) => return refused("bytes are not supported", "leave out the `b` before the string"),
+            LiteralValue::UInt(_) => return refused("unsigned numbers are not supported", "omit the `u`"),
+            LiteralValue::Bytes(_) => return refused("bytes are not supported", "omit the `b` before the string"),
             LiteralValue::Null => {
-                return refused("nothing is ever null here", "ask for a field by `has(finding.epss)`");
+                return refused("`null` is not supported", "test for a field with `has(finding.epss)`");
             }
         };
         Ok(literal.into())

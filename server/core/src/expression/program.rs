@@ -1,13 +1,13 @@
-//! What an expression becomes: a small typed tree that can be evaluated without failing, and allocates nothing of its own.
+//! The program of an expression: a small typed [`tree`] whose evaluation cannot fail and does not allocate.
 //!
-//! Each kind of value has a module: [`test`] for conditions, [`number`] for whole and other numbers, [`text`] for strings and
-//! [`time`] for everything about `now`. Whoever builds the tree ([`super::lower`]) has checked its types; there is nothing
-//! left here that could be of the wrong one.
+//! The evaluation of each kind of value has a module: [`condition`], [`number`], [`text`], and [`time`] for times and `now`.
+//! [`super::lower`] builds the tree and checks its types, so no value here can have a wrong type.
 
-pub(super) mod number;
-pub(super) mod test;
-pub(super) mod text;
+mod condition;
+mod number;
+mod text;
 pub(super) mod time;
+pub(super) mod tree;
 
 use std::cmp::Ordering;
 
@@ -15,53 +15,53 @@ use jiff::Timestamp;
 
 use crate::{finding::Finding, severity::Severity};
 
-/// What an expression is evaluated over.
+/// The input of an evaluation.
 #[derive(Clone, Copy)]
-pub(super) struct Facts<'a> {
+pub(super) struct Context<'a> {
     pub(super) finding: &'a Finding,
     pub(super) unrated_as: Severity,
     pub(super) now: Timestamp,
 }
 
-/// Why there is no value. The worse one wins where both apply, so that what fails closed stays so.
+/// The reason why a value is unknown. If both apply, the greater one wins, so that the result still fails closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Gap {
-    /// The scan does not say.
+pub(super) enum Unknown {
+    /// The scan does not report it.
     Missing,
-    /// There is none in mathematics: a division by zero, infinity less infinity.
+    /// It is mathematically undefined: a division by zero, or infinity minus infinity.
     Undefined,
 }
 
-/// A value, or why there is none.
-pub(super) type Known<T> = Result<T, Gap>;
+/// A value, or the reason why it is unknown.
+pub(super) type Evaluated<T> = Result<T, Unknown>;
 
-/// Two values, if both are known.
-pub(super) fn both<A, B>(left: Known<A>, right: Known<B>) -> Known<(A, B)> {
+/// Returns both values, if both are known.
+pub(super) fn both<A, B>(left: Evaluated<A>, right: Evaluated<B>) -> Evaluated<(A, B)> {
     match (left, right) {
         (Ok(left), Ok(right)) => Ok((left, right)),
-        (Err(gap), Ok(_)) | (Ok(_), Err(gap)) => Err(gap),
+        (Err(unknown), Ok(_)) | (Ok(_), Err(unknown)) => Err(unknown),
         (Err(left), Err(right)) => Err(left.max(right)),
     }
 }
 
-/// What a ternary comes to. Without a condition that is known, only what both branches agree on is.
-pub(super) fn choose<T: PartialEq>(
-    condition: Known<bool>,
-    met: impl FnOnce() -> Known<T>,
-    otherwise: impl FnOnce() -> Known<T>,
-) -> Known<T> {
+/// Evaluates a ternary. If the condition is unknown, the value is known only if both branches agree.
+pub(super) fn evaluate_ternary<T: PartialEq>(
+    condition: Evaluated<bool>,
+    then: impl FnOnce() -> Evaluated<T>,
+    otherwise: impl FnOnce() -> Evaluated<T>,
+) -> Evaluated<T> {
     match condition {
-        Ok(true) => met(),
+        Ok(true) => then(),
         Ok(false) => otherwise(),
-        Err(gap) => match both(met(), otherwise()) {
-            Ok((met, otherwise)) if met == otherwise => Ok(met),
-            Ok(_) => Err(gap),
-            Err(other) => Err(gap.max(other)),
+        Err(unknown) => match both(then(), otherwise()) {
+            Ok((then, otherwise)) if then == otherwise => Ok(then),
+            Ok(_) => Err(unknown),
+            Err(other) => Err(unknown.max(other)),
         },
     }
 }
 
-/// How two values are compared.
+/// A relation between two values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Relation {
     Equal,
@@ -73,7 +73,7 @@ pub(super) enum Relation {
 }
 
 impl Relation {
-    /// The relation with its sides exchanged.
+    /// Returns the relation with its sides exchanged.
     pub(super) const fn flipped(self) -> Self {
         match self {
             Self::Equal | Self::NotEqual => self,
@@ -84,7 +84,7 @@ impl Relation {
         }
     }
 
-    /// Whether it is about which one comes first.
+    /// True for a relation that needs an order.
     pub(super) const fn is_order(self) -> bool {
         !matches!(self, Self::Equal | Self::NotEqual)
     }

@@ -1,10 +1,10 @@
-//! What an expression can ask of a finding: the fields, their types, and which of them a scan may leave out.
+//! The schema of expressions: the fields of a finding, their types, and the fields that a scan may omit.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::program::Facts;
+use super::program::Context;
 use crate::finding::{Exploit, Finding, Fix, Status};
 use crate::severity::{Rating, Severity};
 
@@ -44,7 +44,7 @@ pub(super) enum TimeField {
     PublishedAt,
 }
 
-/// A field that takes one of a few labels.
+/// A field with one of a few labels as its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LabelField {
     Severity,
@@ -77,36 +77,36 @@ pub(super) const FIELDS: [(&str, Field); 19] = [
 ];
 
 impl Field {
-    /// The field of that name.
-    pub(super) fn named(name: &str) -> Option<Self> {
+    /// Returns the field of a name.
+    pub(super) fn from_name(name: &str) -> Option<Self> {
         FIELDS.into_iter().find(|(known, _)| *known == name).map(|(_, field)| field)
     }
 
-    /// Its name, without `finding.`.
+    /// Returns the name, without `finding.`.
     pub(super) fn name(self) -> &'static str {
         FIELDS.into_iter().find(|(_, field)| *field == self).map_or("", |(name, _)| name)
     }
 
-    /// Whether the scan itself says it.
-    pub(super) fn is_given(self, finding: &Finding) -> bool {
+    /// True if the scan reports the field.
+    pub(super) fn is_reported(self, finding: &Finding) -> bool {
         match self {
-            Self::Text(field) => field.read(finding).is_some(),
-            Self::Score(field) => field.read(finding).is_some(),
-            Self::Time(field) => field.read(finding).is_some(),
-            Self::Label(field) => field.is_given(finding),
+            Self::Text(field) => field.get(finding).is_some(),
+            Self::Score(field) => field.get(finding).is_some(),
+            Self::Time(field) => field.get(finding).is_some(),
+            Self::Label(field) => field.is_reported(finding),
             Self::Rated => true,
         }
     }
 }
 
 impl TextField {
-    pub(super) fn read(self, finding: &Finding) -> Option<&str> {
+    pub(super) fn get(self, finding: &Finding) -> Option<&str> {
         let package = &finding.package;
         let optional: &Option<Arc<str>> = match self {
             Self::Id => return Some(&finding.id),
             Self::SeverityLabel => return Some(finding.severity.label()),
             Self::PackageName => return Some(&package.name),
-            // Empty where the scan names none.
+            // Empty if the scan reports none.
             Self::PackageVersion => return Some(&*package.version).filter(|version| !version.is_empty()),
             Self::Title => &finding.title,
             Self::Description => &finding.description,
@@ -120,7 +120,7 @@ impl TextField {
 }
 
 impl ScoreField {
-    pub(super) fn read(self, finding: &Finding) -> Option<f64> {
+    pub(super) fn get(self, finding: &Finding) -> Option<f64> {
         match self {
             Self::Cvss => finding.cvss,
             Self::Epss => finding.epss,
@@ -130,7 +130,7 @@ impl ScoreField {
 }
 
 impl TimeField {
-    pub(super) fn read(self, finding: &Finding) -> Option<Timestamp> {
+    pub(super) fn get(self, finding: &Finding) -> Option<Timestamp> {
         match self {
             Self::FirstObservedAt => finding.first_observed_at,
             Self::PublishedAt => finding.published_at,
@@ -139,7 +139,7 @@ impl TimeField {
 }
 
 impl LabelField {
-    /// The labels that it can be compared with. Severities come in ascending order.
+    /// Returns the labels for comparisons. Severities are in ascending order.
     pub(super) const fn labels(self) -> &'static [&'static str] {
         match self {
             Self::Severity => &["INFORMATIONAL", "LOW", "MEDIUM", "HIGH", "CRITICAL"],
@@ -149,17 +149,19 @@ impl LabelField {
         }
     }
 
-    /// Whether one label is less than another.
+    /// True if the labels have an order.
     pub(super) const fn is_ordered(self) -> bool {
         matches!(self, Self::Severity)
     }
 
-    /// Which of its labels the finding bears, fail closed: a fix in part, or one that the scan does not rule out, is
-    /// AVAILABLE; a status that nobody knows is ACTIVE. Nothing where that would have to be guessed.
-    pub(super) fn read(self, facts: &Facts<'_>) -> Option<u8> {
-        let finding = facts.finding;
+    /// Returns the index of the finding's label; `None` if it cannot be determined.
+    ///
+    /// Doubtful values fail closed: a partial fix, or one that the scan does not rule out, is AVAILABLE, and an unrecognised
+    /// status is ACTIVE.
+    pub(super) fn index(self, context: &Context<'_>) -> Option<u8> {
+        let finding = context.finding;
         match self {
-            Self::Severity => Some(match finding.severity.rank(facts.unrated_as) {
+            Self::Severity => Some(match finding.severity.rank(context.unrated_as) {
                 Severity::Informational => 0,
                 Severity::Low => 1,
                 Severity::Medium => 2,
@@ -183,7 +185,7 @@ impl LabelField {
         }
     }
 
-    fn is_given(self, finding: &Finding) -> bool {
+    fn is_reported(self, finding: &Finding) -> bool {
         match self {
             Self::Severity => matches!(finding.severity, Rating::Rated(_)),
             Self::Fix => finding.fix != Fix::Unknown,

@@ -1,4 +1,4 @@
-//! From a text to the parser's tree, on a thread that has the stack for it.
+//! Parses a text into the parser's tree, on a thread with a large enough stack.
 
 use std::thread;
 
@@ -9,26 +9,27 @@ use cel::{
 };
 
 use super::{
-    bounds,
-    error::{Error, Position, quoted},
+    error::{Error, Position, quote},
+    limits::{self, SPLIT},
 };
 
-/// Enough for anything within the bounds several times over, in a debug build too. Only what is touched is ever allocated.
+/// The stack of the parser's thread, in bytes: several times the need of any text within the limits, even in a debug build.
+/// Only touched pages are allocated.
 const STACK: usize = 64 << 20;
 
-/// Where each part of a tree stands in the source.
-pub(super) struct Places<'a> {
+/// The position of each part of a tree in the source.
+pub(super) struct SourceMap<'a> {
     source: &'a str,
     info: SourceInfo,
 }
 
-impl Places<'_> {
-    /// An error about a part of the tree.
-    pub(super) fn error(&self, about: &IdedExpr, message: impl Into<String>, remedy: impl Into<String>) -> Error {
-        Error::at(self.source, self.start(about), message, remedy)
+impl SourceMap<'_> {
+    /// Creates an error about a part of the tree.
+    pub(super) fn error(&self, about: &IdedExpr, message: impl Into<String>, hint: impl Into<String>) -> Error {
+        Error::at(self.source, self.start(about), message, hint)
     }
 
-    /// Where a part begins. The parser knows the place of its operator, so the way leads along the left.
+    /// Returns the start of a part. The parser records the position of its operator, so the search descends to the left.
     fn start(&self, part: &IdedExpr) -> usize {
         match &part.expr {
             Expr::Select(select) if !select.test => self.start(&select.operand),
@@ -60,59 +61,66 @@ fn is_infix(function: &str) -> bool {
     function.starts_with('_') || function == operators::IN
 }
 
-/// Parses a text and hands its tree on. The tree lives and dies on the thread of the parser, since dropping it recurses too.
-pub(super) fn with_tree<T: Send>(
+/// Parses a text and lowers its tree. The tree never leaves the parser's thread, because dropping it recurses too.
+pub(super) fn parse_with<T: Send>(
     source: &str,
-    lower: impl FnOnce(&IdedExpr, &Places<'_>) -> Result<T, Error> + Send,
+    lower: impl FnOnce(&IdedExpr, &SourceMap<'_>) -> Result<T, Error> + Send,
 ) -> Result<T, Error> {
-    bounds::check(source)?;
-    let gave_up = || Error::at(source, 0, "the expression could not be read", "write it in simpler terms");
+    limits::check(source)?;
+    let failed = || Error::at(source, 0, "the expression could not be parsed", "simplify it");
     thread::scope(|scope| {
-        let read = || {
+        let parse = || {
             let (tree, info) =
-                Parser::new().parse_with_source_info(source).map_err(|errors| refused(source, &errors))?;
-            lower(&tree, &Places { source, info })
+                Parser::new().parse_with_source_info(source).map_err(|errors| to_error(source, &errors))?;
+            lower(&tree, &SourceMap { source, info })
         };
         let thread = thread::Builder::new().name("expression".to_owned()).stack_size(STACK);
-        let reading = thread.spawn_scoped(scope, read).map_err(|_| gave_up())?;
-        reading.join().unwrap_or_else(|_| Err(gave_up()))
+        let parsing = thread.spawn_scoped(scope, parse).map_err(|_| failed())?;
+        parsing.join().unwrap_or_else(|_| Err(failed()))
     })
 }
 
-/// The parser's first complaint, in our words where we know what it means.
-fn refused(source: &str, errors: &ParseErrors) -> Error {
+/// Converts the parser's first error.
+fn to_error(source: &str, errors: &ParseErrors) -> Error {
     let Some(first) = errors.errors.first() else {
-        return Error::at(source, 0, "the expression could not be read", TERMS);
+        return Error::at(source, 0, "the expression could not be parsed", FORM);
     };
     let at = |number: isize| usize::try_from(number).unwrap_or_default().max(1);
     let position = Position { line: at(first.pos.0), column: at(first.pos.1) };
-    let complaint = first.msg.strip_prefix("Syntax error: ").unwrap_or(&first.msg);
-    let (message, remedy) = match complaint {
-        _ if complaint.contains("'<EOF>'") && !complaint.starts_with("extraneous") => {
-            ("the expression ends where more is expected".to_owned(), TERMS)
+    let (message, hint) = explain(first.msg.strip_prefix("Syntax error: ").unwrap_or(&first.msg));
+    Error::new(position, message, hint)
+}
+
+/// Returns a message and a hint for an error of the parser.
+fn explain(parser_message: &str) -> (String, &'static str) {
+    let (message, hint) = match parser_message {
+        _ if parser_message.contains("'<EOF>'") && !parser_message.starts_with("extraneous") => {
+            ("the expression is incomplete", FORM)
         }
-        _ if complaint.contains("Recursion limit") => {
-            ("brackets and `? :` are too deep inside each other".to_owned(), "write several rules instead of one")
-        }
+        _ if parser_message.contains("Recursion limit") => ("brackets and `? :` are nested too deeply", SPLIT),
         "invalid int literal" | "invalid double literal" => {
-            ("the number is too large".to_owned(), "write a whole number of 64 bits or a finite one with a point")
+            ("the number is too large", "use a whole number within 64 bits, or a finite number with a decimal point")
         }
         "invalid argument to has() macro" => {
-            ("`has` takes a field of the finding".to_owned(), "write it as in `has(finding.epss)`")
+            ("`has` needs a field of the finding", "write it as in `has(finding.epss)`")
         }
         "argument must be a simple name" => (
-            "the first argument is no simple name".to_owned(),
+            "the first argument must be a simple name",
             "write it as in `[\"lib\", \"bin\"].exists(x, finding.package.name.startsWith(x))`",
         ),
         "unsupported syntax '`'" | "unsupported syntax '?'" | "unsupported syntax '.?'" | "unsupported syntax '[?'" => {
-            ("this spelling of a field is not supported".to_owned(), "write `finding.epss`, and `has(finding.epss)`")
+            ("this field syntax is not supported", "write `finding.epss`, and `has(finding.epss)`")
         }
-        _ => match complaint.split('\'').nth(1).filter(|found| !found.is_empty()) {
-            Some(found) => (format!("{} is not expected here", quoted(found)), TERMS),
-            None => (format!("the expression cannot be read: {}", quoted(complaint)), TERMS),
-        },
+        _ => return (unexpected(parser_message), FORM),
     };
-    Error::new(position, message, remedy)
+    (message.to_owned(), hint)
 }
 
-const TERMS: &str = "write conditions such as `finding.cvss >= 7.0`, joined by `&&` or `||`";
+fn unexpected(parser_message: &str) -> String {
+    match parser_message.split('\'').nth(1).filter(|found| !found.is_empty()) {
+        Some(found) => format!("unexpected {}", quote(found)),
+        None => format!("the expression could not be parsed: {}", quote(parser_message)),
+    }
+}
+
+const FORM: &str = "write conditions such as `finding.cvss >= 7.0`, combined with `&&` or `||`";

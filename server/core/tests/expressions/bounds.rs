@@ -36,9 +36,9 @@ fn accepted_soon(source: &str) {
 fn hostile_texts_are_refused_before_they_are_read() {
     refused_soon(&"(".repeat(1_000_000), "bytes long");
     refused_soon(&"(".repeat(1_900), "more than");
-    refused_soon(&format!("{}true{}", "(".repeat(200), ")".repeat(200)), "brackets inside each other");
-    refused_soon(&"[".repeat(400), "brackets inside each other");
-    refused_soon(&"{'a':".repeat(120), "brackets inside each other");
+    refused_soon(&format!("{}true{}", "(".repeat(200), ")".repeat(200)), "nested brackets");
+    refused_soon(&"[".repeat(400), "nested brackets");
+    refused_soon(&"{'a':".repeat(120), "nested brackets");
     refused_soon(&"!".repeat(400), "repeated");
     refused_soon(&"-".repeat(400), "repeated");
     refused_soon(&"! - ".repeat(400), "more than");
@@ -50,10 +50,10 @@ fn hostile_texts_are_refused_before_they_are_read() {
     refused_soon(&format!("finding.id == '{}'", "x".repeat(10_000)), "bytes long");
     refused_soon(&format!("size(finding.id) == {}", "9".repeat(1_900)), "too large");
     refused_soon(&format!("finding.cvss < 1{}.0", "0".repeat(1_900)), "too large");
-    refused_soon(&"\0".repeat(1_000), "means nothing");
-    refused_soon(&"\u{202e}".repeat(500), "means nothing");
+    refused_soon(&"\0".repeat(1_000), "unexpected character");
+    refused_soon(&"\u{202e}".repeat(500), "unexpected character");
     refused_soon(&format!("finding.{} == 1", "x".repeat(1_900)), "no field");
-    refused_soon(&format!("finding.id == 1 // {}", "x".repeat(1_900)), "compared");
+    refused_soon(&format!("finding.id == 1 // {}", "x".repeat(1_900)), "cannot compare");
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn bodies_times_elements_are_bounded() {
     let patterns = format!("{list}.all(x, finding.id.matches('a'))");
     refused_soon(&patterns, "more than 8 patterns");
     let timed = format!("{list}.all(x, now > finding.published_at)");
-    refused_soon(&timed, "`now` is compared");
+    refused_soon(&timed, "compares `now`");
 }
 
 #[test]

@@ -232,7 +232,7 @@ proptest! {
     #[test]
     fn what_is_well_typed_is_accepted(test in test()) {
         if let Err(error) = Expression::parse(&test) {
-            let bounds = ["more than", "bytes long", "two times meet"];
+            let bounds = ["more than", "bytes long", "both times depend"];
             prop_assert!(bounds.iter().any(|bound| error.message.contains(bound)), "{}: {}", error, test);
         }
     }

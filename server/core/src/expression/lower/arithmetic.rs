@@ -1,4 +1,4 @@
-//! Arithmetic of numbers, times and durations.
+//! Lowers arithmetic on numbers, times and durations.
 
 use cel::IdedExpr;
 
@@ -9,19 +9,23 @@ use super::{
 use crate::expression::{
     error::Error,
     program::{
-        number::{Number, Operation, Quantity},
         time::Linear,
+        tree::{Number, Operation, Quantity},
     },
 };
 
 impl Lowering<'_> {
     pub(super) fn negation(&mut self, operand: &IdedExpr) -> Result<Value, Error> {
         match self.value(operand)? {
-            Value::Int(number) => Ok(Value::Int(negated(number))),
-            Value::Double(number) => Ok(Value::Double(negated(number))),
-            other @ (Value::Test(_) | Value::Text(_) | Value::Label(_) | Value::Timestamp(_) | Value::Duration(_)) => {
-                let message = format!("`-` takes a number, and this is {}", other.kind());
-                Err(self.places.error(
+            Value::Int(number) => Ok(Value::Int(negate(number))),
+            Value::Double(number) => Ok(Value::Double(negate(number))),
+            other @ (Value::Condition(_)
+            | Value::Text(_)
+            | Value::Label(_)
+            | Value::Timestamp(_)
+            | Value::Duration(_)) => {
+                let message = format!("`-` needs a number, found {}", other.type_name());
+                Err(self.source_map.error(
                     operand,
                     message,
                     "for a condition write `!`, for a duration `duration(\"-1h\")`",
@@ -37,37 +41,42 @@ impl Lowering<'_> {
         left: &IdedExpr,
         right: &IdedExpr,
     ) -> Result<Value, Error> {
-        let (left, right) = Value::agreeing(self.value(left)?, self.value(right)?);
+        let (left, right) = Value::unify(self.value(left)?, self.value(right)?);
         match (left, operation, right) {
-            (Value::Int(left), _, Value::Int(right)) => self.computed(part, operation, left, right).map(Value::Int),
+            (Value::Int(left), _, Value::Int(right)) => self.compute(part, operation, left, right).map(Value::Int),
             (Value::Double(_), Operation::Remainder, Value::Double(_)) => {
-                Err(self.places.error(part, "`%` takes whole numbers", "compare the score itself, or divide it"))
+                Err(self.source_map.error(part, "`%` needs whole numbers", "compare the score itself, or divide it"))
             }
             (Value::Double(left), _, Value::Double(right)) => {
-                self.computed(part, operation, left, right).map(Value::Double)
+                self.compute(part, operation, left, right).map(Value::Double)
             }
             (Value::Timestamp(left), Operation::Subtract, Value::Timestamp(right))
             | (Value::Duration(left), Operation::Subtract, Value::Duration(right)) => {
-                self.combined(part, left, right, Linear::minus).map(Value::Duration)
+                self.combine(part, left, right, Linear::minus).map(Value::Duration)
             }
             (Value::Duration(left), Operation::Add, Value::Duration(right)) => {
-                self.combined(part, left, right, Linear::plus).map(Value::Duration)
+                self.combine(part, left, right, Linear::plus).map(Value::Duration)
             }
             (Value::Timestamp(left), Operation::Add, Value::Duration(right))
             | (Value::Duration(left), Operation::Add, Value::Timestamp(right)) => {
-                self.combined(part, left, right, Linear::plus).map(Value::Timestamp)
+                self.combine(part, left, right, Linear::plus).map(Value::Timestamp)
             }
             (Value::Timestamp(left), Operation::Subtract, Value::Duration(right)) => {
-                self.combined(part, left, right, Linear::minus).map(Value::Timestamp)
+                self.combine(part, left, right, Linear::minus).map(Value::Timestamp)
             }
             (left, _, right) => {
-                let message = format!("`{}` does not take {} and {}", sign(operation), left.kind(), right.kind());
-                Err(self.places.error(part, message, remedy(&left, &right)))
+                let message = format!(
+                    "`{}` cannot be applied to {} and {}",
+                    symbol(operation),
+                    left.type_name(),
+                    right.type_name()
+                );
+                Err(self.source_map.error(part, message, hint(&left, &right)))
             }
         }
     }
 
-    fn computed<Q: Quantity<Value: Default>>(
+    fn compute<Q: Quantity<Value: Default>>(
         &self,
         part: &IdedExpr,
         operation: Operation,
@@ -76,43 +85,43 @@ impl Lowering<'_> {
     ) -> Result<Number<Q>, Error> {
         let divides = matches!(operation, Operation::Divide | Operation::Remainder);
         if divides && matches!(&right, Number::Literal(value) if *value == Q::Value::default()) {
-            return Err(self.places.error(part, "this divides by zero", "divide by another number"));
+            return Err(self.source_map.error(part, "division by zero", "divide by another number"));
         }
         Ok(Number::Compute(operation, Box::new((left, right))))
     }
 
-    /// A sum over a choice of times is a choice of sums; two choices would make four, and so on, so one is what there may be.
-    fn combined(&self, part: &IdedExpr, left: Time, right: Time, combine: Combine) -> Result<Time, Error> {
+    /// Combines two times. A sum with a ternary becomes a ternary of sums. Two ternaries would multiply, so only one is allowed.
+    fn combine(&self, part: &IdedExpr, left: Time, right: Time, combine: Combine) -> Result<Time, Error> {
         match (left, right) {
             (Time::Linear(left), Time::Linear(right)) => combine(left, right).map(Time::Linear).ok_or_else(|| {
-                let remedy = "write times and durations of less than 10,000 years, and fewer of them";
-                self.places.error(part, "this time is out of reach", remedy)
+                let hint = "use times and durations of less than 10,000 years, and fewer of them";
+                self.source_map.error(part, "the time is out of range", hint)
             }),
             (Time::Choose(parts), Time::Linear(right)) => {
-                let (test, met, otherwise) = *parts;
-                let met = self.combined(part, met, Time::Linear(right), combine)?;
-                let otherwise = self.combined(part, otherwise, Time::Linear(right), combine)?;
-                Ok(Time::Choose(Box::new((test, met, otherwise))))
+                let (test, then, otherwise) = *parts;
+                let then = self.combine(part, then, Time::Linear(right), combine)?;
+                let otherwise = self.combine(part, otherwise, Time::Linear(right), combine)?;
+                Ok(Time::Choose(Box::new((test, then, otherwise))))
             }
             (Time::Linear(left), Time::Choose(parts)) => {
-                let (test, met, otherwise) = *parts;
-                let met = self.combined(part, Time::Linear(left), met, combine)?;
-                let otherwise = self.combined(part, Time::Linear(left), otherwise, combine)?;
-                Ok(Time::Choose(Box::new((test, met, otherwise))))
+                let (test, then, otherwise) = *parts;
+                let then = self.combine(part, Time::Linear(left), then, combine)?;
+                let otherwise = self.combine(part, Time::Linear(left), otherwise, combine)?;
+                Ok(Time::Choose(Box::new((test, then, otherwise))))
             }
             (Time::Choose(_), Time::Choose(_)) => Err(self.two_choices(part)),
         }
     }
 
     pub(super) fn two_choices(&self, part: &IdedExpr) -> Error {
-        let remedy = "write one ternary over the whole comparison, with a comparison in each branch";
-        self.places.error(part, "two times meet here that are both chosen by a ternary", remedy)
+        let hint = "write one ternary over the whole comparison, with a comparison in each branch";
+        self.source_map.error(part, "both times depend on a ternary", hint)
     }
 }
 
 type Combine = fn(Linear, Linear) -> Option<Linear>;
 
-fn negated<Q: Quantity>(number: Number<Q>) -> Number<Q> {
+fn negate<Q: Quantity>(number: Number<Q>) -> Number<Q> {
     if let Number::Literal(value) = number {
         Number::Literal(Q::negate(value))
     } else {
@@ -120,7 +129,7 @@ fn negated<Q: Quantity>(number: Number<Q>) -> Number<Q> {
     }
 }
 
-fn sign(operation: Operation) -> &'static str {
+fn symbol(operation: Operation) -> &'static str {
     match operation {
         Operation::Add => "+",
         Operation::Subtract => "-",
@@ -130,17 +139,17 @@ fn sign(operation: Operation) -> &'static str {
     }
 }
 
-fn remedy(left: &Value, right: &Value) -> &'static str {
+fn hint(left: &Value, right: &Value) -> &'static str {
     match (left, right) {
         (Value::Text(_), Value::Text(_)) => {
-            "strings are not put together here: use `startsWith`, `endsWith`, `contains` or `matches`"
+            "strings cannot be concatenated; use `startsWith`, `endsWith`, `contains` or `matches`"
         }
         (Value::Timestamp(_) | Value::Duration(_), _) | (_, Value::Timestamp(_) | Value::Duration(_)) => {
             "add a duration to a time, or subtract one time from another, as in `now - duration(\"24h\")`"
         }
         (Value::Int(_), Value::Double(_)) | (Value::Double(_), Value::Int(_)) => {
-            "take two ints or two doubles; a whole number written with a point, such as `2.0`, is a double"
+            "use two ints or two doubles; a number with a decimal point, such as `2.0`, is a double"
         }
-        _ => "compute with two ints, two doubles, or times and durations",
+        _ => "use two ints, two doubles, or times and durations",
     }
 }

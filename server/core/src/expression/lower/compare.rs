@@ -1,4 +1,4 @@
-//! Comparisons: which values may be compared with which, and what that is at evaluation.
+//! Lowers comparisons, and checks that the types of both sides agree.
 
 use cel::IdedExpr;
 
@@ -7,13 +7,12 @@ use super::{
     value::{Time, Value},
 };
 use crate::expression::{
-    error::{Error, quoted},
-    nearest::nearest,
+    error::{Error, quote},
+    fuzzy_match::closest_match,
     program::{
         Relation,
-        test::Test,
-        text::{Text, TextTest},
         time::Linear,
+        tree::{Condition, Text, TextOperator},
     },
     schema::{Field, LabelField},
 };
@@ -25,133 +24,141 @@ impl Lowering<'_> {
         relation: Relation,
         left: &IdedExpr,
         right: &IdedExpr,
-    ) -> Result<Test, Error> {
+    ) -> Result<Condition, Error> {
         let (left_value, right_value) = (self.value(left)?, self.value(right)?);
         match (left_value, right_value) {
             (Value::Label(field), Value::Text(Text::Literal(label))) => {
-                self.labelled(part, right, field, relation, &label)
+                self.compare_label(part, right, field, relation, &label)
             }
             (Value::Text(Text::Literal(label)), Value::Label(field)) => {
-                self.labelled(part, left, field, relation.flipped(), &label)
+                self.compare_label(part, left, field, relation.flipped(), &label)
             }
-            (left_value, right_value) => self.compared(part, relation, left_value, right_value),
+            (left_value, right_value) => self.compare(part, relation, left_value, right_value),
         }
     }
 
-    /// Two values, neither of which is one of a few labels.
-    pub(super) fn compared(
+    /// Compares two values that are not a label and its literal.
+    pub(super) fn compare(
         &self,
         part: &IdedExpr,
         relation: Relation,
         left: Value,
         right: Value,
-    ) -> Result<Test, Error> {
-        match Value::agreeing(left, right) {
-            (Value::Test(left), Value::Test(right)) => self.same(part, relation, left, right),
-            (Value::Int(left), Value::Int(right)) => Ok(Test::Lengths(relation, left, right)),
-            (Value::Double(left), Value::Double(right)) => Ok(Test::scores(relation, left, right)),
-            (Value::Text(left), Value::Text(right)) => Ok(Test::texts(TextTest::Compare(relation), left, right)),
+    ) -> Result<Condition, Error> {
+        match Value::unify(left, right) {
+            (Value::Condition(left), Value::Condition(right)) => self.compare_conditions(part, relation, left, right),
+            (Value::Int(left), Value::Int(right)) => Ok(Condition::Lengths(relation, left, right)),
+            (Value::Double(left), Value::Double(right)) => Ok(Condition::compare_scores(relation, left, right)),
+            (Value::Text(left), Value::Text(right)) => {
+                Ok(Condition::compare_texts(TextOperator::Compare(relation), left, right))
+            }
             (Value::Timestamp(left), Value::Timestamp(right)) | (Value::Duration(left), Value::Duration(right)) => {
-                self.times(part, relation, left, right)
+                self.compare_times(part, relation, left, right)
             }
             (left, right) => {
-                let message = format!("{} is compared with {}", left.kind(), right.kind());
-                Err(self.places.error(part, message, remedy(&left, &right)))
+                let message = format!("cannot compare {} with {}", left.type_name(), right.type_name());
+                Err(self.source_map.error(part, message, hint(&left, &right)))
             }
         }
     }
 
-    fn same(&self, part: &IdedExpr, relation: Relation, left: Test, right: Test) -> Result<Test, Error> {
-        let same = Test::Same(Box::new((left, right)));
+    fn compare_conditions(
+        &self,
+        part: &IdedExpr,
+        relation: Relation,
+        left: Condition,
+        right: Condition,
+    ) -> Result<Condition, Error> {
+        let same = Condition::Equivalent(Box::new((left, right)));
         match relation {
             Relation::Equal => Ok(same),
-            Relation::NotEqual => Ok(Test::Not(Box::new(same))),
+            Relation::NotEqual => Ok(Condition::Not(Box::new(same))),
             Relation::Less | Relation::LessOrEqual | Relation::Greater | Relation::GreaterOrEqual => {
-                Err(self.places.error(part, "no condition is less than another", "join conditions by `&&` and `||`"))
+                Err(self.source_map.error(part, "conditions have no order", "combine conditions with `&&` and `||`"))
             }
         }
     }
 
-    /// A choice between two times becomes a choice between two comparisons.
-    fn times(&self, part: &IdedExpr, relation: Relation, left: Time, right: Time) -> Result<Test, Error> {
+    /// Compares two times. A ternary of times becomes a ternary of comparisons.
+    fn compare_times(&self, part: &IdedExpr, relation: Relation, left: Time, right: Time) -> Result<Condition, Error> {
         match (left, right) {
             (Time::Linear(left), Time::Linear(right)) => {
                 let difference = left.minus(right).ok_or_else(|| {
-                    let remedy = "write times and durations of less than 10,000 years, and fewer of them";
-                    self.places.error(part, "this time is out of reach", remedy)
+                    let hint = "use times and durations of less than 10,000 years, and fewer of them";
+                    self.source_map.error(part, "the time is out of range", hint)
                 })?;
-                Ok(Test::Times(relation, difference))
+                Ok(Condition::Times(relation, difference))
             }
-            (Time::Choose(parts), Time::Linear(right)) => self.chosen(part, relation, *parts, right),
-            (Time::Linear(left), Time::Choose(parts)) => self.chosen(part, relation.flipped(), *parts, left),
+            (Time::Choose(parts), Time::Linear(right)) => self.compare_choice(part, relation, *parts, right),
+            (Time::Linear(left), Time::Choose(parts)) => self.compare_choice(part, relation.flipped(), *parts, left),
             (Time::Choose(_), Time::Choose(_)) => Err(self.two_choices(part)),
         }
     }
 
-    fn chosen(
+    fn compare_choice(
         &self,
         part: &IdedExpr,
         relation: Relation,
-        (test, met, otherwise): (Test, Time, Time),
+        (test, then, otherwise): (Condition, Time, Time),
         with: Linear,
-    ) -> Result<Test, Error> {
-        let met = self.times(part, relation, met, Time::Linear(with))?;
-        let otherwise = self.times(part, relation, otherwise, Time::Linear(with))?;
-        Ok(Test::Choose(Box::new((test, met, otherwise))))
+    ) -> Result<Condition, Error> {
+        let then = self.compare_times(part, relation, then, Time::Linear(with))?;
+        let otherwise = self.compare_times(part, relation, otherwise, Time::Linear(with))?;
+        Ok(Condition::Choose(Box::new((test, then, otherwise))))
     }
 
-    fn labelled(
+    fn compare_label(
         &self,
         part: &IdedExpr,
-        written: &IdedExpr,
+        literal: &IdedExpr,
         field: LabelField,
         relation: Relation,
         label: &str,
-    ) -> Result<Test, Error> {
+    ) -> Result<Condition, Error> {
         if relation.is_order() && !field.is_ordered() {
             let message = format!("the labels of `finding.{}` have no order", Field::Label(field).name());
-            return Err(self.places.error(part, message, "compare by `==`, `!=` or `in`"));
+            return Err(self.source_map.error(part, message, "compare with `==`, `!=` or `in`"));
         }
-        let chosen = self.label(written, field, label)?;
+        let chosen = self.label_index(literal, field, label)?;
         let positions = (0_u8..).zip(field.labels());
         let mask = positions
             .filter(|(position, _)| relation.holds(position.cmp(&chosen)))
             .fold(0, |mask, (bit, _)| mask | 1 << bit);
-        Ok(Test::Labelled(field, mask))
+        Ok(Condition::LabelIn(field, mask))
     }
 
-    /// The position of a label among those of its field.
-    pub(super) fn label(&self, written: &IdedExpr, field: LabelField, label: &str) -> Result<u8, Error> {
+    /// Returns the index of a label among the labels of its field.
+    pub(super) fn label_index(&self, literal: &IdedExpr, field: LabelField, label: &str) -> Result<u8, Error> {
         let labels = field.labels();
         let position = (0_u8..).zip(labels).find(|(_, known)| **known == label).map(|(position, _)| position);
         position.ok_or_else(|| {
             let name = Field::Label(field).name();
             let all = labels.join(", ");
-            let remedy = match nearest(label, labels.iter().copied()) {
+            let hint = match closest_match(label, labels.iter().copied()) {
                 Some(known) => format!("did you mean \"{known}\"? The labels are {all}"),
-                None => format!("the labels are {all}{}", elsewhere(field)),
+                None => format!("the labels are {all}{}", label_hint(field)),
             };
-            self.places.error(written, format!("`finding.{name}` is never {}", quoted(label)), remedy)
+            self.source_map.error(literal, format!("{} is not a label of `finding.{name}`", quote(label)), hint)
         })
     }
 }
 
-/// Where else what is no label may be found.
-fn elsewhere(field: LabelField) -> &'static str {
+/// Returns the alternative to a text that is not a label.
+fn label_hint(field: LabelField) -> &'static str {
     match field {
         LabelField::Severity => {
-            "; what ECR wrote is `finding.severity_label`, and `finding.rated` says whether it is one of these"
+            "; `finding.severity_label` is ECR's own label, and `finding.rated` is true for one of these"
         }
-        LabelField::Fix => "; a fix in part, or one that the scan does not rule out, is AVAILABLE",
-        LabelField::Exploit => "; `has(finding.exploit)` says whether it is known which",
+        LabelField::Fix => "; a partial fix, or one that the scan does not rule out, is AVAILABLE",
+        LabelField::Exploit => "; `has(finding.exploit)` is true if the scan reports it",
         LabelField::Status => "",
     }
 }
 
-fn remedy(left: &Value, right: &Value) -> String {
+fn hint(left: &Value, right: &Value) -> String {
     match (left, right) {
         (Value::Label(_), Value::Label(_) | Value::Text(_)) => {
-            format!("compare it with a label written out, as in `{}`", left.compared())
+            format!("compare it with a literal label, as in `{}`", left.example())
         }
         (Value::Timestamp(_), Value::Text(_)) | (Value::Text(_), Value::Timestamp(_)) => {
             r#"write a time as in `timestamp("2026-01-01T00:00:00Z")`"#.to_owned()
@@ -163,10 +170,10 @@ fn remedy(left: &Value, right: &Value) -> String {
             r#"subtract one time from another first, as in `now - finding.published_at > duration("168h")`"#.to_owned()
         }
         (Value::Int(_), Value::Double(_)) | (Value::Double(_), Value::Int(_)) => {
-            "take two ints or two doubles; a number written with a point, such as `2.0`, is a double".to_owned()
+            "use two ints or two doubles; a number with a decimal point, such as `2.0`, is a double".to_owned()
         }
         (Value::Text(Text::Literal(_)), other) | (other, _) => {
-            format!("compare {} with its own type, as in `{}`", other.kind(), other.compared())
+            format!("compare {} with a value of the same type, as in `{}`", other.type_name(), other.example())
         }
     }
 }

@@ -1,26 +1,24 @@
-//! Functions: the tests of strings, `size`, and the literals of time.
+//! Lowers functions: string tests, `size`, and time literals.
 
 use cel::{IdedExpr, common::ast::CallExpr};
 use regex::{Regex, RegexBuilder};
 
 use super::{
-    Lowering, MAX_PATTERNS, moment,
+    Lowering, MAX_PATTERNS, time_literal,
     value::{Time, Value},
 };
 use crate::expression::{
-    error::{Error, quoted},
-    nearest::nearest,
+    error::{Error, quote},
+    fuzzy_match::closest_match,
     program::{
-        number::{Length, Number},
-        test::Test,
-        text::{Text, TextTest},
         time::Linear,
+        tree::{Condition, Length, Number, Text, TextOperator},
     },
 };
 
-/// Largest compiled pattern, in bytes. Its size bounds the time that each character of a text can cost.
+/// Maximum size of a compiled pattern, in bytes. It bounds the time for each character of a text.
 const MAX_PATTERN: usize = 64 << 10;
-/// Largest cache that a pattern fills while it runs, in bytes.
+/// Maximum size of the cache that a pattern fills while it runs, in bytes.
 const MAX_PATTERN_CACHE: usize = 256 << 10;
 
 const FUNCTIONS: [&str; 10] =
@@ -29,132 +27,134 @@ const FUNCTIONS: [&str; 10] =
 impl Lowering<'_> {
     pub(super) fn function(&mut self, part: &IdedExpr, call: &CallExpr) -> Result<Value, Error> {
         let test = match call.func_name.as_str() {
-            "startsWith" => TextTest::StartsWith,
-            "endsWith" => TextTest::EndsWith,
-            "contains" => TextTest::Contains,
+            "startsWith" => TextOperator::StartsWith,
+            "endsWith" => TextOperator::EndsWith,
+            "contains" => TextOperator::Contains,
             "matches" => return self.pattern(part, call),
             "size" => return self.size(part, call),
             "timestamp" => {
-                let nanoseconds = self.written(part, call, moment::timestamp)?;
+                let nanoseconds = self.time_literal(part, call, time_literal::parse_timestamp)?;
                 return Ok(Value::Timestamp(Time::Linear(Linear::constant(nanoseconds))));
             }
             "duration" => {
-                let nanoseconds = self.written(part, call, moment::duration)?;
+                let nanoseconds = self.time_literal(part, call, time_literal::parse_duration)?;
                 return Ok(Value::Duration(Time::Linear(Linear::constant(nanoseconds))));
             }
             name => return Err(self.unknown_function(part, name)),
         };
         let (Some(target), [argument]) = (&call.target, call.args.as_slice()) else {
-            return Err(self.misused(part, call));
+            return Err(self.misuse(part, call));
         };
-        Ok(Value::Test(Test::texts(test, self.text(target)?, self.text(argument)?)))
+        Ok(Value::Condition(Condition::compare_texts(test, self.text(target)?, self.text(argument)?)))
     }
 
     fn text(&mut self, part: &IdedExpr) -> Result<Text, Error> {
         let value = self.value(part)?;
-        let kind = value.kind();
-        let remedy = match value {
+        let type_name = value.type_name();
+        let hint = match value {
             Value::Text(text) => return Ok(text),
-            Value::Label(_) => "compare labels by `==`, `!=` or `in`; what ECR wrote is `finding.severity_label`",
-            Value::Test(_) | Value::Int(_) | Value::Double(_) | Value::Timestamp(_) | Value::Duration(_) => {
-                "ask strings only, such as `finding.package.name`"
+            Value::Label(_) => {
+                "compare labels with `==`, `!=` or `in`; `finding.severity_label` is ECR's own label as a string"
+            }
+            Value::Condition(_) | Value::Int(_) | Value::Double(_) | Value::Timestamp(_) | Value::Duration(_) => {
+                "use a string such as `finding.package.name`"
             }
         };
-        Err(self.places.error(part, format!("a string is wanted here, and this is {kind}"), remedy))
+        Err(self.source_map.error(part, format!("expected a string, found {type_name}"), hint))
     }
 
     fn pattern(&mut self, part: &IdedExpr, call: &CallExpr) -> Result<Value, Error> {
         let (target, pattern) = match (&call.target, call.args.as_slice()) {
             (Some(target), [pattern]) => (&**target, pattern),
             (None, [target, pattern]) => (target, pattern),
-            _ => return Err(self.misused(part, call)),
+            _ => return Err(self.misuse(part, call)),
         };
         let text = self.text(target)?;
-        let Text::Literal(written) = self.text(pattern)? else {
-            let remedy = r#"write it out as in `finding.id.matches("^CVE-2026-")`, or use `contains`"#;
-            return Err(self.places.error(pattern, "the pattern of `matches` is not a string written out", remedy));
+        let Text::Literal(source) = self.text(pattern)? else {
+            let hint = r#"write it as in `finding.id.matches("^CVE-2026-")`, or use `contains`"#;
+            return Err(self.source_map.error(pattern, "the pattern of `matches` must be a string literal", hint));
         };
-        self.patterns += 1;
-        if self.patterns > MAX_PATTERNS {
+        self.pattern_count += 1;
+        if self.pattern_count > MAX_PATTERNS {
             let message = format!("the expression has more than {MAX_PATTERNS} patterns");
-            let remedy = r#"join them as in `matches("^(CVE|GHSA)-")`, or use `contains`"#;
-            return Err(self.places.error(pattern, message, remedy));
+            let hint = r#"combine them as in `matches("^(CVE|GHSA)-")`, or use `contains`"#;
+            return Err(self.source_map.error(pattern, message, hint));
         }
-        let compiled = self.compiled(pattern, &written)?;
-        Ok(Value::Test(Test::Matches(text, Box::new(compiled))))
+        let compiled = self.compile_pattern(pattern, &source)?;
+        Ok(Value::Condition(Condition::Matches(text, Box::new(compiled))))
     }
 
-    fn compiled(&self, part: &IdedExpr, written: &str) -> Result<Regex, Error> {
-        let mut builder = RegexBuilder::new(written);
+    fn compile_pattern(&self, part: &IdedExpr, pattern: &str) -> Result<Regex, Error> {
+        let mut builder = RegexBuilder::new(pattern);
         let built = builder.size_limit(MAX_PATTERN).dfa_size_limit(MAX_PATTERN_CACHE).build();
         built.map_err(|error| {
             if let regex::Error::CompiledTooBig(_) = error {
-                let message = format!("the pattern is more than {MAX_PATTERN} bytes when compiled");
-                let remedy = "repeat less within it, write ASCII classes such as [0-9], or use `contains`";
-                return self.places.error(part, message, remedy);
+                let message = format!("the compiled pattern is larger than {MAX_PATTERN} bytes");
+                let hint = "use fewer repetitions, ASCII classes such as [0-9], or `contains`";
+                return self.source_map.error(part, message, hint);
             }
             let text = error.to_string();
             let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
-            let message = format!("the pattern {} cannot be used: {reason}", quoted(written));
-            let remedy = "write it in the syntax of RE2, which has no look-around and no back-references";
-            self.places.error(part, message, remedy)
+            let message = format!("invalid pattern {}: {reason}", quote(pattern));
+            let hint = "use RE2 syntax, which has no look-around and no back-references";
+            self.source_map.error(part, message, hint)
         })
     }
 
     fn size(&mut self, part: &IdedExpr, call: &CallExpr) -> Result<Value, Error> {
         match (&call.target, call.args.as_slice()) {
-            (Some(text), []) => Ok(Value::Int(Number::Read(Length(self.text(text)?)))),
-            (None, [text]) => Ok(Value::Int(Number::Read(Length(self.text(text)?)))),
-            _ => Err(self.misused(part, call)),
+            (Some(text), []) => Ok(Value::Int(Number::Quantity(Length(self.text(text)?)))),
+            (None, [text]) => Ok(Value::Int(Number::Quantity(Length(self.text(text)?)))),
+            _ => Err(self.misuse(part, call)),
         }
     }
 
-    /// The nanoseconds that the only argument spells.
-    fn written(
+    /// Parses the only argument as a time; returns nanoseconds.
+    fn time_literal(
         &mut self,
         part: &IdedExpr,
         call: &CallExpr,
-        read: fn(&str) -> Result<i128, &'static str>,
+        parse: fn(&str) -> Result<i128, &'static str>,
     ) -> Result<i128, Error> {
         let (None, [argument]) = (&call.target, call.args.as_slice()) else {
-            return Err(self.misused(part, call));
+            return Err(self.misuse(part, call));
         };
         let Value::Text(Text::Literal(text)) = self.value(argument)? else {
-            let message = format!("the argument of `{}` is not a string written out", call.func_name);
-            return Err(self.places.error(argument, message, usage(&call.func_name)));
+            let message = format!("the argument of `{}` must be a string literal", call.func_name);
+            return Err(self.source_map.error(argument, message, usage(&call.func_name)));
         };
-        read(&text).map_err(|remedy| {
-            self.places.error(argument, format!("{} is no {}", quoted(&text), call.func_name), remedy)
+        parse(&text).map_err(|hint| {
+            self.source_map.error(argument, format!("{} is not a {}", quote(&text), call.func_name), hint)
         })
     }
 
-    fn misused(&self, part: &IdedExpr, call: &CallExpr) -> Error {
-        self.places.error(part, format!("`{}` is called in another way", call.func_name), usage(&call.func_name))
+    fn misuse(&self, part: &IdedExpr, call: &CallExpr) -> Error {
+        self.source_map.error(part, format!("wrong arguments for `{}`", call.func_name), usage(&call.func_name))
     }
 
     fn unknown_function(&self, part: &IdedExpr, name: &str) -> Error {
         let all = format!("the functions are {}", FUNCTIONS.join(", "));
-        let remedy = match name {
+        let hint = match name {
             "has" | "exists" | "all" => usage(name).to_owned(),
             "lowerAscii" | "upperAscii" => {
-                r#"ignore case by a pattern, as in `finding.title.matches("(?i)overflow")`"#.to_owned()
+                r#"ignore case with a pattern, as in `finding.title.matches("(?i)overflow")`"#.to_owned()
             }
             "string" | "int" | "uint" | "double" | "bytes" | "bool" | "dyn" | "type" => {
-                "values keep their type: write a literal of the type that is wanted".to_owned()
+                "types cannot be converted; write a literal of the expected type".to_owned()
             }
             _ if name.starts_with("get") => {
                 r#"compare times as a whole, as in `now - finding.published_at > duration("168h")`"#.to_owned()
             }
-            _ => match nearest(name, FUNCTIONS) {
+            _ => match closest_match(name, FUNCTIONS) {
                 Some(known) => format!("did you mean `{known}`? {all}"),
                 None => all,
             },
         };
-        self.places.error(part, format!("there is no function {}", quoted(name)), remedy)
+        self.source_map.error(part, format!("there is no function {}", quote(name)), hint)
     }
 }
 
-/// How a function is used rightly.
+/// Returns the correct use of a function.
 fn usage(name: &str) -> &'static str {
     match name {
         "startsWith" => r#"write `finding.package.name.startsWith("lib")`"#,

@@ -1,4 +1,4 @@
-//! Operators by name, and those of logic. Leaves numbers and times to [`super::arithmetic`], relations to [`super::compare`].
+//! Lowers calls by their operator, and logical operators. See also [`super::arithmetic`] and [`super::compare`].
 
 use cel::{
     IdedExpr,
@@ -13,26 +13,26 @@ use crate::expression::{
     error::Error,
     program::{
         Relation,
-        number::{Number, Operation},
-        test::Test,
-        text::Text,
+        tree::{Condition, Number, Operation, Text},
     },
 };
 
 impl Lowering<'_> {
     pub(super) fn call(&mut self, part: &IdedExpr, call: &CallExpr) -> Result<Value, Error> {
         match (call.func_name.as_str(), call.args.as_slice()) {
-            (operators::LOGICAL_AND, [left, right]) => self.all(left, right).map(Value::Test),
-            (operators::LOGICAL_OR, [left, right]) => self.any(left, right).map(Value::Test),
-            (operators::LOGICAL_NOT, [test]) => Ok(Value::Test(Test::Not(Box::new(self.test(test)?)))),
-            (operators::CONDITIONAL, [test, met, otherwise]) => self.ternary(part, test, met, otherwise),
+            (operators::LOGICAL_AND, [left, right]) => self.all(left, right).map(Value::Condition),
+            (operators::LOGICAL_OR, [left, right]) => self.any(left, right).map(Value::Condition),
+            (operators::LOGICAL_NOT, [test]) => Ok(Value::Condition(Condition::Not(Box::new(self.condition(test)?)))),
+            (operators::CONDITIONAL, [test, then, otherwise]) => self.ternary(part, test, then, otherwise),
             (operators::NEGATE, [number]) => self.negation(number),
-            (operators::IN, [element, list]) => self.membership(element, list).map(Value::Test),
-            (operators::INDEX, _) => {
-                Err(self.places.error(part, "nothing is looked up in brackets", "write `finding.package.name`"))
-            }
+            (operators::IN, [element, list]) => self.membership(element, list).map(Value::Condition),
+            (operators::INDEX, _) => Err(self.source_map.error(
+                part,
+                "fields cannot be accessed with brackets",
+                "write `finding.package.name`",
+            )),
             (name, [left, right]) => match (relation(name), operation(name)) {
-                (Some(relation), _) => self.comparison(part, relation, left, right).map(Value::Test),
+                (Some(relation), _) => self.comparison(part, relation, left, right).map(Value::Condition),
                 (_, Some(operation)) => self.arithmetic(part, operation, left, right),
                 (None, None) => self.function(part, call),
             },
@@ -40,65 +40,65 @@ impl Lowering<'_> {
         }
     }
 
-    /// Long conjunctions become one list, so that evaluating them needs no deeper stack.
-    fn all(&mut self, left: &IdedExpr, right: &IdedExpr) -> Result<Test, Error> {
+    /// Flattens a long conjunction into one list, so that its evaluation needs no deeper stack.
+    fn all(&mut self, left: &IdedExpr, right: &IdedExpr) -> Result<Condition, Error> {
         let mut tests = Vec::new();
         for side in [left, right] {
-            let test = self.test(side)?;
-            if let Test::All(inner) = test {
+            let test = self.condition(side)?;
+            if let Condition::All(inner) = test {
                 tests.extend(inner);
             } else {
                 tests.push(test);
             }
         }
-        Ok(Test::all(tests))
+        Ok(Condition::all(tests))
     }
 
-    fn any(&mut self, left: &IdedExpr, right: &IdedExpr) -> Result<Test, Error> {
+    fn any(&mut self, left: &IdedExpr, right: &IdedExpr) -> Result<Condition, Error> {
         let mut tests = Vec::new();
         for side in [left, right] {
-            let test = self.test(side)?;
-            if let Test::Any(inner) = test {
+            let test = self.condition(side)?;
+            if let Condition::Any(inner) = test {
                 tests.extend(inner);
             } else {
                 tests.push(test);
             }
         }
-        Ok(Test::any(tests))
+        Ok(Condition::any(tests))
     }
 
     fn ternary(
         &mut self,
         part: &IdedExpr,
         test: &IdedExpr,
-        met: &IdedExpr,
+        then: &IdedExpr,
         otherwise: &IdedExpr,
     ) -> Result<Value, Error> {
-        let test = self.test(test)?;
-        let branches = Value::agreeing(self.value(met)?, self.value(otherwise)?);
+        let test = self.condition(test)?;
+        let branches = Value::unify(self.value(then)?, self.value(otherwise)?);
         match branches {
-            (Value::Test(met), Value::Test(otherwise)) => {
-                Ok(Value::Test(Test::Choose(Box::new((test, met, otherwise)))))
+            (Value::Condition(then), Value::Condition(otherwise)) => {
+                Ok(Value::Condition(Condition::Choose(Box::new((test, then, otherwise)))))
             }
-            (Value::Int(met), Value::Int(otherwise)) => {
-                Ok(Value::Int(Number::Choose(Box::new((test, met, otherwise)))))
+            (Value::Int(then), Value::Int(otherwise)) => {
+                Ok(Value::Int(Number::Choose(Box::new((test, then, otherwise)))))
             }
-            (Value::Double(met), Value::Double(otherwise)) => {
-                Ok(Value::Double(Number::Choose(Box::new((test, met, otherwise)))))
+            (Value::Double(then), Value::Double(otherwise)) => {
+                Ok(Value::Double(Number::Choose(Box::new((test, then, otherwise)))))
             }
-            (Value::Text(met), Value::Text(otherwise)) => {
-                Ok(Value::Text(Text::Choose(Box::new((test, met, otherwise)))))
+            (Value::Text(then), Value::Text(otherwise)) => {
+                Ok(Value::Text(Text::Choose(Box::new((test, then, otherwise)))))
             }
-            (Value::Timestamp(met), Value::Timestamp(otherwise)) => {
-                Ok(Value::Timestamp(Time::Choose(Box::new((test, met, otherwise)))))
+            (Value::Timestamp(then), Value::Timestamp(otherwise)) => {
+                Ok(Value::Timestamp(Time::Choose(Box::new((test, then, otherwise)))))
             }
-            (Value::Duration(met), Value::Duration(otherwise)) => {
-                Ok(Value::Duration(Time::Choose(Box::new((test, met, otherwise)))))
+            (Value::Duration(then), Value::Duration(otherwise)) => {
+                Ok(Value::Duration(Time::Choose(Box::new((test, then, otherwise)))))
             }
-            (met, otherwise) => Err(self.places.error(
+            (then, otherwise) => Err(self.source_map.error(
                 part,
-                format!("a ternary has {} and {} as its branches", met.kind(), otherwise.kind()),
-                "give both branches one type, and compare labels inside the branches",
+                format!("the branches of a ternary differ in type: {} and {}", then.type_name(), otherwise.type_name()),
+                "give both branches the same type, and compare labels inside the branches",
             )),
         }
     }

@@ -1,19 +1,17 @@
-//! What a part of an expression comes to, and of which type it is.
+//! The value of a lowered part, with its type.
 
 use crate::expression::{
     program::{
-        number::{Length, Number},
-        test::Test,
-        text::Text,
         time::Linear,
+        tree::{Condition, Length, Number, Text},
     },
     schema::{LabelField, ScoreField},
 };
 
-/// A lowered part.
+/// The value of a lowered part.
 #[derive(Debug)]
 pub(super) enum Value {
-    Test(Test),
+    Condition(Condition),
     Int(Number<Length>),
     Double(Number<ScoreField>),
     Text(Text),
@@ -22,14 +20,14 @@ pub(super) enum Value {
     Duration(Time),
 }
 
-/// A time whose comparisons are not made yet: a choice between two becomes a choice between two comparisons.
+/// A time before its comparison. A ternary of times becomes a ternary of comparisons.
 #[derive(Debug)]
 pub(super) enum Time {
     Linear(Linear),
-    Choose(Box<(Test, Time, Time)>),
+    Choose(Box<(Condition, Time, Time)>),
 }
 
-/// What can be written out in full: an element of a list.
+/// A literal, such as an element of a list.
 #[derive(Clone, Debug)]
 pub(super) enum Literal {
     Bool(bool),
@@ -41,10 +39,10 @@ pub(super) enum Literal {
 }
 
 impl Value {
-    /// Its type, with an article.
-    pub(super) fn kind(&self) -> &'static str {
+    /// Returns the name of its type, with an article.
+    pub(super) fn type_name(&self) -> &'static str {
         match self {
-            Self::Test(_) => "a bool",
+            Self::Condition(_) => "a bool",
             Self::Int(_) => "an int",
             Self::Double(_) => "a double",
             Self::Text(_) => "a string",
@@ -57,10 +55,10 @@ impl Value {
         }
     }
 
-    /// How a value of its type is compared rightly.
-    pub(super) fn compared(&self) -> &'static str {
+    /// Returns an example of a comparison of this type.
+    pub(super) fn example(&self) -> &'static str {
         match self {
-            Self::Test(_) => "finding.rated == true",
+            Self::Condition(_) => "finding.rated == true",
             Self::Int(_) => "size(finding.title) > 10",
             Self::Double(_) => "finding.cvss >= 7.0",
             Self::Text(_) => r#"finding.package.name == "openssl""#,
@@ -73,16 +71,16 @@ impl Value {
         }
     }
 
-    /// The literal that it is, if it is one.
+    /// Returns the literal, or the value itself if it is not one.
     pub(super) fn into_literal(self) -> Result<Literal, Self> {
         match self {
-            Self::Test(Test::Constant(value)) => Ok(Literal::Bool(value)),
+            Self::Condition(Condition::Constant(value)) => Ok(Literal::Bool(value)),
             Self::Int(Number::Literal(value)) => Ok(Literal::Int(value)),
             Self::Double(Number::Literal(value)) => Ok(Literal::Double(value)),
             Self::Text(Text::Literal(value)) => Ok(Literal::Text(value)),
             Self::Timestamp(Time::Linear(time)) if time.is_constant() => Ok(Literal::Timestamp(time)),
             Self::Duration(Time::Linear(time)) if time.is_constant() => Ok(Literal::Duration(time)),
-            other @ (Self::Test(_)
+            other @ (Self::Condition(_)
             | Self::Int(_)
             | Self::Double(_)
             | Self::Text(_)
@@ -92,9 +90,9 @@ impl Value {
         }
     }
 
-    /// Two values of one type, a whole number written out being a double where the other one is: CEL would not compare
-    /// them, and nobody means anything else by `finding.cvss >= 7`.
-    pub(super) fn agreeing(left: Self, right: Self) -> (Self, Self) {
+    /// Converts the literal int of a pair to a double if the other value is a double. CEL would refuse `finding.cvss >= 7`, but
+    /// its meaning is clear.
+    pub(super) fn unify(left: Self, right: Self) -> (Self, Self) {
         match (left, right) {
             (Self::Double(left), Self::Int(Number::Literal(right))) => (Self::Double(left), as_double(right)),
             (Self::Int(Number::Literal(left)), Self::Double(right)) => (as_double(left), Self::Double(right)),
@@ -103,7 +101,7 @@ impl Value {
     }
 }
 
-/// The double that is this whole number; one too large to be sure of stays as it is, and is refused as of the wrong type.
+/// Converts a whole number to a double. A number beyond 32 bits stays an int, and is then refused for its type.
 fn as_double(whole: i64) -> Value {
     i32::try_from(whole)
         .map_or(Value::Int(Number::Literal(whole)), |whole| Value::Double(Number::Literal(f64::from(whole))))
@@ -112,7 +110,7 @@ fn as_double(whole: i64) -> Value {
 impl From<Literal> for Value {
     fn from(literal: Literal) -> Self {
         match literal {
-            Literal::Bool(value) => Self::Test(Test::Constant(value)),
+            Literal::Bool(value) => Self::Condition(Condition::Constant(value)),
             Literal::Int(value) => Self::Int(Number::Literal(value)),
             Literal::Double(value) => Self::Double(Number::Literal(value)),
             Literal::Text(value) => Self::Text(Text::Literal(value)),

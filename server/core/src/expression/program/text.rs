@@ -1,30 +1,14 @@
-//! Strings, always borrowed: from the finding or from the expression.
+//! The evaluation of strings.
 
-use super::{Facts, Gap, Known, Relation, choose, test::Test};
-use crate::expression::schema::TextField;
+use super::{
+    Context, Evaluated, Relation, Unknown, evaluate_ternary,
+    tree::{Condition, Text, TextOperator},
+};
 
-/// Where a string comes from.
-#[derive(Debug)]
-pub(in crate::expression) enum Text {
-    Literal(Box<str>),
-    Read(TextField),
-    Choose(Box<(Test, Text, Text)>),
-}
-
-/// What can be asked about two strings.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::expression) enum TextTest {
-    /// By code points, so that case matters and no language is preferred.
-    Compare(Relation),
-    StartsWith,
-    EndsWith,
-    Contains,
-}
-
-impl TextTest {
+impl TextOperator {
     pub(super) fn holds(self, left: &str, right: &str) -> bool {
         match self {
-            // Lengths first: most strings differ there, and nothing else needs to be read then.
+            // Equality compares the lengths first, and most strings differ there.
             Self::Compare(Relation::Equal) => left == right,
             Self::Compare(Relation::NotEqual) => left != right,
             Self::Compare(relation) => relation.holds(left.cmp(right)),
@@ -36,22 +20,24 @@ impl TextTest {
 }
 
 impl Text {
-    pub(super) fn read<'a>(&'a self, facts: &Facts<'a>) -> Known<&'a str> {
+    pub(super) fn evaluate<'a>(&'a self, context: &Context<'a>) -> Evaluated<&'a str> {
         match self {
             Self::Literal(text) => Ok(text),
-            Self::Read(field) => field.read(facts.finding).ok_or(Gap::Missing),
-            Self::Choose(parts) => choose(parts.0.holds(facts), || parts.1.read(facts), || parts.2.read(facts)),
+            Self::Field(field) => field.get(context.finding).ok_or(Unknown::Missing),
+            Self::Choose(parts) => {
+                evaluate_ternary(parts.0.evaluate(context), || parts.1.evaluate(context), || parts.2.evaluate(context))
+            }
         }
     }
 
-    /// Visits the conditions that the choice of the string depends on.
-    pub(super) fn each_condition(&self, visit: &mut dyn FnMut(&Test)) {
+    /// Visits the conditions that select the string.
+    pub(super) fn visit_conditions(&self, visit: &mut dyn FnMut(&Condition)) {
         match self {
-            Self::Literal(_) | Self::Read(_) => {}
+            Self::Literal(_) | Self::Field(_) => {}
             Self::Choose(parts) => {
                 visit(&parts.0);
-                parts.1.each_condition(visit);
-                parts.2.each_condition(visit);
+                parts.1.visit_conditions(visit);
+                parts.2.visit_conditions(visit);
             }
         }
     }

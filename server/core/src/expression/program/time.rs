@@ -1,16 +1,16 @@
 //! Times as a linear form, `a·now + b·first_observed_at + c·published_at + d`, in nanoseconds.
 //!
-//! All arithmetic of timestamps and durations comes to that, so that a comparison of two of them turns over at one instant
-//! that can be computed. Within the bounds below it is exact in 128 bits: nothing saturates and nothing overflows.
+//! All arithmetic on timestamps and durations reduces to this form, so a comparison changes at one instant that can be computed.
+//! Within the limits below it is exact in 128 bits, without saturation or overflow.
 
 use jiff::Timestamp;
 
-use super::{Facts, Gap, Known, Relation};
+use super::{Context, Evaluated, Relation, Unknown};
 use crate::{expression::schema::TimeField, finding::Finding};
 
-/// How often each part may occur. No timestamp is further than 2^69 ns from 1970, so that no sum comes near 2^127.
+/// Maximum factor of each part. Timestamps lie within 2^69 ns of 1970, so no sum comes near 2^127.
 const MAX_FACTOR: i64 = 1_000;
-/// Furthest constant, in nanoseconds.
+/// Maximum absolute value of the constant, in nanoseconds.
 const MAX_CONSTANT: i128 = 1 << 100;
 
 /// A sum of times.
@@ -22,33 +22,33 @@ pub(in crate::expression) struct Linear {
     constant: i128,
 }
 
-/// How often a field occurs. A field that is taken and taken away again must still be there.
+/// The factor of a field. A field whose occurrences cancel out is still required.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Term {
     factor: i64,
-    is_needed: bool,
+    is_required: bool,
 }
 
 impl Term {
-    const ONE: Self = Self { factor: 1, is_needed: true };
+    const ONE: Self = Self { factor: 1, is_required: true };
 
     fn plus(self, other: Self, sign: i64) -> Self {
-        Self { factor: self.factor + sign * other.factor, is_needed: self.is_needed || other.is_needed }
+        Self { factor: self.factor + sign * other.factor, is_required: self.is_required || other.is_required }
     }
 
-    fn read(self, field: TimeField, finding: &Finding) -> Known<i128> {
-        if !self.is_needed {
+    fn evaluate(self, field: TimeField, finding: &Finding) -> Evaluated<i128> {
+        if !self.is_required {
             return Ok(0);
         }
-        let time = field.read(finding).ok_or(Gap::Missing)?;
+        let time = field.get(finding).ok_or(Unknown::Missing)?;
         Ok(i128::from(self.factor) * time.as_nanosecond())
     }
 }
 
 impl Linear {
-    /// A fixed time or span, in nanoseconds.
+    /// Creates a fixed time or duration, in nanoseconds.
     pub(in crate::expression) const fn constant(constant: i128) -> Self {
-        const NEVER: Term = Term { factor: 0, is_needed: false };
+        const NEVER: Term = Term { factor: 0, is_required: false };
         Self { now: 0, first_observed_at: NEVER, published_at: NEVER, constant }
     }
 
@@ -64,21 +64,21 @@ impl Linear {
         }
     }
 
-    /// Whether it is written out in full.
+    /// True if it depends neither on `now` nor on a field.
     pub(in crate::expression) fn is_constant(&self) -> bool {
         *self == Self::constant(self.constant)
     }
 
     pub(in crate::expression) fn plus(self, other: Self) -> Option<Self> {
-        self.combined(other, 1)
+        self.combine(other, 1)
     }
 
     pub(in crate::expression) fn minus(self, other: Self) -> Option<Self> {
-        self.combined(other, -1)
+        self.combine(other, -1)
     }
 
-    /// Nothing where it leaves the bounds within which all is exact.
-    fn combined(self, other: Self, sign: i64) -> Option<Self> {
+    /// Returns `None` beyond the limits within which the arithmetic is exact.
+    fn combine(self, other: Self, sign: i64) -> Option<Self> {
         let sum = Self {
             now: self.now + sign * other.now,
             first_observed_at: self.first_observed_at.plus(other.first_observed_at, sign),
@@ -94,19 +94,19 @@ impl Linear {
         self.now != 0
     }
 
-    pub(super) fn compare_with_zero(&self, relation: Relation, facts: &Facts<'_>) -> Known<bool> {
-        let now = if self.now == 0 { 0 } else { i128::from(self.now) * facts.now.as_nanosecond() };
-        let sum = self.without_now(facts.finding)? + now;
+    pub(super) fn compare_with_zero(&self, relation: Relation, context: &Context<'_>) -> Evaluated<bool> {
+        let now = if self.now == 0 { 0 } else { i128::from(self.now) * context.now.as_nanosecond() };
+        let sum = self.without_now(context.finding)? + now;
         Ok(relation.holds(sum.cmp(&0)))
     }
 
-    fn without_now(&self, finding: &Finding) -> Known<i128> {
-        let first_observed_at = self.first_observed_at.read(TimeField::FirstObservedAt, finding)?;
-        let published_at = self.published_at.read(TimeField::PublishedAt, finding)?;
+    fn without_now(&self, finding: &Finding) -> Evaluated<i128> {
+        let first_observed_at = self.first_observed_at.evaluate(TimeField::FirstObservedAt, finding)?;
+        let published_at = self.published_at.evaluate(TimeField::PublishedAt, finding)?;
         Ok(self.constant + first_observed_at + published_at)
     }
 
-    /// The instants around which the sum changes its sign: the first at which it is zero or past it, and the one after.
+    /// Visits the instants around which the sum changes its sign: the first at or past zero, and the next one.
     pub(super) fn instants(&self, finding: &Finding, out: &mut dyn FnMut(Timestamp)) {
         let Ok(rest) = self.without_now(finding) else {
             return;

@@ -1,18 +1,18 @@
-//! Timestamps and durations as they are written, in nanoseconds.
+//! Parses the literals of timestamps and durations, in nanoseconds.
 
 use jiff::Timestamp;
 
-const TIMESTAMP: &str = r#"write it as RFC 3339 does, with its offset: "2026-01-01T00:00:00Z""#;
+const TIMESTAMP: &str = r#"write it in RFC 3339 with an offset, as in "2026-01-01T00:00:00Z""#;
 const DURATION: &str = r#"write numbers with the units h, m, s, ms, us or ns, as in "1h30m""#;
-const DAYS: &str = "there are no days, whose length differs: write hours, 24h for one and 168h for a week";
-const TOO_LONG: &str = "write less than 10,000 years";
+const DAYS: &str = "days differ in length; write hours, as in 24h for a day and 168h for a week";
+const TOO_LONG: &str = "use less than 10,000 years";
 
-/// Longest duration: 10,000 years, as in CEL.
+/// Maximum duration: 10,000 years, as in CEL.
 const MAX_DURATION: i128 = 315_576_000_000 * SECOND;
 const SECOND: i128 = 1_000_000_000;
 
-/// Reads a timestamp; says what would be right where it is none.
-pub(super) fn timestamp(text: &str) -> Result<i128, &'static str> {
+/// Parses a timestamp; the error describes the correct form.
+pub(super) fn parse_timestamp(text: &str) -> Result<i128, &'static str> {
     let is_rfc_3339 = text.len() >= "2026-01-01T00:00:00Z".len()
         && text.as_bytes().get(10) == Some(&b'T')
         && text.as_bytes().get(16) == Some(&b':')
@@ -21,8 +21,8 @@ pub(super) fn timestamp(text: &str) -> Result<i128, &'static str> {
     Ok(timestamp.as_nanosecond())
 }
 
-/// Reads a duration; says what would be right where it is none.
-pub(super) fn duration(text: &str) -> Result<i128, &'static str> {
+/// Parses a duration; the error describes the correct form.
+pub(super) fn parse_duration(text: &str) -> Result<i128, &'static str> {
     let (sign, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (-1, rest),
         None => (1, text.strip_prefix('+').unwrap_or(text)),
@@ -39,7 +39,7 @@ pub(super) fn duration(text: &str) -> Result<i128, &'static str> {
         let (number, after) = number.ok_or(DURATION)?;
         let unit = after.find(|c: char| c.is_ascii_digit() || c == '.').and_then(|end| after.split_at_checked(end));
         let (unit, after) = unit.unwrap_or((after, ""));
-        sum += part(number, unit)?;
+        sum += parse_part(number, unit)?;
         if sum > MAX_DURATION {
             return Err(TOO_LONG);
         }
@@ -48,18 +48,9 @@ pub(super) fn duration(text: &str) -> Result<i128, &'static str> {
     Ok(sign * sum)
 }
 
-/// So many of a unit.
-fn part(number: &str, unit: &str) -> Result<i128, &'static str> {
-    let unit = match unit {
-        "h" => 3_600 * SECOND,
-        "m" => 60 * SECOND,
-        "s" => SECOND,
-        "ms" => 1_000_000,
-        "us" | "µs" | "μs" => 1_000,
-        "ns" => 1,
-        "d" | "w" | "y" => return Err(DAYS),
-        _ => return Err(DURATION),
-    };
+/// Parses one number and its unit.
+fn parse_part(number: &str, unit: &str) -> Result<i128, &'static str> {
+    let unit = nanoseconds(unit)?;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if whole.is_empty() && fraction.is_empty() || fraction.contains('.') {
         return Err(DURATION);
@@ -69,9 +60,22 @@ fn part(number: &str, unit: &str) -> Result<i128, &'static str> {
     if whole > MAX_DURATION {
         return Err(TOO_LONG);
     }
-    // Nothing is shorter than a nanosecond, of which an hour has thirteen digits.
+    // An hour in nanoseconds has 13 digits, so further digits make no difference.
     let fraction = fraction.get(..13).unwrap_or(fraction);
     let scale = fraction.bytes().fold(1, |scale: i128, _| scale * 10);
     let fraction = digits(fraction).map_err(|_| DURATION)? * unit / scale;
     Ok(whole.saturating_add(fraction))
+}
+
+fn nanoseconds(unit: &str) -> Result<i128, &'static str> {
+    match unit {
+        "h" => Ok(3_600 * SECOND),
+        "m" => Ok(60 * SECOND),
+        "s" => Ok(SECOND),
+        "ms" => Ok(1_000_000),
+        "us" | "µs" | "μs" => Ok(1_000),
+        "ns" => Ok(1),
+        "d" | "w" | "y" => Err(DAYS),
+        _ => Err(DURATION),
+    }
 }

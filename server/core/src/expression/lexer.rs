@@ -1,8 +1,8 @@
-//! The tokens of a text, just finely enough to count them: strings and comments are told from what they hold.
+//! A lexer that is exact enough to count tokens: it separates strings and comments from their content.
 
-use super::error::{Error, quoted};
+use super::error::{Error, quote};
 
-/// What a token does to the depth of the tree.
+/// The effect of a token on the depth of the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// A name, number or string.
@@ -17,7 +17,7 @@ pub(super) enum Kind {
     Logic,
     /// `!`.
     Not,
-    /// A `-` that follows no operand.
+    /// A `-` without an operand before it.
     Negate,
     /// `?`.
     Question,
@@ -27,7 +27,7 @@ pub(super) enum Kind {
     Operator,
 }
 
-/// A token and where it begins.
+/// A token with its start.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Token<'a> {
     pub(super) kind: Kind,
@@ -35,21 +35,21 @@ pub(super) struct Token<'a> {
     pub(super) text: &'a str,
 }
 
-/// All tokens of a text.
-pub(super) fn tokens(source: &str) -> Result<Vec<Token<'_>>, Error> {
+/// Returns all tokens of a text.
+pub(super) fn tokenize(source: &str) -> Result<Vec<Token<'_>>, Error> {
     let mut tokens: Vec<Token<'_>> = Vec::new();
     let mut start = 0;
     loop {
-        start += blank(source.get(start..).unwrap_or_default());
+        start += trivia_length(source.get(start..).unwrap_or_default());
         let rest = source.get(start..).unwrap_or_default();
         let Some(first) = rest.chars().next() else {
             return Ok(tokens);
         };
         let follows_operand = tokens.last().is_some_and(|last| matches!(last.kind, Kind::Operand | Kind::Close));
-        let (kind, length) = match string(source, start)? {
+        let (kind, length) = match string_length(source, start)? {
             Some(length) => (Kind::Operand, length),
-            None if first.is_ascii_alphanumeric() || first == '_' => word(source, start)?,
-            None => symbol(source, start, follows_operand)?,
+            None if first.is_ascii_alphanumeric() || first == '_' => lex_word(source, start)?,
+            None => lex_symbol(source, start, follows_operand)?,
         };
         let text = rest.get(..length).unwrap_or(rest);
         tokens.push(Token { kind, start, text });
@@ -57,8 +57,8 @@ pub(super) fn tokens(source: &str) -> Result<Vec<Token<'_>>, Error> {
     }
 }
 
-/// Length of the white space and comments at the beginning of a text.
-fn blank(text: &str) -> usize {
+/// Returns the length of the white space and comments at the start of a text.
+fn trivia_length(text: &str) -> usize {
     let mut rest = text;
     loop {
         rest = rest.trim_start_matches([' ', '\t', '\r', '\n', '\x0c']);
@@ -69,8 +69,8 @@ fn blank(text: &str) -> usize {
     }
 }
 
-/// Length of the string that begins here, with its prefix and quotes.
-fn string(source: &str, start: usize) -> Result<Option<usize>, Error> {
+/// Returns the length of a string literal with its prefix and quotes; `None` if no string starts here.
+fn string_length(source: &str, start: usize) -> Result<Option<usize>, Error> {
     let rest = source.get(start..).unwrap_or_default();
     let prefix = rest.find(['"', '\'']).and_then(|quote| rest.get(..quote)).unwrap_or(rest);
     let Some(raw) = is_raw(prefix) else {
@@ -86,17 +86,17 @@ fn string(source: &str, start: usize) -> Result<Option<usize>, Error> {
             return Ok(Some(prefix.len() + at + quote.len()));
         }
         if next == '\\' && !raw {
-            at += escape(source, start + prefix.len() + at)?;
+            at += escape_length(source, start + prefix.len() + at)?;
         } else if matches!(next, '\n' | '\r') && quote.len() == 1 {
             break;
         } else {
             at += next.len_utf8();
         }
     }
-    Err(Error::at(source, start, "a string begins here and does not end", format!("close it with {quote}")))
+    Err(Error::at(source, start, "the string is not closed", format!("close it with {quote}")))
 }
 
-/// Whether what stands before a quote takes backslashes as they are; nothing where it is no prefix of a string.
+/// True for the prefix of a raw string; `None` if the text is not a prefix of a string.
 fn is_raw(prefix: &str) -> Option<bool> {
     match prefix {
         "" | "b" | "B" => Some(false),
@@ -105,23 +105,23 @@ fn is_raw(prefix: &str) -> Option<bool> {
     }
 }
 
-/// Length of a backslash and what it escapes.
-fn escape(source: &str, start: usize) -> Result<usize, Error> {
+/// Returns the length of a backslash and the escaped character.
+fn escape_length(source: &str, start: usize) -> Result<usize, Error> {
     let escaped = source.get(start + 1..).and_then(|rest| rest.chars().next());
     match escaped {
         Some(
             'a' | 'b' | 'f' | 'n' | 'r' | 't' | 'v' | '"' | '\'' | '\\' | '?' | '`' | 'x' | 'X' | 'u' | 'U' | '0'..='3',
         ) => Ok(2),
         Some(other) => {
-            let message = format!("a backslash before {} means nothing", quoted(&other.to_string()));
-            let remedy = r#"double the backslash, or write a raw string as in r"\d+""#;
-            Err(Error::at(source, start, message, remedy))
+            let message = format!("a backslash before {} is not an escape sequence", quote(&other.to_string()));
+            let hint = r#"double the backslash, or write a raw string as in r"\d+""#;
+            Err(Error::at(source, start, message, hint))
         }
         None => Ok(1),
     }
 }
 
-fn word(source: &str, start: usize) -> Result<(Kind, usize), Error> {
+fn lex_word(source: &str, start: usize) -> Result<(Kind, usize), Error> {
     let rest = source.get(start..).unwrap_or_default();
     let length = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
     let word = rest.get(..length).unwrap_or(rest);
@@ -131,15 +131,15 @@ fn word(source: &str, start: usize) -> Result<(Kind, usize), Error> {
         "or" => "||",
         "not" => "!",
         _ if word.starts_with(|c: char| c.is_ascii_digit()) && !is_number(word) => {
-            let message = format!("{} is neither a number nor a name", quoted(word));
+            let message = format!("{} is neither a number nor a name", quote(word));
             return Err(Error::at(source, start, message, "begin names with a letter, and end numbers with a digit"));
         }
         _ => return Ok((Kind::Operand, length)),
     };
-    Err(Error::at(source, start, format!("`{word}` is no operator"), format!("write `{instead}`")))
+    Err(Error::at(source, start, format!("`{word}` is not an operator"), format!("write `{instead}`")))
 }
 
-/// Whether the parser takes this for a number, or the part of one before a sign or a point.
+/// True if the parser accepts the word as a number, or as the part of a number before a sign or a point.
 fn is_number(word: &str) -> bool {
     let unsigned = word.strip_suffix(['u', 'U']).unwrap_or(word);
     let is_hexadecimal =
@@ -148,14 +148,12 @@ fn is_number(word: &str) -> bool {
     is_hexadecimal || [digits, exponent].iter().all(|part| part.bytes().all(|b| b.is_ascii_digit()))
 }
 
-fn symbol(source: &str, start: usize, follows_operand: bool) -> Result<(Kind, usize), Error> {
+fn lex_symbol(source: &str, start: usize, follows_operand: bool) -> Result<(Kind, usize), Error> {
     let rest = source.get(start..).unwrap_or_default();
-    let two = rest.get(..2).unwrap_or_default();
-    if matches!(two, "&&" | "||") {
-        return Ok((Kind::Logic, 2));
-    }
-    if matches!(two, "==" | "!=" | "<=" | ">=") {
-        return Ok((Kind::Operator, 2));
+    match rest.get(..2).unwrap_or_default() {
+        "&&" | "||" => return Ok((Kind::Logic, 2)),
+        "==" | "!=" | "<=" | ">=" => return Ok((Kind::Operator, 2)),
+        _ => {}
     }
     let first = rest.chars().next().unwrap_or_default();
     let kind = match first {
@@ -167,18 +165,16 @@ fn symbol(source: &str, start: usize, follows_operand: bool) -> Result<(Kind, us
         '?' => Kind::Question,
         ':' => Kind::Colon,
         '.' | '+' | '-' | '*' | '/' | '%' | '<' | '>' => Kind::Operator,
-        '=' | '&' | '|' => {
-            return Err(Error::at(
-                source,
-                start,
-                format!("`{first}` is no operator"),
-                format!("write `{first}{first}`"),
-            ));
-        }
-        _ => {
-            let message = format!("{} means nothing outside a string", quoted(&first.to_string()));
-            return Err(Error::at(source, start, message, "put text into quotes, and leave it out elsewhere"));
-        }
+        _ => return Err(unexpected_symbol(source, start, first)),
     };
     Ok((kind, 1))
+}
+
+fn unexpected_symbol(source: &str, start: usize, symbol: char) -> Error {
+    if matches!(symbol, '=' | '&' | '|') {
+        let hint = format!("write `{symbol}{symbol}`");
+        return Error::at(source, start, format!("`{symbol}` is not an operator"), hint);
+    }
+    let message = format!("unexpected character {} outside a string", quote(&symbol.to_string()));
+    Error::at(source, start, message, "quote text, and remove the character elsewhere")
 }

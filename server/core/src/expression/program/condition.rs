@@ -1,0 +1,168 @@
+//! The evaluation of conditions in Kleene's logic: a value that does not depend on a missing one is known without it.
+
+use jiff::Timestamp;
+
+use super::{
+    Context, Evaluated, Relation, Unknown, both, evaluate_ternary,
+    time::Linear,
+    tree::{Condition, Number, Text, TextOperator},
+};
+use crate::{
+    expression::schema::{Field, LabelField, ScoreField},
+    finding::Finding,
+};
+
+impl Condition {
+    /// Compares two scores.
+    pub(in crate::expression) fn compare_scores(
+        relation: Relation,
+        left: Number<ScoreField>,
+        right: Number<ScoreField>,
+    ) -> Self {
+        match (left, right) {
+            (Number::Quantity(field), Number::Literal(value)) => Self::Score(relation, field, value),
+            (Number::Literal(value), Number::Quantity(field)) => Self::Score(relation.flipped(), field, value),
+            (left, right) => Self::Scores(relation, left, right),
+        }
+    }
+
+    /// Compares two strings.
+    pub(in crate::expression) fn compare_texts(operator: TextOperator, left: Text, right: Text) -> Self {
+        match (left, right) {
+            (Text::Field(field), Text::Literal(literal)) => Self::Text(operator, field, literal),
+            (left, right) => Self::Texts(operator, left, right),
+        }
+    }
+
+    /// True if all conditions hold. Their order does not affect the result, so the cheapest comes first.
+    pub(in crate::expression) fn all(mut conditions: Vec<Self>) -> Self {
+        conditions.sort_by_cached_key(Self::cost);
+        Self::All(conditions)
+    }
+
+    /// True if any condition holds, in the order of [`Condition::all`].
+    pub(in crate::expression) fn any(mut conditions: Vec<Self>) -> Self {
+        conditions.sort_by_cached_key(Self::cost);
+        Self::Any(conditions)
+    }
+
+    /// The approximate cost of the evaluation: a field within the finding is cheap, a string needs an indirection.
+    fn cost(&self) -> u32 {
+        match self {
+            Self::Constant(_) | Self::Rated | Self::IsReported(_) | Self::LabelIn(..) | Self::Score(..) => 1,
+            Self::Scores(..) | Self::Times(..) => 2,
+            // Most strings already differ in length.
+            Self::Text(TextOperator::Compare(Relation::Equal | Relation::NotEqual), ..) => 3,
+            Self::Text(..) | Self::OneOf(..) => 10,
+            Self::Texts(..) => 20,
+            Self::Lengths(..) => 40,
+            Self::Matches(..) => 100,
+            Self::Not(condition) => condition.cost(),
+            Self::Equivalent(sides) => sides.0.cost().saturating_add(sides.1.cost()),
+            Self::All(conditions) | Self::Any(conditions) => {
+                conditions.iter().map(Self::cost).fold(1, u32::saturating_add)
+            }
+            Self::Choose(parts) => parts.0.cost().saturating_add(parts.1.cost()).saturating_add(parts.2.cost()),
+        }
+    }
+
+    pub(in crate::expression) fn evaluate(&self, context: &Context<'_>) -> Evaluated<bool> {
+        match self {
+            Self::Constant(known) => Ok(*known),
+            Self::Rated => Ok(Field::Label(LabelField::Severity).is_reported(context.finding)),
+            Self::IsReported(field) => Ok(field.is_reported(context.finding)),
+            Self::LabelIn(field, mask) => {
+                field.index(context).map(|label| mask >> label & 1 == 1).ok_or(Unknown::Missing)
+            }
+            Self::Lengths(relation, left, right) => Number::compare(*relation, left, right, context),
+            Self::Score(relation, field, value) => {
+                let score = field.get(context.finding).ok_or(Unknown::Missing)?;
+                score.partial_cmp(value).map(|ordering| relation.holds(ordering)).ok_or(Unknown::Undefined)
+            }
+            Self::Scores(relation, left, right) => Number::compare(*relation, left, right, context),
+            Self::Text(condition, field, literal) => {
+                field.get(context.finding).map(|read| condition.holds(read, literal)).ok_or(Unknown::Missing)
+            }
+            Self::Texts(condition, left, right) => {
+                both(left.evaluate(context), right.evaluate(context)).map(|(left, right)| condition.holds(left, right))
+            }
+            Self::OneOf(text, several) => text.evaluate(context).map(|text| several.iter().any(|one| **one == *text)),
+            Self::Matches(text, pattern) => text.evaluate(context).map(|text| pattern.is_match(text)),
+            Self::Times(relation, linear) => linear.compare_with_zero(*relation, context),
+            Self::Equivalent(sides) => {
+                both(sides.0.evaluate(context), sides.1.evaluate(context)).map(|(left, right)| left == right)
+            }
+            Self::Not(condition) => condition.evaluate(context).map(|known| !known),
+            Self::All(conditions) => fold_kleene(false, conditions, context),
+            Self::Any(conditions) => fold_kleene(true, conditions, context),
+            Self::Choose(parts) => {
+                evaluate_ternary(parts.0.evaluate(context), || parts.1.evaluate(context), || parts.2.evaluate(context))
+            }
+        }
+    }
+
+    /// Returns the number of comparisons with `now`.
+    pub(in crate::expression) fn comparisons_with_now(&self) -> usize {
+        let mut count = 0;
+        self.visit_times(&mut |linear| count += usize::from(linear.depends_on_now()));
+        count
+    }
+
+    /// Visits every instant at which the value may change.
+    pub(in crate::expression) fn instants(&self, finding: &Finding, out: &mut dyn FnMut(Timestamp)) {
+        self.visit_times(&mut |linear| linear.instants(finding, out));
+    }
+
+    fn visit_times(&self, visit: &mut dyn FnMut(&Linear)) {
+        match self {
+            Self::Times(_, linear) => visit(linear),
+            Self::Lengths(_, left, right) => {
+                left.visit_conditions(&mut |condition| condition.visit_times(visit));
+                right.visit_conditions(&mut |condition| condition.visit_times(visit));
+            }
+            Self::Scores(_, left, right) => {
+                left.visit_conditions(&mut |condition| condition.visit_times(visit));
+                right.visit_conditions(&mut |condition| condition.visit_times(visit));
+            }
+            Self::Texts(_, left, right) => {
+                left.visit_conditions(&mut |condition| condition.visit_times(visit));
+                right.visit_conditions(&mut |condition| condition.visit_times(visit));
+            }
+            Self::OneOf(text, _) | Self::Matches(text, _) => {
+                text.visit_conditions(&mut |condition| condition.visit_times(visit))
+            }
+            Self::Equivalent(sides) => {
+                sides.0.visit_times(visit);
+                sides.1.visit_times(visit);
+            }
+            Self::Not(condition) => condition.visit_times(visit),
+            Self::All(conditions) | Self::Any(conditions) => {
+                conditions.iter().for_each(|condition| condition.visit_times(visit))
+            }
+            Self::Choose(parts) => {
+                parts.0.visit_times(visit);
+                parts.1.visit_times(visit);
+                parts.2.visit_times(visit);
+            }
+            Self::Constant(_)
+            | Self::Rated
+            | Self::IsReported(_)
+            | Self::LabelIn(..)
+            | Self::Score(..)
+            | Self::Text(..) => {}
+        }
+    }
+}
+
+/// Folds conditions in Kleene's logic: one known `verdict` decides, else the worst unknown, else the opposite.
+fn fold_kleene(verdict: bool, conditions: &[Condition], context: &Context<'_>) -> Evaluated<bool> {
+    let mut unknown = None;
+    for condition in conditions {
+        match condition.evaluate(context) {
+            Ok(known) if known == verdict => return Ok(verdict),
+            Ok(_) => {}
+            Err(other) => unknown = unknown.max(Some(other)),
+        }
+    }
+    unknown.map_or(Ok(!verdict), Err)
+}

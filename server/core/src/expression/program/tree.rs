@@ -1,0 +1,92 @@
+//! The typed tree of a checked expression. Its nodes refer to each other, so all of them are defined here.
+
+use std::fmt::Debug;
+
+use regex::Regex;
+
+use super::{Context, Evaluated, Relation, time::Linear};
+use crate::expression::schema::{Field, LabelField, ScoreField, TextField};
+
+/// A condition: a node whose value is true, false or unknown.
+#[derive(Debug)]
+pub(in crate::expression) enum Condition {
+    Constant(bool),
+    Rated,
+    /// True if the scan reports the field.
+    IsReported(Field),
+    /// True if the field has one of the labels whose bits are set.
+    LabelIn(LabelField, u8),
+    Lengths(Relation, Number<Length>, Number<Length>),
+    /// A comparison of a score with a literal.
+    Score(Relation, ScoreField, f64),
+    Scores(Relation, Number<ScoreField>, Number<ScoreField>),
+    /// A comparison of a field with a literal.
+    Text(TextOperator, TextField, Box<str>),
+    Texts(TextOperator, Text, Text),
+    OneOf(Text, Box<[Box<str>]>),
+    Matches(Text, Box<Regex>),
+    /// A comparison of a time, or of a difference of times, with zero.
+    Times(Relation, Linear),
+    /// True if both sides have the same truth value.
+    Equivalent(Box<(Condition, Condition)>),
+    Not(Box<Condition>),
+    All(Vec<Condition>),
+    Any(Vec<Condition>),
+    Choose(Box<(Condition, Condition, Condition)>),
+}
+
+/// A string, always borrowed from the finding or from the expression.
+#[derive(Debug)]
+pub(in crate::expression) enum Text {
+    Literal(Box<str>),
+    Field(TextField),
+    Choose(Box<(Condition, Text, Text)>),
+}
+
+/// A comparison of two strings.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::expression) enum TextOperator {
+    /// Compares by code points: case matters, and no language is preferred.
+    Compare(Relation),
+    StartsWith,
+    EndsWith,
+    Contains,
+}
+
+/// A number of one kind.
+#[derive(Debug)]
+pub(in crate::expression) enum Number<Q: Quantity> {
+    Literal(Q::Value),
+    Quantity(Q),
+    Compute(Operation, Box<(Number<Q>, Number<Q>)>),
+    Negate(Box<Number<Q>>),
+    Choose(Box<(Condition, Number<Q>, Number<Q>)>),
+}
+
+/// An arithmetic operation on two numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::expression) enum Operation {
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    Remainder,
+}
+
+/// A kind of number: its source and its arithmetic. Lengths are whole numbers, scores are not, and the two never mix.
+pub(in crate::expression) trait Quantity {
+    type Value: Copy + Debug + PartialEq + PartialOrd;
+
+    fn evaluate(&self, context: &Context<'_>) -> Evaluated<Self::Value>;
+
+    /// Saturates on overflow; [`Unknown::Undefined`](super::Unknown::Undefined) if there is no result.
+    fn compute(operation: Operation, left: Self::Value, right: Self::Value) -> Evaluated<Self::Value>;
+
+    fn negate(value: Self::Value) -> Self::Value;
+
+    fn visit_conditions(&self, visit: &mut dyn FnMut(&Condition));
+}
+
+/// The length of a string, in characters.
+#[derive(Debug)]
+pub(in crate::expression) struct Length(pub(in crate::expression) Text);
