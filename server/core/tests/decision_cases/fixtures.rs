@@ -1,0 +1,196 @@
+//! The `given` part of a case: policies, waivers and manifests, with harmless defaults.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use scangate_core::{
+    decision::{ManifestInput, Start},
+    first_seen::{FirstSeen, FirstSeenTimes},
+    image::{Digest, Image, ImageReference, Platform},
+    name::{Environment, WaiverId},
+    policy::{Policy, PolicySet, Revision},
+    scan::{Content, Manifest},
+    waiver::{self, Conditions, Revocation, Scope, Waiver},
+};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::{
+    instant::{parse_instant, parse_optional},
+    scans::scan,
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Given {
+    image: String,
+    pub(crate) environment: Option<Environment>,
+    pub(crate) now: Timestamp,
+    policies: Vec<Policy>,
+    waivers: Vec<WaiverFixture>,
+    manifests: Vec<ManifestFixture>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WaiverFixture {
+    id: WaiverId,
+    scope: Scope,
+    #[serde(default)]
+    conditions: Conditions,
+    #[serde(default = "yesterday")]
+    start: String,
+    expire: String,
+    revoked: Option<String>,
+}
+
+fn yesterday() -> String {
+    "1d ago".to_owned()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FirstSeenFixture {
+    id: Arc<str>,
+    #[serde(default)]
+    package: Arc<str>,
+    first_observed: Option<String>,
+    fix_first_seen: Option<String>,
+    first_admitted: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ManifestFixture {
+    platform: Option<Platform>,
+    pushed: Option<String>,
+    content: Content,
+    archived: bool,
+    scan: Map<String, Value>,
+    start: Option<StartFixture>,
+    clocks: Vec<FirstSeenFixture>,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+enum StartFixture {
+    Running,
+    Refused(String),
+}
+
+impl Default for Given {
+    fn default() -> Self {
+        Self {
+            image: "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/app:1".to_owned(),
+            environment: None,
+            now: "2026-03-01T12:00:00Z".parse().unwrap(),
+            policies: Vec::new(),
+            waivers: Vec::new(),
+            manifests: vec![ManifestFixture::default()],
+        }
+    }
+}
+
+impl Default for ManifestFixture {
+    fn default() -> Self {
+        Self {
+            platform: None,
+            pushed: Some("1d ago".to_owned()),
+            content: Content::Image,
+            archived: false,
+            scan: Map::new(),
+            start: None,
+            clocks: Vec::new(),
+        }
+    }
+}
+
+impl Given {
+    pub(crate) fn image(&self) -> Image {
+        let reference = ImageReference::parse(&self.image).unwrap();
+        let (host, registry) = reference.registry.unwrap();
+        let (repository, tag) = (reference.repository, reference.tag);
+        Image { registry, host, repository, tag, digest: digest(0), pushed_at: None }
+    }
+
+    pub(crate) fn policies(&self) -> PolicySet {
+        let default = Policy::built_in_default().unwrap();
+        let policies = std::iter::once(&default).chain(&self.policies);
+        PolicySet {
+            revision: 7,
+            policies: policies.map(|policy| (policy.id.clone(), policy_revision(policy))).collect(),
+            waivers: self.waivers.iter().map(|waiver| waiver.revision(self.now)).collect(),
+        }
+    }
+
+    pub(crate) fn manifests(&self) -> Vec<ManifestInput> {
+        self.manifests.iter().enumerate().map(|(index, manifest)| manifest.input(index, self.now)).collect()
+    }
+}
+
+impl WaiverFixture {
+    fn revision(&self, now: Timestamp) -> Arc<waiver::Revision> {
+        let revoked_at = parse_optional(self.revoked.as_deref(), now);
+        let waiver = Waiver {
+            id: self.id.clone(),
+            scope: self.scope.clone(),
+            conditions: self.conditions.clone(),
+            reason: "not reachable".to_owned(),
+            ticket: String::new(),
+            author: String::new(),
+            approver: String::new(),
+            start_time: parse_instant(&self.start, now),
+            expire_time: parse_instant(&self.expire, now),
+            revocation: revoked_at.map(|at| Revocation { at, reason: "fixed".to_owned() }),
+        };
+        let (create_time, update_time) = (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
+        Arc::new(waiver::Revision { waiver, revision: 7, create_time, update_time })
+    }
+}
+
+impl ManifestFixture {
+    fn input(&self, index: usize, now: Timestamp) -> ManifestInput {
+        ManifestInput {
+            manifest: Manifest {
+                digest: digest(index),
+                platform: self.platform.clone(),
+                pushed_at: parse_optional(self.pushed.as_deref(), now),
+                content: self.content,
+                archived: self.archived,
+            },
+            scan: Arc::new(scan(&self.scan, now)),
+            start: self.start.clone().map(|start| match start {
+                StartFixture::Running => Start::Running,
+                StartFixture::Refused(why) => Start::Refused(why),
+            }),
+            first_seen: Arc::new(self.first_seen(now)),
+        }
+    }
+
+    fn first_seen(&self, now: Timestamp) -> FirstSeenTimes {
+        let mut times = FirstSeenTimes::default();
+        for fixture in &self.clocks {
+            let first_seen = FirstSeen {
+                first_observed_at: parse_optional(fixture.first_observed.as_deref(), now),
+                fix_first_seen_at: parse_optional(fixture.fix_first_seen.as_deref(), now),
+                first_admitted_at: parse_optional(fixture.first_admitted.as_deref(), now),
+            };
+            times.set(Arc::clone(&fixture.id), Arc::clone(&fixture.package), first_seen);
+        }
+        times
+    }
+}
+
+fn digest(index: usize) -> Digest {
+    Digest::parse(&format!("sha256:{index:064x}")).unwrap()
+}
+
+fn policy_revision(policy: &Policy) -> Arc<Revision> {
+    Arc::new(Revision {
+        policy: policy.clone(),
+        revision: 7,
+        content_digest: String::new(),
+        create_time: Timestamp::UNIX_EPOCH,
+        update_time: Timestamp::UNIX_EPOCH,
+    })
+}
