@@ -75,26 +75,23 @@ pub(super) fn check(source: &str) -> Result<(), Error> {
 fn check_levels(source: &str, tokens: &[Token<'_>]) -> Result<(), Error> {
     let mut outer = Vec::new();
     let mut level = Level::opened_by(None);
-    let mut previous: Option<&Token<'_>> = None;
+    let mut previous = None;
     for token in tokens {
-        match token.kind {
-            Kind::Open => {
-                level.chain += 1;
-                outer.push(std::mem::replace(&mut level, Level::opened_by(Some(*token))));
-            }
-            Kind::Close => {
-                let closed = level.is_closed_by(token.text);
-                level = outer.pop().filter(|_| closed).ok_or_else(|| unopened(source, token))?;
-            }
-            Kind::Not | Kind::Negate if previous.is_some_and(|previous| previous.kind == token.kind) => {
-                return Err(repeated(source, token));
-            }
-            kind => level.count(kind),
+        if token.kind == Kind::Open {
+            level.chain += 1;
+            outer.push(std::mem::replace(&mut level, Level::opened_by(Some(*token))));
+        } else if token.kind == Kind::Close {
+            let closed = level.is_closed_by(token.text);
+            level = outer.pop().filter(|_| closed).ok_or_else(|| unopened(source, token))?;
+        } else if matches!(token.kind, Kind::Not | Kind::Negate) && previous == Some(token.kind) {
+            return Err(repeated(source, token));
+        } else {
+            level.count(token.kind);
         }
         check_limit(source, token, "nested brackets", outer.len(), MAX_NESTING)?;
         check_limit(source, token, "operators in one chain", level.chain, MAX_CHAIN)?;
         check_limit(source, token, "consecutive ternaries", level.ternaries, MAX_TERNARIES)?;
-        previous = Some(token);
+        previous = Some(token.kind);
     }
     level.opened_by.map_or(Ok(()), |token| Err(unclosed(source, &token)))
 }

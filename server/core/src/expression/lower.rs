@@ -29,8 +29,7 @@ const MAX_NOW_COMPARISONS: usize = 16;
 
 /// Checks and lowers a tree, which must be a condition.
 pub(super) fn lower(tree: &IdedExpr, source_map: &SourceMap<'_>) -> Result<Condition, Error> {
-    let test =
-        Lowering { source_map: source_map, bindings: Vec::new(), part_count: 0, pattern_count: 0 }.condition(tree)?;
+    let test = Lowering { source_map, bindings: Vec::new(), part_count: 0, pattern_count: 0 }.condition(tree)?;
     if test.comparisons_with_now() > MAX_NOW_COMPARISONS {
         let message = format!("the expression compares `now` more than {MAX_NOW_COMPARISONS} times");
         return Err(source_map.error(tree, message, SPLIT));

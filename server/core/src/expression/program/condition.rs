@@ -117,32 +117,38 @@ impl Condition {
         match self {
             Self::Times(_, linear) => visit(linear),
             Self::Lengths(_, left, right) => {
-                left.visit_conditions(&mut |condition| condition.visit_times(visit));
-                right.visit_conditions(&mut |condition| condition.visit_times(visit));
+                for number in [left, right] {
+                    number.visit_conditions(&mut |condition| condition.visit_times(visit));
+                }
             }
             Self::Scores(_, left, right) => {
-                left.visit_conditions(&mut |condition| condition.visit_times(visit));
-                right.visit_conditions(&mut |condition| condition.visit_times(visit));
+                for number in [left, right] {
+                    number.visit_conditions(&mut |condition| condition.visit_times(visit));
+                }
             }
             Self::Texts(_, left, right) => {
-                left.visit_conditions(&mut |condition| condition.visit_times(visit));
-                right.visit_conditions(&mut |condition| condition.visit_times(visit));
+                for text in [left, right] {
+                    text.visit_conditions(&mut |condition| condition.visit_times(visit));
+                }
             }
             Self::OneOf(text, _) | Self::Matches(text, _) => {
-                text.visit_conditions(&mut |condition| condition.visit_times(visit))
+                text.visit_conditions(&mut |condition| condition.visit_times(visit));
             }
             Self::Equivalent(sides) => {
-                sides.0.visit_times(visit);
-                sides.1.visit_times(visit);
+                for side in [&sides.0, &sides.1] {
+                    side.visit_times(visit);
+                }
             }
             Self::Not(condition) => condition.visit_times(visit),
             Self::All(conditions) | Self::Any(conditions) => {
-                conditions.iter().for_each(|condition| condition.visit_times(visit))
+                for condition in conditions {
+                    condition.visit_times(visit);
+                }
             }
             Self::Choose(parts) => {
-                parts.0.visit_times(visit);
-                parts.1.visit_times(visit);
-                parts.2.visit_times(visit);
+                for part in [&parts.0, &parts.1, &parts.2] {
+                    part.visit_times(visit);
+                }
             }
             Self::Constant(_)
             | Self::Rated

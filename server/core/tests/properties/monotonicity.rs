@@ -1,0 +1,201 @@
+//! Monotonicity: more findings, rules or policies, and fewer waivers, never turn a verdict into ALLOW.
+
+use std::sync::Arc;
+
+use proptest::{prelude::*, sample::Index};
+use scangate_core::{
+    Decision, Verdict,
+    finding::Finding,
+    first_seen::FirstSeenTimes,
+    name::PolicyId,
+    scan::ScanType,
+    severity::{Rating, Severity},
+};
+
+use crate::{
+    config,
+    fixtures::{Counting, Request, ScanDraft, consistent_manifests, finding, policy, request, request_over, rule},
+};
+
+/// True unless a verdict other than ALLOW became ALLOW.
+fn did_not_loosen(before: &Decision, after: &Decision) -> bool {
+    before.verdict == Verdict::Allow || after.verdict != Verdict::Allow
+}
+
+/// Returns the list to which a finding can be added; `None` if the response has no list.
+///
+/// The first finding of an enhanced scan is itself proof that the scan ran: the only finding that may loosen a verdict.
+fn open_list(scan: &mut ScanDraft) -> Option<&mut Vec<Finding>> {
+    let first_is_proof = scan.base.scan_type == ScanType::Enhanced;
+    scan.findings.as_mut().filter(|findings| !(first_is_proof && findings.is_empty()))
+}
+
+fn raised(rating: &Rating) -> Rating {
+    match rating {
+        Rating::Rated(Severity::Informational) => Rating::Rated(Severity::Low),
+        Rating::Rated(Severity::Low) => Rating::Rated(Severity::Medium),
+        Rating::Rated(Severity::Medium) => Rating::Rated(Severity::High),
+        Rating::Rated(Severity::High | Severity::Critical) => Rating::Rated(Severity::Critical),
+        Rating::Unrated(label) => Rating::Unrated(Arc::clone(label)),
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn added_finding_never_loosens(
+        request in request_over(consistent_manifests()), at in any::<Index>(), finding in finding(),
+    ) {
+        let before = request.decide();
+        let mut after = request;
+        let Some(findings) = open_list(&mut after.manifest(at).scan) else { return Ok(()) };
+        findings.push(finding);
+
+        prop_assert!(did_not_loosen(&before, &after.decide()));
+    }
+
+    #[test]
+    fn finding_beyond_counts_never_loosens(
+        mut request in request_over(consistent_manifests()), at in any::<Index>(), finding in finding(),
+    ) {
+        let scan = &mut request.manifest(at).scan;
+        scan.counting = Counting::Explicit(scan.listed());
+        let before = request.decide();
+        let mut after = request;
+        let Some(findings) = open_list(&mut after.manifest(at).scan) else { return Ok(()) };
+        findings.push(finding);
+
+        prop_assert!(did_not_loosen(&before, &after.decide()));
+    }
+
+    /// Every generated list of severities continues upwards from its lowest one. Lists such as `[HIGH]` are left out: a
+    /// finding that is raised to CRITICAL leaves them, and a note on the write warns about it (`policies::notes`).
+    #[test]
+    fn raised_severity_never_loosens_upward_lists(
+        request in request_over(consistent_manifests()), at in any::<Index>(), chosen in any::<Index>(),
+    ) {
+        let before = request.decide();
+        let mut after = request;
+        let Some(findings) = &mut after.manifest(at).scan.findings else { return Ok(()) };
+        if findings.is_empty() {
+            return Ok(());
+        }
+        let chosen = chosen.get(findings).clone();
+        if let Some(finding) = findings.iter_mut().find(|finding| **finding == chosen) {
+            finding.severity = raised(&finding.severity);
+        }
+
+        prop_assert!(did_not_loosen(&before, &after.decide()));
+    }
+
+    #[test]
+    fn higher_rank_of_unrated_never_loosens(request in request(), at in any::<Index>()) {
+        prop_assume!(!request.policies.is_empty());
+        let before = request.decide();
+        let mut after = request;
+        after.policy(at).unrated_as = Severity::Critical;
+
+        prop_assert!(did_not_loosen(&before, &after.decide()));
+    }
+
+    #[test]
+    fn added_rule_never_loosens(request in request(), at in any::<Index>(), rule in rule()) {
+        prop_assume!(!request.policies.is_empty());
+        let before = request.decide();
+        let mut after = request;
+        after.policy(at).rules.push(rule);
+
+        prop_assert!(did_not_loosen(&before, &after.decide()));
+    }
+
+    #[test]
+    fn lower_allowance_never_loosens(request in request(), at in any::<Index>(), chosen in any::<Index>()) {
+        prop_assume!(!request.policies.is_empty());
+        let before = request.decide();
+        let mut after = request;
+        let rules = &mut after.policy(at).rules;
+        prop_assume!(!rules.is_empty());
+        let chosen = chosen.index(rules.len());
+        rules[chosen].allow /= 2;
+
+        prop_assert!(did_not_loosen(&before, &after.decide()));
+    }
+
+    #[test]
+    fn added_policy_never_loosens_without_default(request in request(), mut policy in policy()) {
+        prop_assume!(request.is_governed_without_default());
+        let before = request.decide();
+        policy.id = PolicyId::parse("one-more").unwrap();
+        let mut after = request;
+        after.policies.push(policy);
+
+        prop_assert!(did_not_loosen(&before, &after.decide()));
+    }
+
+    #[test]
+    fn missing_environment_never_loosens(request in request()) {
+        let with = request.decide();
+        let without = Request { environment: None, ..request }.decide();
+
+        prop_assert!(without.verdict >= with.verdict);
+    }
+
+    #[test]
+    fn counting_suppressed_findings_never_loosens(request in request(), at in any::<Index>()) {
+        prop_assume!(!request.policies.is_empty());
+        let before = request.decide();
+        let mut after = request;
+        after.policy(at).honour_suppression = false;
+
+        prop_assert!(did_not_loosen(&before, &after.decide()));
+    }
+
+    #[test]
+    fn removed_waiver_never_loosens(request in request(), at in any::<Index>()) {
+        let before = request.decide();
+        let mut after = request;
+        if after.waivers.is_empty() {
+            return Ok(());
+        }
+        let at = at.index(after.waivers.len());
+        after.waivers.remove(at);
+
+        prop_assert!(did_not_loosen(&before, &after.decide()));
+    }
+
+    #[test]
+    fn unwaivable_rules_never_loosen(request in request(), at in any::<Index>()) {
+        prop_assume!(!request.policies.is_empty());
+        let before = request.decide();
+        let mut after = request;
+        for rule in &mut after.policy(at).rules {
+            rule.waivable = false;
+        }
+
+        prop_assert!(did_not_loosen(&before, &after.decide()));
+    }
+
+    #[test]
+    fn removed_grace_never_loosens(request in request(), at in any::<Index>()) {
+        prop_assume!(!request.policies.is_empty());
+        let before = request.decide();
+        let mut after = request;
+        for rule in &mut after.policy(at).rules {
+            rule.grace = None;
+        }
+
+        prop_assert!(did_not_loosen(&before, &after.decide()));
+    }
+
+    #[test]
+    fn unknown_first_seen_times_never_loosen(request in request()) {
+        let before = request.decide();
+        let mut after = request;
+        for manifest in &mut after.manifests {
+            manifest.first_seen = FirstSeenTimes::default();
+        }
+
+        prop_assert!(did_not_loosen(&before, &after.decide()));
+    }
+}

@@ -1,0 +1,34 @@
+//! Evaluation of large inputs.
+//!
+//! These tests show that evaluation ends without a panic. They do not show its growth with findings and rules, because a clock
+//! is unreliable on a busy machine: `scangate-bench` measures it, and docs/performance.md lists 1, 20 and 100 rules.
+
+use scangate_core::{
+    Verdict,
+    decision::{Breach, MAX_FINDINGS},
+    glob::Glob,
+};
+
+use crate::fixtures::large_image;
+
+#[test]
+fn large_image_counts_all_and_lists_worst_hundred() {
+    let decision = large_image(2000).decide();
+
+    assert_eq!(decision.verdict, Verdict::Deny);
+    assert_eq!(decision.violations.len(), 20);
+    for violation in &decision.violations {
+        let Breach::Rule { matched, findings, .. } = &violation.breach else { panic!("{violation:?}") };
+        assert_eq!((*matched, findings.len()), (2000, MAX_FINDINGS));
+    }
+    assert!(decision.reasons.len() <= 21);
+}
+
+#[test]
+fn glob_of_many_stars_ends_over_long_name() {
+    let glob = Glob::parse(&"*a".repeat(128)).unwrap();
+
+    assert!(!glob.matches(&"ab".repeat(100_000)));
+    assert!(!glob.matches(&"b".repeat(200_000)));
+    assert!(glob.matches(&"a".repeat(200_000)));
+}
