@@ -1,16 +1,16 @@
-//! Every example of the manual is what the manual says.
+//! The examples of the manual behave as the manual describes them.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
 use scangate_core::{expression::Expression, finding::Finding};
 
-use crate::given::{Answer, answer};
+use crate::fixtures::{Answer, answer};
 
 /// A fenced block and the quoted line that follows it.
 struct Block<'a> {
     language: &'a str,
     text: String,
-    said: &'a str,
+    expected: &'a str,
 }
 
 fn manual() -> String {
@@ -23,18 +23,18 @@ fn blocks(manual: &str) -> Vec<Block<'_>> {
     while let Some(line) = lines.next() {
         if let Some(language) = line.strip_prefix("```") {
             let text: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
-            blocks.push(Block { language, text: text.join("\n"), said: "" });
-        } else if let Some(said) = line.strip_prefix("> ") {
-            blocks.last_mut().unwrap().said = said;
+            blocks.push(Block { language, text: text.join("\n"), expected: "" });
+        } else if let Some(expected) = line.strip_prefix("> ") {
+            blocks.last_mut().unwrap().expected = expected;
         }
     }
     blocks
 }
 
-/// `matches A, B; unknown for C`, as the manual writes it.
-fn described(answers: &[(String, Answer)]) -> String {
-    let named = |wanted: Answer| {
-        let names = answers.iter().filter(|(_, answer)| *answer == wanted).map(|(name, _)| format!("`{name}`"));
+/// Renders results as the manual does: `matches A, B; unknown for C`.
+fn render(answers: &[(String, Answer)]) -> String {
+    let named = |expected: Answer| {
+        let names = answers.iter().filter(|(_, answer)| *answer == expected).map(|(name, _)| format!("`{name}`"));
         names.collect::<Vec<_>>().join(", ")
     };
     let (matching, unknown) = (named(Answer::Matches), named(Answer::Unknown));
@@ -47,11 +47,11 @@ fn described(answers: &[(String, Answer)]) -> String {
 }
 
 #[test]
-fn every_example_of_the_manual_matches_what_it_says() {
+fn manual_examples_match_as_described() {
     let manual = manual();
     let blocks = blocks(&manual);
-    let given = blocks.iter().find(|block| block.language == "json").unwrap();
-    let findings: BTreeMap<String, Finding> = serde_json::from_str(&given.text).unwrap();
+    let findings = blocks.iter().find(|block| block.language == "json").unwrap();
+    let findings: BTreeMap<String, Finding> = serde_json::from_str(&findings.text).unwrap();
     let order = ["openssl", "left-pad", "zlib", "linux"];
     let examples: Vec<_> = blocks.iter().filter(|block| block.language == "cel").collect();
     assert!(examples.len() > 10 && findings.len() == order.len());
@@ -60,12 +60,12 @@ fn every_example_of_the_manual_matches_what_it_says() {
         let expression = Expression::parse(&example.text).unwrap_or_else(|error| panic!("{error}\n{}", example.text));
         let answers = order.map(|name| (name.to_owned(), answer(&expression, &findings[name])));
 
-        assert_eq!(described(&answers), example.said, "{}", example.text);
+        assert_eq!(render(&answers), example.expected, "{}", example.text);
     }
 }
 
 #[test]
-fn every_refusal_of_the_manual_is_as_it_says() {
+fn manual_refusals_are_as_described() {
     let manual = manual();
     let blocks = blocks(&manual);
     let examples: Vec<_> = blocks.iter().filter(|block| block.language == "cel-refused").collect();
@@ -74,7 +74,7 @@ fn every_refusal_of_the_manual_is_as_it_says() {
     for example in examples {
         let error = Expression::parse(&example.text).unwrap_err();
 
-        assert_eq!(format!("{}: {}", error.position, error.message), example.said, "{}", example.text);
+        assert_eq!(format!("{}: {}", error.position, error.message), example.expected, "{}", example.text);
         assert!(!error.hint.is_empty());
     }
 }

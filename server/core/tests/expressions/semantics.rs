@@ -1,4 +1,4 @@
-//! What accepted expressions mean.
+//! The semantics of accepted expressions.
 
 use scangate_core::{
     expression::Expression,
@@ -8,7 +8,7 @@ use scangate_core::{
     unknown::WhenUnknown,
 };
 
-use crate::given::{
+use crate::fixtures::{
     Answer::{self, DoesNot, Matches, Unknown},
     answer, bare, full, noon,
 };
@@ -24,7 +24,7 @@ fn assert_table(finding: &Finding, table: &[(&str, Answer)]) {
 }
 
 #[test]
-fn every_field_reads_what_the_scan_says() {
+fn fields_have_values_of_scan() {
     assert_table(
         &full(),
         &[
@@ -53,7 +53,7 @@ fn every_field_reads_what_the_scan_says() {
 }
 
 #[test]
-fn has_knows_of_every_field_whether_the_scan_gives_it() {
+fn has_is_true_for_reported_fields() {
     let optional = [
         "severity",
         "fix",
@@ -81,7 +81,7 @@ fn has_knows_of_every_field_whether_the_scan_gives_it() {
 }
 
 #[test]
-fn what_is_missing_is_unknown_unless_the_rest_decides() {
+fn missing_value_is_unknown_unless_rest_decides() {
     assert_table(
         &bare(),
         &[
@@ -115,7 +115,7 @@ fn what_is_missing_is_unknown_unless_the_rest_decides() {
 }
 
 #[test]
-fn what_has_no_value_in_mathematics_matches_unless_the_rest_decides() {
+fn undefined_value_matches_unless_rest_decides() {
     for finding in [full(), bare()] {
         assert_table(
             &finding,
@@ -145,7 +145,7 @@ fn what_has_no_value_in_mathematics_matches_unless_the_rest_decides() {
 }
 
 #[test]
-fn labels_are_read_fail_closed() {
+fn doubtful_labels_fail_closed() {
     let partial = Finding { fix: Fix::Partial, ..full() };
     let unrecognised = Finding { status: Status::Unrecognised, exploit: Exploit::NotKnown, ..full() };
     assert_table(&partial, &[("finding.fix == 'AVAILABLE'", Matches), ("has(finding.fix)", Matches)]);
@@ -181,7 +181,7 @@ fn severities_compare_by_rank_from_either_side() {
 }
 
 #[test]
-fn text_is_compared_by_its_characters() {
+fn text_compares_by_characters() {
     assert_table(
         &full(),
         &[
@@ -223,7 +223,7 @@ fn numbers_compute_as_in_cel() {
 }
 
 #[test]
-fn times_are_added_and_compared_exactly() {
+fn times_compute_exactly() {
     assert_table(
         &full(),
         &[
@@ -242,12 +242,12 @@ fn times_are_added_and_compared_exactly() {
 }
 
 #[test]
-fn an_expression_is_its_source() {
+fn expression_equals_and_serialises_as_source() {
     let expression = parsed("finding.cvss >= 7.0");
-    let written = serde_json::to_string(&expression).unwrap();
+    let json = serde_json::to_string(&expression).unwrap();
 
-    assert_eq!(written, r#""finding.cvss >= 7.0""#);
-    assert_eq!(serde_json::from_str::<Expression>(&written).unwrap(), expression);
+    assert_eq!(json, r#""finding.cvss >= 7.0""#);
+    assert_eq!(serde_json::from_str::<Expression>(&json).unwrap(), expression);
     assert_ne!(parsed("finding.cvss >= 7.00"), expression);
     assert_eq!((expression.to_string().as_str(), expression.source()), ("finding.cvss >= 7.0", "finding.cvss >= 7.0"));
     let error = serde_json::from_str::<Expression>(r#""finding.cvs >= 7.0""#).unwrap_err().to_string();
@@ -255,7 +255,7 @@ fn an_expression_is_its_source() {
 }
 
 #[test]
-fn an_expression_joins_the_other_fields_of_a_filter() {
+fn expression_joins_other_filter_fields() {
     let filter = |text: &str| serde_json::from_str::<Filter>(text).unwrap();
     let both = filter(r#"{"min_cvss": 9.0, "expression": "finding.package.name == 'openssl'"}"#);
     let apart = filter(r#"{"min_cvss": 9.9, "expression": "finding.package.name == 'openssl'"}"#);

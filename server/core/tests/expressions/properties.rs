@@ -1,4 +1,4 @@
-//! Laws of all expressions: no text does harm, what is well-typed is accepted, and the answer changes only when it says.
+//! Properties of all expressions: every text is handled in time, and results change only at the listed instants.
 
 use std::time::{Duration, Instant};
 
@@ -10,9 +10,9 @@ use scangate_core::{
     severity::Rating,
 };
 
-use crate::given::{answer, answer_at, bare, full, noon};
+use crate::fixtures::{answer, answer_at, bare, full, noon};
 
-const SOON: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 const TOKENS: [&str; 64] = [
     "finding",
@@ -81,8 +81,8 @@ const TOKENS: [&str; 64] = [
     "`a`",
 ];
 
-/// Asks an expression, if the text is one, and says how long that took.
-fn tried(source: &str) -> Duration {
+/// Parses a text, evaluates a valid expression, and returns the elapsed time.
+fn try_parse(source: &str) -> Duration {
     let start = Instant::now();
     match Expression::parse(source) {
         Ok(expression) => {
@@ -92,7 +92,7 @@ fn tried(source: &str) -> Duration {
         }
         Err(error) => {
             let line = source.split('\n').nth(error.position.line - 1);
-            // The parser also counts lines by other breaks; a place is never before the text.
+            // The parser also counts other line breaks; a position is never before the text.
             assert!(error.position.column >= 1 && line.is_some(), "{error}");
             assert!(!error.message.is_empty() && !error.hint.is_empty() && error.to_string().len() < 4_000);
         }
@@ -102,7 +102,7 @@ fn tried(source: &str) -> Duration {
 
 fn number() -> impl Strategy<Value = String> {
     let leaf = select(vec!["finding.cvss", "finding.epss", "0.5", "7.0", "1e300", "3"]).prop_map(str::to_owned);
-    // At least one field, so that ints stay doubles.
+    // With at least one field, so that literal ints become doubles.
     let leaf =
         prop_oneof![leaf.clone().prop_map(|leaf| format!("(finding.cvss + {leaf})")), Just("finding.epss".to_owned())];
     leaf.prop_recursive(3, 8, 2, |inner| {
@@ -208,37 +208,37 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_text_does_harm(text in any::<String>()) {
-        prop_assert!(tried(&text) < SOON);
+    fn arbitrary_text_never_panics_or_hangs(text in any::<String>()) {
+        prop_assert!(try_parse(&text) < TIMEOUT);
     }
 
     #[test]
-    fn no_text_that_looks_like_an_expression_does_harm(text in r#"[a-z0-9.'"\\()\[\]{}<>=!&|?:+*/%, \n-]{0,200}"#) {
-        prop_assert!(tried(&text) < SOON);
+    fn expression_like_text_never_panics_or_hangs(text in r#"[a-z0-9.'"\\()\[\]{}<>=!&|?:+*/%, \n-]{0,200}"#) {
+        prop_assert!(try_parse(&text) < TIMEOUT);
     }
 
     #[test]
-    fn no_soup_of_tokens_does_harm(tokens in vec(select(TOKENS.to_vec()), 0..300), space in select(vec!["", " "])) {
-        prop_assert!(tried(&tokens.join(space)) < SOON);
+    fn token_soup_never_panics_or_hangs(tokens in vec(select(TOKENS.to_vec()), 0..300), space in select(vec!["", " "])) {
+        prop_assert!(try_parse(&tokens.join(space)) < TIMEOUT);
     }
 
     #[test]
-    fn no_token_put_into_an_expression_does_harm(test in test(), at in any::<prop::sample::Index>(), token in select(TOKENS.to_vec())) {
+    fn inserted_token_never_panics_or_hangs(test in test(), at in any::<prop::sample::Index>(), token in select(TOKENS.to_vec())) {
         let at = test.floor_char_boundary(at.index(test.len()));
         let broken = [&test[..at], token, &test[at..]].concat();
-        prop_assert!(tried(&broken) < SOON);
+        prop_assert!(try_parse(&broken) < TIMEOUT);
     }
 
     #[test]
-    fn what_is_well_typed_is_accepted(test in test()) {
+    fn well_typed_expressions_are_accepted(test in test()) {
         if let Err(error) = Expression::parse(&test) {
-            let bounds = ["more than", "bytes long", "both times depend"];
-            prop_assert!(bounds.iter().any(|bound| error.message.contains(bound)), "{}: {}", error, test);
+            let limits = ["more than", "bytes long", "both times depend"];
+            prop_assert!(limits.iter().any(|limit| error.message.contains(limit)), "{}: {}", error, test);
         }
     }
 
     #[test]
-    fn the_answer_changes_only_at_the_instants_that_are_told(
+    fn result_changes_only_at_listed_instants(
         test in test(), finding in finding(), within in vec(0.0_f64..1.0, 3),
     ) {
         let Ok(expression) = Expression::parse(&test) else { return Ok(()) };
@@ -249,13 +249,13 @@ proptest! {
         prop_assert!(expression.depends_on_now() || instants.len() == 1);
         let ends = instants.iter().skip(1).map(|at| at.as_nanosecond() - 1).chain([Timestamp::MAX.as_nanosecond()]);
         for (from, last) in instants.iter().zip(ends) {
-            let answered = answer_at(&expression, &finding, *from);
+            let expected = answer_at(&expression, &finding, *from);
             let from = from.as_nanosecond();
             #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "any instant will do")]
             let between = within.iter().map(|part| from + ((last - from) as f64 * part) as i128);
             for at in between.chain([from + 1, last - 1, last]).filter(|at| (from..=last).contains(at)) {
                 let at = Timestamp::from_nanosecond(at).unwrap();
-                prop_assert_eq!(answer_at(&expression, &finding, at), answered, "at {} of {:?}: {}", at, instants, test);
+                prop_assert_eq!(answer_at(&expression, &finding, at), expected, "at {} of {:?}: {}", at, instants, test);
             }
         }
     }

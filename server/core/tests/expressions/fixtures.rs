@@ -1,4 +1,4 @@
-//! Findings to ask, and how to ask them.
+//! Findings, and the result of an expression for them.
 
 use jiff::Timestamp;
 use scangate_core::{
@@ -8,12 +8,12 @@ use scangate_core::{
     unknown::WhenUnknown,
 };
 
-/// What an expression has to say of a finding.
+/// The result of an expression for a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Matches,
     DoesNot,
-    /// As `when_unknown` says.
+    /// `when_unknown` decides.
     Unknown,
 }
 
@@ -31,11 +31,11 @@ pub(crate) fn answer_at(expression: &Expression, finding: &Finding, now: Timesta
         (true, true) => Answer::Matches,
         (false, false) => Answer::DoesNot,
         (true, false) => Answer::Unknown,
-        (false, true) => panic!("{expression} turns when_unknown around"),
+        (false, true) => panic!("{expression} inverts when_unknown"),
     }
 }
 
-/// A finding of which the scan says everything.
+/// A finding whose scan reports every field.
 pub(crate) fn full() -> Finding {
     Finding {
         id: "CVE-2026-1001".into(),
@@ -61,7 +61,7 @@ pub(crate) fn full() -> Finding {
     }
 }
 
-/// A finding of which the scan says as little as it can.
+/// A finding whose scan reports only the required fields.
 pub(crate) fn bare() -> Finding {
     Finding {
         id: "CVE-2026-3003".into(),
