@@ -27,6 +27,66 @@ use crate::{
 /// Decides whether an image may be deployed.
 ///
 /// `manifests` are all manifests of the image that the request covers. An empty list gives DENY, because it proves nothing.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use scangate_core::{
+///     Verdict, decide,
+///     decide::Selection,
+///     decision::ManifestInput,
+///     image::{Digest, Image, RepositoryName, Tag},
+///     policy::{Policy, PolicySet, Revision},
+///     registry::Registry,
+///     scan::Scan,
+/// };
+///
+/// let now = "2026-03-01T12:00:00Z".parse()?;
+/// let pushed_at = Some("2026-02-28T12:00:00Z".parse()?);
+/// let digest = Digest::parse(&format!("sha256:{}", "0".repeat(64)))?;
+/// let registry = Registry::parse("123456789012/eu-west-1")?;
+/// let image = Image {
+///     host: registry.host(),
+///     registry,
+///     repository: RepositoryName::parse("team/app")?,
+///     tag: Some(Tag::parse("1.0")?),
+///     digest: digest.clone(),
+///     pushed_at,
+/// };
+///
+/// let scan: Scan = serde_json::from_str(
+///     r#"{
+///         "read_at": "2026-03-01T12:00:00Z", "unchanged_since": "2026-03-01T12:00:00Z",
+///         "status": "COMPLETE", "scan_type": "BASIC", "frequency": "SCAN_ON_PUSH",
+///         "report": {
+///             "completed_at": "2026-02-28T12:01:00Z", "source_updated_at": "2026-02-28T11:00:00Z",
+///             "counts": { "CRITICAL": 1 }, "enumerated": { "CRITICAL": 1 },
+///             "findings": [{ "id": "CVE-2026-1", "package": { "name": "openssl" }, "severity": "CRITICAL" }]
+///         }
+///     }"#,
+/// )?;
+/// let manifest = serde_json::from_value(serde_json::json!({ "digest": digest, "pushed_at": pushed_at }))?;
+/// let input = ManifestInput { manifest, scan: Arc::new(scan), start: None, first_seen: Arc::default() };
+///
+/// let policy = Policy::built_in_default()?;
+/// let id = policy.id.clone();
+/// let revision =
+///     Revision { policy, revision: 1, content_digest: String::new(), create_time: now, update_time: now };
+/// let set = PolicySet { revision: 1, policies: [(id, Arc::new(revision))].into(), ..PolicySet::default() };
+///
+/// let decision = decide(&image, None, Selection::Governing(&set), &[input], now);
+///
+/// assert_eq!(decision.verdict, Verdict::Deny);
+/// assert_eq!(
+///     decision.reasons,
+///     [
+///         "the policies are not satisfied: policies/default",
+///         "policies/default, rule no-critical: 1 matching, 0 allowed, worst CRITICAL CVE-2026-1 in openssl",
+///         "policies/default, rule no-fixable-high: 1 matching, 0 allowed, worst CRITICAL CVE-2026-1 in openssl",
+///     ]
+/// );
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn decide(
     image: &Image,
     environment: Option<&Environment>,

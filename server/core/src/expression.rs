@@ -50,6 +50,24 @@ use crate::{finding::Finding, severity::Severity, unknown::WhenUnknown};
 /// A checked condition over a finding.
 ///
 /// It is cheap to clone. Two expressions are equal if their sources are equal. It is serialised as its source.
+///
+/// ```
+/// use scangate_core::{expression::Expression, finding::Finding, severity::Severity, unknown::WhenUnknown};
+///
+/// let finding: Finding = serde_json::from_str(
+///     r#"{ "id": "CVE-2026-1", "package": { "name": "openssl" }, "severity": "HIGH", "cvss": 7.5 }"#,
+/// )?;
+/// let now = "2026-03-01T12:00:00Z".parse()?;
+/// let matches = |source: &str, when_unknown| {
+///     Expression::parse(source).map(|expression| expression.matches(&finding, Severity::High, now, when_unknown))
+/// };
+///
+/// assert!(matches("finding.cvss >= 7.0 && finding.severity >= 'HIGH'", WhenUnknown::NoMatch)?);
+/// // The finding has no EPSS, so `when_unknown` decides.
+/// assert!(matches("finding.epss > 0.5", WhenUnknown::Match)?);
+/// assert!(!matches("finding.epss > 0.5", WhenUnknown::NoMatch)?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Expression(Arc<Checked>);
@@ -62,6 +80,16 @@ struct Checked {
 
 impl Expression {
     /// Parses and checks an expression, within milliseconds and without a panic for any text.
+    ///
+    /// ```
+    /// use scangate_core::expression::Expression;
+    ///
+    /// let error = Expression::parse("finding.rated &&\n  finding.cvs > 7.0").unwrap_err();
+    ///
+    /// assert_eq!((error.position.line, error.position.column), (2, 3));
+    /// assert_eq!(error.message, r#"there is no field "finding.cvs""#);
+    /// assert!(error.hint.starts_with("did you mean `finding.cvss`?"));
+    /// ```
     pub fn parse(source: &str) -> Result<Self, Error> {
         let condition = syntax::parse_with(source, lower::lower)?;
         let depends_on_now = condition.comparisons_with_now() > 0;

@@ -15,6 +15,17 @@ pub struct Error {
 }
 
 /// A pattern that matches whole names.
+///
+/// ```
+/// use scangate_core::glob::Glob;
+///
+/// let glob = Glob::parse("team/*")?;
+///
+/// assert!(glob.matches("team/app"));
+/// assert!(glob.matches("team/app/web"));
+/// assert!(!glob.matches("other/team/app"));
+/// # Ok::<(), scangate_core::glob::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Glob(String);

@@ -42,6 +42,21 @@ pub struct ImageReference {
 
 impl ImageReference {
     /// Parses `[HOST/]REPOSITORY[:TAG][@DIGEST]`.
+    ///
+    /// ```
+    /// use scangate_core::image::{Error, ImageReference};
+    ///
+    /// let image = ImageReference::parse("123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/app:2.3.0")?;
+    /// let (_, registry) = image.registry.unwrap();
+    /// assert_eq!(registry.to_string(), "123456789012/eu-west-1");
+    /// assert_eq!(image.repository.as_str(), "team/app");
+    /// assert_eq!(image.tag.unwrap().as_str(), "2.3.0");
+    ///
+    /// // Without a host, the server's default registry applies. There is no default tag.
+    /// assert_eq!(ImageReference::parse("team/app:2.3.0")?.registry, None);
+    /// assert_eq!(ImageReference::parse("team/app"), Err(Error::Unpinned));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn parse(reference: &str) -> Result<Self, Error> {
         if reference.len() > MAX_REFERENCE {
             return Err(Error::TooLong);

@@ -60,6 +60,17 @@ impl Registry {
     }
 
     /// Parses `ACCOUNT/REGION` or any form of ECR host.
+    ///
+    /// ```
+    /// use scangate_core::registry::Registry;
+    ///
+    /// let registry = Registry::parse("123456789012/eu-west-1")?;
+    ///
+    /// assert_eq!(registry.host(), "123456789012.dkr.ecr.eu-west-1.amazonaws.com");
+    /// assert_eq!(Registry::parse("123456789012.dkr-ecr.eu-west-1.on.aws")?, registry);
+    /// assert!(Registry::parse("ghcr.io").is_err());
+    /// # Ok::<(), scangate_core::registry::Error>(())
+    /// ```
     pub fn parse(registry: &str) -> Result<Self, Error> {
         match registry.split_once('/') {
             Some((account, region)) => Self::new(account, region),

@@ -50,6 +50,19 @@ pub enum SeverityChoice {
 }
 
 /// A filter over findings: every condition that is set must hold.
+///
+/// ```
+/// use scangate_core::{finding::Finding, rule::Filter, severity::Severity};
+///
+/// let filter: Filter = serde_json::from_str(r#"{ "min_severity": "HIGH", "min_epss": 0.5 }"#)?;
+/// let finding: Finding =
+///     serde_json::from_str(r#"{ "id": "CVE-2026-1", "package": { "name": "zlib" }, "severity": "HIGH" }"#)?;
+/// let now = "2026-03-01T12:00:00Z".parse()?;
+///
+/// // The finding has no EPSS. By default, unknown values match, so that the rule fails closed.
+/// assert!(filter.matches(&finding, Severity::High, now));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Filter {

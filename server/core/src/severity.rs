@@ -70,6 +70,13 @@ impl Rating {
     }
 
     /// Returns the severity for comparisons; for unrated findings it is the policy's `unrated_as`.
+    ///
+    /// ```
+    /// use scangate_core::severity::{Rating, Severity};
+    ///
+    /// assert_eq!(Rating::parse("LOW").rank(Severity::High), Severity::Low);
+    /// assert_eq!(Rating::parse("UNTRIAGED").rank(Severity::High), Severity::High);
+    /// ```
     pub fn rank(&self, unrated_as: Severity) -> Severity {
         match self {
             Self::Rated(severity) => *severity,

@@ -34,6 +34,16 @@ impl Platform {
     }
 
     /// True if this platform satisfies the requested one. A request without a variant stands for every variant.
+    ///
+    /// ```
+    /// use scangate_core::image::Platform;
+    ///
+    /// let platform = Platform::parse("linux/arm64/v8")?;
+    ///
+    /// assert!(platform.satisfies(&Platform::parse("linux/arm64")?));
+    /// assert!(!Platform::parse("linux/arm64")?.satisfies(&platform));
+    /// # Ok::<(), scangate_core::image::Error>(())
+    /// ```
     pub fn satisfies(&self, requested: &Self) -> bool {
         self.os == requested.os
             && self.architecture == requested.architecture

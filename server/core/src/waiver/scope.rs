@@ -64,6 +64,17 @@ impl Scope {
     }
 
     /// True if the scope covers this vulnerability in this package.
+    ///
+    /// ```
+    /// use scangate_core::{finding::Finding, waiver::Scope};
+    ///
+    /// let scope: Scope = serde_json::from_str(r#"{ "vulnerability": "CVE-2026-*", "package": "openssl" }"#)?;
+    /// let finding: Finding =
+    ///     serde_json::from_str(r#"{ "id": "CVE-2026-1", "package": { "name": "zlib" }, "severity": "HIGH" }"#)?;
+    ///
+    /// assert!(!scope.matches(&finding));
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
     pub fn matches(&self, finding: &Finding) -> bool {
         self.vulnerability.matches(&finding.id)
             && self.package.as_ref().is_none_or(|glob| glob.matches(&finding.package.name))

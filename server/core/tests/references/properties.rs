@@ -9,7 +9,7 @@ use scangate_core::{
 use crate::fixtures::{DIGEST, HOST, HOSTS};
 
 /// Texts of the pieces of references, which random characters would rarely form.
-fn almost_a_reference() -> impl Strategy<Value = String> {
+fn near_reference() -> impl Strategy<Value = String> {
     let pieces = [
         "team",
         "app",
@@ -49,7 +49,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn parsers_never_panic(text in prop_oneof![any::<String>(), almost_a_reference()]) {
+    fn parsers_never_panic(text in prop_oneof![any::<String>(), near_reference()]) {
         let _ = (Registry::parse(&text), Registry::from_host(&text), Platform::parse(&text), parse_repository(&text));
         let _ = (RepositoryName::parse(&text), Tag::parse(&text), Digest::parse(&text));
         if let Ok(image) = ImageReference::parse(&text) {
@@ -86,7 +86,7 @@ proptest! {
     }
 
     #[test]
-    fn accepted_reference_renders_host_as_written(text in almost_a_reference()) {
+    fn accepted_reference_renders_as_written(text in near_reference()) {
         if let Ok(ImageReference { registry, repository, tag, digest }) = ImageReference::parse(&text) {
             let host = registry.map(|(host, _)| format!("{host}/")).unwrap_or_default();
             let tag = tag.map(|tag| format!(":{tag}")).unwrap_or_default();
