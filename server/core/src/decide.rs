@@ -26,7 +26,7 @@ use crate::{
 
 /// Decides whether an image may be deployed.
 ///
-/// `manifests` are all manifests of the image that the request covers. An empty list gives DENY, because it proves nothing.
+/// `manifests` are all manifests of the image that the request covers. An empty list returns DENY, because it proves nothing.
 ///
 /// ```
 /// use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The times at which the gate first saw a finding. Grace periods run on them, because ECR does not record them.
+//! The times at which the gate first saw a finding. Grace periods run on these times, which ECR does not record.
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -13,7 +13,7 @@ pub(super) struct Record<'a> {
     pub(super) transitions: Vec<(Timestamp, bool)>,
     /// The period in which the record does not count although it matches.
     pub(super) grace: Option<(Timestamp, Timestamp)>,
-    /// The periods in which the record is waived: in order, without contact.
+    /// The periods in which the record is waived, sorted and disjoint.
     pub(super) waived: Vec<Interval<'a>>,
 }
 

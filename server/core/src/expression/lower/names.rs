@@ -19,9 +19,9 @@ use crate::expression::{
     schema::{FIELDS, Field},
 };
 
-/// The name of the finding.
+/// The variable for the finding.
 pub(super) const FINDING: &str = "finding";
-/// The name of the instant of the decision.
+/// The variable for the instant of the decision.
 pub(super) const NOW: &str = "now";
 
 impl Lowering<'_> {
