@@ -1,4 +1,4 @@
-//! Configuring scanning: what was in force, what is asked, what is in force now.
+//! Changes the scanning configuration of registries and repositories, and reports it before and after the change.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,75 +13,75 @@ use scangate_core::{
 
 use crate::registry::{self, Registry, RegistryScanning, Repository, RepositoryScanning, ScanningRule};
 
-/// How a registry's configuration meets the one in force.
+/// The way a new registry configuration is combined with the effective one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Meeting {
-    /// Rules are added; nothing stops being scanned.
+pub enum MergeMode {
+    /// Rules are added; no repository stops being scanned.
     Merge,
-    /// The new configuration takes the place of the old.
+    /// The new configuration replaces the effective one.
     Replace,
 }
 
-/// Whether to do it.
+/// The extent of a call: apply the change or only validate it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Intent {
-    /// Change it.
+    /// Apply the change.
     Apply,
-    /// Tell what would be.
+    /// Report the result without applying the change.
     ValidateOnly,
 }
 
-/// A change of scanning.
+/// A change of the scanning configuration.
 #[derive(Clone, Debug)]
 pub enum Target {
-    /// One repository's own flag.
+    /// Sets the scan-on-push flag of one repository.
     Repository {
-        /// Which.
+        /// The repository.
         repository: Repository,
-        /// The flag.
+        /// The new value.
         scan_on_push: bool,
     },
-    /// A whole registry.
+    /// Changes the configuration of a registry.
     Registry {
-        /// Which.
+        /// The registry.
         registry: RegistryId,
-        /// What to set.
+        /// The new configuration.
         scanning: RegistryScanning,
-        /// How it meets what is in force.
-        meeting: Meeting,
-        /// Repositories to report on.
+        /// The way it is combined with the effective one.
+        mode: MergeMode,
+        /// The repositories to report on.
         report: Vec<RepositoryName>,
     },
 }
 
-/// What is in force at one instant.
+/// The scanning configuration in effect at one instant.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InForce {
-    /// Of the registry.
+pub struct EffectiveScanning {
+    /// The configuration of the registry.
     pub registry: RegistryScanning,
-    /// Of the repositories asked for.
+    /// The configuration of the requested repositories.
     pub repositories: Vec<RepositoryScanning>,
 }
 
-/// What a change did.
+/// The outcome of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Configured {
-    /// Before.
-    pub before: InForce,
-    /// After, or what would be.
-    pub after: InForce,
-    /// Things to know.
+    /// The configuration before the change.
+    pub before: EffectiveScanning,
+    /// The configuration after the change; expected, if the change was only validated.
+    pub after: EffectiveScanning,
+    /// Side effects that the caller should know, one sentence each.
     pub notes: Vec<String>,
 }
 
 impl Configured {
-    /// Whether anything was, or would be, changed.
+    /// True if the change has, or would have, an effect.
     pub fn changed(&self) -> bool {
         self.before != self.after
     }
 }
 
-/// Changes scanning, or tells what a change would do.
+/// Changes the scanning configuration, or reports the effect of the change.
 pub async fn configure(
     registry: &Arc<dyn Registry>,
     target: Target,
@@ -91,23 +91,23 @@ pub async fn configure(
         Target::Repository { repository, scan_on_push } => {
             configure_repository(registry, repository, scan_on_push, intent).await
         }
-        Target::Registry { registry: id, scanning, meeting, report } => {
-            let before = in_force(registry, &id, &report).await?;
-            let wanted = match meeting {
-                Meeting::Replace => scanning,
-                Meeting::Merge => merge(&before.registry, &scanning),
+        Target::Registry { registry: id, scanning, mode, report } => {
+            let before = read_effective(registry, &id, &report).await?;
+            let wanted = match mode {
+                MergeMode::Replace => scanning,
+                MergeMode::Merge => merge(&before.registry, &scanning),
             };
             configure_registry(registry, &id, before, wanted, &report, intent).await
         }
     }
 }
 
-async fn in_force(
+async fn read_effective(
     registry: &Arc<dyn Registry>,
     id: &RegistryId,
     repositories: &[RepositoryName],
-) -> Result<InForce, registry::Error> {
-    Ok(InForce {
+) -> Result<EffectiveScanning, registry::Error> {
+    Ok(EffectiveScanning {
         registry: registry.registry_scanning(id).await?,
         repositories: registry.repository_scanning(id, repositories).await?,
     })
@@ -120,26 +120,29 @@ async fn configure_repository(
     intent: Intent,
 ) -> Result<Configured, registry::Error> {
     let names = [repository.name.clone()];
-    let before = in_force(registry, &repository.registry, &names).await?;
+    let before = read_effective(registry, &repository.registry, &names).await?;
     let after = match intent {
         Intent::Apply => {
             registry.put_scan_on_push(&repository, scan_on_push).await?;
-            in_force(registry, &repository.registry, &names).await?
+            read_effective(registry, &repository.registry, &names).await?
         }
-        Intent::ValidateOnly => foresee_flag(&before, scan_on_push),
+        Intent::ValidateOnly => expected_after_flag(&before, scan_on_push),
     };
     let mut notes = Vec::new();
     if after.registry.scan_type == ScanType::Enhanced {
         notes.push(
-            "the registry uses enhanced scanning: its rules decide, the repository's own flag has no effect".to_owned(),
+            "the registry uses enhanced scanning: its rules apply, and the repository's scan-on-push flag has no effect".to_owned(),
         );
     } else if after.repositories.iter().any(|after| after.scan_on_push != scan_on_push) {
-        notes.push("ECR accepted the change but does not show it yet; read it again in a moment".to_owned());
+        notes.push(
+            "ECR accepted the change but does not report it yet; read the configuration again in a few seconds"
+                .to_owned(),
+        );
     }
     Ok(Configured { before, after, notes })
 }
 
-fn foresee_flag(before: &InForce, scan_on_push: bool) -> InForce {
+fn expected_after_flag(before: &EffectiveScanning, scan_on_push: bool) -> EffectiveScanning {
     let mut after = before.clone();
     for repository in &mut after.repositories {
         repository.scan_on_push = scan_on_push;
@@ -153,7 +156,7 @@ fn foresee_flag(before: &InForce, scan_on_push: bool) -> InForce {
 async fn configure_registry(
     registry: &Arc<dyn Registry>,
     id: &RegistryId,
-    before: InForce,
+    before: EffectiveScanning,
     wanted: RegistryScanning,
     report: &[RepositoryName],
     intent: Intent,
@@ -162,10 +165,10 @@ async fn configure_registry(
         Intent::Apply if before.registry == wanted => before.clone(),
         Intent::Apply => {
             registry.put_registry_scanning(id, &wanted).await?;
-            in_force(registry, id, report).await?
+            read_effective(registry, id, report).await?
         }
-        Intent::ValidateOnly => InForce {
-            repositories: before.repositories.iter().map(|repository| foresee(repository, &wanted)).collect(),
+        Intent::ValidateOnly => EffectiveScanning {
+            repositories: before.repositories.iter().map(|repository| expected_scanning(repository, &wanted)).collect(),
             registry: wanted,
         },
     };
@@ -173,11 +176,11 @@ async fn configure_registry(
     Ok(Configured { before, after, notes })
 }
 
-fn notes(before: &InForce, after: &InForce) -> Vec<String> {
+fn notes(before: &EffectiveScanning, after: &EffectiveScanning) -> Vec<String> {
     let mut notes = Vec::new();
     if before.registry.scan_type != after.registry.scan_type {
         notes.push(
-            "the kind of scanning changes: scans of the other kind are no longer seen, and images need a new scan before they are allowed"
+            "the scan type changes: existing scans of the previous type are no longer used, and images need a new scan before they are allowed"
                 .to_owned(),
         );
     }
@@ -186,30 +189,30 @@ fn notes(before: &InForce, after: &InForce) -> Vec<String> {
         .iter()
         .zip(&after.repositories)
         .filter(|(before, after)| before.frequency != Frequency::Manual && after.frequency == Frequency::Manual);
-    notes.extend(dropped.map(|(_, after)| format!("repository {} is no longer scanned by itself", after.name)));
+    notes.extend(dropped.map(|(_, after)| format!("repository {} is no longer scanned automatically", after.name)));
     notes
 }
 
-/// Unites two configurations. Only ever adds: a registry of the other kind takes the kind asked for and keeps its filters
-/// where that kind has their frequency.
-fn merge(in_force: &RegistryScanning, asked: &RegistryScanning) -> RegistryScanning {
+/// Adds the requested rules to the effective ones; none is removed. If the scan type changes, effective filters are kept under
+/// the closest frequency of the new type.
+fn merge(effective: &RegistryScanning, requested: &RegistryScanning) -> RegistryScanning {
     let mut rules: BTreeMap<Frequency, BTreeSet<String>> = BTreeMap::new();
-    let kept = in_force.rules.iter().map(|rule| (frequency_under(asked.scan_type, rule.frequency), rule));
-    let added = asked.rules.iter().map(|rule| (rule.frequency, rule));
-    for (frequency, rule) in kept.chain(added) {
+    let existing = effective.rules.iter().map(|rule| (frequency_under(requested.scan_type, rule.frequency), rule));
+    let added = requested.rules.iter().map(|rule| (rule.frequency, rule));
+    for (frequency, rule) in existing.chain(added) {
         rules.entry(frequency).or_default().extend(rule.filters.iter().cloned());
     }
-    // Enhanced scanning without rules scans everything continuously: adding a rule must not narrow that.
+    // Enhanced scanning without rules scans every repository continuously: an added rule must not narrow that.
     let scans_everything =
         |scanning: &RegistryScanning| scanning.scan_type == ScanType::Enhanced && scanning.rules.is_empty();
-    if scans_everything(in_force) && asked.scan_type == ScanType::Enhanced && !asked.rules.is_empty() {
+    if scans_everything(effective) && requested.scan_type == ScanType::Enhanced && !requested.rules.is_empty() {
         rules.entry(Frequency::ContinuousScan).or_default().insert("*".to_owned());
     }
     let rules = rules
         .into_iter()
         .map(|(frequency, filters)| ScanningRule { frequency, filters: filters.into_iter().collect() })
         .collect();
-    RegistryScanning { scan_type: asked.scan_type, rules }
+    RegistryScanning { scan_type: requested.scan_type, rules }
 }
 
 fn frequency_under(scan_type: ScanType, frequency: Frequency) -> Frequency {
@@ -222,16 +225,16 @@ fn frequency_under(scan_type: ScanType, frequency: Frequency) -> Frequency {
     }
 }
 
-/// What would be in force for a repository, by ECR's rules for filters.
-fn foresee(repository: &RepositoryScanning, wanted: &RegistryScanning) -> RepositoryScanning {
+/// The expected configuration of a repository under the new rules, by ECR's rules for filters.
+fn expected_scanning(repository: &RepositoryScanning, wanted: &RegistryScanning) -> RepositoryScanning {
     let matching: Vec<(Frequency, &String)> = wanted
         .rules
         .iter()
         .flat_map(|rule| rule.filters.iter().map(|filter| (rule.frequency, filter)))
         .filter(|(_, filter)| filter_matches(filter, repository.name.as_str()))
         .collect();
-    let everything = wanted.scan_type == ScanType::Enhanced && wanted.rules.is_empty();
-    let continuous = everything || matching.iter().any(|(frequency, _)| *frequency == Frequency::ContinuousScan);
+    let scans_everything = wanted.scan_type == ScanType::Enhanced && wanted.rules.is_empty();
+    let continuous = scans_everything || matching.iter().any(|(frequency, _)| *frequency == Frequency::ContinuousScan);
     let own_flag = wanted.scan_type == ScanType::Basic && repository.scan_on_push;
     let frequency = if continuous {
         Frequency::ContinuousScan
@@ -240,13 +243,16 @@ fn foresee(repository: &RepositoryScanning, wanted: &RegistryScanning) -> Reposi
     } else {
         Frequency::Manual
     };
-    // Only the filters of the frequency that won are applied.
-    let applied_filters =
-        matching.into_iter().filter(|(of, _)| *of == frequency).map(|(_, filter)| filter.clone()).collect();
+    // ECR applies only the filters of the winning frequency.
+    let applied_filters = matching
+        .into_iter()
+        .filter(|(candidate, _)| *candidate == frequency)
+        .map(|(_, filter)| filter.clone())
+        .collect();
     RepositoryScanning { frequency, applied_filters, ..repository.clone() }
 }
 
-/// A filter without `*` matches what contains it; with `*`, the whole name.
+/// True if an ECR filter matches the name: with `*`, the whole name; without, any part of it.
 fn filter_matches(filter: &str, name: &str) -> bool {
     if filter.contains('*') {
         scangate_core::glob::Glob::parse(filter).is_ok_and(|glob| glob.matches(name))

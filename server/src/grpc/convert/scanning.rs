@@ -13,7 +13,7 @@ use super::{image, scan::scan_type_out};
 use crate::{
     grpc::field_violations::Fields,
     registry::{RegistryScanning, RepositoryScanning, ScanningRule},
-    scanning_config::{Configured, InForce, Intent, Meeting, Target},
+    scanning_config::{Configured, EffectiveScanning, Intent, MergeMode, Target},
 };
 
 const MAX_FILTERS: usize = 100;
@@ -40,9 +40,9 @@ pub(crate) fn target(request: &v1::ConfigureScanningRequest, default: &RegistryI
 
 fn registry_target(fields: &mut Fields, target: &v1::RegistryTarget, default: &RegistryId) -> Option<Target> {
     let registry = image::registry(fields, "registry.registry", &target.registry, default);
-    let meeting = match v1::ConfigureMode::try_from(target.mode) {
-        Ok(v1::ConfigureMode::Unspecified | v1::ConfigureMode::Merge) => Some(Meeting::Merge),
-        Ok(v1::ConfigureMode::Replace) => Some(Meeting::Replace),
+    let mode = match v1::ConfigureMode::try_from(target.mode) {
+        Ok(v1::ConfigureMode::Unspecified | v1::ConfigureMode::Merge) => Some(MergeMode::Merge),
+        Ok(v1::ConfigureMode::Replace) => Some(MergeMode::Replace),
         Err(_) => {
             fields.refuse("registry.mode", "must be CONFIGURE_MODE_MERGE or CONFIGURE_MODE_REPLACE");
             None
@@ -57,7 +57,7 @@ fn registry_target(fields: &mut Fields, target: &v1::RegistryTarget, default: &R
         }
         Some(scanning) => registry_scanning(fields, scanning),
     };
-    Some(Target::Registry { registry: registry?, scanning: scanning?, meeting: meeting?, report })
+    Some(Target::Registry { registry: registry?, scanning: scanning?, mode: mode?, report })
 }
 
 fn registry_scanning(fields: &mut Fields, given: &v1::RegistryScanning) -> Option<RegistryScanning> {
@@ -124,20 +124,20 @@ fn filters(fields: &mut Fields, path: &str, given: &[String]) -> BTreeSet<String
 /// What a change did.
 pub(crate) fn configured_out(configured: &Configured) -> v1::ConfigureScanningResponse {
     v1::ConfigureScanningResponse {
-        before: Some(in_force_out(&configured.before)),
-        after: Some(in_force_out(&configured.after)),
+        before: Some(effective_out(&configured.before)),
+        after: Some(effective_out(&configured.after)),
         changed: configured.changed(),
         notes: configured.notes.clone(),
     }
 }
 
-fn in_force_out(in_force: &InForce) -> v1::ScanningConfiguration {
+fn effective_out(effective: &EffectiveScanning) -> v1::ScanningConfiguration {
     v1::ScanningConfiguration {
         registry: Some(v1::RegistryScanning {
-            scan_type: scan_type_out(in_force.registry.scan_type).into(),
-            rules: in_force.registry.rules.iter().map(rule_out).collect(),
+            scan_type: scan_type_out(effective.registry.scan_type).into(),
+            rules: effective.registry.rules.iter().map(rule_out).collect(),
         }),
-        repositories: in_force.repositories.iter().map(repository_out).collect(),
+        repositories: effective.repositories.iter().map(repository_out).collect(),
     }
 }
 
