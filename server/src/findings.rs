@@ -1,4 +1,4 @@
-//! Reading findings for people: all manifests of an image, filtered, worst first, in pages.
+//! Lists the findings of all manifests of an image, filtered, most severe first, in pages.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,59 +13,73 @@ use scangate_core::{
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    registry::{Freshness, Registry},
-    scan_reader::{Error, read_scans, select_manifests},
+    registry::{self, Freshness, Registry},
+    scan_reader::{self, read_scans, select_manifests},
 };
 
-/// Which findings.
+/// A failure to list findings.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The image cannot be resolved.
+    #[error(transparent)]
+    Registry(#[from] registry::Error),
+    /// The scans cannot be read.
+    #[error(transparent)]
+    Scans(#[from] scan_reader::Error),
+    /// The scans have changed since the previous page.
+    #[error("the findings have changed since the previous page")]
+    Changed,
+}
+
+/// Conditions on findings; all given ones must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// At least this severity; unrated findings are always included.
+    /// The lowest severity; unrated findings always match.
     pub min_severity: Option<Severity>,
-    /// Exactly this package.
+    /// The exact package name.
     pub package: Option<String>,
-    /// Exactly this vulnerability.
+    /// The exact vulnerability id.
     pub vulnerability_id: Option<String>,
-    /// Exactly this availability of a fix.
+    /// The exact availability of a fix.
     pub fix: Option<Fix>,
 }
 
 impl Filter {
-    fn admits(&self, finding: &Finding) -> bool {
-        let severe = |least: Severity| match &finding.severity {
+    fn matches(&self, finding: &Finding) -> bool {
+        let is_severe = |least: Severity| match &finding.severity {
             Rating::Rated(severity) => *severity >= least,
             Rating::Unrated(_) => true,
         };
-        self.min_severity.is_none_or(severe)
+        self.min_severity.is_none_or(is_severe)
             && self.package.as_deref().is_none_or(|package| package == &*finding.package.name)
             && self.vulnerability_id.as_deref().is_none_or(|id| id == &*finding.id)
             && self.fix.is_none_or(|fix| fix == finding.fix)
     }
 }
 
-/// Where a page begins, and what the pages before it were read from.
+/// The start of a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
-    /// How many findings lie before it.
+    /// The number of findings before the page.
     pub offset: usize,
-    /// [`Page::fingerprint`] of the page before.
+    /// The [`Page::fingerprint`] of the previous page.
     pub fingerprint: String,
 }
 
-/// What to read.
+/// A query for one page of findings.
 #[derive(Clone, Debug)]
 pub struct Query {
     /// The image.
     pub image: ImageReference,
-    /// Only these platforms; empty: all.
+    /// The platforms to include; empty: all.
     pub platforms: Vec<Platform>,
-    /// Which findings.
+    /// The conditions on findings.
     pub filter: Filter,
-    /// How many at most.
+    /// The most findings to return.
     pub page_size: usize,
-    /// Where to begin.
+    /// The start of the page; `None`: the first page.
     pub cursor: Option<Cursor>,
-    /// How old the reading may be.
+    /// The maximum age of the scans as read from the registry.
     pub max_age: Duration,
 }
 
@@ -74,35 +88,29 @@ pub struct Query {
 pub struct Page {
     /// The image as resolved.
     pub image: Image,
-    /// Its manifests with their scans.
-    pub examined: Vec<ManifestInput>,
+    /// The selected manifests with their scans.
+    pub inputs: Vec<ManifestInput>,
     /// The findings, each with its manifest.
     pub findings: Vec<(Manifest, Finding)>,
-    /// How many match in all.
+    /// The number of matching findings on all pages.
     pub total: usize,
-    /// Tells whether two pages were read from the same scans.
+    /// A hash of the scans that were read: equal for pages of the same scans.
     pub fingerprint: String,
-    /// Where the next page begins; `None`: this is the last.
+    /// The offset of the next page; `None`: this page is the last.
     pub next_offset: Option<usize>,
 }
 
 /// Reads one page.
-pub async fn read(registry: &Arc<dyn Registry>, query: &Query) -> Result<Page, Error> {
+pub async fn read_page(registry: &Arc<dyn Registry>, query: &Query) -> Result<Page, Error> {
     let freshness = Freshness::within(query.max_age);
     let resolved = registry.resolve(&query.image, freshness).await?;
-    let examined = read_scans(registry, &resolved, select_manifests(&resolved, &query.platforms)?, freshness).await?;
-    let fingerprint = fingerprint(&examined);
+    let inputs = read_scans(registry, &resolved, select_manifests(&resolved, &query.platforms)?, freshness).await?;
+    let fingerprint = fingerprint(&inputs);
     if query.cursor.as_ref().is_some_and(|cursor| cursor.fingerprint != fingerprint) {
-        return Err(Error::FindingsChanged);
+        return Err(Error::Changed);
     }
 
-    let mut matching: Vec<(&Manifest, &Finding)> = examined
-        .iter()
-        .flat_map(|examined| examined.scan.findings().iter().map(|finding| (&examined.manifest, finding)))
-        .filter(|(_, finding)| query.filter.admits(finding))
-        .collect();
-    // Each scan is sorted already; stable over platforms, so that pages never shift.
-    matching.sort_by(|a, b| a.1.worst_first(b.1).then_with(|| a.0.digest.cmp(&b.0.digest)));
+    let matching = matching_findings(&inputs, &query.filter);
     let offset = query.cursor.as_ref().map_or(0, |cursor| cursor.offset);
     let findings: Vec<(Manifest, Finding)> = matching
         .iter()
@@ -113,13 +121,25 @@ pub async fn read(registry: &Arc<dyn Registry>, query: &Query) -> Result<Page, E
     let end = offset.saturating_add(findings.len());
     let total = matching.len();
     let next_offset = (end < total && !findings.is_empty()).then_some(end);
-    Ok(Page { image: resolved.image.clone(), examined, findings, total, fingerprint, next_offset })
+    Ok(Page { image: resolved.image.clone(), inputs, findings, total, fingerprint, next_offset })
 }
 
-/// The same for every server that has read the same scans.
-fn fingerprint(examined: &[ManifestInput]) -> String {
+/// The matching findings, most severe first.
+fn matching_findings<'a>(inputs: &'a [ManifestInput], filter: &Filter) -> Vec<(&'a Manifest, &'a Finding)> {
+    let mut matching: Vec<(&Manifest, &Finding)> = inputs
+        .iter()
+        .flat_map(|input| input.scan.findings().iter().map(|finding| (&input.manifest, finding)))
+        .filter(|(_, finding)| filter.matches(finding))
+        .collect();
+    // The order is total over manifests and stable within a scan, so that pages never shift.
+    matching.sort_by(|a, b| a.1.worst_first(b.1).then_with(|| a.0.digest.cmp(&b.0.digest)));
+    matching
+}
+
+/// A hash that is equal on every server that has read the same scans.
+fn fingerprint(inputs: &[ManifestInput]) -> String {
     let mut hash = Sha256::new();
-    for ManifestInput { manifest, scan, start: _, first_seen: _ } in examined {
+    for ManifestInput { manifest, scan, start: _, first_seen: _ } in inputs {
         let report = scan.report.as_ref();
         let times = report.map(|report| (report.completed_at, report.source_updated_at));
         let counts = report.map(|report| (&report.counts, report.findings.as_ref().map(Vec::len)));

@@ -1,4 +1,4 @@
-//! Starting scans and watching them to their end.
+//! Starts scans and watches them until they end.
 
 use std::{
     collections::BTreeMap,
@@ -17,26 +17,41 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
     registry::{self, Freshness, Registry, Resolved, Started},
-    scan_reader::{Error, read_scans, select_manifests},
+    scan_reader::{self, read_scans, select_manifests},
 };
 
-/// How old a resolution may be where a scan is started or watched: tags move.
-const RESOLUTION_AGE: Duration = Duration::from_secs(5);
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// How often a manifest is reported although nothing has changed.
-const HEARTBEAT: Duration = Duration::from_secs(15);
+/// The maximum age of a tag's resolution when a scan is started or watched: tags move.
+const MAX_RESOLUTION_AGE: Duration = Duration::from_secs(5);
+/// The first delay between two reads of a watched scan; it doubles up to [`MAX_DELAY`].
+const INITIAL_DELAY: Duration = Duration::from_secs(1);
+const MAX_DELAY: Duration = Duration::from_secs(10);
+/// The longest time between two reports of an unchanged manifest.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
 
-/// An image with what became of starting its scans.
+/// A failure to start or to watch the scans of an image.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The image cannot be resolved, or its scan cannot be started.
+    #[error(transparent)]
+    Registry(#[from] registry::Error),
+    /// The manifests cannot be selected, or their scans cannot be read.
+    #[error(transparent)]
+    Scans(#[from] scan_reader::Error),
+    /// A task that started a scan was cancelled or panicked.
+    #[error("the task that started a scan failed")]
+    Lost(#[source] tokio::task::JoinError),
+}
+
+/// An image with the outcome of starting a scan for each selected manifest.
 pub type StartedScans = (Image, Vec<(Manifest, Started)>);
 
-/// Starts a scan of every manifest asked for, or joins it.
+/// Starts a scan of every selected manifest, or joins a running one.
 pub async fn start(
     registry: &Arc<dyn Registry>,
     image: &ImageReference,
     platforms: &[Platform],
 ) -> Result<StartedScans, Error> {
-    let resolved = registry.resolve(image, Freshness::within(RESOLUTION_AGE)).await?;
+    let resolved = registry.resolve(image, Freshness::within(MAX_RESOLUTION_AGE)).await?;
     let mut starts = JoinSet::new();
     for manifest in select_manifests(&resolved, platforms)? {
         let registry = Arc::clone(registry);
@@ -54,93 +69,104 @@ pub async fn start(
     Ok((resolved.image.clone(), outcomes))
 }
 
-/// How one watched manifest stands.
+/// A report on one watched manifest.
 #[derive(Clone, Debug)]
 pub struct Progress {
     /// The image.
     pub image: Image,
     /// The manifest and its scan.
-    pub examined: ManifestInput,
-    /// Whether waiting can change nothing any more.
+    pub input: ManifestInput,
+    /// True if the scan has ended: further waiting changes nothing.
     pub ended: bool,
-    /// How long it has been watched.
+    /// The time since the watch began.
     pub watched_for: Duration,
-    /// How many manifests have ended.
+    /// The number of manifests whose scans have ended.
     pub ended_count: usize,
-    /// How many are watched.
+    /// The number of watched manifests.
     pub total: usize,
 }
 
-/// Watches the scans of an image: each manifest at once, on every change, and every 15 seconds, until all have ended or
-/// nobody listens. Errors end the watch.
+/// Watches the scans of an image until all have ended or the receiver is closed.
+///
+/// Each manifest is reported at once, on every change and at least every 15 seconds. An error is sent and ends the watch.
 pub async fn watch(
     registry: Arc<dyn Registry>,
     image: ImageReference,
     platforms: Vec<Platform>,
-    tell: mpsc::Sender<Result<Progress, Error>>,
+    sender: mpsc::Sender<Result<Progress, Error>>,
 ) {
-    let watching = Watch { registry, tell: tell.clone(), began: Instant::now(), told: BTreeMap::new() };
+    let watch = Watch { registry, sender: sender.clone(), began: Instant::now(), reported: BTreeMap::new() };
     tokio::select! {
-        outcome = watching.run(image, platforms) => {
+        outcome = watch.run(image, platforms) => {
             if let Err(error) = outcome {
-                // Nobody listening is no error: the watch is over either way.
-                tell.send(Err(error)).await.ok();
+                // A closed receiver is no error: the watch is over either way.
+                sender.send(Err(error)).await.ok();
             }
         }
-        () = tell.closed() => {}
+        () = sender.closed() => {}
     }
 }
 
 struct Watch {
     registry: Arc<dyn Registry>,
-    tell: mpsc::Sender<Result<Progress, Error>>,
+    sender: mpsc::Sender<Result<Progress, Error>>,
     began: Instant,
-    /// When a manifest was last told of, and since when its scan had said the same.
-    told: BTreeMap<Digest, (Instant, Timestamp)>,
+    reported: BTreeMap<Digest, LastReport>,
+}
+
+/// The last report of a manifest.
+struct LastReport {
+    at: Instant,
+    /// `Scan::unchanged_since` at that report.
+    unchanged_since: Timestamp,
 }
 
 impl Watch {
     async fn run(mut self, image: ImageReference, platforms: Vec<Platform>) -> Result<(), Error> {
-        let resolved = self.registry.resolve(&image, Freshness::within(RESOLUTION_AGE)).await?;
+        let resolved = self.registry.resolve(&image, Freshness::within(MAX_RESOLUTION_AGE)).await?;
         let manifests = select_manifests(&resolved, &platforms)?;
-        let mut pause = FIRST_PAUSE;
+        let mut delay = INITIAL_DELAY;
         loop {
-            let examined =
-                read_scans(&self.registry, &resolved, manifests.clone(), Freshness::within(FIRST_PAUSE)).await?;
-            if self.report(&resolved, examined).await {
+            let freshness = Freshness::within(INITIAL_DELAY);
+            let inputs = read_scans(&self.registry, &resolved, manifests.clone(), freshness).await?;
+            if self.report(&resolved, inputs).await {
                 return Ok(());
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            tokio::time::sleep(delay).await;
+            delay = (delay * 2).min(MAX_DELAY);
         }
     }
 
-    /// Tells what is news; true once all have ended.
-    async fn report(&mut self, resolved: &Resolved, examined: Vec<ManifestInput>) -> bool {
+    /// Reports changed and overdue manifests. Returns true once the watch is over.
+    async fn report(&mut self, resolved: &Resolved, inputs: Vec<ManifestInput>) -> bool {
         let now = Timestamp::now();
-        let has_ended = |examined: &ManifestInput| {
-            assess(&examined.manifest, &examined.scan, now).evidence != Evidence::ScanPending
-        };
-        let total = examined.len();
-        let ended_count = examined.iter().filter(|examined| has_ended(examined)).count();
-        for examined in examined {
-            let digest = examined.manifest.digest.clone();
-            let ended = has_ended(&examined);
-            let news = self.told.get(&digest).is_none_or(|(told_at, unchanged_since)| {
-                *unchanged_since != examined.scan.unchanged_since
-                    || told_at.elapsed() >= HEARTBEAT
-                    || (ended && ended_count == total)
-            });
-            if news {
-                self.told.insert(digest, (Instant::now(), examined.scan.unchanged_since));
-                let watched_for = self.began.elapsed();
-                let image = resolved.image.clone();
-                let progress = Progress { image, examined, ended, watched_for, ended_count, total };
-                if self.tell.send(Ok(progress)).await.is_err() {
-                    return true;
-                }
+        let total = inputs.len();
+        let ended_count = inputs.iter().filter(|input| has_ended(input, now)).count();
+        for input in inputs {
+            let ended = has_ended(&input, now);
+            if !self.is_due(&input, ended && ended_count == total) {
+                continue;
+            }
+            let last_report = LastReport { at: Instant::now(), unchanged_since: input.scan.unchanged_since };
+            self.reported.insert(input.manifest.digest.clone(), last_report);
+            let watched_for = self.began.elapsed();
+            let image = resolved.image.clone();
+            let progress = Progress { image, input, ended, watched_for, ended_count, total };
+            if self.sender.send(Ok(progress)).await.is_err() {
+                return true;
             }
         }
         ended_count == total
     }
+
+    /// True if the manifest is new, has changed, is overdue, or belongs to the final report.
+    fn is_due(&self, input: &ManifestInput, is_final: bool) -> bool {
+        self.reported.get(&input.manifest.digest).is_none_or(|last| {
+            last.unchanged_since != input.scan.unchanged_since || last.at.elapsed() >= HEARTBEAT_INTERVAL || is_final
+        })
+    }
+}
+
+fn has_ended(input: &ManifestInput, now: Timestamp) -> bool {
+    assess(&input.manifest, &input.scan, now).evidence != Evidence::ScanPending
 }

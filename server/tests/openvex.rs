@@ -1,9 +1,9 @@
-//! OpenVEX documents: what becomes a waiver, what does not, and that no document does harm.
+//! OpenVEX documents: which statements may become waivers, and limits on malicious documents.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall panic")]
 
 use proptest::prelude::*;
-use scangate_server::waivers::openvex::{Error, MAX_BYTES, Reading, read};
+use scangate_server::waivers::openvex::{Error, MAX_BYTES, ParsedDocument, Statement, parse};
 
 fn document(statements: &str) -> String {
     format!(
@@ -11,22 +11,22 @@ fn document(statements: &str) -> String {
     )
 }
 
-/// What one statement about a product comes to: vulnerability, package and digest of each exception, and what was skipped.
-fn of(product: &str, status: &str) -> (Vec<(String, String, String)>, usize) {
+/// Parses one statement about a product: vulnerability, package and digest of each waivable part, and the number of skipped parts.
+fn parse_statement(product: &str, status: &str) -> (Vec<(String, String, String)>, usize) {
     let statement = format!(
         r#"{{"vulnerability": {{"name": "CVE-1"}}, "products": [{product}], "status": "{status}", "justification": "why"}}"#
     );
-    let reading: Reading = read(document(&statement).as_bytes()).unwrap();
-    let told = |exception: &scangate_server::waivers::openvex::Exception| {
-        let package = exception.package.as_ref().map(ToString::to_string).unwrap_or_default();
-        let digest = exception.digest.as_ref().map(ToString::to_string).unwrap_or_default();
-        (exception.vulnerability.to_string(), package, digest)
+    let parsed: ParsedDocument = parse(document(&statement).as_bytes()).unwrap();
+    let texts = |statement: &Statement| {
+        let package = statement.package.as_ref().map(ToString::to_string).unwrap_or_default();
+        let digest = statement.digest.as_ref().map(ToString::to_string).unwrap_or_default();
+        (statement.vulnerability.to_string(), package, digest)
     };
-    (reading.exceptions.iter().map(told).collect(), reading.skipped.len())
+    (parsed.statements.iter().map(texts).collect(), parsed.skipped.len())
 }
 
 #[test]
-fn a_product_becomes_the_package_or_the_image_that_it_is() {
+fn product_becomes_its_package_or_image() {
     let digest = format!("sha256:{}", "a".repeat(64));
     let image = format!(r#"{{"@id": "pkg:oci/app@sha256%3A{}?repository_url=x"}}"#, "a".repeat(64));
     let within = format!(
@@ -45,7 +45,7 @@ fn a_product_becomes_the_package_or_the_image_that_it_is() {
         (r#"{"@id": "x", "identifiers": {"purl": "pkg:pypi/requests"}}"#, vec![("requests", "")]),
         (image.as_str(), vec![("", digest.as_str())]),
         (within.as_str(), vec![("@scope/name", digest.as_str())]),
-        // These would cover more than they say, or say nothing that a waiver could.
+        // A waiver would cover more than these products, or cannot name them.
         (r#"{"@id": "pkg:deb/debian/curl@7.64"}"#, vec![]),
         (r#"{"@id": "pkg:deb/debian/curl?arch=amd64"}"#, vec![]),
         (r#"{"@id": "pkg:docker/library/nginx"}"#, vec![]),
@@ -72,16 +72,16 @@ fn a_product_becomes_the_package_or_the_image_that_it_is() {
             .map(|(package, digest)| ("CVE-1".to_owned(), package.to_owned(), digest.to_owned()))
             .collect();
         let skipped = usize::from(expected.is_empty());
-        assert_eq!(of(product, "not_affected"), (expected.clone(), skipped), "{product}");
-        assert_eq!(of(product, "fixed").0, expected, "{product}");
+        assert_eq!(parse_statement(product, "not_affected"), (expected.clone(), skipped), "{product}");
+        assert_eq!(parse_statement(product, "fixed").0, expected, "{product}");
         for status in ["affected", "under_investigation", "fine"] {
-            assert_eq!(of(product, status), (Vec::new(), 1), "{product} {status}");
+            assert_eq!(parse_statement(product, status), (Vec::new(), 1), "{product} {status}");
         }
     }
 }
 
 #[test]
-fn a_doubt_anywhere_in_the_document_outweighs_every_assurance() {
+fn contradiction_anywhere_prevails() {
     let statement = |product: &str, status: &str| {
         format!(
             r#"{{"vulnerability": {{"name": "CVE-1"}}, "products": [{product}], "status": "{status}", "justification": "why"}}"#
@@ -96,17 +96,19 @@ fn a_doubt_anywhere_in_the_document_outweighs_every_assurance() {
         (statement(zlib, "affected"), 1),
     ];
 
-    for (doubt, exceptions) in cases {
-        for statements in [[statement(curl, "not_affected"), doubt.clone()], [doubt.clone(), statement(curl, "fixed")]]
-        {
-            let reading = read(document(&statements.join(",")).as_bytes()).unwrap();
-            assert_eq!(reading.exceptions.len(), exceptions, "{statements:?}");
+    for (contradiction, waivable) in cases {
+        for statements in [
+            [statement(curl, "not_affected"), contradiction.clone()],
+            [contradiction.clone(), statement(curl, "fixed")],
+        ] {
+            let parsed = parse(document(&statements.join(",")).as_bytes()).unwrap();
+            assert_eq!(parsed.statements.len(), waivable, "{statements:?}");
         }
     }
 }
 
 #[test]
-fn a_doubt_counts_by_whatever_name_it_is_written() {
+fn contradiction_by_another_name_prevails() {
     let statement = |vulnerability: &str, product: &str, status: &str| {
         format!(
             r#"{{"vulnerability": {vulnerability}, "products": [{{"@id": "{product}"}}], "status": "{status}", "justification": "why"}}"#
@@ -121,44 +123,44 @@ fn a_doubt_counts_by_whatever_name_it_is_written() {
         ("pkg:pypi/django", statement(cve, "pkg:pypi/flask", "affected"), 1),
     ];
 
-    for (product, doubt, exceptions) in cases {
-        let statements = format!("{},{doubt}", statement(cve, product, "not_affected"));
-        assert_eq!(read(document(&statements).as_bytes()).unwrap().exceptions.len(), exceptions, "{statements}");
+    for (product, contradiction, waivable) in cases {
+        let statements = format!("{},{contradiction}", statement(cve, product, "not_affected"));
+        assert_eq!(parse(document(&statements).as_bytes()).unwrap().statements.len(), waivable, "{statements}");
     }
 }
 
 #[test]
-fn a_document_that_is_too_large_is_not_read() {
-    assert!(matches!(read(&vec![b' '; MAX_BYTES + 1]), Err(Error::TooLarge)));
+fn oversized_document_is_refused() {
+    assert!(matches!(parse(&vec![b' '; MAX_BYTES + 1]), Err(Error::TooLarge)));
     let many = vec![r#"{"vulnerability": {"name": "CVE-1"}, "status": "affected"}"#; 1001].join(",");
-    assert!(matches!(read(document(&many).as_bytes()), Err(Error::TooMany)));
+    assert!(matches!(parse(document(&many).as_bytes()), Err(Error::TooMany)));
     let aliases = [r#""a""#; 11].join(",");
     let named = format!(r#"{{"vulnerability": {{"name": "CVE-1", "aliases": [{aliases}]}}, "status": "affected"}}"#);
-    assert!(matches!(read(document(&named).as_bytes()), Err(Error::TooManyNames)));
+    assert!(matches!(parse(document(&named).as_bytes()), Err(Error::TooManyNames)));
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-    assert!(matches!(read(deep.as_bytes()), Err(Error::Malformed(_))));
+    assert!(matches!(parse(deep.as_bytes()), Err(Error::Malformed(_))));
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_bytes_do_harm(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-        let _ = read(&bytes);
+    fn arbitrary_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        let _ = parse(&bytes);
     }
 
     #[test]
-    fn no_statement_covers_every_image(
+    fn statement_never_covers_every_image(
         name in ".{0,20}", purl in "(pkg:)?[a-z]{0,4}/?[a-zA-Z0-9%@*/:?#.-]{0,30}", status in "not_affected|fixed|affected|.{0,5}",
     ) {
         let statement = serde_json::json!({
             "vulnerability": { "name": name }, "products": [{ "@id": purl }], "status": status, "justification": "why",
         });
-        if let Ok(reading) = read(document(&statement.to_string()).as_bytes()) {
-            for exception in reading.exceptions {
-                prop_assert!(exception.vulnerability.exact().is_some());
-                prop_assert!(exception.digest.is_some() || exception.package.is_some());
-                prop_assert!(exception.package.is_none_or(|package| package.exact().is_some()));
+        if let Ok(parsed) = parse(document(&statement.to_string()).as_bytes()) {
+            for statement in parsed.statements {
+                prop_assert!(statement.vulnerability.exact().is_some());
+                prop_assert!(statement.digest.is_some() || statement.package.is_some());
+                prop_assert!(statement.package.is_none_or(|package| package.exact().is_some()));
             }
         }
     }

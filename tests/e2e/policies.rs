@@ -59,12 +59,12 @@ async fn a_rule_that_worse_findings_pass_by_is_noted() {
     let high = || denying("high", listed(&[Severity::High]));
     let openssl = FindingFilter { packages: vec!["openssl".into()], ..listed(&[Severity::Critical]) };
     let gaps = [
-        (vec![high()], Some("rule high denies HIGH and not CRITICAL")),
+        (vec![high()], Some("rule high denies HIGH but not CRITICAL")),
         (
             vec![denying("low", listed(&[Severity::Low, Severity::High]))],
-            Some("denies LOW and not CRITICAL and MEDIUM"),
+            Some("denies LOW but not CRITICAL and MEDIUM"),
         ),
-        (vec![high(), denying("critical", openssl)], Some("rule high denies HIGH and not CRITICAL")),
+        (vec![high(), denying("critical", openssl)], Some("rule high denies HIGH but not CRITICAL")),
         (vec![high(), Rule { allow: 1, ..denying("critical", listed(&[Severity::Critical])) }], Some("not CRITICAL")),
         (vec![high(), denying("critical", listed(&[Severity::Critical]))], None),
         (vec![denying("both", listed(&[Severity::High, Severity::Critical]))], None),

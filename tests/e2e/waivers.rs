@@ -286,7 +286,7 @@ async fn a_vex_document_becomes_waivers_and_what_cannot_says_why() {
     assert_eq!((scope.package.as_str(), scope.repository.as_str()), ("openssl", "shop/*"));
     assert!(waiver.reason.contains("vulnerable_code_not_in_execute_path"));
     assert_eq!((waiver.author.as_str(), waiver.ticket.as_str()), ("Security", "https://example.com/vex/1"));
-    assert!(again.waivers.is_empty() && again.skipped.iter().any(|skipped| skipped.contains("is there already")));
+    assert!(again.waivers.is_empty() && again.skipped.iter().any(|skipped| skipped.contains("already exists")));
     assert_eq!(gate.decide(IMAGE).await.verdict(), Verdict::Allow);
 
     // A package of whatever distribution, wherever: nobody has said that.
@@ -296,7 +296,7 @@ async fn a_vex_document_becomes_waivers_and_what_cannot_says_why() {
     assert!(everywhere.skipped.iter().any(|skipped| skipped.contains("template.scope.repository")));
 
     // Somebody has changed their mind: that does not go unheard, however it is put and wherever it is imported for.
-    let stands = format!("{}, of an earlier import, stands although the document doubts it now", waiver.name);
+    let stands = format!("{}, from an earlier import, is contradicted by this document but still in force", waiver.name);
     let product = r#"[{"@id": "pkg:deb/debian/openssl"}]"#;
     for (doubted, is_told) in [
         (product, true),

@@ -1,4 +1,4 @@
-//! Decisions as use cases return them: evaluated, and recorded under a name.
+//! Decisions as use cases return them: evaluated, and recorded under an id.
 
 use std::{
     collections::BTreeMap,
@@ -15,20 +15,20 @@ use scangate_core::{
 
 use crate::decision_log::{DecisionId, EvaluationInputs, Outcome};
 
-/// A decision with what answers tell of what it was made of.
+/// A decision with the inputs that responses report.
 #[derive(Clone, Debug)]
 pub struct EvaluatedDecision {
     /// The image as resolved.
     pub image: Image,
-    /// The environment that was asked about.
+    /// The requested environment.
     pub environment: Option<Environment>,
     /// The decision.
     pub decision: Decision,
-    /// What it was made of, in the decision's order of manifests or not; without findings and clocks.
-    pub examined: Vec<ManifestInput>,
-    /// What to deploy; only on ALLOW, and only where one digest stands for all that was judged.
+    /// The inputs without findings and first-seen times; not necessarily in the decision's order of manifests.
+    pub inputs: Vec<ManifestInput>,
+    /// The digest to deploy; only on ALLOW, and only if one digest stands for everything that was evaluated.
     pub deploy: Option<Digest>,
-    /// What is the same in all answers that tell of it, once the first who tells of it has put it into words.
+    /// The encoding of the parts that all responses share, once the first response has encoded them.
     pub(crate) told: OnceLock<Arc<[u8]>>,
 }
 
@@ -39,38 +39,38 @@ impl EvaluatedDecision {
             image: inputs.image.clone(),
             environment: inputs.environment.clone(),
             decision: outcome.decision,
-            examined: inputs.outlines(),
+            inputs: inputs.outlines(),
             deploy: outcome.deploy,
             told: OnceLock::new(),
         }
     }
 
-    /// What all answers tell of it, put into words at most once.
-    pub(crate) fn told(&self, tell: impl FnOnce() -> Vec<u8>) -> Arc<[u8]> {
-        Arc::clone(self.told.get_or_init(|| tell().into()))
+    /// Returns the encoding of the parts that all responses share; encodes them at most once.
+    pub(crate) fn told(&self, encode: impl FnOnce() -> Vec<u8>) -> Arc<[u8]> {
+        Arc::clone(self.told.get_or_init(|| encode().into()))
     }
 
-    /// How many findings it shows.
-    pub(crate) fn shown(&self) -> usize {
-        let shown = |violation: &Violation| match &violation.breach {
+    /// The number of findings that it reports.
+    pub(crate) fn finding_count(&self) -> usize {
+        let count = |violation: &Violation| match &violation.breach {
             Breach::Rule { findings, .. } => findings.len(),
             Breach::Scan(_) => 0,
         };
         let decision = &self.decision;
-        let violations = decision.violations.iter().chain(&decision.warnings).map(shown).sum::<usize>();
+        let violations = decision.violations.iter().chain(&decision.warnings).map(count).sum::<usize>();
         violations + decision.waived.len()
     }
 }
 
-/// The answer to a question, as it is recorded.
+/// A decision as recorded for one call.
 #[derive(Clone, Debug)]
 pub struct RecordedDecision {
-    /// Its name in the log.
+    /// The id in the log.
     pub id: DecisionId,
-    /// What was decided; perhaps for an earlier question that was the same in all that matters.
-    pub judgement: Arc<EvaluatedDecision>,
-    /// When.
+    /// The decision; it may be shared with an earlier, equivalent call.
+    pub evaluated: Arc<EvaluatedDecision>,
+    /// The instant of evaluation.
     pub evaluated_at: Timestamp,
-    /// The caller's context.
+    /// The labels of the caller.
     pub labels: BTreeMap<String, String>,
 }

@@ -1,9 +1,10 @@
-//! What was decided: recorded before an answer leaves, read again, decided again.
+//! Decisions: recorded before they are returned, read, watched, replayed and previewed.
 
 mod evaluated;
 pub mod preview;
 mod replay;
 mod verify;
+mod watch;
 
 use std::{
     collections::{BTreeMap, btree_map},
@@ -24,6 +25,7 @@ pub use self::{
     evaluated::{EvaluatedDecision, RecordedDecision},
     replay::Replayed,
     verify::verify,
+    watch::WatchEvent,
 };
 use crate::{
     decision_log::{
@@ -34,30 +36,30 @@ use crate::{
     policies::{self, Policies},
 };
 
-/// Sets of policies that are kept once read: decisions of one time rest on few revisions.
-const SETS: u64 = 32;
+/// The capacity of the cache of historical policy sets: decisions of one period rest on few revisions.
+const MAX_CACHED_SETS: u64 = 32;
 
-/// Why a decision was not recorded, or cannot be told.
+/// A failure to record or to read a decision.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The log said no, or nothing.
+    /// The decision log failed or refused the request.
     #[error(transparent)]
     Log(#[from] decision_log::Error),
-    /// The policies that it rests on are not to be had.
+    /// The policies that the decision rests on are unavailable.
     #[error(transparent)]
     Policies(#[from] policies::Error),
-    /// What was recorded is not all there.
-    #[error("decision {id} is not recorded as it should be")]
+    /// The record of a decision is incomplete or unreadable.
+    #[error("the record of decision {id} is damaged")]
     Damaged {
-        /// Which.
+        /// The decision.
         id: DecisionId,
-        /// Why.
+        /// The cause.
         #[source]
         source: CorruptRecord,
     },
 }
 
-/// What was decided.
+/// The use cases on recorded decisions.
 #[derive(Debug)]
 pub struct Decisions {
     log: Arc<dyn DecisionLog>,
@@ -65,21 +67,18 @@ pub struct Decisions {
     sets: Cache<u64, Arc<PolicySet>>,
 }
 
-/// Takes down a decision, ready to be recorded as often as it is given.
-pub(crate) fn prepare(
+/// Encodes a decision and its inputs as a record that can be appended any number of times.
+pub(crate) fn prepare_record(
     image: &Image,
     environment: Option<&Environment>,
     platforms: &[Platform],
     policy: Option<&PolicyId>,
-    examined: &[ManifestInput],
+    inputs: &[ManifestInput],
     decision: &Decision,
     deploy: Option<&Digest>,
 ) -> Result<PreparedRecord, serde_json::Error> {
-    let (inputs, mut parts) = EvaluationInputs::of(image, environment, platforms, policy, examined)?;
-    let inputs = Blob::of(&inputs)?;
-    let outcome = Blob::of(&Outcome::of(decision, deploy))?;
     let mut digests = vec![image.digest.clone()];
-    digests.extend(examined.iter().map(|examined| examined.manifest.digest.clone()));
+    digests.extend(inputs.iter().map(|input| input.manifest.digest.clone()));
     digests.sort();
     digests.dedup();
     let keys = IndexTerms {
@@ -90,18 +89,21 @@ pub(crate) fn prepare(
         verdict: decision.verdict,
         policies: decision.policies.iter().map(|applied| applied.id.clone()).collect(),
     };
+    let (inputs, mut parts) = EvaluationInputs::of(image, environment, platforms, policy, inputs)?;
+    let inputs = Blob::of(&inputs)?;
+    let outcome = Blob::of(&Outcome::of(decision, deploy))?;
     let case = Blob::of(&DecisionRecord { keys: keys.clone(), inputs: inputs.hash(), outcome: outcome.hash() })?;
     parts.extend([inputs, outcome]);
     Ok(PreparedRecord { keys, case, parts })
 }
 
 impl Decisions {
-    /// The decisions of a log, over the policies that they rest on.
+    /// Creates the use cases over a log and the policies that its decisions rest on.
     pub fn new(log: Arc<dyn DecisionLog>, policies: Arc<Policies>) -> Self {
-        Self { log, policies, sets: Cache::new(SETS) }
+        Self { log, policies, sets: Cache::new(MAX_CACHED_SETS) }
     }
 
-    /// Answers where decisions can be recorded.
+    /// Succeeds if decisions can be recorded.
     pub async fn ping(&self) -> Result<(), Error> {
         Ok(self.log.ping().await?)
     }
@@ -111,22 +113,22 @@ impl Decisions {
         Ok(self.log.append(record).await?)
     }
 
-    /// The decision that a request got before, if it was sent before.
-    pub async fn answered(&self, request: &RequestKey) -> Result<Option<RecordedDecision>, Error> {
-        match self.log.answered(request).await? {
+    /// Returns the decision that a request with this idempotency key got before.
+    pub async fn find_by_request(&self, key: &RequestKey) -> Result<Option<RecordedDecision>, Error> {
+        match self.log.answered(key).await? {
             Some(id) => self.get(&id).await.map(Some),
             None => Ok(None),
         }
     }
 
-    /// One decision.
+    /// Returns one decision.
     pub async fn get(&self, id: &DecisionId) -> Result<RecordedDecision, Error> {
-        let recorded = self.log.get(id).await?;
-        let mut answers = self.answers(vec![recorded]).await?;
-        answers.pop().ok_or_else(|| decision_log::Error::NotFound(id.clone()).into())
+        let entry = self.log.get(id).await?;
+        let mut decisions = self.resolve(vec![entry]).await?;
+        decisions.pop().ok_or_else(|| decision_log::Error::NotFound(id.clone()).into())
     }
 
-    /// Decisions, newest first, and where the next page begins.
+    /// Returns a page of decisions, newest first, and the start of the next page.
     pub async fn list(
         &self,
         filter: &Filter,
@@ -134,63 +136,67 @@ impl Decisions {
         limit: usize,
     ) -> Result<(Vec<RecordedDecision>, Option<Cursor>), Error> {
         let page = self.log.list(filter, after, limit).await?;
-        Ok((self.answers(page.decisions).await?, page.next))
+        Ok((self.resolve(page.decisions).await?, page.next))
     }
 
-    /// Where those begin who follow from now on.
-    pub async fn heads(&self) -> Result<Cursors, Error> {
+    /// Returns the current end of the log: the start of a watch.
+    pub async fn tail_positions(&self) -> Result<Cursors, Error> {
         Ok(self.log.tail_positions().await?)
     }
 
-    /// What has been decided since, of what the filter admits.
-    pub async fn follow(
+    /// Returns the matching decisions recorded since, and advances the cursors.
+    pub async fn read_from(
         &self,
-        followed: &mut Cursors,
+        cursors: &mut Cursors,
         filter: &Filter,
         limit: usize,
     ) -> Result<Vec<RecordedDecision>, Error> {
-        let mut recorded = self.log.read_from(followed, limit).await?;
-        recorded.retain(|recorded| filter.admits(recorded));
-        self.answers(recorded).await
+        let mut entries = self.log.read_from(cursors, limit).await?;
+        entries.retain(|entry| filter.admits(entry));
+        self.resolve(entries).await
     }
 
-    /// Entry decisions as answers, with no more of their scans than answers tell.
-    async fn answers(&self, recorded: Vec<Entry>) -> Result<Vec<RecordedDecision>, Error> {
-        let hashes: Vec<Hash> =
-            recorded.iter().flat_map(|recorded| [recorded.case.inputs, recorded.case.outcome]).collect();
+    /// Adds the inputs and outcomes to log entries, without the findings of their scans.
+    async fn resolve(&self, entries: Vec<Entry>) -> Result<Vec<RecordedDecision>, Error> {
+        let hashes: Vec<Hash> = entries.iter().flat_map(|entry| [entry.case.inputs, entry.case.outcome]).collect();
         let blobs = self.log.blobs(&distinct(hashes)).await?;
-        let mut judgements: BTreeMap<(Hash, Hash), Arc<EvaluatedDecision>> = BTreeMap::new();
-        let mut answers = Vec::with_capacity(recorded.len());
-        for recorded in recorded {
-            let key = (recorded.case.inputs, recorded.case.outcome);
-            let judgement = match judgements.entry(key) {
-                btree_map::Entry::Occupied(kept) => kept.into_mut(),
-                btree_map::Entry::Vacant(empty) => {
-                    let damaged = |source| Error::Damaged { id: recorded.id.clone(), source };
-                    let inputs: EvaluationInputs = read_blob(&blobs, key.0).map_err(damaged)?;
-                    let outcome: Outcome = read_blob(&blobs, key.1).map_err(damaged)?;
-                    empty.insert(Arc::new(EvaluatedDecision::from_record(&inputs, outcome)))
+        let mut shared: BTreeMap<(Hash, Hash), Arc<EvaluatedDecision>> = BTreeMap::new();
+        let mut decisions = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let evaluated = match shared.entry((entry.case.inputs, entry.case.outcome)) {
+                btree_map::Entry::Occupied(known) => known.into_mut(),
+                btree_map::Entry::Vacant(vacant) => {
+                    let (inputs, outcome) = read_parts(&blobs, &entry)?;
+                    vacant.insert(Arc::new(EvaluatedDecision::from_record(&inputs, outcome)))
                 }
             };
-            answers.push(RecordedDecision {
-                judgement: Arc::clone(judgement),
-                id: recorded.id,
-                evaluated_at: recorded.evaluated_at,
-                labels: recorded.labels,
+            decisions.push(RecordedDecision {
+                evaluated: Arc::clone(evaluated),
+                id: entry.id,
+                evaluated_at: entry.evaluated_at,
+                labels: entry.labels,
             });
         }
-        Ok(answers)
+        Ok(decisions)
     }
 
-    /// The policies and waivers as they were in force at a revision.
-    async fn set(&self, revision: u64) -> Result<Arc<PolicySet>, Error> {
+    /// Returns the policies and waivers that were in force at a revision.
+    async fn policies_at(&self, revision: u64) -> Result<Arc<PolicySet>, Error> {
         if let Some(set) = self.sets.get(&revision) {
             return Ok(set);
         }
-        let set = Arc::new(self.policies.at(revision).await?);
+        let set = Arc::new(self.policies.snapshot_at(revision).await?);
         self.sets.insert(revision, Arc::clone(&set));
         Ok(set)
     }
+}
+
+/// Reads the inputs and the outcome of a log entry.
+fn read_parts(blobs: &BTreeMap<Hash, Blob>, entry: &Entry) -> Result<(EvaluationInputs, Outcome), Error> {
+    let damaged = |source| Error::Damaged { id: entry.id.clone(), source };
+    let inputs = read_blob(blobs, entry.case.inputs).map_err(damaged)?;
+    let outcome = read_blob(blobs, entry.case.outcome).map_err(damaged)?;
+    Ok((inputs, outcome))
 }
 
 fn distinct(mut hashes: Vec<Hash>) -> Vec<Hash> {

@@ -1,136 +1,217 @@
-//! What a draft would have decided: recorded decisions, decided again with it.
+//! Previews a draft: decides recorded decisions again with it and reports changed verdicts.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use jiff::{SignedDuration, Timestamp};
 use scangate_core::{
     Decision, Verdict,
     decision::{Breach, Violation},
     name::PolicyId,
-    policy::{self, Mode, Policy, PolicySet},
+    policy::{Mode, Policy, PolicySet},
     waiver::{self, Waiver},
 };
+use tokio::sync::mpsc;
 
-use super::{Decisions, Error, LoadedDecision};
-use crate::decision_log::{Cursor, DecisionId, Filter};
+use super::{Decisions, LoadedDecision, replay::draft_revision};
+use crate::{
+    decision_log::{Cursor, DecisionId, Filter},
+    policies,
+};
 
-/// Decisions that are decided again in one go.
-const AT_ONCE: usize = 64;
+/// The number of decisions on one page.
+const PAGE_SIZE: usize = 64;
 
-/// What to try.
+/// A reason why a preview cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No policy snapshot is available that is fresh enough.
+    #[error(transparent)]
+    Policies(#[from] policies::Error),
+    /// The policy to delete does not exist.
+    #[error("policy {0} not found")]
+    PolicyNotFound(PolicyId),
+}
+
+/// A change to preview.
 #[derive(Clone, Debug)]
 pub enum Draft {
-    /// A policy, new or in place of the one of its id.
+    /// Writes a policy, new or in place of the one with its id.
     Policy(Policy),
-    /// No such policy.
+    /// Deletes a policy.
     Deletion(PolicyId),
-    /// A waiver, new or in place of the one of its id.
+    /// Writes a waiver, new or in place of the one with its id.
     Waiver(Waiver),
 }
 
-/// A decision that would have been another.
+/// A decision that the draft would have changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Flipped {
-    /// Which.
+pub struct ChangedVerdict {
+    /// The decision.
     pub id: DecisionId,
-    /// What was decided.
+    /// The recorded verdict.
     pub was: Verdict,
-    /// What would have been.
+    /// The verdict with the draft.
     pub would_be: Verdict,
-    /// The first violation that comes or goes, as `policy/rule`; where none does, the policy whose scan is waited for.
+    /// The first added or removed violation, as `policy/rule`; without one, the policy whose scan is pending, as `policy/scan`.
     pub by: String,
 }
 
-/// Some more decisions, decided again.
-#[derive(Clone, Debug, Default)]
-pub struct Step {
-    /// How many.
+/// A report on one page of replayed decisions. Counts include the previous pages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreviewPage {
+    /// The number of replayed decisions so far.
     pub replayed: u64,
-    /// Those that flip.
-    pub flipped: Vec<Flipped>,
-    /// Where to go on; `None`: that was all.
-    pub next: Option<Cursor>,
+    /// The number of changed verdicts so far.
+    pub changed: u64,
+    /// The changed verdicts of this page.
+    pub verdicts: Vec<ChangedVerdict>,
+    /// Lint notes on the draft; on the first page only.
+    pub notes: Vec<String>,
+}
+
+/// A preview that is ready to run.
+#[derive(Debug)]
+pub struct Preview {
+    decisions: Arc<Decisions>,
+    draft: Draft,
+    filter: Filter,
 }
 
 impl Draft {
-    /// The policies and waivers with the draft among them.
-    fn over(&self, set: &PolicySet) -> PolicySet {
+    /// A draft policy, effective at every previewed decision.
+    pub fn from_policy(policy: Policy) -> Self {
+        Self::Policy(Policy { effective_time: None, ..policy })
+    }
+
+    /// A draft waiver, in force at every previewed decision.
+    pub fn from_waiver(waiver: Waiver) -> Self {
+        Self::Waiver(Waiver { start_time: Timestamp::MIN, expire_time: Timestamp::MAX, ..waiver })
+    }
+
+    fn notes(&self) -> Vec<String> {
+        match self {
+            Self::Policy(policy) => policies::lint(policy),
+            Self::Deletion(_) | Self::Waiver(_) => Vec::new(),
+        }
+    }
+
+    /// Returns the policies and waivers with the draft applied.
+    fn apply_to(&self, set: &PolicySet) -> PolicySet {
         let mut set = set.clone();
-        let epoch = jiff::Timestamp::UNIX_EPOCH;
         match self {
             Self::Policy(policy) => {
-                let revised = policy::Revision {
-                    policy: policy.clone(),
-                    revision: set.revision,
-                    content_digest: String::new(),
-                    create_time: epoch,
-                    update_time: epoch,
-                };
-                set.policies.insert(policy.id.clone(), Arc::new(revised));
+                let revision = draft_revision(policy.clone(), set.revision);
+                set.policies.insert(policy.id.clone(), Arc::new(revision));
             }
             Self::Deletion(id) => {
                 set.policies.remove(id);
             }
             Self::Waiver(waiver) => {
-                let revision = set.revision;
-                let revised =
-                    waiver::Revision { waiver: waiver.clone(), revision, create_time: epoch, update_time: epoch };
-                set.waivers.insert(Arc::new(revised));
+                let (create_time, update_time) = (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
+                let (waiver, revision) = (waiver.clone(), set.revision);
+                set.waivers.insert(Arc::new(waiver::Revision { waiver, revision, create_time, update_time }));
             }
         }
         set
     }
 }
 
-/// Decides some decisions again with a draft; only those whose policies the gate chose itself.
-pub async fn step(
-    decisions: &Decisions,
-    draft: &Draft,
-    filter: &Filter,
-    after: Option<&Cursor>,
-) -> Result<Step, Error> {
-    let (reopened, next) = decisions.reopen_page(filter, after, AT_ONCE).await?;
-    let mut step = Step { next, ..Step::default() };
-    let mut drafted: Option<(u64, PolicySet)> = None;
-    for reopened in reopened.iter().filter(|reopened| reopened.outcome.decision.authoritative) {
-        let set = decisions.set_of(reopened).await?;
-        let set = match drafted.take() {
-            Some((revision, drafted)) if revision == set.revision => drafted,
-            Some(_) | None => draft.over(&set),
-        };
-        step.replayed += 1;
-        step.flipped.extend(flipped(reopened, &set));
-        drafted = Some((set.revision, set));
-        // Deciding is work for the processor: others get their turn in between.
-        tokio::task::yield_now().await;
+impl Preview {
+    /// Prepares a preview over the decisions of the last `window`. A policy to delete must exist.
+    pub async fn prepare(
+        decisions: Arc<Decisions>,
+        draft: Draft,
+        window: Duration,
+        at_least_as_fresh: Option<u64>,
+    ) -> Result<Self, Error> {
+        let set = decisions.policies.at_least(at_least_as_fresh).await?;
+        if let Draft::Deletion(id) = &draft
+            && !set.policies.contains_key(id)
+        {
+            return Err(Error::PolicyNotFound(id.clone()));
+        }
+        let now = Timestamp::now();
+        let start = SignedDuration::try_from(window).ok().and_then(|window| now.checked_sub(window).ok());
+        let filter = Filter { start, end: Some(now), ..Filter::default() };
+        Ok(Self { decisions, draft, filter })
     }
-    Ok(step)
+
+    /// Sends a report per page until all decisions are replayed or the receiver is closed. An error is sent and ends the preview.
+    pub async fn run(self, sender: mpsc::Sender<Result<PreviewPage, super::Error>>) {
+        let (mut replayed, mut changed) = (0_u64, 0_u64);
+        let mut notes = self.draft.notes();
+        let mut after: Option<Cursor> = None;
+        loop {
+            let (count, verdicts, next) = match self.preview_page(after.as_ref()).await {
+                Ok(page) => page,
+                Err(error) => {
+                    sender.send(Err(error)).await.ok();
+                    return;
+                }
+            };
+            replayed = replayed.saturating_add(count);
+            changed = changed.saturating_add(u64::try_from(verdicts.len()).unwrap_or(u64::MAX));
+            let page = PreviewPage { replayed, changed, verdicts, notes: std::mem::take(&mut notes) };
+            if sender.send(Ok(page)).await.is_err() || next.is_none() {
+                return;
+            }
+            after = next;
+        }
+    }
+
+    /// Replays one page of decisions: their number, the changed verdicts and the start of the next page.
+    ///
+    /// Decisions under a policy that the caller named are left out.
+    async fn preview_page(
+        &self,
+        after: Option<&Cursor>,
+    ) -> Result<(u64, Vec<ChangedVerdict>, Option<Cursor>), super::Error> {
+        let (loaded, next) = self.decisions.load_page(&self.filter, after, PAGE_SIZE).await?;
+        let (mut replayed, mut verdicts) = (0, Vec::new());
+        let mut drafted: Option<PolicySet> = None;
+        for decision in loaded.iter().filter(|decision| decision.outcome.decision.authoritative) {
+            let set = self.decisions.policies_of(decision).await?;
+            // Neighbouring decisions mostly share a revision, and so the set with the draft.
+            let with_draft = match drafted.take() {
+                Some(drafted) if drafted.revision == set.revision => drafted,
+                Some(_) | None => self.draft.apply_to(&set),
+            };
+            replayed += 1;
+            verdicts.extend(changed_verdict(decision, &with_draft));
+            drafted = Some(with_draft);
+            // Deciding is CPU-bound: let other tasks run in between.
+            tokio::task::yield_now().await;
+        }
+        Ok((replayed, verdicts, next))
+    }
 }
 
-fn flipped(reopened: &LoadedDecision, set: &PolicySet) -> Option<Flipped> {
-    let recorded = &reopened.outcome.decision;
-    let would_be = reopened.decide(set);
-    (would_be.verdict != recorded.verdict).then(|| Flipped {
-        id: reopened.id.clone(),
+fn changed_verdict(loaded: &LoadedDecision, set: &PolicySet) -> Option<ChangedVerdict> {
+    let recorded = &loaded.outcome.decision;
+    let would_be = loaded.decide(set);
+    (would_be.verdict != recorded.verdict).then(|| ChangedVerdict {
+        id: loaded.id.clone(),
         was: recorded.verdict,
         would_be: would_be.verdict,
-        by: first_of(&would_be, recorded)
-            .or_else(|| first_of(recorded, &would_be))
-            .or_else(|| waited_for(&would_be, recorded))
-            .or_else(|| waited_for(recorded, &would_be))
+        by: first_new_violation(&would_be, recorded)
+            .or_else(|| first_new_violation(recorded, &would_be))
+            .or_else(|| first_pending_policy(&would_be, recorded))
+            .or_else(|| first_pending_policy(recorded, &would_be))
             .unwrap_or_default(),
     })
 }
 
-/// The first violation of one decision that the other does not have.
-fn first_of(one: &Decision, other: &Decision) -> Option<String> {
-    let new = |violation: &&Violation| !other.violations.iter().any(|known| name(known) == name(violation));
-    one.violations.iter().find(new).map(name)
+/// The first violation of one decision that the other lacks.
+fn first_new_violation(one: &Decision, other: &Decision) -> Option<String> {
+    let is_new = |violation: &&Violation| !other.violations.iter().any(|known| name(known) == name(violation));
+    one.violations.iter().find(is_new).map(name)
 }
 
-/// The first policy that one decision waits for a scan under, and that the other does not rest on as it is: waiting breaks nothing.
-fn waited_for(one: &Decision, other: &Decision) -> Option<String> {
-    let waits = one.verdict == Verdict::Indeterminate;
-    let enforced = one.policies.iter().filter(|applied| waits && applied.mode == Mode::Enforce);
+/// The first enforced policy under which one decision waits for a scan and that the other does not apply unchanged. A pending scan
+/// is no violation.
+fn first_pending_policy(one: &Decision, other: &Decision) -> Option<String> {
+    let is_pending = one.verdict == Verdict::Indeterminate;
+    let enforced = one.policies.iter().filter(|applied| is_pending && applied.mode == Mode::Enforce);
     enforced.filter(|applied| !other.policies.contains(applied)).map(|applied| format!("{}/scan", applied.id)).next()
 }
 

@@ -1,4 +1,4 @@
-//! Verification of everything that decisions rest on: the log, and the policies in the store.
+//! Verifies the decision log and the policies that its decisions rest on.
 
 use super::Error;
 use crate::{
@@ -7,17 +7,17 @@ use crate::{
     policy_store::PolicyStore,
 };
 
-/// Verifies the decision log, the history of policies and waivers, and that every policy which decided is still as it was.
+/// Verifies the decision log, the history of policies and waivers, and that every policy that decided is unchanged.
 pub async fn verify(log: &dyn DecisionLog, store: &dyn PolicyStore) -> Result<Report, Error> {
     let mut report = log.verify().await?;
-    // After the log: a policy is written before a decision can rest on it.
+    // The log comes first: a policy is written before a decision can rest on it.
     let corrupt = store.corrupt_revisions().await.map_err(policies::Error::from)?;
     report.damage.extend(corrupt);
     for ((id, revision, content_digest), outcome) in std::mem::take(&mut report.policies) {
         let stored = store.content_digest(&id, revision).await.map_err(policies::Error::from)?;
         if stored.as_ref() != Some(&content_digest) {
             report.damage.push(format!(
-                "policy {id} at revision {revision}, which outcome {outcome} rests on, is missing or changed"
+                "policy {id} at revision {revision} is missing or changed; outcome {outcome} rests on it"
             ));
         }
     }

@@ -1,8 +1,8 @@
-//! Decisions kept: as long as nothing that a decision rests on has changed, deciding again would say the same.
+//! Caches decisions until one of their inputs changes.
 //!
-//! A kept decision serves for the same question, under the same revision of the store, on the same readings of the registry, and
-//! until the first instant at which time alone changes anything in it. FirstSeenTimes of grace that another image has started since are
-//! seen with the next reading: until then the answer is the stricter one.
+//! A cached decision is valid for the same request, at the same store revision, on the same registry reads, and until the first
+//! instant at which time alone changes it. It does not see first-seen times that other images record meanwhile: until its scans
+//! are read again, the stricter decision is returned.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -18,22 +18,23 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::PreparedDecision;
 
-/// The most bytes that all kept decisions take together.
-const MOST_BYTES: u64 = 64 * 1024 * 1024;
-/// What one takes that shows nothing, about, and each finding that one shows: as it is, and as it was told.
-const EACH: usize = 6 * 1024;
-const EACH_FINDING: usize = 1536;
-/// How long one is kept that nobody asks for.
-const UNUSED: Duration = Duration::from_mins(10);
+/// The memory budget of the cache, in bytes.
+const MAX_BYTES: u64 = 64 * 1024 * 1024;
+/// The estimated size of a cached decision without findings, in bytes.
+const DECISION_BYTES: usize = 6 * 1024;
+/// The estimated size of each reported finding in bytes: as a value and encoded.
+const FINDING_BYTES: usize = 1536;
+/// A decision that is unused for this long is evicted.
+const DECISION_IDLE_TIME: Duration = Duration::from_mins(10);
 
-/// The most turns that are kept, and how long one is that nobody takes.
-const MOST_TURNS: u64 = 20_000;
-const IDLE: Duration = Duration::from_mins(1);
-/// How long somebody else's turn is waited for. Where the store does not answer, nobody's turn is worth more: then everybody
-/// tries for himself, and all learn of it at once instead of one after the other.
-const WORTH_WAITING: Duration = Duration::from_secs(1);
+/// The most per-key locks.
+const MAX_LOCKS: u64 = 20_000;
+/// A lock that is unused for this long is evicted.
+const LOCK_IDLE_TIME: Duration = Duration::from_mins(1);
+/// The longest wait for a per-key lock. If the store is down, callers then fail concurrently instead of one after the other.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A question, as far as the answer depends on it.
+/// The parts of a request that its decision depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub(super) image: Image,
@@ -42,63 +43,65 @@ pub(super) struct Key {
     pub(super) policy: Option<PolicyId>,
 }
 
-/// A decision with what it rests on.
+/// A decision and the inputs that invalidate it.
 pub(super) struct CachedDecision {
-    /// Every manifest of the image, as it was resolved.
+    /// All manifests of the image, as resolved.
     pub(super) manifests: Vec<Manifest>,
-    /// When the readings began, in the order of what was examined.
-    pub(super) readings: Vec<Timestamp>,
-    pub(super) ready: PreparedDecision,
+    /// The start of each scan read, in the order of the decision's inputs.
+    pub(super) read_times: Vec<Timestamp>,
+    pub(super) prepared: PreparedDecision,
 }
 
 impl PreparedDecision {
-    /// About how much memory it takes.
+    /// An estimate of its memory use.
     fn bytes(&self) -> usize {
-        let Self { case, judgement } = self;
-        let packed = case.parts.iter().chain([&case.case]).map(|blob| blob.packed().len()).sum::<usize>();
-        packed + judgement.shown() * EACH_FINDING + EACH
+        let Self { record, evaluated } = self;
+        let packed = record.parts.iter().chain([&record.case]).map(|blob| blob.packed().len()).sum::<usize>();
+        packed + evaluated.finding_count() * FINDING_BYTES + DECISION_BYTES
     }
 }
 
 impl CachedDecision {
-    /// Whether it stands at an instant, the readings aside.
-    pub(super) fn stands(&self, revision: u64, manifests: &[Manifest], now: Timestamp) -> bool {
-        let decision = &self.ready.judgement.decision;
+    /// True if the decision is valid at an instant, provided that its scan reads are still fresh.
+    pub(super) fn is_valid_at(&self, revision: u64, manifests: &[Manifest], now: Timestamp) -> bool {
+        let decision = &self.prepared.evaluated.decision;
         decision.revision == revision
             && self.manifests == manifests
-            // A clock that went back makes everything new.
+            // A clock that went back invalidates every decision.
             && decision.evaluated_at <= now
             && decision.unchanged_until.is_none_or(|end| now < end)
     }
 }
 
-/// Decisions by question.
+/// A cache of decisions, with a lock per key.
 pub(super) struct DecisionCache {
-    kept: Cache<Key, Arc<CachedDecision>>,
-    turns: Cache<Key, Arc<Mutex<()>>>,
+    decisions: Cache<Key, Arc<CachedDecision>>,
+    locks: Cache<Key, Arc<Mutex<()>>>,
 }
 
 impl DecisionCache {
     pub(super) fn new() -> Self {
-        let weigher = |_: &Key, kept: &Arc<CachedDecision>| u32::try_from(kept.ready.bytes()).unwrap_or(u32::MAX);
-        let kept = Cache::builder().max_capacity(MOST_BYTES).weigher(weigher).time_to_idle(UNUSED).build();
-        // A turn that is forgotten too early costs a decision made twice.
-        let turns = Cache::builder().max_capacity(MOST_TURNS).time_to_idle(IDLE).build();
-        Self { kept, turns }
+        let weigher =
+            |_: &Key, cached: &Arc<CachedDecision>| u32::try_from(cached.prepared.bytes()).unwrap_or(u32::MAX);
+        let decisions =
+            Cache::builder().max_capacity(MAX_BYTES).weigher(weigher).time_to_idle(DECISION_IDLE_TIME).build();
+        // A lock that is evicted too early costs one duplicate evaluation.
+        let locks = Cache::builder().max_capacity(MAX_LOCKS).time_to_idle(LOCK_IDLE_TIME).build();
+        Self { decisions, locks }
     }
 
     pub(super) fn get(&self, key: &Key) -> Option<Arc<CachedDecision>> {
-        self.kept.get(key)
+        self.decisions.get(key)
     }
 
-    pub(super) fn keep(&self, key: Key, kept: Arc<CachedDecision>) {
-        self.kept.insert(key, kept);
+    pub(super) fn insert(&self, key: Key, cached: Arc<CachedDecision>) {
+        self.decisions.insert(key, cached);
     }
 
-    /// Whoever holds it is the one who decides on a question; `None`: whoever does takes too long.
-    pub(super) async fn turn(&self, key: &Key) -> Option<OwnedMutexGuard<()>> {
-        let turn = self.turns.get_with(key.clone(), Arc::default);
-        tokio::time::timeout(WORTH_WAITING, turn.lock_owned()).await.ok()
+    /// Locks a key, so that of concurrent callers one evaluates; `None` after [`LOCK_TIMEOUT`].
+    pub(super) async fn lock_key(&self, key: &Key) -> Option<OwnedMutexGuard<()>> {
+        let lock = self.locks.get_with(key.clone(), Arc::default);
+        tokio::time::timeout(LOCK_TIMEOUT, lock.lock_owned()).await.ok()
     }
 }
 

@@ -1,79 +1,108 @@
-//! The gate: may this image be deployed? Snapshot, resolve, scans, decide, answer; and wait where the caller asks for it.
+//! Evaluates an image: resolve, read scans, take a policy snapshot, decide, record. Waits for running scans on request.
 
 mod admission;
+mod attempt;
 mod decision_cache;
+mod prepared;
 mod scan_wait;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
 use scangate_core::{
-    Decision, Verdict, decide,
-    decide::Selection,
-    decision::{ManifestInput, Start},
-    image::{Digest, ImageReference, Platform},
+    Verdict,
+    decision::ManifestInput,
+    image::{ImageReference, Platform},
     name::{Environment, PolicyId},
     policy::PolicySet,
 };
 
 use self::{
+    attempt::Attempt,
     decision_cache::{CachedDecision, DecisionCache, Key},
-    scan_wait::{FIRST_PAUSE, WaitBackoff},
+    prepared::PreparedDecision,
 };
 use crate::{
-    decision_log::{AppendRequest, AppendResult, PreparedRecord},
-    decisions::{self, Decisions, EvaluatedDecision, RecordedDecision},
+    decision_log::{AppendRequest, AppendResult},
+    decisions::{self, Decisions, RecordedDecision},
     idempotency::RequestKey,
-    observations::{Observations, SeenFinding},
-    policies::Policies,
-    registry::{Freshness, Registry, Resolved, Started},
-    scan_reader::{Error, read_scans, select_manifests},
+    observations::{self, Observations},
+    policies::{self, Policies},
+    registry::{self, Freshness, Registry, Resolved},
+    scan_reader::{self, read_scans, select_manifests},
 };
 
-/// What the gate is told once.
+/// A failure to evaluate an image. No decision was recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The image cannot be resolved, or its scan cannot be started.
+    #[error(transparent)]
+    Registry(#[from] registry::Error),
+    /// The manifests cannot be selected, or their scans cannot be read.
+    #[error(transparent)]
+    Scans(#[from] scan_reader::Error),
+    /// No policy snapshot is available that is fresh enough.
+    #[error(transparent)]
+    Policies(#[from] policies::Error),
+    /// The requested policy does not exist.
+    #[error("policy {0} not found")]
+    PolicyNotFound(PolicyId),
+    /// The requested environment is not configured.
+    #[error("unknown environment {environment}")]
+    EnvironmentUnknown {
+        /// The requested environment.
+        environment: Environment,
+        /// The configured environments.
+        known: BTreeSet<Environment>,
+    },
+    /// The observations are unavailable or unreadable.
+    #[error(transparent)]
+    Observations(#[from] observations::Error),
+    /// The decision cannot be recorded, or a repeated request's decision cannot be read.
+    #[error(transparent)]
+    Decisions(#[from] decisions::Error),
+    /// The decision cannot be encoded for the log.
+    #[error("the decision cannot be encoded")]
+    Unrecordable(#[source] serde_json::Error),
+}
+
+/// The settings of an evaluator.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How old a reading of ECR may be where the caller does not say.
+    /// The maximum age of a registry read if the request names none.
     pub findings_max_age: Duration,
-    /// The environments that there are; empty: any.
+    /// The allowed environments; empty: any.
     pub environments: BTreeSet<Environment>,
 }
 
-/// One question.
+/// A request to evaluate one image.
 #[derive(Clone, Debug)]
 pub struct EvaluateRequest {
     /// The image.
     pub image: ImageReference,
-    /// Where it will run.
+    /// The environment to deploy to.
     pub environment: Option<Environment>,
-    /// Only these platforms; empty: all.
+    /// The platforms to evaluate; empty: all.
     pub platforms: Vec<Platform>,
-    /// Exactly this policy, for advice.
+    /// The only policy to apply; the decision is then advice.
     pub policy: Option<PolicyId>,
-    /// How long to wait for a running scan.
+    /// The longest wait for a running scan.
     pub wait: Duration,
-    /// How old a reading may be.
+    /// The maximum age of a registry read.
     pub max_findings_age: Option<Duration>,
-    /// The store's revision that the decision must have seen.
+    /// The minimum store revision of the policy snapshot.
     pub at_least_as_fresh: Option<u64>,
-    /// The caller's context, handed back with the answer.
+    /// Labels of the caller, recorded and returned with the decision.
     pub labels: BTreeMap<String, String>,
-    /// The caller's request: sent again, it gets the same decision.
+    /// The idempotency key: a repeated request gets the same decision.
     pub request: Option<RequestKey>,
 }
 
-/// A judgement, ready to be recorded as often as it is given.
-#[derive(Clone, Debug)]
-struct PreparedDecision {
-    case: Arc<PreparedRecord>,
-    judgement: Arc<EvaluatedDecision>,
-}
-
-/// The gate.
+/// The EvaluateGate use case.
 #[derive(Clone, Debug)]
 pub struct Evaluator {
     registry: Arc<dyn Registry>,
@@ -85,7 +114,7 @@ pub struct Evaluator {
 }
 
 impl Evaluator {
-    /// A gate over a registry and the policies, which remembers what it met and records what it decides.
+    /// Creates an evaluator with an empty cache.
     pub fn new(
         registry: Arc<dyn Registry>,
         policies: Arc<Policies>,
@@ -96,269 +125,134 @@ impl Evaluator {
         Self { registry, policies, observations, decisions, cache: Arc::new(DecisionCache::new()), settings }
     }
 
-    /// Decides on one image, and answers once the decision is recorded. A scan that runs is waited for as long as the question
-    /// allows, never past `deadline`.
+    /// Evaluates one image and returns once the decision is durably recorded. Waits for a running scan as long as the request
+    /// allows, but never past `deadline`.
     pub async fn evaluate(
         &self,
-        question: EvaluateRequest,
+        request: EvaluateRequest,
         deadline: Option<Instant>,
     ) -> Result<RecordedDecision, Error> {
-        self.check_environment(&question)?;
-        if let Some(request) = &question.request
-            && let Some(answer) = self.decisions.answered(request).await?
+        self.check_environment(&request)?;
+        if let Some(key) = &request.request
+            && let Some(recorded) = self.decisions.find_by_request(key).await?
         {
-            return Ok(answer);
+            return Ok(recorded);
         }
-        let (PreparedDecision { case, judgement }, evaluated_at) = self.ready(&question, deadline).await?;
-        // While it is recorded, nothing is held but what the answer takes: there may be many who wait.
-        let EvaluateRequest { labels, request, .. } = question;
-        let record = AppendRequest { case, evaluated_at, labels: labels.clone(), request };
-        match self.decisions.record(record).await? {
-            AppendResult::Recorded(id) => Ok(RecordedDecision { id, judgement, evaluated_at, labels }),
-            // Somebody has sent the same request at the same time.
+        let (PreparedDecision { record, evaluated }, evaluated_at) = self.prepare(&request, deadline).await?;
+        // Hold only what the response needs during the append: many calls may wait here.
+        let EvaluateRequest { labels, request, .. } = request;
+        let append = AppendRequest { case: record, evaluated_at, labels: labels.clone(), request };
+        match self.decisions.record(append).await? {
+            AppendResult::Recorded(id) => Ok(RecordedDecision { id, evaluated, evaluated_at, labels }),
+            // A concurrent call with the same idempotency key was recorded first.
             AppendResult::Replayed(id) => Ok(self.decisions.get(&id).await?),
         }
     }
 
-    /// What is decided now, ready to be recorded, and when.
-    async fn ready(
+    /// Returns a decision as of now, cached or new, and the instant of evaluation.
+    async fn prepare(
         &self,
-        question: &EvaluateRequest,
+        request: &EvaluateRequest,
         deadline: Option<Instant>,
     ) -> Result<(PreparedDecision, Timestamp), Error> {
-        let freshness = Freshness::within(question.max_findings_age.unwrap_or(self.settings.findings_max_age));
-        // Before anything is asked of ECR: a question that cannot be answered costs nothing.
-        drop(self.policies(question).await?);
-        let resolved = self.registry.resolve(&question.image, freshness).await?;
-        let key = key(question, &resolved);
-        match self.remembered(&key, question, &resolved, freshness).await? {
-            Some(remembered) => Ok(remembered),
-            // Boxed, so that the many calls that need none of it are not as large as it is.
-            None => Box::pin(self.judge(&key, question, &resolved, freshness, deadline)).await,
+        let freshness = Freshness::within(request.max_findings_age.unwrap_or(self.settings.findings_max_age));
+        // Fail before any call to ECR if the policy is unknown or no snapshot is available.
+        drop(self.snapshot(request).await?);
+        let resolved = self.registry.resolve(&request.image, freshness).await?;
+        let key = Key {
+            image: resolved.image.clone(),
+            platforms: request.platforms.clone(),
+            environment: request.environment.clone(),
+            policy: request.policy.clone(),
+        };
+        match self.cached_decision(&key, request, &resolved, freshness).await? {
+            Some(cached) => Ok(cached),
+            // Boxed to keep the future of the common, cached case small.
+            None => Box::pin(self.evaluate_uncached(&key, request, &resolved, freshness, deadline)).await,
         }
     }
 
-    /// Reads what there is to read and decides.
-    async fn judge(
+    async fn evaluate_uncached(
         &self,
         key: &Key,
-        question: &EvaluateRequest,
+        request: &EvaluateRequest,
         resolved: &Resolved,
         freshness: Freshness,
         deadline: Option<Instant>,
     ) -> Result<(PreparedDecision, Timestamp), Error> {
-        let chosen = select_manifests(resolved, &question.platforms)?;
-        let whole = chosen.len() == resolved.manifests.len();
-        // Read before the turn: all who ask share one reading, and its failure.
-        let examined = read_scans(&self.registry, resolved, chosen, freshness).await?;
-        // Of many who ask the same at once, one decides and the others have it from him.
-        let mut turn = self.cache.turn(key).await;
-        if let Some(remembered) = self.remembered(key, question, resolved, freshness).await? {
-            return Ok(remembered);
+        let manifests = select_manifests(resolved, &request.platforms)?;
+        let is_whole = manifests.len() == resolved.manifests.len();
+        // Read before locking: concurrent callers share one read and its failure.
+        let inputs = read_scans(&self.registry, resolved, manifests, freshness).await?;
+        // Of concurrent callers with the same key, one evaluates; the others then find its decision in the cache.
+        let mut lock = self.cache.lock_key(key).await;
+        if let Some(cached) = self.cached_decision(key, request, resolved, freshness).await? {
+            return Ok(cached);
         }
-        let environment = question.environment.as_ref();
-        let mut examined = self.observe(resolved, environment, examined).await?;
-        let mut decision = self.decide(question, resolved, &examined).await?;
-        if self.start_wanted_scans(resolved, &mut examined, &decision).await? {
-            decision = self.decide(question, resolved, &examined).await?;
+        let mut attempt = self.attempt_with_scans(request, resolved, inputs).await?;
+        if attempt.decision.verdict == Verdict::Indeterminate {
+            // Release the lock: other callers must not queue behind the wait.
+            drop(lock.take());
+            attempt = self.wait_for_scans(request, resolved, attempt, deadline).await?;
         }
-
-        let mut patience = WaitBackoff::new(question.wait, deadline);
-        while decision.verdict == Verdict::Indeterminate {
-            // Who waits lets the others go on, and holds no findings.
-            drop(turn.take());
-            let Some(pause) = patience.next_pause(decision.retry_after) else { break };
-            drop(decision);
-            let (manifests, starts): (Vec<_>, Vec<_>) =
-                examined.into_iter().map(|examined| (examined.manifest, examined.start)).unzip();
-            tokio::time::sleep(pause).await;
-            examined = read_scans(&self.registry, resolved, manifests, Freshness::within(FIRST_PAUSE)).await?;
-            examined = self.observe(resolved, environment, examined).await?;
-            for (examined, start) in examined.iter_mut().zip(starts) {
-                examined.start = start;
-            }
-            decision = self.decide(question, resolved, &examined).await?;
+        if attempt.decision.verdict == Verdict::Allow && attempt.decision.authoritative {
+            self.admit(request, resolved, &attempt).await;
         }
-        if decision.verdict == Verdict::Allow && decision.authoritative {
-            self.admit(question, resolved, &examined, &decision).await;
-        }
-        let deploy = deployable(&decision, resolved, whole);
+        let Attempt { inputs, decision, .. } = attempt;
         let evaluated_at = decision.evaluated_at;
-        let (case, judgement) = prepare(question, resolved, &examined, decision, deploy)?;
-        let ready = PreparedDecision { case: Arc::new(case), judgement: Arc::new(judgement) };
-        self.remember(key, resolved, &examined, &ready);
-        Ok((ready, evaluated_at))
+        let prepared = PreparedDecision::new(request, resolved, &inputs, decision, is_whole)?;
+        self.cache_decision(key, resolved, &inputs, &prepared);
+        Ok((prepared, evaluated_at))
     }
 
-    /// Notes what is in the scan of each manifest, and learns since when it has been known.
-    async fn observe(
-        &self,
-        resolved: &Resolved,
-        environment: Option<&Environment>,
-        mut examined: Vec<ManifestInput>,
-    ) -> Result<Vec<ManifestInput>, Error> {
-        let (repository, now) = (resolved.repository(), Timestamp::now());
-        for examined in examined.iter_mut().filter(|examined| !examined.scan.findings().is_empty()) {
-            let met: Vec<SeenFinding> = examined.scan.findings().iter().map(SeenFinding::from_finding).collect();
-            let clocks = self.observations.observe(&repository, environment, &met, now).await;
-            examined.first_seen = Arc::new(clocks?);
-        }
-        Ok(examined)
-    }
-
-    /// What was decided for the same question, where deciding again would say it again.
-    async fn remembered(
-        &self,
-        key: &Key,
-        question: &EvaluateRequest,
-        resolved: &Resolved,
-        freshness: Freshness,
-    ) -> Result<Option<(PreparedDecision, Timestamp)>, Error> {
-        let Some(kept) = self.cache.get(key) else { return Ok(None) };
-        let policies = self.policies(question).await?;
-        let now = Timestamp::now();
-        let repository = resolved.repository();
-        let mut examined = kept.ready.judgement.examined.iter().zip(&kept.readings);
-        let stands = kept.stands(policies.revision, &resolved.manifests, now)
-            && examined.all(|(examined, began)| {
-                self.registry.kept(&repository, &examined.manifest, freshness) == Some(*began)
-            });
-        Ok(stands.then(|| (kept.ready.clone(), now)))
-    }
-
-    /// Keeps a decision that the next caller may have, too.
-    fn remember(&self, key: &Key, resolved: &Resolved, examined: &[ManifestInput], ready: &PreparedDecision) {
-        let is_final = ready.judgement.decision.verdict != Verdict::Indeterminate
-            && examined.iter().all(|examined| examined.start.is_none());
-        if is_final {
-            let readings = examined.iter().map(|examined| examined.scan.read_at).collect();
-            let kept = CachedDecision { manifests: resolved.manifests.clone(), readings, ready: ready.clone() };
-            self.cache.keep(key.clone(), Arc::new(kept));
-        }
-    }
-
-    fn check_environment(&self, question: &EvaluateRequest) -> Result<(), Error> {
-        let known = &self.settings.environments;
-        match &question.environment {
-            Some(environment) if !known.is_empty() && !known.contains(environment) => {
-                Err(Error::EnvironmentUnknown { environment: environment.clone(), known: known.clone() })
-            }
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    /// The policies of this instant, new enough for the question and with the one that it names.
-    async fn policies(&self, question: &EvaluateRequest) -> Result<Arc<PolicySet>, Error> {
-        let policies = self.policies.at_least(question.at_least_as_fresh).await?;
-        match &question.policy {
+    /// Returns a snapshot that is confirmed now, at least at the requested revision, and contains the requested policy.
+    async fn snapshot(&self, request: &EvaluateRequest) -> Result<Arc<PolicySet>, Error> {
+        let policies = self.policies.at_least(request.at_least_as_fresh).await?;
+        match &request.policy {
             Some(id) if !policies.policies.contains_key(id) => Err(Error::PolicyNotFound(id.clone())),
             Some(_) | None => Ok(policies),
         }
     }
 
-    async fn decide(
+    /// Returns a cached decision that is valid now, at the revision of a snapshot that is confirmed now.
+    async fn cached_decision(
         &self,
-        question: &EvaluateRequest,
+        key: &Key,
+        request: &EvaluateRequest,
         resolved: &Resolved,
-        examined: &[ManifestInput],
-    ) -> Result<Decision, Error> {
-        let policies = self.policies(question).await?;
-        let selection = match &question.policy {
-            None => Selection::Governing(&policies),
-            Some(id) => {
-                let policy = policies.policies.get(id).ok_or_else(|| Error::PolicyNotFound(id.clone()))?;
-                Selection::Only { policy, waivers: &policies.waivers, revision: policies.revision }
+        freshness: Freshness,
+    ) -> Result<Option<(PreparedDecision, Timestamp)>, Error> {
+        let Some(cached) = self.cache.get(key) else { return Ok(None) };
+        let policies = self.snapshot(request).await?;
+        let now = Timestamp::now();
+        let repository = resolved.repository();
+        let mut reads = cached.prepared.evaluated.inputs.iter().zip(&cached.read_times);
+        let is_valid = cached.is_valid_at(policies.revision, &resolved.manifests, now)
+            && reads.all(|(input, read_time)| {
+                self.registry.kept(&repository, &input.manifest, freshness) == Some(*read_time)
+            });
+        Ok(is_valid.then(|| (cached.prepared.clone(), now)))
+    }
+
+    /// Caches a final decision. One that rests on a scan just started is not final.
+    fn cache_decision(&self, key: &Key, resolved: &Resolved, inputs: &[ManifestInput], prepared: &PreparedDecision) {
+        let is_final = prepared.evaluated.decision.verdict != Verdict::Indeterminate
+            && inputs.iter().all(|input| input.start.is_none());
+        if is_final {
+            let read_times = inputs.iter().map(|input| input.scan.read_at).collect();
+            let manifests = resolved.manifests.clone();
+            let cached = CachedDecision { manifests, read_times, prepared: prepared.clone() };
+            self.cache.insert(key.clone(), Arc::new(cached));
+        }
+    }
+
+    fn check_environment(&self, request: &EvaluateRequest) -> Result<(), Error> {
+        let known = &self.settings.environments;
+        match &request.environment {
+            Some(environment) if !known.is_empty() && !known.contains(environment) => {
+                Err(Error::EnvironmentUnknown { environment: environment.clone(), known: known.clone() })
             }
-        };
-        Ok(decide(&resolved.image, question.environment.as_ref(), selection, examined, Timestamp::now()))
-    }
-
-    /// Starts the scans that policies ask for, and notes what became of it. True where there were any.
-    async fn start_wanted_scans(
-        &self,
-        resolved: &Resolved,
-        examined: &mut [ManifestInput],
-        decision: &Decision,
-    ) -> Result<bool, Error> {
-        let wanted: BTreeSet<&Digest> =
-            decision.manifests.iter().filter(|manifest| manifest.wants_scan).map(|manifest| &manifest.digest).collect();
-        for examined in examined.iter_mut().filter(|examined| wanted.contains(&examined.manifest.digest)) {
-            let started = self.registry.start_scan(&resolved.repository(), &examined.manifest).await?;
-            examined.start = Some(started_for_decision(started));
+            Some(_) | None => Ok(()),
         }
-        Ok(!wanted.is_empty())
-    }
-}
-
-/// Takes down what a decision was made of, once for all who get it.
-fn prepare(
-    question: &EvaluateRequest,
-    resolved: &Resolved,
-    examined: &[ManifestInput],
-    decision: Decision,
-    deploy: Option<Digest>,
-) -> Result<(PreparedRecord, EvaluatedDecision), Error> {
-    let (image, environment) = (&resolved.image, question.environment.as_ref());
-    let prepared = decisions::prepare(
-        image,
-        environment,
-        &question.platforms,
-        question.policy.as_ref(),
-        examined,
-        &decision,
-        deploy.as_ref(),
-    );
-    let outlined = |examined: &ManifestInput| ManifestInput {
-        manifest: examined.manifest.clone(),
-        scan: Arc::new(examined.scan.without_findings()),
-        start: examined.start.clone(),
-        first_seen: Arc::default(),
-    };
-    let judgement = EvaluatedDecision {
-        image: image.clone(),
-        environment: environment.cloned(),
-        examined: examined.iter().map(outlined).collect(),
-        decision,
-        deploy,
-        told: OnceLock::new(),
-    };
-    Ok((prepared.map_err(Error::Unrecordable)?, judgement))
-}
-
-fn key(question: &EvaluateRequest, resolved: &Resolved) -> Key {
-    Key {
-        image: resolved.image.clone(),
-        platforms: question.platforms.clone(),
-        environment: question.environment.clone(),
-        policy: question.policy.clone(),
-    }
-}
-
-fn started_for_decision(started: Started) -> Start {
-    match started {
-        Started::Started | Started::AlreadyInProgress => Start::Running,
-        Started::AlreadyScanned { next_possible_at: Some(at) } => {
-            Start::Refused(format!("ECR allows one scan per image and 24 hours, the next at {at}"))
-        }
-        Started::AlreadyScanned { next_possible_at: None } => {
-            Start::Refused("ECR allows one scan per image and 24 hours".to_owned())
-        }
-        Started::ManagedContinuously => {
-            Start::Refused("the registry uses enhanced scanning, which nobody can start".to_owned())
-        }
-        Started::Unsupported(why) => Start::Refused(why),
-    }
-}
-
-/// What an ALLOW lets deploy: the image itself where all of it was judged, the one manifest where only that was. Advice lets nothing
-/// deploy: the caller has chosen the policy.
-fn deployable(decision: &Decision, resolved: &Resolved, whole: bool) -> Option<Digest> {
-    if decision.verdict != Verdict::Allow || !decision.authoritative {
-        return None;
-    }
-    match decision.manifests.as_slice() {
-        _ if whole => Some(resolved.image.digest.clone()),
-        [only] => Some(only.digest.clone()),
-        _ => None,
     }
 }

@@ -11,6 +11,7 @@ use scangate_proto::v1::{
     ReplayDecisionResponse, WatchDecisionsRequest, WatchDecisionsResponse, decision_service_server::DecisionService,
 };
 use tokio::sync::{Semaphore, mpsc};
+use tokio_stream::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
@@ -27,18 +28,13 @@ use super::{
 };
 use crate::{
     decision_log::{Cursor, DecisionId, Filter},
-    decisions::Decisions,
-    decisions::RecordedDecision,
+    decisions::{Decisions, WatchEvent},
 };
 
 /// The most streams of decisions at once.
 const MAX_WATCHES: usize = 256;
-/// How often a stream looks for what has been decided.
-const LOOK: Duration = Duration::from_millis(500);
-/// How often a stream says that it is alive.
-const HEARTBEAT: Duration = Duration::from_secs(10);
-/// Decisions that a stream tells in one go.
-const AT_ONCE: usize = 1_000;
+/// Events buffered for a slow receiver.
+const WATCH_BUFFER: usize = 16;
 /// The most decisions of one page: each may show findings.
 const MAX_PAGE: usize = 1_000;
 
@@ -122,45 +118,22 @@ impl DecisionService for DecisionApi {
         let mut fields = Fields::default();
         let filter = filter(&mut fields, request.get_ref().filter.as_ref());
         fields.finish(Some(()))?;
-        let place = Arc::clone(&self.watches).try_acquire_owned().map_err(|_| status::overloaded())?;
-        let followed = self.decisions.heads().await.map_err(status::of_decisions)?;
-        let (tell, told) = mpsc::channel(16);
-        let watching = watch(Arc::clone(&self.decisions), filter, followed, tell);
+        let permit = Arc::clone(&self.watches).try_acquire_owned().map_err(|_| status::overloaded())?;
+        let cursors = self.decisions.tail_positions().await.map_err(status::of_decisions)?;
+        let (sender, receiver) = mpsc::channel(WATCH_BUFFER);
+        let watching = Arc::clone(&self.decisions).watch(filter, cursors, sender);
         tokio::spawn(self.stopping.clone().run_until_cancelled_owned(watching));
-        Ok(Response::new(Box::pin(streaming::told(told, place))))
+        let events = streaming::told(receiver, permit);
+        Ok(Response::new(Box::pin(events.map(|event| event.map(event_out).map_err(status::of_decisions)))))
     }
 }
 
-async fn watch(
-    decisions: Arc<Decisions>,
-    filter: Filter,
-    mut followed: crate::decision_log::Cursors,
-    tell: mpsc::Sender<Result<WatchDecisionsResponse, Status>>,
-) {
-    let mut silent = Duration::ZERO;
-    // The first message says that the stream has begun: whatever is decided from here on is told.
-    let mut told = tell.send(Ok(WatchDecisionsResponse { decision: None })).await;
-    while told.is_ok() && !tell.is_closed() {
-        let answers: Vec<RecordedDecision> = match decisions.follow(&mut followed, &filter, AT_ONCE).await {
-            Ok(answers) => answers,
-            Err(error) => {
-                tell.send(Err(status::of_decisions(error))).await.ok();
-                return;
-            }
-        };
-        silent = if answers.is_empty() { silent + LOOK } else { Duration::ZERO };
-        for answer in &answers {
-            let decision = Some(decision_out(answer, Room::InBatch));
-            told = told.and(tell.send(Ok(WatchDecisionsResponse { decision })).await);
-        }
-        if silent >= HEARTBEAT {
-            silent = Duration::ZERO;
-            told = tell.send(Ok(WatchDecisionsResponse { decision: None })).await;
-        }
-        if answers.len() < AT_ONCE {
-            tokio::time::sleep(LOOK).await;
-        }
-    }
+fn event_out(event: WatchEvent) -> WatchDecisionsResponse {
+    let decision = match event {
+        WatchEvent::Decision(decision) => Some(decision_out(&decision, Room::InBatch)),
+        WatchEvent::Heartbeat => None,
+    };
+    WatchDecisionsResponse { decision }
 }
 
 /// `decisions/{id}`.

@@ -122,7 +122,7 @@ impl Encoder for Answers {
 
     /// Writes an `EvaluateGateResponse`.
     fn encode(&mut self, answer: RecordedDecision, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        let judgement = &answer.judgement;
+        let judgement = &answer.evaluated;
         let shared = judgement.told(|| decision::judgement_out(judgement, Room::Alone).encode_to_vec());
         let own = decision::own_out(&answer);
         let length = shared.len().saturating_add(own.encoded_len());

@@ -87,7 +87,7 @@ impl ScanGateService for ScanGate {
         let platforms = image::platforms(&mut fields, &request.get_ref().platforms);
         let reference = fields.finish(reference)?;
         let (image, started) = in_time(deadline, async {
-            scans::start(&self.services.registry, &reference, &platforms).await.map_err(status::of_gate)
+            scans::start(&self.services.registry, &reference, &platforms).await.map_err(status::of_scans)
         })
         .await?;
         Ok(Response::new(StartScanResponse {
@@ -102,9 +102,10 @@ impl ScanGateService for ScanGate {
     ) -> Result<Response<GetFindingsResponse>, Status> {
         let deadline = deadline(request.metadata(), Duration::ZERO);
         let (query, binding) = evaluate_request::findings_query(request.get_ref(), self.services.findings_max_age)?;
-        let page =
-            in_time(deadline, async { findings::read(&self.services.registry, &query).await.map_err(status::of_gate) })
-                .await?;
+        let page = in_time(deadline, async {
+            findings::read_page(&self.services.registry, &query).await.map_err(status::of_findings)
+        })
+        .await?;
         Ok(Response::new(decision::page_out(&page, &binding)))
     }
 
@@ -145,7 +146,7 @@ impl ScanGateService for ScanGate {
         let (tell, told) = mpsc::channel(1);
         tokio::spawn(scans::watch(Arc::clone(&self.services.registry), reference, platforms, tell));
         let progress = streaming::told(told, place)
-            .map(|progress| progress.map(|progress| scan::progress_out(&progress)).map_err(status::of_gate));
+            .map(|progress| progress.map(|progress| scan::progress_out(&progress)).map_err(status::of_scans));
         Ok(Response::new(Box::pin(progress)))
     }
 }
@@ -162,8 +163,8 @@ async fn evaluate(
 ) -> Result<RecordedDecision, Status> {
     let question = evaluate_request::question(request)?;
     in_time(deadline, async {
-        let answer = gate.evaluate(question, Some(deadline)).await.map_err(status::of_gate)?;
-        let EvaluatedDecision { image, decision, .. } = &*answer.judgement;
+        let answer = gate.evaluate(question, Some(deadline)).await.map_err(status::of_evaluation)?;
+        let EvaluatedDecision { image, decision, .. } = &*answer.evaluated;
         tracing::info!(
             decision = %answer.id,
             image = %image.pinned(&image.digest),

@@ -11,9 +11,10 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 use super::middleware::current_request_id;
 use crate::{
-    decisions, observations, policies,
+    decisions::{self, preview},
+    evaluation, findings, observations, policies,
     policy_store::{self, ResourceName},
-    registry, scan_reader,
+    registry, scan_reader, scans, waivers,
 };
 
 /// What `ResourceInfo` calls things.
@@ -124,14 +125,14 @@ pub(crate) fn policy_not_found(id: &scangate_core::name::PolicyId) -> Status {
 }
 
 /// No such waiver.
-pub(crate) fn waiver_not_found(id: &scangate_core::name::WaiverId) -> Status {
+fn waiver_not_found(id: &scangate_core::name::WaiverId) -> Status {
     let name = id.resource_name();
     let message = format!("{name} does not exist; ListWaivers tells which do");
     Refusal::new(Code::NotFound, Reason::WaiverNotFound, message).resource(WAIVER, &name).build()
 }
 
 /// The policy was never as it is to be again.
-pub(crate) fn revision_not_found(id: &scangate_core::name::PolicyId, revision: u64) -> Status {
+fn revision_not_found(id: &scangate_core::name::PolicyId, revision: u64) -> Status {
     let name = id.resource_name();
     let message = format!("{name} has no revision {revision} to go back to; ListPolicyRevisions tells which there are");
     Refusal::new(Code::NotFound, Reason::RevisionNotFound, message).resource(POLICY, &name).build()
@@ -146,18 +147,30 @@ pub(crate) fn to_message(refused: &Status) -> tonic_types::Status {
     })
 }
 
-/// There is no answer about an image.
-pub(crate) fn of_gate(error: scan_reader::Error) -> Status {
+/// An image was not evaluated.
+pub(crate) fn of_evaluation(error: evaluation::Error) -> Status {
     match error {
-        scan_reader::Error::Registry(error) => of_registry(error),
-        scan_reader::Error::Policies(error) => of_policies(error),
-        scan_reader::Error::Observations(error) => of_observations(error),
-        scan_reader::Error::Decisions(error) => of_decisions(error),
-        scan_reader::Error::Unrecordable(error) => {
+        evaluation::Error::Registry(error) => of_registry(error),
+        evaluation::Error::Scans(error) => of_scan_reader(error),
+        evaluation::Error::Policies(error) => of_policies(error),
+        evaluation::Error::Observations(error) => of_observations(error),
+        evaluation::Error::Decisions(error) => of_decisions(error),
+        evaluation::Error::Unrecordable(error) => {
             log(&error, "a decision cannot be written down");
             internal("a decision cannot be written down")
         }
-        scan_reader::Error::PolicyNotFound(id) => policy_not_found(&id),
+        evaluation::Error::PolicyNotFound(id) => policy_not_found(&id),
+        evaluation::Error::EnvironmentUnknown { environment, known } => {
+            let known = join(&known);
+            let message = format!("environment {environment} is none of this server's: {known}");
+            Refusal::new(Code::InvalidArgument, Reason::EnvironmentUnknown, message).with("known", known).build()
+        }
+    }
+}
+
+fn of_scan_reader(error: scan_reader::Error) -> Status {
+    match error {
+        scan_reader::Error::Registry(error) => of_registry(error),
         scan_reader::Error::PlatformNotFound { missing, available } => {
             let available = join(&available);
             let message = format!("the image has no manifest for {missing}; it has {available}");
@@ -166,19 +179,70 @@ pub(crate) fn of_gate(error: scan_reader::Error) -> Status {
                 .resource("platform", &missing.to_string())
                 .build()
         }
-        scan_reader::Error::EnvironmentUnknown { environment, known } => {
-            let known = join(&known);
-            let message = format!("environment {environment} is none of this server's: {known}");
-            Refusal::new(Code::InvalidArgument, Reason::EnvironmentUnknown, message).with("known", known).build()
-        }
-        scan_reader::Error::FindingsChanged => {
+        scan_reader::Error::Lost(error) => lost(&error),
+    }
+}
+
+/// Findings were not listed.
+pub(crate) fn of_findings(error: findings::Error) -> Status {
+    match error {
+        findings::Error::Registry(error) => of_registry(error),
+        findings::Error::Scans(error) => of_scan_reader(error),
+        findings::Error::Changed => {
             let message = "the scan has changed between two pages; start again with the first page";
             Refusal::new(Code::Aborted, Reason::FindingsChanged, message).build()
         }
-        scan_reader::Error::Lost(error) => {
-            log(&error, "a reading was lost");
-            internal("a reading was lost")
+    }
+}
+
+/// Scans were not started, or not watched to their end.
+pub(crate) fn of_scans(error: scans::Error) -> Status {
+    match error {
+        scans::Error::Registry(error) => of_registry(error),
+        scans::Error::Scans(error) => of_scan_reader(error),
+        scans::Error::Lost(error) => lost(&error),
+    }
+}
+
+fn lost(error: &tokio::task::JoinError) -> Status {
+    log(error, "a reading was lost");
+    internal("a reading was lost")
+}
+
+/// Waivers were not read, or not changed.
+pub(crate) fn of_waivers(error: waivers::Error) -> Status {
+    match error {
+        waivers::Error::Policies(error) => of_policies(error),
+        waivers::Error::Observations(error) => of_observations(error),
+        waivers::Error::NotFound(id) => waiver_not_found(&id),
+        waivers::Error::Lost(error) => {
+            log(&error, "earlier imports were not looked through");
+            internal("earlier imports were not looked through")
         }
+    }
+}
+
+/// A policy was not rolled back.
+pub(crate) fn of_rollback(error: policies::RollbackError) -> Status {
+    match error {
+        policies::RollbackError::Policies(error) => of_policies(error),
+        policies::RollbackError::RevisionNotFound { id, revision } => revision_not_found(&id, revision),
+    }
+}
+
+/// A watch of policies ended.
+pub(crate) fn of_policy_watch(error: policies::WatchError) -> Status {
+    match error {
+        policies::WatchError::Policies(error) => of_policies(error),
+        policies::WatchError::Observations(error) => of_observations(error),
+    }
+}
+
+/// A preview cannot begin.
+pub(crate) fn of_preview(error: preview::Error) -> Status {
+    match error {
+        preview::Error::Policies(error) => of_policies(error),
+        preview::Error::PolicyNotFound(id) => policy_not_found(&id),
     }
 }
 
@@ -320,7 +384,7 @@ pub(crate) fn of_policies(error: policies::Error) -> Status {
 }
 
 /// The observations are unavailable, or unreadable.
-pub(crate) fn of_observations(error: observations::Error) -> Status {
+fn of_observations(error: observations::Error) -> Status {
     of_store(match error {
         observations::Error::Unavailable(source) => policy_store::Error::Unavailable(source),
         observations::Error::Corrupt { what, source } => policy_store::Error::Corrupt { what, source },

@@ -1,4 +1,4 @@
-//! What the store would say to a change, as far as a snapshot tells.
+//! Dry run of a write against the current snapshot (`validate_only`).
 
 use std::sync::Arc;
 
@@ -7,47 +7,47 @@ use scangate_core::{policy, policy::PolicySet, waiver};
 
 use crate::policy_store::{Change, Error, MAX_CREATED, Precondition, Resource, ResourceName, Revision, WriteResult};
 
-/// A write that is not made. A draft has no digest and no revision of its own.
+/// Returns the result that the write would have. A draft has neither a content digest nor a new revision.
 pub(super) fn dry_run(set: &PolicySet, change: Change) -> Result<WriteResult, Error> {
     let documents = match change {
         Change::Create(documents) => {
             if !(1..=MAX_CREATED).contains(&documents.len()) {
                 return Err(Error::BatchSize);
             }
-            let taken = documents.iter().map(Resource::key).find(|key| present(set, key).is_some());
-            if let Some(key) = taken {
+            let existing = documents.iter().map(Resource::key).find(|key| find(set, key).is_some());
+            if let Some(key) = existing {
                 return Err(Error::AlreadyExists(key));
             }
             documents.into_iter().map(|document| draft(document, set.revision, None)).collect()
         }
         Change::Update { document, expected } => {
-            let old = expect(set, document.key(), expected)?;
+            let old = find_expected(set, document.key(), expected)?;
             document.replaces(&old)?;
             vec![draft(document, old.revision(), Some(&old))]
         }
         Change::Delete { id, .. } if id.is_default() => return Err(Error::DefaultRequired),
         Change::Delete { id, expected } => {
-            expect(set, ResourceName::Policy(id), expected)?;
+            find_expected(set, ResourceName::Policy(id), expected)?;
             Vec::new()
         }
     };
     Ok(WriteResult { revision: set.revision, documents })
 }
 
-fn present(set: &PolicySet, key: &ResourceName) -> Option<Revision> {
+fn find(set: &PolicySet, key: &ResourceName) -> Option<Revision> {
     match key {
         ResourceName::Policy(id) => set.policies.get(id).cloned().map(Revision::Policy),
         ResourceName::Waiver(id) => set.waivers.get(id).cloned().map(Revision::Waiver),
     }
 }
 
-fn expect(set: &PolicySet, key: ResourceName, expected: Precondition) -> Result<Revision, Error> {
-    let Some(present) = present(set, &key) else { return Err(Error::NotFound(key)) };
+fn find_expected(set: &PolicySet, key: ResourceName, expected: Precondition) -> Result<Revision, Error> {
+    let Some(found) = find(set, &key) else { return Err(Error::NotFound(key)) };
     match expected {
-        Precondition::Revision(revision) if revision != present.revision() => {
-            Err(Error::Conflict { key, actual: present.revision() })
+        Precondition::Revision(revision) if revision != found.revision() => {
+            Err(Error::Conflict { key, actual: found.revision() })
         }
-        Precondition::Revision(_) | Precondition::Any => Ok(present),
+        Precondition::Revision(_) | Precondition::Any => Ok(found),
     }
 }
 

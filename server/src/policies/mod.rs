@@ -1,14 +1,16 @@
-//! The policies and waivers of the gate: an immutable snapshot for those who decide, durable writes for those who change it.
+//! Policies and waivers: an immutable in-memory snapshot for evaluation, and durable writes through the store.
 //!
-//! Where the store is shared, others write to it, too. Then the snapshot is confirmed over and over: at each hint of the store, and
-//! every half second without one. Nobody decides on a snapshot that was not confirmed within the staleness bound.
+//! Other servers may write to a shared store. Its snapshot is therefore confirmed on every change notification, and at least every
+//! half second. A snapshot that was not confirmed within the staleness bound is not returned: evaluation fails closed.
 
 mod dry_run;
 mod lint;
+mod rollback;
+mod watch;
 
 use std::{
     sync::{
-        Arc, Mutex as Lock, PoisonError, Weak,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -17,93 +19,97 @@ use std::{
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use scangate_core::{name::PolicyId, policy::PolicySet};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex as AsyncMutex, watch as watch_channel};
 
-pub use self::lint::notes;
+pub use self::{
+    lint::lint,
+    rollback::{Error as RollbackError, Rollback},
+    watch::{ChangeEvent, Error as WatchError, WatchEvent},
+};
 use crate::{
     idempotency::RequestKey,
     policy_store::{self, Change, ChangeSet, Entry, PolicyStore, Write, WriteResult, apply_changes},
 };
 
-/// How often a shared store is asked without a hint, and one that did not answer is tried anew.
-const POLL: Duration = Duration::from_millis(500);
-/// How long a call waits for a revision that its caller has seen and we have not.
-const CATCH_UP: Duration = Duration::from_secs(2);
+/// The longest time between two confirmations of a shared store, and the delay before a failed read is repeated.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// The longest wait for a revision that the caller knows and the snapshot lacks.
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Why the policies are not to be had, or were not changed.
+/// A failure to read or to write policies.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The store said no, or nothing.
+    /// The store failed or refused the request.
     #[error(transparent)]
     Store(#[from] policy_store::Error),
-    /// What is in memory may be older than what is in force, by more than may be.
+    /// The snapshot was not confirmed within the staleness bound.
     #[error("the policies in memory may be older than those in the store")]
     Stale,
-    /// The caller has seen a revision that we have not.
-    #[error("revision {asked} is not reached, this server is at {reached}")]
+    /// The caller requires a revision that the snapshot has not reached.
+    #[error("revision {asked} is not reached; this server is at revision {reached}")]
     RevisionNotReached {
-        /// The revision asked for.
+        /// The required revision.
         asked: u64,
-        /// Ours.
+        /// The revision of the snapshot.
         reached: u64,
     },
-    /// The task that wrote died.
-    #[error("the write was lost")]
+    /// The task that wrote was cancelled or panicked.
+    #[error("the task that wrote to the policy store failed")]
     Lost(#[source] tokio::task::JoinError),
 }
 
-/// What a write is to do besides changing something.
+/// The options of a write.
 #[derive(Clone, Debug)]
-pub struct Terms {
-    /// Check only.
+pub struct WriteOptions {
+    /// Check the write without making it.
     pub validate_only: bool,
-    /// The caller's request.
+    /// The idempotency key.
     pub request: Option<RequestKey>,
 }
 
-/// The policies and waivers of the gate.
+/// The policies and waivers: snapshot and writes.
 #[derive(Debug)]
 pub struct Policies {
     store: Arc<dyn PolicyStore>,
     snapshot: ArcSwap<PolicySet>,
-    /// The revision of the snapshot, for those who wait for a later one.
-    revision: watch::Sender<u64>,
-    /// Nothing can be said until the store has been asked again.
-    doubtful: AtomicBool,
-    /// When the store last said that the snapshot is what is in force: an instant before it was asked.
-    confirmed: Lock<Instant>,
-    /// How old that may be.
-    bound: Duration,
-    /// One at a time asks the store, and folds in what it says. When the revision of the snapshot was written: the store must still
-    /// say so, or it is not the store any more that the snapshot was read from.
-    refreshing: Mutex<Timestamp>,
+    /// The revision of the snapshot, for tasks that wait for a later one.
+    revision: watch_channel::Sender<u64>,
+    /// True if a write may have succeeded that the snapshot lacks: no snapshot is returned until the next refresh.
+    needs_refresh: AtomicBool,
+    /// The instant before the read that last confirmed the snapshot.
+    confirmed_at: Mutex<Instant>,
+    /// The staleness bound of a shared store: the maximum age of `confirmed_at`.
+    max_staleness: Duration,
+    /// Serialises refreshes. Holds the time at which the snapshot's revision was written: if the store reports another time, its
+    /// history is not the one that the snapshot was read from.
+    revision_time: AsyncMutex<Timestamp>,
 }
 
 impl Policies {
-    /// Reads the store for the first time, and keeps up with it from then on. Of a shared store, what was not confirmed within
-    /// `bound` is not decided on.
-    pub async fn load(store: Arc<dyn PolicyStore>, bound: Duration) -> Result<Arc<Self>, Error> {
-        let asked = Instant::now();
+    /// Reads the snapshot and, for a shared store, keeps it up to date. A snapshot of a shared store that was not confirmed within
+    /// `max_staleness` is not returned.
+    pub async fn load(store: Arc<dyn PolicyStore>, max_staleness: Duration) -> Result<Arc<Self>, Error> {
+        let read_at = Instant::now();
         let changes = store.changes(None).await?;
-        let written_at = changes.write_time;
+        let revision_time = changes.write_time;
         let set = policy_store::into_snapshot(changes)?;
         let shared = store.is_shared();
         let policies = Arc::new(Self {
             store,
-            revision: watch::Sender::new(set.revision),
+            revision: watch_channel::Sender::new(set.revision),
             snapshot: ArcSwap::from_pointee(set),
-            doubtful: AtomicBool::new(false),
-            confirmed: Lock::new(asked),
-            bound,
-            refreshing: Mutex::new(written_at),
+            needs_refresh: AtomicBool::new(false),
+            confirmed_at: Mutex::new(read_at),
+            max_staleness,
+            revision_time: AsyncMutex::new(revision_time),
         });
         if shared {
-            tokio::spawn(keep_up(Arc::downgrade(&policies)));
+            tokio::spawn(keep_confirmed(Arc::downgrade(&policies)));
         }
         Ok(policies)
     }
 
-    /// The policies as of now, at least at the revision given.
+    /// Returns the confirmed snapshot, at least at the given revision.
     pub async fn at_least(&self, revision: Option<u64>) -> Result<Arc<PolicySet>, Error> {
         if !self.is_confirmed() {
             return Err(Error::Stale);
@@ -116,9 +122,9 @@ impl Policies {
         }
     }
 
-    /// Somebody has seen a revision that we have not: it is in the store, unless he made it up.
+    /// Refreshes once: the caller knows a newer revision than the snapshot, so the store should have it.
     async fn catch_up(&self, asked: u64) -> Result<Arc<PolicySet>, Error> {
-        let refreshed = tokio::time::timeout(CATCH_UP, self.refresh()).await;
+        let refreshed = tokio::time::timeout(CATCH_UP_TIMEOUT, self.refresh()).await;
         if !matches!(refreshed, Ok(true)) {
             return Err(Error::Stale);
         }
@@ -127,27 +133,27 @@ impl Policies {
     }
 
     fn is_confirmed(&self) -> bool {
-        !self.doubtful.load(Ordering::Acquire)
-            && (!self.store.is_shared() || lock(&self.confirmed).elapsed() < self.bound)
+        !self.needs_refresh.load(Ordering::Acquire)
+            && (!self.store.is_shared() || lock(&self.confirmed_at).elapsed() < self.max_staleness)
     }
 
-    /// ChangeSet what is in force. What it returns is durable and in force for every later call on this server.
+    /// Applies a change. On return it is durable and in force for every later call on this server.
     ///
-    /// The change runs to its end even where the caller gives up: a snapshot must never miss a write that happened.
-    pub async fn write(self: &Arc<Self>, change: Change, terms: Terms) -> Result<WriteResult, Error> {
-        if terms.validate_only {
+    /// The write runs to its end even if the caller gives up: the snapshot must never miss a write that happened.
+    pub async fn write(self: &Arc<Self>, change: Change, options: WriteOptions) -> Result<WriteResult, Error> {
+        if options.validate_only {
             return Ok(dry_run::dry_run(&*self.at_least(None).await?, change)?);
         }
         let policies = Arc::clone(self);
-        let write = Write { change, request: terms.request, at: Timestamp::now() };
+        let write = Write { change, request: options.request, at: Timestamp::now() };
         tokio::spawn(async move { policies.write_through(write).await }).await.map_err(Error::Lost)?
     }
 
     async fn write_through(self: Arc<Self>, write: Write) -> Result<WriteResult, Error> {
         let outcome = self.store.apply(write).await;
         match &outcome {
-            // In the second case nobody knows what was written.
-            Ok(_) | Err(policy_store::Error::Unavailable(_)) => self.refresh_or_doubt().await,
+            // After `Unavailable` it is unknown if the change was written.
+            Ok(_) | Err(policy_store::Error::Unavailable(_)) => self.refresh_or_retry().await,
             Err(
                 policy_store::Error::NotFound(_)
                 | policy_store::Error::AlreadyExists(_)
@@ -162,21 +168,21 @@ impl Policies {
             ) => {}
         }
         let written = outcome?;
-        if self.doubtful.load(Ordering::Acquire) { Err(Error::Stale) } else { Ok(written) }
+        if self.needs_refresh.load(Ordering::Acquire) { Err(Error::Stale) } else { Ok(written) }
     }
 
-    /// Reads the store again; where it does not answer, nobody decides until it does.
-    async fn refresh_or_doubt(self: &Arc<Self>) {
+    /// Refreshes the snapshot. On failure no snapshot is returned until a refresh, repeated in the background, succeeds.
+    async fn refresh_or_retry(self: &Arc<Self>) {
         if self.refresh().await {
             return;
         }
-        if self.doubtful.swap(true, Ordering::AcqRel) {
+        if self.needs_refresh.swap(true, Ordering::AcqRel) {
             return;
         }
         let policies = Arc::downgrade(self);
         tokio::spawn(async move {
             loop {
-                tokio::time::sleep(POLL).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
                 let Some(policies) = policies.upgrade() else { return };
                 if policies.refresh().await {
                     return;
@@ -185,84 +191,83 @@ impl Policies {
         });
     }
 
-    /// Asks the store what has changed and folds it in, unless somebody else has asked it since this was called. True where the
-    /// store answered.
+    /// Reads the changes from the store and applies them; a refresh that began after this call is shared. Returns true on success.
     async fn refresh(&self) -> bool {
         let called = Instant::now();
-        let mut written_at = self.refreshing.lock().await;
-        if !self.doubtful.load(Ordering::Acquire) && *lock(&self.confirmed) >= called {
+        let mut revision_time = self.revision_time.lock().await;
+        if !self.needs_refresh.load(Ordering::Acquire) && *lock(&self.confirmed_at) >= called {
             return true;
         }
-        let asked = Instant::now();
+        let read_at = Instant::now();
         let snapshot = self.snapshot.load_full();
         let changes = match self.store.changes(Some(snapshot.revision)).await {
             Ok(changes) => changes,
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "the policies cannot be read from the store");
+                tracing::error!(error = &error as &dyn std::error::Error, "cannot read the policies from the store");
                 return false;
             }
         };
-        if changes.begin_time != Some(*written_at) || changes.revision < snapshot.revision {
+        if changes.begin_time != Some(*revision_time) || changes.revision < snapshot.revision {
             tracing::error!(
-                had = snapshot.revision,
-                has = changes.revision,
-                "the store has another history than it had: was it restored from a backup? No decision is made until this \
-                 server is restarted"
+                snapshot_revision = snapshot.revision,
+                store_revision = changes.revision,
+                "the history of the policy store has changed, perhaps because it was restored from a backup; no decision is \
+                 made until this server is restarted"
             );
             return false;
         }
         if changes.revision > snapshot.revision {
-            *written_at = changes.write_time;
+            *revision_time = changes.write_time;
             let mut set = PolicySet::clone(&snapshot);
             apply_changes(&mut set, changes);
             let revision = set.revision;
             self.snapshot.store(Arc::new(set));
             self.revision.send_replace(revision);
         }
-        *lock(&self.confirmed) = asked;
-        self.doubtful.store(false, Ordering::Release);
+        *lock(&self.confirmed_at) = read_at;
+        self.needs_refresh.store(false, Ordering::Release);
         true
     }
 
-    /// What has changed after a revision, as the store recorded it.
+    /// Returns the changes after a revision, as recorded by the store; `None`: everything in force.
     pub async fn changes(&self, after: Option<u64>) -> Result<ChangeSet, Error> {
         Ok(self.store.changes(after).await?)
     }
 
-    /// Everything as it was in force at a revision.
-    pub async fn at(&self, revision: u64) -> Result<PolicySet, Error> {
+    /// Returns the policies and waivers that were in force at a revision.
+    pub async fn snapshot_at(&self, revision: u64) -> Result<PolicySet, Error> {
         Ok(self.store.snapshot_at(revision).await?)
     }
 
-    /// The history of a policy, newest first.
+    /// Returns the history of a policy, newest first.
     pub async fn history(&self, id: &PolicyId, before: Option<u64>, limit: usize) -> Result<Vec<Entry>, Error> {
         Ok(self.store.history(id, before, limit).await?)
     }
 
-    /// Tells of each new revision of the snapshot.
-    pub fn revisions(&self) -> watch::Receiver<u64> {
+    /// Subscribes to new revisions of the snapshot.
+    pub fn revisions(&self) -> watch_channel::Receiver<u64> {
         self.revision.subscribe()
     }
 
-    /// Answers where a decision can be made.
+    /// Succeeds if a decision can be made.
     pub async fn ping(&self) -> Result<(), Error> {
         self.at_least(None).await?;
         Ok(self.store.ping().await?)
     }
 }
 
-/// Confirms the snapshot of a shared store for as long as anybody has it.
-async fn keep_up(policies: Weak<Policies>) {
+/// Confirms the snapshot of a shared store until the last reference to it is dropped.
+async fn keep_confirmed(policies: Weak<Policies>) {
     let mut store = None;
     while let Some(policies) = policies.upgrade() {
         policies.refresh().await;
         let shared = store.get_or_insert_with(|| Arc::clone(&policies.store));
         drop(policies);
-        // In time before the bound is reached, whatever the store hints.
-        tokio::time::timeout(POLL, shared.changed()).await.ok();
+        // Poll in time for the staleness bound even if the store sends no notification.
+        tokio::time::timeout(POLL_INTERVAL, shared.changed()).await.ok();
     }
 }
 
-fn lock<T>(mutex: &Lock<T>) -> std::sync::MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,80 +1,166 @@
-//! Waivers as their owners handle them: made, changed, ended, read out of OpenVEX documents.
+//! Waivers as their owners manage them: created, updated, revoked, listed and imported from OpenVEX documents.
 
+pub mod import;
+mod list;
 pub mod openvex;
+mod purl;
+
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use scangate_core::{
     name::WaiverId,
-    waiver::{Revocation, Scope, Waiver},
+    waiver::{Revision, Revocation, Waiver},
 };
-use sha2::{Digest as _, Sha256};
 
-use self::openvex::{Exception, Reading};
-use crate::id;
+pub use self::{
+    import::{ImportRequest, Imported},
+    list::{Filter, Listed, Query},
+};
+use crate::{
+    id,
+    observations::{self, Observations},
+    policies::{self, Policies, WriteOptions},
+    policy_store::{self, Change, Precondition, Resource, ResourceName},
+};
 
-/// An id that no waiver has.
+/// A failure to read or to write waivers.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The waivers cannot be read or written.
+    #[error(transparent)]
+    Policies(#[from] policies::Error),
+    /// The findings in the scope of a waiver cannot be read.
+    #[error(transparent)]
+    Observations(#[from] observations::Error),
+    /// The waiver does not exist.
+    #[error("waiver {0} not found")]
+    NotFound(WaiverId),
+    /// The task that compared a document with earlier imports was cancelled or panicked.
+    #[error("the task that compared earlier imports failed")]
+    Lost(#[source] tokio::task::JoinError),
+}
+
+/// A waiver as stored, with its effect.
+#[derive(Clone, Debug)]
+pub struct StoredWaiver {
+    /// The waiver.
+    pub revision: Arc<Revision>,
+    /// True if a finding in its scope was ever seen.
+    pub matches_findings: bool,
+}
+
+/// The result of a write.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// The waiver as written.
+    pub waiver: Option<StoredWaiver>,
+    /// The store's revision of the write.
+    pub revision: u64,
+}
+
+/// A waiver read for a change.
+#[derive(Clone, Debug)]
+pub struct CurrentWaiver {
+    /// The waiver.
+    pub revision: Arc<Revision>,
+    /// The precondition of the change: a concurrent write is a conflict, so that it is not lost.
+    pub expected: Precondition,
+}
+
+/// The use cases on waivers.
+#[derive(Clone, Debug)]
+pub struct Waivers {
+    policies: Arc<Policies>,
+    observations: Arc<dyn Observations>,
+}
+
+/// Returns a new random id.
 pub fn random_id() -> Option<WaiverId> {
     WaiverId::parse(&format!("w-{}", id::random_id())).ok()
 }
 
-/// The waiver ended at an instant.
-pub fn revoked(waiver: &Waiver, at: Timestamp, reason: &str) -> Waiver {
-    Waiver { revocation: Some(Revocation { at, reason: reason.to_owned() }), ..waiver.clone() }
-}
+impl Waivers {
+    /// Creates the use cases over the waivers and the findings seen so far.
+    pub fn new(policies: Arc<Policies>, observations: Arc<dyn Observations>) -> Self {
+        Self { policies, observations }
+    }
 
-/// How the ids of imported waivers begin.
-const IMPORTED: &str = "vex-";
+    /// Creates a waiver.
+    pub async fn create(&self, waiver: Waiver, options: WriteOptions) -> Result<Written, Error> {
+        self.write(Change::Create(vec![Resource::Waiver(waiver)]), options).await
+    }
 
-/// Why an exception makes no waiver.
-pub const NOWHERE: &str = "it names a package without an image, and whose package that is no scan says: \
-     import it with template.scope.repository, for the repositories that it is about";
+    /// Returns one waiver, at least at a revision.
+    pub async fn get(&self, id: &WaiverId, at_least_as_fresh: Option<u64>) -> Result<StoredWaiver, Error> {
+        let set = self.policies.at_least(at_least_as_fresh).await?;
+        let revision = set.waivers.get(id).ok_or_else(|| Error::NotFound(id.clone()))?;
+        self.stored(Arc::clone(revision)).await
+    }
 
-/// A document's waivers: what they have in common, and what each of them says. The same document gives the same ids.
-///
-/// A package without an image becomes one only where the template says in which repositories it is that package: `pkg:deb/debian/curl`
-/// speaks of Debian's, and findings tell Debian's from Alpine's by nothing.
-pub fn imported(reading: &Reading, common: &Waiver) -> Vec<Waiver> {
-    let waiver = |exception: &Exception| {
-        let mut waiver = common.clone();
-        waiver.scope.vulnerability = exception.vulnerability.clone();
-        waiver.scope.package.clone_from(&exception.package);
-        waiver.scope.digest.clone_from(&exception.digest);
-        waiver.id = import_id(&reading.id, &waiver.scope)?;
-        waiver.reason.clone_from(&exception.reason);
-        if waiver.author.is_empty() {
-            waiver.author = reading.author.chars().take(256).collect();
+    /// Replaces a waiver that was read by [`Waivers::current`].
+    pub async fn update(
+        &self,
+        waiver: Waiver,
+        expected: Precondition,
+        options: WriteOptions,
+    ) -> Result<Written, Error> {
+        self.write(Change::Update { document: Resource::Waiver(waiver), expected }, options).await
+    }
+
+    /// Revokes a waiver. Revoking a revoked waiver again changes nothing.
+    pub async fn revoke(
+        &self,
+        id: &WaiverId,
+        expected: Precondition,
+        reason: &str,
+        options: WriteOptions,
+    ) -> Result<Written, Error> {
+        let CurrentWaiver { revision: old, expected } = self.current(id, expected).await?;
+        // With an idempotency key the store must see the request, since it records the key.
+        if old.waiver.revocation.is_some() && options.request.is_none() {
+            let revision = old.revision;
+            return Ok(Written { waiver: Some(self.stored(old).await?), revision });
         }
-        if waiver.ticket.is_empty() {
-            waiver.ticket = reading.id.chars().take(256).collect();
+        let mut waiver = old.waiver.clone();
+        waiver.revocation.get_or_insert_with(|| Revocation { at: Timestamp::now(), reason: reason.to_owned() });
+        self.update(waiver, expected, options).await
+    }
+
+    /// Reads a waiver for a change, at least at the revision that the caller has read: an older one could supply outdated times.
+    pub async fn current(&self, id: &WaiverId, expected: Precondition) -> Result<CurrentWaiver, Error> {
+        let read_revision = match expected {
+            Precondition::Revision(revision) => Some(revision),
+            Precondition::Any => None,
+        };
+        let (set, is_reached) = match self.policies.at_least(read_revision).await {
+            Err(policies::Error::RevisionNotReached { .. }) => (self.policies.at_least(None).await?, false),
+            set => (set?, true),
+        };
+        let revision = set.waivers.get(id).ok_or_else(|| Error::NotFound(id.clone()))?;
+        if !is_reached {
+            let (key, actual) = (ResourceName::Waiver(id.clone()), revision.revision);
+            return Err(policies::Error::from(policy_store::Error::Conflict { key, actual }).into());
         }
-        Some(waiver)
-    };
-    let exceptions = reading.exceptions.iter().filter(|exception| has_a_place(exception, common));
-    let mut waivers: Vec<Waiver> = exceptions.filter_map(waiver).collect();
-    waivers.sort_by(|a, b| a.id.cmp(&b.id));
-    waivers.dedup_by(|a, b| a.id == b.id);
-    waivers
-}
+        let expected = match expected {
+            Precondition::Any => Precondition::Revision(revision.revision),
+            expected @ Precondition::Revision(_) => expected,
+        };
+        Ok(CurrentWaiver { revision: Arc::clone(revision), expected })
+    }
 
-/// Whether it is known of which images an exception speaks.
-pub fn has_a_place(exception: &Exception, common: &Waiver) -> bool {
-    exception.digest.is_some() || common.scope.repository.as_ref().is_some_and(|glob| !glob.matches_everything())
-}
+    async fn write(&self, change: Change, options: WriteOptions) -> Result<Written, Error> {
+        let written = self.policies.write(change, options).await?;
+        let waiver = match written.waivers().next() {
+            Some(revision) => Some(self.stored(Arc::clone(revision)).await?),
+            None => None,
+        };
+        Ok(Written { waiver, revision: written.revision })
+    }
 
-/// Whether this is a waiver of an earlier version of the document, which has doubts about it now. One that was given another scope
-/// since is its owner's, and not the document's.
-pub fn is_doubted(reading: &Reading, waiver: &Waiver) -> bool {
-    let Scope { vulnerability, package, digest, .. } = &waiver.scope;
-    // The cheapest first: there may be a million waivers.
-    waiver.id.as_str().starts_with(IMPORTED)
-        && import_id(&reading.id, &waiver.scope).as_ref() == Some(&waiver.id)
-        && reading.doubts(vulnerability.as_str(), package.as_ref(), digest.as_ref())
-}
-
-fn import_id(document: &str, scope: &Scope) -> Option<WaiverId> {
-    let Scope { vulnerability, package, repository, digest, environment, platform } = scope;
-    let meaning = (document, vulnerability, package, digest, repository, environment, platform);
-    let hash = Sha256::digest(serde_json::to_vec(&meaning).ok()?);
-    let id = hash.iter().take(10).fold(IMPORTED.to_owned(), |id, byte| id + &format!("{byte:02x}"));
-    WaiverId::parse(&id).ok()
+    /// Adds whether a finding in the scope of a waiver was ever seen.
+    async fn stored(&self, revision: Arc<Revision>) -> Result<StoredWaiver, Error> {
+        let matches_findings = self.observations.was_seen(&revision.waiver.scope).await?;
+        Ok(StoredWaiver { revision, matches_findings })
+    }
 }

@@ -1,73 +1,73 @@
-//! OpenVEX 0.2.0: what a document says of vulnerabilities and products, as scopes of waivers.
+//! Parses OpenVEX 0.2.0 documents into scopes of waivers.
 //!
-//! The document is somebody else's. What cannot be expressed exactly is skipped and said so: a statement never becomes a waiver that
-//! covers more than it speaks of.
+//! Documents are untrusted. A statement that cannot be expressed exactly is skipped and reported: none becomes a waiver that covers
+//! more than the statement does.
 
 use std::collections::BTreeMap;
 
 use scangate_core::{glob::Glob, image::Digest};
 use serde::Deserialize;
 
+use super::purl::{image_digest, package_name};
+
 /// The largest document, in bytes.
 pub const MAX_BYTES: usize = 1024 * 1024;
-/// The most statements of one document, and the most waivers that come of it.
+/// The most statements of one document, and the most products of all its statements.
 pub const MAX_STATEMENTS: usize = 1000;
-/// The most names of one vulnerability.
+/// The most names of one vulnerability: its name and ten aliases.
 const MAX_NAMES: usize = 11;
-/// The longest text that is taken over into a reason.
+/// The longest quotation of a name, in characters.
+const MAX_NAME_QUOTED: usize = 100;
+/// The longest reason, in characters.
 const MAX_REASON: usize = 900;
-/// The longest text of an error that is told.
+/// The longest quotation of a parser error, in characters: it may contain untrusted text.
 const MAX_QUOTED: usize = 200;
-/// Kinds of packages whose names scanners write as their purls do. Types are written in lower case.
-const PACKAGES: [&str; 14] = [
-    "alpm", "apk", "cargo", "composer", "conan", "deb", "gem", "golang", "hex", "maven", "npm", "nuget", "pypi", "rpm",
-];
 
-/// Why a document cannot be read.
+/// A reason why a document cannot be parsed. Texts follow the name of the field.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It is too large.
+    /// The document is too large.
     #[error("must be at most {MAX_BYTES} bytes long")]
     TooLarge,
-    /// It is no OpenVEX.
-    #[error("is no OpenVEX document: {0}")]
+    /// The document is not OpenVEX.
+    #[error("must be an OpenVEX document: {0}")]
     Malformed(String),
-    /// It is of a version that is not known.
-    #[error("must have a @context of https://openvex.dev/ns/v0.2.0, and has {0:?}")]
+    /// The version of the document is not supported.
+    #[error("must have the @context https://openvex.dev/ns/v0.2.0, but has {0:?}")]
     Version(String),
-    /// It says too much.
-    #[error("must have at most {MAX_STATEMENTS} statements, and have them be about at most as many products")]
+    /// The document has too many statements or products.
+    #[error("must have at most {MAX_STATEMENTS} statements, and at most {MAX_STATEMENTS} products in all of them")]
     TooMany,
-    /// It has too many names for what it speaks of.
-    #[error("must give a vulnerability at most 10 aliases, and have at most 2,000 names of vulnerabilities in all")]
+    /// The document has too many names of vulnerabilities.
+    #[error("must have at most 10 aliases per vulnerability, and at most 2,000 vulnerability names and aliases in all")]
     TooManyNames,
 }
 
-/// What a document has to say.
+/// The content of a document.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reading {
-    /// The document's id.
+pub struct ParsedDocument {
+    /// The id of the document.
     pub id: String,
-    /// Its author.
+    /// The author of the document.
     pub author: String,
-    /// What can be waived.
-    pub exceptions: Vec<Exception>,
-    /// What cannot be waived, one sentence each.
+    /// The statements that justify a waiver.
+    pub statements: Vec<Statement>,
+    /// The statements that justify none, one sentence each.
     pub skipped: Vec<String>,
-    /// What it says that speaks against waiving.
-    doubts: Vec<Statement>,
+    /// The statements that contradict a waiver.
+    contradictions: Vec<RawStatement>,
 }
 
-/// One vulnerability in one product.
+/// A statement that one vulnerability does not affect one product, or is fixed in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Exception {
+pub struct Statement {
     /// The vulnerability.
     pub vulnerability: Glob,
-    /// The package, where the product names one.
+    /// The package, if the product names one.
     pub package: Option<Glob>,
-    /// The image, where the product is one.
+    /// The image, if the product is one.
     pub digest: Option<Digest>,
-    /// Why it does not count.
+    /// The justification.
     pub reason: String,
 }
 
@@ -79,11 +79,11 @@ struct Document {
     id: String,
     #[serde(default)]
     author: String,
-    statements: Vec<Statement>,
+    statements: Vec<RawStatement>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-struct Statement {
+struct RawStatement {
     vulnerability: Vulnerability,
     #[serde(default)]
     products: Vec<Product>,
@@ -121,127 +121,153 @@ struct Component {
     hashes: BTreeMap<String, String>,
 }
 
-/// What a component is, as far as a waiver can say it.
+/// The kind of a component that a scope can name.
 #[derive(Clone)]
-enum Subject {
+enum ComponentKind {
     Image(Digest),
     Package(Glob),
 }
 
-/// Reads a document.
-pub fn read(document: &[u8]) -> Result<Reading, Error> {
+/// Parses a document.
+pub fn parse(document: &[u8]) -> Result<ParsedDocument, Error> {
     if document.len() > MAX_BYTES {
         return Err(Error::TooLarge);
     }
-    // What is wrong may quote the document, which is somebody else's.
     let document: Document = serde_json::from_slice(document)
         .map_err(|error| Error::Malformed(error.to_string().chars().take(MAX_QUOTED).collect()))?;
-    if document.context != "https://openvex.dev/ns/v0.2.0" {
-        return Err(Error::Version(document.context.chars().take(100).collect()));
-    }
-    if document.statements.len() > MAX_STATEMENTS {
-        return Err(Error::TooMany);
-    }
-    let mut reading = Reading { id: document.id, author: document.author, ..Reading::default() };
-    let products = |statement: &Statement| -> usize {
-        statement.products.iter().map(|product| product.subcomponents.len().max(1)).sum()
+    document.check()?;
+    let contradictions = document.statements.iter().filter(|statement| statement.contradiction().is_some());
+    let mut parsed = ParsedDocument {
+        contradictions: contradictions.cloned().collect(),
+        id: document.id,
+        author: document.author,
+        ..ParsedDocument::default()
     };
-    if document.statements.iter().map(products).sum::<usize>() > MAX_STATEMENTS {
-        return Err(Error::TooMany);
-    }
-    // Every name is compared with every other, and stands for every product.
-    let names = |statement: &Statement| statement.vulnerability.names().count();
-    if document.statements.iter().any(|statement| names(statement) > MAX_NAMES)
-        || document.statements.iter().map(names).sum::<usize>() > 2 * MAX_STATEMENTS
-    {
-        return Err(Error::TooManyNames);
-    }
-    reading.doubts = document.statements.iter().filter(|statement| statement.doubt().is_some()).cloned().collect();
     for (index, statement) in document.statements.iter().enumerate() {
-        statement.read(index + 1, &mut reading);
+        statement.parse_into(index + 1, &mut parsed);
     }
-    Ok(reading)
+    Ok(parsed)
 }
 
-impl Reading {
-    /// Whether the document says, of this or of what it may be, that it is affected or not known to be not.
-    pub fn doubts(&self, vulnerability: &str, package: Option<&Glob>, digest: Option<&Digest>) -> bool {
-        let vulnerability = Vulnerability { name: vulnerability.to_owned(), aliases: Vec::new() };
-        self.doubts.iter().any(|doubt| doubt.is_about(&vulnerability, package, digest))
-    }
-}
-
-impl Statement {
-    fn read(&self, number: usize, reading: &mut Reading) {
-        let name = &self.vulnerability.name;
-        let mut skip = |why: &str| {
-            let name: String = name.chars().take(100).collect();
-            reading.skipped.push(format!("statement {number}, {name}: {why}"));
+impl Document {
+    /// Checks the version and the limits.
+    fn check(&self) -> Result<(), Error> {
+        if self.context != "https://openvex.dev/ns/v0.2.0" {
+            return Err(Error::Version(self.context.chars().take(MAX_NAME_QUOTED).collect()));
+        }
+        let products = |statement: &RawStatement| -> usize {
+            statement.products.iter().map(|product| product.subcomponents.len().max(1)).sum()
         };
-        if let Some(doubt) = self.doubt() {
-            return skip(doubt);
+        if self.statements.len() > MAX_STATEMENTS
+            || self.statements.iter().map(products).sum::<usize>() > MAX_STATEMENTS
+        {
+            return Err(Error::TooMany);
+        }
+        // Each name is compared with every other, and once per product.
+        let names = |statement: &RawStatement| statement.vulnerability.names().count();
+        if self.statements.iter().any(|statement| names(statement) > MAX_NAMES)
+            || self.statements.iter().map(names).sum::<usize>() > 2 * MAX_STATEMENTS
+        {
+            return Err(Error::TooManyNames);
+        }
+        Ok(())
+    }
+}
+
+impl ParsedDocument {
+    /// True if the document states, about this or something that may be the same, that it is affected or under investigation.
+    pub fn contradicts(&self, vulnerability: &str, package: Option<&Glob>, digest: Option<&Digest>) -> bool {
+        let vulnerability = Vulnerability { name: vulnerability.to_owned(), aliases: Vec::new() };
+        self.has_contradiction(&vulnerability, package, digest)
+    }
+
+    fn has_contradiction(
+        &self,
+        vulnerability: &Vulnerability,
+        package: Option<&Glob>,
+        digest: Option<&Digest>,
+    ) -> bool {
+        self.contradictions.iter().any(|statement| statement.may_concern(vulnerability, package, digest))
+    }
+}
+
+impl RawStatement {
+    /// Adds the statement to the document: what can be waived, and the reasons why the rest cannot.
+    fn parse_into(&self, number: usize, parsed: &mut ParsedDocument) {
+        let mut skipped = Vec::new();
+        match self.waivable_vulnerability() {
+            Ok(vulnerability) => {
+                for product in &self.products {
+                    for (package, digest) in product.subjects(&mut |why| skipped.push(why)) {
+                        // The order of statements does not matter: a contradiction always prevails.
+                        if parsed.has_contradiction(&self.vulnerability, package.as_ref(), digest.as_ref()) {
+                            skipped.push("another statement of the document marks it affected or under investigation");
+                            continue;
+                        }
+                        let (vulnerability, reason) = (vulnerability.clone(), self.reason());
+                        parsed.statements.push(Statement { vulnerability, package, digest, reason });
+                    }
+                }
+            }
+            Err(why) => skipped.push(why),
+        }
+        let name: String = self.vulnerability.name.chars().take(MAX_NAME_QUOTED).collect();
+        parsed.skipped.extend(skipped.into_iter().map(|why| format!("statement {number}, {name}: {why}")));
+    }
+
+    /// Returns the vulnerability if the statement may justify a waiver, else the reason why not.
+    fn waivable_vulnerability(&self) -> Result<Glob, &'static str> {
+        if let Some(why) = self.contradiction() {
+            return Err(why);
         }
         if self.status == "not_affected" && self.justification.is_empty() && self.impact.is_empty() {
-            return skip("not_affected needs a justification or an impact_statement, and has neither");
+            return Err("status not_affected needs a justification or an impact_statement");
         }
-        // An asterisk would be a pattern.
-        let Some(vulnerability) = Glob::parse(name).ok().filter(|glob| glob.exact().is_some()) else {
-            return skip("its vulnerability has no name that can be waived");
-        };
+        // A name with an asterisk would be a pattern.
+        let vulnerability = Glob::parse(&self.vulnerability.name).ok().filter(|glob| glob.exact().is_some());
+        let vulnerability = vulnerability.ok_or("its vulnerability name is not valid in a waiver")?;
         if self.products.is_empty() {
-            return skip("it names no product, and would cover every image there is");
+            return Err("it names no product and would apply to every image");
         }
-        for product in &self.products {
-            for (package, digest) in product.subjects(&mut skip) {
-                // Whichever was said later: somebody has doubts.
-                let is_doubted = |doubt: &Self| doubt.is_about(&self.vulnerability, package.as_ref(), digest.as_ref());
-                if reading.doubts.iter().any(is_doubted) {
-                    skip("another statement of the document says that it is affected, or still looked into");
-                    continue;
-                }
-                reading.exceptions.push(Exception {
-                    vulnerability: vulnerability.clone(),
-                    package,
-                    digest,
-                    reason: self.reason(),
-                });
-            }
-        }
+        Ok(vulnerability)
     }
 
-    /// Why it is no reason to waive anything; `None`: it may be one.
-    fn doubt(&self) -> Option<&'static str> {
+    /// Returns the reason why the status justifies no waiver; `None` if it may justify one.
+    fn contradiction(&self) -> Option<&'static str> {
         match self.status.as_str() {
             "not_affected" | "fixed" => None,
-            "affected" => Some("it is affected: that is no reason to waive it"),
-            "under_investigation" => Some("it is under investigation: that is no reason to waive it yet"),
-            _ => Some("its status is none that is known"),
+            "affected" => Some("status affected does not justify a waiver"),
+            "under_investigation" => Some("status under_investigation does not justify a waiver yet"),
+            _ => Some("its status is unknown"),
         }
     }
 
-    /// Whether it speaks of this, or of what this may be.
-    fn is_about(&self, vulnerability: &Vulnerability, package: Option<&Glob>, digest: Option<&Digest>) -> bool {
-        if !self.vulnerability.is_like(vulnerability) {
+    /// True if the statement concerns this vulnerability and product, or may concern them.
+    fn may_concern(&self, vulnerability: &Vulnerability, package: Option<&Glob>, digest: Option<&Digest>) -> bool {
+        if !self.vulnerability.may_equal(vulnerability) {
             return false;
         }
-        let is_about = |product: &Product| {
-            let mut unreadable = false;
-            let subjects = product.subjects(&mut |_| unreadable = true);
-            // What names no digest, or no package, may be about this one.
+        let concerns = |product: &Product| {
+            let mut is_incomplete = false;
+            let subjects = product.subjects(&mut |_| is_incomplete = true);
+            // A subject without a digest, or without a package, may be this one.
             let overlaps = |(other, image): &(Option<Glob>, Option<Digest>)| {
-                (other.as_ref().zip(package).is_none_or(|(other, package)| are_alike(other.as_str(), package.as_str())))
+                (other
+                    .as_ref()
+                    .zip(package)
+                    .is_none_or(|(other, package)| may_be_same_name(other.as_str(), package.as_str())))
                     && (image.is_none() || digest.is_none() || image.as_ref() == digest)
             };
-            unreadable || subjects.iter().any(overlaps)
+            is_incomplete || subjects.iter().any(overlaps)
         };
-        self.products.is_empty() || self.products.iter().any(is_about)
+        self.products.is_empty() || self.products.iter().any(concerns)
     }
 
     fn reason(&self) -> String {
-        let said = [&self.justification, &self.impact, &self.status_notes];
-        let said: Vec<&str> = said.into_iter().map(|text| text.trim()).filter(|text| !text.is_empty()).collect();
+        let texts = [&self.justification, &self.impact, &self.status_notes];
+        let texts: Vec<&str> = texts.into_iter().map(|text| text.trim()).filter(|text| !text.is_empty()).collect();
         let reason =
-            if said.is_empty() { self.status.clone() } else { format!("{}: {}", self.status, said.join("; ")) };
+            if texts.is_empty() { self.status.clone() } else { format!("{}: {}", self.status, texts.join("; ")) };
         reason.chars().take(MAX_REASON).collect()
     }
 }
@@ -251,42 +277,44 @@ impl Vulnerability {
         std::iter::once(&self.name).chain(&self.aliases)
     }
 
-    /// Whether any name of the one may mean the other.
-    fn is_like(&self, other: &Self) -> bool {
-        self.names().any(|name| other.names().any(|other| are_alike(name, other)))
+    /// True if any name of one may be a name of the other.
+    fn may_equal(&self, other: &Self) -> bool {
+        self.names().any(|name| other.names().any(|other| may_be_same_name(name, other)))
     }
 }
 
-/// Whether two names may be the same one: package indexes read some letters alike.
-fn are_alike(one: &str, other: &str) -> bool {
-    let folded = |c: char| if matches!(c, '_' | '.') { '-' } else { c };
-    let one = one.chars().flat_map(char::to_lowercase).map(folded);
-    one.eq(other.chars().flat_map(char::to_lowercase).map(folded))
+/// True if two names may be equal: package indexes ignore case and treat `_`, `.` and `-` alike.
+fn may_be_same_name(one: &str, other: &str) -> bool {
+    let fold = |c: char| if matches!(c, '_' | '.') { '-' } else { c };
+    let one = one.chars().flat_map(char::to_lowercase).map(fold);
+    one.eq(other.chars().flat_map(char::to_lowercase).map(fold))
 }
 
 impl Product {
-    /// What it is about: a package, an image, or packages within an image.
-    fn subjects(&self, skip: &mut impl FnMut(&str)) -> Vec<(Option<Glob>, Option<Digest>)> {
-        let Some(subject) = self.component.subject() else {
-            skip("a product is neither an image by digest nor a package by purl");
+    /// Returns its packages and images: one package, one image, or packages within an image.
+    fn subjects(&self, skip: &mut impl FnMut(&'static str)) -> Vec<(Option<Glob>, Option<Digest>)> {
+        let Some(kind) = self.component.kind() else {
+            skip("a product is neither an image with a digest nor a package with a purl that a waiver can name");
             return Vec::new();
         };
-        let digest = match subject {
-            Subject::Package(package) if self.subcomponents.is_empty() => return vec![(Some(package), None)],
-            Subject::Package(_) => {
-                skip("a product is a package with subcomponents, which no scan tells apart");
+        let digest = match kind {
+            ComponentKind::Package(package) if self.subcomponents.is_empty() => return vec![(Some(package), None)],
+            ComponentKind::Package(_) => {
+                skip("a product is a package with subcomponents, which scans do not distinguish");
                 return Vec::new();
             }
-            Subject::Image(digest) => digest,
+            ComponentKind::Image(digest) => digest,
         };
         if self.subcomponents.is_empty() {
             return vec![(None, Some(digest))];
         }
         let mut subjects = Vec::new();
         for component in &self.subcomponents {
-            match component.subject() {
-                Some(Subject::Package(package)) => subjects.push((Some(package), Some(digest.clone()))),
-                Some(Subject::Image(_)) | None => skip("a subcomponent is no package by purl"),
+            match component.kind() {
+                Some(ComponentKind::Package(package)) => subjects.push((Some(package), Some(digest.clone()))),
+                Some(ComponentKind::Image(_)) | None => {
+                    skip("a subcomponent is not a package with a purl that a waiver can name");
+                }
             }
         }
         subjects
@@ -294,22 +322,22 @@ impl Product {
 }
 
 impl Component {
-    fn subject(&self) -> Option<Subject> {
+    fn kind(&self) -> Option<ComponentKind> {
         let purl = self.identifiers.get("purl").unwrap_or(&self.id);
         if self.id.starts_with("pkg:") && self.id != *purl {
             return None;
         }
         let hash = self.hashes.get("sha-256").and_then(|hash| Digest::parse(&format!("sha256:{hash}")).ok());
         match purl.strip_prefix("pkg:oci/") {
-            Some(image) => image_digest(image, hash).map(Subject::Image),
-            // A hash means one file of the package, a CPE with a version one version.
+            Some(image) => image_digest(image, hash).map(ComponentKind::Image),
+            // A hash identifies one file of the package, and a CPE with a version one version: a waiver cannot express either.
             None if purl.starts_with("pkg:") && (!self.hashes.is_empty() || self.names_a_version()) => None,
-            None if purl.starts_with("pkg:") => package_name(purl).map(Subject::Package),
-            None => hash.map(Subject::Image),
+            None if purl.starts_with("pkg:") => package_name(purl).map(ComponentKind::Package),
+            None => hash.map(ComponentKind::Image),
         }
     }
 
-    /// Whether a CPE beside the purl narrows it, or what stands there is not known.
+    /// True if a CPE limits the component to a version, or if an identifier is of an unknown kind.
     fn names_a_version(&self) -> bool {
         self.identifiers.iter().any(|(kind, identifier)| match kind.as_str() {
             "purl" => false,
@@ -317,52 +345,4 @@ impl Component {
             _ => true,
         })
     }
-}
-
-/// The digest of `name@sha256%3A…?…`, or that of its hash where it has none. One that speaks of one architecture of it, or of a part,
-/// is refused: the digest covers all.
-fn image_digest(image: &str, hash: Option<Digest>) -> Option<Digest> {
-    let (path, qualifiers) = image.split_once('?').unwrap_or((image, ""));
-    if image.contains('#') || qualifiers.contains("arch=") {
-        return None;
-    }
-    let Some((_, version)) = path.split_once('@') else { return hash };
-    let digest = Digest::parse(&decoded(version)?).ok()?;
-    hash.is_none_or(|hash| hash == digest).then_some(digest)
-}
-
-/// The name of `pkg:type/namespace/name@version?…`, as scanners write it: npm and Go keep the namespace, Maven joins it by a colon.
-/// A version, an architecture or a release of a distribution is nothing that a waiver could name, so that a package narrowed by one
-/// is refused. Whose package it is, Debian's or Alpine's, no basic scan says: see [`crate::waivers::imported`].
-fn package_name(purl: &str) -> Option<Glob> {
-    let path = purl.strip_prefix("pkg:")?;
-    let (kind, rest) = path.split_once('/')?;
-    if !PACKAGES.contains(&kind) || rest.contains(['?', '#']) {
-        return None;
-    }
-    let rest = decoded(rest)?;
-    // The first may be that of a scope, any other begins a version.
-    if rest.chars().skip(1).any(|c| c == '@') {
-        return None;
-    }
-    let name = match (kind, rest.rsplit_once('/')) {
-        ("npm" | "golang" | "composer", _) | (_, None) => rest.clone(),
-        ("maven", Some((group, name))) => format!("{group}:{name}"),
-        (_, Some((_, name))) => name.to_owned(),
-    };
-    Glob::parse(&name).ok().filter(|glob| glob.exact().is_some())
-}
-
-/// Percent-encoding undone; `None` where it is none.
-fn decoded(text: &str) -> Option<String> {
-    let mut bytes = text.bytes();
-    let mut decoded = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
-        decoded.push(match byte {
-            b'%' => u8::try_from(digit(bytes.next())? << 4 | digit(bytes.next())?).ok()?,
-            byte => byte,
-        });
-    }
-    String::from_utf8(decoded).ok()
 }

@@ -1,4 +1,4 @@
-//! What a kept decision does not outlive, apart from its readings: those are the registry's to know, and the end-to-end tests'.
+//! Validity of a cached decision, apart from the freshness of its scan reads: the registry and end-to-end tests cover that.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +16,7 @@ use scangate_core::{
 use serde_json::{Value, from_value, json};
 
 use super::*;
-use crate::{
-    evaluation::{EvaluateRequest, prepare},
-    registry::Resolved,
-};
+use crate::{evaluation::EvaluateRequest, registry::Resolved};
 
 const REVISION: u64 = 7;
 
@@ -37,7 +34,7 @@ fn manifest() -> Manifest {
     }
 }
 
-/// One finding that no upgrade removes, in a scan of ten o'clock.
+/// A scan completed at 10:00 with one finding that no upgrade removes.
 fn scan() -> Scan {
     let finding: Finding = from_value(json!({
         "id": "CVE-1", "package": {"name": "openssl"}, "severity": "HIGH", "fix": "NONE", "published_at": at("10:00:00"),
@@ -83,8 +80,8 @@ fn set(policy: Value, waiver: Option<Value>) -> PolicySet {
     }
 }
 
-/// What is decided at noon, and kept.
-fn kept(policy: Value, waiver: Option<Value>) -> CachedDecision {
+/// A decision made at noon, as cached.
+fn cached(policy: Value, waiver: Option<Value>) -> CachedDecision {
     let reference = ImageReference::parse("123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/app:1").unwrap();
     let (host, registry) = reference.registry.clone().unwrap();
     let image = Image {
@@ -95,11 +92,11 @@ fn kept(policy: Value, waiver: Option<Value>) -> CachedDecision {
         digest: manifest().digest,
         pushed_at: manifest().pushed_at,
     };
-    let examined =
+    let inputs =
         [ManifestInput { manifest: manifest(), scan: Arc::new(scan()), start: None, first_seen: Arc::default() }];
     let set = set(policy, waiver);
-    let decision: Decision = decide(&image, None, Selection::Governing(&set), &examined, at("12:00:00"));
-    let question = EvaluateRequest {
+    let decision: Decision = decide(&image, None, Selection::Governing(&set), &inputs, at("12:00:00"));
+    let request = EvaluateRequest {
         image: reference,
         environment: None,
         platforms: Vec::new(),
@@ -111,9 +108,8 @@ fn kept(policy: Value, waiver: Option<Value>) -> CachedDecision {
         request: None,
     };
     let resolved = Resolved { image, manifests: vec![manifest()] };
-    let (case, judgement) = prepare(&question, &resolved, &examined, decision, None).unwrap();
-    let ready = PreparedDecision { case: Arc::new(case), judgement: Arc::new(judgement) };
-    CachedDecision { manifests: resolved.manifests, readings: vec![at("11:59:00")], ready }
+    let prepared = PreparedDecision::new(&request, &resolved, &inputs, decision, true).unwrap();
+    CachedDecision { manifests: resolved.manifests, read_times: vec![at("11:59:00")], prepared }
 }
 
 fn no_high() -> Value {
@@ -121,7 +117,7 @@ fn no_high() -> Value {
 }
 
 #[test]
-fn it_stands_until_the_instant_at_which_time_alone_changes_it() {
+fn cached_decision_is_valid_until_time_changes_it() {
     let grace = json!({"clock": "FINDING_PUBLISHED", "period": "PT3H"});
     let in_grace = json!([{"id": "no-high", "when": {"min_severity": "HIGH"}, "grace": grace}]);
     let waiver = json!({
@@ -138,35 +134,35 @@ fn it_stands_until_the_instant_at_which_time_alone_changes_it() {
         ("the scan became too old", json!({"id": "own", "scan": {"max_scan_age": "PT3H"}}), None),
         ("the waiver ended", json!({"id": "own", "rules": no_high()}), Some(waiver)),
     ];
-    for (what, policy, waiver) in cases {
-        let kept = kept(policy, waiver);
+    for (change, policy, waiver) in cases {
+        let cached = cached(policy, waiver);
 
-        let stands = |now| kept.stands(REVISION, &[manifest()], now);
+        let is_valid = |now| cached.is_valid_at(REVISION, &[manifest()], now);
 
-        assert!(stands(at("12:00:00")) && stands(at("12:59:59")), "before {what}");
-        assert!(!stands(at("13:00:01")), "{what}");
+        assert!(is_valid(at("12:00:00")) && is_valid(at("12:59:59")), "before {change}");
+        assert!(!is_valid(at("13:00:01")), "{change}");
     }
 }
 
 #[test]
-fn it_does_not_stand_where_anything_else_is_not_as_it_was() {
-    let kept = kept(json!({"id": "own", "rules": no_high()}), None);
+fn cached_decision_is_invalid_after_any_change() {
+    let cached = cached(json!({"id": "own", "rules": no_high()}), None);
     let noon = at("12:00:00");
     let archived = Manifest { archived: true, ..manifest() };
     let pushed_again = Manifest { pushed_at: Some(at("11:00:00")), ..manifest() };
     let earlier = noon - SignedDuration::from_nanos(1);
     let cases = [
         ("the clock went back", REVISION, vec![manifest()], earlier),
-        ("something was written", REVISION + 1, vec![manifest()], noon),
-        ("the store is another", REVISION - 1, vec![manifest()], noon),
+        ("a newer revision", REVISION + 1, vec![manifest()], noon),
+        ("an older revision", REVISION - 1, vec![manifest()], noon),
         ("the image was archived", REVISION, vec![archived], noon),
         ("the image was pushed again", REVISION, vec![pushed_again], noon),
-        ("a platform came", REVISION, vec![manifest(), manifest()], noon),
-        ("the manifests went", REVISION, Vec::new(), noon),
+        ("a platform was added", REVISION, vec![manifest(), manifest()], noon),
+        ("all manifests are gone", REVISION, Vec::new(), noon),
     ];
 
-    assert!(kept.stands(REVISION, &[manifest()], noon));
-    for (what, revision, manifests, now) in cases {
-        assert!(!kept.stands(revision, &manifests, now), "{what}");
+    assert!(cached.is_valid_at(REVISION, &[manifest()], noon));
+    for (change, revision, manifests, now) in cases {
+        assert!(!cached.is_valid_at(revision, &manifests, now), "{change}");
     }
 }

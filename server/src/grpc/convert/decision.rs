@@ -53,7 +53,7 @@ impl Room {
 /// A decision for the wire.
 pub(crate) fn decision_out(answer: &RecordedDecision, room: Room) -> v1::Decision {
     let v1::Decision { name, evaluated_at, labels, .. } = own_out(answer);
-    v1::Decision { name, evaluated_at, labels, ..judgement_out(&answer.judgement, room) }
+    v1::Decision { name, evaluated_at, labels, ..judgement_out(&answer.evaluated, room) }
 }
 
 /// What an answer alone has: its name, its time, and what its caller gave it to keep.
@@ -68,15 +68,14 @@ pub(crate) fn own_out(answer: &RecordedDecision) -> v1::Decision {
 
 /// What all answers that tell of a judgement have in common.
 pub(crate) fn judgement_out(judgement: &EvaluatedDecision, room: Room) -> v1::Decision {
-    let EvaluatedDecision { image, environment, decision, examined, deploy, .. } = judgement;
+    let EvaluatedDecision { image, environment, decision, inputs, deploy, .. } = judgement;
     let mut findings = room.findings();
-    let scans: BTreeMap<&Digest, &ManifestInput> =
-        examined.iter().map(|examined| (&examined.manifest.digest, examined)).collect();
+    let scans: BTreeMap<&Digest, &ManifestInput> = inputs.iter().map(|input| (&input.manifest.digest, input)).collect();
     let is_allowed = decision.verdict == Verdict::Allow && decision.authoritative;
     let manifest = |manifest: &ManifestDecision| v1::ManifestDecision {
         digest: manifest.digest.to_string(),
         platform: manifest.platform.as_ref().map(platform_out),
-        scan: scans.get(&manifest.digest).map(|examined| scan_out(&examined.scan, &manifest.assessment)),
+        scan: scans.get(&manifest.digest).map(|input| scan_out(&input.scan, &manifest.assessment)),
         verdict: verdict_out(manifest.verdict).into(),
         reasons: manifest.reasons.clone(),
         // Of an image that is denied nothing is to be deployed, its good platforms neither.
@@ -192,7 +191,7 @@ fn next_change_out(change: &NextChange) -> v1::NextChange {
 pub(crate) fn page_out(page: &Page, binding: &str) -> v1::GetFindingsResponse {
     v1::GetFindingsResponse {
         image: Some(image_out(&page.image)),
-        manifests: page.examined.iter().map(manifest_scan_out).collect(),
+        manifests: page.inputs.iter().map(manifest_scan_out).collect(),
         findings: page
             .findings
             .iter()

@@ -73,7 +73,7 @@ pub(crate) fn progress_out(progress: &Progress) -> v1::WatchScanResponse {
     v1::WatchScanResponse {
         image: Some(image_out(&progress.image)),
         progress: Some(v1::ScanProgress {
-            manifest: Some(manifest_scan_out(&progress.examined)),
+            manifest: Some(manifest_scan_out(&progress.input)),
             ended: progress.ended,
             watched_for: prost_types::Duration::try_from(progress.watched_for).ok(),
         }),

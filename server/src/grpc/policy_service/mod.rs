@@ -1,4 +1,4 @@
-//! `PolicyService`: validate, one call, convert. Policies are here, `waivers`, `revisions` and `streams` have the rest.
+//! `PolicyService`: validates, makes one call, converts. Waivers, revisions and streams are in submodules.
 
 mod revisions;
 mod streams;
@@ -40,19 +40,21 @@ use super::{
 use crate::{
     decisions::Decisions,
     observations::Observations,
-    policies::{self, Policies, Terms},
+    policies::{self, Policies, WriteOptions},
     policy_store::{Change, Resource, WriteResult},
+    waivers::Waivers,
 };
 
-/// The most streams of changes at once.
+/// The most concurrent streams of changes.
 const MAX_STREAMS: usize = 256;
-/// The most previews at once: each keeps a core busy.
+/// The most concurrent previews: each keeps a core busy.
 const MAX_PREVIEWS: usize = 2;
 
-/// The service over the policies and waivers.
+/// The service over the use cases on policies and waivers.
 #[derive(Clone, Debug)]
 pub(crate) struct PolicyApi {
     policies: Arc<Policies>,
+    waivers: Waivers,
     observations: Arc<dyn Observations>,
     decisions: Arc<Decisions>,
     waiver_terms: WaiverTerms,
@@ -62,9 +64,10 @@ pub(crate) struct PolicyApi {
 }
 
 impl PolicyApi {
-    /// The service.
+    /// Creates the service.
     pub(crate) fn new(services: Services) -> Self {
         Self {
+            waivers: Waivers::new(Arc::clone(&services.policies), Arc::clone(&services.observations)),
             policies: services.policies,
             observations: services.observations,
             decisions: services.decisions,
@@ -75,8 +78,13 @@ impl PolicyApi {
         }
     }
 
-    async fn write(&self, metadata: &MetadataMap, change: Change, terms: Terms) -> Result<WriteResult, Status> {
-        let writing = async { self.policies.write(change, terms).await.map_err(status::of_policies) };
+    async fn write(
+        &self,
+        metadata: &MetadataMap,
+        change: Change,
+        options: WriteOptions,
+    ) -> Result<WriteResult, Status> {
+        let writing = async { self.policies.write(change, options).await.map_err(status::of_policies) };
         in_time(deadline(metadata, Duration::ZERO), writing).await
     }
 }
@@ -94,15 +102,15 @@ impl PolicyService for PolicyApi {
         let mut fields = Fields::default();
         let id = fields.keep("policy_id", PolicyId::parse(&request.policy_id));
         let policy = policy_fields::policy(&mut fields, id, request.policy.as_ref());
-        let terms = terms(&mut fields, request.validate_only, &request.request_id, || CreatePolicyRequest {
+        let options = write_options(&mut fields, request.validate_only, &request.request_id, || CreatePolicyRequest {
             request_id: String::new(),
             ..request.clone()
         });
         let policy = fields.finish(policy)?;
-        let notes = policies::notes(&policy);
-        let written = self.write(&metadata, Change::Create(vec![Resource::Policy(policy)]), terms).await?;
+        let notes = policies::lint(&policy);
+        let written = self.write(&metadata, Change::Create(vec![Resource::Policy(policy)]), options).await?;
         Ok(Response::new(CreatePolicyResponse {
-            policy: written.policy().map(|revised| policy_out(revised)),
+            policy: written.policy().map(|revision| policy_out(revision)),
             revision: written.revision,
             revision_token: revision_token_out(written.revision),
             notes,
@@ -115,8 +123,8 @@ impl PolicyService for PolicyApi {
         let token = policy_fields::revision_token(&mut fields, &request.get_ref().at_least_as_fresh);
         let id = fields.finish(id)?;
         let set = self.policies.at_least(token).await.map_err(status::of_policies)?;
-        let revised = set.policies.get(&id).ok_or_else(|| status::policy_not_found(&id))?;
-        Ok(Response::new(GetPolicyResponse { policy: Some(policy_out(revised)), revision: set.revision }))
+        let revision = set.policies.get(&id).ok_or_else(|| status::policy_not_found(&id))?;
+        Ok(Response::new(GetPolicyResponse { policy: Some(policy_out(revision)), revision: set.revision }))
     }
 
     async fn list_policies(
@@ -134,17 +142,17 @@ impl PolicyService for PolicyApi {
         fields.finish(Some(()))?;
 
         let set = self.policies.at_least(token).await.map_err(status::of_policies)?;
-        let mut listed = set.policies.values().filter(|revised| {
-            let matches = &revised.policy.matches;
-            after.as_ref().is_none_or(|after| revised.policy.id > *after)
+        let mut listed = set.policies.values().filter(|revision| {
+            let matches = &revision.policy.matches;
+            after.as_ref().is_none_or(|after| revision.policy.id > *after)
                 && repository.as_ref().is_none_or(|name| matches.admits_repository(name))
                 && environment.as_ref().is_none_or(|environment| matches.admits_environment(environment))
         });
         let page: Vec<_> = listed.by_ref().take(size).collect();
         let more = listed.next().is_some();
-        let last = page.last().filter(|_| more).map(|revised| &revised.policy.id);
+        let last = page.last().filter(|_| more).map(|revision| &revision.policy.id);
         Ok(Response::new(ListPoliciesResponse {
-            policies: page.iter().map(|revised| policy_out(revised)).collect(),
+            policies: page.iter().map(|revision| policy_out(revision)).collect(),
             next_page_token: last.map(|last| page_token::token(&binding, last)).unwrap_or_default(),
             revision: set.revision,
         }))
@@ -156,20 +164,20 @@ impl PolicyService for PolicyApi {
     ) -> Result<Response<UpdatePolicyResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
         let mut fields = Fields::default();
-        let given = request.policy.as_ref();
-        let id = policy_fields::name(&mut fields, "policy.name", given.map_or("", |policy| &policy.name));
-        let expected = policy_fields::etag(&mut fields, "policy.etag", given.map_or("", |policy| &policy.etag));
-        let policy = policy_fields::policy(&mut fields, id, given);
-        let terms = terms(&mut fields, request.validate_only, &request.request_id, || UpdatePolicyRequest {
+        let message = request.policy.as_ref();
+        let id = policy_fields::name(&mut fields, "policy.name", message.map_or("", |policy| &policy.name));
+        let expected = policy_fields::etag(&mut fields, "policy.etag", message.map_or("", |policy| &policy.etag));
+        let policy = policy_fields::policy(&mut fields, id, message);
+        let options = write_options(&mut fields, request.validate_only, &request.request_id, || UpdatePolicyRequest {
             request_id: String::new(),
             ..request.clone()
         });
         let (policy, expected) = fields.finish(policy.zip(expected))?;
-        let notes = policies::notes(&policy);
+        let notes = policies::lint(&policy);
         let written =
-            self.write(&metadata, Change::Update { document: Resource::Policy(policy), expected }, terms).await?;
+            self.write(&metadata, Change::Update { document: Resource::Policy(policy), expected }, options).await?;
         Ok(Response::new(UpdatePolicyResponse {
-            policy: written.policy().map(|revised| policy_out(revised)),
+            policy: written.policy().map(|revision| policy_out(revision)),
             revision: written.revision,
             revision_token: revision_token_out(written.revision),
             notes,
@@ -184,12 +192,12 @@ impl PolicyService for PolicyApi {
         let mut fields = Fields::default();
         let id = policy_fields::name(&mut fields, "name", &request.name);
         let expected = policy_fields::etag(&mut fields, "etag", &request.etag);
-        let terms = terms(&mut fields, request.validate_only, &request.request_id, || DeletePolicyRequest {
+        let options = write_options(&mut fields, request.validate_only, &request.request_id, || DeletePolicyRequest {
             request_id: String::new(),
             ..request.clone()
         });
         let (id, expected) = fields.finish(id.zip(expected))?;
-        let written = self.write(&metadata, Change::Delete { id, expected }, terms).await?;
+        let written = self.write(&metadata, Change::Delete { id, expected }, options).await?;
         Ok(Response::new(DeletePolicyResponse {
             revision: written.revision,
             revision_token: revision_token_out(written.revision),
@@ -209,7 +217,7 @@ impl PolicyService for PolicyApi {
         request: Request<RollbackPolicyRequest>,
     ) -> Result<Response<RollbackPolicyResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        self.roll_back(&metadata, request).await.map(Response::new)
+        in_time(deadline(&metadata, Duration::ZERO), self.roll_back(request)).await.map(Response::new)
     }
 
     async fn preview_policy(
@@ -231,7 +239,7 @@ impl PolicyService for PolicyApi {
         request: Request<CreateWaiverRequest>,
     ) -> Result<Response<CreateWaiverResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        self.create(&metadata, request).await.map(Response::new)
+        in_time(deadline(&metadata, Duration::ZERO), self.create(request)).await.map(Response::new)
     }
 
     async fn get_waiver(&self, request: Request<GetWaiverRequest>) -> Result<Response<GetWaiverResponse>, Status> {
@@ -252,7 +260,7 @@ impl PolicyService for PolicyApi {
         request: Request<UpdateWaiverRequest>,
     ) -> Result<Response<UpdateWaiverResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        self.update(&metadata, request).await.map(Response::new)
+        in_time(deadline(&metadata, Duration::ZERO), self.update(request)).await.map(Response::new)
     }
 
     async fn revoke_waiver(
@@ -260,7 +268,7 @@ impl PolicyService for PolicyApi {
         request: Request<RevokeWaiverRequest>,
     ) -> Result<Response<RevokeWaiverResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        self.revoke(&metadata, request).await.map(Response::new)
+        in_time(deadline(&metadata, Duration::ZERO), self.revoke(request)).await.map(Response::new)
     }
 
     async fn import_waivers(
@@ -272,7 +280,12 @@ impl PolicyService for PolicyApi {
     }
 }
 
-/// The terms of a write; `meaning` is the request without its id.
-fn terms<M: Message>(fields: &mut Fields, validate_only: bool, request_id: &str, meaning: impl FnOnce() -> M) -> Terms {
-    Terms { validate_only, request: request_of(fields, request_id, meaning) }
+/// The options of a write; `content` is the request without its id.
+fn write_options<M: Message>(
+    fields: &mut Fields,
+    validate_only: bool,
+    request_id: &str,
+    content: impl FnOnce() -> M,
+) -> WriteOptions {
+    WriteOptions { validate_only, request: request_of(fields, request_id, content) }
 }

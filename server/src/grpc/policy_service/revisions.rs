@@ -1,12 +1,12 @@
-//! The history of policies on the wire, and going back in it.
+//! The history of policies on the wire, and rollbacks.
 
 use scangate_proto::v1::{
     ListPolicyRevisionsRequest, ListPolicyRevisionsResponse, PolicyRevision, RollbackPolicyRequest,
     RollbackPolicyResponse,
 };
-use tonic::{Status, metadata::MetadataMap};
+use tonic::Status;
 
-use super::{PolicyApi, terms};
+use super::{PolicyApi, write_options};
 use crate::{
     grpc::{
         convert::{
@@ -17,8 +17,7 @@ use crate::{
         field_violations::Fields,
         page_token, status,
     },
-    policies,
-    policy_store::{Change, Entry, Precondition, Resource, Revision},
+    policy_store::{Entry, Revision},
 };
 
 impl PolicyApi {
@@ -36,49 +35,33 @@ impl PolicyApi {
         if entries.is_empty() && before.is_none() {
             return Err(status::policy_not_found(&id));
         }
-        let more = entries.len() > size;
+        let has_more = entries.len() > size;
         entries.truncate(size);
-        let last = entries.last().filter(|_| more).map(|last| last.revision);
+        let last = entries.last().filter(|_| has_more).map(|last| last.revision);
         Ok(ListPolicyRevisionsResponse {
             revisions: entries.iter().map(revision_out).collect(),
             next_page_token: last.map(|last| page_token::token(&request.name, &last)).unwrap_or_default(),
         })
     }
 
-    pub(super) async fn roll_back(
-        &self,
-        metadata: &MetadataMap,
-        request: RollbackPolicyRequest,
-    ) -> Result<RollbackPolicyResponse, Status> {
+    pub(super) async fn roll_back(&self, request: RollbackPolicyRequest) -> Result<RollbackPolicyResponse, Status> {
         let mut fields = Fields::default();
         let id = policy_fields::name(&mut fields, "name", &request.name);
         let expected = policy_fields::etag(&mut fields, "etag", &request.etag);
         if request.revision == 0 {
-            fields.refuse("revision", "must be a revision of the policy; ListPolicyRevisions tells which there are");
+            fields.refuse("revision", "must be a revision of the policy; use ListPolicyRevisions to see them");
         }
-        let terms = terms(&mut fields, request.validate_only, &request.request_id, || RollbackPolicyRequest {
-            request_id: String::new(),
-            ..request.clone()
+        let options = write_options(&mut fields, request.validate_only, &request.request_id, || {
+            RollbackPolicyRequest { request_id: String::new(), ..request.clone() }
         });
         let (id, expected) = fields.finish(id.zip(expected))?;
-        let before = Some(request.revision.saturating_add(1));
-        let found = self.policies.history(&id, before, 1).await.map_err(status::of_policies)?;
-        let old = found.into_iter().find(|entry| entry.revision == request.revision);
-        let Some(Revision::Policy(old)) = old.and_then(|entry| entry.document) else {
-            return Err(status::revision_not_found(&id, request.revision));
-        };
-        let set = self.policies.at_least(None).await.map_err(status::of_policies)?;
-        let document = Resource::Policy(old.policy.clone());
-        let change = match expected {
-            Precondition::Any if !set.policies.contains_key(&id) => Change::Create(vec![document]),
-            expected @ (Precondition::Any | Precondition::Revision(_)) => Change::Update { document, expected },
-        };
-        let written = self.write(metadata, change, terms).await?;
+        let rollback = self.policies.roll_back(id, request.revision, expected, options).await;
+        let rollback = rollback.map_err(status::of_rollback)?;
         Ok(RollbackPolicyResponse {
-            policy: written.policy().map(|revised| policy_out(revised)),
-            revision: written.revision,
-            revision_token: revision_token_out(written.revision),
-            notes: policies::notes(&old.policy),
+            policy: rollback.written.policy().map(|revision| policy_out(revision)),
+            revision: rollback.written.revision,
+            revision_token: revision_token_out(rollback.written.revision),
+            notes: rollback.notes,
         })
     }
 }
@@ -86,7 +69,7 @@ impl PolicyApi {
 fn revision_out(entry: &Entry) -> PolicyRevision {
     PolicyRevision {
         policy: match &entry.document {
-            Some(Revision::Policy(revised)) => Some(policy_out(revised)),
+            Some(Revision::Policy(revision)) => Some(policy_out(revision)),
             Some(Revision::Waiver(_)) | None => None,
         },
         revision: entry.revision,

@@ -1,0 +1,68 @@
+//! Prepares a decision for the log and for responses, once for all callers that share it.
+
+use std::sync::{Arc, OnceLock};
+
+use scangate_core::{Decision, Verdict, decision::ManifestInput, image::Digest};
+
+use super::{Error, EvaluateRequest};
+use crate::{
+    decision_log::PreparedRecord,
+    decisions::{self, EvaluatedDecision},
+    registry::Resolved,
+};
+
+/// A decision that can be recorded and returned any number of times.
+#[derive(Clone, Debug)]
+pub(super) struct PreparedDecision {
+    pub(super) record: Arc<PreparedRecord>,
+    pub(super) evaluated: Arc<EvaluatedDecision>,
+}
+
+impl PreparedDecision {
+    /// Encodes a decision and its inputs. `is_whole` is true if every manifest of the image was evaluated.
+    pub(super) fn new(
+        request: &EvaluateRequest,
+        resolved: &Resolved,
+        inputs: &[ManifestInput],
+        decision: Decision,
+        is_whole: bool,
+    ) -> Result<Self, Error> {
+        let (image, environment) = (&resolved.image, request.environment.as_ref());
+        let deploy = deployable(&decision, resolved, is_whole);
+        let (platforms, policy) = (&request.platforms, request.policy.as_ref());
+        let record =
+            decisions::prepare_record(image, environment, platforms, policy, inputs, &decision, deploy.as_ref());
+        let evaluated = EvaluatedDecision {
+            image: image.clone(),
+            environment: environment.cloned(),
+            inputs: inputs.iter().map(outline).collect(),
+            decision,
+            deploy,
+            told: OnceLock::new(),
+        };
+        Ok(Self { record: Arc::new(record.map_err(Error::Unrecordable)?), evaluated: Arc::new(evaluated) })
+    }
+}
+
+/// An input without its findings and first-seen times.
+fn outline(input: &ManifestInput) -> ManifestInput {
+    ManifestInput {
+        manifest: input.manifest.clone(),
+        scan: Arc::new(input.scan.without_findings()),
+        start: input.start.clone(),
+        first_seen: Arc::default(),
+    }
+}
+
+/// The digest that an ALLOW permits to deploy: the image if all of it was evaluated, else the only evaluated manifest. Advice
+/// permits none, since the caller chose the policy.
+fn deployable(decision: &Decision, resolved: &Resolved, is_whole: bool) -> Option<Digest> {
+    if decision.verdict != Verdict::Allow || !decision.authoritative {
+        return None;
+    }
+    match decision.manifests.as_slice() {
+        _ if is_whole => Some(resolved.image.digest.clone()),
+        [only] => Some(only.digest.clone()),
+        _ => None,
+    }
+}

@@ -1,0 +1,58 @@
+//! Rolls a policy back to an earlier revision.
+
+use std::sync::Arc;
+
+use scangate_core::name::PolicyId;
+
+use super::{Policies, WriteOptions, lint};
+use crate::policy_store::{Change, Precondition, Resource, Revision, WriteResult};
+
+/// A failure to roll a policy back. The policy is unchanged.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The policies cannot be read or written.
+    #[error(transparent)]
+    Policies(#[from] super::Error),
+    /// The policy has no such revision, or was deleted at it.
+    #[error("policy {id} has no revision {revision}")]
+    RevisionNotFound {
+        /// The policy.
+        id: PolicyId,
+        /// The requested revision.
+        revision: u64,
+    },
+}
+
+/// The result of a rollback.
+#[derive(Clone, Debug)]
+pub struct Rollback {
+    /// The policy as written.
+    pub written: WriteResult,
+    /// Lint notes on the restored policy.
+    pub notes: Vec<String>,
+}
+
+impl Policies {
+    /// Writes a policy again as it was at a revision. A deleted policy is created again if `expected` allows any revision.
+    pub async fn roll_back(
+        self: &Arc<Self>,
+        id: PolicyId,
+        revision: u64,
+        expected: Precondition,
+        options: WriteOptions,
+    ) -> Result<Rollback, Error> {
+        let entries = self.history(&id, Some(revision.saturating_add(1)), 1).await?;
+        let entry = entries.into_iter().find(|entry| entry.revision == revision);
+        let Some(Revision::Policy(old)) = entry.and_then(|entry| entry.document) else {
+            return Err(Error::RevisionNotFound { id, revision });
+        };
+        let set = self.at_least(None).await?;
+        let document = Resource::Policy(old.policy.clone());
+        let change = match expected {
+            Precondition::Any if !set.policies.contains_key(&id) => Change::Create(vec![document]),
+            expected @ (Precondition::Any | Precondition::Revision(_)) => Change::Update { document, expected },
+        };
+        let written = self.write(change, options).await?;
+        Ok(Rollback { written, notes: lint(&old.policy) })
+    }
+}

@@ -1,0 +1,179 @@
+//! Imports waivers from OpenVEX documents.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use scangate_core::{
+    name::WaiverId,
+    policy::PolicySet,
+    waiver::{Scope, Waiver},
+};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    Error, StoredWaiver, Waivers,
+    openvex::{ParsedDocument, Statement},
+};
+use crate::{
+    policies::{self, WriteOptions},
+    policy_store::{self, Change, Resource, WriteResult},
+};
+
+/// The prefix of the ids of imported waivers.
+const ID_PREFIX: &str = "vex-";
+/// The longest author or ticket taken from a document, in characters.
+const MAX_TEXT: usize = 256;
+
+/// The reason why a statement without a sufficient scope becomes no waiver.
+const MISSING_SCOPE: &str = "the statement names a package but no image, and scans do not report which distribution a package \
+     belongs to; import it with template.scope.repository set to the repositories that it applies to";
+
+/// A request to import a document.
+#[derive(Clone, Debug)]
+pub struct ImportRequest {
+    /// The document.
+    pub document: ParsedDocument,
+    /// The fields that all imported waivers share.
+    pub template: Waiver,
+    /// The options of the write.
+    pub options: WriteOptions,
+}
+
+/// The result of an import.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    /// The created waivers, in the order of their ids.
+    pub waivers: Vec<StoredWaiver>,
+    /// The parts of the document that created no waiver, and earlier waivers that it contradicts, one sentence each.
+    pub skipped: Vec<String>,
+    /// The store's revision of the import.
+    pub revision: u64,
+}
+
+impl Waivers {
+    /// Creates the waivers of a document that do not exist yet; existing ones are not changed.
+    pub async fn import(&self, request: ImportRequest) -> Result<Imported, Error> {
+        let ImportRequest { document, template, options } = request;
+        let set = self.policies.at_least(None).await?;
+        let now = Timestamp::now();
+        let document = Arc::new(document);
+        let mut skipped = document.skipped.clone();
+        let unscoped = document.statements.iter().filter(|statement| !has_scope(statement, &template));
+        skipped.extend(unscoped.map(|statement| format!("{}: {MISSING_SCOPE}", statement.vulnerability)));
+        skipped.extend(contradicted_waivers(&document, &set, now).await?);
+        let mut documents = Vec::new();
+        for waiver in to_waivers(&document, &template) {
+            match set.waivers.get(&waiver.id) {
+                Some(existing) => {
+                    let state = format!("{:?}", existing.waiver.state(now)).to_lowercase();
+                    let name = waiver.id.resource_name();
+                    skipped.push(format!(
+                        "{name} already exists ({state}) and was not changed; use UpdateWaiver to change it"
+                    ));
+                }
+                None => documents.push(Resource::Waiver(waiver)),
+            }
+        }
+        let written = self.create_imported(documents, options, set.revision).await?;
+        let mut waivers = Vec::with_capacity(written.documents.len());
+        for revision in written.waivers() {
+            waivers.push(self.stored(Arc::clone(revision)).await?);
+        }
+        Ok(Imported { waivers, skipped, revision: written.revision })
+    }
+
+    /// Creates the waivers in one write; without any, the result is empty at the revision read.
+    async fn create_imported(
+        &self,
+        documents: Vec<Resource>,
+        options: WriteOptions,
+        revision: u64,
+    ) -> Result<WriteResult, Error> {
+        let nothing = WriteResult { revision, documents: Vec::new() };
+        let is_empty = documents.is_empty();
+        if is_empty && options.request.is_none() {
+            return Ok(nothing);
+        }
+        // A retry finds the waivers of the first attempt and has none to create. The store knows its idempotency key and returns the
+        // first result; only a new request is refused for its size.
+        match self.policies.write(Change::Create(documents), options).await {
+            Err(policies::Error::Store(policy_store::Error::BatchSize)) if is_empty => Ok(nothing),
+            written => Ok(written?),
+        }
+    }
+}
+
+/// Reports the unexpired waivers of earlier versions of the document that it contradicts now, one sentence each.
+async fn contradicted_waivers(
+    document: &Arc<ParsedDocument>,
+    set: &Arc<PolicySet>,
+    now: Timestamp,
+) -> Result<Vec<String>, Error> {
+    let (document, set) = (Arc::clone(document), Arc::clone(set));
+    // On a blocking thread: there may be a million waivers.
+    let comparing = tokio::task::spawn_blocking(move || {
+        let unexpired = set.waivers.after(None).map(|revision| &revision.waiver).filter(|waiver| now < waiver.end());
+        let contradicted = unexpired.filter(|waiver| is_contradicted(&document, waiver));
+        contradicted
+            .map(|waiver| {
+                let name = waiver.id.resource_name();
+                format!(
+                    "{name}, from an earlier import, is contradicted by this document but still in force; revoke it"
+                )
+            })
+            .collect()
+    });
+    comparing.await.map_err(Error::Lost)
+}
+
+/// Returns the waivers of a document: the template with the scope and reason of each statement. The same document and template give
+/// the same ids.
+///
+/// A package without an image becomes a waiver only if the template limits the repositories: `pkg:deb/debian/curl` means Debian's
+/// package, but findings do not distinguish it from Alpine's.
+fn to_waivers(document: &ParsedDocument, template: &Waiver) -> Vec<Waiver> {
+    let waiver = |statement: &Statement| {
+        let mut waiver = template.clone();
+        waiver.scope.vulnerability = statement.vulnerability.clone();
+        waiver.scope.package.clone_from(&statement.package);
+        waiver.scope.digest.clone_from(&statement.digest);
+        waiver.id = import_id(&document.id, &waiver.scope)?;
+        waiver.reason.clone_from(&statement.reason);
+        if waiver.author.is_empty() {
+            waiver.author = document.author.chars().take(MAX_TEXT).collect();
+        }
+        if waiver.ticket.is_empty() {
+            waiver.ticket = document.id.chars().take(MAX_TEXT).collect();
+        }
+        Some(waiver)
+    };
+    let statements = document.statements.iter().filter(|statement| has_scope(statement, template));
+    let mut waivers: Vec<Waiver> = statements.filter_map(waiver).collect();
+    waivers.sort_by(|a, b| a.id.cmp(&b.id));
+    waivers.dedup_by(|a, b| a.id == b.id);
+    waivers
+}
+
+/// True if the statement or the template limits the images that the waiver applies to.
+fn has_scope(statement: &Statement, template: &Waiver) -> bool {
+    statement.digest.is_some() || template.scope.repository.as_ref().is_some_and(|glob| !glob.matches_everything())
+}
+
+/// True if the waiver was imported from an earlier version of the document and the document contradicts it now. A waiver whose scope
+/// was changed since no longer belongs to the document.
+fn is_contradicted(document: &ParsedDocument, waiver: &Waiver) -> bool {
+    let Scope { vulnerability, package, digest, .. } = &waiver.scope;
+    // The cheapest test first: there may be a million waivers.
+    waiver.id.as_str().starts_with(ID_PREFIX)
+        && import_id(&document.id, &waiver.scope).as_ref() == Some(&waiver.id)
+        && document.contradicts(vulnerability.as_str(), package.as_ref(), digest.as_ref())
+}
+
+/// The id of an imported waiver: a hash of the document's id and the waiver's scope.
+fn import_id(document: &str, scope: &Scope) -> Option<WaiverId> {
+    let Scope { vulnerability, package, repository, digest, environment, platform } = scope;
+    let meaning = (document, vulnerability, package, digest, repository, environment, platform);
+    let hash = Sha256::digest(serde_json::to_vec(&meaning).ok()?);
+    let id = hash.iter().take(10).fold(ID_PREFIX.to_owned(), |id, byte| id + &format!("{byte:02x}"));
+    WaiverId::parse(&id).ok()
+}
