@@ -25,58 +25,69 @@ fn parse_statement(product: &str, status: &str) -> (Vec<(String, String, String)
     (parsed.statements.iter().map(texts).collect(), parsed.skipped.len())
 }
 
+/// Checks a product whose waivable part has this package and digest; `None`: it is skipped.
+fn check_product(product: &str, expected: Option<(&str, &str)>) {
+    let expected: Vec<_> = expected
+        .into_iter()
+        .map(|(package, digest)| ("CVE-1".to_owned(), package.to_owned(), digest.to_owned()))
+        .collect();
+    let skipped = usize::from(expected.is_empty());
+    assert_eq!(parse_statement(product, "not_affected"), (expected.clone(), skipped), "{product}");
+    assert_eq!(parse_statement(product, "fixed").0, expected, "{product}");
+    for status in ["affected", "under_investigation", "fine"] {
+        assert_eq!(parse_statement(product, status), (Vec::new(), 1), "{product} {status}");
+    }
+}
+
 #[test]
 fn product_becomes_its_package_or_image() {
-    let digest = format!("sha256:{}", "a".repeat(64));
-    let image = format!(r#"{{"@id": "pkg:oci/app@sha256%3A{}?repository_url=x"}}"#, "a".repeat(64));
-    let within = format!(
-        r#"{{"@id": "pkg:oci/app@sha256%3A{}", "subcomponents": [{{"@id": "pkg:npm/%40scope/name"}}]}}"#,
-        "a".repeat(64)
-    );
+    let a = "a".repeat(64);
+    let digest = format!("sha256:{a}");
+    let image = format!(r#"{{"@id": "pkg:oci/app@sha256%3A{a}?repository_url=x"}}"#);
+    let within =
+        format!(r#"{{"@id": "pkg:oci/app@sha256%3A{a}", "subcomponents": [{{"@id": "pkg:npm/%40scope/name"}}]}}"#);
+    let by_hash = format!(r#"{{"@id": "pkg:oci/app", "hashes": {{"sha-256": "{a}"}}}}"#);
+    let cases = [
+        (r#"{"@id": "pkg:deb/debian/curl"}"#, ("curl", "")),
+        (r#"{"@id": "pkg:maven/org.apache/log4j-core"}"#, ("org.apache:log4j-core", "")),
+        (r#"{"@id": "x", "identifiers": {"purl": "pkg:pypi/requests"}}"#, ("requests", "")),
+        (image.as_str(), ("", digest.as_str())),
+        (within.as_str(), ("@scope/name", digest.as_str())),
+        (by_hash.as_str(), ("", digest.as_str())),
+    ];
+
+    for (product, expected) in cases {
+        check_product(product, Some(expected));
+    }
+}
+
+#[test]
+fn product_that_a_waiver_cannot_name_is_skipped() {
     let (a, b) = ("a".repeat(64), "b".repeat(64));
     let one_architecture =
         format!(r#"{{"@id": "pkg:oci/app@sha256%3A{a}?arch=amd64", "hashes": {{"sha-256": "{a}"}}}}"#);
     let another_hash = format!(r#"{{"@id": "pkg:oci/app@sha256%3A{a}", "hashes": {{"sha-256": "{b}"}}}}"#);
     let part = format!(r#"{{"@id": "pkg:oci/app@sha256%3A{a}#usr/lib"}}"#);
-    let by_hash = format!(r#"{{"@id": "pkg:oci/app", "hashes": {{"sha-256": "{a}"}}}}"#);
+    // A waiver would cover more than these products, or cannot name them.
     let cases = [
-        (r#"{"@id": "pkg:deb/debian/curl"}"#, vec![("curl", "")]),
-        (r#"{"@id": "pkg:maven/org.apache/log4j-core"}"#, vec![("org.apache:log4j-core", "")]),
-        (r#"{"@id": "x", "identifiers": {"purl": "pkg:pypi/requests"}}"#, vec![("requests", "")]),
-        (image.as_str(), vec![("", digest.as_str())]),
-        (within.as_str(), vec![("@scope/name", digest.as_str())]),
-        // A waiver would cover more than these products, or cannot name them.
-        (r#"{"@id": "pkg:deb/debian/curl@7.64"}"#, vec![]),
-        (r#"{"@id": "pkg:deb/debian/curl?arch=amd64"}"#, vec![]),
-        (r#"{"@id": "pkg:docker/library/nginx"}"#, vec![]),
-        (r#"{"@id": "pkg:NPM/core"}"#, vec![]),
-        (r#"{"@id": "pkg:generic/*"}"#, vec![]),
-        (r#"{"@id": "https://example.com/product"}"#, vec![]),
-        (r#"{"@id": "pkg:oci/app@latest"}"#, vec![]),
-        (r#"{"@id": "pkg:npm/@scope/name@1.2.3"}"#, vec![]),
-        (r#"{"@id": "pkg:npm/name", "hashes": {"sha-256": "00"}}"#, vec![]),
-        (r#"{"@id": "pkg:npm/name@1", "identifiers": {"purl": "pkg:npm/name"}}"#, vec![]),
-        (
-            r#"{"@id": "x", "identifiers": {"purl": "pkg:npm/name", "cpe23": "cpe:2.3:a:x:name:1.2:*:*:*:*:*:*:*"}}"#,
-            vec![],
-        ),
-        (one_architecture.as_str(), vec![]),
-        (another_hash.as_str(), vec![]),
-        (part.as_str(), vec![]),
-        (by_hash.as_str(), vec![("", digest.as_str())]),
+        r#"{"@id": "pkg:deb/debian/curl@7.64"}"#,
+        r#"{"@id": "pkg:deb/debian/curl?arch=amd64"}"#,
+        r#"{"@id": "pkg:docker/library/nginx"}"#,
+        r#"{"@id": "pkg:NPM/core"}"#,
+        r#"{"@id": "pkg:generic/*"}"#,
+        r#"{"@id": "https://example.com/product"}"#,
+        r#"{"@id": "pkg:oci/app@latest"}"#,
+        r#"{"@id": "pkg:npm/@scope/name@1.2.3"}"#,
+        r#"{"@id": "pkg:npm/name", "hashes": {"sha-256": "00"}}"#,
+        r#"{"@id": "pkg:npm/name@1", "identifiers": {"purl": "pkg:npm/name"}}"#,
+        r#"{"@id": "x", "identifiers": {"purl": "pkg:npm/name", "cpe23": "cpe:2.3:a:x:name:1.2:*:*:*:*:*:*:*"}}"#,
+        one_architecture.as_str(),
+        another_hash.as_str(),
+        part.as_str(),
     ];
 
-    for (product, expected) in cases {
-        let expected: Vec<_> = expected
-            .into_iter()
-            .map(|(package, digest)| ("CVE-1".to_owned(), package.to_owned(), digest.to_owned()))
-            .collect();
-        let skipped = usize::from(expected.is_empty());
-        assert_eq!(parse_statement(product, "not_affected"), (expected.clone(), skipped), "{product}");
-        assert_eq!(parse_statement(product, "fixed").0, expected, "{product}");
-        for status in ["affected", "under_investigation", "fine"] {
-            assert_eq!(parse_statement(product, status), (Vec::new(), 1), "{product} {status}");
-        }
+    for product in cases {
+        check_product(product, None);
     }
 }
 

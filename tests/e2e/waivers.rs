@@ -296,7 +296,8 @@ async fn a_vex_document_becomes_waivers_and_what_cannot_says_why() {
     assert!(everywhere.skipped.iter().any(|skipped| skipped.contains("template.scope.repository")));
 
     // Somebody has changed their mind: that does not go unheard, however it is put and wherever it is imported for.
-    let stands = format!("{}, from an earlier import, is contradicted by this document but still in force", waiver.name);
+    let stands =
+        format!("{}, from an earlier import, is contradicted by this document but still in force", waiver.name);
     let product = r#"[{"@id": "pkg:deb/debian/openssl"}]"#;
     for (doubted, is_told) in [
         (product, true),

@@ -96,8 +96,8 @@ impl Evaluator {
 
     /// Decides once, on one policy snapshot; admission uses the same snapshot.
     ///
-    /// The snapshot is taken here, after all reads: no I/O lies between it and the decision. An older one, from before a read or a
-    /// wait, could exceed the staleness bound or miss a newer revision, so that no attempt takes over a snapshot.
+    /// The snapshot is taken here, after all reads: no I/O lies between it and the decision. A snapshot from before a read or a wait
+    /// could exceed the staleness bound or miss a newer revision; no attempt reuses one.
     async fn decide(
         &self,
         request: &EvaluateRequest,

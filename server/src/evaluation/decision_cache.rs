@@ -1,7 +1,7 @@
 //! Caches decisions until one of their inputs changes.
 //!
-//! A cached decision is valid for the same request, at the same store revision, on the same registry reads, and until the first
-//! instant at which time alone changes it. It does not see first-seen times that other images record meanwhile: until its scans
+//! A cached decision is valid for the same request, store revision and registry reads. It expires at the first instant at which time
+//! alone changes it. It does not see first-seen times that other images record meanwhile: until its scans
 //! are read again, the stricter decision is returned.
 
 use std::{fmt, sync::Arc, time::Duration};

@@ -99,7 +99,7 @@ pub struct EvaluateRequest {
     /// Labels of the caller, recorded and returned with the decision.
     pub labels: BTreeMap<String, String>,
     /// The idempotency key: a repeated request gets the same decision.
-    pub request: Option<RequestKey>,
+    pub request_key: Option<RequestKey>,
 }
 
 /// The EvaluateGate use case.
@@ -133,15 +133,15 @@ impl Evaluator {
         deadline: Option<Instant>,
     ) -> Result<RecordedDecision, Error> {
         self.check_environment(&request)?;
-        if let Some(key) = &request.request
+        if let Some(key) = &request.request_key
             && let Some(recorded) = self.decisions.find_by_request(key).await?
         {
             return Ok(recorded);
         }
         let (PreparedDecision { record, evaluated }, evaluated_at) = self.prepare(&request, deadline).await?;
         // Hold only what the response needs during the append: many calls may wait here.
-        let EvaluateRequest { labels, request, .. } = request;
-        let append = AppendRequest { case: record, evaluated_at, labels: labels.clone(), request };
+        let EvaluateRequest { labels, request_key, .. } = request;
+        let append = AppendRequest { case: record, evaluated_at, labels: labels.clone(), request: request_key };
         match self.decisions.record(append).await? {
             AppendResult::Recorded(id) => Ok(RecordedDecision { id, evaluated, evaluated_at, labels }),
             // A concurrent call with the same idempotency key was recorded first.

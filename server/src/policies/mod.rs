@@ -64,7 +64,7 @@ pub struct WriteOptions {
     /// Check the write without making it.
     pub validate_only: bool,
     /// The idempotency key.
-    pub request: Option<RequestKey>,
+    pub request_key: Option<RequestKey>,
 }
 
 /// The policies and waivers: snapshot and writes.
@@ -145,7 +145,7 @@ impl Policies {
             return Ok(dry_run::dry_run(&*self.at_least(None).await?, change)?);
         }
         let policies = Arc::clone(self);
-        let write = Write { change, request: options.request, at: Timestamp::now() };
+        let write = Write { change, request: options.request_key, at: Timestamp::now() };
         tokio::spawn(async move { policies.write_through(write).await }).await.map_err(Error::Lost)?
     }
 

@@ -91,7 +91,7 @@ impl Waivers {
     ) -> Result<WriteResult, Error> {
         let nothing = WriteResult { revision, documents: Vec::new() };
         let is_empty = documents.is_empty();
-        if is_empty && options.request.is_none() {
+        if is_empty && options.request_key.is_none() {
             return Ok(nothing);
         }
         // A retry finds the waivers of the first attempt and has none to create. The store knows its idempotency key and returns the

@@ -118,7 +118,7 @@ impl Waivers {
     ) -> Result<Written, Error> {
         let CurrentWaiver { revision: old, expected } = self.current(id, expected).await?;
         // With an idempotency key the store must see the request, since it records the key.
-        if old.waiver.revocation.is_some() && options.request.is_none() {
+        if old.waiver.revocation.is_some() && options.request_key.is_none() {
             let revision = old.revision;
             return Ok(Written { waiver: Some(self.stored(old).await?), revision });
         }

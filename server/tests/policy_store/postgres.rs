@@ -28,7 +28,7 @@ pub(crate) async fn server(url: &str) -> Arc<Policies> {
 /// What a server would tell of a change that it makes.
 pub(crate) async fn write(server: &Arc<Policies>, name: &str) -> u64 {
     let change = Change::Update { document: Resource::Policy(changed(name)), expected: Precondition::Any };
-    server.write(change, WriteOptions { validate_only: false, request: None }).await.unwrap().revision
+    server.write(change, WriteOptions { validate_only: false, request_key: None }).await.unwrap().revision
 }
 
 #[tokio::test(flavor = "multi_thread")]

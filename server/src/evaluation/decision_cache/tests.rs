@@ -105,7 +105,7 @@ fn cached(policy: Value, waiver: Option<Value>) -> CachedDecision {
         max_findings_age: None,
         at_least_as_fresh: None,
         labels: BTreeMap::new(),
-        request: None,
+        request_key: None,
     };
     let resolved = Resolved { image, manifests: vec![manifest()] };
     let prepared = PreparedDecision::new(&request, &resolved, &inputs, decision, true).unwrap();

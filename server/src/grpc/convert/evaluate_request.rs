@@ -52,7 +52,7 @@ pub(crate) fn question(request: v1::EvaluateGateRequest) -> Result<EvaluateReque
         max_findings_age,
         at_least_as_fresh,
         labels: request.labels,
-        request: asked,
+        request_key: asked,
     });
     fields.finish(question)
 }

@@ -287,5 +287,5 @@ fn write_options<M: Message>(
     request_id: &str,
     content: impl FnOnce() -> M,
 ) -> WriteOptions {
-    WriteOptions { validate_only, request: request_of(fields, request_id, content) }
+    WriteOptions { validate_only, request_key: request_of(fields, request_id, content) }
 }
