@@ -26,7 +26,8 @@ use crate::{
 
 /// Decides whether an image may be deployed.
 ///
-/// `manifests` are all manifests of the image that the request covers. An empty list returns DENY, because it proves nothing.
+/// `manifests` are all manifests of the image that the request covers. An empty list returns DENY, because it proves
+/// nothing.
 ///
 /// ```
 /// use std::sync::Arc;

@@ -1,30 +1,33 @@
 //! Expressions: conditions over a finding in a subset of CEL, the Common Expression Language.
 //!
-//! docs/expressions.md is the manual for authors. An expression is checked when it is written, so that its evaluation cannot
-//! fail. [`Expression::parse`] takes these steps, each in a module of its own:
+//! docs/expressions.md is the manual for authors. An expression is checked when it is written, so that its evaluation
+//! cannot fail. [`Expression::parse`] takes these steps, each in a module of its own:
 //!
-//! 1. [`lexer`] and [`limits`] bound the length, the nesting and the chains of the text; otherwise the parser could overflow its
-//!    stack.
-//! 2. [`syntax`] parses the text with the `cel` crate, on a thread with a large enough stack. No other part of that crate is used.
-//! 3. [`lower`] resolves every name in the [`schema`] and checks every type. Anything outside the supported subset is refused
-//!    with its position and the correct form ([`Error`]).
+//! 1. [`lexer`] and [`limits`] bound the length, the nesting and the chains of the text, which could otherwise overflow
+//!    the parser's stack.
+//! 2. [`syntax`] parses the text with the `cel` crate, on a thread with a large enough stack. No other part of that crate
+//!    is used.
+//! 3. [`lower`] resolves every name in the [`schema`] and checks every type. Anything outside the supported subset is
+//!    refused with its position and the correct form ([`Error`]).
 //! 4. [`program`] is the result: a small typed tree.
 //!
-//! The evaluation is fast, always has a result, and does not allocate. The one exception is a pattern, which fills a bounded
-//! cache once per thread.
+//! The evaluation is fast, always has a result, and does not allocate. The one exception is a pattern, which fills a
+//! bounded cache once per thread.
 //!
-//! * A value that the scan does not report is *missing*. A condition on it is unknown, unless the rest of the expression decides
-//!   without it (Kleene's logic). If the whole expression is unknown, the filter's `when_unknown` decides.
-//! * Lengths saturate at the limits of 64 bits. Scores overflow to infinity. A division by zero, and infinity minus infinity, are
-//!   *undefined*. Undefined propagates like missing and outweighs it. An undefined expression matches, whatever `when_unknown` is.
+//! * A value that the scan does not report is *missing*. A condition on it is unknown, unless the rest of the expression
+//!   decides without it (Kleene's logic). If the whole expression is unknown, the filter's `when_unknown` decides.
+//! * Lengths saturate at the limits of 64 bits. Scores overflow to infinity. A division by zero, and infinity minus
+//!   infinity, are *undefined*. Undefined propagates like missing and outweighs it. An undefined expression matches,
+//!   whatever `when_unknown` is.
 //! * Times are exact: see [`program::time`].
 //! * A doubtful label counts as the worse one: see [`schema::LabelField::index`].
 //!
-//! Fields with a few values (`severity`, `fix`, `exploit`, `status`) are compared with strings. A label then reads as in the
-//! API's responses and needs no further names; a misspelt label is refused, because it is checked against its field.
+//! Fields with a few values (`severity`, `fix`, `exploit`, `status`) are compared with strings. A label then reads as
+//! in the API's responses and needs no further names; a misspelt label is refused, because it is checked against its
+//! field.
 //!
-//! Time enters only as `now`, in sums of timestamps and durations. Therefore [`Expression::instants`] can list the instants at
-//! which time alone may change the result for a finding.
+//! Time enters only as `now`, in sums of timestamps and durations. Therefore [`Expression::instants`] can list the
+//! instants at which time alone may change the result for a finding.
 
 mod error;
 mod fuzzy_match;
@@ -103,7 +106,8 @@ impl Expression {
 
     /// True if the expression holds for a finding. Unrated findings rank as `unrated_as`.
     ///
-    /// If the result depends on a missing value, `when_unknown` decides. An undefined result, such as a division by zero, matches.
+    /// If the result depends on a missing value, `when_unknown` decides. An undefined result, such as a division by
+    /// zero, matches.
     pub fn matches(&self, finding: &Finding, unrated_as: Severity, now: Timestamp, when_unknown: WhenUnknown) -> bool {
         match self.0.condition.evaluate(&Context { finding, unrated_as, now }) {
             Ok(known) => known,
@@ -117,8 +121,8 @@ impl Expression {
         self.0.depends_on_now
     }
 
-    /// Passes to `out` every instant at which the result for a finding may change. Between two consecutive instants it stays the
-    /// same.
+    /// Passes to `out` every instant at which the result for a finding may change. Between two consecutive instants it
+    /// stays the same.
     ///
     /// The instants come in no order and may repeat, and the result may stay the same at some of them.
     pub fn instants(&self, finding: &Finding, out: &mut impl FnMut(Timestamp)) {

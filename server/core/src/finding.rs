@@ -211,8 +211,8 @@ impl Finding {
 
 /// Sorts findings worst first and removes duplicates: records with the same identity and the same properties.
 ///
-/// Two records of one finding that differ in a property both stay, because dropping either could hide it from a rule. A rule
-/// counts them as one finding: see [`crate::decide()`].
+/// Two records of one finding that differ in a property both stay, because dropping either could hide it from a rule. A
+/// rule counts them as one finding: see [`crate::decide()`].
 pub fn fold_duplicates(mut findings: Vec<Finding>) -> Vec<Finding> {
     findings.sort_by(Finding::worst_first);
     findings.dedup_by(|a, b| a.identity() == b.identity() && a.properties() == b.properties());

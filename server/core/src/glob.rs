@@ -54,7 +54,8 @@ impl Glob {
         (!self.0.contains('*')).then_some(self.as_str())
     }
 
-    /// True if the whole name matches. Takes time linear in the name for each `*`, without backtracking past the last `*`.
+    /// True if the whole name matches. Takes time linear in the name for each `*`, without backtracking past the last
+    /// `*`.
     pub fn matches(&self, name: &str) -> bool {
         let Some((head, rest)) = self.0.split_once('*') else {
             return self.0 == name;

@@ -117,8 +117,8 @@ fn split_host(reference: &str) -> Result<(Host, &str), Error> {
     let Some((first, rest)) = reference.split_once('/') else {
         return Ok((None, reference));
     };
-    // Docker's rule: the first component is a host if it has a dot or a port, or is `localhost`. The reference to a repository
-    // whose first component has a dot therefore needs its host.
+    // Docker's rule: the first component is a host if it has a dot or a port, or is `localhost`. The reference to a
+    // repository whose first component has a dot therefore needs its host.
     let looks_like_host = first == "localhost" || first.contains(':') || first.contains('.');
     if !looks_like_host {
         return Ok((None, reference));

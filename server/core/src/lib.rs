@@ -1,8 +1,8 @@
 //! The decision core of scan-gate: `(image, scans, policies, environment, now) → decision`.
 //!
-//! The core is pure: no I/O, no clock, no global state. Time is an argument, and equal inputs give equal decisions in every
-//! process. Begin with [`fn@decide`], the entry point. [`evidence`] defines a proven scan, [`rule`] and [`expression`] select
-//! the findings that count, and [`policy`] defines the scope of the rules.
+//! The core is pure: no I/O, no clock, no global state. Time is an argument, and equal inputs give equal decisions in
+//! every process. Begin with [`fn@decide`], the entry point. [`evidence`] defines a proven scan, [`rule`] and
+//! [`expression`] select the findings that count, and [`policy`] defines the scope of the rules.
 
 mod cause;
 pub mod decide;

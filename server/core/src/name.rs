@@ -48,7 +48,8 @@ impl PolicyId {
         &*self.0 == Self::DEFAULT
     }
 
-    /// Returns the id of an unnamed policy in a preview. No stored policy has it, because [`PolicyId::parse`] refuses it.
+    /// Returns the id of an unnamed policy in a preview. No stored policy has it, because [`PolicyId::parse`] refuses
+    /// it.
     pub fn draft() -> Self {
         Self("(draft)".into())
     }

@@ -96,7 +96,8 @@ pub(crate) fn compute(broken: &[BrokenRule<'_>], violations: &[Violation]) -> Op
     Some(Remediation { upgrades, unfixable: unfixable.into_iter().collect() })
 }
 
-/// The maximum number of candidates for the exhaustive search. Beyond it, a greedy choice may be larger than the minimum.
+/// The maximum number of candidates for the exhaustive search. Beyond it, a greedy choice may be larger than the
+/// minimum.
 const MAX_EXHAUSTIVE: u32 = 12;
 
 /// Returns the fewest packages whose upgrades meet every requirement.

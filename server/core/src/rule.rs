@@ -211,8 +211,8 @@ pub struct Grace {
 impl Grace {
     /// Returns the start and the end of a finding's grace period. Without a known clock there is no grace: `None`.
     ///
-    /// The start is tolerated up to [`CLOCK_SLACK`] in the future. Further ahead there is no grace before the start: otherwise
-    /// a publication date in the far future would keep the finding from ever counting.
+    /// The start is tolerated up to [`CLOCK_SLACK`] in the future. Further ahead there is no grace before the start:
+    /// otherwise a publication date in the far future would keep the finding from ever counting.
     pub fn window(&self, finding: &Finding, first_seen: &FirstSeenTimes) -> Option<(Timestamp, Timestamp)> {
         let from = match self.clock {
             GraceClock::FindingPublished => finding.published_at,

@@ -48,7 +48,8 @@ impl fmt::Display for Severity {
 pub enum Rating {
     /// One of the five severities.
     Rated(Severity),
-    /// UNDEFINED, UNTRIAGED, an empty or an unrecognised label, in ECR's spelling. It has no rank of its own: the policy sets it.
+    /// UNDEFINED, UNTRIAGED, an empty or an unrecognised label, in ECR's spelling. It has no rank of its own: the
+    /// policy sets it.
     Unrated(Arc<str>),
 }
 

@@ -1,8 +1,9 @@
-//! Decisions as data: every file in `decisions/` has a `given` part and the `then` that must follow, for policy authors to read.
+//! Decisions as data: every file in `decisions/` has a `given` part and the `then` that must follow, for policy authors
+//! to read.
 //!
-//! Fields that a file omits have harmless defaults: one image pushed a day ago, with a basic scan that found nothing 20 hours
-//! ago, and the built-in default policy. Times are instants, or distances from `now` such as `1h ago` and `3m ahead`.
-//! Violations and warnings that `then` omits must be absent.
+//! Fields that a file omits have harmless defaults: one image pushed a day ago, with a basic scan that found nothing 20
+//! hours ago, and the built-in default policy. Times are instants, or distances from `now` such as `1h ago` and `3m
+//! ahead`. Violations and warnings that `then` omits must be absent.
 
 #![expect(clippy::unwrap_used, reason = "a case that cannot be read must fail")]
 

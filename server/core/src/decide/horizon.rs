@@ -1,7 +1,7 @@
 //! The horizon: the first instant at which a reason known now changes the verdict.
 //!
-//! State is held for each policy and manifest. Everything that time alone can change is an event. The events are applied in
-//! order, each in constant time, until the verdict changes.
+//! State is held for each policy and manifest. Everything that time alone can change is an event. The events are
+//! applied in order, each in constant time, until the verdict changes.
 
 mod state;
 mod timeline;

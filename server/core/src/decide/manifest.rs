@@ -195,8 +195,8 @@ impl<'a> ManifestEvaluation<'a, '_> {
         verdict
     }
 
-    /// Adds the verdicts of the scan under a policy to the horizon, now and later, as if the policy were enforced. Returns the
-    /// index of this manifest under the policy.
+    /// Adds the verdicts of the scan under a policy to the horizon, now and later, as if the policy were enforced.
+    /// Returns the index of this manifest under the policy.
     fn project_scan(&mut self, index: usize, policy: &'a Policy) -> usize {
         let horizon = &mut self.accumulator.horizon;
         let input = self.input;

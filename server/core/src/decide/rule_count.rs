@@ -158,8 +158,8 @@ impl<'a> Counter<'a, '_> {
     }
 }
 
-/// Returns the instants after `now` at which findings begin or cease to count, in order. A finding counts while any of its
-/// records does.
+/// Returns the instants after `now` at which findings begin or cease to count, in order. A finding counts while any of
+/// its records does.
 fn count_changes<'a>(
     policy: &'a Policy,
     rule: &'a Rule,

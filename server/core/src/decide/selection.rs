@@ -132,8 +132,8 @@ fn select_governing<'a>(
     governing.into_iter().map(selected).collect()
 }
 
-/// True if an enforced policy governs the image. If the default governs, some environment depends on it alone, so it must be
-/// enforced itself.
+/// True if an enforced policy governs the image. If the default governs, some environment depends on it alone, so it
+/// must be enforced itself.
 pub(super) fn is_enforced(policies: &[SelectedPolicy<'_>]) -> bool {
     let enforced = |selected: &SelectedPolicy<'_>| selected.mode == Mode::Enforce;
     let is_default = |selected: &&SelectedPolicy<'_>| selected.revision.policy.id.is_default();

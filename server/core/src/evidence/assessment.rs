@@ -95,8 +95,8 @@ impl Assessment {
         }
     }
 
-    /// Returns every shortfall under a limit on the scan's age. Other shortfalls do not hide the age: a policy that tolerates
-    /// the one does not tolerate the other.
+    /// Returns every shortfall under a limit on the scan's age. Other shortfalls do not hide the age: a policy that
+    /// tolerates the one does not tolerate the other.
     pub(crate) fn shortfalls(&self, max_age: Option<SignedDuration>, now: Timestamp) -> Vec<Self> {
         let shortfall = (self.evidence != Evidence::Proven).then(|| self.clone());
         shortfall.into_iter().chain(self.stale(max_age, now)).collect()

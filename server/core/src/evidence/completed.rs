@@ -30,8 +30,8 @@ pub(super) fn assess_completed(manifest: &Manifest, scan: &Scan, now: Timestamp)
     dated.with_max_age(None, now)
 }
 
-/// Returns the start of a result's age: for continuous scanning the last time at which it was current, for basic scanning the
-/// older of the completion and the vulnerability data.
+/// Returns the start of a result's age: for continuous scanning the last time at which it was current, for basic
+/// scanning the older of the completion and the vulnerability data.
 fn current_at(scan: &Scan, completed_at: Timestamp, source: Option<Timestamp>) -> Timestamp {
     let source = source.unwrap_or(completed_at);
     match scan.scan_type {

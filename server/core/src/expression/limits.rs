@@ -1,7 +1,7 @@
 //! Limits on the length, the nesting and the chains of a text, checked before it is parsed.
 //!
-//! The parser recurses for every bracket and every link of a chain, so an unlimited text would overflow its stack, which no
-//! caller can catch. The order of the tokens is left to the parser.
+//! The parser recurses for every bracket and every link of a chain, so an unlimited text would overflow its stack,
+//! which no caller can catch. The order of the tokens is left to the parser.
 
 use super::{
     error::Error,

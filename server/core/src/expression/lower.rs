@@ -1,7 +1,8 @@
-//! Lowers the parser's tree to a [program](super::program). Every name is resolved and every type is checked here, once.
+//! Lowers the parser's tree to a [program](super::program). Every name is resolved and every type is checked here,
+//! once.
 //!
-//! [`names`] handles variables and fields; [`operators`], [`arithmetic`], [`compare`], [`functions`] and [`lists`] handle the
-//! rest of the language. Everything else is refused with its position and the correct form.
+//! [`names`] handles variables and fields; [`operators`], [`arithmetic`], [`compare`], [`functions`] and [`lists`]
+//! handle the rest of the language. Everything else is refused with its position and the correct form.
 
 mod arithmetic;
 mod compare;

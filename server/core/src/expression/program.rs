@@ -1,7 +1,7 @@
 //! The program of an expression: a small typed [`tree`] whose evaluation cannot fail and does not allocate.
 //!
-//! The evaluation of each kind of value has a module: [`condition`], [`number`], [`text`], and [`time`] for times and `now`.
-//! [`super::lower`] builds the tree and checks its types, so no value here can have a wrong type.
+//! The evaluation of each kind of value has a module: [`condition`], [`number`], [`text`], and [`time`] for times and
+//! `now`. [`super::lower`] builds the tree and checks its types, so no value here can have a wrong type.
 
 mod condition;
 mod number;

@@ -156,8 +156,8 @@ impl LabelField {
 
     /// Returns the index of the finding's label; `None` if it cannot be determined.
     ///
-    /// Doubtful values fail closed: a partial fix, or one that the scan does not rule out, is AVAILABLE, and an unrecognised
-    /// status is ACTIVE.
+    /// Doubtful values fail closed: a partial fix, or one that the scan does not rule out, is AVAILABLE, and an
+    /// unrecognised status is ACTIVE.
     pub(super) fn index(self, context: &Context<'_>) -> Option<u8> {
         let finding = context.finding;
         match self {

@@ -13,8 +13,8 @@ use super::{
     limits::{self, SPLIT},
 };
 
-/// The stack of the parser's thread, in bytes: several times the need of any text within the limits, even in a debug build.
-/// Only touched pages are allocated.
+/// The stack of the parser's thread, in bytes: several times the need of any text within the limits, even in a debug
+/// build. Only touched pages are allocated.
 const STACK: usize = 64 << 20;
 
 /// The position of each part of a tree in the source.
@@ -29,7 +29,8 @@ impl SourceMap<'_> {
         Error::at(self.source, self.start(about), message, hint)
     }
 
-    /// Returns the start of a part. The parser records the position of its operator, so the search descends to the left.
+    /// Returns the start of a part. The parser records the position of its operator, so the search descends to the
+    /// left.
     fn start(&self, part: &IdedExpr) -> usize {
         match &part.expr {
             Expr::Select(select) if !select.test => self.start(&select.operand),

@@ -97,8 +97,8 @@ impl Policy {
         }
     }
 
-    /// True if the policy displaces the default while it is enforced. A call without an environment needs a policy that covers
-    /// every environment.
+    /// True if the policy displaces the default while it is enforced. A call without an environment needs a policy that
+    /// covers every environment.
     pub(crate) fn can_displace_default(&self, environment: Option<&Environment>) -> bool {
         !self.id.is_default() && (environment.is_some() || self.matches.admits_every_environment())
     }

@@ -17,7 +17,8 @@ pub enum Action {
     StartScan,
 }
 
-/// The requirements of a policy on a scan. Each action applies to the evidence that its comment lists; `None`: the default.
+/// The requirements of a policy on a scan. Each action applies to the evidence that its comment lists; `None`: the
+/// default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScanRequirements {

@@ -39,8 +39,8 @@ pub struct PolicySet {
 }
 
 impl PolicySet {
-    /// Returns the policies that may govern a call, now or later, in the order of their ids: the default, and all matching
-    /// policies that are not OFF.
+    /// Returns the policies that may govern a call, now or later, in the order of their ids: the default, and all
+    /// matching policies that are not OFF.
     pub fn matching(
         &self,
         registry: &Registry,
@@ -54,8 +54,8 @@ impl PolicySet {
         self.policies.values().filter(|revision| governs(&revision.policy)).collect()
     }
 
-    /// Returns the policies that govern a call at an instant, in the order of their ids: all matching policies that are not OFF,
-    /// and the default if none of the others is enforced.
+    /// Returns the policies that govern a call at an instant, in the order of their ids: all matching policies that are
+    /// not OFF, and the default if none of the others is enforced.
     ///
     /// A call without an environment also meets the default if a call about any environment would.
     pub fn governing(

@@ -4,8 +4,8 @@ use std::cmp::Ordering;
 
 /// Compares two versions as dpkg does, which agrees with rpm, PyPI, npm and Maven on numeric versions.
 ///
-/// The epoch before `:` comes first. Runs of digits compare by value, the text between them by letters, with `~` before all
-/// else. A pre-release written with `-` counts as later.
+/// The epoch before `:` comes first. Runs of digits compare by value, the text between them by letters, with `~` before
+/// all else. A pre-release written with `-` counts as later.
 pub(super) fn compare(a: &str, b: &str) -> Ordering {
     let ((epoch_a, mut a), (epoch_b, mut b)) = (epoch(a), epoch(b));
     let mut order = numbers(epoch_a, epoch_b);

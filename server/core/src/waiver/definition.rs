@@ -92,8 +92,9 @@ pub struct Waiver {
 impl Waiver {
     /// Returns the first instant at which the waiver is no longer in force, for whatever reason.
     ///
-    /// A revoked waiver is never in force, whatever its time of revocation: the revoking server's clock may run ahead of this one,
-    /// and the revocation takes effect at once. A replay of an earlier decision uses the waivers of that time.
+    /// A revoked waiver is never in force, whatever its time of revocation: the revoking server's clock may run ahead
+    /// of this one, and the revocation takes effect at once. A replay of an earlier decision uses the waivers of that
+    /// time.
     pub fn end(&self) -> Timestamp {
         if self.revocation.is_some() { Timestamp::MIN } else { self.expire_time }
     }

@@ -50,8 +50,8 @@ pub struct Subject<'a> {
 impl Scope {
     /// True if the scope covers findings of the subject.
     ///
-    /// A call without an environment meets the policies of all environments, so only waivers for all environments cover it:
-    /// leaving the environment out never loosens the verdict.
+    /// A call without an environment meets the policies of all environments, so only waivers for all environments cover
+    /// it: leaving the environment out never loosens the verdict.
     pub fn includes(&self, subject: Subject<'_>) -> bool {
         let environment = |glob: &Glob| match subject.environment {
             Some(environment) => glob.matches(environment.as_str()),

@@ -21,8 +21,8 @@ pub struct Revision {
     pub update_time: Timestamp,
 }
 
-/// Every waiver at one revision of the store. Copies share their common parts, so inserting one waiver costs about the same
-/// among ten as among a million.
+/// Every waiver at one revision of the store. Copies share their common parts, so inserting one waiver costs about the
+/// same among ten as among a million.
 #[derive(Clone, Debug, Default)]
 pub struct WaiverSet {
     by_id: OrdMap<WaiverId, Arc<Revision>>,
@@ -135,8 +135,8 @@ impl<'a> ApplicableWaivers<'a> {
         self.broad.is_empty() && self.set.exact.is_empty()
     }
 
-    /// Returns the waivers whose scope matches the finding and whose end is still to come. Waivers for exactly its vulnerability
-    /// come first; each group is in the order of the ids.
+    /// Returns the waivers whose scope matches the finding and whose end is still to come. Waivers for exactly its
+    /// vulnerability come first; each group is in the order of the ids.
     pub fn for_finding<'b>(&'b self, finding: &'b Finding) -> impl Iterator<Item = &'a Waiver> + 'b {
         let exact = self.set.exact.get(&finding.id).into_iter().flat_map(OrdMap::values);
         let exact = exact.map(|revision| &revision.waiver).filter(|waiver| is_relevant(waiver, self.subject, self.now));

@@ -223,7 +223,9 @@ proptest! {
     }
 
     #[test]
-    fn inserted_token_never_panics_or_hangs(test in test(), at in any::<prop::sample::Index>(), token in select(TOKENS.to_vec())) {
+    fn inserted_token_never_panics_or_hangs(
+        test in test(), at in any::<prop::sample::Index>(), token in select(TOKENS.to_vec()),
+    ) {
         let at = test.floor_char_boundary(at.index(test.len()));
         let broken = [&test[..at], token, &test[at..]].concat();
         prop_assert!(try_parse(&broken) < TIMEOUT);

@@ -39,7 +39,8 @@ proptest! {
     }
 }
 
-/// Removes everything that keeps a matching finding from being reported: waivers, grace, allowances and limits on the age.
+/// Removes everything that keeps a matching finding from being reported: waivers, grace, allowances and limits on the
+/// age.
 fn without_exceptions(mut request: Request) -> Request {
     request.waivers.clear();
     for policy in &mut request.policies {

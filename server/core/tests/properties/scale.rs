@@ -1,7 +1,8 @@
 //! Evaluation of large inputs.
 //!
-//! These tests show that evaluation ends without a panic. They do not show its growth with findings and rules, because a clock
-//! is unreliable on a busy machine: `scangate-bench` measures it, and docs/performance.md lists 1, 20 and 100 rules.
+//! These tests show that evaluation ends without a panic. They do not show its growth with findings and rules, because
+//! a clock is unreliable on a busy machine: `scangate-bench` measures it, and docs/performance.md lists 1, 20 and 100
+//! rules.
 
 use scangate_core::{
     Verdict,

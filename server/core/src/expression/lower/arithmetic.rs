@@ -90,7 +90,8 @@ impl Lowering<'_> {
         Ok(Number::Compute(operation, Box::new((left, right))))
     }
 
-    /// Combines two times. A sum with a ternary becomes a ternary of sums. Two ternaries would multiply, so only one is allowed.
+    /// Combines two times. A sum with a ternary becomes a ternary of sums. Two ternaries would multiply, so only one is
+    /// allowed.
     fn combine(&self, part: &IdedExpr, left: Time, right: Time, combine: Combine) -> Result<Time, Error> {
         match (left, right) {
             (Time::Linear(left), Time::Linear(right)) => combine(left, right).map(Time::Linear).ok_or_else(|| {

@@ -90,8 +90,8 @@ impl Value {
         }
     }
 
-    /// Converts the literal int of a pair to a double if the other value is a double. CEL would refuse `finding.cvss >= 7`, but
-    /// its meaning is clear.
+    /// Converts the literal int of a pair to a double if the other value is a double. CEL would refuse `finding.cvss >=
+    /// 7`, but its meaning is clear.
     pub(super) fn unify(left: Self, right: Self) -> (Self, Self) {
         match (left, right) {
             (Self::Double(left), Self::Int(Number::Literal(right))) => (Self::Double(left), as_double(right)),

@@ -1,7 +1,7 @@
 //! Times as a linear form, `a·now + b·first_observed_at + c·published_at + d`, in nanoseconds.
 //!
-//! All arithmetic on timestamps and durations reduces to this form, so a comparison changes at one instant that can be computed.
-//! Within the limits below it is exact in 128 bits, without saturation or overflow.
+//! All arithmetic on timestamps and durations reduces to this form, so a comparison changes at one instant that can be
+//! computed. Within the limits below it is exact in 128 bits, without saturation or overflow.
 
 use jiff::Timestamp;
 
