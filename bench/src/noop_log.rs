@@ -43,8 +43,8 @@ impl DecisionLog for NoopLog {
         self.inner.ping().await
     }
 
-    async fn answered(&self, request: &RequestKey) -> Result<Option<DecisionId>, Error> {
-        self.inner.answered(request).await
+    async fn find_by_request(&self, request: &RequestKey) -> Result<Option<DecisionId>, Error> {
+        self.inner.find_by_request(request).await
     }
 
     async fn get(&self, id: &DecisionId) -> Result<Entry, Error> {

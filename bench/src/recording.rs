@@ -92,10 +92,10 @@ async fn append(
                     fingerprint: format!("{number:064x}"),
                 });
                 log.append(AppendRequest {
-                    case: Arc::clone(&records[(caller + number) % records.len()]),
+                    record: Arc::clone(&records[(caller + number) % records.len()]),
                     evaluated_at: Timestamp::now(),
                     labels: BTreeMap::from([("pipeline".to_owned(), "deploy".to_owned())]),
-                    request,
+                    request_key: request,
                 })
                 .await
                 .unwrap();
@@ -117,8 +117,8 @@ fn prepared_record(number: u64) -> Arc<PreparedRecord> {
         verdict: Verdict::Allow,
         policies: vec![PolicyId::parse("default").unwrap()],
     };
-    let (inputs, outcome) = (Blob::of(&format!("inputs {number}")).unwrap(), Blob::of("ALLOW").unwrap());
+    let (inputs, outcome) = (Blob::encode(&format!("inputs {number}")).unwrap(), Blob::encode("ALLOW").unwrap());
     let case =
-        Blob::of(&DecisionRecord { keys: keys.clone(), inputs: inputs.hash(), outcome: outcome.hash() }).unwrap();
-    Arc::new(PreparedRecord { keys, case, parts: vec![inputs, outcome] })
+        Blob::encode(&DecisionRecord { keys: keys.clone(), inputs: inputs.hash(), outcome: outcome.hash() }).unwrap();
+    Arc::new(PreparedRecord { keys, blob: case, parts: vec![inputs, outcome] })
 }

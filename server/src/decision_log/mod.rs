@@ -1,4 +1,6 @@
-//! The port to the log of decisions: appended to before an answer leaves, never changed, chained so that a change would show.
+//! The port to the decision log: an append-only log with a hash chain per writer, so that tampering is detectable.
+//!
+//! [`sql`] is the adapter. `server/tests/decision_log/contract.rs` is the contract suite; the methods' comments name its tests.
 
 mod blob;
 mod record;
@@ -15,39 +17,39 @@ use scangate_core::{
 };
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::record::read_blob;
+pub(crate) use self::record::decode_blob;
 pub use self::{
     blob::{Blob, Hash, InvalidHash},
     record::{CorruptRecord, EvaluationInputs, Outcome},
 };
 use crate::idempotency::RequestKey;
 
-/// Names a decision: the writer that recorded it, and its place in that writer's chain.
+/// The id of a decision: the writer that recorded it, and its sequence number in that writer's chain.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct DecisionId {
-    /// A server process, by a random name: lower-case letters and digits.
+    /// The random name of a server process: lower-case letters and digits.
     pub writer: Arc<str>,
-    /// Counts from 1.
+    /// The sequence number, from 1.
     pub sequence: u64,
 }
 
-/// Text that names no decision.
+/// Text that is not a decision id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be the id of a decision, as its name has it")]
+#[error("must be a decision id as in the decision's resource name")]
 pub struct InvalidDecisionId;
 
 impl FromStr for DecisionId {
     type Err = InvalidDecisionId;
 
-    fn from_str(given: &str) -> Result<Self, InvalidDecisionId> {
-        let (writer, sequence) = given.split_once('-').ok_or(InvalidDecisionId)?;
+    fn from_str(text: &str) -> Result<Self, InvalidDecisionId> {
+        let (writer, sequence) = text.split_once('-').ok_or(InvalidDecisionId)?;
         let is_writer = (1..=32).contains(&writer.len())
             && writer.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
         let sequence = sequence.parse().map_err(|_| InvalidDecisionId)?;
         let id = Self { writer: writer.into(), sequence };
-        // One name for each: no leading zeroes, no sign.
-        if is_writer && sequence > 0 && id.to_string() == given { Ok(id) } else { Err(InvalidDecisionId) }
+        // One canonical id per decision: no leading zeroes, no sign.
+        if is_writer && sequence > 0 && id.to_string() == text { Ok(id) } else { Err(InvalidDecisionId) }
     }
 }
 
@@ -60,8 +62,8 @@ impl fmt::Display for DecisionId {
 impl TryFrom<String> for DecisionId {
     type Error = InvalidDecisionId;
 
-    fn try_from(given: String) -> Result<Self, InvalidDecisionId> {
-        given.parse()
+    fn try_from(text: String) -> Result<Self, InvalidDecisionId> {
+        text.parse()
     }
 }
 
@@ -71,7 +73,7 @@ impl From<DecisionId> for String {
     }
 }
 
-/// What a decision can be found by.
+/// The terms under which a decision is indexed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IndexTerms {
@@ -79,208 +81,216 @@ pub struct IndexTerms {
     pub registry: Registry,
     /// The repository.
     pub repository: RepositoryName,
-    /// Of the image and its manifests.
+    /// The digests of the image and its manifests.
     pub digests: Vec<Digest>,
-    /// The environment asked about.
+    /// The environment of the request.
     pub environment: Option<Environment>,
     /// The verdict.
     pub verdict: Verdict,
-    /// The policies it rests on.
+    /// The policies that were applied.
     pub policies: Vec<PolicyId>,
 }
 
-/// What many decisions may have in common: everything but when, and who asked.
+/// The content that many decisions can share: everything but the time, the labels and the request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DecisionRecord {
-    /// What it can be found by.
+    /// Its index terms.
     pub keys: IndexTerms,
-    /// The blob of its inputs.
+    /// The blob of its [`EvaluationInputs`].
     pub inputs: Hash,
-    /// The blob of its outcome.
+    /// The blob of its [`Outcome`].
     pub outcome: Hash,
 }
 
-/// A case with its blobs, ready to be recorded.
+/// A [`DecisionRecord`] with its blobs, ready to be appended.
 #[derive(Clone, Debug)]
 pub struct PreparedRecord {
-    /// What it can be found by.
+    /// Its index terms.
     pub keys: IndexTerms,
     /// The [`DecisionRecord`] as a blob.
-    pub case: Blob,
-    /// Every blob that it refers to, by way of its inputs, too.
+    pub blob: Blob,
+    /// The blobs that it references directly or through its inputs.
     pub parts: Vec<Blob>,
 }
 
-/// A decision to be recorded.
+/// A decision to append.
 #[derive(Clone, Debug)]
 pub struct AppendRequest {
-    /// What it is about.
-    pub case: Arc<PreparedRecord>,
-    /// When it was made.
+    /// Its record, which requests may share.
+    pub record: Arc<PreparedRecord>,
+    /// The time of the evaluation.
     pub evaluated_at: Timestamp,
-    /// The caller's context.
+    /// The caller's labels.
     pub labels: BTreeMap<String, String>,
-    /// The caller's request, remembered for 24 hours.
-    pub request: Option<RequestKey>,
+    /// The idempotency key, stored for the deduplication window.
+    pub request_key: Option<RequestKey>,
 }
 
-/// A decision as it was recorded.
+/// A recorded decision.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    /// Its name.
+    /// Its id.
     pub id: DecisionId,
-    /// When it was made.
+    /// The time of the evaluation.
     pub evaluated_at: Timestamp,
-    /// The caller's context.
+    /// The caller's labels.
     pub labels: BTreeMap<String, String>,
-    /// What it is about.
-    pub case: Arc<DecisionRecord>,
+    /// Its record, which entries may share.
+    pub record: Arc<DecisionRecord>,
 }
 
-/// What became of an append.
+/// The result of an append.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AppendResult {
-    /// It is recorded, durably.
+    /// The decision is durable.
     Recorded(DecisionId),
-    /// The request was answered before, by this decision.
+    /// The idempotency key is known: this decision was recorded for it, and nothing was appended.
     Replayed(DecisionId),
 }
 
-/// Narrows decisions: all that is given must hold.
+/// A filter over decisions. All its conditions must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// The repository, in whatever registry.
+    /// The repository, in any registry.
     pub repository: Option<RepositoryName>,
-    /// Of the image or of one of its manifests.
+    /// The digest of the image or of one of its manifests.
     pub digest: Option<Digest>,
-    /// The environment asked about.
+    /// The environment of the request.
     pub environment: Option<Environment>,
-    /// Any of these; empty: any.
+    /// The accepted verdicts; empty for all.
     pub verdicts: Vec<Verdict>,
-    /// One it rests on.
+    /// A policy that was applied.
     pub policy: Option<PolicyId>,
-    /// Decided then or later.
+    /// The earliest time of the evaluation, inclusive.
     pub start: Option<Timestamp>,
-    /// Decided before.
+    /// The latest time of the evaluation, exclusive.
     pub end: Option<Timestamp>,
 }
 
 impl Filter {
-    /// Whether a decision is among them.
-    pub fn admits(&self, recorded: &Entry) -> bool {
-        let keys = &recorded.case.keys;
+    /// Returns true if a decision meets all conditions.
+    pub fn matches(&self, entry: &Entry) -> bool {
+        let keys = &entry.record.keys;
         self.repository.as_ref().is_none_or(|repository| *repository == keys.repository)
             && self.digest.as_ref().is_none_or(|digest| keys.digests.contains(digest))
             && self.environment.as_ref().is_none_or(|environment| keys.environment.as_ref() == Some(environment))
             && (self.verdicts.is_empty() || self.verdicts.contains(&keys.verdict))
             && self.policy.as_ref().is_none_or(|policy| keys.policies.contains(policy))
-            && self.start.is_none_or(|start| start <= recorded.evaluated_at)
-            && self.end.is_none_or(|end| recorded.evaluated_at < end)
+            && self.start.is_none_or(|start| start <= entry.evaluated_at)
+            && self.end.is_none_or(|end| entry.evaluated_at < end)
     }
 }
 
-/// How far a list has come: everything newer has been told.
+/// The position in a list after which the next page begins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
-    /// The time of the batch.
+    /// The latest evaluation time in the segment, in microseconds.
     pub last_time: i64,
-    /// Who recorded it.
+    /// The writer of the segment.
     pub writer: Arc<str>,
-    /// Its first decision.
+    /// The first sequence number of the segment.
     pub first_sequence: u64,
-    /// The decision of it that was told last.
+    /// The last listed decision of the segment.
     pub sequence: u64,
 }
 
 /// A page of a list.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Page {
-    /// Newest first; perhaps fewer than asked for although there are more, so that a page is never long in coming.
+    /// The decisions, newest first. A page may be short although more follow, to bound the time it takes.
     pub decisions: Vec<Entry>,
-    /// Where the next page begins; `None`: there is none.
+    /// The start of the next page; `None` after the last page.
     pub next: Option<Cursor>,
 }
 
-/// How far each writer's chain has been followed.
+/// A sequence number per writer: the last one read, or the last one recorded.
 pub type Cursors = BTreeMap<Arc<str>, u64>;
 
-/// Why the log did not do as asked.
+/// A failure of the decision log.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No such decision, or retention has removed it.
-    #[error("decision {0} does not exist")]
+    /// The decision does not exist, or retention has removed it.
+    #[error("decision {0} not found")]
     NotFound(DecisionId),
-    /// The request's id was used for another request.
-    #[error("request id was used for another request")]
+    /// The request id belongs to a request with another fingerprint.
+    #[error("request id was used for a different request")]
     RequestIdReused,
-    /// More is to be recorded than the store takes; nothing was recorded.
-    #[error("more decisions wait to be recorded than may")]
+    /// The queue of pending appends is full; nothing was recorded.
+    #[error("too many decisions are waiting to be recorded")]
     Overloaded,
-    /// The store does not answer: nobody knows whether it was recorded.
-    #[error("the store does not answer")]
+    /// The database is unavailable. An append may or may not have been recorded.
+    #[error("decision log unavailable")]
     Unavailable(#[source] Arc<dyn std::error::Error + Send + Sync>),
-    /// The log holds what cannot be read.
-    #[error("the log holds what cannot be read: {what}")]
+    /// A stored record cannot be read.
+    #[error("the decision log is corrupt: {what} cannot be read")]
     Corrupt {
-        /// Which record.
+        /// The record.
         what: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 
-/// What a check of the whole log found.
+/// The result of verifying the whole log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Writers whose chains were followed.
+    /// The number of verified chains.
     pub writers: u64,
-    /// Decisions whose hashes were found right.
+    /// The number of decisions with a correct hash.
     pub decisions: u64,
-    /// Blobs whose content was found to be that of their hashes.
+    /// The number of blobs whose content matches their hash.
     pub blobs: u64,
-    /// Decisions that are no longer there, by what was noted as retention removed them.
+    /// The number of decisions that retention has removed. The log only has their count, not a proof.
     pub removed: u64,
-    /// The policies that decisions were made under, by id, revision and content digest, each with one outcome that names it. The
-    /// policy store can confirm them.
+    /// The applied policies by id, revision and content digest, each with one outcome that names it. The policy store can
+    /// confirm them.
     pub policies: BTreeMap<(PolicyId, u64, String), Hash>,
-    /// What is wrong, one sentence each.
+    /// The defects, one sentence each.
     pub damage: Vec<String>,
 }
 
 /// A log of decisions.
 #[async_trait::async_trait]
 pub trait DecisionLog: Send + Sync + fmt::Debug {
-    /// Records a decision, and returns once it is durable. Of a request that is known, the decision that it got is named and
-    /// nothing is recorded; concurrent appends of one request record one. A caller that gives up leaves a whole record or none.
-    async fn append(&self, record: AppendRequest) -> Result<AppendResult, Error>;
+    /// Appends a decision, and returns once it is durable (`appended_decision_reads_back_unchanged`).
+    ///
+    /// A known idempotency key returns the decision recorded for it and appends nothing
+    /// (`repeated_request_returns_first_decision`). Of concurrent appends with one key, one is recorded
+    /// (`concurrent_repeated_requests_record_once`). A key with another fingerprint is [`Error::RequestIdReused`]. An append
+    /// that the caller cancels is recorded whole or not at all (`cancelled_append_leaves_whole_record_or_none`).
+    async fn append(&self, request: AppendRequest) -> Result<AppendResult, Error>;
 
-    /// Answers where decisions can be recorded. What was not recorded a moment ago is no reason to say no for ever: then it is tried.
+    /// Returns if decisions can be recorded. After a failed append it probes with a write, so that recovery is detected.
     async fn ping(&self) -> Result<(), Error>;
 
-    /// The decision that a request got within the last 24 hours.
-    async fn answered(&self, request: &RequestKey) -> Result<Option<DecisionId>, Error>;
+    /// Returns the decision recorded for an idempotency key within the deduplication window, `None` for an unknown key
+    /// (`repeated_request_returns_first_decision`). A key with another fingerprint is [`Error::RequestIdReused`].
+    async fn find_by_request(&self, request: &RequestKey) -> Result<Option<DecisionId>, Error>;
 
-    /// One decision.
+    /// Returns a decision; a missing one is [`Error::NotFound`] (`unknown_decision_is_not_found`).
     async fn get(&self, id: &DecisionId) -> Result<Entry, Error>;
 
-    /// Decisions, newest first. Decisions recorded later move nothing on later pages.
+    /// Returns a page of decisions, newest first (`list_returns_matching_decisions_newest_first`). Concurrent appends do not
+    /// move decisions between pages (`later_appends_do_not_move_pages`).
     async fn list(&self, filter: &Filter, after: Option<&Cursor>, limit: usize) -> Result<Page, Error>;
 
-    /// How far every writer's chain goes now.
+    /// Returns the last sequence number of every writer, from which [`Self::read_from`] can start.
     async fn tail_positions(&self) -> Result<Cursors, Error>;
 
-    /// What was recorded since, oldest first within each chain, at most so many; moves `followed` on.
-    async fn read_from(&self, followed: &mut Cursors, limit: usize) -> Result<Vec<Entry>, Error>;
+    /// Returns at most `limit` decisions recorded after `cursors`, oldest first within each chain, and advances `cursors`. Each
+    /// decision is returned once, also while writers append (`read_from_returns_each_decision_once`).
+    async fn read_from(&self, cursors: &mut Cursors, limit: usize) -> Result<Vec<Entry>, Error>;
 
-    /// Blobs by their hashes; one that is missing is left out.
+    /// Returns blobs by their hashes; missing blobs are left out.
     async fn blobs(&self, hashes: &[Hash]) -> Result<BTreeMap<Hash, Blob>, Error>;
 
-    /// Follows every chain and reads every blob.
+    /// Verifies every chain, blob and index record. Defects are reported, not returned as errors.
     async fn verify(&self) -> Result<Report, Error>;
 
-    /// Removes decisions from before an instant, oldest first, and what only they rested on. What is left stays provable. Returns
-    /// how many were removed.
+    /// Removes decisions from before an instant, oldest first, with the blobs that only they reference. Returns the number of
+    /// removed decisions. The remaining chain stays verifiable (`trim_keeps_remaining_chain_verifiable`). Concurrent appends
+    /// continue.
     async fn trim(&self, before: Timestamp) -> Result<u64, Error>;
 }

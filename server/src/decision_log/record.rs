@@ -1,5 +1,5 @@
-//! What a decision was made of, as it is recorded: enough to decide again, with findings and clocks by reference, so that
-//! however many decisions rest on a scan, it is kept once.
+//! The inputs and the outcome of a decision as recorded, sufficient to evaluate it again. Findings and first-seen times are
+//! stored by reference, so that decisions about one scan share them.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -17,100 +17,90 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::blob::{Blob, Hash};
 
-/// A part of a record that is not there, or cannot be read.
+/// A part of a record that is missing or unreadable.
 #[derive(Debug, thiserror::Error)]
 pub enum CorruptRecord {
-    /// It is missing.
+    /// The part is missing.
     #[error("part {0} is missing")]
     Missing(Hash),
-    /// It cannot be read.
+    /// The part cannot be read.
     #[error("part {hash} cannot be read")]
     Unreadable {
-        /// Which.
+        /// The hash of the part.
         hash: Hash,
-        /// Why.
+        /// The cause.
         #[source]
         source: serde_json::Error,
     },
 }
 
-/// What a decision was made of, policies and waivers aside, which the store has by revision.
+/// The inputs of a decision except policies and waivers, which the policy store has by revision.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvaluationInputs {
     /// The image as resolved.
     pub image: Image,
-    /// Where it was to run.
+    /// The environment of the request.
     pub environment: Option<Environment>,
-    /// The platforms asked for; empty: all.
+    /// The requested platforms; empty for all.
     pub platforms: Vec<Platform>,
     /// The policy that the caller named.
     pub policy: Option<PolicyId>,
-    /// What was examined.
+    /// The evaluated manifests.
     manifests: Vec<ManifestRecord>,
 }
 
-/// A manifest with references to what is large.
+/// The stored form of a [`ManifestInput`], with its large parts by reference.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ManifestRecord {
     manifest: Manifest,
     /// The scan without its findings.
     scan: Scan,
-    /// Its findings, where a list of them came.
+    /// The blob of the findings, if the scan has a list of them.
     findings: Option<Hash>,
-    /// Its findings' clocks, where any ran.
+    /// The blob of the findings' first-seen times, if there are any.
     clocks: Option<Hash>,
     start: Option<Start>,
 }
 
-/// What was decided. Decisions that say the same but for their time have the same.
+/// The outcome of an evaluation. Decisions that differ only in their time share one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Outcome {
-    /// The decision, as if decided at the epoch: the record has the time.
+    /// The decision, with the epoch as its time: the log entry has the real one.
     pub decision: Decision,
-    /// What it let deploy.
+    /// The digest that may be deployed, if any.
     pub deploy: Option<Digest>,
 }
 
 impl EvaluationInputs {
-    /// Takes down what was examined. The parts are those that the inputs refer to.
-    pub fn of(
+    /// Creates the inputs, and the blobs of the parts that they reference.
+    pub fn new(
         image: &Image,
         environment: Option<&Environment>,
         platforms: &[Platform],
         policy: Option<&PolicyId>,
-        examined: &[ManifestInput],
+        manifests: &[ManifestInput],
     ) -> Result<(Self, Vec<Blob>), serde_json::Error> {
         let mut parts = Vec::new();
-        let mut manifests = Vec::with_capacity(examined.len());
-        for examined in examined {
-            let findings = examined.scan.report.as_ref().and_then(|report| report.findings.as_ref());
-            let findings = findings.map(Blob::of).transpose()?;
-            let clocks = (!examined.first_seen.is_empty()).then(|| Blob::of(&*examined.first_seen)).transpose()?;
-            manifests.push(ManifestRecord {
-                manifest: examined.manifest.clone(),
-                scan: examined.scan.without_findings(),
-                findings: findings.as_ref().map(Blob::hash),
-                clocks: clocks.as_ref().map(Blob::hash),
-                start: examined.start.clone(),
-            });
-            parts.extend(findings.into_iter().chain(clocks));
+        let mut records = Vec::with_capacity(manifests.len());
+        for manifest in manifests {
+            records.push(ManifestRecord::new(manifest, &mut parts)?);
         }
         let inputs = Self {
             image: image.clone(),
             environment: environment.cloned(),
             platforms: platforms.to_vec(),
             policy: policy.cloned(),
-            manifests,
+            manifests: records,
         };
         Ok((inputs, parts))
     }
 
-    /// The parts that have to be read before it can be decided again.
-    pub fn needs(&self) -> impl Iterator<Item = Hash> {
-        self.manifests.iter().flat_map(|part| [part.findings, part.clocks]).flatten()
+    /// The hashes of the referenced parts, which [`Self::load_manifests`] needs.
+    pub fn part_hashes(&self) -> impl Iterator<Item = Hash> {
+        self.manifests.iter().flat_map(|record| [record.findings, record.clocks]).flatten()
     }
 
     /// The manifests with their scans, but without findings and first-seen times.
@@ -118,13 +108,28 @@ impl EvaluationInputs {
         self.manifests.iter().map(ManifestRecord::outline).collect()
     }
 
-    /// What was examined, with the parts that it needs.
-    pub fn examined(&self, parts: &BTreeMap<Hash, Blob>) -> Result<Vec<ManifestInput>, CorruptRecord> {
-        self.manifests.iter().map(|part| part.examined(parts)).collect()
+    /// Restores the manifests, with findings and first-seen times from their parts.
+    pub fn load_manifests(&self, parts: &BTreeMap<Hash, Blob>) -> Result<Vec<ManifestInput>, CorruptRecord> {
+        self.manifests.iter().map(|record| record.load(parts)).collect()
     }
 }
 
 impl ManifestRecord {
+    fn new(input: &ManifestInput, parts: &mut Vec<Blob>) -> Result<Self, serde_json::Error> {
+        let findings = input.scan.report.as_ref().and_then(|report| report.findings.as_ref());
+        let findings = findings.map(Blob::encode).transpose()?;
+        let clocks = (!input.first_seen.is_empty()).then(|| Blob::encode(&*input.first_seen)).transpose()?;
+        let record = Self {
+            manifest: input.manifest.clone(),
+            scan: input.scan.without_findings(),
+            findings: findings.as_ref().map(Blob::hash),
+            clocks: clocks.as_ref().map(Blob::hash),
+            start: input.start.clone(),
+        };
+        parts.extend(findings.into_iter().chain(clocks));
+        Ok(record)
+    }
+
     fn outline(&self) -> ManifestInput {
         ManifestInput {
             manifest: self.manifest.clone(),
@@ -134,29 +139,29 @@ impl ManifestRecord {
         }
     }
 
-    fn examined(&self, parts: &BTreeMap<Hash, Blob>) -> Result<ManifestInput, CorruptRecord> {
-        let findings: Option<Vec<Finding>> = self.findings.map(|hash| read_blob(parts, hash)).transpose()?;
-        let clocks: Option<FirstSeenTimes> = self.clocks.map(|hash| read_blob(parts, hash)).transpose()?;
+    fn load(&self, parts: &BTreeMap<Hash, Blob>) -> Result<ManifestInput, CorruptRecord> {
+        let findings: Option<Vec<Finding>> = self.findings.map(|hash| decode_blob(parts, hash)).transpose()?;
+        let first_seen: Option<FirstSeenTimes> = self.clocks.map(|hash| decode_blob(parts, hash)).transpose()?;
         let report = self.scan.report.clone().map(|report| Report { findings, ..report });
         Ok(ManifestInput {
             manifest: self.manifest.clone(),
             scan: Arc::new(Scan { report, ..self.scan.clone() }),
             start: self.start.clone(),
-            first_seen: Arc::new(clocks.unwrap_or_default()),
+            first_seen: Arc::new(first_seen.unwrap_or_default()),
         })
     }
 }
 
 impl Outcome {
-    /// A decision with what it lets deploy.
-    pub fn of(decision: &Decision, deploy: Option<&Digest>) -> Self {
+    /// Creates the outcome of a decision.
+    pub fn new(decision: &Decision, deploy: Option<&Digest>) -> Self {
         let decision = Decision { evaluated_at: Timestamp::UNIX_EPOCH, ..decision.clone() };
         Self { decision, deploy: deploy.cloned() }
     }
 }
 
-/// Reads a value from blobs.
-pub(crate) fn read_blob<T: DeserializeOwned>(parts: &BTreeMap<Hash, Blob>, hash: Hash) -> Result<T, CorruptRecord> {
+/// Decodes the value of one of the loaded blobs.
+pub(crate) fn decode_blob<T: DeserializeOwned>(parts: &BTreeMap<Hash, Blob>, hash: Hash) -> Result<T, CorruptRecord> {
     let part = parts.get(&hash).ok_or(CorruptRecord::Missing(hash))?;
-    part.read().map_err(|source| CorruptRecord::Unreadable { hash, source })
+    part.decode().map_err(|source| CorruptRecord::Unreadable { hash, source })
 }

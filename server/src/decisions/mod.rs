@@ -30,7 +30,7 @@ pub use self::{
 use crate::{
     decision_log::{
         self, AppendRequest, AppendResult, Blob, CorruptRecord, Cursor, Cursors, DecisionId, DecisionLog,
-        DecisionRecord, Entry, EvaluationInputs, Filter, Hash, IndexTerms, Outcome, PreparedRecord, read_blob,
+        DecisionRecord, Entry, EvaluationInputs, Filter, Hash, IndexTerms, Outcome, PreparedRecord, decode_blob,
     },
     idempotency::RequestKey,
     policies::{self, Policies},
@@ -89,12 +89,12 @@ pub(crate) fn prepare_record(
         verdict: decision.verdict,
         policies: decision.policies.iter().map(|applied| applied.id.clone()).collect(),
     };
-    let (inputs, mut parts) = EvaluationInputs::of(image, environment, platforms, policy, inputs)?;
-    let inputs = Blob::of(&inputs)?;
-    let outcome = Blob::of(&Outcome::of(decision, deploy))?;
-    let case = Blob::of(&DecisionRecord { keys: keys.clone(), inputs: inputs.hash(), outcome: outcome.hash() })?;
+    let (inputs, mut parts) = EvaluationInputs::new(image, environment, platforms, policy, inputs)?;
+    let inputs = Blob::encode(&inputs)?;
+    let outcome = Blob::encode(&Outcome::new(decision, deploy))?;
+    let blob = Blob::encode(&DecisionRecord { keys: keys.clone(), inputs: inputs.hash(), outcome: outcome.hash() })?;
     parts.extend([inputs, outcome]);
-    Ok(PreparedRecord { keys, case, parts })
+    Ok(PreparedRecord { keys, blob, parts })
 }
 
 impl Decisions {
@@ -115,7 +115,7 @@ impl Decisions {
 
     /// Returns the decision that a request with this idempotency key got before.
     pub async fn find_by_request(&self, key: &RequestKey) -> Result<Option<RecordedDecision>, Error> {
-        match self.log.answered(key).await? {
+        match self.log.find_by_request(key).await? {
             Some(id) => self.get(&id).await.map(Some),
             None => Ok(None),
         }
@@ -152,18 +152,18 @@ impl Decisions {
         limit: usize,
     ) -> Result<Vec<RecordedDecision>, Error> {
         let mut entries = self.log.read_from(cursors, limit).await?;
-        entries.retain(|entry| filter.admits(entry));
+        entries.retain(|entry| filter.matches(entry));
         self.resolve(entries).await
     }
 
     /// Adds the inputs and outcomes to log entries, without the findings of their scans.
     async fn resolve(&self, entries: Vec<Entry>) -> Result<Vec<RecordedDecision>, Error> {
-        let hashes: Vec<Hash> = entries.iter().flat_map(|entry| [entry.case.inputs, entry.case.outcome]).collect();
+        let hashes: Vec<Hash> = entries.iter().flat_map(|entry| [entry.record.inputs, entry.record.outcome]).collect();
         let blobs = self.log.blobs(&distinct(hashes)).await?;
         let mut shared: BTreeMap<(Hash, Hash), Arc<EvaluatedDecision>> = BTreeMap::new();
         let mut decisions = Vec::with_capacity(entries.len());
         for entry in entries {
-            let evaluated = match shared.entry((entry.case.inputs, entry.case.outcome)) {
+            let evaluated = match shared.entry((entry.record.inputs, entry.record.outcome)) {
                 btree_map::Entry::Occupied(known) => known.into_mut(),
                 btree_map::Entry::Vacant(vacant) => {
                     let (inputs, outcome) = read_parts(&blobs, &entry)?;
@@ -194,8 +194,8 @@ impl Decisions {
 /// Reads the inputs and the outcome of a log entry.
 fn read_parts(blobs: &BTreeMap<Hash, Blob>, entry: &Entry) -> Result<(EvaluationInputs, Outcome), Error> {
     let damaged = |source| Error::Damaged { id: entry.id.clone(), source };
-    let inputs = read_blob(blobs, entry.case.inputs).map_err(damaged)?;
-    let outcome = read_blob(blobs, entry.case.outcome).map_err(damaged)?;
+    let inputs = decode_blob(blobs, entry.record.inputs).map_err(damaged)?;
+    let outcome = decode_blob(blobs, entry.record.outcome).map_err(damaged)?;
     Ok((inputs, outcome))
 }
 

@@ -97,19 +97,20 @@ impl Decisions {
     }
 
     async fn load(&self, entries: Vec<Entry>) -> Result<Vec<LoadedDecision>, Error> {
-        let hashes = entries.iter().flat_map(|entry| [entry.case.inputs, entry.case.outcome]).collect();
+        let hashes = entries.iter().flat_map(|entry| [entry.record.inputs, entry.record.outcome]).collect();
         let blobs = self.log.blobs(&distinct(hashes)).await?;
         let mut resolved = Vec::with_capacity(entries.len());
         let mut needs = Vec::new();
         for entry in entries {
             let (inputs, outcome) = read_parts(&blobs, &entry)?;
-            needs.extend(inputs.needs());
+            needs.extend(inputs.part_hashes());
             resolved.push((entry, inputs, outcome));
         }
         let parts: BTreeMap<Hash, Blob> = self.log.blobs(&distinct(needs)).await?;
         let load = |(entry, recorded_inputs, outcome): (Entry, EvaluationInputs, Outcome)| {
-            let inputs =
-                recorded_inputs.examined(&parts).map_err(|source| Error::Damaged { id: entry.id.clone(), source })?;
+            let inputs = recorded_inputs
+                .load_manifests(&parts)
+                .map_err(|source| Error::Damaged { id: entry.id.clone(), source })?;
             Ok(LoadedDecision { id: entry.id, recorded_inputs, inputs, outcome, evaluated_at: entry.evaluated_at })
         };
         resolved.into_iter().map(load).collect()

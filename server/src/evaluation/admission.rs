@@ -23,7 +23,7 @@ impl Evaluator {
         }
         let (repository, environment) = (resolved.repository(), request.environment.as_ref());
         let at = attempt.decision.evaluated_at;
-        if let Err(error) = self.observations.admit(&repository, environment, &admitted, at).await {
+        if let Err(error) = self.observations.record_admission(&repository, environment, &admitted, at).await {
             // Grace that does not begin is the stricter outcome.
             tracing::warn!(error = &error as &dyn std::error::Error, "cannot record the admission of an image");
         }

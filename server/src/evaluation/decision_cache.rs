@@ -56,8 +56,8 @@ impl PreparedDecision {
     /// An estimate of its memory use.
     fn bytes(&self) -> usize {
         let Self { record, evaluated } = self;
-        let packed = record.parts.iter().chain([&record.case]).map(|blob| blob.packed().len()).sum::<usize>();
-        packed + evaluated.finding_count() * FINDING_BYTES + DECISION_BYTES
+        let compressed = record.parts.iter().chain([&record.blob]).map(|blob| blob.compressed().len()).sum::<usize>();
+        compressed + evaluated.finding_count() * FINDING_BYTES + DECISION_BYTES
     }
 }
 

@@ -141,7 +141,7 @@ impl Evaluator {
         let (PreparedDecision { record, evaluated }, evaluated_at) = self.prepare(&request, deadline).await?;
         // Hold only what the response needs during the append: many calls may wait here.
         let EvaluateRequest { labels, request_key, .. } = request;
-        let append = AppendRequest { case: record, evaluated_at, labels: labels.clone(), request: request_key };
+        let append = AppendRequest { record, evaluated_at, labels: labels.clone(), request_key };
         match self.decisions.record(append).await? {
             AppendResult::Recorded(id) => Ok(RecordedDecision { id, evaluated, evaluated_at, labels }),
             // A concurrent call with the same idempotency key was recorded first.

@@ -405,7 +405,7 @@ fn of_store(error: policy_store::Error) -> Status {
             let message = format!("{name} exists already; read it and change it with {method}");
             Refusal::new(Code::AlreadyExists, reason, message).resource(kind, &name).build()
         }
-        Error::Conflict { key, actual } => {
+        Error::Conflict { name: key, actual } => {
             let name = key.to_string();
             let message =
                 format!("{name} has changed since its etag was read; read it again, and write your change onto that");

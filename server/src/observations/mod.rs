@@ -1,4 +1,6 @@
-//! The port to what the gate remembers of findings: when it met them first, since ECR does not say.
+//! The port to observations: the times at which findings were first seen and first admitted, which ECR does not report.
+//!
+//! [`sql`] is the adapter. `server/tests/observations/contract.rs` is the contract suite; the methods' comments name its tests.
 
 pub mod sql;
 
@@ -9,19 +11,19 @@ use scangate_core::{finding::Finding, first_seen::FirstSeenTimes, name::Environm
 
 use crate::registry::Repository;
 
-/// A vulnerability in a package, as it was met.
+/// A vulnerability in a package, as seen in a scan.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SeenFinding {
     /// The vulnerability.
     pub vulnerability: Arc<str>,
     /// The package's name.
     pub package: Arc<str>,
-    /// Whether a fix for it was seen.
+    /// True if the scan reported a fix.
     pub fix_seen: bool,
 }
 
 impl SeenFinding {
-    /// What was met in a finding.
+    /// Extracts the observation from a finding.
     pub fn from_finding(finding: &Finding) -> Self {
         use scangate_core::finding::Fix;
         let fix_seen = match finding.fix {
@@ -37,7 +39,7 @@ impl SeenFinding {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The store is unavailable.
-    #[error("the observations are unavailable")]
+    #[error("observations unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A record cannot be read.
     #[error("{what} cannot be read")]
@@ -50,29 +52,31 @@ pub enum Error {
     },
 }
 
-/// What the gate remembers. An instant is set once and never again.
+/// A store of observations. It never changes a recorded time (`first_seen_times_are_set_once`).
 #[async_trait::async_trait]
 pub trait Observations: Send + Sync + fmt::Debug {
-    /// Notes what was met in a repository, and tells the clocks of all of it, as they run for an environment.
+    /// Records findings that were seen in a repository, and returns their first-seen times for an environment.
+    ///
+    /// A finding that is new to the repository gets the time `at`; concurrent calls record one of their times.
     async fn observe(
         &self,
         repository: &Repository,
         environment: Option<&Environment>,
-        met: &[SeenFinding],
+        findings: &[SeenFinding],
         at: Timestamp,
     ) -> Result<FirstSeenTimes, Error>;
 
-    /// Notes that an image with all of this was allowed into an environment. What is let into one says nothing of another, where
-    /// stricter policies may govern.
-    async fn admit(
+    /// Records that an image with these findings was allowed into an environment. The record does not count for other
+    /// environments, whose policies may be stricter (`admission_counts_for_its_environment_only`).
+    async fn record_admission(
         &self,
         repository: &Repository,
         environment: Option<&Environment>,
-        met: &[SeenFinding],
+        findings: &[SeenFinding],
         at: Timestamp,
     ) -> Result<(), Error>;
 
-    /// Whether anything was ever met that is in a waiver's scope: vulnerability, package and repository; digest, environment and
-    /// platform are not remembered.
+    /// Returns true if a finding in a waiver's scope was ever seen (`was_seen_compares_scope_with_observations`). Compares
+    /// vulnerability, package and repository; digest, environment and platform are not recorded.
     async fn was_seen(&self, scope: &Scope) -> Result<bool, Error>;
 }

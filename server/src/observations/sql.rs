@@ -1,6 +1,9 @@
-//! What the gate remembers of findings, in the store's database.
+//! Observations in a SQL database.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use scangate_core::{
@@ -15,10 +18,10 @@ use crate::{
     sql::{self, Connection, Database, JsonRows, commit_error, discard_if_broken, query_error},
 };
 
-/// Findings that one statement asks about.
-const ROWS: usize = 2_000;
-/// Rows that are looked through for what a pattern matches.
-const LOOKED_THROUGH: i64 = 100_000;
+/// Maximum number of findings in one statement.
+const BATCH_SIZE: usize = 2_000;
+/// Maximum number of rows that are compared with a pattern.
+const MAX_SCANNED_ROWS: i64 = 100_000;
 
 #[derive(Debug, sqlx::FromRow)]
 struct Row {
@@ -27,6 +30,18 @@ struct Row {
     first_observed: i64,
     fix_first_seen: Option<i64>,
     first_admitted: Option<i64>,
+}
+
+impl Row {
+    fn into_times(self) -> (Key, FirstSeen) {
+        let at = |micros: i64| Timestamp::from_microsecond(micros).ok();
+        let times = FirstSeen {
+            first_observed_at: at(self.first_observed),
+            fix_first_seen_at: self.fix_first_seen.and_then(at),
+            first_admitted_at: self.first_admitted.and_then(at),
+        };
+        ((self.vulnerability.into(), self.package.into()), times)
+    }
 }
 
 impl From<sql::Error> for Error {
@@ -50,48 +65,48 @@ impl Observations for SqlObservations {
         &self,
         repository: &Repository,
         environment: Option<&Environment>,
-        met: &[SeenFinding],
+        findings: &[SeenFinding],
         at: Timestamp,
     ) -> Result<FirstSeenTimes, Error> {
-        self.database.with_timeout(self.observed(repository, environment, distinct(met), at)).await
+        self.database.with_timeout(self.observe_distinct(repository, environment, distinct(findings), at)).await
     }
 
-    async fn admit(
+    async fn record_admission(
         &self,
         repository: &Repository,
         environment: Option<&Environment>,
-        met: &[SeenFinding],
+        findings: &[SeenFinding],
         at: Timestamp,
     ) -> Result<(), Error> {
-        self.database.with_timeout(self.admitted(repository, environment, distinct(met), at)).await
+        self.database.with_timeout(self.admit_distinct(repository, environment, distinct(findings), at)).await
     }
 
     async fn was_seen(&self, scope: &Scope) -> Result<bool, Error> {
-        self.database.with_timeout(self.met(scope)).await
+        self.database.with_timeout(self.has_match(scope)).await
     }
 }
 
 impl SqlObservations {
-    /// The observations of a database.
+    /// Creates the observations of a database.
     pub fn new(database: &Arc<Database>) -> Self {
         Self { database: Arc::clone(database) }
     }
 
-    async fn observed(
+    async fn observe_distinct(
         &self,
         repository: &Repository,
         environment: Option<&Environment>,
-        met: Vec<SeenFinding>,
+        findings: Vec<SeenFinding>,
         at: Timestamp,
     ) -> Result<FirstSeenTimes, Error> {
-        let known = self.known(repository, environment, &met).await?;
-        let is_new = |met: &&SeenFinding| match known.get(&(Arc::clone(&met.vulnerability), Arc::clone(&met.package))) {
+        let times = self.load_times(repository, environment, &findings).await?;
+        let is_new = |finding: &&SeenFinding| match times.get(&key(finding)) {
             None => true,
-            Some(clock) => met.fix_seen && clock.fix_first_seen_at.is_none(),
+            Some(times) => finding.fix_seen && times.fix_first_seen_at.is_none(),
         };
-        let new: Vec<&SeenFinding> = met.iter().filter(is_new).collect();
+        let new: Vec<&SeenFinding> = findings.iter().filter(is_new).collect();
         if new.is_empty() {
-            return Ok(clocks(known));
+            return Ok(to_times(times));
         }
         let insert = "insert into observations
                 (registry, repository, vulnerability, package, first_observed, fix_first_seen)
@@ -99,23 +114,21 @@ impl SqlObservations {
             from {rows} where true
             on conflict (registry, repository, vulnerability, package) do update set
                 fix_first_seen = coalesce(observations.fix_first_seen, excluded.fix_first_seen)";
-        self.note(insert, &new, &[repository.registry.to_string(), repository.name.to_string()], at).await?;
-        self.known(repository, environment, &met).await.map(clocks)
+        self.insert(insert, &new, &[repository.registry.to_string(), repository.name.to_string()], at).await?;
+        self.load_times(repository, environment, &findings).await.map(to_times)
     }
 
-    async fn admitted(
+    async fn admit_distinct(
         &self,
         repository: &Repository,
         environment: Option<&Environment>,
-        met: Vec<SeenFinding>,
+        findings: Vec<SeenFinding>,
         at: Timestamp,
     ) -> Result<(), Error> {
-        let known = self.known(repository, environment, &met).await?;
-        let is_new = |met: &&SeenFinding| {
-            let known = known.get(&(Arc::clone(&met.vulnerability), Arc::clone(&met.package)));
-            known.is_none_or(|clock| clock.first_admitted_at.is_none())
-        };
-        let new: Vec<&SeenFinding> = met.iter().filter(is_new).collect();
+        let times = self.load_times(repository, environment, &findings).await?;
+        let is_new =
+            |finding: &&SeenFinding| times.get(&key(finding)).is_none_or(|times| times.first_admitted_at.is_none());
+        let new: Vec<&SeenFinding> = findings.iter().filter(is_new).collect();
         if new.is_empty() {
             return Ok(());
         }
@@ -123,50 +136,29 @@ impl SqlObservations {
                 (registry, repository, environment, vulnerability, package, first_admitted)
             select $2, $3, $4, value ->> 0, value ->> 1, $5 from {rows} where true
             on conflict (registry, repository, environment, vulnerability, package) do nothing";
-        let place = [repository.registry.to_string(), repository.name.to_string(), name_of(environment)];
-        self.note(insert, &new, &place, at).await
+        let target = [repository.registry.to_string(), repository.name.to_string(), environment_name(environment)];
+        self.insert(insert, &new, &target, at).await
     }
 
-    async fn known(
+    async fn load_times(
         &self,
         repository: &Repository,
         environment: Option<&Environment>,
-        met: &[SeenFinding],
-    ) -> Result<Known, Error> {
+        findings: &[SeenFinding],
+    ) -> Result<TimesByFinding, Error> {
         let mut connection = self.database.reader().await?;
-        read(&mut connection, repository, environment, met).await
+        select_times(&mut connection, repository, environment, findings).await
     }
 
-    async fn met(&self, scope: &Scope) -> Result<bool, Error> {
+    async fn has_match(&self, scope: &Scope) -> Result<bool, Error> {
         let mut connection = self.database.reader().await?;
-        let pattern = scope.vulnerability.as_str();
-        let prefix: String = pattern.chars().take_while(|c| *c != '*').collect();
-        let rows: Vec<(String, String, String)> = match scope.vulnerability.exact() {
-            Some(exact) => {
-                sqlx::query_as(
-                    "select distinct vulnerability, package, repository from observations where vulnerability = $1 limit $2",
-                )
-                .bind(exact)
-                .bind(LOOKED_THROUGH)
-                .fetch_all(&mut *connection)
-                .await
-            }
-            None => {
-                sqlx::query_as(
-                    "select distinct vulnerability, package, repository from observations
-                     where substr(vulnerability, 1, cast($1 as integer)) = $2 limit $3",
-                )
-                .bind(i64::try_from(prefix.chars().count()).unwrap_or_default())
-                .bind(prefix)
-                .bind(LOOKED_THROUGH)
-                .fetch_all(&mut *connection)
-                .await
-            }
-        }
-        .map_err(query_error)?;
-        // Where there are more than were looked through, any of them may be it.
-        let is_cut_off = i64::try_from(rows.len()).is_ok_and(|rows| rows >= LOOKED_THROUGH);
-        Ok(is_cut_off
+        let rows = match scope.vulnerability.exact() {
+            Some(exact) => select_exact(&mut connection, exact).await?,
+            None => select_by_prefix(&mut connection, scope.vulnerability.as_str()).await?,
+        };
+        // Rows beyond the limit were not compared, and any of them may match.
+        let is_truncated = i64::try_from(rows.len()).is_ok_and(|rows| rows >= MAX_SCANNED_ROWS);
+        Ok(is_truncated
             || rows.iter().any(|(vulnerability, package, repository)| {
                 scope.vulnerability.matches(vulnerability)
                     && scope.package.as_ref().is_none_or(|glob| glob.matches(package))
@@ -174,13 +166,20 @@ impl SqlObservations {
             }))
     }
 
-    /// Writes what was met, with a statement over rows of vulnerability, package and whether a fix was seen. What it binds after
-    /// them are texts and the time.
-    async fn note(&self, insert: &str, met: &[&SeenFinding], texts: &[String], at: Timestamp) -> Result<(), Error> {
+    /// Inserts findings by a statement whose rows are vulnerability, package and fix flag. The parameters after the rows are
+    /// `texts` and the time.
+    async fn insert(
+        &self,
+        insert: &str,
+        findings: &[&SeenFinding],
+        texts: &[String],
+        at: Timestamp,
+    ) -> Result<(), Error> {
         let mut connection = self.database.writer().await?;
         let outcome = async {
             let mut transaction = self.database.begin_write(&mut connection).await?;
-            let mut insert = JsonRows::new(&transaction, insert, met.iter().map(|met| row(met)))?.query();
+            let rows = findings.iter().map(|finding| json_row(finding));
+            let mut insert = JsonRows::new(&transaction, insert, rows)?.query();
             for text in texts {
                 insert = insert.bind(text.clone());
             }
@@ -192,71 +191,99 @@ impl SqlObservations {
     }
 }
 
-type Known = BTreeMap<(Arc<str>, Arc<str>), FirstSeen>;
+/// A vulnerability, a package and a repository.
+type ScopeRow = (String, String, String);
 
-/// Each vulnerability in each package once, in order, so that two servers that write the same ones do not wait for each other.
-fn distinct(met: &[SeenFinding]) -> Vec<SeenFinding> {
+async fn select_exact(connection: &mut Connection, vulnerability: &str) -> Result<Vec<ScopeRow>, sql::Error> {
+    sqlx::query_as(
+        "select distinct vulnerability, package, repository from observations where vulnerability = $1 limit $2",
+    )
+    .bind(vulnerability)
+    .bind(MAX_SCANNED_ROWS)
+    .fetch_all(connection)
+    .await
+    .map_err(query_error)
+}
+
+async fn select_by_prefix(connection: &mut Connection, pattern: &str) -> Result<Vec<ScopeRow>, sql::Error> {
+    let prefix: String = pattern.chars().take_while(|c| *c != '*').collect();
+    sqlx::query_as(
+        "select distinct vulnerability, package, repository from observations
+         where substr(vulnerability, 1, cast($1 as integer)) = $2 limit $3",
+    )
+    .bind(i64::try_from(prefix.chars().count()).unwrap_or_default())
+    .bind(prefix)
+    .bind(MAX_SCANNED_ROWS)
+    .fetch_all(connection)
+    .await
+    .map_err(query_error)
+}
+
+/// A vulnerability and a package.
+type Key = (Arc<str>, Arc<str>);
+
+type TimesByFinding = BTreeMap<Key, FirstSeen>;
+
+fn key(finding: &SeenFinding) -> Key {
+    (Arc::clone(&finding.vulnerability), Arc::clone(&finding.package))
+}
+
+/// Merges findings of the same vulnerability and package, and sorts them, so that two servers that write the same ones cannot
+/// deadlock.
+fn distinct(findings: &[SeenFinding]) -> Vec<SeenFinding> {
     let mut distinct: BTreeMap<(&Arc<str>, &Arc<str>), bool> = BTreeMap::new();
-    for met in met {
-        *distinct.entry((&met.vulnerability, &met.package)).or_default() |= met.fix_seen;
+    for finding in findings {
+        *distinct.entry((&finding.vulnerability, &finding.package)).or_default() |= finding.fix_seen;
     }
-    let met = |((vulnerability, package), fix_seen): ((&Arc<str>, &Arc<str>), bool)| SeenFinding {
+    let finding = |((vulnerability, package), fix_seen): ((&Arc<str>, &Arc<str>), bool)| SeenFinding {
         vulnerability: Arc::clone(vulnerability),
         package: Arc::clone(package),
         fix_seen,
     };
-    distinct.into_iter().map(met).collect()
+    distinct.into_iter().map(finding).collect()
 }
 
-fn clocks(known: Known) -> FirstSeenTimes {
-    let mut clocks = FirstSeenTimes::default();
-    for ((vulnerability, package), clock) in known {
-        clocks.set(vulnerability, package, clock);
+fn to_times(times_by_finding: TimesByFinding) -> FirstSeenTimes {
+    let mut first_seen = FirstSeenTimes::default();
+    for ((vulnerability, package), times) in times_by_finding {
+        first_seen.set(vulnerability, package, times);
     }
-    clocks
+    first_seen
 }
 
-async fn read(
+async fn select_times(
     connection: &mut Connection,
     repository: &Repository,
     environment: Option<&Environment>,
-    met: &[SeenFinding],
-) -> Result<Known, Error> {
-    let mut known = Known::new();
+    findings: &[SeenFinding],
+) -> Result<TimesByFinding, Error> {
+    let mut times = TimesByFinding::new();
     let select =
         "select o.vulnerability, o.package, o.first_observed, o.fix_first_seen, a.first_admitted from observations o
          left join admissions a on a.registry = o.registry and a.repository = o.repository and a.environment = $4
              and a.vulnerability = o.vulnerability and a.package = o.package
          where o.registry = $2 and o.repository = $3 and o.vulnerability in (select value ->> 0 from {rows})";
-    for some in met.chunks(ROWS) {
-        let found: Vec<Row> = JsonRows::new(connection, select, some.iter().map(row))?
+    for chunk in findings.chunks(BATCH_SIZE) {
+        let rows: Vec<Row> = JsonRows::new(connection, select, chunk.iter().map(json_row))?
             .query_as()
             .bind(repository.registry.to_string())
             .bind(repository.name.to_string())
-            .bind(name_of(environment))
+            .bind(environment_name(environment))
             .fetch_all(&mut *connection)
             .await
             .map_err(query_error)?;
-        for row in found {
-            let at = |micros: i64| Timestamp::from_microsecond(micros).ok();
-            let clock = FirstSeen {
-                first_observed_at: at(row.first_observed),
-                fix_first_seen_at: row.fix_first_seen.and_then(at),
-                first_admitted_at: row.first_admitted.and_then(at),
-            };
-            known.insert((row.vulnerability.into(), row.package.into()), clock);
-        }
+        times.extend(rows.into_iter().map(Row::into_times));
     }
-    let asked: std::collections::BTreeSet<_> = met.iter().map(|met| (&met.vulnerability, &met.package)).collect();
-    known.retain(|(vulnerability, package), _| asked.contains(&(vulnerability, package)));
-    Ok(known)
+    let requested: BTreeSet<_> = findings.iter().map(|finding| (&finding.vulnerability, &finding.package)).collect();
+    times.retain(|(vulnerability, package), _| requested.contains(&(vulnerability, package)));
+    Ok(times)
 }
 
-/// Vulnerability, package, and one where a fix was seen.
-fn row(met: &SeenFinding) -> (&str, &str, u8) {
-    (&met.vulnerability, &met.package, met.fix_seen.into())
+/// Returns the vulnerability, the package, and 1 if a fix was seen.
+fn json_row(finding: &SeenFinding) -> (&str, &str, u8) {
+    (&finding.vulnerability, &finding.package, finding.fix_seen.into())
 }
 
-fn name_of(environment: Option<&Environment>) -> String {
+fn environment_name(environment: Option<&Environment>) -> String {
     environment.map(ToString::to_string).unwrap_or_default()
 }

@@ -43,14 +43,14 @@ impl Policies {
     ) -> Result<Rollback, Error> {
         let entries = self.history(&id, Some(revision.saturating_add(1)), 1).await?;
         let entry = entries.into_iter().find(|entry| entry.revision == revision);
-        let Some(Revision::Policy(old)) = entry.and_then(|entry| entry.document) else {
+        let Some(Revision::Policy(old)) = entry.and_then(|entry| entry.resource) else {
             return Err(Error::RevisionNotFound { id, revision });
         };
         let set = self.at_least(None).await?;
-        let document = Resource::Policy(old.policy.clone());
+        let resource = Resource::Policy(old.policy.clone());
         let change = match expected {
-            Precondition::Any if !set.policies.contains_key(&id) => Change::Create(vec![document]),
-            expected @ (Precondition::Any | Precondition::Revision(_)) => Change::Update { document, expected },
+            Precondition::Any if !set.policies.contains_key(&id) => Change::Create(vec![resource]),
+            expected @ (Precondition::Any | Precondition::Revision(_)) => Change::Update { resource, expected },
         };
         let written = self.write(change, options).await?;
         Ok(Rollback { written, notes: lint(&old.policy) })

@@ -113,7 +113,7 @@ async fn send_changes(
 }
 
 async fn change_event(observations: &dyn Observations, entry: Entry) -> Result<Option<ChangeEvent>, Error> {
-    Ok(match (entry.key, entry.document) {
+    Ok(match (entry.name, entry.resource) {
         (_, Some(Revision::Policy(policy))) => Some(ChangeEvent::Policy(policy)),
         (_, Some(Revision::Waiver(waiver))) => {
             let matches_findings = observations.was_seen(&waiver.waiver.scope).await?;

@@ -1,5 +1,6 @@
-//! The port to the shared store of policies and waivers. [`sql`] is the adapter; one contract suite holds every backend to what is
-//! written here.
+//! The port to the shared store of policies and waivers.
+//!
+//! [`sql`] is the adapter. `server/tests/policy_store/contract.rs` is the contract suite; the methods' comments name its tests.
 
 pub mod sql;
 
@@ -14,15 +15,15 @@ use scangate_core::{
 
 use crate::idempotency::RequestKey;
 
-/// The most policies that a store takes.
+/// Maximum number of policies in a store.
 pub const MAX_POLICIES: u64 = 10_000;
-/// The most waivers that a store takes, ended ones included.
+/// Maximum number of waivers in a store, including expired and revoked ones.
 pub const MAX_WAIVERS: u64 = 1_000_000;
 
-/// The most documents that one write creates.
-pub const MAX_CREATED: usize = 1_000;
+/// Maximum number of resources that one write creates.
+pub const MAX_CREATE_BATCH_SIZE: usize = 1_000;
 
-/// Names a policy or a waiver.
+/// The name of a policy or a waiver.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ResourceName {
     /// A policy.
@@ -32,7 +33,7 @@ pub enum ResourceName {
 }
 
 impl fmt::Display for ResourceName {
-    /// The resource name: `policies/{id}` or `waivers/{id}`.
+    /// Writes `policies/{id}` or `waivers/{id}`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Policy(id) => write!(f, "policies/{id}"),
@@ -41,7 +42,7 @@ impl fmt::Display for ResourceName {
     }
 }
 
-/// What a store keeps.
+/// A policy or a waiver.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Resource {
     /// A policy.
@@ -51,16 +52,16 @@ pub enum Resource {
 }
 
 impl Resource {
-    /// What it is called.
-    pub fn key(&self) -> ResourceName {
+    /// The name of the resource.
+    pub fn name(&self) -> ResourceName {
         match self {
             Self::Policy(policy) => ResourceName::Policy(policy.id.clone()),
             Self::Waiver(waiver) => ResourceName::Waiver(waiver.id.clone()),
         }
     }
 
-    /// Refuses to bring a revoked waiver back.
-    pub(crate) fn replaces(&self, old: &Revision) -> Result<(), Error> {
+    /// Refuses to reinstate a revoked waiver.
+    pub(crate) fn check_replaces(&self, old: &Revision) -> Result<(), Error> {
         match (self, old) {
             (Self::Waiver(waiver), Revision::Waiver(old))
                 if old.waiver.revocation.is_some() && waiver.revocation.is_none() =>
@@ -72,25 +73,25 @@ impl Resource {
     }
 }
 
-/// One immutable revision of a document.
+/// An immutable revision of a resource.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Revision {
-    /// Of a policy.
+    /// A revision of a policy.
     Policy(Arc<policy::Revision>),
-    /// Of a waiver.
+    /// A revision of a waiver.
     Waiver(Arc<waiver::Revision>),
 }
 
 impl Revision {
-    /// What it is called.
-    pub fn key(&self) -> ResourceName {
+    /// The name of the resource.
+    pub fn name(&self) -> ResourceName {
         match self {
             Self::Policy(revised) => ResourceName::Policy(revised.policy.id.clone()),
             Self::Waiver(revised) => ResourceName::Waiver(revised.waiver.id.clone()),
         }
     }
 
-    /// The store's revision that wrote it.
+    /// The store's revision of the write.
     pub fn revision(&self) -> u64 {
         match self {
             Self::Policy(revised) => revised.revision,
@@ -99,12 +100,12 @@ impl Revision {
     }
 }
 
-/// What a write expects to find.
+/// A condition on the current revision of the resource to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precondition {
-    /// Whatever there is.
+    /// Any revision.
     Any,
-    /// Exactly this revision of the document.
+    /// Exactly this revision.
     Revision(u64),
 }
 
@@ -112,199 +113,207 @@ pub enum Precondition {
 #[derive(Clone, Debug, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "one is made for each write, and moved a few times")]
 pub enum Change {
-    /// Adds documents, all of them or none, at one revision; at least one, and at most [`MAX_CREATED`].
+    /// Creates 1 to [`MAX_CREATE_BATCH_SIZE`] resources atomically, at one revision.
     Create(Vec<Resource>),
-    /// Replaces a document as a whole.
+    /// Replaces a whole resource.
     Update {
-        /// The document as it shall be.
-        document: Resource,
-        /// What must be there.
+        /// The new content.
+        resource: Resource,
+        /// The precondition.
         expected: Precondition,
     },
-    /// Removes a policy. Waivers are revoked, and stay.
+    /// Deletes a policy. Waivers are revoked instead of deleted.
     Delete {
-        /// Which.
+        /// The policy.
         id: PolicyId,
-        /// What must be there.
+        /// The precondition.
         expected: Precondition,
     },
 }
 
-/// A change with all that belongs to it.
+/// A change with its idempotency key and time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Write {
-    /// What to change.
+    /// The change.
     pub change: Change,
-    /// The caller's request, remembered for 24 hours.
+    /// The idempotency key, stored for the deduplication window.
     pub request: Option<RequestKey>,
-    /// When. A store keeps times to the microsecond, and answers with what it keeps.
+    /// The time of the write. A store truncates it to microseconds, in its result, too.
     pub at: Timestamp,
 }
 
-/// A write that is durable.
+/// The result of a durable write.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WriteResult {
     /// The store's revision of this write.
     pub revision: u64,
-    /// The documents as written, in the order of their names; none after a removal.
-    pub documents: Vec<Revision>,
+    /// The written resources in the order of their names; empty after a deletion.
+    pub resources: Vec<Revision>,
 }
 
 impl WriteResult {
-    /// The policy as written, where the write was of one.
+    /// The written policy, if the write was of a policy.
     pub fn policy(&self) -> Option<&Arc<policy::Revision>> {
-        self.documents.iter().find_map(|document| match document {
+        self.resources.iter().find_map(|resource| match resource {
             Revision::Policy(revised) => Some(revised),
             Revision::Waiver(_) => None,
         })
     }
 
-    /// The waivers as written.
+    /// The written waivers.
     pub fn waivers(&self) -> impl Iterator<Item = &Arc<waiver::Revision>> {
-        self.documents.iter().filter_map(|document| match document {
+        self.resources.iter().filter_map(|resource| match resource {
             Revision::Waiver(revised) => Some(revised),
             Revision::Policy(_) => None,
         })
     }
 }
 
-/// One entry of the store's history.
+/// An entry of the store's history.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    /// The document.
-    pub key: ResourceName,
-    /// The store's revision.
+    /// The name of the resource.
+    pub name: ResourceName,
+    /// The store's revision of the write.
     pub revision: u64,
-    /// When it was written.
+    /// The time of the write.
     pub write_time: Timestamp,
-    /// The document as it was from then on; `None`: removed.
-    pub document: Option<Revision>,
+    /// The resource as of this revision; `None` after its deletion.
+    pub resource: Option<Revision>,
 }
 
-/// What has changed in a store.
+/// The changes of a store after a revision.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ChangeSet {
-    /// The revision that the store is at with them.
+    /// The store's revision after these changes.
     pub revision: u64,
-    /// When that revision was written.
+    /// The time of the write of that revision.
     pub write_time: Timestamp,
-    /// When the revision was written that they begin after; `None`: there is no such revision. Tells a store that has come to
-    /// the same revision another way, as one does that is restored from a backup and written to again.
+    /// The time of the write of the revision before these changes; `None` if the store lacks that revision. It exposes a store
+    /// that was restored from a backup and then written to: the revision may be equal, but the time differs.
     pub begin_time: Option<Timestamp>,
-    /// In the order of revisions and, within one, of names.
+    /// The changes, ordered by revision and, within one, by name.
     pub entries: Vec<Entry>,
 }
 
-/// Why the store did not do as asked. Nothing was changed, except where it is [`Error::Unavailable`]: then nobody knows.
+/// A failure of the policy store. Nothing was changed, except that the outcome of [`Error::Unavailable`] is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No such document.
-    #[error("{0} does not exist")]
+    /// The resource does not exist.
+    #[error("{0} not found")]
     NotFound(ResourceName),
-    /// There is one of that name.
-    #[error("{0} exists already")]
+    /// A resource of this name exists.
+    #[error("{0} already exists")]
     AlreadyExists(ResourceName),
-    /// The document is at another revision than the write expects.
-    #[error("{key} is at revision {actual}")]
+    /// The precondition failed: the resource is at another revision.
+    #[error("{name} is at revision {actual}")]
     Conflict {
-        /// The document.
-        key: ResourceName,
-        /// Its revision.
+        /// The name of the resource.
+        name: ResourceName,
+        /// Its current revision.
         actual: u64,
     },
-    /// The request's id was used for another request.
-    #[error("request id was used for another request")]
+    /// The request id belongs to a request with another fingerprint.
+    #[error("request id was used for a different request")]
     RequestIdReused,
-    /// A write that creates nothing, or too much at once.
-    #[error("a write creates between 1 and {MAX_CREATED} documents")]
+    /// The write creates no resource, or more than [`MAX_CREATE_BATCH_SIZE`].
+    #[error("a write must create 1 to {MAX_CREATE_BATCH_SIZE} resources")]
     BatchSize,
-    /// The default policy cannot be removed.
-    #[error("the default policy cannot be removed")]
+    /// The default policy cannot be deleted.
+    #[error("the default policy cannot be deleted")]
     DefaultRequired,
-    /// As many policies as a store takes.
-    #[error("the store holds {MAX_POLICIES} policies")]
+    /// The store would exceed [`MAX_POLICIES`].
+    #[error("the store is full: it has the maximum of {MAX_POLICIES} policies")]
     TooManyPolicies,
-    /// As many waivers as a store takes.
-    #[error("the store holds {MAX_WAIVERS} waivers")]
+    /// The store would exceed [`MAX_WAIVERS`].
+    #[error("the store is full: it has the maximum of {MAX_WAIVERS} waivers")]
     TooManyWaivers,
-    /// The store does not answer.
-    #[error("the store does not answer")]
+    /// The database is unavailable. A write may or may not have been applied.
+    #[error("policy store unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The waiver was revoked, and would no longer be.
-    #[error("waivers/{0} was revoked, and stays so")]
+    /// The write would reinstate a revoked waiver.
+    #[error("waivers/{0} is revoked and cannot be reinstated")]
     Revoked(WaiverId),
-    /// The store holds what cannot be read.
-    #[error("the store holds what cannot be read: {what}")]
+    /// A stored record cannot be read.
+    #[error("the policy store is corrupt: {what} cannot be read")]
     Corrupt {
-        /// Which record.
+        /// The record.
         what: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 
-/// What a store cannot be without.
+/// The store has no default policy.
 #[derive(Debug, thiserror::Error)]
 #[error("it is missing")]
-struct Missing;
+struct DefaultPolicyMissing;
 
 /// A store of policies and waivers.
 ///
-/// `policies/default` is there from the start and cannot be removed. Every change, its history, the request that asked for it and
-/// the store's new revision are written in one transaction: all of it or nothing. Revisions grow by one.
+/// A new store has `policies/default`, which cannot be deleted. One transaction writes a change, its history entry, its
+/// idempotency key and the store's new revision. Revisions grow by one (`revisions_grow_by_one_per_accepted_write`).
 #[async_trait::async_trait]
 pub trait PolicyStore: Send + Sync + fmt::Debug {
-    /// What has changed after a revision; `None`: all that is in force. A document that cannot be read is [`Error::Corrupt`]:
-    /// none is passed over.
+    /// Returns the changes after a revision, or the current content for `None`
+    /// (`changes_since_revision_are_listed_in_order`).
+    ///
+    /// Each call sees one revision as a whole, also during writes (`load_during_writes_sees_one_revision`,
+    /// `changes_during_writes_are_complete_and_ordered`). An unreadable resource is [`Error::Corrupt`]: a policy that was
+    /// skipped would open the gate.
     async fn changes(&self, after: Option<u64>) -> Result<ChangeSet, Error>;
 
-    /// Everything as it was in force at a revision that the store has reached.
+    /// Returns the content as of a revision that the store has reached (`snapshot_at_past_revision_stays_readable`).
     async fn snapshot_at(&self, revision: u64) -> Result<PolicySet, Error>;
 
-    /// The history of a policy, newest first, at most `limit` entries from before a revision; `None`: from the newest on.
+    /// Returns at most `limit` entries of a policy's history, newest first, from before a revision; `None` starts at the
+    /// newest. An unknown policy has an empty history (`history_pages_newest_first_despite_later_writes`).
     async fn history(&self, id: &PolicyId, before: Option<u64>, limit: usize) -> Result<Vec<Entry>, Error>;
 
     /// Applies a change and returns once it is durable.
     ///
-    /// A request whose id and fingerprint are known returns what it returned before, and changes nothing. Of two concurrent
-    /// writes that expect the same revision, exactly one succeeds; the other is a [`Error::Conflict`]. A caller that gives up
-    /// leaves all of the change or nothing, and the next write finds the store as usable as before. A waiver that was revoked stays
-    /// so, whatever the write expects: [`Error::Revoked`].
+    /// A known idempotency key returns the first result and changes nothing (`repeated_update_returns_first_result`); a key
+    /// with another fingerprint is [`Error::RequestIdReused`] (`reused_request_id_is_refused`).
+    /// A missing resource is [`Error::NotFound`] (`missing_policy_is_neither_updated_nor_deleted`), a failed precondition
+    /// [`Error::Conflict`] (`stale_revision_conflicts_and_changes_nothing`). Of concurrent writes that expect one revision,
+    /// exactly one succeeds (`concurrent_writes_at_one_revision_one_wins`).
+    /// A cancelled call applies the whole change or nothing (`cancelled_write_leaves_all_or_nothing`). A revoked waiver cannot
+    /// be reinstated under any precondition: [`Error::Revoked`] (`revoked_waiver_stays_revoked`).
     async fn apply(&self, write: Write) -> Result<WriteResult, Error>;
 
-    /// The gaps and unreadable entries of the history, one sentence each; empty if it is whole.
+    /// Returns the gaps and unreadable entries of the history, one sentence each; empty if the history is complete.
     async fn corrupt_revisions(&self) -> Result<Vec<String>, Error>;
 
-    /// The content digest of a policy at a revision; `None` if the history lacks it.
+    /// Returns the content digest of a policy at a revision; `None` if the history lacks it.
     async fn content_digest(&self, id: &PolicyId, revision: u64) -> Result<Option<String>, Error>;
 
     /// Returns if the store answers.
     async fn ping(&self) -> Result<(), Error>;
 
-    /// Whether others write to it, too, so that what was read of it may be old.
+    /// True if other servers write to the store, so that content read earlier may be stale.
     fn is_shared(&self) -> bool;
 
-    /// Resolves when somebody may have written. May resolve for nothing, and may miss a write: who must know asks again now and
-    /// then. Never resolves where nobody else writes.
+    /// Resolves when another server may have written; never for a store that is not shared. Wake-ups can be spurious or
+    /// missing, so a caller that depends on current content also polls.
     async fn changed(&self);
 }
 
-/// The set that all that is in force makes.
+/// Builds a policy set from the current content of a store.
 pub fn into_snapshot(changes: ChangeSet) -> Result<PolicySet, Error> {
     let mut set = PolicySet::default();
     apply_changes(&mut set, changes);
     if set.policies.keys().any(PolicyId::is_default) {
         Ok(set)
     } else {
-        Err(Error::Corrupt { what: "policies/default".to_owned(), source: Missing.into() })
+        Err(Error::Corrupt { what: "policies/default".to_owned(), source: DefaultPolicyMissing.into() })
     }
 }
 
-/// Brings a set up to date with what has changed since.
+/// Applies changes to a policy set.
 pub fn apply_changes(set: &mut PolicySet, changes: ChangeSet) {
     for entry in changes.entries {
-        match (entry.key, entry.document) {
+        match (entry.name, entry.resource) {
             (_, Some(Revision::Policy(revised))) => {
                 set.policies.insert(revised.policy.id.clone(), revised);
             }

@@ -1,30 +1,29 @@
-//! Where a store is: a file, or a database server whose address may hold a password and is never shown.
+//! The address of a store: a file path or a PostgreSQL URL. A URL may hold a password, so it is never displayed.
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
-/// What begins a list of connection parameters, or is part of one.
+/// Marks of a libpq parameter list, which this server does not support and which may hold a password.
 const PARAMETERS: [&str; 5] = ["host=", "dbname=", "user=", "password=", "service="];
 
-/// Where a store is.
+/// The address of a store.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Address {
     /// A SQLite file.
     File(PathBuf),
     /// A PostgreSQL server, by URL.
     Postgres(String),
-    /// Something else. What it says is not kept: it may hold a password all the same.
+    /// An unsupported address. Its text is dropped: it may hold a password.
     Unknown,
 }
 
 impl Address {
-    /// Takes `postgres://…` for a server, and what is no URL for a file.
-    pub fn parse(given: &str) -> Self {
-        match given.split_once("://") {
-            Some(("postgres" | "postgresql", _)) => Self::Postgres(given.to_owned()),
+    /// Parses `postgres://…` as a server, and text without a scheme as a file path.
+    pub fn parse(text: &str) -> Self {
+        match text.split_once("://") {
+            Some(("postgres" | "postgresql", _)) => Self::Postgres(text.to_owned()),
             Some(_) => Self::Unknown,
-            // What libpq takes, too, and nobody calls a file.
-            None if PARAMETERS.iter().any(|parameter| given.contains(parameter)) => Self::Unknown,
-            None => Self::File(PathBuf::from(given)),
+            None if PARAMETERS.iter().any(|parameter| text.contains(parameter)) => Self::Unknown,
+            None => Self::File(PathBuf::from(text)),
         }
     }
 }
@@ -32,18 +31,18 @@ impl Address {
 impl FromStr for Address {
     type Err = std::convert::Infallible;
 
-    fn from_str(given: &str) -> Result<Self, Self::Err> {
-        Ok(Self::parse(given))
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self::parse(text))
     }
 }
 
 impl fmt::Display for Address {
-    /// The file's path; of a server only that it is one.
+    /// Writes the path of a file, but no part of a server's URL.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => write!(f, "{}", path.display()),
             Self::Postgres(_) => f.write_str("the PostgreSQL server"),
-            Self::Unknown => f.write_str("an unknown kind of store"),
+            Self::Unknown => f.write_str("an unsupported store address"),
         }
     }
 }

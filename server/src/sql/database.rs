@@ -1,4 +1,4 @@
-//! A database: its connections, and the begin and end of its transactions.
+//! An open database: its connection pools, its transactions and their timeouts.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -8,20 +8,20 @@ use super::{Address, Error, OpenError, postgres, sqlite};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
-/// One connection, whatever the database.
+/// A connection to either kind of database.
 pub(crate) type Connection = AnyConnection;
 
-/// What the databases do not share.
+/// The kind of database, where SQL or behaviour differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
-    /// A file that belongs to this server alone.
+    /// A file that one server owns.
     Sqlite,
-    /// A server that others write to, too.
+    /// A database that several servers share.
     Postgres,
 }
 
 impl Dialect {
-    /// Begins a transaction that writes. SQLite takes the write lock at once: one that reads first and locks later can fail midway.
+    /// The statement that begins a write transaction. SQLite locks at once: a transaction that locks later can fail midway.
     fn begin_write(self) -> &'static str {
         match self {
             Self::Sqlite => "begin immediate",
@@ -29,12 +29,12 @@ impl Dialect {
         }
     }
 
-    /// That of a connection.
+    /// Returns the dialect of a connection.
     pub(crate) fn from_connection(connection: &Connection) -> Self {
         if connection.backend_name() == "PostgreSQL" { Self::Postgres } else { Self::Sqlite }
     }
 
-    /// The elements of the JSON array that is the first parameter, each as `value`.
+    /// A table expression over the JSON array in the first parameter, with a row `value` for each element.
     pub(super) fn rows(self) -> &'static str {
         match self {
             Self::Sqlite => "json_each($1)",
@@ -42,7 +42,7 @@ impl Dialect {
         }
     }
 
-    /// Begins a transaction that sees one state of everything.
+    /// The statement that begins a read transaction over one snapshot of the database.
     fn begin_read(self) -> &'static str {
         match self {
             Self::Sqlite => "begin",
@@ -55,22 +55,22 @@ impl Dialect {
 pub struct Database {
     pub(crate) dialect: Dialect,
     address: Address,
-    // SQLite: one connection, so that writes queue here, in order, and not at the file's lock, where the luckiest goes first.
+    // SQLite: one connection, so that writes queue here in order. The file's lock is not fair.
     writers: Pool<Any>,
     readers: Pool<Any>,
-    /// Keeps the file ours for as long as anything writes to it.
+    /// Excludes other servers from the SQLite file until the last user of the database is dropped.
     lock: Option<sqlite::Lock>,
 }
 
 impl Database {
-    /// Opens the database, and makes the file where there is none, with the schema up to date.
+    /// Opens the database and migrates its schema. Creates a missing SQLite file.
     pub async fn open(address: &Address) -> Result<Arc<Self>, OpenError> {
         let database = Self::connect(address).await?;
         MIGRATIONS.run(&database.writers).await?;
         Ok(Arc::new(database))
     }
 
-    /// Opens a database that is there, and of our schema, and makes nothing.
+    /// Opens an existing database of the current schema version. Creates and migrates nothing.
     pub async fn open_existing(address: &Address) -> Result<Arc<Self>, OpenError> {
         if let Address::File(path) = address
             && !path.try_exists().is_ok_and(|exists| exists)
@@ -94,7 +94,7 @@ impl Database {
         sqlx::any::install_default_drivers();
         let database = match address {
             Address::File(path) => {
-                // Blocks for some system calls, once, before anything is served.
+                // Blocking, but only at startup.
                 let file = sqlite::File::claim(path)?;
                 let (writers, readers) = (file.writer().await?, file.readers().await?);
                 Self {
@@ -120,7 +120,7 @@ impl Database {
         Ok(database)
     }
 
-    /// Runs calls with the timeout of one answer. A file answers or fails; a server may vanish without closing the connection.
+    /// Runs calls with the timeout of one request. Only PostgreSQL has one: a server can vanish without closing the connection.
     pub(crate) async fn with_timeout<T, E: From<Error>>(
         &self,
         calls: impl Future<Output = Result<T, E>>,
@@ -157,38 +157,38 @@ impl Database {
         }
     }
 
-    /// A connection to write with.
+    /// Acquires a connection for writing.
     pub(crate) async fn writer(&self) -> Result<PoolConnection<Any>, Error> {
         self.writers.acquire().await.map_err(query_error)
     }
 
-    /// A connection to read with.
+    /// Acquires a connection for reading.
     pub(crate) async fn reader(&self) -> Result<PoolConnection<Any>, Error> {
         self.readers.acquire().await.map_err(query_error)
     }
 
-    /// Begins a transaction that writes.
+    /// Begins a write transaction.
     pub(crate) async fn begin_write<'c>(&self, connection: &'c mut Connection) -> Result<Transaction<'c, Any>, Error> {
         connection.begin_with(self.dialect.begin_write()).await.map_err(query_error)
     }
 
-    /// Begins a transaction that sees one state of everything.
+    /// Begins a read transaction over one snapshot of the database.
     pub(crate) async fn begin_read<'c>(&self, connection: &'c mut Connection) -> Result<Transaction<'c, Any>, Error> {
         connection.begin_with(self.dialect.begin_read()).await.map_err(query_error)
     }
 }
 
 impl fmt::Debug for Database {
-    /// Without the connections, whose options know the password.
+    /// Omits the connections, whose options contain the password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { dialect, lock, address: _, writers: _, readers: _ } = self;
         f.debug_struct("Database").field("dialect", dialect).field("lock", lock).finish_non_exhaustive()
     }
 }
 
-/// The error of a statement that failed before the commit.
+/// Converts the error of a statement that failed before the commit.
 pub(crate) fn query_error(error: sqlx::Error) -> Error {
-    if sqlite::is_damage(&error) {
+    if sqlite::is_corrupt(&error) {
         return Error::Corrupt { what: "the database file".to_owned(), source: error.into() };
     }
     if matches!(error, sqlx::Error::ColumnDecode { .. }) {
@@ -197,7 +197,7 @@ pub(crate) fn query_error(error: sqlx::Error) -> Error {
     Error::Unavailable(error.into())
 }
 
-/// The error of a commit: the outcome is unknown, the write may or may not be in the database.
+/// Converts the error of a commit. Its outcome is unknown: the write may or may not be in the database.
 pub(crate) fn commit_error(error: sqlx::Error) -> Error {
     Error::Unavailable(error.into())
 }

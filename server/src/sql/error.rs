@@ -6,7 +6,7 @@ use sqlx::migrate::MigrateError;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The database is unavailable. A write may or may not be in it.
-    #[error("the database does not answer")]
+    #[error("database unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A record cannot be read.
     #[error("{what} cannot be read")]
@@ -23,7 +23,7 @@ pub enum Error {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another server has locked the file.
-    #[error("{} is in use by another server: only one server may open a SQLite file", .0.display())]
+    #[error("{} is in use by another server; only one server may open a SQLite file", .0.display())]
     InUse(std::path::PathBuf),
     /// The file or its directory cannot be created or locked.
     #[error("cannot create or lock {}", path.display())]

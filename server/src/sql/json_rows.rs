@@ -1,5 +1,5 @@
-//! JsonRows rows in one parameter. A statement whose text grows with its rows is read and planned anew for each number of them, and
-//! the driver looks for each of its parameters by name; one over a JSON array is prepared once, whatever their number.
+//! Statements over many rows that pass as one JSON parameter. A text that grows with its rows is parsed and planned anew for
+//! each row count, and the driver looks up each parameter by name. A statement over a JSON array is prepared once.
 
 use serde::Serialize;
 use sqlx::{
@@ -10,8 +10,8 @@ use sqlx::{
 
 use super::{Connection, Dialect, Error};
 
-/// A statement over rows, each an array of `value`'s columns, `value ->> 0` and so on. The rows are its first parameter, `$1`;
-/// `{rows}` in its text is where they come from.
+/// A statement over rows. Each row is a JSON array, with its columns at `value ->> 0` and so on. The rows are the first
+/// parameter, `$1`; `{rows}` in the text stands for their table expression.
 pub(crate) struct JsonRows {
     text: String,
     rows: String,

@@ -1,4 +1,4 @@
-//! What is PostgreSQL's own: how its connections are set up, and how it tells that somebody has written.
+//! PostgreSQL specifics: connection setup, timeouts, and notifications of writes.
 
 use std::{io, str::FromStr as _, sync::Arc, time::Duration};
 
@@ -15,38 +15,38 @@ use tokio::{
 
 use super::OpenError;
 
-/// The channel that writes are told on.
+/// The notification channel for writes.
 const CHANNEL: &str = "scangate_revision";
-/// Connections to one server process.
-const CONNECTIONS: u32 = 16;
-/// How long a call waits for a connection.
+/// Maximum connections of one server process.
+const MAX_CONNECTIONS: u32 = 16;
+/// Maximum wait for a connection from the pool.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-/// No statement of ours takes long; one that does stands in somebody's way. What a database or a role has been set to otherwise
-/// does not matter to us.
+/// Session settings. They override those of the database or role, and bound each statement, lock and idle transaction so that a
+/// stuck one cannot block other servers.
 const SETTINGS: &str = "set statement_timeout = '10s';
     set lock_timeout = '5s';
     set idle_in_transaction_session_timeout = '30s';
     set synchronous_commit = on;
     set application_name = 'scangate';
     set session characteristics as transaction isolation level read committed, read write, not deferrable";
-/// How long all the statements of one answer may take. Beyond what the server allows a statement: it is for a server that is no
-/// longer there, and whose end of the connection nobody has closed.
+/// Timeout for all statements of one request. It exceeds `statement_timeout`: it detects a server that vanished without closing
+/// the connection.
 pub(super) const QUERY_TIMEOUT: Duration = Duration::from_secs(12);
-/// How long it may take to read all that is in force: a million waivers are hundreds of megabytes.
+/// Timeout for a full load: a million waivers are hundreds of megabytes.
 pub(super) const LOAD_TIMEOUT: Duration = Duration::from_mins(2);
-/// How long a connection may take to show that it is alive.
+/// Timeout for a connection to answer a ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long to wait before listening again after the connection was lost.
+/// Delay before the listener reconnects.
 const RECONNECT_DELAY: Duration = Duration::from_secs(1);
-/// How long nothing may be heard before the listening connection is tried: one that was lost without a word is silent, too.
-const SILENCE: Duration = Duration::from_secs(10);
+/// Idle time after which the listener pings its connection: a dead connection is silent, too.
+const IDLE_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The server follows another one, and may lag behind: what it says is in force may not be any more.
+/// The server is a standby. It may lag behind the primary and return outdated policies.
 #[derive(Debug, thiserror::Error)]
-#[error("this PostgreSQL server is a standby: the store needs the primary")]
+#[error("this PostgreSQL server is a standby; connect to the primary")]
 struct Standby;
 
-/// The parameters that an address may have.
+/// The parameters that a store's URL may have.
 const PARAMETERS: [&str; 13] = [
     "sslmode",
     "ssl-mode",
@@ -63,12 +63,12 @@ const PARAMETERS: [&str; 13] = [
     "options",
 ];
 
-/// Whether every parameter is one that is understood. One that is not would be passed over, and its value be logged.
+/// Refuses unknown parameters: the driver would ignore them and log their values.
 fn check_parameters(url: &str) -> Result<(), OpenError> {
     let parameters = url.split_once('?').map_or("", |(_, parameters)| parameters);
     let names = parameters.split('&').filter(|parameter| !parameter.is_empty());
     for parameter in names {
-        // What has no name is all value, and is not told.
+        // A parameter without a name may be a secret, so the error omits it.
         let (name, _) = parameter.split_once('=').ok_or_else(|| OpenError::Parameter(String::new()))?;
         if !PARAMETERS.contains(&name) {
             return Err(OpenError::Parameter(name.to_owned()));
@@ -77,21 +77,21 @@ fn check_parameters(url: &str) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Connections to the server of this URL.
+/// Opens a connection pool to the server of a URL.
 pub(super) async fn pool(url: &str) -> Result<Pool<Any>, OpenError> {
     check_parameters(url)?;
     let options = PgConnectOptions::from_str(url).map_err(OpenError::Connect)?;
     if !is_local(&options) && !matches!(options.get_ssl_mode(), PgSslMode::VerifyCa | PgSslMode::VerifyFull) {
         tracing::warn!(
-            "the connection to the store does not check whom it talks to: who can answer in the database's place decides what \
-             may be deployed. Add sslmode=verify-full to its address"
+            "the identity of the PostgreSQL server is not verified: an impostor could decide what may be deployed; add \
+             sslmode=verify-full to the store's address"
         );
     }
     PoolOptions::new()
-        .max_connections(CONNECTIONS)
+        .max_connections(MAX_CONNECTIONS)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        .after_connect(|connection, _| Box::pin(set_up(connection)))
-        // The hooks do what the pool would do, in bounded time.
+        .after_connect(|connection, _| Box::pin(configure(connection)))
+        // The hooks replace the test of the pool, which has no timeout.
         .test_before_acquire(false)
         .before_acquire(|connection, _| Box::pin(is_alive(connection)))
         .after_release(|connection, _| Box::pin(is_alive(connection)))
@@ -100,7 +100,7 @@ pub(super) async fn pool(url: &str) -> Result<Pool<Any>, OpenError> {
         .map_err(OpenError::Connect)
 }
 
-/// Whether nobody can come in between.
+/// True for a local (Unix socket or loopback) connection.
 fn is_local(options: &PgConnectOptions) -> bool {
     let host = options.get_host();
     options.get_socket().is_some()
@@ -109,25 +109,25 @@ fn is_local(options: &PgConnectOptions) -> bool {
         || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-async fn set_up(connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
+async fn configure(connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
     sqlx::raw_sql(SETTINGS).execute(&mut *connection).await?;
     let is_standby: bool = sqlx::query_scalar("select pg_is_in_recovery()").fetch_one(connection).await?;
     if is_standby { Err(sqlx::Error::Configuration(Standby.into())) } else { Ok(()) }
 }
 
-/// Whether the other end still answers. An error: the connection is left without a farewell, which nobody might hear.
+/// True if the server answers a ping. After an error the pool drops the connection without a closing message, which could block.
 async fn is_alive(connection: &mut AnyConnection) -> Result<bool, sqlx::Error> {
     timeout(PING_TIMEOUT, connection.ping()).await.map_err(|late| io::Error::new(io::ErrorKind::TimedOut, late))??;
     Ok(true)
 }
 
-/// Lets the statements of this transaction take as long as a load may.
+/// Raises the statement timeout of this transaction to that of a full load.
 pub(crate) async fn extend_timeout(connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
     let limit = format!("{}ms", LOAD_TIMEOUT.as_millis());
     sqlx::query("select set_config('statement_timeout', $1, true)").bind(limit).execute(connection).await.map(|_| ())
 }
 
-/// Tells the others of a write, once it is committed.
+/// Notifies other servers of a write when the transaction commits.
 pub(crate) async fn announce(connection: &mut AnyConnection, revision: i64) -> Result<(), sqlx::Error> {
     sqlx::query("select pg_notify($1, $2)")
         .bind(CHANNEL)
@@ -137,14 +137,14 @@ pub(crate) async fn announce(connection: &mut AnyConnection, revision: i64) -> R
         .map(|_| ())
 }
 
-/// Listens for writes until it is aborted.
+/// Spawns a task that listens for writes, until it is aborted.
 pub(crate) fn listen(url: String, notified: Arc<Notify>) -> JoinHandle<()> {
     tokio::spawn(async move {
         loop {
             if let Err(error) = listen_once(&url, &notified).await {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "the store's notifications do not come; it is asked now and then instead"
+                    "notifications from the store unavailable; falling back to polling"
                 );
             }
             sleep(RECONNECT_DELAY).await;
@@ -158,10 +158,10 @@ async fn listen_once(url: &str, notified: &Notify) -> Result<(), sqlx::Error> {
     listener.eager_reconnect(false);
     timeout(ACQUIRE_TIMEOUT, listener.listen(CHANNEL)).await.map_err(late)??;
     loop {
-        // What came while nobody listened is not told again.
+        // Notifications sent while disconnected are lost.
         notified.notify_one();
         loop {
-            match timeout(SILENCE, listener.try_recv()).await {
+            match timeout(IDLE_CHECK_INTERVAL, listener.try_recv()).await {
                 Ok(Ok(Some(_))) => break,
                 Ok(Ok(None)) => return Ok(()),
                 Ok(Err(error)) => return Err(error),

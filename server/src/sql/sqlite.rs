@@ -1,4 +1,4 @@
-//! What is SQLite's own: the file, who may open it, how its connections are set up, and which errors mean that it is damaged.
+//! SQLite specifics: creation and locking of the file, connection setup, and the errors that mean a corrupt file.
 
 use std::{
     fs::{self, DirBuilder, OpenOptions, TryLockError},
@@ -18,12 +18,11 @@ use super::OpenError;
 
 /// Loads are short and few: the policies in force are held in memory.
 const READERS: u32 = 4;
-/// How long a call waits for its turn.
+/// Maximum wait for a connection from the pool.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Every commit is on the disk before it is acknowledged; on macOS a plain fsync would leave it in the drive's cache, elsewhere
-/// `fullfsync` says nothing. A statement waits five seconds for the file, which at most a backup or an operator's shell holds
-/// besides us. What undoes half a statement stays in memory, and so do the pages of a large commit, up to 32 MiB: SQLite would
-/// write both to files that nothing reads.
+/// Session settings. Every commit is on disk before it is acknowledged; macOS needs `fullfsync` for that, elsewhere it has no
+/// effect. A statement waits up to five seconds for the file, which only a backup or an operator's shell can hold. Statement
+/// journals and the pages of a commit up to 32 MiB stay in memory: SQLite would write both to temporary files.
 const SETTINGS: &str = "pragma journal_mode = wal;
     pragma synchronous = full;
     pragma fullfsync = on;
@@ -32,20 +31,20 @@ const SETTINGS: &str = "pragma journal_mode = wal;
     pragma cache_size = -32768;
     pragma busy_timeout = 5000";
 
-/// Keeps other servers away from the file for as long as it lives; the kernel lets go of it however the process ends.
+/// An exclusive lock on the database file. The kernel releases it however the process ends.
 #[derive(Debug)]
 pub(super) struct Lock {
     file: fs::File,
 }
 
 impl Drop for Lock {
-    /// Closing the file would do, were it not that a process being started has a copy of it for a moment.
+    /// Unlocks explicitly: a process that is being spawned holds a copy of the handle for a moment, so closing is not enough.
     fn drop(&mut self) {
         self.file.unlock().ok();
     }
 }
 
-/// A database file that is ours.
+/// A database file that this server has locked.
 #[derive(Debug)]
 pub(super) struct File {
     path: PathBuf,
@@ -53,11 +52,11 @@ pub(super) struct File {
 }
 
 impl File {
-    /// Makes the file where there is none, and locks it.
+    /// Locks the file, and creates it if it is missing.
     pub(super) fn claim(path: &Path) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Io { path: path.to_owned(), source };
-        let path = create(path).map_err(failed)?;
-        let lock = open_beside(&path).map_err(failed)?;
+        let path = create_file(path).map_err(failed)?;
+        let lock = open_lock_file(&path).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path, lock: Lock { file: lock } }),
             Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path)),
@@ -69,7 +68,7 @@ impl File {
         self.lock
     }
 
-    /// The one connection that writes.
+    /// Opens the one connection for writing.
     pub(super) async fn writer(&self) -> Result<Pool<Any>, OpenError> {
         self.pool(1).await
     }
@@ -84,10 +83,9 @@ impl File {
         PoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
-            // A connection to a file does not age.
+            // A connection to a file does not age and is not lost, and a test would wait for another thread before every commit.
             .max_lifetime(None)
             .idle_timeout(None)
-            // Nor is it lost: to ask would be to wait for another thread before every commit.
             .test_before_acquire(false)
             .after_connect(|connection, _| {
                 Box::pin(async move { sqlx::raw_sql(SETTINGS).execute(connection).await.map(|_| ()) })
@@ -98,24 +96,24 @@ impl File {
     }
 }
 
-/// Whether the error says that the file is no database, or no longer one.
-pub(super) fn is_damage(error: &sqlx::Error) -> bool {
+/// True if the error means that the file is corrupt, or is not a database.
+pub(super) fn is_corrupt(error: &sqlx::Error) -> bool {
     const CORRUPT: u32 = 11;
     const NOT_A_DATABASE: u32 = 26;
     let error = error.as_database_error().filter(|error| error.try_downcast_ref::<SqliteError>().is_some());
     let code = error.and_then(|error| error.code()?.parse::<u32>().ok());
-    // The low byte is the primary code, the rest tells its kinds apart.
+    // The low byte is the primary code; the rest is the extended code.
     code.is_some_and(|code| matches!(code & 0xff, CORRUPT | NOT_A_DATABASE))
 }
 
-/// The file's one true path, so that two names for it meet at the same lock.
-fn create(path: &Path) -> io::Result<PathBuf> {
+/// Creates the file if it is missing, and returns its canonical path, so that two names of a file share a lock.
+fn create_file(path: &Path) -> io::Result<PathBuf> {
     let directory = parent(path);
     create_directory(directory)?;
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(file) => {
             file.sync_all()?;
-            sync(directory)?;
+            sync_directory(directory)?;
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(error),
@@ -123,7 +121,7 @@ fn create(path: &Path) -> io::Result<PathBuf> {
     path.canonicalize()
 }
 
-/// Directories and files are synced into the directory above: what a write acknowledges must not hang on a lost name.
+/// Creates a directory with its parents. Each is synced into the one above, so that a crash cannot lose the name of the file.
 fn create_directory(directory: &Path) -> io::Result<()> {
     if directory.is_dir() {
         return Ok(());
@@ -131,7 +129,7 @@ fn create_directory(directory: &Path) -> io::Result<()> {
     create_directory(parent(directory))?;
     match DirBuilder::new().mode(0o700).create(directory) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        Ok(()) | Err(_) => sync(parent(directory)),
+        Ok(()) | Err(_) => sync_directory(parent(directory)),
     }
 }
 
@@ -139,12 +137,12 @@ fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-fn sync(directory: &Path) -> io::Result<()> {
+fn sync_directory(directory: &Path) -> io::Result<()> {
     fs::File::open(directory)?.sync_all()
 }
 
-/// Opens the file to lock. Not the database itself: closing any handle to that would drop SQLite's own locks on it.
-fn open_beside(path: &Path) -> io::Result<fs::File> {
+/// Opens the lock file next to the database. Closing any handle to the database itself would release SQLite's own locks.
+fn open_lock_file(path: &Path) -> io::Result<fs::File> {
     let mut name = path.to_owned().into_os_string();
     name.push(".lock");
     OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(name)

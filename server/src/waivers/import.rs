@@ -61,7 +61,7 @@ impl Waivers {
         let unscoped = document.statements.iter().filter(|statement| !has_scope(statement, &template));
         skipped.extend(unscoped.map(|statement| format!("{}: {MISSING_SCOPE}", statement.vulnerability)));
         skipped.extend(contradicted_waivers(&document, &set, now).await?);
-        let mut documents = Vec::new();
+        let mut resources = Vec::new();
         for waiver in to_waivers(&document, &template) {
             match set.waivers.get(&waiver.id) {
                 Some(existing) => {
@@ -71,11 +71,11 @@ impl Waivers {
                         "{name} already exists ({state}) and was not changed; use UpdateWaiver to change it"
                     ));
                 }
-                None => documents.push(Resource::Waiver(waiver)),
+                None => resources.push(Resource::Waiver(waiver)),
             }
         }
-        let written = self.create_imported(documents, options, set.revision).await?;
-        let mut waivers = Vec::with_capacity(written.documents.len());
+        let written = self.create_imported(resources, options, set.revision).await?;
+        let mut waivers = Vec::with_capacity(written.resources.len());
         for revision in written.waivers() {
             waivers.push(self.stored(Arc::clone(revision)).await?);
         }
@@ -85,18 +85,18 @@ impl Waivers {
     /// Creates the waivers in one write; without any, the result is empty at the revision read.
     async fn create_imported(
         &self,
-        documents: Vec<Resource>,
+        resources: Vec<Resource>,
         options: WriteOptions,
         revision: u64,
     ) -> Result<WriteResult, Error> {
-        let nothing = WriteResult { revision, documents: Vec::new() };
-        let is_empty = documents.is_empty();
+        let nothing = WriteResult { revision, resources: Vec::new() };
+        let is_empty = resources.is_empty();
         if is_empty && options.request_key.is_none() {
             return Ok(nothing);
         }
         // A retry finds the waivers of the first attempt and has none to create. The store knows its idempotency key and returns the
         // first result; only a new request is refused for its size.
-        match self.policies.write(Change::Create(documents), options).await {
+        match self.policies.write(Change::Create(resources), options).await {
             Err(policies::Error::Store(policy_store::Error::BatchSize)) if is_empty => Ok(nothing),
             written => Ok(written?),
         }

@@ -105,7 +105,7 @@ impl Waivers {
         expected: Precondition,
         options: WriteOptions,
     ) -> Result<Written, Error> {
-        self.write(Change::Update { document: Resource::Waiver(waiver), expected }, options).await
+        self.write(Change::Update { resource: Resource::Waiver(waiver), expected }, options).await
     }
 
     /// Revokes a waiver. Revoking a revoked waiver again changes nothing.
@@ -139,8 +139,8 @@ impl Waivers {
         };
         let revision = set.waivers.get(id).ok_or_else(|| Error::NotFound(id.clone()))?;
         if !is_reached {
-            let (key, actual) = (ResourceName::Waiver(id.clone()), revision.revision);
-            return Err(policies::Error::from(policy_store::Error::Conflict { key, actual }).into());
+            let (name, actual) = (ResourceName::Waiver(id.clone()), revision.revision);
+            return Err(policies::Error::from(policy_store::Error::Conflict { name, actual }).into());
         }
         let expected = match expected {
             Precondition::Any => Precondition::Revision(revision.revision),

@@ -1,49 +1,44 @@
-//! What every backend promises, a function each, over a store that nobody has written to.
+//! The promises of every backend, one function each, over a new store.
 
 use std::{collections::BTreeSet, pin::Pin, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
-use scangate_core::{Verdict, glob::Glob, image::RepositoryName, name::Environment, waiver::Scope};
+use scangate_core::{Verdict, image::RepositoryName};
 use scangate_server::{
-    decision_log::sql::SqlDecisionLog,
-    decision_log::{AppendResult, DecisionId, DecisionLog, Entry, Error, Filter},
-    observations::{Observations as _, SeenFinding, sql::SqlObservations},
+    decision_log::{AppendResult, DecisionId, DecisionLog, Entry, Error, Filter, sql::SqlDecisionLog},
     sql::Database,
 };
 use tokio::task::JoinSet;
 
-use crate::fixtures::{case, digest, noon, record, recorded, repository, requested};
+use crate::fixtures::{append_request, digest, noon, prepared_record, recorded, with_request_key};
 
 pub(crate) type Promise = fn(Arc<Database>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
 macro_rules! promises {
     ($($promise:ident,)+) => {
-        /// Every promise, by its name.
+        /// Every promise with its name.
         pub(crate) const PROMISES: &[(&str, Promise)] =
             &[$((stringify!($promise), |store| Box::pin($promise(store)))),+];
     };
 }
 
 promises! {
-    a_decision_comes_back_as_it_was_recorded,
-    a_decision_that_was_never_made_is_not_found,
-    names_are_unique_and_count_on_across_writers,
-    a_thousand_callers_at_once_are_all_recorded_in_few_batches,
-    decisions_are_listed_newest_first_and_only_those_asked_for,
-    decisions_of_several_writers_are_listed_newest_first_indexed_or_not,
-    pages_are_not_moved_by_later_decisions,
-    pages_are_not_moved_when_decisions_are_indexed,
-    a_writer_goes_on_after_somebody_else_has_indexed_its_decisions,
-    what_is_left_of_a_chapter_is_found_by_all_that_it_is_about,
-    a_request_sent_again_gets_the_decision_that_it_got,
-    a_request_sent_many_times_at_once_is_recorded_once,
-    a_caller_that_gives_up_leaves_a_whole_record_or_none,
-    whoever_follows_sees_each_decision_once,
-    what_decisions_rest_on_is_kept_once,
-    retention_keeps_the_rest_provable_and_what_it_rests_on,
-    a_clock_begins_once_and_never_again,
-    what_was_allowed_is_remembered_of_the_environment_that_it_was_allowed_into,
-    a_waiver_that_matches_nothing_is_told_from_one_that_does,
+    appended_decision_reads_back_unchanged,
+    unknown_decision_is_not_found,
+    ids_stay_unique_and_consecutive_across_writers,
+    thousand_concurrent_appends_are_all_recorded,
+    list_returns_matching_decisions_newest_first,
+    list_merges_writers_indexed_or_not,
+    later_appends_do_not_move_pages,
+    indexing_does_not_move_pages,
+    writer_continues_after_foreign_indexing,
+    partly_trimmed_batch_stays_fully_indexed,
+    repeated_request_returns_first_decision,
+    concurrent_repeated_requests_record_once,
+    cancelled_append_leaves_whole_record_or_none,
+    read_from_returns_each_decision_once,
+    shared_blobs_are_stored_once,
+    trim_keeps_remaining_chain_verifiable,
 }
 
 fn log(store: &Arc<Database>) -> Arc<SqlDecisionLog> {
@@ -53,7 +48,7 @@ fn log(store: &Arc<Database>) -> Arc<SqlDecisionLog> {
 async fn append_all(log: &Arc<SqlDecisionLog>, numbers: impl IntoIterator<Item = u64>) -> Vec<DecisionId> {
     let mut ids = Vec::new();
     for number in numbers {
-        ids.push(recorded(log.append(record(number)).await.unwrap()));
+        ids.push(recorded(log.append(append_request(number)).await.unwrap()));
     }
     ids
 }
@@ -64,16 +59,16 @@ async fn verified(log: &SqlDecisionLog) -> u64 {
     report.decisions
 }
 
-fn numbers(recorded: &[Entry]) -> Vec<u64> {
-    recorded.iter().map(|recorded| recorded.labels["number"].parse().unwrap()).collect()
+fn numbers(entries: &[Entry]) -> Vec<u64> {
+    entries.iter().map(|entry| entry.labels["number"].parse().unwrap()).collect()
 }
 
-/// Has everything indexed that is recorded: nothing is from before all time.
+/// Indexes every recorded decision: a trim does so first, and removes nothing at the earliest instant.
 async fn index(log: &SqlDecisionLog) {
     assert_eq!(log.trim(Timestamp::MIN).await.unwrap(), 0);
 }
 
-/// All that a filter admits, in pages of that size.
+/// Lists all decisions that match a filter, in pages.
 async fn pages(log: &SqlDecisionLog, filter: &Filter, size: usize) -> Vec<u64> {
     let (mut seen, mut after) = (Vec::new(), None);
     loop {
@@ -86,35 +81,35 @@ async fn pages(log: &SqlDecisionLog, filter: &Filter, size: usize) -> Vec<u64> {
     }
 }
 
-async fn a_decision_comes_back_as_it_was_recorded(store: Arc<Database>) {
+async fn appended_decision_reads_back_unchanged(store: Arc<Database>) {
     let log = log(&store);
-    let given = record(7);
+    let given = append_request(7);
 
     let id = recorded(log.append(given.clone()).await.unwrap());
     let read = log.get(&id).await.unwrap();
 
     assert_eq!((read.evaluated_at, &read.labels), (given.evaluated_at, &given.labels));
-    assert_eq!(read.case.keys, given.case.keys);
-    let blobs = log.blobs(&[read.case.inputs, read.case.outcome]).await.unwrap();
-    assert_eq!(blobs[&read.case.inputs].read::<String>().unwrap(), "inputs 7");
+    assert_eq!(read.record.keys, given.record.keys);
+    let blobs = log.blobs(&[read.record.inputs, read.record.outcome]).await.unwrap();
+    assert_eq!(blobs[&read.record.inputs].decode::<String>().unwrap(), "inputs 7");
     assert_eq!(verified(&log).await, 1);
 }
 
-async fn a_decision_that_was_never_made_is_not_found(store: Arc<Database>) {
+async fn unknown_decision_is_not_found(store: Arc<Database>) {
     let log = log(&store);
     let id = append_all(&log, [1]).await.remove(0);
 
-    for missing in [DecisionId { sequence: 2, ..id.clone() }, DecisionId { writer: "nobody".into(), ..id }] {
+    for missing in [DecisionId { sequence: 2, ..id.clone() }, DecisionId { writer: "unknown".into(), ..id }] {
         assert!(matches!(log.get(&missing).await, Err(Error::NotFound(_))));
     }
 }
 
-async fn names_are_unique_and_count_on_across_writers(store: Arc<Database>) {
+async fn ids_stay_unique_and_consecutive_across_writers(store: Arc<Database>) {
     let writers = [log(&store), log(&store), log(&store)];
     let mut appending = JoinSet::new();
     for number in 0..300 {
         let log = Arc::clone(&writers[usize::try_from(number % 3).unwrap()]);
-        appending.spawn(async move { recorded(log.append(record(number)).await.unwrap()) });
+        appending.spawn(async move { recorded(log.append(append_request(number)).await.unwrap()) });
     }
 
     let ids: BTreeSet<DecisionId> = appending.join_all().await.into_iter().collect();
@@ -127,12 +122,12 @@ async fn names_are_unique_and_count_on_across_writers(store: Arc<Database>) {
     assert_eq!(verified(&writers[0]).await, 300);
 }
 
-async fn a_thousand_callers_at_once_are_all_recorded_in_few_batches(store: Arc<Database>) {
+async fn thousand_concurrent_appends_are_all_recorded(store: Arc<Database>) {
     let log = log(&store);
     let mut callers = JoinSet::new();
     for number in 0..1024 {
         let log = Arc::clone(&log);
-        callers.spawn(async move { recorded(log.append(record(number)).await.unwrap()) });
+        callers.spawn(async move { recorded(log.append(append_request(number)).await.unwrap()) });
     }
 
     let ids = callers.join_all().await;
@@ -143,7 +138,7 @@ async fn a_thousand_callers_at_once_are_all_recorded_in_few_batches(store: Arc<D
     assert_eq!(verified(&log).await, 1024);
 }
 
-async fn decisions_are_listed_newest_first_and_only_those_asked_for(store: Arc<Database>) {
+async fn list_returns_matching_decisions_newest_first(store: Arc<Database>) {
     let log = log(&store);
     append_all(&log, 0..30).await;
     let at = |seconds| Some(noon() + SignedDuration::from_secs(seconds));
@@ -173,7 +168,7 @@ async fn decisions_are_listed_newest_first_and_only_those_asked_for(store: Arc<D
     assert_eq!(verified(&log).await, 30);
 }
 
-async fn decisions_of_several_writers_are_listed_newest_first_indexed_or_not(store: Arc<Database>) {
+async fn list_merges_writers_indexed_or_not(store: Arc<Database>) {
     let (one, other) = (log(&store), log(&store));
     for number in 0..60 {
         append_all(if number % 2 == 0 { &one } else { &other }, [number]).await;
@@ -193,12 +188,12 @@ async fn decisions_of_several_writers_are_listed_newest_first_indexed_or_not(sto
     }
 }
 
-async fn pages_are_not_moved_when_decisions_are_indexed(store: Arc<Database>) {
+async fn indexing_does_not_move_pages(store: Arc<Database>) {
     let writers = [log(&store), log(&store)];
     let mut callers = JoinSet::new();
     for number in 0..200 {
         let log = Arc::clone(&writers[usize::try_from(number % 2).unwrap()]);
-        callers.spawn(async move { log.append(record(number)).await.unwrap() });
+        callers.spawn(async move { log.append(append_request(number)).await.unwrap() });
     }
     callers.join_all().await;
     let before = pages(&writers[0], &Filter::default(), 1000).await;
@@ -221,7 +216,7 @@ async fn pages_are_not_moved_when_decisions_are_indexed(store: Arc<Database>) {
     assert_eq!(seen.into_iter().collect::<BTreeSet<_>>(), (0..200).collect());
 }
 
-async fn a_writer_goes_on_after_somebody_else_has_indexed_its_decisions(store: Arc<Database>) {
+async fn writer_continues_after_foreign_indexing(store: Arc<Database>) {
     let (log, other) = (log(&store), log(&store));
     append_all(&log, 0..5).await;
     index(&other).await;
@@ -235,7 +230,7 @@ async fn a_writer_goes_on_after_somebody_else_has_indexed_its_decisions(store: A
     assert_eq!(verified(&other).await, 10);
 }
 
-async fn what_is_left_of_a_chapter_is_found_by_all_that_it_is_about(store: Arc<Database>) {
+async fn partly_trimmed_batch_stays_fully_indexed(store: Arc<Database>) {
     let log = log(&store);
     append_all(&log, 0..40).await;
     index(&log).await;
@@ -253,13 +248,13 @@ async fn what_is_left_of_a_chapter_is_found_by_all_that_it_is_about(store: Arc<D
     }
 }
 
-async fn pages_are_not_moved_by_later_decisions(store: Arc<Database>) {
+async fn later_appends_do_not_move_pages(store: Arc<Database>) {
     let log = log(&store);
     let mut callers = JoinSet::new();
-    // At once, so that pages end within batches.
+    // Concurrently, so that pages end within segments.
     for number in 0..100 {
         let log = Arc::clone(&log);
-        callers.spawn(async move { log.append(record(number)).await.unwrap() });
+        callers.spawn(async move { log.append(append_request(number)).await.unwrap() });
     }
     callers.join_all().await;
 
@@ -278,26 +273,27 @@ async fn pages_are_not_moved_by_later_decisions(store: Arc<Database>) {
     assert_eq!(seen.into_iter().collect::<BTreeSet<_>>(), (0..100).collect());
 }
 
-async fn a_request_sent_again_gets_the_decision_that_it_got(store: Arc<Database>) {
+async fn repeated_request_returns_first_decision(store: Arc<Database>) {
     let (log, other) = (log(&store), log(&store));
-    let id = recorded(log.append(requested("r-1", "print", record(1))).await.unwrap());
+    let id = recorded(log.append(with_request_key("r-1", "print", append_request(1))).await.unwrap());
 
-    let again = other.append(requested("r-1", "print", record(2))).await.unwrap();
-    let reused = other.append(requested("r-1", "other", record(2))).await;
+    let again = other.append(with_request_key("r-1", "print", append_request(2))).await.unwrap();
+    let reused = other.append(with_request_key("r-1", "other", append_request(2))).await;
 
     assert_eq!(again, AppendResult::Replayed(id.clone()));
     assert!(matches!(reused, Err(Error::RequestIdReused)), "{reused:?}");
-    let asked = requested("r-1", "print", record(1)).request.unwrap();
-    assert_eq!(other.answered(&asked).await.unwrap(), Some(id));
+    let asked = with_request_key("r-1", "print", append_request(1)).request_key.unwrap();
+    assert_eq!(other.find_by_request(&asked).await.unwrap(), Some(id));
     assert_eq!(verified(&log).await, 1);
 }
 
-async fn a_request_sent_many_times_at_once_is_recorded_once(store: Arc<Database>) {
+async fn concurrent_repeated_requests_record_once(store: Arc<Database>) {
     let writers = [log(&store), log(&store)];
     let mut callers = JoinSet::new();
     for number in 0..64 {
         let log = Arc::clone(&writers[usize::try_from(number % 2).unwrap()]);
-        callers.spawn(async move { log.append(requested("r-1", "print", record(number))).await.unwrap() });
+        callers
+            .spawn(async move { log.append(with_request_key("r-1", "print", append_request(number))).await.unwrap() });
     }
 
     let answers = callers.join_all().await;
@@ -313,12 +309,12 @@ async fn a_request_sent_many_times_at_once_is_recorded_once(store: Arc<Database>
     assert_eq!(verified(&writers[0]).await, 1);
 }
 
-async fn a_caller_that_gives_up_leaves_a_whole_record_or_none(store: Arc<Database>) {
+async fn cancelled_append_leaves_whole_record_or_none(store: Arc<Database>) {
     let log = log(&store);
     for number in 0..50 {
         tokio::select! {
             biased;
-            appended = log.append(record(number)) => drop(appended.unwrap()),
+            appended = log.append(append_request(number)) => drop(appended.unwrap()),
             () = async { for _ in 0..number { tokio::task::yield_now().await; } } => {}
         }
     }
@@ -328,7 +324,7 @@ async fn a_caller_that_gives_up_leaves_a_whole_record_or_none(store: Arc<Databas
     assert!(verified(&log).await <= 51);
 }
 
-async fn whoever_follows_sees_each_decision_once(store: Arc<Database>) {
+async fn read_from_returns_each_decision_once(store: Arc<Database>) {
     let (one, other) = (log(&store), log(&store));
     append_all(&one, [1]).await;
     let mut followed = one.tail_positions().await.unwrap();
@@ -352,7 +348,7 @@ async fn whoever_follows_sees_each_decision_once(store: Arc<Database>) {
     assert_eq!(seen, (2..40).collect::<Vec<_>>());
 }
 
-async fn what_decisions_rest_on_is_kept_once(store: Arc<Database>) {
+async fn shared_blobs_are_stored_once(store: Arc<Database>) {
     let (log, other) = (log(&store), log(&store));
     for _ in 0..20 {
         append_all(&log, [4]).await;
@@ -364,7 +360,7 @@ async fn what_decisions_rest_on_is_kept_once(store: Arc<Database>) {
     assert_eq!((report.decisions, report.blobs, report.damage), (40, 3, Vec::new()));
 }
 
-async fn retention_keeps_the_rest_provable_and_what_it_rests_on(store: Arc<Database>) {
+async fn trim_keeps_remaining_chain_verifiable(store: Arc<Database>) {
     let log = log(&store);
     let ids = append_all(&log, 0..20).await;
 
@@ -377,85 +373,6 @@ async fn retention_keeps_the_rest_provable_and_what_it_rests_on(store: Arc<Datab
     append_all(&log, [4]).await;
     assert_eq!(verified(&log).await, 11);
     assert_eq!(log.trim(noon() + SignedDuration::from_secs(10)).await.unwrap(), 0);
-    let last = case(4, Verdict::Allow);
-    assert_eq!(log.blobs(&[last.case.hash()]).await.unwrap().len(), 1);
-}
-
-fn environment(name: &str) -> Environment {
-    Environment::parse(name).unwrap()
-}
-
-fn met(vulnerability: &str, package: &str, fix_seen: bool) -> SeenFinding {
-    SeenFinding { vulnerability: vulnerability.into(), package: package.into(), fix_seen }
-}
-
-async fn a_clock_begins_once_and_never_again(store: Arc<Database>) {
-    let store = SqlObservations::new(&store);
-    let here = repository("team/app");
-    let many: Vec<SeenFinding> = (0..2000).map(|number| met(&format!("CVE-{number}"), "openssl", false)).collect();
-    let later = noon() + SignedDuration::from_hours(1);
-
-    let first = store.observe(&here, None, &many, noon()).await.unwrap();
-    let again =
-        store.observe(&here, None, &[met("CVE-7", "openssl", true), met("CVE-7", "zlib", false)], later).await.unwrap();
-    let elsewhere =
-        store.observe(&repository("team/other"), None, &[met("CVE-7", "openssl", false)], later).await.unwrap();
-
-    let clocks: Vec<(Arc<str>, Arc<str>, scangate_core::first_seen::FirstSeen)> = first.into();
-    assert_eq!(clocks.len(), 2000);
-    assert!(
-        clocks.iter().all(|(_, _, clock)| clock.first_observed_at == Some(noon()) && clock.fix_first_seen_at.is_none())
-    );
-    let clocks: Vec<(Arc<str>, Arc<str>, scangate_core::first_seen::FirstSeen)> = again.into();
-    let told: Vec<_> = clocks
-        .iter()
-        .map(|(_, package, clock)| (&**package, clock.first_observed_at, clock.fix_first_seen_at))
-        .collect();
-    assert_eq!(told, [("openssl", Some(noon()), Some(later)), ("zlib", Some(later), None)]);
-    let clocks: Vec<(Arc<str>, Arc<str>, scangate_core::first_seen::FirstSeen)> = elsewhere.into();
-    assert_eq!(clocks[0].2.first_observed_at, Some(later));
-}
-
-async fn what_was_allowed_is_remembered_of_the_environment_that_it_was_allowed_into(store: Arc<Database>) {
-    let store = SqlObservations::new(&store);
-    let here = repository("team/app");
-    let (production, staging) = (environment("production"), environment("staging"));
-    let later = noon() + SignedDuration::from_hours(1);
-    store.observe(&here, None, &[met("CVE-1", "openssl", false)], noon()).await.unwrap();
-
-    let found = [met("CVE-1", "openssl", false)];
-    store.admit(&here, Some(&production), &found, later).await.unwrap();
-    store.admit(&here, Some(&production), &found, later + SignedDuration::from_hours(1)).await.unwrap();
-
-    for (environment, expected) in [(Some(&production), Some(later)), (Some(&staging), None), (None, None)] {
-        let clocks = store.observe(&here, environment, &found, later).await.unwrap();
-        let clocks: Vec<(Arc<str>, Arc<str>, scangate_core::first_seen::FirstSeen)> = clocks.into();
-        assert_eq!((clocks[0].2.first_observed_at, clocks[0].2.first_admitted_at), (Some(noon()), expected));
-    }
-}
-
-async fn a_waiver_that_matches_nothing_is_told_from_one_that_does(store: Arc<Database>) {
-    let store = SqlObservations::new(&store);
-    store.observe(&repository("team/app"), None, &[met("CVE-2021-44228", "log4j-core", false)], noon()).await.unwrap();
-    let glob = |pattern| Glob::parse(pattern).unwrap();
-    let scope = |vulnerability, package: Option<&str>, repository: Option<&str>| Scope {
-        vulnerability: glob(vulnerability),
-        package: package.map(|package| Glob::parse(package).unwrap()),
-        repository: repository.map(|repository| Glob::parse(repository).unwrap()),
-        digest: None,
-        environment: None,
-        platform: None,
-    };
-
-    for (scope, expected) in [
-        (scope("CVE-2021-44228", None, None), true),
-        (scope("CVE-2021-*", Some("log4j*"), Some("team/*")), true),
-        (scope("*", None, None), true),
-        (scope("CVE-2021-44229", None, None), false),
-        (scope("CVE-2021-44228", Some("zlib"), None), false),
-        (scope("CVE-2021-44228", None, Some("other/*")), false),
-        (scope("GHSA-*", None, None), false),
-    ] {
-        assert_eq!(store.was_seen(&scope).await.unwrap(), expected, "{scope:?}");
-    }
+    let last = prepared_record(4, Verdict::Allow);
+    assert_eq!(log.blobs(&[last.blob.hash()]).await.unwrap().len(), 1);
 }

@@ -1,4 +1,4 @@
-//! Records for tests to begin with.
+//! Records and append requests for tests.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -26,8 +26,8 @@ pub(crate) fn digest(number: u64) -> Digest {
     Digest::parse(&format!("sha256:{number:064x}")).unwrap()
 }
 
-/// A case about an image of that number; its blobs are of no meaning, but its own.
-pub(crate) fn case(number: u64, verdict: Verdict) -> Arc<PreparedRecord> {
+/// Prepares the record of an image with that number, with placeholder blobs of its own.
+pub(crate) fn prepared_record(number: u64, verdict: Verdict) -> Arc<PreparedRecord> {
     let keys = IndexTerms {
         registry: repository("team/app").registry,
         repository: RepositoryName::parse(if number.is_multiple_of(2) { "team/even" } else { "team/odd" }).unwrap(),
@@ -37,32 +37,35 @@ pub(crate) fn case(number: u64, verdict: Verdict) -> Arc<PreparedRecord> {
         policies: vec![PolicyId::parse("default").unwrap()],
     };
     let (inputs, outcome) =
-        (Blob::of(&format!("inputs {number}")).unwrap(), Blob::of(&format!("{verdict:?}")).unwrap());
-    let case =
-        Blob::of(&DecisionRecord { keys: keys.clone(), inputs: inputs.hash(), outcome: outcome.hash() }).unwrap();
-    Arc::new(PreparedRecord { keys, case, parts: vec![inputs, outcome] })
+        (Blob::encode(&format!("inputs {number}")).unwrap(), Blob::encode(&format!("{verdict:?}")).unwrap());
+    let blob =
+        Blob::encode(&DecisionRecord { keys: keys.clone(), inputs: inputs.hash(), outcome: outcome.hash() }).unwrap();
+    Arc::new(PreparedRecord { keys, blob, parts: vec![inputs, outcome] })
 }
 
-/// The decision of that number: one a second from noon on, every third a DENY.
-pub(crate) fn record(number: u64) -> AppendRequest {
+/// Returns the decision of that number: one per second from noon on, every third a DENY.
+pub(crate) fn append_request(number: u64) -> AppendRequest {
     let verdict = if number.is_multiple_of(3) { Verdict::Deny } else { Verdict::Allow };
     AppendRequest {
-        case: case(number, verdict),
+        record: prepared_record(number, verdict),
         evaluated_at: noon() + SignedDuration::from_secs(i64::try_from(number).unwrap()),
         labels: BTreeMap::from([("number".to_owned(), number.to_string())]),
-        request: None,
+        request_key: None,
     }
 }
 
-/// The record as a request asks for it.
-pub(crate) fn requested(id: &str, fingerprint: &str, record: AppendRequest) -> AppendRequest {
-    AppendRequest { request: Some(RequestKey { id: id.to_owned(), fingerprint: fingerprint.to_owned() }), ..record }
+/// Adds an idempotency key.
+pub(crate) fn with_request_key(id: &str, fingerprint: &str, request: AppendRequest) -> AppendRequest {
+    AppendRequest {
+        request_key: Some(RequestKey { id: id.to_owned(), fingerprint: fingerprint.to_owned() }),
+        ..request
+    }
 }
 
-/// The name of what was recorded now.
+/// Returns the id of a new decision; panics if it was replayed.
 #[track_caller]
-pub(crate) fn recorded(appended: AppendResult) -> DecisionId {
-    match appended {
+pub(crate) fn recorded(result: AppendResult) -> DecisionId {
+    match result {
         AppendResult::Recorded(id) => id,
         AppendResult::Replayed(id) => panic!("replayed {id}"),
     }

@@ -1,14 +1,14 @@
-//! The promises of the decision log and of what the gate remembers of findings, over SQLite and PostgreSQL.
+//! Tests of the decision log, over SQLite and PostgreSQL: [`contract`] holds for both backends.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on shall panic")]
+#![expect(clippy::unwrap_used, reason = "a test panics on a failed step")]
 
 mod contract;
+mod crash_recovery;
 mod fixtures;
 mod indexing;
-mod killed;
-mod restored;
+mod restore;
 mod retention;
-mod tampered;
+mod tampering;
 
 use scangate_server::sql::{Address, Database};
 use scangate_test_postgres::Cluster;
@@ -17,11 +17,11 @@ use tempfile::TempDir;
 use crate::contract::PROMISES;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sqlite_keeps_every_promise() {
+async fn sqlite_meets_contract() {
     let mut broken = Vec::new();
     for (name, promise) in PROMISES {
-        let place = TempDir::new().unwrap();
-        let store = Database::open(&Address::File(place.path().join("scangate.db"))).await.unwrap();
+        let directory = TempDir::new().unwrap();
+        let store = Database::open(&Address::File(directory.path().join("scangate.db"))).await.unwrap();
         if let Err(failure) = tokio::spawn(promise(store)).await {
             broken.push((name, failure));
         }
@@ -30,7 +30,7 @@ async fn sqlite_keeps_every_promise() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn postgres_keeps_every_promise() {
+async fn postgres_meets_contract() {
     let cluster = Cluster::start();
     let mut broken = Vec::new();
     for (name, promise) in PROMISES {

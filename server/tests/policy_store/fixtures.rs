@@ -1,4 +1,4 @@
-//! Policies and writes for tests to begin with.
+//! Policies, waivers and writes for tests.
 
 use jiff::{SignedDuration, Timestamp};
 use scangate_core::{
@@ -33,7 +33,7 @@ pub(crate) async fn open(address: &Address) -> Result<SqlPolicyStore, OpenError>
     })
 }
 
-/// Reads all that is in force.
+/// Loads the current policies and waivers.
 #[async_trait::async_trait]
 pub(crate) trait LoadSnapshot {
     async fn load_snapshot(&self) -> Result<PolicySet, Error>;
@@ -46,7 +46,7 @@ impl<S: PolicyStore + ?Sized> LoadSnapshot for S {
     }
 }
 
-/// A time of day on which tests write.
+/// The time of the tests' writes.
 pub(crate) fn noon() -> Timestamp {
     "2026-03-01T12:00:00Z".parse().unwrap()
 }
@@ -59,12 +59,12 @@ pub(crate) fn key(name: &str) -> ResourceName {
     ResourceName::Policy(id(name))
 }
 
-/// The rules of the default policy, under a name of its own.
+/// A policy with the rules of the default policy.
 pub(crate) fn policy(name: &str) -> Policy {
     Policy { id: id(name), description: "As it was created.".to_owned(), ..Policy::built_in_default().unwrap() }
 }
 
-/// The same policy, changed.
+/// The same policy with changes.
 pub(crate) fn changed(name: &str) -> Policy {
     Policy { description: "As it was changed.".to_owned(), honour_suppression: true, ..policy(name) }
 }
@@ -74,7 +74,7 @@ pub(crate) fn create(name: &str) -> Write {
 }
 
 pub(crate) fn update(name: &str, expected: Precondition) -> Write {
-    write(Change::Update { document: Resource::Policy(changed(name)), expected })
+    write(Change::Update { resource: Resource::Policy(changed(name)), expected })
 }
 
 pub(crate) fn delete(name: &str, expected: Precondition) -> Write {
@@ -85,12 +85,12 @@ pub(crate) fn write(change: Change) -> Write {
     Write { change, request: None, at: noon() }
 }
 
-/// The write as a request of this id and fingerprint asks for it.
+/// Adds an idempotency key to a write.
 pub(crate) fn requested(id: &str, fingerprint: &str, write: Write) -> Write {
     Write { request: Some(RequestKey { id: id.to_owned(), fingerprint: fingerprint.to_owned() }), ..write }
 }
 
-/// The write at a later time.
+/// Moves a write to a later time.
 pub(crate) fn later(by: SignedDuration, write: Write) -> Write {
     Write { at: write.at + by, ..write }
 }
@@ -122,7 +122,7 @@ pub(crate) fn waiver(name: &str) -> Waiver {
     }
 }
 
-/// Creates waivers together.
+/// Creates waivers in one write.
 pub(crate) fn waive(names: &[&str]) -> Write {
     write(Change::Create(names.iter().map(|name| Resource::Waiver(waiver(name))).collect()))
 }

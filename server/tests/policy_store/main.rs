@@ -1,12 +1,11 @@
-//! The promises of the policy store: [`contract`] holds for every backend, and each backend's module says how to run it there
-//! and what is promised by that backend alone.
+//! Tests of the policy store: [`contract`] holds for every backend; the backends' modules run it and add their own promises.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on shall panic")]
+#![expect(clippy::unwrap_used, reason = "a test panics on a failed step")]
 
 mod contract;
 mod fixtures;
 mod postgres;
-mod postgres_lost;
+mod postgres_outage;
 mod sqlite;
-mod sqlite_damaged;
-mod sqlite_killed;
+mod sqlite_corruption;
+mod sqlite_crash_recovery;

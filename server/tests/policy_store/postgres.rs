@@ -1,4 +1,4 @@
-//! PostgreSQL: the contract, and what is promised where several servers share a store.
+//! PostgreSQL: the contract, and several servers that share a store.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use scangate_server::{
 use scangate_test_postgres::Cluster;
 
 use crate::{
-    contract::{FILL, PROMISES, a_full_store_takes_changes_and_no_more_policies},
+    contract::{FILL, PROMISES, full_store_takes_changes_but_no_new_policies},
     fixtures::{self, LoadSnapshot as _, changed, create, update},
 };
 
@@ -20,19 +20,19 @@ pub(crate) async fn open(url: &str) -> Result<SqlPolicyStore, OpenError> {
     fixtures::open(&Address::parse(url)).await
 }
 
-/// A server's policies over a database.
+/// Loads a server's policies.
 pub(crate) async fn server(url: &str) -> Arc<Policies> {
     Policies::load(Arc::new(open(url).await.unwrap()), BOUND).await.unwrap()
 }
 
-/// What a server would tell of a change that it makes.
+/// Writes a policy on a server, and returns the revision.
 pub(crate) async fn write(server: &Arc<Policies>, name: &str) -> u64 {
-    let change = Change::Update { document: Resource::Policy(changed(name)), expected: Precondition::Any };
+    let change = Change::Update { resource: Resource::Policy(changed(name)), expected: Precondition::Any };
     server.write(change, WriteOptions { validate_only: false, request_key: None }).await.unwrap().revision
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn postgres_keeps_every_promise_of_the_contract() {
+async fn postgres_meets_contract() {
     let cluster = Cluster::start();
     let mut broken = Vec::new();
     for (name, promise) in PROMISES {
@@ -46,11 +46,11 @@ async fn postgres_keeps_every_promise_of_the_contract() {
     let database = cluster.database();
     let full = open(&database).await.unwrap();
     cluster.execute(&database, FILL);
-    a_full_store_takes_changes_and_no_more_policies(Arc::new(full)).await;
+    full_store_takes_changes_but_no_new_policies(Arc::new(full)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_servers_that_begin_at_once_begin_one_store() {
+async fn servers_starting_together_seed_one_store() {
     let cluster = Cluster::start();
     let database = cluster.database();
 
@@ -83,7 +83,7 @@ async fn writers_on_several_servers_lose_no_update() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_write_on_one_server_is_seen_by_the_other_at_once_with_its_token_and_soon_without() {
+async fn write_reaches_other_server_with_and_without_token() {
     let cluster = Cluster::start();
     let database = cluster.database();
     let (one, other) = (server(&database).await, server(&database).await);
@@ -100,7 +100,7 @@ async fn a_write_on_one_server_is_seen_by_the_other_at_once_with_its_token_and_s
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_nobody_was_given_is_not_reached() {
+async fn unknown_revision_token_is_not_reached() {
     let cluster = Cluster::start();
     let server = server(&cluster.database()).await;
 
@@ -110,7 +110,7 @@ async fn a_token_that_nobody_was_given_is_not_reached() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_decides_on_what_the_store_does_not_confirm_and_all_do_again_once_it_does() {
+async fn unconfirmed_snapshot_is_stale_until_store_returns() {
     let mut cluster = Cluster::start();
     let database = cluster.database();
     let server = server(&database).await;
@@ -146,7 +146,7 @@ pub(crate) async fn recovers(server: &Policies) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_acknowledged_write_survives_a_crash_of_the_database() {
+async fn acknowledged_writes_survive_database_crash() {
     let mut cluster = Cluster::start();
     let database = cluster.database();
     let store = Arc::new(open(&database).await.unwrap());
@@ -178,7 +178,7 @@ async fn every_acknowledged_write_survives_a_crash_of_the_database() {
 }
 
 #[tokio::test]
-async fn an_address_never_shows_its_password() {
+async fn address_never_shows_password() {
     let address = Address::parse("postgres://scangate:secret@127.0.0.1:1/none");
 
     let refused = fixtures::open(&address).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! SQLite: the contract, and what is promised of the file.
+//! SQLite: the contract, and the database file.
 
 use std::{
     fs,
@@ -16,16 +16,16 @@ use sqlx::{ConnectOptions as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
 use crate::{
-    contract::{FILL, PROMISES, a_full_store_takes_changes_and_no_more_policies},
+    contract::{FILL, PROMISES, full_store_takes_changes_but_no_new_policies},
     fixtures::{LoadSnapshot as _, changed, create, delete, id, later, open, requested, update},
 };
 
-/// A place for a store that does not exist yet.
-pub(crate) struct Place {
+/// A directory for a store that does not exist yet.
+pub(crate) struct StoreDirectory {
     directory: TempDir,
 }
 
-impl Place {
+impl StoreDirectory {
     pub(crate) fn new() -> Self {
         Self { directory: TempDir::new().unwrap() }
     }
@@ -39,17 +39,17 @@ impl Place {
     }
 }
 
-/// The file as an operator's shell opens it.
+/// Opens the file as an operator's shell does.
 pub(crate) async fn shell(path: &Path) -> SqliteConnection {
     SqliteConnectOptions::new().filename(path).connect().await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sqlite_keeps_every_promise_of_the_contract() {
+async fn sqlite_meets_contract() {
     let mut broken = Vec::new();
     for (name, promise) in PROMISES {
-        let place = Place::new();
-        let store = Arc::new(place.open().await.unwrap());
+        let directory = StoreDirectory::new();
+        let store = Arc::new(directory.open().await.unwrap());
         if let Err(failure) = tokio::spawn(promise(store)).await {
             broken.push((name, failure));
         }
@@ -59,19 +59,19 @@ async fn sqlite_keeps_every_promise_of_the_contract() {
 }
 
 #[tokio::test]
-async fn a_full_store_takes_no_more() {
-    let place = Place::new();
-    let store = place.open().await.unwrap();
-    sqlx::raw_sql(FILL).execute(&mut shell(&place.path()).await).await.unwrap();
+async fn full_store_refuses_further_policies() {
+    let directory = StoreDirectory::new();
+    let store = directory.open().await.unwrap();
+    sqlx::raw_sql(FILL).execute(&mut shell(&directory.path()).await).await.unwrap();
 
     assert_eq!(store.load_snapshot().await.unwrap().policies.len(), 10_000);
-    a_full_store_takes_changes_and_no_more_policies(Arc::new(store)).await;
+    full_store_takes_changes_but_no_new_policies(Arc::new(store)).await;
 }
 
 #[tokio::test]
-async fn what_was_written_is_there_when_the_file_is_opened_again() {
-    let place = Place::new();
-    let store = place.open().await.unwrap();
+async fn writes_persist_across_reopening() {
+    let directory = StoreDirectory::new();
+    let store = directory.open().await.unwrap();
     store.apply(create("kept")).await.unwrap();
     store.apply(create("deleted")).await.unwrap();
     store.apply(delete("deleted", Precondition::Any)).await.unwrap();
@@ -79,37 +79,37 @@ async fn what_was_written_is_there_when_the_file_is_opened_again() {
     let before = store.load_snapshot().await.unwrap();
     drop(store);
 
-    let store = place.open().await.unwrap();
+    let store = directory.open().await.unwrap();
 
     assert_eq!(store.load_snapshot().await.unwrap(), before);
     assert_eq!(store.apply(requested("id", "print", update("kept", Precondition::Any))).await.unwrap(), first);
 }
 
 #[tokio::test]
-async fn the_default_policy_is_seeded_once_and_never_again() {
-    let place = Place::new();
-    drop(place.open().await.unwrap());
-    let store = place.open().await.unwrap();
+async fn default_policy_is_seeded_once() {
+    let directory = StoreDirectory::new();
+    drop(directory.open().await.unwrap());
+    let store = directory.open().await.unwrap();
     assert_eq!(store.load_snapshot().await.unwrap().revision, 1);
     store.apply(update("default", Precondition::Any)).await.unwrap();
     drop(store);
 
-    let set = place.open().await.unwrap().load_snapshot().await.unwrap();
+    let set = directory.open().await.unwrap().load_snapshot().await.unwrap();
 
     assert_eq!(set.revision, 2);
     assert_eq!(set.policies.get(&id("default")).unwrap().policy, changed("default"));
 }
 
 #[tokio::test]
-async fn every_write_leaves_its_revision_behind() {
-    let place = Place::new();
-    let store = place.open().await.unwrap();
+async fn each_write_adds_its_revision_to_history() {
+    let directory = StoreDirectory::new();
+    let store = directory.open().await.unwrap();
     store.apply(create("team")).await.unwrap();
     store.apply(update("team", Precondition::Any)).await.unwrap();
     store.apply(delete("team", Precondition::Any)).await.unwrap();
     store.apply(delete("team", Precondition::Any)).await.unwrap_err();
 
-    let mut shell = shell(&place.path()).await;
+    let mut shell = shell(&directory.path()).await;
     let revisions: Vec<(i64, String, bool)> =
         sqlx::query_as("select revision, id, body is not null from document_revisions order by revision")
             .fetch_all(&mut shell)
@@ -122,25 +122,25 @@ async fn every_write_leaves_its_revision_behind() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_open_is_refused_to_a_second_server_by_whatever_name() {
-    let place = Place::new();
-    let store = place.open().await.unwrap();
-    let other_name = place.directory.path().join("other.db");
-    symlink(place.path(), &other_name).unwrap();
+async fn open_store_is_refused_to_second_server() {
+    let directory = StoreDirectory::new();
+    let store = directory.open().await.unwrap();
+    let other_name = directory.directory.path().join("other.db");
+    symlink(directory.path(), &other_name).unwrap();
 
-    for path in [place.path(), other_name] {
+    for path in [directory.path(), other_name] {
         let refused = open(&Address::File(path)).await.unwrap_err();
         assert!(matches!(refused, OpenError::InUse(_)), "{refused:?}");
     }
 
     drop(store);
-    place.open().await.unwrap();
+    directory.open().await.unwrap();
 }
 
 #[tokio::test]
-async fn nobody_but_the_owner_can_read_what_is_made() {
-    let place = Place::new();
-    let directory = place.directory.path().join("made/for/it");
+async fn created_files_are_readable_by_owner_only() {
+    let directory = StoreDirectory::new();
+    let directory = directory.directory.path().join("made/for/it");
     let store = open(&Address::File(directory.join("policies.db"))).await.unwrap();
     store.apply(create("team")).await.unwrap();
 
@@ -157,22 +157,22 @@ async fn nobody_but_the_owner_can_read_what_is_made() {
 }
 
 #[tokio::test]
-async fn a_directory_that_cannot_be_made_is_named() {
-    let place = Place::new();
-    fs::write(place.path(), "").unwrap();
+async fn directory_error_names_its_path() {
+    let directory = StoreDirectory::new();
+    fs::write(directory.path(), "").unwrap();
 
-    let refused = open(&Address::File(place.path().join("policies.db"))).await.unwrap_err();
+    let refused = open(&Address::File(directory.path().join("policies.db"))).await.unwrap_err();
 
     assert!(refused.to_string().contains("policies.db"), "{refused}");
     assert!(matches!(refused, OpenError::Io { .. }), "{refused:?}");
 }
 
 #[tokio::test]
-async fn a_write_that_the_database_rolls_back_by_itself_leaves_the_store_usable() {
-    let place = Place::new();
-    let store = place.open().await.unwrap();
-    let mut shell = shell(&place.path()).await;
-    // What SQLite does where the disk is full: it ends the whole transaction, not the statement alone.
+async fn write_rolled_back_by_sqlite_leaves_store_usable() {
+    let directory = StoreDirectory::new();
+    let store = directory.open().await.unwrap();
+    let mut shell = shell(&directory.path()).await;
+    // On a full disk SQLite rolls back the whole transaction, not only the statement.
     let full = "create trigger full before insert on documents begin select raise(rollback, 'disk full'); end";
     sqlx::raw_sql(full).execute(&mut shell).await.unwrap();
     let before = store.load_snapshot().await.unwrap();
@@ -188,13 +188,13 @@ async fn a_write_that_the_database_rolls_back_by_itself_leaves_the_store_usable(
 }
 
 #[tokio::test]
-async fn requests_that_have_expired_are_removed_from_the_file() {
-    let place = Place::new();
-    let store = place.open().await.unwrap();
+async fn expired_requests_are_deleted() {
+    let directory = StoreDirectory::new();
+    let store = directory.open().await.unwrap();
     store.apply(requested("old", "print", create("team"))).await.unwrap();
     store.apply(later(SignedDuration::from_hours(24), create("other"))).await.unwrap();
 
-    let mut shell = shell(&place.path()).await;
+    let mut shell = shell(&directory.path()).await;
     let remembered: i64 = sqlx::query_scalar("select count(*) from requests").fetch_one(&mut shell).await.unwrap();
 
     assert_eq!(remembered, 0);

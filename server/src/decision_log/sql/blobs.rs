@@ -1,4 +1,4 @@
-//! The SQL of blobs: cases, and the parts that they rest on, by content.
+//! The SQL of blobs: records and the parts that they reference, by content hash.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,23 +7,32 @@ use crate::{
     sql::{Connection, Error, JsonRows, query_error},
 };
 
-/// Rows that one statement asks for.
-const ROWS: usize = 500;
+/// Maximum number of rows that one statement reads or deletes.
+const BATCH_SIZE: usize = 500;
 
-/// Stores blobs; of one that is there only notes that it was used.
-pub(super) async fn put(
+/// The kind of a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BlobKind {
+    /// A decision record, which index keys reference.
+    Record,
+    /// A part, which records reference.
+    Part,
+}
+
+/// Stores blobs; for a stored blob, updates the time of its last use.
+pub(super) async fn upsert(
     connection: &mut Connection,
-    blobs: &BTreeMap<Hash, (bool, &Blob)>,
+    blobs: &BTreeMap<Hash, (BlobKind, &Blob)>,
     used: i64,
 ) -> Result<(), Error> {
-    for (hash, (is_case, blob)) in blobs {
+    for (hash, (kind, blob)) in blobs {
         sqlx::query(
             "insert into decision_blobs (hash, is_case, body, used) values ($1, $2, $3, $4)
              on conflict (hash) do update set used = excluded.used",
         )
         .bind(hash.to_string())
-        .bind(i64::from(*is_case))
-        .bind(blob.packed().to_vec())
+        .bind(i64::from(*kind == BlobKind::Record))
+        .bind(blob.compressed().to_vec())
         .bind(used)
         .execute(&mut *connection)
         .await
@@ -32,7 +41,7 @@ pub(super) async fn put(
     Ok(())
 }
 
-pub(super) async fn put_parts(connection: &mut Connection, parts: &BTreeSet<(Hash, Hash)>) -> Result<(), Error> {
+pub(super) async fn insert_parts(connection: &mut Connection, parts: &BTreeSet<(Hash, Hash)>) -> Result<(), Error> {
     if parts.is_empty() {
         return Ok(());
     }
@@ -41,23 +50,23 @@ pub(super) async fn put_parts(connection: &mut Connection, parts: &BTreeSet<(Has
     JsonRows::new(connection, insert, parts)?.query().execute(connection).await.map(|_| ()).map_err(query_error)
 }
 
-pub(super) async fn get(connection: &mut Connection, hashes: &[Hash]) -> Result<BTreeMap<Hash, Blob>, Error> {
+pub(super) async fn load(connection: &mut Connection, hashes: &[Hash]) -> Result<BTreeMap<Hash, Blob>, Error> {
     let mut found = BTreeMap::new();
     let select = "select hash, body from decision_blobs where hash in (select value ->> 0 from {rows})";
-    for some in hashes.chunks(ROWS) {
-        let select = JsonRows::new(connection, select, some.iter().map(|hash| [hash]))?;
+    for chunk in hashes.chunks(BATCH_SIZE) {
+        let select = JsonRows::new(connection, select, chunk.iter().map(|hash| [hash]))?;
         let rows: Vec<(String, Vec<u8>)> = select.query_as().fetch_all(&mut *connection).await.map_err(query_error)?;
         for (hash, body) in rows {
             let hash = Hash::try_from(hash)
-                .map_err(|source| Error::Corrupt { what: "the name of a blob".to_owned(), source: source.into() })?;
-            found.insert(hash, Blob::kept(hash, body));
+                .map_err(|source| Error::Corrupt { what: "a blob's hash".to_owned(), source: source.into() })?;
+            found.insert(hash, Blob::from_stored(hash, body));
         }
     }
     Ok(found)
 }
 
-/// Blobs in the order of their names, from after one on.
-pub(super) async fn after(
+/// Loads blobs in the order of their hashes, starting after one.
+pub(super) async fn load_after(
     connection: &mut Connection,
     after: &str,
     limit: i64,
@@ -70,32 +79,39 @@ pub(super) async fn after(
         .map_err(query_error)
 }
 
-/// Removes some of what nothing that is left rests on and nothing has used since, cases or their parts; returns how many.
-pub(super) async fn sweep(connection: &mut Connection, are_cases: bool, unused_since: i64) -> Result<usize, Error> {
-    // Only what has long not been used is looked at, by the index: most of what is kept is never touched.
-    let unused = if are_cases {
-        "select hash from decision_blobs b where is_case = 1 and used < $1 and not exists
-             (select 1 from decision_keys k where k.kind = 'case' and k.name = b.hash) order by used limit $2"
-    } else {
-        "select hash from decision_blobs b where is_case = 0 and used < $1 and not exists
-             (select 1 from decision_parts p where p.part = b.hash) order by used limit $2"
+/// Deletes a batch of blobs that are unreferenced and were last used before a time; returns their number.
+pub(super) async fn delete_unused(
+    connection: &mut Connection,
+    kind: BlobKind,
+    unused_since: i64,
+) -> Result<usize, Error> {
+    // The index on `used` narrows this to blobs without recent use: most blobs are never examined.
+    let unused = match kind {
+        BlobKind::Record => {
+            "select hash from decision_blobs b where is_case = 1 and used < $1 and not exists
+                 (select 1 from decision_keys k where k.kind = 'case' and k.name = b.hash) order by used limit $2"
+        }
+        BlobKind::Part => {
+            "select hash from decision_blobs b where is_case = 0 and used < $1 and not exists
+                 (select 1 from decision_parts p where p.part = b.hash) order by used limit $2"
+        }
     };
     let unused: Vec<String> = sqlx::query_scalar(unused)
         .bind(unused_since)
-        .bind(i64::try_from(ROWS).unwrap_or(i64::MAX))
+        .bind(i64::try_from(BATCH_SIZE).unwrap_or(i64::MAX))
         .fetch_all(&mut *connection)
         .await
         .map_err(query_error)?;
     if unused.is_empty() {
         return Ok(0);
     }
-    // What somebody has used in the meantime stays: PostgreSQL waits for him and looks again at what he wrote.
+    // Checks `used` again: a concurrent transaction may have used the blob. PostgreSQL waits for it and re-reads the row.
     let delete =
         "delete from decision_blobs where hash in (select value ->> 0 from {rows}) and used < $2 returning hash";
     let delete = JsonRows::new(connection, delete, unused.iter().map(|hash| [hash]))?.query_as().bind(unused_since);
-    let swept: Vec<(String,)> = delete.fetch_all(&mut *connection).await.map_err(query_error)?;
+    let deleted: Vec<(String,)> = delete.fetch_all(&mut *connection).await.map_err(query_error)?;
     let delete = "delete from decision_parts where whole in (select value ->> 0 from {rows})";
-    let delete = JsonRows::new(connection, delete, &swept)?;
+    let delete = JsonRows::new(connection, delete, &deleted)?;
     delete.query().execute(connection).await.map_err(query_error)?;
-    Ok(swept.len())
+    Ok(deleted.len())
 }

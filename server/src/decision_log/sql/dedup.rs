@@ -1,4 +1,4 @@
-//! What becomes of each record of a batch: it is recorded as the next one, or its request was answered before.
+//! Deduplication of a batch: each append gets the next id, or the result that its idempotency key already has.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    idempotency_keys::{self, Request},
+    idempotency_keys::{self, ClaimedRequest},
     segment::Head,
 };
 use crate::{
@@ -17,93 +17,105 @@ use crate::{
     sql::{self, Connection},
 };
 
-/// The answer to each record, and which of them are to be recorded.
-pub(super) struct Answers<'a> {
-    pub(super) given: Vec<Result<AppendResult, Error>>,
-    pub(super) fresh: Vec<&'a AppendRequest>,
+/// The result of each append of a batch, and the requests to record.
+pub(super) struct Deduplicated<'a> {
+    pub(super) results: Vec<Result<AppendResult, Error>>,
+    pub(super) new_requests: Vec<&'a AppendRequest>,
     writer: Arc<str>,
     after: u64,
 }
 
-impl<'a> Answers<'a> {
-    /// All of them are recorded, after the head of a writer: no request has come with them.
-    pub(super) fn without_requests(
+impl<'a> Deduplicated<'a> {
+    /// Numbers requests without idempotency keys: all of them are recorded.
+    pub(super) fn without_request_keys(
         writer: &Arc<str>,
         head: &Head,
-        records: impl Iterator<Item = &'a AppendRequest>,
+        requests: impl Iterator<Item = &'a AppendRequest>,
     ) -> Self {
-        let mut answers = Self::none(writer, head);
-        for record in records {
-            let id = answers.record(record);
-            answers.given.push(Ok(AppendResult::Recorded(id)));
+        let mut deduplicated = Self::empty(writer, head);
+        for request in requests {
+            let id = deduplicated.push_new(request);
+            deduplicated.results.push(Ok(AppendResult::Recorded(id)));
         }
-        answers
+        deduplicated
     }
 
-    /// The same where some have come by request: those that are not known are claimed.
-    pub(super) async fn to(
+    /// Claims the idempotency keys of a batch, and numbers the requests whose key is new or absent.
+    pub(super) async fn claim(
         connection: &mut Connection,
         writer: &Arc<str>,
         head: &Head,
-        records: impl Iterator<Item = &'a AppendRequest> + Clone,
+        requests: impl Iterator<Item = &'a AppendRequest> + Clone,
     ) -> Result<Self, sql::Error> {
         let now = Timestamp::now();
         let expire_time = now.saturating_add(DEDUP_WINDOW).unwrap_or(Timestamp::MAX).as_microsecond();
         let now = now.as_microsecond();
-        let mut asked: BTreeMap<&str, &RequestKey> = BTreeMap::new();
-        for request in records.clone().filter_map(|record| record.request.as_ref()) {
-            asked.entry(&request.id).or_insert(request);
+        let mut keys: BTreeMap<&str, &RequestKey> = BTreeMap::new();
+        for key in requests.clone().filter_map(|request| request.request_key.as_ref()) {
+            keys.entry(&key.id).or_insert(key);
         }
-        let taken = idempotency_keys::claim(connection, &asked, writer, expire_time, now).await?;
-        let mut answers = Self::none(writer, head);
-        let mut given: HashMap<&str, DecisionId> = HashMap::new();
-        for record in records {
-            let answer = match &record.request {
-                None => Ok(AppendResult::Recorded(answers.record(record))),
-                Some(request) => before(request, &taken, &asked, &given).unwrap_or_else(|| {
-                    let id = answers.record(record);
-                    given.insert(&request.id, id.clone());
+        let stored = idempotency_keys::claim(connection, &keys, writer, expire_time, now).await?;
+        let (deduplicated, claimed) = Self::number(writer, head, requests, &stored, &keys);
+        let sequences: Vec<(&str, u64)> = claimed.into_iter().map(|(id, decision)| (id, decision.sequence)).collect();
+        idempotency_keys::set_sequences(connection, &sequences).await?;
+        if !keys.is_empty() {
+            // Deletes at least as many keys as a batch adds, so that expired keys cannot pile up.
+            idempotency_keys::delete_expired(connection, now).await?;
+        }
+        Ok(deduplicated)
+    }
+
+    /// Numbers the requests, and returns the ids assigned to idempotency keys.
+    fn number(
+        writer: &Arc<str>,
+        head: &Head,
+        requests: impl Iterator<Item = &'a AppendRequest>,
+        stored: &BTreeMap<String, ClaimedRequest>,
+        keys: &BTreeMap<&'a str, &'a RequestKey>,
+    ) -> (Self, HashMap<&'a str, DecisionId>) {
+        let mut deduplicated = Self::empty(writer, head);
+        let mut claimed: HashMap<&str, DecisionId> = HashMap::new();
+        for request in requests {
+            let result = match &request.request_key {
+                None => Ok(AppendResult::Recorded(deduplicated.push_new(request))),
+                Some(key) => previous_result(key, stored, keys, &claimed).unwrap_or_else(|| {
+                    let id = deduplicated.push_new(request);
+                    claimed.insert(&key.id, id.clone());
                     Ok(AppendResult::Recorded(id))
                 }),
             };
-            answers.given.push(answer);
+            deduplicated.results.push(result);
         }
-        let numbered: Vec<(&str, u64)> = given.into_iter().map(|(id, decision)| (id, decision.sequence)).collect();
-        idempotency_keys::number(connection, &numbered).await?;
-        if !asked.is_empty() {
-            // As many go as come, and more, so that they never pile up.
-            idempotency_keys::forget(connection, now).await?;
-        }
-        Ok(answers)
+        (deduplicated, claimed)
     }
 
-    fn none(writer: &Arc<str>, head: &Head) -> Self {
-        Self { given: Vec::new(), fresh: Vec::new(), writer: Arc::clone(writer), after: head.sequence }
+    fn empty(writer: &Arc<str>, head: &Head) -> Self {
+        Self { results: Vec::new(), new_requests: Vec::new(), writer: Arc::clone(writer), after: head.sequence }
     }
 
-    /// The name of a record that is to be recorded as the next one.
-    fn record(&mut self, record: &'a AppendRequest) -> DecisionId {
-        self.fresh.push(record);
-        let sequence = self.after.saturating_add(u64::try_from(self.fresh.len()).unwrap_or(u64::MAX));
+    /// Adds a request to record, and returns its id.
+    fn push_new(&mut self, request: &'a AppendRequest) -> DecisionId {
+        self.new_requests.push(request);
+        let sequence = self.after.saturating_add(u64::try_from(self.new_requests.len()).unwrap_or(u64::MAX));
         DecisionId { writer: Arc::clone(&self.writer), sequence }
     }
 }
 
-/// The answer to a request that was answered before, or earlier in the same batch.
-fn before(
-    request: &RequestKey,
-    taken: &BTreeMap<String, Request>,
-    asked: &BTreeMap<&str, &RequestKey>,
-    given: &HashMap<&str, DecisionId>,
+/// Returns the result of an earlier request with this key, from the database or from the same batch.
+fn previous_result(
+    key: &RequestKey,
+    stored: &BTreeMap<String, ClaimedRequest>,
+    keys: &BTreeMap<&str, &RequestKey>,
+    claimed: &HashMap<&str, DecisionId>,
 ) -> Option<Result<AppendResult, Error>> {
-    let id = request.id.as_str();
-    let (fingerprint, decision) = match (taken.get(id), given.get(id), asked.get(id)) {
-        (Some(taken), ..) => {
-            (&taken.fingerprint, DecisionId { writer: taken.writer.as_str().into(), sequence: taken.sequence })
+    let id = key.id.as_str();
+    let (fingerprint, decision) = match (stored.get(id), claimed.get(id), keys.get(id)) {
+        (Some(stored), ..) => {
+            (&stored.fingerprint, DecisionId { writer: stored.writer.as_str().into(), sequence: stored.sequence })
         }
-        (None, Some(given), Some(first)) => (&first.fingerprint, given.clone()),
+        (None, Some(claimed), Some(first)) => (&first.fingerprint, claimed.clone()),
         (None, ..) => return None,
     };
-    let is_same = *fingerprint == request.fingerprint;
+    let is_same = *fingerprint == key.fingerprint;
     Some(if is_same { Ok(AppendResult::Replayed(decision)) } else { Err(Error::RequestIdReused) })
 }

@@ -1,4 +1,4 @@
-//! Group commit: one task records whatever waits, in one transaction, and tells everybody at once.
+//! Group commit: one task commits all pending appends in one transaction and replies to their callers.
 
 use std::{
     sync::Arc,
@@ -13,181 +13,181 @@ use tokio::{
 };
 
 use super::{
-    index_batch::{Chapter, Tail},
+    index_batch::{IndexBatch, PendingIndex},
     indexer,
-    writer::Own,
+    writer::Writer,
 };
 use crate::{
     decision_log::{AppendRequest, AppendResult, Error},
     sql::{self, Database, Dialect},
 };
 
-/// The most decisions that are committed at once.
-const BATCH: usize = 4096;
-/// How often more are waited for.
-const GATHERED: usize = 16;
-/// The most that wait.
-pub(super) const QUEUE: usize = 16_384;
-/// How long one commit may take. What takes longer has an outcome that nobody knows.
-const PATIENCE: Duration = Duration::from_secs(15);
-/// How long a connection is taken for good that was so a moment ago.
-const GOOD: Duration = Duration::from_secs(1);
+/// Maximum number of decisions in one commit.
+const MAX_BATCH_SIZE: usize = 4096;
+/// Maximum number of yields before a commit.
+const MAX_YIELDS: usize = 16;
+/// Maximum number of pending appends.
+pub(super) const QUEUE_CAPACITY: usize = 16_384;
+/// Timeout of one commit. The outcome of a longer one is unknown.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(15);
+/// Maximum idle time after which the last connection is reused without a ping.
+const REUSE_CONNECTION: Duration = Duration::from_secs(1);
 
-/// What becomes of a record.
-pub(super) type Given = Result<AppendResult, Error>;
+/// The reply to an append.
+pub(super) type Reply = Result<AppendResult, Error>;
 
-/// A record that waits, with whom to tell.
-pub(super) type Waiting = (AppendRequest, oneshot::Sender<Given>);
+/// A queued append with the channel for its reply.
+pub(super) type PendingAppend = (AppendRequest, oneshot::Sender<Reply>);
 
-/// Commits batches, one after the other.
-pub(super) struct Committer {
+/// The commit task of a log.
+pub(super) struct GroupCommit {
     database: Arc<Database>,
-    own: Own,
-    /// The connection of the last commit, and when that was.
-    held: Option<(PoolConnection<Any>, Instant)>,
-    /// Looks after others' tails once there are decisions: who only reads changes nothing.
-    helper: JoinSet<()>,
+    writer: Writer,
+    /// The connection of the last commit, and the time of that commit.
+    last_connection: Option<(PoolConnection<Any>, Instant)>,
+    /// Indexes decisions of stopped writers. It starts with the first append: a process that only reads must not write.
+    indexer: JoinSet<()>,
 }
 
-impl Committer {
+impl GroupCommit {
     pub(super) fn new(database: Arc<Database>) -> Self {
-        Self { own: Own::new(Arc::clone(&database)), database, held: None, helper: JoinSet::new() }
+        Self { writer: Writer::new(Arc::clone(&database)), database, last_connection: None, indexer: JoinSet::new() }
     }
 
-    /// Goes on until it is told to close and has recorded what came before, or nobody is left who could append.
-    pub(super) async fn run(mut self, mut waiting: mpsc::Receiver<Waiting>, closing: Arc<Notify>) {
-        let mut batch = Vec::with_capacity(BATCH);
+    /// Commits batches until `shutdown` is notified and the queue is drained, or every sender is dropped.
+    pub(super) async fn run(mut self, mut queue: mpsc::Receiver<PendingAppend>, shutdown: Arc<Notify>) {
+        let mut batch = Vec::with_capacity(MAX_BATCH_SIZE);
         loop {
-            let due = self.own.tail.due();
+            let deadline = self.writer.pending_index.next_deadline();
             let received = tokio::select! {
                 biased;
-                received = waiting.recv_many(&mut batch, BATCH) => received,
-                () = closing.notified() => {
-                    waiting.close();
+                received = queue.recv_many(&mut batch, MAX_BATCH_SIZE) => received,
+                () = shutdown.notified() => {
+                    queue.close();
                     continue;
                 }
-                () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {
-                    self.index(Tail::take_ready).await;
+                () = sleep_until(deadline.unwrap_or_else(Instant::now).into()), if deadline.is_some() => {
+                    self.index(PendingIndex::pop_ready).await;
                     continue;
                 }
             };
             if received == 0 {
                 break;
             }
-            gather(&mut waiting, &mut batch).await;
-            self.record(&mut batch).await;
-            self.index(Tail::take_ready).await;
+            yield_for_more(&mut queue, &mut batch).await;
+            self.commit_and_reply(&mut batch).await;
+            self.index(PendingIndex::pop_ready).await;
         }
-        if !self.own.is_unsure {
-            self.index(Tail::take).await;
+        if !self.writer.outcome_unknown {
+            self.index(PendingIndex::pop).await;
         }
     }
 
-    /// Commits a batch, and tells everybody.
-    async fn record(&mut self, batch: &mut Vec<Waiting>) {
-        if self.helper.is_empty() {
-            self.helper.spawn(indexer::keep_up(Arc::clone(&self.database)));
+    async fn commit_and_reply(&mut self, batch: &mut Vec<PendingAppend>) {
+        if self.indexer.is_empty() {
+            self.indexer.spawn(indexer::run(Arc::clone(&self.database)));
         }
         match self.commit(batch).await {
-            Ok(answers) => {
-                for ((_, tell), answer) in batch.drain(..).zip(answers) {
-                    // Who has given up has his decision in the log all the same.
-                    tell.send(answer).ok();
+            Ok(replies) => {
+                for ((_, sender), reply) in batch.drain(..).zip(replies) {
+                    // A cancelled caller has dropped its receiver; its decision is recorded all the same.
+                    sender.send(reply).ok();
                 }
             }
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "decisions were not recorded");
-                self.own.doubt();
-                for (_, tell) in batch.drain(..) {
-                    tell.send(Err(again(&error))).ok();
+                self.writer.invalidate();
+                for (_, sender) in batch.drain(..) {
+                    sender.send(Err(share_error(&error))).ok();
                 }
             }
         }
     }
 
-    async fn commit(&mut self, batch: &[Waiting]) -> Result<Vec<Given>, Error> {
-        let mut connection = in_time(self.connection()).await?;
-        let own = &mut self.own;
-        let outcome = in_time(async {
-            match own.commit(&mut connection, batch).await {
+    async fn commit(&mut self, batch: &[PendingAppend]) -> Result<Vec<Reply>, Error> {
+        let mut connection = with_commit_timeout(self.connection()).await?;
+        let writer = &mut self.writer;
+        let outcome = with_commit_timeout(async {
+            match writer.commit(&mut connection, batch).await {
                 Ok(None) => {
-                    own.begin_anew();
-                    own.commit(&mut connection, batch).await
+                    writer.start_new_chain();
+                    writer.commit(&mut connection, batch).await
                 }
                 outcome => outcome,
             }
         });
         let outcome = outcome.await;
         match &outcome {
-            Ok(_) if self.database.dialect == Dialect::Postgres => self.held = Some((connection, Instant::now())),
+            Ok(_) if self.database.dialect == Dialect::Postgres => {
+                self.last_connection = Some((connection, Instant::now()));
+            }
             Ok(_) => {}
-            // Also where it came late: a statement may still be under way there.
+            // After a timeout, too: a statement may still run on it.
             Err(_) => connection.close_on_drop(),
         }
-        outcome?.ok_or_else(|| Error::Unavailable(Arc::new(Displaced)))
+        outcome?.ok_or_else(|| Error::Unavailable(Arc::new(HeadMismatch)))
     }
 
-    /// The connection of a moment ago if there is one, since to return one and to take another are journeys to the server. SQLite has
-    /// a single one, on which others wait for their turn.
+    /// Returns the connection of the last commit if it is recent: releasing and acquiring one takes round trips. SQLite has a
+    /// single connection for writing, which other tasks wait for.
     async fn connection(&mut self) -> Result<PoolConnection<Any>, sql::Error> {
-        if let Some((connection, used)) = self.held.take()
-            && used.elapsed() < GOOD
+        if let Some((connection, used)) = self.last_connection.take()
+            && used.elapsed() < REUSE_CONNECTION
         {
             return Ok(connection);
         }
         self.database.writer().await
     }
 
-    /// Writes chapters. Decisions are found without, too: where it fails it is tried again later.
-    async fn index(&mut self, next: fn(&mut Tail) -> Option<Chapter>) {
-        let Own { writer, tail, .. } = &mut self.own;
-        let outcome = in_time(async {
-            while let Some(chapter) = next(tail) {
-                if !indexer::write(&self.database, writer, chapter.first.saturating_sub(1), &chapter).await? {
-                    tail.lose();
+    /// Writes index batches. A failure is logged and retried later: lists also scan unindexed segments.
+    async fn index(&mut self, next: fn(&mut PendingIndex) -> Option<IndexBatch>) {
+        let Writer { name, pending_index, .. } = &mut self.writer;
+        let outcome = with_commit_timeout(async {
+            while let Some(batch) = next(pending_index) {
+                if !indexer::write_batch(&self.database, name, batch.first.saturating_sub(1), &batch).await? {
+                    pending_index.discard();
                 }
             }
-            // Some at a time: those who wait for a commit come first.
-            if tail.is_to_be_read() && !indexer::write_some(&self.database, writer, u64::MAX).await? {
-                *tail = Tail::default();
+            // A few segments per call: pending commits take precedence.
+            if pending_index.needs_reload() && !indexer::index_some(&self.database, name, u64::MAX).await? {
+                *pending_index = PendingIndex::default();
             }
             Ok(())
         });
         if let Err(error) = outcome.await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "decisions are not indexed yet");
-            self.own.tail.lose();
+            tracing::warn!(error = &error as &dyn std::error::Error, "decisions cannot be indexed; retrying later");
+            self.writer.pending_index.discard();
         }
     }
 }
 
-async fn in_time<T>(answer: impl Future<Output = Result<T, sql::Error>>) -> Result<T, sql::Error> {
-    timeout(PATIENCE, answer).await.unwrap_or_else(|late| Err(sql::Error::Unavailable(late.into())))
+async fn with_commit_timeout<T>(calls: impl Future<Output = Result<T, sql::Error>>) -> Result<T, sql::Error> {
+    timeout(COMMIT_TIMEOUT, calls).await.unwrap_or_else(|late| Err(sql::Error::Unavailable(late.into())))
 }
 
-/// Lets those go first who are about to append: while there are any, one commit for more of them costs each less. Where nobody
-/// is, it takes no time.
-async fn gather(waiting: &mut mpsc::Receiver<Waiting>, batch: &mut Vec<Waiting>) {
-    for _ in 0..GATHERED {
-        let had = batch.len();
+/// Yields so that pending appends can join the batch; returns at once if there are none.
+async fn yield_for_more(queue: &mut mpsc::Receiver<PendingAppend>, batch: &mut Vec<PendingAppend>) {
+    for _ in 0..MAX_YIELDS {
+        let before = batch.len();
         tokio::task::yield_now().await;
-        while batch.len() < BATCH
-            && let Ok(one) = waiting.try_recv()
+        while batch.len() < MAX_BATCH_SIZE
+            && let Ok(append) = queue.try_recv()
         {
-            batch.push(one);
+            batch.push(append);
         }
-        if batch.len() == had {
+        if batch.len() == before {
             break;
         }
     }
 }
 
-/// A chain that nobody else writes has been written twice while one batch was recorded.
+/// A new chain did not match the database, either.
 #[derive(Debug, thiserror::Error)]
-#[error("the database has lost decisions that were recorded, twice in a row")]
-struct Displaced;
+#[error("the database has lost recorded decisions twice in a row")]
+struct HeadMismatch;
 
-/// An error that several callers get.
-fn again(error: &Error) -> Error {
+/// Copies an error for each caller of a batch.
+fn share_error(error: &Error) -> Error {
     match error {
         Error::Unavailable(source) => Error::Unavailable(Arc::clone(source)),
         other @ (Error::NotFound(_) | Error::RequestIdReused | Error::Overloaded | Error::Corrupt { .. }) => {

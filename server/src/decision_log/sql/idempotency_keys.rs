@@ -1,25 +1,25 @@
-//! The SQL of requests: a decision is given once for each.
+//! The SQL of idempotency keys: a request that is sent again gets the decision recorded for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::segment_table::{number_in, number_out};
+use super::segment_table::{from_u64, to_u64};
 use crate::idempotency::RequestKey;
 use crate::sql::{Connection, Error, JsonRows, query_error};
 
-/// Requests that one batch forgets.
-const FORGOTTEN_AT_ONCE: i64 = 4_096;
+/// Maximum number of expired keys that one batch deletes.
+const MAX_EXPIRED_BATCH_SIZE: i64 = 4_096;
 
-/// A request that was answered before.
+/// A claimed key and the decision recorded for it.
 #[derive(Clone, Debug)]
-pub(super) struct Request {
+pub(super) struct ClaimedRequest {
     pub(super) fingerprint: String,
     pub(super) writer: String,
     pub(super) sequence: u64,
 }
 
-/// A request as it is remembered.
+/// A stored key.
 #[derive(Clone, Debug, sqlx::FromRow)]
-pub(super) struct Remembered {
+pub(super) struct RequestRow {
     pub(super) id: String,
     pub(super) fingerprint: String,
     pub(super) writer: String,
@@ -27,16 +27,16 @@ pub(super) struct Remembered {
     pub(super) expire_time: i64,
 }
 
-/// Claims requests, each once and in the order of their ids, so that two servers that claim the same ones do not wait for each
-/// other; returns those that are taken, and by what.
+/// Claims keys and returns those already claimed, by their id. Claims are made in the order of ids, so that two servers with the
+/// same keys cannot deadlock.
 pub(super) async fn claim(
     connection: &mut Connection,
-    requests: &BTreeMap<&str, &RequestKey>,
+    keys: &BTreeMap<&str, &RequestKey>,
     writer: &str,
     expire_time: i64,
     now: i64,
-) -> Result<BTreeMap<String, Request>, Error> {
-    if requests.is_empty() {
+) -> Result<BTreeMap<String, ClaimedRequest>, Error> {
+    if keys.is_empty() {
         return Ok(BTreeMap::new());
     }
     let insert = "insert into decision_requests (id, fingerprint, writer, sequence, expire_time)
@@ -44,7 +44,7 @@ pub(super) async fn claim(
         on conflict (id) do update set fingerprint = excluded.fingerprint, writer = excluded.writer, sequence = 0,
             expire_time = excluded.expire_time where decision_requests.expire_time <= $4
         returning id";
-    let rows = requests.values().map(|request| (&request.id, &request.fingerprint));
+    let rows = keys.values().map(|key| (&key.id, &key.fingerprint));
     let claimed: Vec<(String,)> = JsonRows::new(connection, insert, rows)?
         .query_as()
         .bind(writer.to_owned())
@@ -54,26 +54,26 @@ pub(super) async fn claim(
         .await
         .map_err(query_error)?;
     let claimed: BTreeSet<&str> = claimed.iter().map(|(id,)| id.as_str()).collect();
-    let mut taken = BTreeMap::new();
-    for id in requests.keys().filter(|id| !claimed.contains(**id)) {
-        if let Some(by) = answered(connection, id, now).await? {
-            taken.insert((*id).to_owned(), by);
+    let mut stored = BTreeMap::new();
+    for id in keys.keys().filter(|id| !claimed.contains(**id)) {
+        if let Some(request) = find(connection, id, now).await? {
+            stored.insert((*id).to_owned(), request);
         }
     }
-    Ok(taken)
+    Ok(stored)
 }
 
-/// Notes which decisions claimed requests got.
-pub(super) async fn number(connection: &mut Connection, numbered: &[(&str, u64)]) -> Result<(), Error> {
-    if numbered.is_empty() {
+/// Stores the sequence numbers of the decisions for claimed keys.
+pub(super) async fn set_sequences(connection: &mut Connection, sequences: &[(&str, u64)]) -> Result<(), Error> {
+    if sequences.is_empty() {
         return Ok(());
     }
     let update = "update decision_requests set sequence = cast(value ->> 1 as bigint) from {rows} where decision_requests.id = value ->> 0";
-    let rows = numbered.iter().map(|(id, sequence)| (*id, number_out(*sequence)));
+    let rows = sequences.iter().map(|(id, sequence)| (*id, from_u64(*sequence)));
     JsonRows::new(connection, update, rows)?.query().execute(connection).await.map(|_| ()).map_err(query_error)
 }
 
-pub(super) async fn answered(connection: &mut Connection, id: &str, now: i64) -> Result<Option<Request>, Error> {
+pub(super) async fn find(connection: &mut Connection, id: &str, now: i64) -> Result<Option<ClaimedRequest>, Error> {
     let row: Option<(String, String, i64)> = sqlx::query_as(
         "select fingerprint, writer, sequence from decision_requests where id = $1 and expire_time > $2",
     )
@@ -83,26 +83,26 @@ pub(super) async fn answered(connection: &mut Connection, id: &str, now: i64) ->
     .await
     .map_err(query_error)?;
     row.map(|(fingerprint, writer, sequence)| {
-        Ok(Request { fingerprint, writer, sequence: number_in("a request", sequence)? })
+        Ok(ClaimedRequest { fingerprint, writer, sequence: to_u64("a request", sequence)? })
     })
     .transpose()
 }
 
-/// Forgets requests that have expired, at most so many, so that the batch after a busy day does not pay for all of it.
-pub(super) async fn forget(connection: &mut Connection, now: i64) -> Result<(), Error> {
+/// Deletes a batch of expired keys, to bound the cost of one commit.
+pub(super) async fn delete_expired(connection: &mut Connection, now: i64) -> Result<(), Error> {
     sqlx::query(
         "delete from decision_requests where id in
              (select id from decision_requests where expire_time <= $1 order by expire_time limit $2)",
     )
     .bind(now)
-    .bind(FORGOTTEN_AT_ONCE)
+    .bind(MAX_EXPIRED_BATCH_SIZE)
     .execute(connection)
     .await
     .map(|_| ())
     .map_err(query_error)
 }
 
-pub(super) async fn remembered(connection: &mut Connection) -> Result<Vec<Remembered>, Error> {
+pub(super) async fn load_all(connection: &mut Connection) -> Result<Vec<RequestRow>, Error> {
     sqlx::query_as("select id, fingerprint, writer, sequence, expire_time from decision_requests")
         .fetch_all(connection)
         .await

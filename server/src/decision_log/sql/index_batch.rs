@@ -1,8 +1,7 @@
-//! Chapters: consecutive segments of a writer that are indexed together, so that what many of them are about costs one key, and
-//! not one for each of them.
+//! Index batches: consecutive segments of a writer that are indexed together, so that they share one index key per term.
 //!
-//! A segment is recorded long before its chapter is: what a writer has recorded since its last chapter is its tail, which lists look
-//! through themselves. A chapter that never comes to be, since its writer was killed, costs them time and nothing else.
+//! A batch is written long after its segments. The segments that a writer has recorded since its last batch are its tail, which
+//! lists scan directly. A tail that a killed writer leaves only costs time.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -12,52 +11,59 @@ use std::{
 use super::index_terms::{self, Key};
 use crate::decision_log::{Hash, IndexTerms};
 
-/// The most segments of a chapter: a key has a bit for each, and no sign.
-pub(super) const SEGMENTS: u32 = 63;
-/// About how many decisions a chapter has at most: as many are looked through where a tail is.
-const DECISIONS: u64 = 16_384;
-/// About how many cases it has at most: it is written at once, and a commit may wait for that.
-const CASES: usize = 500;
-/// The longest that a chapter lasts, by the times of its segments, in microseconds: where to begin to look for a time depends on it.
-pub(super) const SPAN: i64 = 10_000_000;
-/// The longest that a chapter waits for more segments, and how long it takes to try again what has failed.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Which segments of a chapter: the lowest bit is the first.
-pub(super) type Segments = i64;
+/// Maximum number of segments in a batch: a key has one bit for each, without the sign.
+pub(super) const MAX_SEGMENTS: u32 = 63;
+/// Approximate maximum number of decisions in a batch, which also bounds the tail that lists scan.
+const MAX_DECISIONS: u64 = 16_384;
+/// Approximate maximum number of records in a batch: it is written in one transaction, which a commit may wait for.
+const MAX_RECORDS: usize = 500;
+/// Maximum time span of a batch, in microseconds, by the times of its segments. A scan by time starts this much later.
+pub(super) const MAX_SPAN_MICROS: i64 = 10_000_000;
+/// Maximum wait of a batch for more segments, and the delay before a failed write is retried.
+const INDEX_DELAY: Duration = Duration::from_secs(10);
+/// A bit per segment of a batch; the lowest bit is the first segment.
+pub(super) type SegmentMask = i64;
 
-/// Segments of a writer, one after the other.
+/// Consecutive segments of a writer.
 #[derive(Clone, Debug)]
-pub(super) struct Chapter {
+pub(super) struct IndexBatch {
     pub(super) first: u64,
     pub(super) last: u64,
     pub(super) first_time: i64,
     pub(super) last_time: i64,
-    began: Instant,
+    started: Instant,
     segments: u32,
-    cases: HashMap<Hash, (Option<IndexTerms>, Segments)>,
+    records: HashMap<Hash, (Option<IndexTerms>, SegmentMask)>,
 }
 
-impl Chapter {
-    /// One of a single segment.
-    pub(super) fn of<'a>(
+impl IndexBatch {
+    /// Creates a batch of one segment.
+    pub(super) fn from_segment<'a>(
         (first, last): (u64, u64),
         time: i64,
-        cases: impl IntoIterator<Item = (Hash, Option<&'a IndexTerms>)>,
+        records: impl IntoIterator<Item = (Hash, Option<&'a IndexTerms>)>,
     ) -> Self {
-        let (began, cases_of) = (Instant::now(), HashMap::new());
-        let mut chapter = Self { first, last, first_time: time, last_time: time, began, segments: 0, cases: cases_of };
-        chapter.add(last, time, cases);
-        chapter
+        let mut batch = Self {
+            first,
+            last,
+            first_time: time,
+            last_time: time,
+            started: Instant::now(),
+            segments: 0,
+            records: HashMap::new(),
+        };
+        batch.add(last, time, records);
+        batch
     }
 
-    fn add<'a>(&mut self, last: u64, time: i64, cases: impl IntoIterator<Item = (Hash, Option<&'a IndexTerms>)>) {
-        let this = 1 << self.segments;
+    fn add<'a>(&mut self, last: u64, time: i64, records: impl IntoIterator<Item = (Hash, Option<&'a IndexTerms>)>) {
+        let segment = 1 << self.segments;
         let mut previous = None;
-        for (case, keys) in cases {
-            // JsonRows are about the same, and follow each other.
-            if previous != Some(case) {
-                self.cases.entry(case).or_insert_with(|| (keys.cloned(), 0)).1 |= this;
-                previous = Some(case);
+        for (record, terms) in records {
+            // Consecutive decisions often share a record.
+            if previous != Some(record) {
+                self.records.entry(record).or_insert_with(|| (terms.cloned(), 0)).1 |= segment;
+                previous = Some(record);
             }
         }
         self.last = last;
@@ -67,77 +73,77 @@ impl Chapter {
     }
 
     fn is_full(&self) -> bool {
-        self.segments == SEGMENTS || self.last - self.first >= DECISIONS || self.cases.len() >= CASES
+        self.segments == MAX_SEGMENTS || self.last - self.first >= MAX_DECISIONS || self.records.len() >= MAX_RECORDS
     }
 
-    /// Whether a segment of that time can be one of it.
-    fn admits(&self, time: i64) -> bool {
+    /// Returns true if a segment of that time fits into the batch.
+    fn has_room_for(&self, time: i64) -> bool {
         let span = self.last_time.max(time).saturating_sub(self.first_time.min(time));
-        !self.is_full() && span <= SPAN
+        !self.is_full() && span <= MAX_SPAN_MICROS
     }
 
-    /// What it is found by, and which of its segments are.
-    pub(super) fn keys(&self) -> BTreeMap<Key, Segments> {
-        let mut found = BTreeMap::from([(index_terms::all(), Segments::MAX >> (SEGMENTS - self.segments))]);
-        for (case, (keys, segments)) in &self.cases {
-            for key in index_terms::of(*case, keys.as_ref()) {
-                *found.entry(key).or_default() |= segments;
+    /// Returns the batch's keys, each with the segments that it covers.
+    pub(super) fn keys(&self) -> BTreeMap<Key, SegmentMask> {
+        let mut keys = BTreeMap::from([(index_terms::all_key(), SegmentMask::MAX >> (MAX_SEGMENTS - self.segments))]);
+        for (record, (terms, segments)) in &self.records {
+            for key in index_terms::keys_for(*record, terms.as_ref()) {
+                *keys.entry(key).or_default() |= segments;
             }
         }
-        found
+        keys
     }
 }
 
-/// What a writer has recorded since its last chapter, as far as it remembers: the last chapter is still open.
+/// The tail of a writer, in batches. The last batch is still open.
 #[derive(Debug, Default)]
-pub(super) struct Tail {
-    chapters: VecDeque<Chapter>,
-    /// There is more than it remembers, to be read from then on.
-    lost: Option<Instant>,
+pub(super) struct PendingIndex {
+    batches: VecDeque<IndexBatch>,
+    /// Set if the tail is longer than the batches: the time from which it can be read from the database.
+    reload_at: Option<Instant>,
 }
 
-impl Tail {
+impl PendingIndex {
     /// Adds a segment.
     pub(super) fn add<'a>(
         &mut self,
         (first, last): (u64, u64),
         time: i64,
-        cases: impl IntoIterator<Item = (Hash, Option<&'a IndexTerms>)>,
+        records: impl IntoIterator<Item = (Hash, Option<&'a IndexTerms>)>,
     ) {
-        if self.lost.is_some() {
+        if self.reload_at.is_some() {
             return;
         }
-        match self.chapters.back_mut().filter(|chapter| chapter.admits(time)) {
-            Some(chapter) => chapter.add(last, time, cases),
-            None => self.chapters.push_back(Chapter::of((first, last), time, cases)),
+        match self.batches.back_mut().filter(|batch| batch.has_room_for(time)) {
+            Some(batch) => batch.add(last, time, records),
+            None => self.batches.push_back(IndexBatch::from_segment((first, last), time, records)),
         }
     }
 
-    /// The next chapter to be written, if it is time.
-    pub(super) fn take_ready(&mut self) -> Option<Chapter> {
-        let front = self.chapters.front()?;
-        let is_ready = self.chapters.len() > 1 || front.is_full() || front.began.elapsed() >= PATIENCE;
-        if is_ready { self.chapters.pop_front() } else { None }
+    /// Returns the next batch if it is due.
+    pub(super) fn pop_ready(&mut self) -> Option<IndexBatch> {
+        let front = self.batches.front()?;
+        let is_ready = self.batches.len() > 1 || front.is_full() || front.started.elapsed() >= INDEX_DELAY;
+        if is_ready { self.batches.pop_front() } else { None }
     }
 
-    /// The next chapter, whether it is time or not.
-    pub(super) fn take(&mut self) -> Option<Chapter> {
-        self.chapters.pop_front()
+    /// Returns the next batch, due or not.
+    pub(super) fn pop(&mut self) -> Option<IndexBatch> {
+        self.batches.pop_front()
     }
 
-    /// When there will be something to do, if nothing comes.
-    pub(super) fn due(&self) -> Option<Instant> {
-        self.lost.or_else(|| self.chapters.front().map(|chapter| chapter.began + PATIENCE))
+    /// Returns the time at which a batch or a reload is due.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.reload_at.or_else(|| self.batches.front().map(|batch| batch.started + INDEX_DELAY))
     }
 
-    /// Remembers nothing any more: what there is has to be read.
-    pub(super) fn lose(&mut self) {
-        self.chapters.clear();
-        self.lost = Some(Instant::now() + PATIENCE);
+    /// Drops the batches: the tail must be read from the database.
+    pub(super) fn discard(&mut self) {
+        self.batches.clear();
+        self.reload_at = Some(Instant::now() + INDEX_DELAY);
     }
 
-    /// Whether it is time to read what there is.
-    pub(super) fn is_to_be_read(&self) -> bool {
-        self.lost.is_some_and(|from| from <= Instant::now())
+    /// Returns true if the tail should be read from the database now.
+    pub(super) fn needs_reload(&self) -> bool {
+        self.reload_at.is_some_and(|time| time <= Instant::now())
     }
 }

@@ -1,9 +1,9 @@
-//! The log of decisions in the store's database.
+//! The decision log in a SQL database.
 //!
-//! `commit` records in batches with the one write of `advance`, `answers` says what becomes of each record, `segment` is what a batch
-//! looks like in bytes and chains it. `chapter` gathers segments, `index` writes what they are found by; `read` finds decisions
-//! again, `list` and `newest` list them. `verify` follows the chains and has `lookups` and `chapter_check` compare what leads to them.
-//! `chains`, `blobs` and `requests` hold the SQL, in the words that SQLite and PostgreSQL share.
+//! Writing: `group_commit` batches appends, `dedup` resolves idempotency keys, `writer` extends this process's chain, `segment`
+//! encodes and chains a batch, and `append` writes it in one statement. Indexing, later and in batches: `index_batch`,
+//! `index_terms`, `indexer`. Reading: `read` by id, `query` and `segment_scan` for lists. `verify` checks everything.
+//! `segment_table`, `blobs` and `idempotency_keys` hold the SQL, in the dialect that SQLite and PostgreSQL share.
 
 mod append;
 mod blobs;
@@ -37,7 +37,10 @@ use tokio::{
     task::JoinHandle,
 };
 
-use self::group_commit::{Committer, QUEUE, Waiting};
+use self::{
+    blobs::BlobKind,
+    group_commit::{GroupCommit, PendingAppend, QUEUE_CAPACITY},
+};
 use super::{
     AppendRequest, AppendResult, Blob, Cursor, Cursors, DecisionId, DecisionLog, DecisionRecord, Entry, Error, Filter,
     Hash, Page, Report,
@@ -56,41 +59,47 @@ impl From<sql::Error> for Error {
     }
 }
 
-/// How long a blob that nothing rests on is spared: it may be about to be recorded again by a server that knows it to be there.
-const SPARED: SignedDuration = SignedDuration::from_hours(2);
-/// Cases that are kept in memory once read.
-const CASES: u64 = 10_000;
-/// Segments that pruning looks at in one go.
-const PRUNED_AT_ONCE: i64 = 1_000;
+/// Minimum age of an unreferenced blob before its deletion: a server that has it in its cache may reference it without storing it
+/// again.
+const UNUSED_BLOB_GRACE: SignedDuration = SignedDuration::from_hours(2);
+/// Maximum number of records in the read cache.
+const RECORD_CACHE_CAPACITY: u64 = 10_000;
+/// Maximum number of segments that one transaction trims.
+const TRIM_BATCH_SIZE: i64 = 1_000;
 
-/// The log of decisions in a SQL database, and this process as one of its writers.
+/// A decision log in a SQL database, with this process as one of its writers.
 pub struct SqlDecisionLog {
     database: Arc<Database>,
-    waiting: mpsc::Sender<Waiting>,
-    closing: Arc<Notify>,
-    committing: Mutex<Option<JoinHandle<()>>>,
-    /// Whether what was to be recorded last was not.
+    queue: mpsc::Sender<PendingAppend>,
+    shutdown: Arc<Notify>,
+    commit_task: Mutex<Option<JoinHandle<()>>>,
+    /// True if the last append failed.
     is_failing: AtomicBool,
-    cases: Cache<Hash, Arc<DecisionRecord>>,
+    records: Cache<Hash, Arc<DecisionRecord>>,
 }
 
 impl SqlDecisionLog {
-    /// The log in a database. Its chain begins with the first decision.
+    /// Creates the log of a database and spawns its commit task. This writer's chain begins with its first decision.
     pub fn new(database: &Arc<Database>) -> Self {
-        let database = Arc::clone(database);
-        let (waiting, records) = mpsc::channel(QUEUE);
-        let committer = Committer::new(Arc::clone(&database));
-        let closing = Arc::new(Notify::new());
-        let committing = tokio::spawn(committer.run(records, Arc::clone(&closing)));
-        let (committing, is_failing) = (Mutex::new(Some(committing)), AtomicBool::new(false));
-        Self { database, waiting, closing, committing, is_failing, cases: Cache::new(CASES) }
+        let (queue, pending) = mpsc::channel(QUEUE_CAPACITY);
+        let shutdown = Arc::new(Notify::new());
+        let group_commit = GroupCommit::new(Arc::clone(database));
+        let commit_task = tokio::spawn(group_commit.run(pending, Arc::clone(&shutdown)));
+        Self {
+            database: Arc::clone(database),
+            queue,
+            shutdown,
+            commit_task: Mutex::new(Some(commit_task)),
+            is_failing: AtomicBool::new(false),
+            records: Cache::new(RECORD_CACHE_CAPACITY),
+        }
     }
 
-    /// Records what waits, and takes nothing more.
+    /// Refuses new appends, and returns once the pending ones are recorded.
     pub async fn close(&self) {
-        self.closing.notify_one();
-        if let Some(committing) = self.committing.lock().await.take() {
-            committing.await.ok();
+        self.shutdown.notify_one();
+        if let Some(task) = self.commit_task.lock().await.take() {
+            task.await.ok();
         }
     }
 }
@@ -101,56 +110,56 @@ impl fmt::Debug for SqlDecisionLog {
     }
 }
 
-/// The committer is gone: the runtime shuts down.
+/// The commit task has ended.
 #[derive(Debug, thiserror::Error)]
-#[error("the log takes no more decisions: the server shuts down")]
+#[error("the decision log is closed: the server is shutting down")]
 struct Closed;
 
 #[async_trait::async_trait]
 impl DecisionLog for SqlDecisionLog {
-    async fn append(&self, record: AppendRequest) -> Result<AppendResult, Error> {
-        let (tell, told) = oneshot::channel();
-        self.waiting.try_send((record, tell)).map_err(|refused| match refused {
+    async fn append(&self, request: AppendRequest) -> Result<AppendResult, Error> {
+        let (sender, receiver) = oneshot::channel();
+        self.queue.try_send((request, sender)).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => Error::Overloaded,
             mpsc::error::TrySendError::Closed(_) => Error::Unavailable(Arc::new(Closed)),
         })?;
-        let appended = told.await.unwrap_or_else(|_| Err(Error::Unavailable(Arc::new(Closed))));
-        let is_failing = matches!(appended, Err(Error::Unavailable(_)));
-        // All who append read it, and hardly ever anybody writes it.
+        let reply = receiver.await.unwrap_or_else(|_| Err(Error::Unavailable(Arc::new(Closed))));
+        let is_failing = matches!(reply, Err(Error::Unavailable(_)));
+        // Written on change only, so that concurrent appends share the cache line.
         if self.is_failing.load(Ordering::Acquire) != is_failing {
             self.is_failing.store(is_failing, Ordering::Release);
         }
-        appended
+        reply
     }
 
     async fn ping(&self) -> Result<(), Error> {
-        if self.waiting.is_closed() {
+        if self.queue.is_closed() {
             return Err(Error::Unavailable(Arc::new(Closed)));
         }
-        // Nobody may be sent here who would find out whether it works again.
+        // While NOT_SERVING no traffic arrives that would detect recovery, so probe here.
         if self.is_failing.load(Ordering::Acquire) {
-            self.database.with_timeout(self.try_out()).await?;
+            self.database.with_timeout(self.probe_write()).await?;
             self.is_failing.store(false, Ordering::Release);
         }
         Ok(())
     }
 
-    async fn answered(&self, request: &RequestKey) -> Result<Option<DecisionId>, Error> {
-        let answered = async {
+    async fn find_by_request(&self, request: &RequestKey) -> Result<Option<DecisionId>, Error> {
+        let find = async {
             let mut connection = self.database.reader().await?;
-            idempotency_keys::answered(&mut connection, &request.id, Timestamp::now().as_microsecond()).await
+            idempotency_keys::find(&mut connection, &request.id, Timestamp::now().as_microsecond()).await
         };
-        match self.database.with_timeout(answered).await? {
+        match self.database.with_timeout(find).await? {
             None => Ok(None),
-            Some(answered) if answered.fingerprint == request.fingerprint => {
-                Ok(Some(DecisionId { writer: answered.writer.into(), sequence: answered.sequence }))
+            Some(found) if found.fingerprint == request.fingerprint => {
+                Ok(Some(DecisionId { writer: found.writer.into(), sequence: found.sequence }))
             }
             Some(_) => Err(Error::RequestIdReused),
         }
     }
 
     async fn get(&self, id: &DecisionId) -> Result<Entry, Error> {
-        self.with_timeout(self.read_one(id)).await
+        self.with_timeout(self.read_decision(id)).await
     }
 
     async fn list(&self, filter: &Filter, after: Option<&Cursor>, limit: usize) -> Result<Page, Error> {
@@ -160,20 +169,20 @@ impl DecisionLog for SqlDecisionLog {
     async fn tail_positions(&self) -> Result<Cursors, Error> {
         let writers = async {
             let mut connection = self.database.reader().await?;
-            segment_table::writers(&mut connection).await
+            segment_table::load_writers(&mut connection).await
         };
         let writers = self.database.with_timeout(writers).await?;
         Ok(writers.into_iter().map(|writer| (writer.name.into(), writer.head.sequence)).collect())
     }
 
-    async fn read_from(&self, followed: &mut Cursors, limit: usize) -> Result<Vec<Entry>, Error> {
-        self.with_timeout(self.read_on(followed, limit)).await
+    async fn read_from(&self, cursors: &mut Cursors, limit: usize) -> Result<Vec<Entry>, Error> {
+        self.with_timeout(self.read_next(cursors, limit)).await
     }
 
     async fn blobs(&self, hashes: &[Hash]) -> Result<BTreeMap<Hash, Blob>, Error> {
         let blobs = async {
             let mut connection = self.database.reader().await?;
-            blobs::get(&mut connection, hashes).await
+            blobs::load(&mut connection, hashes).await
         };
         self.database.with_timeout(blobs).await.map_err(Error::from)
     }
@@ -183,81 +192,86 @@ impl DecisionLog for SqlDecisionLog {
     }
 
     async fn trim(&self, before: Timestamp) -> Result<u64, Error> {
-        // What a case is used by shows in keys only: what has none yet would be taken for unused.
-        let began = Timestamp::now();
-        indexer::write_all(&self.database, SignedDuration::ZERO).await?;
-        let mut pruned = 0_u64;
+        // References to records are visible in index keys only, so unindexed decisions must be indexed first.
+        let started = Timestamp::now();
+        indexer::index_all(&self.database, SignedDuration::ZERO).await?;
+        let mut trimmed = 0_u64;
         let mut connection = self.database.writer().await?;
-        let writers = segment_table::writers(&mut connection).await?;
+        let writers = segment_table::load_writers(&mut connection).await?;
         drop(connection);
         for writer in writers {
             loop {
-                let removed = self.prune_some(&writer.name, before).await?;
-                pruned = pruned.saturating_add(removed);
+                let removed = self.trim_segments(&writer.name, before).await?;
+                trimmed = trimmed.saturating_add(removed);
                 if removed == 0 {
                     break;
                 }
             }
         }
-        // What was used later has a decision from later. What is used at this moment, by decisions without keys, is spared in any case.
-        let spared = began.saturating_sub(SPARED).unwrap_or(Timestamp::MIN).min(before);
-        for are_cases in [true, false] {
-            while self.sweep(are_cases, spared).await? > 0 {}
+        // A blob used after `before` belongs to a remaining decision. The grace period covers decisions that are not indexed yet.
+        let unused_since = started.saturating_sub(UNUSED_BLOB_GRACE).unwrap_or(Timestamp::MIN).min(before);
+        for kind in [BlobKind::Record, BlobKind::Part] {
+            while self.delete_unused_blobs(kind, unused_since).await? > 0 {}
         }
-        Ok(pruned)
+        Ok(trimmed)
     }
 }
 
 impl SqlDecisionLog {
-    /// Waits for an answer as long as one can come.
-    async fn with_timeout<T>(&self, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        self.database.with_timeout(answer).await
+    /// Applies the timeout of one request; it fixes the error type.
+    async fn with_timeout<T>(&self, calls: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        self.database.with_timeout(calls).await
     }
 
-    /// Writes something that nothing rests on, and that goes as all such does.
-    async fn try_out(&self) -> Result<(), sql::Error> {
-        let blob = Blob::of("tried out").map_err(|source| sql::Error::Unavailable(source.into()))?;
-        let blobs = BTreeMap::from([(blob.hash(), (false, &blob))]);
+    /// Writes an unreferenced blob, which a later trim deletes.
+    async fn probe_write(&self) -> Result<(), sql::Error> {
+        let blob = Blob::encode("probe").map_err(|source| sql::Error::Unavailable(source.into()))?;
+        let blobs = BTreeMap::from([(blob.hash(), (BlobKind::Part, &blob))]);
         let mut connection = self.database.writer().await?;
         let outcome = async {
             let mut transaction = self.database.begin_write(&mut connection).await?;
-            blobs::put(&mut transaction, &blobs, Timestamp::now().as_microsecond()).await?;
+            blobs::upsert(&mut transaction, &blobs, Timestamp::now().as_microsecond()).await?;
             transaction.commit().await.map_err(commit_error)
         };
         let outcome = outcome.await;
         discard_if_broken(&mut connection, outcome)
     }
 
-    /// Removes some of what nothing rests on any more, in a transaction so small that whoever records waits for no more than that.
-    async fn sweep(&self, are_cases: bool, unused_since: Timestamp) -> Result<usize, sql::Error> {
+    /// Deletes a batch of unreferenced blobs, in a transaction of its own so that appends do not wait long.
+    async fn delete_unused_blobs(&self, kind: BlobKind, unused_since: Timestamp) -> Result<usize, sql::Error> {
         let mut connection = self.database.writer().await?;
         let outcome = async {
             let mut transaction = self.database.begin_write(&mut connection).await?;
-            let swept = blobs::sweep(&mut transaction, are_cases, unused_since.as_microsecond()).await?;
+            let deleted = blobs::delete_unused(&mut transaction, kind, unused_since.as_microsecond()).await?;
             transaction.commit().await.map_err(commit_error)?;
-            Ok(swept)
+            Ok(deleted)
         };
         let outcome = outcome.await;
         discard_if_broken(&mut connection, outcome)
     }
 
-    /// Cuts some segments off the beginning of a chain, whole ones only, and none that has a decision from `before` or later.
-    async fn prune_some(&self, writer: &str, before: Timestamp) -> Result<u64, sql::Error> {
+    /// Removes a batch of whole segments from the start of a chain, up to the first with a decision at `before` or later.
+    async fn trim_segments(&self, writer: &str, before: Timestamp) -> Result<u64, sql::Error> {
         let mut connection = self.database.writer().await?;
-        let outcome = self.prune_on(&mut connection, writer, before).await;
+        let outcome = self.trim_in_transaction(&mut connection, writer, before).await;
         discard_if_broken(&mut connection, outcome)
     }
 
-    async fn prune_on(&self, connection: &mut Connection, writer: &str, before: Timestamp) -> Result<u64, sql::Error> {
+    async fn trim_in_transaction(
+        &self,
+        connection: &mut Connection,
+        writer: &str,
+        before: Timestamp,
+    ) -> Result<u64, sql::Error> {
         let mut transaction = self.database.begin_write(connection).await?;
-        let ends = segment_table::ends(&mut transaction, writer, PRUNED_AT_ONCE).await?;
-        let old = ends.iter().take_while(|end| end.last_time < before.as_microsecond());
-        let (Some(first), Some(last)) = (ends.first(), old.last()) else { return Ok(0) };
+        let bounds = segment_table::segment_bounds(&mut transaction, writer, TRIM_BATCH_SIZE).await?;
+        let old = bounds.iter().take_while(|segment| segment.last_time < before.as_microsecond());
+        let (Some(first), Some(last)) = (bounds.first(), old.last()) else { return Ok(0) };
         let (first, upto) = (first.first, last.head);
-        if !segment_table::cut(&mut transaction, writer, &upto).await? {
+        if !segment_table::trim(&mut transaction, writer, &upto).await? {
             return Ok(0);
         }
-        indexer::mend(&mut transaction, writer, upto.sequence).await?;
+        indexer::reindex_partial(&mut transaction, writer, upto.sequence).await?;
         transaction.commit().await.map_err(commit_error)?;
         Ok(upto.sequence.saturating_sub(first).saturating_add(1))
     }

@@ -1,4 +1,4 @@
-//! Lists: what a filter admits, newest first, page by page.
+//! Lists of decisions that match a filter, newest first, in pages.
 
 use std::sync::Arc;
 
@@ -7,25 +7,25 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     SqlDecisionLog,
     index_terms::{self, DIGEST, ENVIRONMENT, Key, POLICY, REPOSITORY, VERDICT},
-    read::entries_of,
-    segment_scan::{Newest, Place},
+    read::decode_entries,
+    segment_scan::{Position, ReverseSegmentScan},
 };
 use crate::{
     decision_log::{Cursor, Entry, Error, Filter, Page},
     sql::{Connection, query_error},
 };
 
-/// The most segments that are read at once.
-const AT_ONCE: usize = 32;
-/// Segments that one page may look through before it is given out as it is.
-const MOST_SEGMENTS: usize = 512;
-/// How much later than a decision its batch may have been committed.
-const DELAY: SignedDuration = SignedDuration::from_mins(10);
+/// Maximum number of segments in one read.
+const READ_BATCH_SIZE: usize = 32;
+/// Maximum number of segments that a page scans before it is returned short.
+const MAX_SEGMENTS_PER_PAGE: usize = 512;
+/// Maximum delay between a decision and the commit of its segment.
+const MAX_COMMIT_DELAY: SignedDuration = SignedDuration::from_mins(10);
 
 impl SqlDecisionLog {
     pub(super) async fn read_page(&self, filter: &Filter, after: Option<&Cursor>, limit: usize) -> Result<Page, Error> {
         let mut connection = self.database.reader().await?;
-        // In one state of the database: what goes from a tail into a chapter meanwhile is in either of them.
+        // In one snapshot: a segment that moves from a tail to an index batch meanwhile must not be missed.
         let mut transaction = self.database.begin_read(&mut connection).await?;
         let page = self.fill_page(&mut transaction, filter, after, limit).await?;
         transaction.rollback().await.map_err(query_error)?;
@@ -40,19 +40,20 @@ impl SqlDecisionLog {
         limit: usize,
     ) -> Result<Page, Error> {
         let since = filter.start.map_or(i64::MIN, Timestamp::as_microsecond);
-        let mut segments = Newest::open(connection, narrowest(filter), begin(filter, after), since).await?;
+        let mut segments =
+            ReverseSegmentScan::open(connection, most_selective(filter), start_position(filter, after), since).await?;
         let mut page = Page::default();
-        let (mut looked_through, mut at_once) = (0, 1);
+        let (mut scanned, mut batch_size) = (0, 1);
         loop {
-            let some = segments.next(connection, at_once).await?;
-            let Some((last, _)) = some.last() else { return Ok(page) };
-            let whole = cursor(last, 0);
-            looked_through += some.len();
-            for (place, body) in some {
-                for recorded in self.untold(connection, &place, &body, after).await? {
-                    let cursor = cursor(&place, recorded.id.sequence);
-                    if filter.admits(&recorded) {
-                        page.decisions.push(recorded);
+            let batch = segments.next(connection, batch_size).await?;
+            let Some((last, _)) = batch.last() else { return Ok(page) };
+            let end = cursor(last, 0);
+            scanned += batch.len();
+            for (position, body) in batch {
+                for entry in self.remaining(connection, &position, &body, after).await? {
+                    let cursor = cursor(&position, entry.id.sequence);
+                    if filter.matches(&entry) {
+                        page.decisions.push(entry);
                     }
                     if page.decisions.len() == limit {
                         page.next = Some(cursor);
@@ -60,37 +61,38 @@ impl SqlDecisionLog {
                     }
                 }
             }
-            if looked_through >= MOST_SEGMENTS {
-                page.next = Some(whole);
+            if scanned >= MAX_SEGMENTS_PER_PAGE {
+                page.next = Some(end);
                 return Ok(page);
             }
-            // The first few often fill a page.
-            at_once = (at_once * 2).min(AT_ONCE);
+            // Starts small: the first segments often fill a page.
+            batch_size = (batch_size * 2).min(READ_BATCH_SIZE);
         }
     }
 
-    /// The decisions of a segment that no page before has told, newest first.
-    async fn untold(
+    /// Returns the decisions of a segment after the cursor, newest first.
+    async fn remaining(
         &self,
         connection: &mut Connection,
-        place: &Place,
+        position: &Position,
         body: &[u8],
         after: Option<&Cursor>,
     ) -> Result<Vec<Entry>, Error> {
-        let whole = cursor(place, 0);
-        let mut entries = entries_of(&place.1, whole.first_sequence, body)?;
+        let segment = cursor(position, 0);
+        let mut entries = decode_entries(&position.1, segment.first_sequence, body)?;
         entries.reverse();
-        if let Some(told) = after.filter(|told| Cursor { sequence: 0, ..(*told).clone() } == whole) {
-            entries.retain(|(id, _)| id.sequence < told.sequence);
+        if let Some(after) = after.filter(|after| Cursor { sequence: 0, ..(*after).clone() } == segment) {
+            entries.retain(|(id, _)| id.sequence < after.sequence);
         }
-        self.recorded(connection, entries).await
+        self.load_records(connection, entries).await
     }
 }
 
-/// The place that a list begins at.
-fn begin(filter: &Filter, after: Option<&Cursor>) -> Place {
-    let latest =
-        filter.end.map_or(i64::MAX, |end| end.saturating_add(DELAY).unwrap_or(Timestamp::MAX).as_microsecond());
+/// Returns the position at which a page starts.
+fn start_position(filter: &Filter, after: Option<&Cursor>) -> Position {
+    let latest = filter
+        .end
+        .map_or(i64::MAX, |end| end.saturating_add(MAX_COMMIT_DELAY).unwrap_or(Timestamp::MAX).as_microsecond());
     match after {
         Some(after) => {
             (after.last_time, Arc::clone(&after.writer), i64::try_from(after.first_sequence).unwrap_or(i64::MAX))
@@ -100,14 +102,14 @@ fn begin(filter: &Filter, after: Option<&Cursor>) -> Place {
     }
 }
 
-/// A decision of the segment at a place.
-fn cursor((last_time, writer, first): &Place, sequence: u64) -> Cursor {
+/// Creates the cursor of a decision in the segment at a position.
+fn cursor((last_time, writer, first): &Position, sequence: u64) -> Cursor {
     let first_sequence = u64::try_from(*first).unwrap_or_default();
     Cursor { last_time: *last_time, writer: Arc::clone(writer), first_sequence, sequence }
 }
 
-/// What of a filter leaves fewest segments to look through, most likely.
-fn narrowest(filter: &Filter) -> Key {
+/// Returns the key of the condition that is most likely to match the fewest segments.
+fn most_selective(filter: &Filter) -> Key {
     let verdict = match filter.verdicts.as_slice() {
         [only] => Some(only),
         _ => None,
@@ -117,5 +119,5 @@ fn narrowest(filter: &Filter) -> Key {
         .or_else(|| filter.policy.as_ref().map(|policy| (POLICY, policy.to_string())))
         .or_else(|| filter.environment.as_ref().map(|environment| (ENVIRONMENT, environment.to_string())))
         .or_else(|| verdict.map(|verdict| (VERDICT, format!("{verdict:?}"))))
-        .unwrap_or_else(index_terms::all)
+        .unwrap_or_else(index_terms::all_key)
 }

@@ -1,4 +1,4 @@
-//! Finding decisions again.
+//! Reads of decisions by id, and by position in the chains.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,90 +15,82 @@ use crate::{
     sql::Connection,
 };
 
-/// Segments that are read at once.
-const SEGMENTS: i64 = 32;
+/// Maximum number of segments in one read.
+const READ_BATCH_SIZE: i64 = 32;
 
 impl SqlDecisionLog {
-    pub(super) async fn read_one(&self, id: &DecisionId) -> Result<Entry, Error> {
+    pub(super) async fn read_decision(&self, id: &DecisionId) -> Result<Entry, Error> {
         let missing = || Error::NotFound(id.clone());
         let mut connection = self.database.reader().await?;
-        let segment = segment_table::segment_of(&mut connection, &id.writer, id.sequence).await?;
+        let segment = segment_table::segment_with(&mut connection, &id.writer, id.sequence).await?;
         let segment = segment.ok_or_else(missing)?;
-        let entries = entries_of(&id.writer, segment.first, &segment.body)?;
-        let entry = entries.into_iter().find(|(of, _)| of == id).ok_or_else(missing)?;
-        self.recorded(&mut connection, vec![entry]).await?.pop().ok_or_else(missing)
+        let entries = decode_entries(&id.writer, segment.first, &segment.body)?;
+        let entry = entries.into_iter().find(|(entry_id, _)| entry_id == id).ok_or_else(missing)?;
+        self.load_records(&mut connection, vec![entry]).await?.pop().ok_or_else(missing)
     }
 
-    pub(super) async fn read_on(&self, followed: &mut Cursors, limit: usize) -> Result<Vec<Entry>, Error> {
+    pub(super) async fn read_next(&self, cursors: &mut Cursors, limit: usize) -> Result<Vec<Entry>, Error> {
         let mut connection = self.database.reader().await?;
-        let heads = segment_table::writers(&mut connection).await?;
+        let writers = segment_table::load_writers(&mut connection).await?;
         let mut entries = Vec::new();
-        for writer in heads {
+        for writer in writers {
             let name: Arc<str> = writer.name.as_str().into();
-            let seen = followed.get(&name).copied().unwrap_or_default();
-            if seen >= writer.head.sequence || entries.len() >= limit {
+            let last_read = cursors.get(&name).copied().unwrap_or_default();
+            if last_read >= writer.head.sequence || entries.len() >= limit {
                 continue;
             }
-            let next = seen.saturating_add(1);
-            let segments = segment_table::segments_from(&mut connection, &name, next, SEGMENTS).await?;
+            let next = last_read.saturating_add(1);
+            let segments = segment_table::segments_from(&mut connection, &name, next, READ_BATCH_SIZE).await?;
             for segment in segments {
-                let more = entries_of(&name, segment.first, &segment.body)?;
-                let more = more.into_iter().filter(|(id, _)| id.sequence > seen);
+                let more = decode_entries(&name, segment.first, &segment.body)?;
+                let more = more.into_iter().filter(|(id, _)| id.sequence > last_read);
                 entries.extend(more.take(limit.saturating_sub(entries.len())));
             }
             let last = entries.iter().rev().find(|(id, _)| id.writer == name).map(|(id, _)| id.sequence);
-            followed.insert(name, last.unwrap_or(writer.head.sequence));
+            cursors.insert(name, last.unwrap_or(writer.head.sequence));
         }
-        self.recorded(&mut connection, entries).await
+        self.load_records(&mut connection, entries).await
     }
 
-    /// The entries with their cases, in the same order.
-    pub(super) async fn recorded(
+    /// Loads the records of entries, in the same order.
+    pub(super) async fn load_records(
         &self,
         connection: &mut Connection,
         entries: Vec<(DecisionId, StoredEntry)>,
     ) -> Result<Vec<Entry>, Error> {
-        let mut cases: BTreeMap<Hash, Arc<DecisionRecord>> = BTreeMap::new();
-        let mut missing = BTreeSet::new();
-        for (_, entry) in &entries {
-            match self.cases.get(&entry.case) {
-                Some(case) => {
-                    cases.insert(entry.case, case);
-                }
-                None => {
-                    missing.insert(entry.case);
-                }
-            }
+        let hashes: BTreeSet<Hash> = entries.iter().map(|(_, entry)| entry.record).collect();
+        let mut records: BTreeMap<Hash, Arc<DecisionRecord>> =
+            hashes.iter().filter_map(|hash| Some((*hash, self.records.get(hash)?))).collect();
+        let missing: Vec<Hash> = hashes.into_iter().filter(|hash| !records.contains_key(hash)).collect();
+        for (hash, blob) in blobs::load(connection, &missing).await? {
+            let record: Arc<DecisionRecord> = blob
+                .decode()
+                .map(Arc::new)
+                .map_err(|source| Error::Corrupt { what: format!("record {hash}"), source: source.into() })?;
+            self.records.insert(hash, Arc::clone(&record));
+            records.insert(hash, record);
         }
-        if !missing.is_empty() {
-            let missing: Vec<Hash> = missing.into_iter().collect();
-            let blobs = blobs::get(connection, &missing).await?;
-            for (hash, blob) in blobs {
-                let case: Arc<DecisionRecord> = blob
-                    .read()
-                    .map(Arc::new)
-                    .map_err(|source| Error::Corrupt { what: format!("case {hash}"), source: source.into() })?;
-                self.cases.insert(hash, Arc::clone(&case));
-                cases.insert(hash, case);
-            }
-        }
-        let recorded = |(id, entry): (DecisionId, StoredEntry)| {
-            let case = cases.get(&entry.case).map(Arc::clone).ok_or_else(|| Error::Corrupt {
+        let with_record = |(id, entry): (DecisionId, StoredEntry)| {
+            let record = records.get(&entry.record).map(Arc::clone).ok_or_else(|| Error::Corrupt {
                 what: format!("decision {id}"),
-                source: format!("its case {} is missing", entry.case).into(),
+                source: format!("its record {} is missing", entry.record).into(),
             })?;
-            Ok(Entry { id, evaluated_at: entry.evaluated_at, labels: entry.labels, case })
+            Ok(Entry { id, evaluated_at: entry.evaluated_at, labels: entry.labels, record })
         };
-        entries.into_iter().map(recorded).collect()
+        entries.into_iter().map(with_record).collect()
     }
 }
 
-/// The entries of a segment with their names.
-pub(super) fn entries_of(writer: &Arc<str>, first: u64, body: &[u8]) -> Result<Vec<(DecisionId, StoredEntry)>, Error> {
-    let entries = segment::read(body).map_err(|source| Error::Corrupt {
+/// Decodes the entries of a segment, with their ids.
+pub(super) fn decode_entries(
+    writer: &Arc<str>,
+    first: u64,
+    body: &[u8],
+) -> Result<Vec<(DecisionId, StoredEntry)>, Error> {
+    let entries = segment::decode(body).map_err(|source| Error::Corrupt {
         what: format!("the segment of decision {writer}-{first}"),
         source: source.into(),
     })?;
-    let named = |(sequence, entry)| (DecisionId { writer: Arc::clone(writer), sequence }, entry);
-    Ok((first..).zip(entries).map(named).collect())
+    let with_id = |(sequence, entry)| (DecisionId { writer: Arc::clone(writer), sequence }, entry);
+    Ok((first..).zip(entries).map(with_id).collect())
 }

@@ -1,4 +1,4 @@
-//! Decisions that were committed together, as bytes, and the chain through them.
+//! Segments: the decisions of one commit, encoded as compressed lines of JSON, and the hash chain through them.
 
 use std::{collections::BTreeMap, io::Read as _};
 
@@ -8,35 +8,36 @@ use sha2::{Digest as _, Sha256};
 
 use crate::decision_log::{AppendRequest, Hash};
 
-/// The most bytes that a segment may have once unpacked: a full batch with as many labels as there may be is well below.
-const MOST: u64 = 512 * 1024 * 1024;
+/// Maximum uncompressed size of a segment, well above that of a full batch with the maximum number of labels.
+const MAX_UNCOMPRESSED_BYTES: u64 = 512 * 1024 * 1024;
 
-/// The most bytes that are kept from one segment for the next.
-const KEPT: usize = 1024 * 1024;
+/// Maximum capacity of the buffer that the encoder keeps between segments.
+const BUFFER_CAPACITY: usize = 1024 * 1024;
 
-/// The hash that the chain of a writer begins with: no two chains have a place in common.
-pub(super) fn beginning(writer: &str) -> Hash {
+/// Returns the first hash of a writer's chain. It depends on the name, so that an entry is valid in one chain only.
+fn genesis(writer: &str) -> Hash {
     Hash(Sha256::digest(writer).into())
 }
 
-/// One decision of a segment.
+/// A decision of a segment, as stored.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StoredEntry {
-    /// When it was made.
+    /// The time of the evaluation.
     #[serde(rename = "at")]
     pub(super) evaluated_at: Timestamp,
-    /// What it is about.
-    pub(super) case: Hash,
-    /// The caller's context.
+    /// The blob of its record.
+    #[serde(rename = "case")]
+    pub(super) record: Hash,
+    /// The caller's labels.
     #[serde(default)]
     pub(super) labels: BTreeMap<String, String>,
-    /// The caller's request, with its fingerprint.
+    /// The id and the fingerprint of its idempotency key.
     #[serde(default)]
     pub(super) request: Option<(String, String)>,
 }
 
-/// Where a chain has come to: a decision's place in it, and the hash of everything up to it.
+/// A position in a chain: a sequence number, and the hash of all decisions up to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) sequence: u64,
@@ -44,23 +45,23 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// Before the first decision of a writer.
-    pub(super) fn beginning(writer: &str) -> Self {
-        Self { sequence: 0, hash: beginning(writer) }
+    /// The position before a writer's first decision.
+    pub(super) fn genesis(writer: &str) -> Self {
+        Self { sequence: 0, hash: genesis(writer) }
     }
 
-    /// One decision on. Its place is part of the hash: what is moved to another is another.
+    /// Advances by one decision. The hash covers the sequence number, so that a moved decision is detected.
     fn advance(&mut self, entry: &[u8]) {
         self.sequence = self.sequence.saturating_add(1);
-        let place = self.sequence.to_be_bytes();
+        let sequence = self.sequence.to_be_bytes();
         self.hash =
-            Hash(Sha256::new().chain_update(self.hash.0).chain_update(place).chain_update(entry).finalize().into());
+            Hash(Sha256::new().chain_update(self.hash.0).chain_update(sequence).chain_update(entry).finalize().into());
     }
 }
 
-/// An [`StoredEntry`] as it is written, out of a record.
+/// The borrowed form of a [`StoredEntry`], for encoding.
 #[derive(Serialize)]
-struct Line<'a> {
+struct EntryRef<'a> {
     at: Timestamp,
     case: Hash,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -69,59 +70,59 @@ struct Line<'a> {
     request: Option<(&'a str, &'a str)>,
 }
 
-impl<'a> From<&'a AppendRequest> for Line<'a> {
-    fn from(record: &'a AppendRequest) -> Self {
+impl<'a> From<&'a AppendRequest> for EntryRef<'a> {
+    fn from(request: &'a AppendRequest) -> Self {
         Self {
-            at: record.evaluated_at,
-            case: record.case.case.hash(),
-            labels: &record.labels,
-            request: record.request.as_ref().map(|request| (request.id.as_str(), request.fingerprint.as_str())),
+            at: request.evaluated_at,
+            case: request.record.blob.hash(),
+            labels: &request.labels,
+            request: request.request_key.as_ref().map(|key| (key.id.as_str(), key.fingerprint.as_str())),
         }
     }
 }
 
-/// Writes segments, one after the other in the same memory.
+/// An encoder of segments that reuses its buffer.
 #[derive(Default)]
-pub(super) struct Pen {
+pub(super) struct SegmentEncoder {
     lines: Vec<u8>,
-    packer: zstd::bulk::Compressor<'static>,
+    compressor: zstd::bulk::Compressor<'static>,
 }
 
-impl Pen {
-    /// Writes a segment: entries as lines of JSON, chained on from `head`, which moves on to the last.
-    pub(super) fn write(&mut self, records: &[&AppendRequest], head: &mut Head) -> std::io::Result<Vec<u8>> {
+impl SegmentEncoder {
+    /// Encodes a segment, and advances `head` over its entries.
+    pub(super) fn encode(&mut self, requests: &[&AppendRequest], head: &mut Head) -> std::io::Result<Vec<u8>> {
         self.lines.clear();
-        for record in records {
-            let began = self.lines.len();
-            serde_json::to_writer(&mut self.lines, &Line::from(*record))?;
-            head.advance(self.lines.get(began..).unwrap_or_default());
+        for request in requests {
+            let start = self.lines.len();
+            serde_json::to_writer(&mut self.lines, &EntryRef::from(*request))?;
+            head.advance(self.lines.get(start..).unwrap_or_default());
             self.lines.push(b'\n');
         }
-        self.packer.set_compression_level(1)?;
-        let body = self.packer.compress(&self.lines);
-        self.lines.shrink_to(KEPT);
+        self.compressor.set_compression_level(1)?;
+        let body = self.compressor.compress(&self.lines);
+        self.lines.shrink_to(BUFFER_CAPACITY);
         body
     }
 }
 
-/// Reads a segment, chained on from `head`, which moves on to the last.
-pub(super) fn read_on(body: &[u8], head: &mut Head) -> std::io::Result<Vec<StoredEntry>> {
-    each_line(body, |line| {
+/// Decodes a segment, and advances `head` over its entries.
+pub(super) fn decode_chained(body: &[u8], head: &mut Head) -> std::io::Result<Vec<StoredEntry>> {
+    decode_lines(body, |line| {
         head.advance(line);
         Ok(serde_json::from_slice(line)?)
     })
 }
 
-/// Reads a segment, whatever comes before it.
-pub(super) fn read(body: &[u8]) -> std::io::Result<Vec<StoredEntry>> {
-    each_line(body, |line| Ok(serde_json::from_slice(line)?))
+/// Decodes a segment without its chain.
+pub(super) fn decode(body: &[u8]) -> std::io::Result<Vec<StoredEntry>> {
+    decode_lines(body, |line| Ok(serde_json::from_slice(line)?))
 }
 
-fn each_line(
+fn decode_lines(
     body: &[u8],
     mut entry: impl FnMut(&[u8]) -> std::io::Result<StoredEntry>,
 ) -> std::io::Result<Vec<StoredEntry>> {
     let mut lines = Vec::new();
-    zstd::stream::read::Decoder::new(body)?.take(MOST).read_to_end(&mut lines)?;
+    zstd::stream::read::Decoder::new(body)?.take(MAX_UNCOMPRESSED_BYTES).read_to_end(&mut lines)?;
     lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(&mut entry).collect()
 }

@@ -1,4 +1,4 @@
-//! The chain of this process: what it adds to it, and whether it is still the one that it was.
+//! The writer of this process: it extends its own chain and detects a database that has lost decisions.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,12 +10,12 @@ use jiff::Timestamp;
 use moka::sync::Cache;
 
 use super::{
-    append::{Within, append},
-    blobs,
-    dedup::Answers,
-    group_commit::{Given, Waiting},
-    index_batch::Tail,
-    segment::{Head, Pen},
+    append::{CommitMode, append},
+    blobs::{self, BlobKind},
+    dedup::Deduplicated,
+    group_commit::{PendingAppend, Reply},
+    index_batch::PendingIndex,
+    segment::{Head, SegmentEncoder},
     segment_table,
 };
 use crate::{
@@ -24,175 +24,183 @@ use crate::{
     sql::{Connection, Database, Error, commit_error},
 };
 
-/// Blobs that are known to be stored, and for how long that is believed: well below what [`super::prune`] spares them for.
-const KNOWN: u64 = 200_000;
-const KNOWN_FOR: Duration = Duration::from_hours(1);
+/// Maximum number of hashes in the cache of stored blobs.
+const STORED_BLOBS_CAPACITY: u64 = 200_000;
+/// Lifetime of a hash in that cache, well below [`super::UNUSED_BLOB_GRACE`].
+const STORED_BLOBS_TTL: Duration = Duration::from_hours(1);
 
-/// The chain of one writer that nobody else writes.
-pub(super) struct Own {
+/// The only writer of one chain.
+pub(super) struct Writer {
     database: Arc<Database>,
-    pub(super) writer: Arc<str>,
-    /// Where the chain has come to, as far as anybody was told.
+    pub(super) name: Arc<str>,
+    /// The last acknowledged head of the chain.
     head: Head,
-    /// Whether a commit has failed since, of which nobody knows whether the database has it.
-    pub(super) is_unsure: bool,
-    /// What is not indexed yet.
-    pub(super) tail: Tail,
-    known: Cache<Hash, ()>,
-    pen: Pen,
+    /// True after a failed commit, which the database may or may not have applied.
+    pub(super) outcome_unknown: bool,
+    /// Segments that are not indexed yet.
+    pub(super) pending_index: PendingIndex,
+    stored_blobs: Cache<Hash, ()>,
+    encoder: SegmentEncoder,
 }
 
-impl Own {
+impl Writer {
     pub(super) fn new(database: Arc<Database>) -> Self {
-        let known = Cache::builder().max_capacity(KNOWN).time_to_live(KNOWN_FOR).build();
-        let writer = Arc::from(id::random_id());
-        let (head, tail, pen) = (Head::beginning(&writer), Tail::default(), Pen::default());
-        Self { database, head, writer, is_unsure: false, tail, known, pen }
+        let name = Arc::from(id::random_id());
+        Self {
+            database,
+            head: Head::genesis(&name),
+            name,
+            outcome_unknown: false,
+            pending_index: PendingIndex::default(),
+            stored_blobs: Cache::builder().max_capacity(STORED_BLOBS_CAPACITY).time_to_live(STORED_BLOBS_TTL).build(),
+            encoder: SegmentEncoder::default(),
+        }
     }
 
-    /// Takes nothing for granted after a commit that has failed.
-    pub(super) fn doubt(&mut self) {
-        // What was stored with a transaction that failed is not there.
-        self.known.invalidate_all();
-        self.is_unsure = true;
-        self.tail.lose();
+    /// Discards cached state after a failed commit.
+    pub(super) fn invalidate(&mut self) {
+        // Blobs of a transaction that failed may be missing.
+        self.stored_blobs.invalidate_all();
+        self.outcome_unknown = true;
+        self.pending_index.discard();
     }
 
-    /// Begins another chain, and takes nothing for stored any more: the database is not the one that it was, but an earlier state
-    /// of it. Decisions that it has lost keep their names; no other gets them.
-    pub(super) fn begin_anew(&mut self) {
-        let writer = Arc::from(id::random_id());
+    /// Starts a chain under a new name: the database has gone back to an earlier state. The ids of lost decisions are not reused.
+    pub(super) fn start_new_chain(&mut self) {
+        let name = Arc::from(id::random_id());
         tracing::error!(
-            lost = %self.writer,
-            writer = %writer,
-            "the database has lost decisions that were recorded: it was restored, or a replica took over that lagged behind"
+            lost = %self.name,
+            writer = %name,
+            "the database has lost recorded decisions: it was restored from a backup, or a lagging replica was promoted"
         );
-        self.head = Head::beginning(&writer);
-        self.writer = writer;
-        self.tail = Tail::default();
-        self.known.invalidate_all();
+        self.head = Head::genesis(&name);
+        self.name = name;
+        self.pending_index = PendingIndex::default();
+        self.stored_blobs.invalidate_all();
     }
 
-    /// Records a batch; `None`: the database is not the one that it was.
+    /// Commits a batch. `None` if the head in the database does not match: the database has lost decisions.
     pub(super) async fn commit(
         &mut self,
         connection: &mut Connection,
-        batch: &[Waiting],
-    ) -> Result<Option<Vec<Given>>, Error> {
-        let records = batch.iter().map(|(record, _)| record);
-        let is_plain = !self.is_unsure && records.clone().all(|record| record.request.is_none());
-        let answers = if is_plain && self.knows_all(batch) {
-            let answers = Answers::without_requests(&self.writer, &self.head, records);
-            self.record(connection, Within::Nothing, &answers.fresh).await?.map(|head| (head, answers))
+        batch: &[PendingAppend],
+    ) -> Result<Option<Vec<Reply>>, Error> {
+        let requests = batch.iter().map(|(request, _)| request);
+        let is_plain = !self.outcome_unknown && requests.clone().all(|request| request.request_key.is_none());
+        let committed = if is_plain && self.all_blobs_known(batch) {
+            let deduplicated = Deduplicated::without_request_keys(&self.name, &self.head, requests);
+            let head = self.append_segment(connection, CommitMode::Autocommit, &deduplicated.new_requests).await?;
+            head.map(|head| (head, deduplicated))
         } else {
-            self.commit_with_more(connection, records).await?
+            self.commit_in_transaction(connection, requests).await?
         };
-        let Some((head, answers)) = answers else { return Ok(None) };
-        if let Some(time) = latest(&answers.fresh) {
-            let cases = answers.fresh.iter().map(|record| (record.case.case.hash(), Some(&record.case.keys)));
-            self.tail.add((self.head.sequence.saturating_add(1), head.sequence), time, cases);
+        let Some((head, deduplicated)) = committed else { return Ok(None) };
+        if let Some(time) = latest(&deduplicated.new_requests) {
+            let records = deduplicated.new_requests.iter().map(|request| &request.record);
+            let records = records.map(|record| (record.blob.hash(), Some(&record.keys)));
+            self.pending_index.add((self.head.sequence.saturating_add(1), head.sequence), time, records);
         }
         self.head = head;
-        Ok(Some(answers.given))
+        Ok(Some(deduplicated.results))
     }
 
-    /// The same with requests, with what nobody knows to be stored, or after a commit of which nobody knows the outcome.
-    async fn commit_with_more<'a>(
+    /// Slow path: handles idempotency keys, missing blobs, or an unknown previous commit outcome.
+    async fn commit_in_transaction<'a>(
         &mut self,
         connection: &mut Connection,
-        records: impl Iterator<Item = &'a AppendRequest> + Clone,
-    ) -> Result<Option<(Head, Answers<'a>)>, Error> {
+        requests: impl Iterator<Item = &'a AppendRequest> + Clone,
+    ) -> Result<Option<(Head, Deduplicated<'a>)>, Error> {
         let database = Arc::clone(&self.database);
         let mut transaction = database.begin_write(connection).await?;
-        // Within the write: a commit that was given up may still have been under way before it.
-        if self.is_unsure && !self.look_again(&mut transaction).await? {
+        // Within the transaction: an abandoned commit may have been in progress until the lock was free.
+        if self.outcome_unknown && !self.reload_head(&mut transaction).await? {
             return Ok(None);
         }
-        let answers = Answers::to(&mut transaction, &self.writer, &self.head, records).await?;
+        let deduplicated = Deduplicated::claim(&mut transaction, &self.name, &self.head, requests).await?;
         let (mut head, mut stored) = (self.head, Vec::new());
-        if !answers.fresh.is_empty() {
-            stored = self.store_blobs(&mut transaction, &answers.fresh).await?;
-            let Some(moved) = self.record(&mut transaction, Within::Transaction, &answers.fresh).await? else {
+        if !deduplicated.new_requests.is_empty() {
+            stored = self.store_blobs(&mut transaction, &deduplicated.new_requests).await?;
+            let mode = CommitMode::InTransaction;
+            let Some(new_head) = self.append_segment(&mut transaction, mode, &deduplicated.new_requests).await? else {
                 return Ok(None);
             };
-            head = moved;
+            head = new_head;
         }
         transaction.commit().await.map_err(commit_error)?;
         for hash in stored {
-            self.known.insert(hash, ());
+            self.stored_blobs.insert(hash, ());
         }
-        Ok(Some((head, answers)))
+        Ok(Some((head, deduplicated)))
     }
 
-    /// Learns where the chain has come to after a commit of which nobody knows the outcome; false where decisions were lost that
-    /// somebody was told of.
-    async fn look_again(&mut self, connection: &mut Connection) -> Result<bool, Error> {
-        let beginning = Head::beginning(&self.writer);
-        let head = segment_table::head(connection, &self.writer).await?.unwrap_or(beginning);
+    /// Reloads the head after an unknown commit outcome; false if the database has lost acknowledged decisions.
+    async fn reload_head(&mut self, connection: &mut Connection) -> Result<bool, Error> {
+        let genesis = Head::genesis(&self.name);
+        let head = segment_table::load_head(connection, &self.name).await?.unwrap_or(genesis);
         let is_restored =
             head.sequence < self.head.sequence || (head.sequence == self.head.sequence && head.hash != self.head.hash);
         if !is_restored {
-            (self.head, self.is_unsure) = (head, false);
+            (self.head, self.outcome_unknown) = (head, false);
         }
         Ok(!is_restored)
     }
 
-    fn knows_all(&self, batch: &[Waiting]) -> bool {
+    fn all_blobs_known(&self, batch: &[PendingAppend]) -> bool {
         let mut previous: Option<&Arc<PreparedRecord>> = None;
-        batch.iter().all(|(record, _)| {
-            // JsonRows are about the same, and follow each other.
-            previous.replace(&record.case).is_some_and(|previous| Arc::ptr_eq(previous, &record.case))
-                || self.known.contains_key(&record.case.case.hash())
+        batch.iter().all(|(request, _)| {
+            // Consecutive requests often share a record.
+            previous.replace(&request.record).is_some_and(|previous| Arc::ptr_eq(previous, &request.record))
+                || self.stored_blobs.contains_key(&request.record.blob.hash())
         })
     }
 
-    /// Adds a segment to the chain, and returns where it leads.
-    async fn record(
+    /// Appends a segment to the chain and returns the new head; `None` if the stored head does not match.
+    async fn append_segment(
         &mut self,
         connection: &mut Connection,
-        within: Within,
-        records: &[&AppendRequest],
+        mode: CommitMode,
+        requests: &[&AppendRequest],
     ) -> Result<Option<Head>, Error> {
         let mut head = self.head;
-        let body = self.pen.write(records, &mut head).map_err(|source| Error::Unavailable(source.into()))?;
+        let body = self.encoder.encode(requests, &mut head).map_err(|source| Error::Unavailable(source.into()))?;
         let segment = segment_table::Segment {
             first: self.head.sequence.saturating_add(1),
             last: head.sequence,
-            last_time: latest(records).unwrap_or_default(),
+            last_time: latest(requests).unwrap_or_default(),
             hash: head.hash,
             body,
         };
-        let has_moved = append(connection, within, &self.writer, &self.head, segment).await?;
-        Ok(has_moved.then_some(head))
+        let is_appended = append(connection, mode, &self.name, &self.head, segment).await?;
+        Ok(is_appended.then_some(head))
     }
 
-    /// Stores what the records rest on, as far as it is not known to be stored.
-    async fn store_blobs(&self, connection: &mut Connection, records: &[&AppendRequest]) -> Result<Vec<Hash>, Error> {
-        let mut cases: BTreeMap<Hash, &AppendRequest> = BTreeMap::new();
-        for record in records {
-            let hash = record.case.case.hash();
-            if !self.known.contains_key(&hash) {
-                cases.insert(hash, record);
+    /// Stores the blobs that are not known to be stored, and returns their hashes.
+    async fn store_blobs(&self, connection: &mut Connection, requests: &[&AppendRequest]) -> Result<Vec<Hash>, Error> {
+        let mut records: BTreeMap<Hash, &PreparedRecord> = BTreeMap::new();
+        for request in requests {
+            let hash = request.record.blob.hash();
+            if !self.stored_blobs.contains_key(&hash) {
+                records.insert(hash, &request.record);
             }
         }
-        let mut blobs: BTreeMap<Hash, (bool, &Blob)> = BTreeMap::new();
-        let mut parts = BTreeSet::new();
-        for (hash, record) in &cases {
-            blobs.insert(*hash, (true, &record.case.case));
-            for part in &record.case.parts {
-                parts.insert((*hash, part.hash()));
-                if !self.known.contains_key(&part.hash()) {
-                    blobs.entry(part.hash()).or_insert((false, part));
+        let mut blobs: BTreeMap<Hash, (BlobKind, &Blob)> = BTreeMap::new();
+        let mut references = BTreeSet::new();
+        for (hash, record) in &records {
+            blobs.insert(*hash, (BlobKind::Record, &record.blob));
+            for part in &record.parts {
+                references.insert((*hash, part.hash()));
+                if !self.stored_blobs.contains_key(&part.hash()) {
+                    blobs.entry(part.hash()).or_insert((BlobKind::Part, part));
                 }
             }
         }
-        blobs::put(connection, &blobs, Timestamp::now().as_microsecond()).await?;
-        blobs::put_parts(connection, &parts).await?;
+        blobs::upsert(connection, &blobs, Timestamp::now().as_microsecond()).await?;
+        blobs::insert_parts(connection, &references).await?;
         Ok(blobs.into_keys().collect())
     }
 }
 
-/// When the last of them was made.
-fn latest(records: &[&AppendRequest]) -> Option<i64> {
-    records.iter().map(|record| record.evaluated_at.as_microsecond()).max()
+/// Returns the latest evaluation time, in microseconds.
+fn latest(requests: &[&AppendRequest]) -> Option<i64> {
+    requests.iter().map(|request| request.evaluated_at.as_microsecond()).max()
 }

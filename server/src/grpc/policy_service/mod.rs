@@ -175,7 +175,7 @@ impl PolicyService for PolicyApi {
         let (policy, expected) = fields.finish(policy.zip(expected))?;
         let notes = policies::lint(&policy);
         let written =
-            self.write(&metadata, Change::Update { document: Resource::Policy(policy), expected }, options).await?;
+            self.write(&metadata, Change::Update { resource: Resource::Policy(policy), expected }, options).await?;
         Ok(Response::new(UpdatePolicyResponse {
             policy: written.policy().map(|revision| policy_out(revision)),
             revision: written.revision,

@@ -68,7 +68,7 @@ impl PolicyApi {
 
 fn revision_out(entry: &Entry) -> PolicyRevision {
     PolicyRevision {
-        policy: match &entry.document {
+        policy: match &entry.resource {
             Some(Revision::Policy(revision)) => Some(policy_out(revision)),
             Some(Revision::Waiver(_)) | None => None,
         },

@@ -1,93 +1,101 @@
-//! What a change does, all of it within the one transaction that it is given.
+//! Applies a change within the caller's transaction.
 
 use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 
 use super::{
-    queries::{self, Answered},
+    queries::{self, RecordedRequest},
     row::{self, Row},
 };
 use crate::{
     idempotency::{DEDUP_WINDOW, RequestKey},
     policy_store::{
-        Change, Error, MAX_CREATED, MAX_POLICIES, MAX_WAIVERS, Precondition, Resource, ResourceName, Revision, Write,
-        WriteResult,
+        Change, Error, MAX_CREATE_BATCH_SIZE, MAX_POLICIES, MAX_WAIVERS, Precondition, Resource, ResourceName,
+        Revision, Write, WriteResult,
     },
     sql::Connection,
 };
 
-/// A write adds one request; as long as it may forget more than one, they cannot pile up.
-const FORGOTTEN_AT_ONCE: i64 = 1_000;
+/// Maximum number of expired idempotency keys that one write deletes. A write adds one key, so they cannot pile up.
+const MAX_EXPIRED_BATCH_SIZE: i64 = 1_000;
 
-/// Applies the change, or answers as it was answered before. The caller commits, and on an error must not.
+/// Applies the change, or returns the first result of a repeated request. The caller must commit, or roll back on an error.
 pub(super) async fn apply(connection: &mut Connection, write: Write) -> Result<WriteResult, Error> {
     let now = write.at.as_microsecond();
     if let Some(request) = &write.request
-        && let Some(written) = replay(connection, request, now).await?
+        && let Some(written) = find_previous_result(connection, request, now).await?
     {
         return Ok(written);
     }
     let revision = match write.change {
-        Change::Create(documents) => create(connection, &documents, now).await?,
-        Change::Update { document, expected } => update(connection, &document, expected, now).await?,
+        Change::Create(resources) => create(connection, &resources, now).await?,
+        Change::Update { resource, expected } => update(connection, &resource, expected, now).await?,
         Change::Delete { id, expected } => delete(connection, ResourceName::Policy(id), expected, now).await?,
     };
-    queries::forget(connection, now, FORGOTTEN_AT_ONCE).await?;
+    queries::delete_expired_requests(connection, now, MAX_EXPIRED_BATCH_SIZE).await?;
     if let Some(request) = write.request {
-        let answered = Answered { fingerprint: request.fingerprint, revision };
+        let recorded = RecordedRequest { fingerprint: request.fingerprint, revision };
         let expire_time = now.saturating_add(micros(DEDUP_WINDOW));
-        queries::remember(connection, &request.id, &answered, expire_time).await?;
+        queries::insert_request(connection, &request.id, &recorded, expire_time).await?;
     }
-    written(connection, revision).await
+    load_result(connection, revision).await
 }
 
-/// Read back from the rows: whoever asks again later gets this, and must get the same.
-async fn written(connection: &mut Connection, revision: i64) -> Result<WriteResult, Error> {
-    let rows = queries::written(connection, revision).await?;
-    let entries = rows.into_iter().map(Row::read).collect::<Result<Vec<_>, _>>()?;
-    let mut documents: Vec<Revision> = entries.into_iter().filter_map(|entry| entry.document).collect();
-    // Databases do not agree on the order of names.
-    documents.sort_by_key(Revision::key);
-    Ok(WriteResult { revision: row::revision(revision)?, documents })
+/// Loads a result from the rows of its revision, so that a repeated request returns the same.
+async fn load_result(connection: &mut Connection, revision: i64) -> Result<WriteResult, Error> {
+    let rows = queries::load_written(connection, revision).await?;
+    let entries = rows.into_iter().map(Row::into_entry).collect::<Result<Vec<_>, _>>()?;
+    let mut resources: Vec<Revision> = entries.into_iter().filter_map(|entry| entry.resource).collect();
+    // Databases differ in their collation.
+    resources.sort_by_key(Revision::name);
+    Ok(WriteResult { revision: row::to_revision(revision)?, resources })
 }
 
-async fn replay(connection: &mut Connection, request: &RequestKey, now: i64) -> Result<Option<WriteResult>, Error> {
-    let Some(answered) = queries::answered(connection, &request.id, now).await? else { return Ok(None) };
-    if answered.fingerprint != request.fingerprint {
+async fn find_previous_result(
+    connection: &mut Connection,
+    request: &RequestKey,
+    now: i64,
+) -> Result<Option<WriteResult>, Error> {
+    let Some(recorded) = queries::find_request(connection, &request.id, now).await? else { return Ok(None) };
+    if recorded.fingerprint != request.fingerprint {
         return Err(Error::RequestIdReused);
     }
-    written(connection, answered.revision).await.map(Some)
+    load_result(connection, recorded.revision).await.map(Some)
 }
 
-async fn create(connection: &mut Connection, documents: &[Resource], now: i64) -> Result<i64, Error> {
-    if !(1..=MAX_CREATED).contains(&documents.len()) {
+async fn create(connection: &mut Connection, resources: &[Resource], now: i64) -> Result<i64, Error> {
+    if !(1..=MAX_CREATE_BATCH_SIZE).contains(&resources.len()) {
         return Err(Error::BatchSize);
     }
-    let mut keys = BTreeSet::new();
-    for document in documents {
-        let key = document.key();
-        if present(connection, &key).await?.is_some() || !keys.insert(key.clone()) {
-            return Err(Error::AlreadyExists(key));
+    let mut names = BTreeSet::new();
+    for resource in resources {
+        let name = resource.name();
+        if find_current(connection, &name).await?.is_some() || !names.insert(name.clone()) {
+            return Err(Error::AlreadyExists(name));
         }
     }
-    make_room(connection, documents).await?;
+    check_limits(connection, resources).await?;
     let revision = queries::next_revision(connection).await?;
-    for document in documents {
-        put(connection, document, revision, now, now).await?;
+    for resource in resources {
+        put_resource(connection, resource, revision, now, now).await?;
     }
     Ok(revision)
 }
 
-async fn make_room(connection: &mut Connection, documents: &[Resource]) -> Result<(), Error> {
-    let policies = documents.iter().filter(|document| matches!(document, Resource::Policy(_))).count();
-    for (kind, more, most, full) in [
+async fn check_limits(connection: &mut Connection, resources: &[Resource]) -> Result<(), Error> {
+    let policies = resources.iter().filter(|resource| matches!(resource, Resource::Policy(_))).count();
+    for (kind, added, limit, error) in [
         ("policies", policies, MAX_POLICIES, Error::TooManyPolicies),
-        ("waivers", documents.len() - policies, MAX_WAIVERS, Error::TooManyWaivers),
+        ("waivers", resources.len() - policies, MAX_WAIVERS, Error::TooManyWaivers),
     ] {
-        let more = u64::try_from(more).unwrap_or(u64::MAX);
-        if more > 0 && row::revision(queries::count(connection, kind).await?)?.saturating_add(more) > most {
-            return Err(full);
+        let added = u64::try_from(added).unwrap_or(u64::MAX);
+        if added == 0 {
+            continue;
+        }
+        let count = row::to_revision(queries::count_current(connection, kind).await?)?;
+        if count.saturating_add(added) > limit {
+            return Err(error);
         }
     }
     Ok(())
@@ -95,63 +103,67 @@ async fn make_room(connection: &mut Connection, documents: &[Resource]) -> Resul
 
 async fn update(
     connection: &mut Connection,
-    document: &Resource,
+    resource: &Resource,
     expected: Precondition,
     now: i64,
 ) -> Result<i64, Error> {
-    let present = expect(connection, document.key(), expected).await?;
-    let create_time = present.create_time;
-    if let Resource::Waiver(_) = document
-        && let Some(old) = present.read()?.document
+    let current = check_precondition(connection, resource.name(), expected).await?;
+    let create_time = current.create_time;
+    if let Resource::Waiver(_) = resource
+        && let Some(old) = current.into_entry()?.resource
     {
-        document.replaces(&old)?;
+        resource.check_replaces(&old)?;
     }
     let revision = queries::next_revision(connection).await?;
-    put(connection, document, revision, create_time, now).await?;
+    put_resource(connection, resource, revision, create_time, now).await?;
     Ok(revision)
 }
 
 async fn delete(
     connection: &mut Connection,
-    key: ResourceName,
+    name: ResourceName,
     expected: Precondition,
     now: i64,
 ) -> Result<i64, Error> {
-    if matches!(&key, ResourceName::Policy(id) if id.is_default()) {
+    if matches!(&name, ResourceName::Policy(id) if id.is_default()) {
         return Err(Error::DefaultRequired);
     }
-    let present = expect(connection, key.clone(), expected).await?;
+    let current = check_precondition(connection, name.clone(), expected).await?;
     let revision = queries::next_revision(connection).await?;
-    queries::record(connection, &Row::removal(&key, revision, present.create_time, now)).await?;
-    let (kind, id) = row::kind(&key);
-    queries::remove(connection, kind, id).await?;
+    queries::insert_revision(connection, &Row::removal(&name, revision, current.create_time, now)).await?;
+    let (kind, id) = row::kind_and_id(&name);
+    queries::delete_current(connection, kind, id).await?;
     Ok(revision)
 }
 
-async fn present(connection: &mut Connection, key: &ResourceName) -> Result<Option<Row>, Error> {
-    let (kind, id) = row::kind(key);
-    Ok(queries::present(connection, kind, id).await?)
+async fn find_current(connection: &mut Connection, name: &ResourceName) -> Result<Option<Row>, Error> {
+    let (kind, id) = row::kind_and_id(name);
+    Ok(queries::find_current(connection, kind, id).await?)
 }
 
-async fn expect(connection: &mut Connection, key: ResourceName, expected: Precondition) -> Result<Row, Error> {
-    let Some(present) = present(connection, &key).await? else { return Err(Error::NotFound(key)) };
-    let actual = row::revision(present.revision)?;
+async fn check_precondition(
+    connection: &mut Connection,
+    name: ResourceName,
+    expected: Precondition,
+) -> Result<Row, Error> {
+    let Some(current) = find_current(connection, &name).await? else { return Err(Error::NotFound(name)) };
+    let actual = row::to_revision(current.revision)?;
     match expected {
-        Precondition::Revision(revision) if revision != actual => Err(Error::Conflict { key, actual }),
-        Precondition::Revision(_) | Precondition::Any => Ok(present),
+        Precondition::Revision(revision) if revision != actual => Err(Error::Conflict { name, actual }),
+        Precondition::Revision(_) | Precondition::Any => Ok(current),
     }
 }
 
-async fn put(
+async fn put_resource(
     connection: &mut Connection,
-    document: &Resource,
+    resource: &Resource,
     revision: i64,
     create_time: i64,
     now: i64,
 ) -> Result<(), Error> {
-    let row = Row::new(document, revision, create_time, now)?;
-    queries::record(connection, &row).await?;
-    Ok(queries::put(connection, &row).await?)
+    let row = Row::new(resource, revision, create_time, now)?;
+    queries::insert_revision(connection, &row).await?;
+    Ok(queries::upsert_current(connection, &row).await?)
 }
 
 fn micros(duration: SignedDuration) -> i64 {

@@ -12,12 +12,12 @@ pub(super) async fn corrupt_revisions(connection: &mut Connection) -> Result<Vec
     let mut damage = Vec::new();
     let mut seen = 0;
     for from in std::iter::successors(Some(0), |from| Some(from + BATCH_SIZE)).take_while(|from| *from < current) {
-        for row in queries::between(connection, from, (from + BATCH_SIZE).min(current)).await? {
+        for row in queries::load_between(connection, from, (from + BATCH_SIZE).min(current)).await? {
             if row.revision > seen + 1 {
                 damage.push(format!("the entries of revisions {} to {} are missing", seen + 1, row.revision - 1));
             }
             seen = row.revision;
-            if let Err(error) = row.read() {
+            if let Err(error) = row.into_entry() {
                 damage.push(format!("revision {seen} cannot be read: {error}"));
             }
         }

@@ -63,16 +63,16 @@ impl SqlPolicyStore {
         let mut connection = self.database.reader().await?;
         let mut transaction = self.database.begin_read(&mut connection).await?;
         let revision = row::required("the store's revision", queries::revision(&mut transaction).await?)?;
-        let write_time = queries::written_at(&mut transaction, revision).await?;
+        let write_time = queries::write_time(&mut transaction, revision).await?;
         let write_time = row::required("the store's last write", write_time)?;
         let (begin_time, rows) = if let Some(after) = after {
-            let begin_time = queries::written_at(&mut transaction, after).await?;
-            (begin_time, queries::between(&mut transaction, after, revision).await?)
+            let begin_time = queries::write_time(&mut transaction, after).await?;
+            (begin_time, queries::load_between(&mut transaction, after, revision).await?)
         } else {
             if self.database.dialect == Dialect::Postgres {
                 sql::extend_timeout(&mut transaction).await.map_err(query_error)?;
             }
-            (None, queries::in_force(&mut transaction).await?)
+            (None, queries::load_current(&mut transaction).await?)
         };
         transaction.rollback().await.map_err(query_error)?;
         Ok(ChangedRows { revision, write_time, begin_time, rows })
@@ -81,7 +81,7 @@ impl SqlPolicyStore {
     async fn seed(&self) -> Result<(), Error> {
         let mut connection = self.database.writer().await?;
         let mut transaction = self.database.begin_write(&mut connection).await?;
-        if queries::begin_revisions(&mut transaction).await? {
+        if queries::init_revision(&mut transaction).await? {
             let default = Policy::built_in_default().map_err(|source| Error::Unavailable(source.into()))?;
             let change = Change::Create(vec![Resource::Policy(default)]);
             let write = Write { change, request: None, at: Timestamp::now() };
@@ -108,46 +108,46 @@ impl Drop for SqlPolicyStore {
 #[async_trait::async_trait]
 impl PolicyStore for SqlPolicyStore {
     async fn changes(&self, after: Option<u64>) -> Result<ChangeSet, Error> {
-        let read = self.read_changes(after.map(row::stored));
+        let read = self.read_changes(after.map(row::to_i64));
         let read = if after.is_some() {
             self.database.with_timeout(read).await?
         } else {
             self.database.with_load_timeout(read).await?
         };
-        let revision = row::revision(read.revision)?;
+        let revision = row::to_revision(read.revision)?;
         Ok(ChangeSet {
             revision,
-            write_time: row::time(read.write_time)?,
-            begin_time: read.begin_time.map(row::time).transpose()?,
-            entries: row::entries(revision, read.rows)?,
+            write_time: row::to_timestamp(read.write_time)?,
+            begin_time: read.begin_time.map(row::to_timestamp).transpose()?,
+            entries: row::into_entries(revision, read.rows)?,
         })
     }
 
     async fn snapshot_at(&self, revision: u64) -> Result<PolicySet, Error> {
         let rows = async {
             let mut connection = self.database.reader().await?;
-            queries::in_force_at(&mut connection, row::stored(revision)).await
+            queries::load_current_at(&mut connection, row::to_i64(revision)).await
         };
-        let entries = row::entries(revision, self.database.with_timeout(rows).await?)?;
+        let entries = row::into_entries(revision, self.database.with_timeout(rows).await?)?;
         let mut set = PolicySet::default();
         apply_changes(&mut set, ChangeSet { revision, entries, ..ChangeSet::default() });
         Ok(set)
     }
 
     async fn history(&self, id: &PolicyId, before: Option<u64>, limit: usize) -> Result<Vec<Entry>, Error> {
-        let before = before.map_or(i64::MAX, row::stored);
+        let before = before.map_or(i64::MAX, row::to_i64);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows = async {
             let mut connection = self.database.reader().await?;
-            queries::history(&mut connection, id.as_str(), before, limit).await
+            queries::load_history(&mut connection, id.as_str(), before, limit).await
         };
-        self.database.with_timeout(rows).await?.into_iter().map(row::Row::read).collect()
+        self.database.with_timeout(rows).await?.into_iter().map(row::Row::into_entry).collect()
     }
 
     async fn apply(&self, write: Write) -> Result<WriteResult, Error> {
         let connection = self.database.writer().await?;
         let database = Arc::clone(&self.database);
-        // A task of its own, so that a caller who gives up does not leave it to chance whether the write happens.
+        // In its own task, so that a cancelled caller does not interrupt the write.
         let task = tokio::spawn(async move { in_transaction(&database, connection, write).await });
         task.await.unwrap_or_else(|lost| Err(Error::Unavailable(lost.into())))
     }
@@ -171,7 +171,7 @@ impl PolicyStore for SqlPolicyStore {
 
     async fn content_digest(&self, id: &PolicyId, revision: u64) -> Result<Option<String>, Error> {
         let mut connection = self.database.reader().await?;
-        Ok(queries::policy_digest(&mut connection, id.as_str(), row::stored(revision)).await?)
+        Ok(queries::policy_digest(&mut connection, id.as_str(), row::to_i64(revision)).await?)
     }
 
     fn is_shared(&self) -> bool {
@@ -201,10 +201,10 @@ async fn in_transaction(
 
 async fn commit(database: &Database, connection: &mut Connection, write: Write) -> Result<WriteResult, Error> {
     let mut transaction = database.begin_write(connection).await?;
-    queries::take_turn(&mut transaction).await?;
+    queries::lock_for_write(&mut transaction).await?;
     let written = apply::apply(&mut transaction, write).await?;
     if database.dialect == Dialect::Postgres {
-        sql::announce(&mut transaction, row::stored(written.revision)).await.map_err(query_error)?;
+        sql::announce(&mut transaction, row::to_i64(written.revision)).await.map_err(query_error)?;
     }
     transaction.commit().await.map_err(commit_error)?;
     Ok(written)

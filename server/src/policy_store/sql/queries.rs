@@ -1,16 +1,16 @@
-//! The SQL, a statement each, in the words that SQLite and PostgreSQL share.
+//! The SQL of the policy store, one statement per function, in the dialect that SQLite and PostgreSQL share.
 
 use super::row::Row;
 use crate::sql::{Connection, Error, query_error};
 
-/// A request that was answered before.
+/// A recorded idempotency key.
 #[derive(Debug, sqlx::FromRow)]
-pub(super) struct Answered {
+pub(super) struct RecordedRequest {
     pub(super) fingerprint: String,
     pub(super) revision: i64,
 }
 
-/// The store's revision; `None` in a store that nobody has written to.
+/// Returns the store's revision; `None` for a store without writes.
 pub(super) async fn revision(connection: &mut Connection) -> Result<Option<i64>, Error> {
     sqlx::query_scalar("select revision from store_revision where id = 1")
         .fetch_optional(connection)
@@ -18,19 +18,19 @@ pub(super) async fn revision(connection: &mut Connection) -> Result<Option<i64>,
         .map_err(query_error)
 }
 
-/// Begins to count revisions; true where nobody had.
-pub(super) async fn begin_revisions(connection: &mut Connection) -> Result<bool, Error> {
-    let begun = sqlx::query("insert into store_revision (id, revision) values (1, 0) on conflict (id) do nothing");
-    begun.execute(connection).await.map(|begun| begun.rows_affected() > 0).map_err(query_error)
+/// Initialises the revision counter; true if it was missing.
+pub(super) async fn init_revision(connection: &mut Connection) -> Result<bool, Error> {
+    let inserted = sqlx::query("insert into store_revision (id, revision) values (1, 0) on conflict (id) do nothing");
+    inserted.execute(connection).await.map(|inserted| inserted.rows_affected() > 0).map_err(query_error)
 }
 
-/// Waits until nobody else writes: what a write finds must still be so when it is committed.
-pub(super) async fn take_turn(connection: &mut Connection) -> Result<(), Error> {
-    let turn = sqlx::query("update store_revision set revision = revision where id = 1");
-    turn.execute(connection).await.map(|_| ()).map_err(query_error)
+/// Locks the store against other writers until the transaction ends: the rows that a write reads must not change before its commit.
+pub(super) async fn lock_for_write(connection: &mut Connection) -> Result<(), Error> {
+    let lock = sqlx::query("update store_revision set revision = revision where id = 1");
+    lock.execute(connection).await.map(|_| ()).map_err(query_error)
 }
 
-/// Raises the store's revision by one, and returns it.
+/// Increments the store's revision and returns it.
 pub(super) async fn next_revision(connection: &mut Connection) -> Result<i64, Error> {
     sqlx::query_scalar("update store_revision set revision = revision + 1 where id = 1 returning revision")
         .fetch_one(connection)
@@ -38,8 +38,8 @@ pub(super) async fn next_revision(connection: &mut Connection) -> Result<i64, Er
         .map_err(query_error)
 }
 
-/// When a revision was written; `None`: there is none of that number.
-pub(super) async fn written_at(connection: &mut Connection, revision: i64) -> Result<Option<i64>, Error> {
+/// Returns the write time of a revision; `None` if the store lacks the revision.
+pub(super) async fn write_time(connection: &mut Connection, revision: i64) -> Result<Option<i64>, Error> {
     sqlx::query_scalar("select max(write_time) from document_revisions where revision = $1")
         .bind(revision)
         .fetch_one(connection)
@@ -47,8 +47,8 @@ pub(super) async fn written_at(connection: &mut Connection, revision: i64) -> Re
         .map_err(query_error)
 }
 
-/// All that is in force.
-pub(super) async fn in_force(connection: &mut Connection) -> Result<Vec<Row>, Error> {
+/// Loads the current resources.
+pub(super) async fn load_current(connection: &mut Connection) -> Result<Vec<Row>, Error> {
     sqlx::query_as(
         "select kind, id, revision, body, content_digest, create_time, write_time from documents order by kind, id",
     )
@@ -57,8 +57,8 @@ pub(super) async fn in_force(connection: &mut Connection) -> Result<Vec<Row>, Er
     .map_err(query_error)
 }
 
-/// All that was in force at a revision.
-pub(super) async fn in_force_at(connection: &mut Connection, revision: i64) -> Result<Vec<Row>, Error> {
+/// Loads the resources that were current at a revision.
+pub(super) async fn load_current_at(connection: &mut Connection, revision: i64) -> Result<Vec<Row>, Error> {
     sqlx::query_as(
         "select r.kind, r.id, r.revision, r.body, r.content_digest, r.create_time, r.write_time
          from document_revisions r
@@ -73,8 +73,8 @@ pub(super) async fn in_force_at(connection: &mut Connection, revision: i64) -> R
     .map_err(query_error)
 }
 
-/// What was written after a revision and up to another.
-pub(super) async fn between(connection: &mut Connection, after: i64, upto: i64) -> Result<Vec<Row>, Error> {
+/// Loads the history entries after a revision, up to and including another.
+pub(super) async fn load_between(connection: &mut Connection, after: i64, upto: i64) -> Result<Vec<Row>, Error> {
     sqlx::query_as(
         "select kind, id, revision, body, content_digest, create_time, write_time from document_revisions
          where revision > $1 and revision <= $2 order by revision, kind, id",
@@ -86,7 +86,7 @@ pub(super) async fn between(connection: &mut Connection, after: i64, upto: i64) 
     .map_err(query_error)
 }
 
-/// The content digest of a policy as of a revision.
+/// Returns the content digest of a policy at a revision.
 pub(super) async fn policy_digest(
     connection: &mut Connection,
     id: &str,
@@ -103,8 +103,8 @@ pub(super) async fn policy_digest(
     Ok(digest.flatten())
 }
 
-/// What one write wrote, and left.
-pub(super) async fn written(connection: &mut Connection, revision: i64) -> Result<Vec<Row>, Error> {
+/// Loads the resources that a revision wrote, without deletions.
+pub(super) async fn load_written(connection: &mut Connection, revision: i64) -> Result<Vec<Row>, Error> {
     sqlx::query_as(
         "select kind, id, revision, body, content_digest, create_time, write_time from document_revisions
          where revision = $1 and body is not null order by kind, id",
@@ -115,8 +115,13 @@ pub(super) async fn written(connection: &mut Connection, revision: i64) -> Resul
     .map_err(query_error)
 }
 
-/// The history of a policy, newest first.
-pub(super) async fn history(connection: &mut Connection, id: &str, before: i64, limit: i64) -> Result<Vec<Row>, Error> {
+/// Loads a policy's history, newest first.
+pub(super) async fn load_history(
+    connection: &mut Connection,
+    id: &str,
+    before: i64,
+    limit: i64,
+) -> Result<Vec<Row>, Error> {
     sqlx::query_as(
         "select kind, id, revision, body, content_digest, create_time, write_time from document_revisions
          where kind = 'policies' and id = $1 and revision < $2 order by revision desc limit $3",
@@ -129,7 +134,7 @@ pub(super) async fn history(connection: &mut Connection, id: &str, before: i64, 
     .map_err(query_error)
 }
 
-pub(super) async fn count(connection: &mut Connection, kind: &str) -> Result<i64, Error> {
+pub(super) async fn count_current(connection: &mut Connection, kind: &str) -> Result<i64, Error> {
     sqlx::query_scalar("select count(*) from documents where kind = $1")
         .bind(kind)
         .fetch_one(connection)
@@ -137,7 +142,7 @@ pub(super) async fn count(connection: &mut Connection, kind: &str) -> Result<i64
         .map_err(query_error)
 }
 
-pub(super) async fn present(connection: &mut Connection, kind: &str, id: &str) -> Result<Option<Row>, Error> {
+pub(super) async fn find_current(connection: &mut Connection, kind: &str, id: &str) -> Result<Option<Row>, Error> {
     sqlx::query_as(
         "select kind, id, revision, body, content_digest, create_time, write_time from documents
          where kind = $1 and id = $2",
@@ -149,8 +154,8 @@ pub(super) async fn present(connection: &mut Connection, kind: &str, id: &str) -
     .map_err(query_error)
 }
 
-/// Puts the document into force, in place of the one that was.
-pub(super) async fn put(connection: &mut Connection, row: &Row) -> Result<(), Error> {
+/// Inserts or replaces a current resource.
+pub(super) async fn upsert_current(connection: &mut Connection, row: &Row) -> Result<(), Error> {
     sqlx::query(
         "insert into documents (kind, id, revision, body, content_digest, create_time, write_time)
          values ($1, $2, $3, $4, $5, $6, $7)
@@ -170,7 +175,7 @@ pub(super) async fn put(connection: &mut Connection, row: &Row) -> Result<(), Er
     .map_err(query_error)
 }
 
-pub(super) async fn remove(connection: &mut Connection, kind: &str, id: &str) -> Result<(), Error> {
+pub(super) async fn delete_current(connection: &mut Connection, kind: &str, id: &str) -> Result<(), Error> {
     sqlx::query("delete from documents where kind = $1 and id = $2")
         .bind(kind)
         .bind(id)
@@ -180,7 +185,7 @@ pub(super) async fn remove(connection: &mut Connection, kind: &str, id: &str) ->
         .map_err(query_error)
 }
 
-pub(super) async fn record(connection: &mut Connection, row: &Row) -> Result<(), Error> {
+pub(super) async fn insert_revision(connection: &mut Connection, row: &Row) -> Result<(), Error> {
     sqlx::query(
         "insert into document_revisions (kind, id, revision, body, content_digest, create_time, write_time)
          values ($1, $2, $3, $4, $5, $6, $7)",
@@ -198,7 +203,11 @@ pub(super) async fn record(connection: &mut Connection, row: &Row) -> Result<(),
     .map_err(query_error)
 }
 
-pub(super) async fn answered(connection: &mut Connection, id: &str, now: i64) -> Result<Option<Answered>, Error> {
+pub(super) async fn find_request(
+    connection: &mut Connection,
+    id: &str,
+    now: i64,
+) -> Result<Option<RecordedRequest>, Error> {
     sqlx::query_as("select fingerprint, revision from requests where id = $1 and expire_time > $2")
         .bind(id)
         .bind(now)
@@ -207,11 +216,11 @@ pub(super) async fn answered(connection: &mut Connection, id: &str, now: i64) ->
         .map_err(query_error)
 }
 
-/// Remembers a request; one of the same id that is still there has expired.
-pub(super) async fn remember(
+/// Records an idempotency key. A stored key of the same id has expired, and is replaced.
+pub(super) async fn insert_request(
     connection: &mut Connection,
     id: &str,
-    answered: &Answered,
+    request: &RecordedRequest,
     expire_time: i64,
 ) -> Result<(), Error> {
     sqlx::query(
@@ -220,8 +229,8 @@ pub(super) async fn remember(
              expire_time = excluded.expire_time",
     )
     .bind(id)
-    .bind(&answered.fingerprint)
-    .bind(answered.revision)
+    .bind(&request.fingerprint)
+    .bind(request.revision)
     .bind(expire_time)
     .execute(connection)
     .await
@@ -229,14 +238,14 @@ pub(super) async fn remember(
     .map_err(query_error)
 }
 
-/// Forgets requests that have expired, at most so many, so that the write after a busy day does not pay for all of it.
-pub(super) async fn forget(connection: &mut Connection, now: i64, most: i64) -> Result<(), Error> {
+/// Deletes at most `limit` expired idempotency keys, to bound the cost of one write.
+pub(super) async fn delete_expired_requests(connection: &mut Connection, now: i64, limit: i64) -> Result<(), Error> {
     sqlx::query(
         "delete from requests where id in
              (select id from requests where expire_time <= $1 order by expire_time limit $2)",
     )
     .bind(now)
-    .bind(most)
+    .bind(limit)
     .execute(connection)
     .await
     .map(|_| ())

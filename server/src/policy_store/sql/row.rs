@@ -1,7 +1,7 @@
-//! Documents as rows, and back. Nothing that cannot be read in full is passed over: a policy left out would open the gate.
+//! Converts resources to rows and back. An unreadable row is an error: a policy that was skipped would open the gate.
 //!
-//! The body is the document's JSON without its id, and the content digest is taken over that very text. So it can be checked after
-//! the document's type has gained fields, and two policies that differ in nothing but their names have the same one.
+//! The body is the resource's JSON without its id. The content digest is taken over that stored text, so it stays valid when the
+//! type gains fields, and policies that differ only in their id share it.
 
 use std::{num::TryFromIntError, sync::Arc};
 
@@ -15,24 +15,24 @@ use crate::policy_store::{Entry, Error, Resource, ResourceName, Revision};
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// What is wrong with a row that is well-formed.
+/// A defect of a well-formed row.
 #[derive(Debug, thiserror::Error)]
-enum Damage {
-    #[error("the content digest is not that of the body")]
+enum CorruptRow {
+    #[error("the content digest does not match the body")]
     Digest,
-    #[error("the body has an id of its own")]
+    #[error("the body contains an id")]
     Id,
     #[error("it is missing")]
     Missing,
-    #[error("its revision is {0}, later than that of the store")]
+    #[error("its revision {0} is later than the store's")]
     Ahead(u64),
-    #[error("it has a body and no digest, or a digest and no body")]
+    #[error("it has a body without a digest, or a digest without a body")]
     Half,
     #[error("it is neither a policy nor a waiver")]
     Kind,
 }
 
-/// A revision of a document as the database holds it; without body and digest where it was removed.
+/// A stored revision of a resource. A deletion has neither body nor digest.
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct Row {
     pub(super) kind: String,
@@ -40,140 +40,139 @@ pub(super) struct Row {
     pub(super) revision: i64,
     pub(super) body: Option<String>,
     pub(super) content_digest: Option<String>,
-    /// Microseconds, as are all times here: the same number in every database, and it sorts, which RFC 3339 with a fraction
-    /// does not.
+    /// Microseconds, like all stored times: equal in every database, and sortable, unlike RFC 3339 with a fraction.
     pub(super) create_time: i64,
     pub(super) write_time: i64,
 }
 
-/// How a document's kind is written: as in its resource name.
-pub(super) fn kind(key: &ResourceName) -> (&'static str, &str) {
-    match key {
+/// Returns the kind, as in the resource name, and the id.
+pub(super) fn kind_and_id(name: &ResourceName) -> (&'static str, &str) {
+    match name {
         ResourceName::Policy(id) => ("policies", id.as_str()),
         ResourceName::Waiver(id) => ("waivers", id.as_str()),
     }
 }
 
 impl Row {
-    pub(super) fn new(document: &Resource, revision: i64, create_time: i64, write_time: i64) -> Result<Self, Error> {
-        let body = match document {
-            Resource::Policy(policy) => body(policy),
-            Resource::Waiver(waiver) => body(waiver),
+    pub(super) fn new(resource: &Resource, revision: i64, create_time: i64, write_time: i64) -> Result<Self, Error> {
+        let body = match resource {
+            Resource::Policy(policy) => encode_body(policy),
+            Resource::Waiver(waiver) => encode_body(waiver),
         };
         let body = body.map_err(Error::Unavailable)?;
-        let key = document.key();
-        let (kind, id) = self::kind(&key);
+        let name = resource.name();
+        let (kind, id) = self::kind_and_id(&name);
         Ok(Self {
             kind: kind.to_owned(),
             id: id.to_owned(),
             revision,
-            content_digest: Some(digest(&body)),
+            content_digest: Some(digest_of(&body)),
             body: Some(body),
             create_time,
             write_time,
         })
     }
 
-    /// The entry that says that a document was removed.
-    pub(super) fn removal(key: &ResourceName, revision: i64, create_time: i64, write_time: i64) -> Self {
-        let (kind, id) = self::kind(key);
+    /// Creates the row of a deletion.
+    pub(super) fn removal(name: &ResourceName, revision: i64, create_time: i64, write_time: i64) -> Self {
+        let (kind, id) = self::kind_and_id(name);
         let (kind, id) = (kind.to_owned(), id.to_owned());
         Self { kind, id, revision, body: None, content_digest: None, create_time, write_time }
     }
 
-    /// The row's entry, or [`Error::Corrupt`] with the document's name.
-    pub(super) fn read(self) -> Result<Entry, Error> {
+    /// Converts the row, or returns [`Error::Corrupt`] with the resource's name.
+    pub(super) fn into_entry(self) -> Result<Entry, Error> {
         let what = format!("{}/{}", self.kind, self.id);
         self.parse().map_err(|source| Error::Corrupt { what, source })
     }
 
     fn parse(self) -> Result<Entry, Source> {
-        let key = match self.kind.as_str() {
+        let name = match self.kind.as_str() {
             "policies" => ResourceName::Policy(self.id.clone().try_into()?),
             "waivers" => ResourceName::Waiver(self.id.clone().try_into()?),
-            _ => return Err(Damage::Kind.into()),
+            _ => return Err(CorruptRow::Kind.into()),
         };
         let revision = self.revision.try_into()?;
         let write_time = Timestamp::from_microsecond(self.write_time)?;
-        let document = match (self.body, self.content_digest) {
+        let resource = match (self.body, self.content_digest) {
             (None, None) => None,
             (Some(body), Some(content_digest)) => {
-                if digest(&body) != content_digest {
-                    return Err(Damage::Digest.into());
+                if digest_of(&body) != content_digest {
+                    return Err(CorruptRow::Digest.into());
                 }
                 let create_time = Timestamp::from_microsecond(self.create_time)?;
-                Some(match &key {
+                Some(match &name {
                     ResourceName::Policy(_) => Revision::Policy(Arc::new(policy::Revision {
-                        policy: document(&body, self.id)?,
+                        policy: decode_body(&body, self.id)?,
                         revision,
                         content_digest,
                         create_time,
                         update_time: write_time,
                     })),
                     ResourceName::Waiver(_) => Revision::Waiver(Arc::new(waiver::Revision {
-                        waiver: document(&body, self.id)?,
+                        waiver: decode_body(&body, self.id)?,
                         revision,
                         create_time,
                         update_time: write_time,
                     })),
                 })
             }
-            (Some(_), None) | (None, Some(_)) => return Err(Damage::Half.into()),
+            (Some(_), None) | (None, Some(_)) => return Err(CorruptRow::Half.into()),
         };
-        Ok(Entry { key, revision, write_time, document })
+        Ok(Entry { name, revision, write_time, resource })
     }
 }
 
-/// The rows as entries that lead up to a revision, in order, or the reason why there is no telling.
-pub(super) fn entries(revision: u64, rows: Vec<Row>) -> Result<Vec<Entry>, Error> {
-    let mut entries: Vec<Entry> = rows.into_iter().map(Row::read).collect::<Result<_, _>>()?;
+/// Converts rows to ordered entries. A row later than the store's revision is corrupt.
+pub(super) fn into_entries(revision: u64, rows: Vec<Row>) -> Result<Vec<Entry>, Error> {
+    let mut entries: Vec<Entry> = rows.into_iter().map(Row::into_entry).collect::<Result<_, _>>()?;
     if let Some(entry) = entries.iter().find(|entry| entry.revision > revision) {
-        return Err(Error::Corrupt { what: entry.key.to_string(), source: Damage::Ahead(entry.revision).into() });
+        return Err(Error::Corrupt { what: entry.name.to_string(), source: CorruptRow::Ahead(entry.revision).into() });
     }
-    // Databases do not agree on the order of names.
-    entries.sort_by(|one, other| (one.revision, &one.key).cmp(&(other.revision, &other.key)));
+    // Databases differ in their collation.
+    entries.sort_by(|one, other| (one.revision, &one.name).cmp(&(other.revision, &other.name)));
     Ok(entries)
 }
 
-/// What the store cannot be without, if it is there.
+/// Unwraps a value that every store has.
 pub(super) fn required<T>(what: &str, found: Option<T>) -> Result<T, Error> {
-    found.ok_or_else(|| Error::Corrupt { what: what.to_owned(), source: Damage::Missing.into() })
+    found.ok_or_else(|| Error::Corrupt { what: what.to_owned(), source: CorruptRow::Missing.into() })
 }
 
-/// A time as the rest of the server has it.
-pub(super) fn time(stored: i64) -> Result<Timestamp, Error> {
+/// Converts a stored time.
+pub(super) fn to_timestamp(stored: i64) -> Result<Timestamp, Error> {
     Timestamp::from_microsecond(stored)
         .map_err(|source| Error::Corrupt { what: format!("the time {stored}"), source: source.into() })
 }
 
-/// A revision as the rest of the server counts.
-pub(super) fn revision(stored: i64) -> Result<u64, Error> {
+/// Converts a stored revision.
+pub(super) fn to_revision(stored: i64) -> Result<u64, Error> {
     stored.try_into().map_err(|source: TryFromIntError| Error::Corrupt {
         what: format!("the revision {stored}"),
         source: source.into(),
     })
 }
 
-/// A revision as the database counts: none is as large as what does not fit.
-pub(super) fn stored(revision: u64) -> i64 {
+/// Converts a revision to its stored form. A number that does not fit is larger than any stored revision.
+pub(super) fn to_i64(revision: u64) -> i64 {
     i64::try_from(revision).unwrap_or(i64::MAX)
 }
 
-/// A document's JSON without its id.
-fn body(document: &impl Serialize) -> Result<String, Source> {
-    let Value::Object(mut fields) = serde_json::to_value(document)? else { return Err(Damage::Kind.into()) };
-    fields.remove("id").ok_or(Damage::Id)?;
+/// Serialises a resource as JSON without its id.
+fn encode_body(resource: &impl Serialize) -> Result<String, Source> {
+    let Value::Object(mut fields) = serde_json::to_value(resource)? else { return Err(CorruptRow::Kind.into()) };
+    fields.remove("id").ok_or(CorruptRow::Id)?;
     Ok(serde_json::to_string(&fields)?)
 }
 
-fn document<T: DeserializeOwned>(body: &str, id: String) -> Result<T, Source> {
+fn decode_body<T: DeserializeOwned>(body: &str, id: String) -> Result<T, Source> {
     let mut fields: Map<String, Value> = serde_json::from_str(body)?;
     if fields.insert("id".to_owned(), Value::String(id)).is_some() {
-        return Err(Damage::Id.into());
+        return Err(CorruptRow::Id.into());
     }
     Ok(serde_json::from_value(Value::Object(fields))?)
 }
 
-fn digest(body: &str) -> String {
+fn digest_of(body: &str) -> String {
     Sha256::digest(body).iter().fold(String::with_capacity(64), |digest, byte| digest + &format!("{byte:02x}"))
 }

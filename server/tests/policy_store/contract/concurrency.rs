@@ -1,4 +1,4 @@
-//! What holds while many call at once, and when they give up.
+//! Concurrent and cancelled calls.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -10,7 +10,7 @@ use crate::fixtures::{LoadSnapshot as _, create, requested, update};
 
 const MANY: u64 = 64;
 
-pub(super) async fn of_many_writers_that_expect_the_same_revision_exactly_one_wins(store: Arc<dyn PolicyStore>) {
+pub(super) async fn concurrent_writes_at_one_revision_one_wins(store: Arc<dyn PolicyStore>) {
     let outcomes = at_once(&store, (0..MANY).map(|_| update("default", Precondition::Revision(1)))).await;
 
     let (won, lost): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
@@ -19,7 +19,7 @@ pub(super) async fn of_many_writers_that_expect_the_same_revision_exactly_one_wi
     assert_eq!(store.load_snapshot().await.unwrap().revision, 2);
 }
 
-pub(super) async fn concurrent_creates_all_land_at_revisions_of_their_own(store: Arc<dyn PolicyStore>) {
+pub(super) async fn concurrent_creates_get_distinct_revisions(store: Arc<dyn PolicyStore>) {
     let outcomes = at_once(&store, (0..MANY).map(|number| create(&format!("policy-{number}")))).await;
 
     let revisions: BTreeSet<u64> = outcomes.into_iter().map(|written| written.unwrap().revision).collect();
@@ -27,7 +27,7 @@ pub(super) async fn concurrent_creates_all_land_at_revisions_of_their_own(store:
     assert_eq!(store.load_snapshot().await.unwrap().policies.len() as u64, 1 + MANY);
 }
 
-pub(super) async fn a_request_sent_many_times_at_once_acts_once(store: Arc<dyn PolicyStore>) {
+pub(super) async fn concurrent_repeated_requests_act_once(store: Arc<dyn PolicyStore>) {
     let outcomes = at_once(&store, (0..MANY).map(|_| requested("id", "print", create("team")))).await;
 
     let revisions: BTreeSet<u64> = outcomes.into_iter().map(|written| written.unwrap().revision).collect();
@@ -35,7 +35,7 @@ pub(super) async fn a_request_sent_many_times_at_once_acts_once(store: Arc<dyn P
     assert_eq!(store.load_snapshot().await.unwrap().revision, 2);
 }
 
-pub(super) async fn a_load_sees_one_revision_whole_while_others_write(store: Arc<dyn PolicyStore>) {
+pub(super) async fn load_during_writes_sees_one_revision(store: Arc<dyn PolicyStore>) {
     let writing = {
         let store = Arc::clone(&store);
         tokio::spawn(async move {
@@ -53,7 +53,7 @@ pub(super) async fn a_load_sees_one_revision_whole_while_others_write(store: Arc
     assert_eq!(store.load_snapshot().await.unwrap().revision, 1 + MANY);
 }
 
-pub(super) async fn changes_are_seen_in_order_and_none_is_missed_while_others_write(store: Arc<dyn PolicyStore>) {
+pub(super) async fn changes_during_writes_are_complete_and_ordered(store: Arc<dyn PolicyStore>) {
     let writing = {
         let store = Arc::clone(&store);
         tokio::spawn(async move {
@@ -74,18 +74,18 @@ pub(super) async fn changes_are_seen_in_order_and_none_is_missed_while_others_wr
     assert_eq!(set, store.load_snapshot().await.unwrap());
 }
 
-pub(super) async fn a_caller_that_gives_up_leaves_all_of_the_change_or_nothing(store: Arc<dyn PolicyStore>) {
-    for patience in 0..MANY {
-        let name = format!("policy-{patience}");
+pub(super) async fn cancelled_write_leaves_all_or_nothing(store: Arc<dyn PolicyStore>) {
+    for yields in 0..MANY {
+        let name = format!("policy-{yields}");
         tokio::select! {
             biased;
             written = store.apply(create(&name)) => drop(written.unwrap()),
-            () = turns(patience) => {}
+            () = yield_times(yields) => {}
         }
         tokio::select! {
             biased;
             set = store.load_snapshot() => assert_whole(&set.unwrap()),
-            () = turns(patience) => {}
+            () = yield_times(yields) => {}
         }
     }
 
@@ -93,7 +93,7 @@ pub(super) async fn a_caller_that_gives_up_leaves_all_of_the_change_or_nothing(s
     assert_whole(&store.load_snapshot().await.unwrap());
 }
 
-/// Where nothing but creates has happened, there are as many policies as revisions, each at one of its own.
+/// Asserts that a store with creates only has one policy per revision.
 fn assert_whole(set: &PolicySet) {
     let revisions: BTreeSet<u64> = set.policies.values().map(|revised| revised.revision).collect();
     assert_eq!(revisions, (1..=set.revision).collect());
@@ -109,8 +109,8 @@ async fn at_once(store: &Arc<dyn PolicyStore>, writes: impl Iterator<Item = Writ
     callers.join_all().await
 }
 
-/// As long as it takes all others to have had this many turns.
-async fn turns(count: u64) {
+/// Lets the other tasks run this many times.
+async fn yield_times(count: u64) {
     for _ in 0..count {
         tokio::task::yield_now().await;
     }

@@ -1,4 +1,4 @@
-//! What a store remembers.
+//! Past revisions.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use scangate_server::policy_store::{PolicyStore, Precondition, apply_changes};
 
 use crate::fixtures::{LoadSnapshot as _, create, delete, id, key, later, noon, update, waive};
 
-pub(super) async fn what_has_changed_since_a_revision_is_told_in_order(store: Arc<dyn PolicyStore>) {
+pub(super) async fn changes_since_revision_are_listed_in_order(store: Arc<dyn PolicyStore>) {
     store.apply(create("team")).await.unwrap();
     let mut since = store.load_snapshot().await.unwrap();
     store.apply(update("team", Precondition::Any)).await.unwrap();
@@ -17,12 +17,15 @@ pub(super) async fn what_has_changed_since_a_revision_is_told_in_order(store: Ar
 
     let changes = store.changes(Some(2)).await.unwrap();
 
-    let told: Vec<_> =
-        changes.entries.iter().map(|entry| (entry.revision, entry.key.to_string(), entry.document.is_some())).collect();
+    let listed: Vec<_> = changes
+        .entries
+        .iter()
+        .map(|entry| (entry.revision, entry.name.to_string(), entry.resource.is_some()))
+        .collect();
     let entry = |revision, name: &str, is_there| (revision, name.to_owned(), is_there);
     assert_eq!(changes.revision, 5);
     assert_eq!(
-        told,
+        listed,
         [
             entry(3, "policies/team", true),
             entry(4, "waivers/w-1", true),
@@ -35,7 +38,7 @@ pub(super) async fn what_has_changed_since_a_revision_is_told_in_order(store: Ar
     assert_eq!(store.changes(Some(5)).await.unwrap().entries, []);
 }
 
-pub(super) async fn a_revision_is_told_with_the_time_at_which_it_was_written(store: Arc<dyn PolicyStore>) {
+pub(super) async fn changes_state_times_of_their_revisions(store: Arc<dyn PolicyStore>) {
     let hour = SignedDuration::from_hours(1);
     store.apply(later(hour, create("team"))).await.unwrap();
     store.apply(later(hour + hour, delete("team", Precondition::Any))).await.unwrap();
@@ -49,7 +52,7 @@ pub(super) async fn a_revision_is_told_with_the_time_at_which_it_was_written(sto
     assert_eq!((beyond.begin_time, beyond.revision), (None, 3));
 }
 
-pub(super) async fn what_was_in_force_at_a_revision_can_be_read_ever_after(store: Arc<dyn PolicyStore>) {
+pub(super) async fn snapshot_at_past_revision_stays_readable(store: Arc<dyn PolicyStore>) {
     let mut sets: Vec<PolicySet> = vec![store.load_snapshot().await.unwrap()];
     for write in [
         create("team"),
@@ -68,9 +71,7 @@ pub(super) async fn what_was_in_force_at_a_revision_can_be_read_ever_after(store
     }
 }
 
-pub(super) async fn the_history_of_a_policy_is_told_newest_first_in_pages_that_later_writes_do_not_move(
-    store: Arc<dyn PolicyStore>,
-) {
+pub(super) async fn history_pages_newest_first_despite_later_writes(store: Arc<dyn PolicyStore>) {
     store.apply(create("team")).await.unwrap();
     store.apply(create("other")).await.unwrap();
     store.apply(update("team", Precondition::Any)).await.unwrap();
@@ -80,9 +81,9 @@ pub(super) async fn the_history_of_a_policy_is_told_newest_first_in_pages_that_l
     store.apply(create("team")).await.unwrap();
     let second = store.history(&id("team"), Some(first[1].revision), 2).await.unwrap();
 
-    let told: Vec<(u64, bool)> =
-        first.iter().chain(&second).map(|entry| (entry.revision, entry.document.is_some())).collect();
-    assert_eq!(told, [(5, false), (4, true), (2, true)]);
-    assert!(first.iter().all(|entry| entry.key == key("team")));
+    let listed: Vec<(u64, bool)> =
+        first.iter().chain(&second).map(|entry| (entry.revision, entry.resource.is_some())).collect();
+    assert_eq!(listed, [(5, false), (4, true), (2, true)]);
+    assert!(first.iter().all(|entry| entry.name == key("team")));
     assert_eq!(store.history(&id("never"), None, 2).await.unwrap(), []);
 }

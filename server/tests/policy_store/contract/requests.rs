@@ -1,4 +1,4 @@
-//! What becomes of a request that is sent again.
+//! Idempotency keys.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use scangate_server::policy_store::{Error, PolicyStore, Precondition};
 
 use crate::fixtures::{LoadSnapshot as _, create, delete, later, requested, update};
 
-pub(super) async fn a_create_sent_again_returns_what_it_returned_before(store: Arc<dyn PolicyStore>) {
+pub(super) async fn repeated_create_returns_first_result(store: Arc<dyn PolicyStore>) {
     let request = || requested("id", "print", create("team"));
     let first = store.apply(request()).await.unwrap();
     store.apply(update("team", Precondition::Any)).await.unwrap();
@@ -20,7 +20,7 @@ pub(super) async fn a_create_sent_again_returns_what_it_returned_before(store: A
     assert_eq!(store.load_snapshot().await.unwrap(), before);
 }
 
-pub(super) async fn an_update_sent_again_returns_what_it_returned_before(store: Arc<dyn PolicyStore>) {
+pub(super) async fn repeated_update_returns_first_result(store: Arc<dyn PolicyStore>) {
     let request = || requested("id", "print", update("team", Precondition::Revision(2)));
     store.apply(create("team")).await.unwrap();
     let first = store.apply(request()).await.unwrap();
@@ -33,7 +33,7 @@ pub(super) async fn an_update_sent_again_returns_what_it_returned_before(store: 
     assert_eq!(store.load_snapshot().await.unwrap(), before);
 }
 
-pub(super) async fn a_delete_sent_again_returns_what_it_returned_before(store: Arc<dyn PolicyStore>) {
+pub(super) async fn repeated_delete_returns_first_result(store: Arc<dyn PolicyStore>) {
     let request = || requested("id", "print", delete("team", Precondition::Any));
     store.apply(create("team")).await.unwrap();
     let first = store.apply(request()).await.unwrap();
@@ -42,12 +42,12 @@ pub(super) async fn a_delete_sent_again_returns_what_it_returned_before(store: A
 
     let again = store.apply(request()).await.unwrap();
 
-    assert_eq!((again.revision, again.documents.len()), (3, 0));
+    assert_eq!((again.revision, again.resources.len()), (3, 0));
     assert_eq!(again, first);
     assert_eq!(store.load_snapshot().await.unwrap(), before);
 }
 
-pub(super) async fn a_request_id_used_for_another_request_is_refused(store: Arc<dyn PolicyStore>) {
+pub(super) async fn reused_request_id_is_refused(store: Arc<dyn PolicyStore>) {
     store.apply(requested("id", "print", create("team"))).await.unwrap();
     let before = store.load_snapshot().await.unwrap();
 
@@ -57,7 +57,7 @@ pub(super) async fn a_request_id_used_for_another_request_is_refused(store: Arc<
     assert_eq!(store.load_snapshot().await.unwrap(), before);
 }
 
-pub(super) async fn a_refused_request_is_not_remembered(store: Arc<dyn PolicyStore>) {
+pub(super) async fn refused_request_is_not_recorded(store: Arc<dyn PolicyStore>) {
     let request = || requested("id", "print", update("team", Precondition::Any));
     let refused = store.apply(request()).await;
     store.apply(create("team")).await.unwrap();
@@ -68,7 +68,7 @@ pub(super) async fn a_refused_request_is_not_remembered(store: Arc<dyn PolicySto
     assert_eq!(again.unwrap().revision, 3);
 }
 
-pub(super) async fn a_request_is_remembered_for_24_hours_and_no_longer(store: Arc<dyn PolicyStore>) {
+pub(super) async fn request_is_deduplicated_for_24_hours_only(store: Arc<dyn PolicyStore>) {
     let request = || requested("id", "print", update("default", Precondition::Any));
     let day = SignedDuration::from_hours(24);
     let instant = SignedDuration::from_micros(1);

@@ -1,4 +1,4 @@
-//! What becomes of waivers.
+//! Writes of waivers.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use scangate_server::policy_store::{Change, Error, PolicyStore, Precondition, Re
 
 use crate::fixtures::{LoadSnapshot as _, create, noon, requested, waive, waiver, waiver_id, write};
 
-pub(super) async fn a_waiver_comes_back_exactly_as_it_was_written(store: Arc<dyn PolicyStore>) {
+pub(super) async fn waiver_reads_back_exactly_as_written(store: Arc<dyn PolicyStore>) {
     let written = store.apply(write(Change::Create(vec![Resource::Waiver(elaborate())]))).await.unwrap();
     let set = store.load_snapshot().await.unwrap();
 
@@ -24,18 +24,18 @@ pub(super) async fn a_waiver_comes_back_exactly_as_it_was_written(store: Arc<dyn
     assert_eq!(set.waivers.get(&waiver_id("elaborate")), Some(revised));
 }
 
-pub(super) async fn waivers_created_together_share_a_revision(store: Arc<dyn PolicyStore>) {
+pub(super) async fn waivers_created_together_share_revision(store: Arc<dyn PolicyStore>) {
     let ids: Vec<String> = (0..1000).map(|number| format!("w-{number}")).collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
 
     let written = store.apply(waive(&ids)).await.unwrap();
 
-    assert_eq!((written.revision, written.documents.len()), (2, 1000));
+    assert_eq!((written.revision, written.resources.len()), (2, 1000));
     assert!(written.waivers().all(|revised| revised.revision == 2));
     assert_eq!(store.load_snapshot().await.unwrap().waivers.len(), 1000);
 }
 
-pub(super) async fn of_waivers_created_together_one_that_exists_refuses_all(store: Arc<dyn PolicyStore>) {
+pub(super) async fn one_existing_waiver_refuses_whole_create(store: Arc<dyn PolicyStore>) {
     store.apply(waive(&["w-2"])).await.unwrap();
 
     for ids in [["w-1", "w-2"], ["w-3", "w-3"]] {
@@ -47,7 +47,7 @@ pub(super) async fn of_waivers_created_together_one_that_exists_refuses_all(stor
     assert_eq!((set.revision, set.waivers.len()), (2, 1));
 }
 
-pub(super) async fn a_write_creates_between_one_and_a_thousand_documents(store: Arc<dyn PolicyStore>) {
+pub(super) async fn create_takes_one_to_thousand_resources(store: Arc<dyn PolicyStore>) {
     let names: Vec<String> = (0..=1_000).map(|number| format!("w-{number}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
 
@@ -57,11 +57,11 @@ pub(super) async fn a_write_creates_between_one_and_a_thousand_documents(store: 
 
     assert!(matches!(nothing, Err(Error::BatchSize)), "{nothing:?}");
     assert!(matches!(too_much, Err(Error::BatchSize)), "{too_much:?}");
-    assert_eq!((most.revision, most.documents.len()), (2, 1_000));
-    assert!(most.documents.is_sorted_by_key(Revision::key));
+    assert_eq!((most.revision, most.resources.len()), (2, 1_000));
+    assert!(most.resources.is_sorted_by_key(Revision::name));
 }
 
-pub(super) async fn a_waiver_and_a_policy_may_have_the_same_id(store: Arc<dyn PolicyStore>) {
+pub(super) async fn waiver_and_policy_may_share_id(store: Arc<dyn PolicyStore>) {
     store.apply(create("same")).await.unwrap();
     store.apply(waive(&["same"])).await.unwrap();
 
@@ -70,23 +70,23 @@ pub(super) async fn a_waiver_and_a_policy_may_have_the_same_id(store: Arc<dyn Po
     assert_eq!((set.policies.len(), set.waivers.len()), (2, 1));
 }
 
-pub(super) async fn a_waiver_is_replaced_only_at_the_revision_expected(store: Arc<dyn PolicyStore>) {
+pub(super) async fn waiver_update_needs_expected_revision(store: Arc<dyn PolicyStore>) {
     store.apply(waive(&["w-1"])).await.unwrap();
     let revoked = revoked("w-1");
-    let update = |expected| write(Change::Update { document: Resource::Waiver(revoked.clone()), expected });
+    let update = |expected| write(Change::Update { resource: Resource::Waiver(revoked.clone()), expected });
 
     let refused = store.apply(update(Precondition::Revision(1))).await;
     let written = store.apply(update(Precondition::Revision(2))).await.unwrap();
 
     assert!(matches!(refused, Err(Error::Conflict { actual: 2, .. })), "{refused:?}");
     assert_eq!(written.waivers().next().unwrap().waiver, revoked);
-    let absent = write(Change::Update { document: Resource::Waiver(waiver("w-9")), expected: Precondition::Any });
+    let absent = write(Change::Update { resource: Resource::Waiver(waiver("w-9")), expected: Precondition::Any });
     assert!(matches!(store.apply(absent).await, Err(Error::NotFound(ResourceName::Waiver(_)))));
 }
 
-pub(super) async fn a_revoked_waiver_stays_revoked_whatever_the_write_expects(store: Arc<dyn PolicyStore>) {
+pub(super) async fn revoked_waiver_stays_revoked(store: Arc<dyn PolicyStore>) {
     store.apply(waive(&["w-1"])).await.unwrap();
-    let update = |waiver, expected| write(Change::Update { document: Resource::Waiver(waiver), expected });
+    let update = |waiver, expected| write(Change::Update { resource: Resource::Waiver(waiver), expected });
     let ended = store.apply(update(revoked("w-1"), Precondition::Any)).await.unwrap();
 
     for expected in [Precondition::Any, Precondition::Revision(ended.revision)] {
@@ -100,7 +100,7 @@ pub(super) async fn a_revoked_waiver_stays_revoked_whatever_the_write_expects(st
     store.apply(update(revoked("w-1"), Precondition::Any)).await.unwrap();
 }
 
-pub(super) async fn an_import_sent_again_returns_what_it_returned_before(store: Arc<dyn PolicyStore>) {
+pub(super) async fn repeated_import_returns_first_result(store: Arc<dyn PolicyStore>) {
     let import = || requested("id", "print", waive(&["w-1", "w-2"]));
     let first = store.apply(import()).await.unwrap();
     store.apply(create("team")).await.unwrap();
@@ -108,14 +108,14 @@ pub(super) async fn an_import_sent_again_returns_what_it_returned_before(store: 
     let again = store.apply(import()).await.unwrap();
 
     assert_eq!(again, first);
-    assert_eq!(again.documents.len(), 2);
+    assert_eq!(again.resources.len(), 2);
 }
 
 fn revoked(name: &str) -> Waiver {
     Waiver { revocation: Some(Revocation { at: noon(), reason: "fixed".to_owned() }), ..waiver(name) }
 }
 
-/// A waiver that says something in every field.
+/// A waiver with every field set.
 fn elaborate() -> Waiver {
     let glob = |pattern| Some(Glob::parse(pattern).unwrap());
     Waiver {

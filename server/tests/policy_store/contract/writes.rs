@@ -1,4 +1,4 @@
-//! What becomes of a policy that is created, changed and removed.
+//! Writes of policies.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use scangate_server::policy_store::{Change, Error, PolicyStore, Precondition, Re
 
 use crate::fixtures::{LoadSnapshot as _, changed, create, delete, id, key, later, noon, update};
 
-pub(super) async fn a_new_store_answers_and_holds_the_default_policy_at_revision_one(store: Arc<dyn PolicyStore>) {
+pub(super) async fn new_store_holds_default_policy_at_revision_one(store: Arc<dyn PolicyStore>) {
     let set = store.load_snapshot().await.unwrap();
 
     store.ping().await.unwrap();
@@ -28,7 +28,7 @@ pub(super) async fn a_new_store_answers_and_holds_the_default_policy_at_revision
     assert_eq!(default.revision, 1);
 }
 
-pub(super) async fn a_policy_comes_back_exactly_as_it_was_written(store: Arc<dyn PolicyStore>) {
+pub(super) async fn policy_reads_back_exactly_as_written(store: Arc<dyn PolicyStore>) {
     let written = store
         .apply(Write { change: Change::Create(vec![Resource::Policy(elaborate())]), ..create("any") })
         .await
@@ -42,7 +42,7 @@ pub(super) async fn a_policy_comes_back_exactly_as_it_was_written(store: Arc<dyn
     assert_eq!(set.policies.get(&id("elaborate")), Some(&revised));
 }
 
-pub(super) async fn an_update_replaces_the_policy_and_keeps_its_create_time(store: Arc<dyn PolicyStore>) {
+pub(super) async fn update_replaces_policy_and_keeps_create_time(store: Arc<dyn PolicyStore>) {
     let created = store.apply(create("team")).await.unwrap().policy().cloned().unwrap();
     let change = later(SignedDuration::from_hours(1), update("team", Precondition::Revision(created.revision)));
     let updated = store.apply(change).await.unwrap().policy().cloned().unwrap();
@@ -55,19 +55,17 @@ pub(super) async fn an_update_replaces_the_policy_and_keeps_its_create_time(stor
     assert_eq!(set.policies.get(&id("team")), Some(&updated));
 }
 
-pub(super) async fn a_deleted_policy_is_gone(store: Arc<dyn PolicyStore>) {
+pub(super) async fn deleted_policy_is_gone(store: Arc<dyn PolicyStore>) {
     store.apply(create("team")).await.unwrap();
     let deleted = store.apply(delete("team", Precondition::Revision(2))).await.unwrap();
     let set = store.load_snapshot().await.unwrap();
 
-    assert_eq!((deleted.revision, deleted.documents), (3, Vec::new()));
+    assert_eq!((deleted.revision, deleted.resources), (3, Vec::new()));
     assert_eq!(set.revision, 3);
     assert!(!set.policies.contains_key(&id("team")));
 }
 
-pub(super) async fn a_write_that_expects_another_revision_is_a_conflict_and_changes_nothing(
-    store: Arc<dyn PolicyStore>,
-) {
+pub(super) async fn stale_revision_conflicts_and_changes_nothing(store: Arc<dyn PolicyStore>) {
     store.apply(create("team")).await.unwrap();
     let before = store.load_snapshot().await.unwrap();
 
@@ -78,16 +76,13 @@ pub(super) async fn a_write_that_expects_another_revision_is_a_conflict_and_chan
         update("team", Precondition::Revision(u64::MAX)),
     ] {
         let refused = store.apply(write).await;
-        assert!(
-            matches!(&refused, Err(Error::Conflict { key, actual: 2 }) if *key == self::key("team")),
-            "{refused:?}"
-        );
+        assert!(matches!(&refused, Err(Error::Conflict { name, actual: 2 }) if *name == key("team")), "{refused:?}");
     }
 
     assert_eq!(store.load_snapshot().await.unwrap(), before);
 }
 
-pub(super) async fn a_policy_that_does_not_exist_is_neither_updated_nor_deleted(store: Arc<dyn PolicyStore>) {
+pub(super) async fn missing_policy_is_neither_updated_nor_deleted(store: Arc<dyn PolicyStore>) {
     let before = store.load_snapshot().await.unwrap();
 
     for write in [
@@ -103,7 +98,7 @@ pub(super) async fn a_policy_that_does_not_exist_is_neither_updated_nor_deleted(
     assert_eq!(store.load_snapshot().await.unwrap(), before);
 }
 
-pub(super) async fn a_second_create_of_the_same_id_is_refused_and_changes_nothing(store: Arc<dyn PolicyStore>) {
+pub(super) async fn duplicate_create_is_refused_and_changes_nothing(store: Arc<dyn PolicyStore>) {
     store.apply(create("team")).await.unwrap();
     let before = store.load_snapshot().await.unwrap();
 
@@ -114,7 +109,7 @@ pub(super) async fn a_second_create_of_the_same_id_is_refused_and_changes_nothin
     assert_eq!(store.load_snapshot().await.unwrap(), before);
 }
 
-pub(super) async fn the_default_policy_can_be_changed_and_not_deleted(store: Arc<dyn PolicyStore>) {
+pub(super) async fn default_policy_can_be_changed_but_not_deleted(store: Arc<dyn PolicyStore>) {
     store.apply(update("default", Precondition::Revision(1))).await.unwrap();
     let refused = [
         store.apply(delete("default", Precondition::Any)).await,
@@ -128,7 +123,7 @@ pub(super) async fn the_default_policy_can_be_changed_and_not_deleted(store: Arc
     assert_eq!(set.policies.get(&id("default")).unwrap().policy, changed("default"));
 }
 
-pub(super) async fn a_policy_created_again_after_its_deletion_begins_at_a_later_revision(store: Arc<dyn PolicyStore>) {
+pub(super) async fn recreated_policy_begins_at_later_revision(store: Arc<dyn PolicyStore>) {
     store.apply(create("team")).await.unwrap();
     store.apply(delete("team", Precondition::Any)).await.unwrap();
     let again =
@@ -140,14 +135,14 @@ pub(super) async fn a_policy_created_again_after_its_deletion_begins_at_a_later_
     assert!(matches!(stale, Err(Error::Conflict { actual: 4, .. })), "{stale:?}");
 }
 
-pub(super) async fn revisions_grow_by_one_with_every_write_and_not_with_a_refused_one(store: Arc<dyn PolicyStore>) {
+pub(super) async fn revisions_grow_by_one_per_accepted_write(store: Arc<dyn PolicyStore>) {
     let written = [
         store.apply(create("one")).await,
         store.apply(create("one")).await,
         store.apply(create("two")).await,
         store.apply(update("one", Precondition::Any)).await,
         store.apply(update("one", Precondition::Revision(2))).await,
-        // What it says is what is there already; it is a write nevertheless.
+        // A write counts even if the content does not change.
         store.apply(update("one", Precondition::Any)).await,
         store.apply(delete("default", Precondition::Any)).await,
         store.apply(delete("two", Precondition::Any)).await,
@@ -159,7 +154,7 @@ pub(super) async fn revisions_grow_by_one_with_every_write_and_not_with_a_refuse
     assert_eq!(store.load_snapshot().await.unwrap().revision, 7);
 }
 
-pub(super) async fn policies_that_differ_in_their_id_alone_have_the_same_digest(store: Arc<dyn PolicyStore>) {
+pub(super) async fn policies_differing_in_id_share_digest(store: Arc<dyn PolicyStore>) {
     let one = store.apply(create("one")).await.unwrap().policy().cloned().unwrap();
     let two = store.apply(create("two")).await.unwrap().policy().cloned().unwrap();
     let other = store.apply(update("two", Precondition::Any)).await.unwrap().policy().cloned().unwrap();
@@ -170,7 +165,7 @@ pub(super) async fn policies_that_differ_in_their_id_alone_have_the_same_digest(
     assert!(one.content_digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')), "{}", one.content_digest);
 }
 
-pub(super) async fn times_are_kept_and_answered_to_the_microsecond(store: Arc<dyn PolicyStore>) {
+pub(super) async fn times_are_stored_to_microsecond(store: Arc<dyn PolicyStore>) {
     let at: Timestamp = "2026-03-01T12:00:00.123456789Z".parse().unwrap();
     let kept: Timestamp = "2026-03-01T12:00:00.123456Z".parse().unwrap();
 
@@ -180,7 +175,7 @@ pub(super) async fn times_are_kept_and_answered_to_the_microsecond(store: Arc<dy
     assert_eq!(store.load_snapshot().await.unwrap().policies.get(&id("team")), Some(&written));
 }
 
-/// A policy that says something in every field.
+/// A policy with every field set.
 fn elaborate() -> Policy {
     let glob = |pattern| Glob::parse(pattern).unwrap();
     Policy {

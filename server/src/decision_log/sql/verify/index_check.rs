@@ -1,21 +1,19 @@
-//! Whether what leads to decisions leads to the right ones: keys, requests, and the policies that they were made under.
+//! Verifies that index keys and idempotency keys match the decisions of the log.
 //!
-//! None of it is in the chains. All of it can be told from what is.
+//! The chains do not cover either of them, but both can be derived from the chains.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use moka::sync::Cache;
 
-use super::{
-    super::{
-        blobs,
-        idempotency_keys::{self, Remembered},
-        index_terms,
-        segment::StoredEntry,
-        segment_table::{self, Segment, Writer},
-    },
-    batch_check::ChapterCheck,
+use super::super::{
+    blobs,
+    idempotency_keys::{self, RequestRow},
+    index_batch::{MAX_SEGMENTS, MAX_SPAN_MICROS},
+    index_terms,
+    segment::StoredEntry,
+    segment_table::{self, KeyRow, Segment, WriterRow},
 };
 use crate::{
     decision_log::{DecisionRecord, Hash, IndexTerms},
@@ -23,151 +21,200 @@ use crate::{
     sql::{Connection, Error},
 };
 
-/// Cases whose keys are held while a log is checked.
-const CASES: u64 = 2_000;
+/// Maximum number of records whose terms are cached during verification.
+const TERMS_CACHE_CAPACITY: u64 = 2_000;
 
-/// A request's id and fingerprint, with when it is forgotten.
-type Request = (String, String, i64);
+/// A kind and a value.
+type Key = (String, String);
 
-/// What is known of lookups while chains are followed.
-pub(super) struct Lookups {
+/// The id, fingerprint and expire time of an idempotency key.
+type StoredRequest = (String, String, i64);
+
+/// A verifier of index and idempotency keys, which is fed with segments in the order of their chains.
+pub(super) struct IndexVerifier {
     now: Timestamp,
-    /// Requests that are remembered, by the decision that they lead to.
-    requests: BTreeMap<(String, u64), Request>,
-    cases: Cache<Hash, IndexTerms>,
-    /// The chapter that the chain has come to.
-    chapter: Option<ChapterCheck>,
+    /// The idempotency keys that are not matched yet, by their decision.
+    requests: BTreeMap<(String, u64), StoredRequest>,
+    terms: Cache<Hash, IndexTerms>,
+    /// The current index batch of the chain.
+    batch: Option<BatchCheck>,
 }
 
-impl Lookups {
-    pub(super) async fn open(connection: &mut Connection) -> Result<Self, Error> {
-        let request = |request: Remembered| {
-            let Remembered { id, fingerprint, writer, sequence, expire_time } = request;
+impl IndexVerifier {
+    pub(super) async fn load(connection: &mut Connection) -> Result<Self, Error> {
+        let request = |row: RequestRow| {
+            let RequestRow { id, fingerprint, writer, sequence, expire_time } = row;
             ((writer, u64::try_from(sequence).unwrap_or_default()), (id, fingerprint, expire_time))
         };
-        let requests = idempotency_keys::remembered(connection).await?.into_iter().map(request).collect();
-        let (now, cases) = (Timestamp::now(), Cache::new(CASES));
-        Ok(Self { now, requests, cases, chapter: None })
+        let requests = idempotency_keys::load_all(connection).await?.into_iter().map(request).collect();
+        Ok(Self { now: Timestamp::now(), requests, terms: Cache::new(TERMS_CACHE_CAPACITY), batch: None })
     }
 
-    /// Compares the keys of consecutive segments with their decisions, and their requests with those that are remembered.
-    pub(super) async fn compare(
+    /// Checks the keys of consecutive segments; entries are `None` for an unreadable segment. Returns the defects.
+    pub(super) async fn check_segments(
         &mut self,
         connection: &mut Connection,
-        writer: &Writer,
+        writer: &WriterRow,
         segments: &[(Segment, Option<Vec<StoredEntry>>)],
     ) -> Result<Vec<String>, Error> {
         let (Some((first, _)), Some((last, _))) = (segments.first(), segments.last()) else { return Ok(Vec::new()) };
-        let mut cases = BTreeSet::new();
-        for entry in segments.iter().filter_map(|(_, entries)| entries.as_ref()).flatten() {
-            cases.insert(entry.case);
-        }
-        let cases = self.read_cases(connection, &cases).await?;
+        let entries = segments.iter().filter_map(|(_, entries)| entries.as_ref()).flatten();
+        let records: BTreeSet<Hash> = entries.map(|entry| entry.record).collect();
+        let terms = self.load_terms(connection, &records).await?;
         let name = &writer.name;
-        let mut found = segment_table::keys_of(connection, name, first.first, last.first).await?;
+        let mut keys = segment_table::load_keys(connection, name, first.first, last.first).await?;
         let mut damage = Vec::new();
         for (segment, entries) in segments {
-            if let Some(keys) = found.remove(&segment.first) {
-                damage.extend(self.end_chapter(name));
-                self.chapter = Some(ChapterCheck::begin(keys, segment));
+            if let Some(keys) = keys.remove(&segment.first) {
+                damage.extend(self.finish_batch(name));
+                self.batch = Some(BatchCheck::new(keys, segment));
             }
-            damage.extend(self.compare_keys(writer, segment, entries.as_deref(), &cases));
+            damage.extend(self.check_keys(writer, segment, entries.as_deref(), &terms));
             for (sequence, entry) in (segment.first..).zip(entries.iter().flatten()) {
-                damage.extend(self.compare_request(name, sequence, entry));
+                damage.extend(self.check_request(name, sequence, entry));
             }
         }
         Ok(damage)
     }
 
-    fn compare_keys(
+    fn check_keys(
         &mut self,
-        writer: &Writer,
+        writer: &WriterRow,
         segment: &Segment,
         entries: Option<&[StoredEntry]>,
-        cases: &BTreeMap<Hash, IndexTerms>,
+        terms: &BTreeMap<Hash, IndexTerms>,
     ) -> Vec<String> {
         let mut damage = Vec::new();
-        let of = format!("decisions {0}-{1} to {0}-{2}", writer.name, segment.first, segment.last);
+        let range = format!("decisions {0}-{1} to {0}-{2}", writer.name, segment.first, segment.last);
         let latest = entries.map(|entries| entries.iter().map(|entry| entry.evaluated_at.as_microsecond()).max());
         if latest.is_some_and(|latest| latest != Some(segment.last_time)) {
-            damage.push(format!("{of} are noted with a time that none of them was made at"));
+            damage.push(format!("{range}: the stored time is not that of their latest decision"));
         }
-        let found = self.chapter.as_mut().map(|chapter| chapter.next(segment)).unwrap_or_default();
-        let cases = entries.and_then(|entries| {
-            entries.iter().map(|entry| Some((entry.case, cases.get(&entry.case)?))).collect::<Option<Vec<_>>>()
+        let found = self.batch.as_mut().map(|batch| batch.next_keys(segment)).unwrap_or_default();
+        let records = entries.and_then(|entries| {
+            entries.iter().map(|entry| Some((entry.record, terms.get(&entry.record)?))).collect::<Option<Vec<_>>>()
         });
-        // What cannot be read, or what it is about, is told as what it is.
-        if let Some(cases) = cases {
-            let expected = if segment.first <= writer.indexed { keys_of(&cases) } else { BTreeSet::new() };
+        // Unreadable segments and records are reported elsewhere.
+        if let Some(records) = records {
+            let expected = if segment.first <= writer.indexed { expected_keys(&records) } else { BTreeSet::new() };
             if expected != found {
-                damage.push(format!("{of} are not found by all that they are about, or by more than that"));
+                damage.push(format!("{range}: index keys are missing, or do not match the decisions"));
             }
         }
         damage
     }
 
-    /// What is wrong with the chapter that has ended.
-    pub(super) fn end_chapter(&mut self, writer: &str) -> Option<String> {
-        self.chapter.take().and_then(|chapter| chapter.end(writer))
+    /// Ends the current index batch, and returns its defect, if any.
+    pub(super) fn finish_batch(&mut self, writer: &str) -> Option<String> {
+        self.batch.take().and_then(|batch| batch.finish(writer))
     }
 
-    fn compare_request(&mut self, writer: &str, sequence: u64, entry: &StoredEntry) -> Option<String> {
-        let remembered = self.requests.remove(&(writer.to_owned(), sequence));
+    fn check_request(&mut self, writer: &str, sequence: u64, entry: &StoredEntry) -> Option<String> {
+        let stored = self.requests.remove(&(writer.to_owned(), sequence));
         let name = format!("{writer}-{sequence}");
-        match (&entry.request, remembered) {
-            (Some((id, fingerprint)), Some((remembered, of, _))) if *id == remembered && *fingerprint == of => None,
+        match (&entry.request, stored) {
+            (Some((id, fingerprint)), Some((stored_id, stored_fingerprint, _)))
+                if *id == stored_id && *fingerprint == stored_fingerprint =>
+            {
+                None
+            }
             (_, Some((id, ..))) => {
-                Some(format!("request {id:?} leads to decision {name}, which another or none has asked for"))
+                Some(format!("request {id:?} leads to decision {name}, which was not recorded for that request"))
             }
             (Some((id, _)), None) => {
-                let forgotten = entry.evaluated_at.saturating_add(DEDUP_WINDOW).unwrap_or(Timestamp::MAX);
-                (self.now < forgotten).then(|| format!("request {id:?} no longer leads to decision {name}"))
+                let expires = entry.evaluated_at.saturating_add(DEDUP_WINDOW).unwrap_or(Timestamp::MAX);
+                (self.now < expires).then(|| format!("request {id:?} no longer leads to decision {name}"))
             }
             (None, None) => None,
         }
     }
 
-    /// What these cases are about, as far as they can be read. The cache may let go of any at any time: what is compared is held here.
-    async fn read_cases(
+    /// Loads the terms of the readable records. The result owns them: the cache may evict any of them at any time.
+    async fn load_terms(
         &self,
         connection: &mut Connection,
-        cases: &BTreeSet<Hash>,
+        records: &BTreeSet<Hash>,
     ) -> Result<BTreeMap<Hash, IndexTerms>, Error> {
-        let mut known: BTreeMap<Hash, IndexTerms> =
-            cases.iter().filter_map(|case| Some((*case, self.cases.get(case)?))).collect();
-        let missing: Vec<Hash> = cases.iter().filter(|case| !known.contains_key(*case)).copied().collect();
-        for (hash, blob) in blobs::get(connection, &missing).await? {
-            if let Ok(case) = blob.read::<DecisionRecord>() {
-                self.cases.insert(hash, case.keys.clone());
-                known.insert(hash, case.keys);
+        let mut terms: BTreeMap<Hash, IndexTerms> =
+            records.iter().filter_map(|hash| Some((*hash, self.terms.get(hash)?))).collect();
+        let missing: Vec<Hash> = records.iter().filter(|hash| !terms.contains_key(*hash)).copied().collect();
+        for (hash, blob) in blobs::load(connection, &missing).await? {
+            if let Ok(record) = blob.decode::<DecisionRecord>() {
+                self.terms.insert(hash, record.keys.clone());
+                terms.insert(hash, record.keys);
             }
         }
-        Ok(known)
+        Ok(terms)
     }
 
-    /// Decisions of a writer that retention has removed: requests may lead there, and be told that they are gone.
-    pub(super) fn removed(&mut self, writer: &str, upto: u64) {
-        self.requests.retain(|(of, sequence), _| of != writer || *sequence > upto);
+    /// Skips the idempotency keys of trimmed decisions, which may outlive them.
+    pub(super) fn skip_trimmed(&mut self, writer: &str, upto: u64) {
+        self.requests.retain(|(name, sequence), _| name != writer || *sequence > upto);
     }
 
-    /// What is left once every chain was followed: requests and keys that lead nowhere, and policies that are gone.
+    /// Returns the defects that show after all chains: idempotency keys and index keys without a decision.
     pub(super) async fn finish(&mut self, connection: &mut Connection) -> Result<Vec<String>, Error> {
         let now = self.now.as_microsecond();
-        let leads_nowhere = |((writer, sequence), (id, _, expire_time)): ((String, u64), Request)| {
+        let dangling = |((writer, sequence), (id, _, expire_time)): ((String, u64), StoredRequest)| {
             (expire_time > now)
-                .then(|| format!("request {id:?} leads to decision {writer}-{sequence}, which is not there"))
+                .then(|| format!("request {id:?} leads to decision {writer}-{sequence}, which does not exist"))
         };
-        let mut damage: Vec<String> =
-            std::mem::take(&mut self.requests).into_iter().filter_map(leads_nowhere).collect();
-        let strays = segment_table::stray_keys(connection).await?;
-        if strays > 0 {
-            damage.push(format!("{strays} keys lead to decisions that are not there"));
+        let mut damage: Vec<String> = std::mem::take(&mut self.requests).into_iter().filter_map(dangling).collect();
+        let orphans = segment_table::count_orphan_keys(connection).await?;
+        if orphans > 0 {
+            damage.push(format!("{orphans} index keys lead to decisions that do not exist"));
         }
         Ok(damage)
     }
 }
 
-fn keys_of(cases: &[(Hash, &IndexTerms)]) -> BTreeSet<(String, String)> {
-    let keys = cases.iter().flat_map(|(case, keys)| index_terms::of(*case, Some(*keys)));
-    keys.chain([index_terms::all()]).map(|(kind, name)| (kind.to_owned(), name)).collect()
+fn expected_keys(records: &[(Hash, &IndexTerms)]) -> BTreeSet<Key> {
+    let keys = records.iter().flat_map(|(hash, terms)| index_terms::keys_for(*hash, Some(*terms)));
+    keys.chain([index_terms::all_key()]).map(|(kind, name)| (kind.to_owned(), name)).collect()
+}
+
+/// An index batch as its stored keys describe it, compared with its segments one by one.
+struct BatchCheck {
+    keys: Vec<KeyRow>,
+    first: u64,
+    last: u64,
+    first_time: i64,
+    last_time: i64,
+    segments: u32,
+}
+
+impl BatchCheck {
+    /// Creates the check of a batch that starts with a segment, which [`Self::next_keys`] must still visit.
+    fn new(keys: Vec<KeyRow>, segment: &Segment) -> Self {
+        let (first, last, time) = (segment.first, segment.last, segment.last_time);
+        Self { keys, first, last, first_time: time, last_time: time, segments: 0 }
+    }
+
+    /// Returns the keys of the next segment.
+    fn next_keys(&mut self, segment: &Segment) -> BTreeSet<Key> {
+        let bit = 1_i64.checked_shl(self.segments).unwrap_or_default();
+        let keys = self.keys.iter().filter(|key| key.segments & bit != 0);
+        let keys: BTreeSet<_> = keys.map(|key| (key.kind.clone(), key.name.clone())).collect();
+        if !keys.is_empty() {
+            self.last = segment.last;
+            self.first_time = self.first_time.min(segment.last_time);
+            self.last_time = self.last_time.max(segment.last_time);
+        }
+        self.segments = self.segments.saturating_add(1);
+        keys
+    }
+
+    /// Returns the defect of the batch as a whole, if any.
+    fn finish(self, writer: &str) -> Option<String> {
+        // Bits of segments that do not exist.
+        let beyond = i64::MAX.checked_shl(self.segments).filter(|_| self.segments < MAX_SEGMENTS).unwrap_or(i64::MIN);
+        let is_consistent = self.keys.iter().all(|key| {
+            (key.first_time, key.last_time) == (self.first_time, self.last_time) && key.segments & beyond == 0
+        });
+        let is_damaged = !is_consistent || self.last_time.saturating_sub(self.first_time) > MAX_SPAN_MICROS;
+        let Self { first, last, .. } = self;
+        is_damaged.then(|| {
+            format!("decisions {writer}-{first} to {writer}-{last}: index keys do not match the times or the segments")
+        })
+    }
 }

@@ -1,185 +1,198 @@
-//! Whether the log is what was recorded: every chain is followed, everything that a decision rests on is read, and what leads to
-//! decisions is compared with them.
+//! Verifies the whole log: every chain, every blob that decisions reference, and the keys that lead to decisions.
 
-mod batch_check;
 mod index_check;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use self::index_check::Lookups;
+use self::index_check::IndexVerifier;
 use super::{
     blobs,
     segment::{self, Head, StoredEntry},
-    segment_table::{self, Segment, Writer},
+    segment_table::{self, Segment, WriterRow},
 };
 use crate::{
     decision_log::{Blob, DecisionRecord, EvaluationInputs, Hash, Outcome, Report},
     sql::{Connection, Database, Error, query_error},
 };
 
-/// Segments, or blobs, that are read at once.
-const AT_ONCE: i64 = 64;
-/// CorruptRecord that is told; a log that is damaged all over is told so.
-const MOST_DAMAGE: usize = 1_000;
+/// Maximum number of segments or blobs in one read.
+const READ_BATCH_SIZE: i64 = 64;
+/// Maximum number of reported defects.
+const MAX_DAMAGE: usize = 1_000;
 
-/// Follows every chain, in one state of the database.
+/// Verifies the log in one snapshot of the database.
 pub(super) async fn verify(database: &Database) -> Result<Report, Error> {
     let mut connection = database.reader().await?;
     let mut transaction = database.begin_read(&mut connection).await?;
-    let lookups = Lookups::open(&mut transaction).await?;
-    let mut checking = Checking { report: Report::default(), lookups, cases: BTreeMap::new(), parts: BTreeMap::new() };
-    let writers = segment_table::writers(&mut transaction).await?;
+    let index = IndexVerifier::load(&mut transaction).await?;
+    let mut verifier = Verifier { report: Report::default(), index, records: BTreeMap::new(), parts: BTreeMap::new() };
+    let writers = segment_table::load_writers(&mut transaction).await?;
     for writer in &writers {
-        checking.chain(&mut transaction, writer).await?;
+        verifier.check_chain(&mut transaction, writer).await?;
     }
-    checking.strays(&mut transaction, &writers).await?;
-    checking.blobs(&mut transaction).await?;
-    let report = checking.finish(&mut transaction).await?;
+    verifier.check_orphans(&mut transaction, &writers).await?;
+    verifier.check_blobs(&mut transaction).await?;
+    let report = verifier.finish(&mut transaction).await?;
     transaction.rollback().await.map_err(query_error)?;
     Ok(report)
 }
 
-struct Checking {
+struct Verifier {
     report: Report,
-    lookups: Lookups,
-    /// Cases that decisions rest on, each with one of these.
-    cases: BTreeMap<Hash, String>,
-    /// Blobs that cases rest on, each with one of these.
+    index: IndexVerifier,
+    /// The referenced records, each with one decision that references it.
+    records: BTreeMap<Hash, String>,
+    /// The referenced parts, each with one decision or inputs blob that references it.
     parts: BTreeMap<Hash, String>,
 }
 
-impl Checking {
-    fn damage(&mut self, what: String) {
-        if self.report.damage.len() < MOST_DAMAGE {
+impl Verifier {
+    fn report_damage(&mut self, what: String) {
+        if self.report.damage.len() < MAX_DAMAGE {
             self.report.damage.push(what);
         }
     }
 
-    async fn chain(&mut self, connection: &mut Connection, writer: &Writer) -> Result<(), Error> {
-        self.report.writers += 1;
-        self.report.removed = self.report.removed.saturating_add(writer.pruned.sequence);
+    async fn check_chain(&mut self, connection: &mut Connection, writer: &WriterRow) -> Result<(), Error> {
         let name = &writer.name;
-        let mut at = writer.pruned;
-        if at.sequence > 0 {
-            self.lookups.removed(name, at.sequence);
-        } else if at != Head::beginning(name) {
-            self.damage(format!("the chain of {name} does not begin as it was noted to"));
-        }
-        if writer.indexed > writer.head.sequence {
-            self.damage(format!("the chain of {name} is noted to be indexed further than it goes"));
-        }
+        self.check_writer(writer);
+        let mut at = writer.trimmed;
         loop {
             let next = at.sequence.saturating_add(1);
-            let segments = segment_table::segments_from(connection, name, next, AT_ONCE).await?;
+            let segments = segment_table::segments_from(connection, name, next, READ_BATCH_SIZE).await?;
             if segments.is_empty() {
                 break;
             }
             let mut read = Vec::with_capacity(segments.len());
             for segment in segments {
-                let entries = self.segment(name, at, &segment);
+                let entries = self.check_segment(name, at, &segment);
                 at = Head { sequence: segment.last, hash: segment.hash };
                 read.push((segment, entries));
             }
-            for damage in self.lookups.compare(connection, writer, &read).await? {
-                self.damage(damage);
+            for damage in self.index.check_segments(connection, writer, &read).await? {
+                self.report_damage(damage);
             }
         }
-        if let Some(damage) = self.lookups.end_chapter(name) {
-            self.damage(damage);
+        if let Some(damage) = self.index.finish_batch(name) {
+            self.report_damage(damage);
         }
         if at.sequence < writer.head.sequence {
             let (from, to) = (at.sequence.saturating_add(1), writer.head.sequence);
-            self.damage(format!("decisions {name}-{from} to {name}-{to} are missing at the end"));
+            self.report_damage(format!("decisions {name}-{from} to {name}-{to} are missing at the end of the chain"));
         } else if at != writer.head {
-            self.damage(format!("the chain of {name} does not end as it was noted to"));
+            self.report_damage(format!("writer {name}: the chain does not end at the stored position"));
         }
         Ok(())
     }
 
-    /// Follows the chain through one segment; `None`: it cannot be read.
-    fn segment(&mut self, name: &str, at: Head, segment: &Segment) -> Option<Vec<StoredEntry>> {
+    /// Verifies the stored start and index position of a chain.
+    fn check_writer(&mut self, writer: &WriterRow) {
+        let WriterRow { name, head, trimmed, indexed } = writer;
+        self.report.writers += 1;
+        self.report.removed = self.report.removed.saturating_add(trimmed.sequence);
+        if trimmed.sequence > 0 {
+            self.index.skip_trimmed(name, trimmed.sequence);
+        } else if *trimmed != Head::genesis(name) {
+            self.report_damage(format!("writer {name}: the chain does not start with the writer's first hash"));
+        }
+        if *indexed > head.sequence {
+            self.report_damage(format!("writer {name}: the stored index position is beyond the end of the chain"));
+        }
+    }
+
+    /// Verifies the chain through a segment, and returns its entries; `None` if it cannot be read.
+    fn check_segment(&mut self, name: &str, at: Head, segment: &Segment) -> Option<Vec<StoredEntry>> {
         let next = at.sequence.saturating_add(1);
         if segment.first != next {
-            self.damage(format!("decisions {name}-{next} to {name}-{} are missing", segment.first.saturating_sub(1)));
+            self.report_damage(format!(
+                "decisions {name}-{next} to {name}-{} are missing",
+                segment.first.saturating_sub(1)
+            ));
         }
-        let of = format!("decisions {name}-{} to {name}-{}", segment.first, segment.last);
+        let range = format!("decisions {name}-{} to {name}-{}", segment.first, segment.last);
         let mut head = at;
-        let entries = match segment::read_on(&segment.body, &mut head) {
+        let entries = match segment::decode_chained(&segment.body, &mut head) {
             Ok(entries) => entries,
             Err(error) => {
-                self.damage(format!("{of} cannot be read: {error}"));
+                self.report_damage(format!("{range} cannot be read: {error}"));
                 return None;
             }
         };
         let count = u64::try_from(entries.len()).unwrap_or(u64::MAX);
         if segment.last.saturating_sub(segment.first).saturating_add(1) != count {
-            self.damage(format!("the segment of {of} has {count} of them"));
+            self.report_damage(format!("{range}: the segment contains {count} decisions"));
         }
         if head.hash == segment.hash {
             self.report.decisions = self.report.decisions.saturating_add(count);
         } else {
-            self.damage(format!("{of} are not what was recorded: their hash differs"));
+            self.report_damage(format!("{range} were modified: their hash differs"));
         }
         for (sequence, entry) in (segment.first..).zip(&entries) {
-            self.cases.entry(entry.case).or_insert_with(|| format!("{name}-{sequence}"));
+            self.records.entry(entry.record).or_insert_with(|| format!("{name}-{sequence}"));
         }
         Some(entries)
     }
 
-    /// What can be told once everything was read.
+    /// Adds the defects that show after all chains, and returns the report.
     async fn finish(mut self, connection: &mut Connection) -> Result<Report, Error> {
-        for damage in self.lookups.finish(connection).await? {
-            self.damage(damage);
+        for damage in self.index.finish(connection).await? {
+            self.report_damage(damage);
         }
         Ok(self.report)
     }
 
-    /// Decisions of writers that nobody knows.
-    async fn strays(&mut self, connection: &mut Connection, writers: &[Writer]) -> Result<(), Error> {
+    /// Reports segments of writers without a stored chain.
+    async fn check_orphans(&mut self, connection: &mut Connection, writers: &[WriterRow]) -> Result<(), Error> {
         for name in segment_table::segment_writers(connection).await? {
             if !writers.iter().any(|writer| writer.name == name) {
-                self.damage(format!("there are decisions of {name}, and no note of how far its chain goes"));
+                self.report_damage(format!("writer {name}: decisions exist, but the end of their chain is not stored"));
             }
         }
         Ok(())
     }
 
-    /// Reads every blob, and notes what is missing.
-    async fn blobs(&mut self, connection: &mut Connection) -> Result<(), Error> {
-        let mut there = BTreeSet::new();
+    /// Verifies every blob, and reports the missing ones.
+    async fn check_blobs(&mut self, connection: &mut Connection) -> Result<(), Error> {
+        let mut intact = BTreeSet::new();
         let mut after = String::new();
         loop {
-            let blobs = blobs::after(connection, &after, AT_ONCE).await?;
+            let blobs = blobs::load_after(connection, &after, READ_BATCH_SIZE).await?;
             let Some((last, _)) = blobs.last() else { break };
             after.clone_from(last);
             for (name, body) in blobs {
-                match Hash::try_from(name.clone()) {
-                    Ok(hash) => {
-                        let blob = Blob::kept(hash, body);
-                        match blob.content() {
-                            Ok(content) => {
-                                self.report.blobs += 1;
-                                there.insert(hash);
-                                self.note_parts(hash, &content);
-                            }
-                            Err(error) => self.damage(format!("blob {name} is not what was recorded: {error}")),
-                        }
-                    }
-                    Err(_) => self.damage(format!("blob {name:?} has no name of ours")),
-                }
+                intact.extend(self.check_blob(&name, body));
             }
         }
-        let missing = self.cases.iter().chain(&self.parts).filter(|(hash, _)| !there.contains(*hash));
+        let missing = self.records.iter().chain(&self.parts).filter(|(hash, _)| !intact.contains(*hash));
         let missing: Vec<String> = missing
-            .map(|(hash, by)| format!("blob {hash}, which decision {by} rests on, is missing or damaged"))
+            .map(|(hash, by)| format!("blob {hash}, which decision {by} references, is missing or damaged"))
             .collect();
         for missing in missing {
-            self.damage(missing);
+            self.report_damage(missing);
         }
         Ok(())
     }
 
-    /// Records the policies that an outcome was decided under.
+    /// Verifies a blob, and returns its hash if it is intact.
+    fn check_blob(&mut self, name: &str, body: Vec<u8>) -> Option<Hash> {
+        let Ok(hash) = Hash::try_from(name.to_owned()) else {
+            self.report_damage(format!("blob {name:?}: the name is not a hash"));
+            return None;
+        };
+        match Blob::from_stored(hash, body).content() {
+            Ok(content) => {
+                self.report.blobs += 1;
+                self.note_parts(hash, &content);
+                Some(hash)
+            }
+            Err(error) => {
+                self.report_damage(format!("blob {name} was modified: {error}"));
+                None
+            }
+        }
+    }
+
+    /// Adds the policies of an outcome to the report.
     fn note_policies(&mut self, hash: Hash, outcome: &Outcome) {
         for policy in &outcome.decision.policies {
             let policy = (policy.id.clone(), policy.revision, policy.content_digest.clone());
@@ -187,15 +200,15 @@ impl Checking {
         }
     }
 
-    /// What a case, its inputs, or its outcome rests on.
+    /// Notes the parts that a record or its inputs reference, and the policies of an outcome.
     fn note_parts(&mut self, hash: Hash, content: &[u8]) {
-        if let Some(by) = self.cases.get(&hash).cloned()
-            && let Ok(case) = serde_json::from_slice::<DecisionRecord>(content)
+        if let Some(by) = self.records.get(&hash).cloned()
+            && let Ok(record) = serde_json::from_slice::<DecisionRecord>(content)
         {
-            self.parts.insert(case.inputs, by.clone());
-            self.parts.insert(case.outcome, by);
+            self.parts.insert(record.inputs, by.clone());
+            self.parts.insert(record.outcome, by);
         } else if let Ok(inputs) = serde_json::from_slice::<EvaluationInputs>(content) {
-            for part in inputs.needs() {
+            for part in inputs.part_hashes() {
                 self.parts.entry(part).or_insert_with(|| format!("with inputs {hash}"));
             }
         } else if let Ok(outcome) = serde_json::from_slice::<Outcome>(content) {

@@ -1,4 +1,4 @@
-//! A server, or its database, that is killed at any moment: what was acknowledged is in the log, and the chain holds.
+//! Crashes of a server or its database: acknowledged decisions are in the log, and the chain is intact.
 
 use std::{
     collections::BTreeSet,
@@ -12,32 +12,31 @@ use std::{
 use jiff::Timestamp;
 use scangate_core::image::RepositoryName;
 use scangate_server::{
-    decision_log::sql::SqlDecisionLog,
-    decision_log::{DecisionId, DecisionLog as _, Filter},
+    decision_log::{DecisionId, DecisionLog as _, Filter, sql::SqlDecisionLog},
     sql::{Address, Database},
 };
 use scangate_test_postgres::Cluster;
 use tempfile::TempDir;
 
-use crate::fixtures::{record, recorded};
+use crate::fixtures::{append_request, recorded};
 
-/// Where the test below tells its child what to write to.
+/// The environment variable with the child's store.
 const STORE: &str = "SCANGATE_TEST_KILLED_LOG";
-/// The child's test.
-const CHILD: &str = "killed::appends_until_it_is_killed";
-/// Begins the line of an acknowledged decision, among what the test runner prints.
+/// The test that runs as the child.
+const CHILD: &str = "crash_recovery::child_appends_until_killed";
+/// The mark of an acknowledged decision in the output of the child's test runner.
 const ACKNOWLEDGED: &str = "acknowledged ";
-/// Callers at once.
+/// The number of concurrent callers.
 const CALLERS: u64 = 64;
 
 #[tokio::test]
-async fn every_acknowledged_decision_survives_a_kill_of_the_server_on_sqlite() {
-    let place = TempDir::new().unwrap();
-    survives(place.path().join("scangate.db").to_str().unwrap()).await;
+async fn acknowledged_decisions_survive_kill_on_sqlite() {
+    let directory = TempDir::new().unwrap();
+    survives(directory.path().join("scangate.db").to_str().unwrap()).await;
 }
 
 #[tokio::test]
-async fn every_acknowledged_decision_survives_a_kill_of_the_server_on_postgres() {
+async fn acknowledged_decisions_survive_kill_on_postgres() {
     let cluster = Cluster::start();
     survives(&cluster.database()).await;
 }
@@ -53,7 +52,7 @@ async fn survives(store: &str) {
         for id in &acknowledged {
             log.get(id).await.unwrap();
         }
-        // What the killed have left, before and after somebody has indexed it.
+        // Lists the decisions of killed writers before and after their tails are indexed.
         for _ in 0..2 {
             let listed = listed(&log).await;
             assert!(acknowledged.iter().all(|id| listed.contains(id)));
@@ -65,7 +64,7 @@ async fn survives(store: &str) {
     assert!(acknowledged.len() >= 4051, "{}", acknowledged.len());
 }
 
-/// The names of all that are listed under the repositories of the child's decisions.
+/// Lists the ids of the decisions in the repositories of the child's decisions.
 async fn listed(log: &SqlDecisionLog) -> BTreeSet<DecisionId> {
     let mut listed = BTreeSet::new();
     for repository in ["team/even", "team/odd"] {
@@ -84,8 +83,8 @@ async fn listed(log: &SqlDecisionLog) -> BTreeSet<DecisionId> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "only the tests above run it, as their child"]
-async fn appends_until_it_is_killed() {
+#[ignore = "child process of the tests above"]
+async fn child_appends_until_killed() {
     let Ok(store) = env::var(STORE) else { return };
     let store = Database::open(&Address::parse(&store)).await.unwrap();
     let log = Arc::new(SqlDecisionLog::new(&store));
@@ -94,7 +93,7 @@ async fn appends_until_it_is_killed() {
         let log = Arc::clone(&log);
         callers.spawn(async move {
             for number in (caller..).step_by(usize::try_from(CALLERS).unwrap()) {
-                let id = recorded(log.append(record(number % 500)).await.unwrap());
+                let id = recorded(log.append(append_request(number % 500)).await.unwrap());
                 let mut out = io::stdout().lock();
                 writeln!(out, "{ACKNOWLEDGED}{id}").unwrap();
             }
@@ -103,7 +102,7 @@ async fn appends_until_it_is_killed() {
     callers.join_all().await;
 }
 
-/// Runs the child until it has acknowledged this many decisions, kills it while it goes on, and returns all that it acknowledged.
+/// Kills the child once it has acknowledged this many decisions, and returns all that it acknowledged.
 fn kill_after(decisions: usize, store: &str) -> Vec<DecisionId> {
     let mut child = Command::new(env::current_exe().unwrap())
         .args([CHILD, "--exact", "--ignored", "--nocapture"])
@@ -114,12 +113,12 @@ fn kill_after(decisions: usize, store: &str) -> Vec<DecisionId> {
     let mut lines = BufReader::new(child.stdout.take().unwrap())
         .lines()
         .map_while(Result::ok)
-        // The runner prints the test's name first, and does not end the line; the last line may be cut.
+        // The runner prints the test's name in front of the first line; the last line may be truncated.
         .filter_map(|line| line.split_once(ACKNOWLEDGED)?.1.parse::<DecisionId>().ok());
     let mut acknowledged: Vec<DecisionId> = lines.by_ref().take(decisions).collect();
     child.kill().unwrap();
     let mut rest: Vec<DecisionId> = lines.collect();
-    // A line that was cut short would be read as another decision's.
+    // A truncated line would parse as another decision's id.
     rest.pop();
     acknowledged.extend(rest);
     let status = child.wait().unwrap();
@@ -129,7 +128,7 @@ fn kill_after(decisions: usize, store: &str) -> Vec<DecisionId> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_acknowledged_decision_survives_a_crash_of_the_database_and_the_writer_goes_on() {
+async fn acknowledged_decisions_survive_database_crash() {
     let mut cluster = Cluster::start();
     let database = cluster.database();
     let store = Database::open(&Address::parse(&database)).await.unwrap();
@@ -139,7 +138,7 @@ async fn every_acknowledged_decision_survives_a_crash_of_the_database_and_the_wr
         let log = Arc::clone(&log);
         callers.spawn(async move {
             let mut acknowledged = Vec::new();
-            while let Ok(appended) = log.append(record(caller)).await {
+            while let Ok(appended) = log.append(append_request(caller)).await {
                 acknowledged.push(recorded(appended));
             }
             acknowledged
@@ -151,11 +150,11 @@ async fn every_acknowledged_decision_survives_a_crash_of_the_database_and_the_wr
     cluster.start_server();
 
     let began = std::time::Instant::now();
-    let mut later = log.append(record(7)).await;
+    let mut later = log.append(append_request(7)).await;
     while later.is_err() {
         assert!(began.elapsed() < Duration::from_secs(30), "{later:?}");
         tokio::time::sleep(Duration::from_millis(100)).await;
-        later = log.append(record(7)).await;
+        later = log.append(append_request(7)).await;
     }
     assert!(acknowledged.len() > 100, "{}", acknowledged.len());
     for id in &acknowledged {

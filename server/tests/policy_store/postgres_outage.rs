@@ -1,5 +1,4 @@
-//! PostgreSQL across a network, and over the years: what is promised where connections are lost without a word, where somebody else
-//! answers in the store's place, and where the store is not what it was.
+//! PostgreSQL over a network: silently lost connections, impostors and standbys, and a restored database.
 
 use std::{
     fs,
@@ -23,7 +22,7 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_lost_without_a_word_are_given_up_and_made_anew() {
+async fn silently_lost_connections_are_replaced() {
     let cluster = Cluster::start();
     let database = cluster.database();
     let link = TcpProxy::start(cluster.address()).await;
@@ -46,7 +45,7 @@ async fn connections_lost_without_a_word_are_given_up_and_made_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_write_whose_connection_is_lost_ends_as_one_that_nobody_knows_of() {
+async fn write_on_lost_connection_is_unavailable() {
     let cluster = Cluster::start();
     let database = cluster.database();
     let link = TcpProxy::start(cluster.address()).await;
@@ -70,7 +69,7 @@ async fn a_write_whose_connection_is_lost_ends_as_one_that_nobody_knows_of() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn writes_are_heard_of_again_after_the_listening_connection_is_lost() {
+async fn notifications_resume_after_listener_loss() {
     let cluster = Cluster::start();
     let database = cluster.database();
     let link = TcpProxy::start(cluster.address()).await;
@@ -80,18 +79,18 @@ async fn writes_are_heard_of_again_after_the_listening_connection_is_lost() {
     link.lose_connections();
     let began = Instant::now();
     loop {
-        // What is heard for other reasons is over before the write.
+        // Drains spurious notifications before the write.
         while timeout(Duration::from_millis(300), listener.changed()).await.is_ok() {}
         writer.apply(update("default", Precondition::Any)).await.unwrap();
         if timeout(Duration::from_millis(300), listener.changed()).await.is_ok() {
             break;
         }
-        assert!(began.elapsed() < Duration::from_secs(30), "nothing is heard");
+        assert!(began.elapsed() < Duration::from_secs(30), "no notification arrived");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_standby_which_may_lag_behind_is_not_taken_for_the_store() {
+async fn standby_server_is_refused() {
     let cluster = Cluster::start();
     let database = cluster.database();
     open(&database).await.unwrap();
@@ -103,13 +102,13 @@ async fn a_standby_which_may_lag_behind_is_not_taken_for_the_store() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_decides_on_a_store_that_came_to_its_revision_another_way() {
+async fn restored_store_makes_running_server_stale() {
     let cluster = Cluster::start();
     let database = cluster.database();
     let before = server(&database).await;
     write(&before, "default").await;
 
-    // What a backup of revision 1 comes to that is restored and written to twice.
+    // The state of a backup of revision 1 that was restored and then written to twice.
     cluster.execute(
         &database,
         "begin;
@@ -130,15 +129,15 @@ async fn nobody_decides_on_a_store_that_came_to_its_revision_another_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_store_is_who_its_certificate_says_it_is() {
+async fn server_certificate_is_verified() {
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
     let stranger = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     let key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
-    let place = TempDir::new().unwrap();
-    let (trusted, untrusted) = (place.path().join("trusted.pem"), place.path().join("untrusted.pem"));
+    let directory = TempDir::new().unwrap();
+    let (trusted, untrusted) = (directory.path().join("trusted.pem"), directory.path().join("untrusted.pem"));
     fs::write(&trusted, authority.pem()).unwrap();
     fs::write(&untrusted, stranger.cert.pem()).unwrap();
     let mut cluster = Cluster::start();
@@ -160,7 +159,7 @@ async fn the_store_is_who_its_certificate_says_it_is() {
 }
 
 #[tokio::test]
-async fn an_address_of_an_unknown_kind_is_refused_and_not_shown() {
+async fn unsupported_address_is_refused_and_not_shown() {
     for given in [
         "Postgres://scangate:secret@db/x",
         "mysql://scangate:secret@db/x",
@@ -179,7 +178,7 @@ async fn an_address_of_an_unknown_kind_is_refused_and_not_shown() {
 }
 
 #[tokio::test]
-async fn an_address_with_a_parameter_that_nobody_heeds_is_refused_and_its_value_not_shown() {
+async fn unknown_parameter_is_refused_and_value_not_shown() {
     for (given, name) in [
         ("postgres://scangate@127.0.0.1:1/x?sslmode=require&sslpassword=secret", "sslpassword"),
         ("postgres://scangate@127.0.0.1:1/x?passwrd=secret", "passwrd"),

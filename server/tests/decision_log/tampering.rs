@@ -1,4 +1,4 @@
-//! A log that somebody has changed: every way of changing it shows.
+//! Verification of a log that was changed outside the server: every change is reported.
 
 use scangate_server::{
     decision_log::{DecisionLog as _, sql::SqlDecisionLog},
@@ -9,19 +9,19 @@ use scangate_server::{
 use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
-use crate::fixtures::{record, requested};
+use crate::fixtures::{append_request, with_request_key};
 
-/// What is found after this was done to a log of twenty decisions.
-async fn found_after(sql: &str) -> Vec<String> {
-    let place = TempDir::new().unwrap();
-    let path = place.path().join("scangate.db");
+/// Runs SQL on a log of twenty decisions and returns the reported damage.
+async fn damage_after(sql: &str) -> Vec<String> {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("scangate.db");
     let database = Database::open(&Address::File(path.clone())).await.unwrap();
     let store = SqlPolicyStore::open(&database).await.unwrap();
     let log = SqlDecisionLog::new(&database);
     for number in 0..20 {
-        log.append(requested(&format!("deploy-{number}"), "same", record(number))).await.unwrap();
+        log.append(with_request_key(&format!("deploy-{number}"), "same", append_request(number))).await.unwrap();
     }
-    // With that everything can be found by keys.
+    // Indexes the tail.
     log.close().await;
     assert_eq!(decisions::verify(&log, &store).await.unwrap().damage, Vec::<String>::new());
     let mut shell = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
@@ -32,19 +32,19 @@ async fn found_after(sql: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_changed_record_is_found() {
-    let found = found_after(
+async fn modified_segment_is_reported() {
+    let found = damage_after(
         "update decision_segments set body = (select body from decision_segments where first_sequence = 8)
          where first_sequence = 7",
     )
     .await;
 
-    assert!(found[0].contains("-7 to ") && found[0].contains("are not what was recorded"), "{found:?}");
+    assert!(found[0].contains("-7 to ") && found[0].contains("were modified"), "{found:?}");
 }
 
 #[tokio::test]
-async fn a_record_that_was_changed_with_its_hash_is_found_in_the_next() {
-    let found = found_after(
+async fn segment_modified_with_hash_breaks_next() {
+    let found = damage_after(
         "update decision_segments set body = (select body from decision_segments where first_sequence = 8),
              hash = (select hash from decision_segments where first_sequence = 8) where first_sequence = 7",
     )
@@ -54,15 +54,15 @@ async fn a_record_that_was_changed_with_its_hash_is_found_in_the_next() {
 }
 
 #[tokio::test]
-async fn a_missing_record_is_found() {
-    let found = found_after("delete from decision_segments where first_sequence = 7").await;
+async fn missing_segment_is_reported() {
+    let found = damage_after("delete from decision_segments where first_sequence = 7").await;
 
     assert!(found.iter().any(|damage| damage.contains("-7 are missing")), "{found:?}");
 }
 
 #[tokio::test]
-async fn records_in_another_order_are_found() {
-    let found = found_after(
+async fn swapped_segments_are_reported() {
+    let found = damage_after(
         "update decision_segments set
              body = (select o.body from decision_segments o where o.first_sequence = 15 - decision_segments.first_sequence),
              hash = (select o.hash from decision_segments o where o.first_sequence = 15 - decision_segments.first_sequence)
@@ -74,41 +74,41 @@ async fn records_in_another_order_are_found() {
 }
 
 #[tokio::test]
-async fn an_end_that_was_cut_off_is_found() {
-    let found = found_after("delete from decision_segments where first_sequence > 15").await;
+async fn truncated_chain_is_reported() {
+    let found = damage_after("delete from decision_segments where first_sequence > 15").await;
 
     assert!(found.iter().any(|damage| damage.contains("missing at the end")), "{found:?}");
 }
 
 #[tokio::test]
-async fn a_chain_that_nobody_noted_is_found() {
-    let found = found_after("delete from decision_writers").await;
+async fn missing_writer_row_is_reported() {
+    let found = damage_after("delete from decision_writers").await;
 
-    assert!(found.iter().any(|damage| damage.contains("no note of how far its chain goes")), "{found:?}");
+    assert!(found.iter().any(|damage| damage.contains("the end of their chain is not stored")), "{found:?}");
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_record_are_found() {
-    let found = found_after("update decision_segments set body = x'00ff' where first_sequence = 7").await;
+async fn undecodable_segment_is_reported() {
+    let found = damage_after("update decision_segments set body = x'00ff' where first_sequence = 7").await;
 
     assert!(found.iter().any(|damage| damage.contains("cannot be read")), "{found:?}");
 }
 
 #[tokio::test]
-async fn a_blob_that_was_changed_is_found() {
-    let found = found_after(
+async fn modified_blob_is_reported() {
+    let found = damage_after(
         "update decision_blobs set body = (select body from decision_blobs where is_case = 0 order by hash limit 1)
          where is_case = 1",
     )
     .await;
 
-    assert!(found.iter().any(|damage| damage.contains("is not what was recorded")), "{found:?}");
+    assert!(found.iter().any(|damage| damage.contains("was modified")), "{found:?}");
 }
 
 #[tokio::test]
-async fn a_blob_that_is_missing_is_found() {
+async fn missing_blob_is_reported() {
     for kind in [0, 1] {
-        let found = found_after(&format!(
+        let found = damage_after(&format!(
             "delete from decision_blobs where hash = (select min(hash) from decision_blobs where is_case = {kind})"
         ))
         .await;
@@ -118,8 +118,8 @@ async fn a_blob_that_is_missing_is_found() {
 }
 
 #[tokio::test]
-async fn decisions_that_were_given_other_names_are_found() {
-    let moved = found_after(
+async fn renumbered_decisions_are_reported() {
+    let moved = damage_after(
         "update decision_segments set first_sequence = -first_sequence, last_sequence = -last_sequence;
          update decision_segments set first_sequence = 1 - first_sequence, last_sequence = 1 - last_sequence;
          update decision_keys set first_sequence = first_sequence + 1000;
@@ -128,56 +128,53 @@ async fn decisions_that_were_given_other_names_are_found() {
          update decision_requests set sequence = sequence + 1",
     )
     .await;
-    let renamed = found_after(
-        "update decision_segments set writer = 'somebody';
-         update decision_keys set writer = 'somebody';
-         update decision_writers set writer = 'somebody';
-         update decision_requests set writer = 'somebody'",
+    let renamed = damage_after(
+        "update decision_segments set writer = 'other';
+         update decision_keys set writer = 'other';
+         update decision_writers set writer = 'other';
+         update decision_requests set writer = 'other'",
     )
     .await;
 
     assert!(moved[0].contains("their hash differs"), "{moved:?}");
-    assert!(renamed[0].contains("does not begin as it was noted to"), "{renamed:?}");
+    assert!(renamed[0].contains("does not start with the writer's first hash"), "{renamed:?}");
 }
 
 #[tokio::test]
-async fn what_no_longer_leads_to_its_decision_is_found() {
+async fn damaged_keys_are_reported() {
     for (sql, expected) in [
-        ("delete from decision_keys", "are not found by all that they are about"),
-        ("update decision_keys set name = 'Other' where name = 'Allow'", "are not found by all that they are about"),
-        ("update decision_keys set last_time = 0", "are not found by all that they are about"),
-        ("update decision_keys set first_time = 0 where kind = 'verdict'", "are not found by all that they are about"),
-        ("update decision_keys set segments = segments - 1 where segments % 2 = 1", "are not found by all that they"),
-        ("update decision_keys set segments = segments | 1 where kind = 'digest'", "are not found by all that they are"),
-        ("update decision_keys set segments = segments | (1 << 62)", "are not found by all that they are about"),
+        ("delete from decision_keys", "index keys are missing"),
+        ("update decision_keys set name = 'Other' where name = 'Allow'", "do not match the decisions"),
+        ("update decision_keys set last_time = 0", "do not match the times"),
+        ("update decision_keys set first_time = 0 where kind = 'verdict'", "do not match the times"),
+        ("update decision_keys set segments = segments - 1 where segments % 2 = 1", "do not match the decisions"),
+        ("update decision_keys set segments = segments | 1 where kind = 'digest'", "do not match the decisions"),
+        ("update decision_keys set segments = segments | (1 << 62)", "do not match the times or the segments"),
         (
             "insert into decision_keys select kind, 'team/other', first_time, last_time, writer, first_sequence, segments
                  from decision_keys where name = 'team/even'",
-            "are not found by all that they are about",
+            "do not match the decisions",
         ),
-        ("update decision_writers set indexed = 3", "are not found by all that they are about, or by more than that"),
-        (
-            "update decision_keys set writer = 'nobody' where kind = 'digest'",
-            "keys lead to decisions that are not there",
-        ),
-        ("update decision_segments set last_time = 0", "a time that none of them was made at"),
+        ("update decision_writers set indexed = 3", "do not match the decisions"),
+        ("update decision_keys set writer = 'other' where kind = 'digest'", "keys lead to decisions that do not exist"),
+        ("update decision_segments set last_time = 0", "the stored time is not that of their latest decision"),
         ("update decision_requests set sequence = 7 where sequence = 8", "leads to decision"),
-        ("update decision_requests set id = 'other' where sequence = 8", "which another or none has asked for"),
-        ("update decision_requests set fingerprint = 'other'", "which another or none has asked for"),
+        ("update decision_requests set id = 'other' where sequence = 8", "was not recorded for that request"),
+        ("update decision_requests set fingerprint = 'other'", "was not recorded for that request"),
     ] {
-        let found = found_after(sql).await;
+        let found = damage_after(sql).await;
 
         assert!(found.iter().any(|damage| damage.contains(expected)), "{sql}: {found:?}");
     }
 }
 
 #[tokio::test]
-async fn decisions_that_nobody_has_indexed_are_no_damage_and_those_said_to_be_indexed_are() {
-    let place = TempDir::new().unwrap();
-    let path = place.path().join("scangate.db");
+async fn unindexed_tail_is_valid_unless_marked_indexed() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("scangate.db");
     let store = Database::open(&Address::File(path.clone())).await.unwrap();
     let log = SqlDecisionLog::new(&store);
-    log.append(record(1)).await.unwrap();
+    log.append(append_request(1)).await.unwrap();
     let mut shell = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
 
     let unindexed = log.verify().await.unwrap();
@@ -185,12 +182,12 @@ async fn decisions_that_nobody_has_indexed_are_no_damage_and_those_said_to_be_in
     let hidden = log.verify().await.unwrap();
 
     assert_eq!((unindexed.decisions, unindexed.damage), (1, Vec::new()));
-    assert!(hidden.damage[0].contains("are not found by all that they are about"), "{hidden:?}");
+    assert!(hidden.damage[0].contains("index keys are missing"), "{hidden:?}");
 }
 
 #[tokio::test]
-async fn policies_of_then_that_are_gone_are_found() {
-    let found = found_after(
+async fn missing_policy_history_is_reported() {
+    let found = damage_after(
         "pragma foreign_keys = off; delete from documents; delete from document_revisions where kind = 'policies'",
     )
     .await;
@@ -199,12 +196,12 @@ async fn policies_of_then_that_are_gone_are_found() {
 }
 
 #[tokio::test]
-async fn what_was_removed_is_told() {
-    let place = TempDir::new().unwrap();
-    let store = Database::open(&Address::File(place.path().join("scangate.db"))).await.unwrap();
+async fn trimmed_decisions_are_counted() {
+    let directory = TempDir::new().unwrap();
+    let store = Database::open(&Address::File(directory.path().join("scangate.db"))).await.unwrap();
     let log = SqlDecisionLog::new(&store);
     for number in 0..20 {
-        log.append(requested(&format!("deploy-{number}"), "same", record(number))).await.unwrap();
+        log.append(with_request_key(&format!("deploy-{number}"), "same", append_request(number))).await.unwrap();
     }
 
     log.trim("2026-03-01T12:00:10Z".parse().unwrap()).await.unwrap();
@@ -214,10 +211,10 @@ async fn what_was_removed_is_told() {
 }
 
 #[tokio::test]
-async fn where_there_is_no_store_nothing_is_said_to_be_well() {
-    let place = TempDir::new().unwrap();
-    let missing = place.path().join("typo.db");
-    let empty = place.path().join("empty.db");
+async fn missing_store_is_not_opened() {
+    let directory = TempDir::new().unwrap();
+    let missing = directory.path().join("typo.db");
+    let empty = directory.path().join("empty.db");
     std::fs::write(&empty, "").unwrap();
 
     for path in [&missing, &empty] {

@@ -1,5 +1,4 @@
-//! A file that holds what no server wrote: it refuses, and names what it cannot read, since a policy passed over would open
-//! the gate.
+//! A corrupt file: loading fails and names the unreadable record, since a policy that was skipped would open the gate.
 
 use std::fs;
 
@@ -10,19 +9,19 @@ use scangate_server::{
 
 use crate::{
     fixtures::{LoadSnapshot as _, create},
-    sqlite::{Place, shell},
+    sqlite::{StoreDirectory, shell},
 };
 
-/// Does this to a store with `policies/team` in it, and tells what the next load finds unreadable, and why.
+/// Runs SQL on a store with `policies/team`, and returns the unreadable record and the cause from the next load.
 async fn damaged_by(sql: &'static str) -> (String, String) {
-    let place = Place::new();
-    let store = place.open().await.unwrap();
+    let directory = StoreDirectory::new();
+    let store = directory.open().await.unwrap();
     store.apply(create("team")).await.unwrap();
-    sqlx::raw_sql(sql).execute(&mut shell(&place.path()).await).await.unwrap();
+    sqlx::raw_sql(sql).execute(&mut shell(&directory.path()).await).await.unwrap();
 
     let loaded = store.load_snapshot().await;
     drop(store);
-    let loaded_again = match place.open().await {
+    let loaded_again = match directory.open().await {
         Ok(store) => store.load_snapshot().await,
         Err(OpenError::Database(sql::Error::Corrupt { what, source })) => Err(Error::Corrupt { what, source }),
         Err(other) => panic!("{other:?}"),
@@ -35,15 +34,15 @@ async fn damaged_by(sql: &'static str) -> (String, String) {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_what_was_written_refuses_to_load() {
+async fn modified_body_refuses_to_load() {
     let damage = damaged_by("update documents set body = replace(body, 'ENFORCE', 'OFF') where id = 'team'").await;
 
-    assert_eq!(damage, ("policies/team".to_owned(), "the content digest is not that of the body".to_owned()));
+    assert_eq!(damage, ("policies/team".to_owned(), "the content digest does not match the body".to_owned()));
 }
 
 #[tokio::test]
-async fn a_body_that_is_no_json_refuses_to_load() {
-    // The digest is right, so that the body is looked at.
+async fn body_without_json_refuses_to_load() {
+    // The digest is valid, so that the body is parsed.
     let (what, why) = damaged_by(
         "update documents set body = '{\"mode\":',
          content_digest = 'ebc3d23e7c788c4fdcf960aa4844183d5439299a1d5d3de9a26f060c1c7afce0' where id = 'team'",
@@ -55,7 +54,7 @@ async fn a_body_that_is_no_json_refuses_to_load() {
 }
 
 #[tokio::test]
-async fn a_body_with_a_field_that_is_not_known_refuses_to_load() {
+async fn body_with_unknown_field_refuses_to_load() {
     let (what, why) = damaged_by(
         "update documents set body = '{\"strictness\":\"high\"}',
          content_digest = 'f1722e2c35d53be234f091ab6fdf81fa22e11e0b06f46fde81e0340eba1544b8' where id = 'team'",
@@ -67,18 +66,18 @@ async fn a_body_with_a_field_that_is_not_known_refuses_to_load() {
 }
 
 #[tokio::test]
-async fn a_body_with_an_id_of_its_own_refuses_to_load() {
+async fn body_with_id_refuses_to_load() {
     let damage = damaged_by(
         "update documents set body = '{\"id\":\"default\"}',
          content_digest = 'ae94813cf7b4a74101441eb14e8bbddb8d3abc142b3808ea4d50393307a3a254' where id = 'team'",
     )
     .await;
 
-    assert_eq!(damage, ("policies/team".to_owned(), "the body has an id of its own".to_owned()));
+    assert_eq!(damage, ("policies/team".to_owned(), "the body contains an id".to_owned()));
 }
 
 #[tokio::test]
-async fn a_policy_whose_id_is_none_refuses_to_load() {
+async fn policy_with_invalid_id_refuses_to_load() {
     let (what, why) =
         damaged_by("pragma foreign_keys = off; update documents set id = 'Not an id' where id = 'team'").await;
 
@@ -87,21 +86,21 @@ async fn a_policy_whose_id_is_none_refuses_to_load() {
 }
 
 #[tokio::test]
-async fn a_policy_from_the_future_refuses_to_load() {
+async fn policy_ahead_of_store_refuses_to_load() {
     let damage = damaged_by("update store_revision set revision = 1").await;
 
-    assert_eq!(damage, ("policies/team".to_owned(), "its revision is 2, later than that of the store".to_owned()));
+    assert_eq!(damage, ("policies/team".to_owned(), "its revision 2 is later than the store's".to_owned()));
 }
 
 #[tokio::test]
-async fn a_store_without_the_default_policy_refuses_to_load() {
+async fn store_without_default_policy_refuses_to_load() {
     let damage = damaged_by("delete from documents where id = 'default'").await;
 
     assert_eq!(damage, ("policies/default".to_owned(), "it is missing".to_owned()));
 }
 
 #[tokio::test]
-async fn a_column_of_the_wrong_type_refuses_to_load() {
+async fn column_of_wrong_type_refuses_to_load() {
     let (what, why) = damaged_by("update documents set write_time = 'yesterday' where id = 'team'").await;
 
     assert_eq!(what, "a row");
@@ -109,26 +108,26 @@ async fn a_column_of_the_wrong_type_refuses_to_load() {
 }
 
 #[tokio::test]
-async fn the_schema_of_a_newer_server_refuses_to_open() {
-    let place = Place::new();
-    drop(place.open().await.unwrap());
+async fn schema_of_newer_server_refuses_to_open() {
+    let directory = StoreDirectory::new();
+    drop(directory.open().await.unwrap());
     let newer = "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
         values (9999, 'from the future', true, x'00', 0)";
-    sqlx::raw_sql(newer).execute(&mut shell(&place.path()).await).await.unwrap();
+    sqlx::raw_sql(newer).execute(&mut shell(&directory.path()).await).await.unwrap();
 
-    let refused = place.open().await.unwrap_err();
+    let refused = directory.open().await.unwrap_err();
 
     assert!(matches!(refused, OpenError::Migrate(_)), "{refused:?}");
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_database_refuses_to_open_and_is_left_as_it_is() {
-    let place = Place::new();
+async fn foreign_file_refuses_to_open_and_stays_unchanged() {
+    let directory = StoreDirectory::new();
     let text = "not a database, and longer than the header of one: ".repeat(20);
-    fs::write(place.path(), &text).unwrap();
+    fs::write(directory.path(), &text).unwrap();
 
-    let refused = place.open().await.unwrap_err();
+    let refused = directory.open().await.unwrap_err();
 
     assert!(matches!(refused, OpenError::Open { .. }), "{refused:?}");
-    assert_eq!(fs::read_to_string(place.path()).unwrap(), text);
+    assert_eq!(fs::read_to_string(directory.path()).unwrap(), text);
 }

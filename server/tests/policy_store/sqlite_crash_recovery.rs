@@ -1,4 +1,4 @@
-//! A server that is killed at any moment: what it acknowledged is in the file, and nothing is there by half.
+//! Crashes of a server: acknowledged writes are in the file, and no write is there in part.
 
 use std::{
     env,
@@ -19,15 +19,15 @@ use crate::{
     sqlite::shell,
 };
 
-/// Where the test below tells its child what to write to.
+/// The environment variable with the child's store.
 const STORE: &str = "SCANGATE_TEST_KILLED_STORE";
-/// The child's test.
-const CHILD: &str = "sqlite_killed::writes_until_it_is_killed";
-/// Begins the line of an acknowledged write, among what the test runner prints.
+/// The test that runs as the child.
+const CHILD: &str = "sqlite_crash_recovery::child_writes_until_killed";
+/// The mark of an acknowledged write in the output of the child's test runner.
 const ACKNOWLEDGED: &str = "acknowledged ";
 
 #[tokio::test]
-async fn every_acknowledged_write_survives_a_kill_and_none_is_there_by_half() {
+async fn acknowledged_writes_survive_kill_whole() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("policies.db");
     let mut acknowledged = Vec::new();
@@ -41,8 +41,8 @@ async fn every_acknowledged_write_survives_a_kill_and_none_is_there_by_half() {
 }
 
 #[tokio::test]
-#[ignore = "only the test above runs it, as its child"]
-async fn writes_until_it_is_killed() {
+#[ignore = "child process of the test above"]
+async fn child_writes_until_killed() {
     let Some(path) = env::var_os(STORE) else { return };
     let store = open(&Address::File(path.into())).await.unwrap();
     let begin = store.load_snapshot().await.unwrap().revision;
@@ -68,13 +68,13 @@ fn acknowledge(what: &str) {
     out.flush().unwrap();
 }
 
-/// The write as its acknowledgement names it, and as the file must have it.
+/// Formats a write like its row in the file.
 fn line(written: &WriteResult) -> String {
     let digest = written.policy().map_or("removed", |policy| &policy.content_digest);
     format!("{} {digest}", written.revision)
 }
 
-/// Runs the child until it has acknowledged this many writes, kills it while it goes on, and returns all that it acknowledged.
+/// Kills the child once it has acknowledged this many writes, and returns all that it acknowledged.
 fn kill_after(writes: usize, path: &Path) -> Vec<String> {
     let mut child = Command::new(env::current_exe().unwrap())
         .args([CHILD, "--exact", "--ignored", "--nocapture"])
@@ -85,13 +85,13 @@ fn kill_after(writes: usize, path: &Path) -> Vec<String> {
     let mut lines = BufReader::new(child.stdout.take().unwrap())
         .lines()
         .map_while(Result::ok)
-        // The runner prints the test's name first, and does not end the line.
+        // The runner prints the test's name in front of the first line.
         .filter_map(|line| Some(line.split_once(ACKNOWLEDGED)?.1.to_owned()));
 
     assert_eq!(lines.next().as_deref(), Some("ready"));
     let mut acknowledged: Vec<String> = lines.by_ref().take(writes).collect();
     child.kill().unwrap();
-    // What it wrote between the last line read and its end.
+    // Adds the writes between the last line read and the kill.
     acknowledged.extend(lines);
     let status = child.wait().unwrap();
 
@@ -121,8 +121,8 @@ async fn recorded(shell: &mut SqliteConnection) -> Vec<String> {
     .unwrap()
 }
 
-/// Policies in force that are not the last revision of their history, histories whose last revision should be in force and is
-/// not, and revisions without the request that asked for them.
+/// Returns current policies that are not the last revision of their history, last revisions that should be current, and revisions
+/// without an idempotency key.
 async fn disagreements(shell: &mut SqliteConnection) -> Vec<String> {
     sqlx::query_scalar(
         "with latest as (

@@ -1,0 +1,117 @@
+//! The promises of every backend, one function each, over a new store.
+
+use std::{pin::Pin, sync::Arc};
+
+use jiff::{SignedDuration, Timestamp};
+use scangate_core::{
+    first_seen::FirstSeen, glob::Glob, image::RepositoryName, name::Environment, registry::Registry, waiver::Scope,
+};
+use scangate_server::{
+    observations::{Observations, SeenFinding},
+    registry::Repository,
+};
+
+type Store = Arc<dyn Observations>;
+
+pub(crate) type Promise = fn(Store) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+macro_rules! promises {
+    ($($promise:ident,)+) => {
+        /// Every promise with its name.
+        pub(crate) const PROMISES: &[(&str, Promise)] =
+            &[$((stringify!($promise), |store| Box::pin($promise(store)))),+];
+    };
+}
+
+promises! {
+    first_seen_times_are_set_once,
+    admission_counts_for_its_environment_only,
+    was_seen_compares_scope_with_observations,
+}
+
+/// A vulnerability, a package and their times.
+type Times = Vec<(Arc<str>, Arc<str>, FirstSeen)>;
+
+fn noon() -> Timestamp {
+    "2026-03-01T12:00:00Z".parse().unwrap()
+}
+
+fn repository(name: &str) -> Repository {
+    Repository {
+        registry: Registry::parse("123456789012/eu-west-1").unwrap(),
+        name: RepositoryName::parse(name).unwrap(),
+    }
+}
+
+fn environment(name: &str) -> Environment {
+    Environment::parse(name).unwrap()
+}
+
+fn seen(vulnerability: &str, package: &str, fix_seen: bool) -> SeenFinding {
+    SeenFinding { vulnerability: vulnerability.into(), package: package.into(), fix_seen }
+}
+
+async fn first_seen_times_are_set_once(store: Store) {
+    let app = repository("team/app");
+    let many: Vec<SeenFinding> = (0..2000).map(|number| seen(&format!("CVE-{number}"), "openssl", false)).collect();
+    let later = noon() + SignedDuration::from_hours(1);
+
+    let first: Times = store.observe(&app, None, &many, noon()).await.unwrap().into();
+    let repeated = [seen("CVE-7", "openssl", true), seen("CVE-7", "zlib", false)];
+    let second: Times = store.observe(&app, None, &repeated, later).await.unwrap().into();
+    let other = repository("team/other");
+    let elsewhere: Times = store.observe(&other, None, &[seen("CVE-7", "openssl", false)], later).await.unwrap().into();
+
+    assert_eq!(first.len(), 2000);
+    assert!(
+        first.iter().all(|(_, _, times)| times.first_observed_at == Some(noon()) && times.fix_first_seen_at.is_none())
+    );
+    let second: Vec<_> = second
+        .iter()
+        .map(|(_, package, times)| (&**package, times.first_observed_at, times.fix_first_seen_at))
+        .collect();
+    assert_eq!(second, [("openssl", Some(noon()), Some(later)), ("zlib", Some(later), None)]);
+    assert_eq!(elsewhere[0].2.first_observed_at, Some(later));
+}
+
+async fn admission_counts_for_its_environment_only(store: Store) {
+    let app = repository("team/app");
+    let (production, staging) = (environment("production"), environment("staging"));
+    let later = noon() + SignedDuration::from_hours(1);
+    let findings = [seen("CVE-1", "openssl", false)];
+    store.observe(&app, None, &findings, noon()).await.unwrap();
+
+    store.record_admission(&app, Some(&production), &findings, later).await.unwrap();
+    let again = later + SignedDuration::from_hours(1);
+    store.record_admission(&app, Some(&production), &findings, again).await.unwrap();
+
+    for (environment, expected) in [(Some(&production), Some(later)), (Some(&staging), None), (None, None)] {
+        let times: Times = store.observe(&app, environment, &findings, later).await.unwrap().into();
+        assert_eq!((times[0].2.first_observed_at, times[0].2.first_admitted_at), (Some(noon()), expected));
+    }
+}
+
+async fn was_seen_compares_scope_with_observations(store: Store) {
+    let findings = [seen("CVE-2021-44228", "log4j-core", false)];
+    store.observe(&repository("team/app"), None, &findings, noon()).await.unwrap();
+    let scope = |vulnerability, package: Option<&str>, repository: Option<&str>| Scope {
+        vulnerability: Glob::parse(vulnerability).unwrap(),
+        package: package.map(|package| Glob::parse(package).unwrap()),
+        repository: repository.map(|repository| Glob::parse(repository).unwrap()),
+        digest: None,
+        environment: None,
+        platform: None,
+    };
+
+    for (scope, expected) in [
+        (scope("CVE-2021-44228", None, None), true),
+        (scope("CVE-2021-*", Some("log4j*"), Some("team/*")), true),
+        (scope("*", None, None), true),
+        (scope("CVE-2021-44229", None, None), false),
+        (scope("CVE-2021-44228", Some("zlib"), None), false),
+        (scope("CVE-2021-44228", None, Some("other/*")), false),
+        (scope("GHSA-*", None, None), false),
+    ] {
+        assert_eq!(store.was_seen(&scope).await.unwrap(), expected, "{scope:?}");
+    }
+}
