@@ -6,12 +6,12 @@ use std::{
 };
 
 use scangate_core::{
-    image::RepositoryName,
+    image::{Repository, RepositoryName},
     registry::Registry as RegistryId,
     scan::{Frequency, ScanType},
 };
 
-use crate::registry::{self, Registry, RegistryScanning, Repository, RepositoryScanning, ScanningRule};
+use crate::registry::{self, Registry, RegistryScanning, RepositoryScanning, ScanningRule};
 
 /// The way a new registry configuration is combined with the effective one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,6 +4,8 @@ mod error;
 mod grammar;
 mod platform;
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -82,6 +84,21 @@ impl ImageReference {
 pub fn parse_repository(reference: &str) -> Result<(Option<Registry>, RepositoryName), Error> {
     let (registry, repository) = split_host(reference)?;
     Ok((registry.map(|(_, registry)| registry), RepositoryName::parse(repository)?))
+}
+
+/// A repository within a registry.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Repository {
+    /// The registry.
+    pub registry: Registry,
+    /// The repository's name.
+    pub name: RepositoryName,
+}
+
+impl fmt::Display for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.registry, self.name)
+    }
 }
 
 /// A resolved image: the subject of a decision and of every later call.

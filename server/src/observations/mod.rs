@@ -7,9 +7,9 @@ pub mod sql;
 use std::{fmt, sync::Arc};
 
 use jiff::Timestamp;
-use scangate_core::{finding::Finding, first_seen::FirstSeenTimes, name::Environment, waiver::Scope};
-
-use crate::registry::Repository;
+use scangate_core::{
+    finding::Finding, first_seen::FirstSeenTimes, image::Repository, name::Environment, waiver::Scope,
+};
 
 /// A vulnerability in a package, as seen in a scan.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -8,15 +8,13 @@ use std::{
 use jiff::Timestamp;
 use scangate_core::{
     first_seen::{FirstSeen, FirstSeenTimes},
+    image::Repository,
     name::Environment,
     waiver::Scope,
 };
 
 use super::{Error, Observations, SeenFinding};
-use crate::{
-    registry::Repository,
-    sql::{self, Connection, Database, JsonRows, commit_error, discard_if_broken, query_error},
-};
+use crate::sql::{self, Connection, Database, JsonRows, commit_error, discard_if_broken, query_error};
 
 /// Maximum number of findings in one statement.
 const BATCH_SIZE: usize = 2_000;

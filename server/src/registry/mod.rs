@@ -16,7 +16,7 @@ use std::{
 
 use jiff::Timestamp;
 use scangate_core::{
-    image::{Image, ImageReference, RepositoryName},
+    image::{Image, ImageReference, Repository, RepositoryName},
     registry::Registry as RegistryId,
     scan::{Frequency, Manifest, Scan, ScanType},
 };
@@ -43,21 +43,6 @@ impl Freshness {
     #[must_use]
     pub fn and_not_before(self, instant: Option<Instant>) -> Self {
         Self { not_before: self.not_before.max(instant) }
-    }
-}
-
-/// A repository within a registry.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Repository {
-    /// The registry.
-    pub registry: RegistryId,
-    /// The repository's name.
-    pub name: RepositoryName,
-}
-
-impl fmt::Display for Repository {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.registry, self.name)
     }
 }
 

@@ -3,12 +3,17 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
-use scangate_core::{Verdict, image::Digest, image::RepositoryName, name::PolicyId, registry::Registry};
+use scangate_core::{
+    Verdict,
+    image::RepositoryName,
+    image::{Digest, Repository},
+    name::PolicyId,
+    registry::Registry,
+};
 use scangate_server::{
     decision_log::Blob,
     decision_log::{AppendRequest, AppendResult, DecisionId, DecisionRecord, IndexTerms, PreparedRecord},
     idempotency::RequestKey,
-    registry::Repository,
 };
 
 pub(crate) fn noon() -> Timestamp {

@@ -4,12 +4,14 @@ use std::{pin::Pin, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use scangate_core::{
-    first_seen::FirstSeen, glob::Glob, image::RepositoryName, name::Environment, registry::Registry, waiver::Scope,
+    first_seen::FirstSeen,
+    glob::Glob,
+    image::{Repository, RepositoryName},
+    name::Environment,
+    registry::Registry,
+    waiver::Scope,
 };
-use scangate_server::{
-    observations::{Observations, SeenFinding},
-    registry::Repository,
-};
+use scangate_server::observations::{Observations, SeenFinding};
 
 type Store = Arc<dyn Observations>;
 

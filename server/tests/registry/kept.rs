@@ -15,14 +15,14 @@ use jiff::Timestamp;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use scangate_core::{
     finding::{Exploit, Finding, Fix, Package, Score, Status as Life},
-    image::{Digest, ImageReference, RepositoryName},
+    image::{Digest, ImageReference, Repository, RepositoryName},
     registry::Registry as RegistryId,
     scan::{Content, Enrichment, Frequency, Manifest, Report, Scan, ScanType, Status},
     severity::Rating,
 };
 use scangate_ecr_simulator::{ScanScript, seed};
 use scangate_server::registry::{
-    Error, Freshness, Registry, RegistryScanning, Repository, RepositoryScanning, Resolved, Started,
+    Error, Freshness, Registry, RegistryScanning, RepositoryScanning, Resolved, Started,
     cache::{Cached, Config},
 };
 

@@ -5,13 +5,13 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use scangate_core::{
     evidence::{Assessment, assess},
-    image::{ImageReference, RepositoryName},
+    image::{ImageReference, Repository, RepositoryName},
     registry::Registry as RegistryId,
     scan::{Manifest, Report, Scan},
 };
 use scangate_ecr_simulator::{ACCOUNT, ImageSpec, REGION, ScanScript, Simulator, World};
 use scangate_server::registry::{
-    Error, Freshness, Registry, Repository, Resolved,
+    Error, Freshness, Registry, Resolved,
     cache::{self, Cached},
     ecr::{Config, Credentials, Ecr},
 };

@@ -1,13 +1,13 @@
 //! Images, repositories, registries and platforms.
 
 use scangate_core::{
-    image::{self, Image, ImageReference, Platform, RepositoryName},
+    image::{self, Image, ImageReference, Platform, Repository, RepositoryName},
     registry::Registry as RegistryId,
 };
 use scangate_proto::v1;
 
 use super::time::timestamp;
-use crate::{grpc::field_violations::Fields, registry::Repository};
+use crate::grpc::field_violations::Fields;
 
 /// The most platforms that a call names.
 const MAX_PLATFORMS: usize = 64;

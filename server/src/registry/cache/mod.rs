@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use scangate_core::{
     evidence::SETTLE_TIME,
-    image::{Digest, ImageReference, RepositoryName, Tag},
+    image::{Digest, ImageReference, Repository, RepositoryName, Tag},
     registry::Registry as RegistryId,
     scan::{Manifest, Scan},
 };
@@ -29,7 +29,7 @@ use self::{
     recent::Unpacked,
 };
 use super::{
-    Error, Freshness, Registry, RegistryScanning, Repository, RepositoryScanning, Resolved, Source, Started,
+    Error, Freshness, Registry, RegistryScanning, RepositoryScanning, Resolved, Source, Started,
     read_through::{Memo, Reading},
     single_flight::Flights,
 };

@@ -6,7 +6,10 @@ use aws_sdk_inspector2::types::{
     CoverageFilterCriteria, CoverageResourceType, CoverageStringComparison, CoverageStringFilter, CoveredResource,
     ScanStatusCode, ScanType,
 };
-use scangate_core::{image::Digest, scan::Coverage};
+use scangate_core::{
+    image::{Digest, Repository},
+    scan::Coverage,
+};
 
 use super::{
     diagnostics::Notes,
@@ -14,7 +17,7 @@ use super::{
     registry_client::Served,
     retry::{Deadline, Operation},
 };
-use crate::registry::{Error, Repository};
+use crate::registry::Error;
 
 const LIST_COVERAGE: Operation = Operation::inspector("ListCoverage");
 

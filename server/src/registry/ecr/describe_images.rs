@@ -4,7 +4,10 @@ use aws_sdk_ecr::types::{
     DescribeImagesFilter, Image, ImageDetail, ImageFailure, ImageIdentifier, ImageStatus, ImageStatusFilter,
 };
 use jiff::Timestamp;
-use scangate_core::{image::Digest, scan::Content};
+use scangate_core::{
+    image::{Digest, Repository},
+    scan::Content,
+};
 use sha2::{Digest as _, Sha256};
 
 use super::{
@@ -14,7 +17,7 @@ use super::{
     registry_client::Served,
     retry::{Deadline, Operation},
 };
-use crate::registry::{Error, Repository, Source};
+use crate::registry::{Error, Source};
 
 pub(super) const DESCRIBE_IMAGES: Operation = Operation::read("DescribeImages");
 const BATCH_GET_IMAGE: Operation = Operation::read("BatchGetImage");

@@ -3,7 +3,7 @@
 use aws_sdk_ecr::types::{EnhancedImageScanFinding, PackageVulnerabilityDetails, VulnerablePackage};
 use scangate_core::{
     finding::{Exploit, Finding, Fix, Package, Score, Status},
-    image::Digest,
+    image::{Digest, Repository},
     severity::{Rating, Severity},
 };
 
@@ -12,7 +12,6 @@ use super::{
     diagnostics::{DESCRIPTION, NAME, Notes},
     pages::List,
 };
-use crate::registry::Repository;
 
 /// The image that findings must be about.
 #[derive(Clone, Copy, Debug)]

@@ -16,13 +16,13 @@ use std::{
 
 use scangate_core::{
     finding::{Exploit, Finding, Fix, Score, Status},
-    image::Digest,
+    image::{Digest, Repository},
     scan::Enrichment,
     severity::{Rating, Severity},
 };
 
 use super::{registry_client::Served, retry::Deadline};
-use crate::registry::{Error, Repository};
+use crate::registry::Error;
 
 /// An EPSS from which on details are asked for, whatever the severity.
 const PROBABLE: f64 = 0.1;

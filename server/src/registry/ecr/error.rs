@@ -7,10 +7,13 @@ use aws_sdk_ecr::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
 };
-use scangate_core::{image::RepositoryName, registry::Registry as RegistryId};
+use scangate_core::{
+    image::{Repository, RepositoryName},
+    registry::Registry as RegistryId,
+};
 
 use super::retry::Operation;
-use crate::registry::{Error, Repository, Source};
+use crate::registry::{Error, Source};
 
 /// What a throttled caller is told where AWS names no time.
 const THROTTLED_FOR: Duration = Duration::from_secs(5);

@@ -27,13 +27,13 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use scangate_core::{
-    image::{ImageReference, RepositoryName},
+    image::{ImageReference, Repository, RepositoryName},
     registry::Registry as RegistryId,
     scan::{Manifest, Scan},
 };
 
 use self::{registry_client::Served, resolve::Documents};
-use super::{Error, Freshness, Registry, RegistryScanning, Repository, RepositoryScanning, Resolved, Started};
+use super::{Error, Freshness, Registry, RegistryScanning, RepositoryScanning, Resolved, Started};
 
 /// Whose signature requests carry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use aws_sdk_ecr::{
 };
 use scangate_core::{
     finding::Finding,
-    image::Digest,
+    image::{Digest, Repository},
     scan::{Counts, Status},
 };
 
@@ -24,7 +24,7 @@ use super::{
     registry_client::Served,
     retry::{Deadline, Operation},
 };
-use crate::registry::{Error, Repository};
+use crate::registry::Error;
 
 pub(super) const DESCRIBE_FINDINGS: Operation = Operation::read("DescribeImageScanFindings");
 

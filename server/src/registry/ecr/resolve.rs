@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use aws_sdk_ecr::types::ImageIdentifier;
 use moka::sync::Cache;
 use scangate_core::{
-    image::{Digest, Image, ImageReference, Tag},
+    image::{Digest, Image, ImageReference, Repository, Tag},
     scan::{Content, Manifest},
 };
 
@@ -16,7 +16,7 @@ use super::{
     registry_client::Served,
     retry::Deadline,
 };
-use crate::registry::{Error, Repository, Resolved};
+use crate::registry::{Error, Resolved};
 
 /// Manifests, and indexes between them and the top, in one index.
 const MOST_CHILDREN: usize = 64;

@@ -7,7 +7,7 @@ use aws_sdk_ecr::types::FindingSeverity;
 use jiff::Timestamp;
 use scangate_core::{
     finding::Finding,
-    image::Digest,
+    image::{Digest, Repository},
     scan::{Counts, Coverage, Enrichment, Manifest, Report, Scan, ScanType, Status},
 };
 
@@ -20,7 +20,7 @@ use super::{
     retry::Deadline,
     scanning_config_cache::InForce,
 };
-use crate::registry::{Error, Repository};
+use crate::registry::Error;
 
 /// Reads a manifest's scan whole.
 pub(super) async fn scan(served: &Arc<Served>, repository: &Repository, manifest: &Manifest) -> Result<Scan, Error> {

@@ -8,7 +8,7 @@ use aws_sdk_ecr::types::{
     ScanType as EcrScanType, ScanningConfigurationFailureCode, ScanningRepositoryFilter, ScanningRepositoryFilterType,
 };
 use scangate_core::{
-    image::RepositoryName,
+    image::{Repository, RepositoryName},
     scan::{Frequency, ScanType},
 };
 
@@ -17,7 +17,7 @@ use super::{
     registry_client::Served,
     retry::{Deadline, Operation},
 };
-use crate::registry::{Error, RegistryScanning, Repository, RepositoryScanning, ScanningRule, Source};
+use crate::registry::{Error, RegistryScanning, RepositoryScanning, ScanningRule, Source};
 
 pub(super) const GET_REGISTRY: Operation = Operation::read("GetRegistryScanningConfiguration");
 pub(super) const GET_REPOSITORIES: Operation = Operation::read("BatchGetRepositoryScanningConfiguration");

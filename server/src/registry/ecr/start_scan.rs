@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use aws_sdk_ecr::types::ImageIdentifier;
 use jiff::{SignedDuration, Timestamp};
-use scangate_core::scan::{Manifest, ScanType, Status};
+use scangate_core::{
+    image::Repository,
+    scan::{Manifest, ScanType, Status},
+};
 
 use super::{
     diagnostics::timestamp,
@@ -13,7 +16,7 @@ use super::{
     registry_client::Served,
     retry::Operation,
 };
-use crate::registry::{Error, Repository, Started};
+use crate::registry::{Error, Started};
 
 const START_SCAN: Operation = Operation::write("StartImageScan");
 
