@@ -52,7 +52,7 @@ use crate::{
     observations::{Observations, sql::SqlObservations},
     policies::Policies,
     policy_store::sql::SqlPolicyStore,
-    registry::{Registry, cache::Cached, ecr::Ecr},
+    registry::{Registry, cache::CachedRegistry, ecr::Ecr},
     sql::{Address, Database, OpenError},
 };
 
@@ -112,7 +112,7 @@ pub async fn serve_over(
     let policies = Policies::load(Arc::new(store), config.store_staleness).await?;
     let decisions = Arc::new(Decisions::new(Arc::clone(&log), Arc::clone(&policies)));
     let _retention = retention::keep(log, config.decision_retention);
-    let registry: Arc<dyn Registry> = Arc::new(Cached::new(Ecr::connect(config.ecr()).await?, config.cache()));
+    let registry: Arc<dyn Registry> = Arc::new(CachedRegistry::new(Ecr::connect(config.ecr()).await?, config.cache()));
     let waiver_terms = WaiverTerms { max_term: config.waiver_max_term, needs_approver: config.waiver_needs_approver };
     let findings_max_age = config.findings_max_age;
     let settings = Settings { findings_max_age, environments: config.environments.iter().cloned().collect() };

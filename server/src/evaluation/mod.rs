@@ -229,7 +229,7 @@ impl Evaluator {
         let mut reads = cached.prepared.evaluated.inputs.iter().zip(&cached.read_times);
         let is_valid = cached.is_valid_at(policies.revision, &resolved.manifests, now)
             && reads.all(|(input, read_time)| {
-                self.registry.kept(&repository, &input.manifest, freshness) == Some(*read_time)
+                self.registry.cached_since(&repository, &input.manifest, freshness) == Some(*read_time)
             });
         Ok(is_valid.then(|| (cached.prepared.clone(), now)))
     }

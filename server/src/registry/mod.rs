@@ -234,7 +234,7 @@ pub trait Registry: Send + Sync + fmt::Debug {
     ) -> Result<Arc<Scan>, Error>;
 
     /// When the reading began that [`Registry::scan`] would give at once; `None`: it would have to read.
-    fn kept(&self, repository: &Repository, manifest: &Manifest, freshness: Freshness) -> Option<Timestamp>;
+    fn cached_since(&self, repository: &Repository, manifest: &Manifest, freshness: Freshness) -> Option<Timestamp>;
 
     /// Starts a scan, or tells why none was started. Safe to repeat; concurrent calls for one digest cost one call.
     async fn start_scan(&self, repository: &Repository, manifest: &Manifest) -> Result<Started, Error>;

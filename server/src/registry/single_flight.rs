@@ -17,12 +17,12 @@ use tracing::Instrument as _;
 use super::{Error, Freshness, Source};
 
 /// What is being fetched now.
-pub(super) struct Flights<K, V> {
-    airborne: Arc<Airborne<K, V>>,
+pub(super) struct SingleFlight<K, V> {
+    in_flight: Arc<InFlight<K, V>>,
     budget: Duration,
 }
 
-type Airborne<K, V> = Mutex<HashMap<K, Flight<V>>>;
+type InFlight<K, V> = Mutex<HashMap<K, Flight<V>>>;
 type Outcome<V> = Option<Result<V, Error>>;
 
 struct Flight<V> {
@@ -31,23 +31,23 @@ struct Flight<V> {
 }
 
 /// How a caller came to a flight.
-enum Boarding<V> {
+enum Entry<V> {
     /// What he wants is there already.
-    Landed(V),
+    Ready(V),
     /// He started one.
     Started(watch::Receiver<Outcome<V>>),
     /// There was one.
     Joined { began: Instant, outcome: watch::Receiver<Outcome<V>> },
 }
 
-impl<K, V> Flights<K, V>
+impl<K, V> SingleFlight<K, V>
 where
     K: Clone + Eq + Hash + Send + 'static,
     V: Clone + Send + Sync + 'static,
 {
     /// Flights that are given up after `budget`.
     pub(super) fn new(budget: Duration) -> Self {
-        Self { airborne: Arc::default(), budget }
+        Self { in_flight: Arc::default(), budget }
     }
 
     /// Joins the flight to `key`, or starts one. A flight that began too early is waited for and not joined, so that
@@ -55,7 +55,7 @@ where
     ///
     /// `landed` is asked, under the lock, before a flight starts: what an earlier flight has left since the caller looked.
     /// `start` is told when its flight began.
-    pub(super) async fn join<F>(
+    pub(super) async fn run<F>(
         &self,
         key: &K,
         freshness: Freshness,
@@ -67,11 +67,11 @@ where
     {
         let mut start = Some(start);
         loop {
-            match self.board(key, &landed, &mut start) {
-                Boarding::Landed(value) => return Ok(value),
-                Boarding::Started(outcome) => return land(outcome).await,
-                Boarding::Joined { began, outcome } if freshness.admits(began) => return land(outcome).await,
-                Boarding::Joined { mut outcome, .. } => {
+            match self.enter(key, &landed, &mut start) {
+                Entry::Ready(value) => return Ok(value),
+                Entry::Started(outcome) => return wait(outcome).await,
+                Entry::Joined { began, outcome } if freshness.admits(began) => return wait(outcome).await,
+                Entry::Joined { mut outcome, .. } => {
                     // Whether it ended well or badly, it says nothing about now.
                     let _ = outcome.wait_for(Option::is_some).await;
                 }
@@ -79,28 +79,28 @@ where
         }
     }
 
-    fn board<F>(
+    fn enter<F>(
         &self,
         key: &K,
         landed: impl Fn() -> Option<V>,
         start: &mut Option<impl FnOnce(Instant) -> F>,
-    ) -> Boarding<V>
+    ) -> Entry<V>
     where
         F: Future<Output = Result<V, Error>> + Send + 'static,
     {
-        let mut airborne = lock(&self.airborne);
+        let mut airborne = lock(&self.in_flight);
         if let Some(flight) = airborne.get(key) {
-            return Boarding::Joined { began: flight.began, outcome: flight.outcome.clone() };
+            return Entry::Joined { began: flight.began, outcome: flight.outcome.clone() };
         }
         match (landed(), start.take()) {
-            (None, Some(start)) => Boarding::Started(self.launch(&mut airborne, key, start)),
-            (Some(value), _) => Boarding::Landed(value),
+            (None, Some(start)) => Entry::Started(self.spawn(&mut airborne, key, start)),
+            (Some(value), _) => Entry::Ready(value),
             // A caller who has started a flight does not come back.
-            (None, None) => Boarding::Started(watch::channel(None).1),
+            (None, None) => Entry::Started(watch::channel(None).1),
         }
     }
 
-    fn launch<F>(
+    fn spawn<F>(
         &self,
         airborne: &mut HashMap<K, Flight<V>>,
         key: &K,
@@ -112,58 +112,58 @@ where
         let began = Instant::now();
         let (sender, outcome) = watch::channel(None);
         airborne.insert(key.clone(), Flight { began, outcome: outcome.clone() });
-        let landing = Landing { airborne: Arc::clone(&self.airborne), key: Some(key.clone()), sender };
+        let landing = Guard { in_flight: Arc::clone(&self.in_flight), key: Some(key.clone()), sender };
         let (flying, budget) = (start(began), self.budget);
         let task = async move {
             let outcome = tokio::time::timeout(budget, flying).await;
-            landing.land(outcome.unwrap_or_else(|_| Err(lost("it took longer than its budget"))));
+            landing.complete(outcome.unwrap_or_else(|_| Err(unavailable("it took longer than its budget"))));
         };
         tokio::spawn(task.in_current_span());
         outcome
     }
 }
 
-impl<K, V> fmt::Debug for Flights<K, V> {
+impl<K, V> fmt::Debug for SingleFlight<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Flights").field("airborne", &lock(&self.airborne).len()).finish_non_exhaustive()
+        f.debug_struct("Flights").field("airborne", &lock(&self.in_flight).len()).finish_non_exhaustive()
     }
 }
 
 /// Takes the flight out of the map before anybody learns of its end, so that nobody finds a flight that is over.
-struct Landing<K: Eq + Hash, V> {
-    airborne: Arc<Airborne<K, V>>,
+struct Guard<K: Eq + Hash, V> {
+    in_flight: Arc<InFlight<K, V>>,
     key: Option<K>,
     sender: watch::Sender<Outcome<V>>,
 }
 
-impl<K: Eq + Hash, V> Landing<K, V> {
-    fn land(mut self, outcome: Result<V, Error>) {
-        self.clear();
+impl<K: Eq + Hash, V> Guard<K, V> {
+    fn complete(mut self, outcome: Result<V, Error>) {
+        self.remove();
         self.sender.send_replace(Some(outcome));
     }
 
-    fn clear(&mut self) {
+    fn remove(&mut self) {
         if let Some(key) = self.key.take() {
-            lock(&self.airborne).remove(&key);
+            lock(&self.in_flight).remove(&key);
         }
     }
 }
 
-impl<K: Eq + Hash, V> Drop for Landing<K, V> {
+impl<K: Eq + Hash, V> Drop for Guard<K, V> {
     fn drop(&mut self) {
-        self.clear();
+        self.remove();
     }
 }
 
-async fn land<V: Clone>(mut outcome: watch::Receiver<Outcome<V>>) -> Result<V, Error> {
+async fn wait<V: Clone>(mut outcome: watch::Receiver<Outcome<V>>) -> Result<V, Error> {
     match outcome.wait_for(Option::is_some).await {
-        Ok(outcome) => outcome.clone().unwrap_or_else(|| Err(lost("it has no outcome"))),
+        Ok(outcome) => outcome.clone().unwrap_or_else(|| Err(unavailable("it has no outcome"))),
         // The sender went without an outcome: a panic, or the runtime stops.
-        Err(_) => Err(lost("it broke off")),
+        Err(_) => Err(unavailable("it broke off")),
     }
 }
 
-fn lost(why: &'static str) -> Error {
+fn unavailable(why: &'static str) -> Error {
     Error::Unavailable { operation: "a shared reading", source: Source::new(why) }
 }
 
@@ -183,8 +183,8 @@ mod tests {
 
     use super::*;
 
-    fn flights() -> Flights<&'static str, usize> {
-        Flights::new(Duration::from_secs(5))
+    fn flights() -> SingleFlight<&'static str, usize> {
+        SingleFlight::new(Duration::from_secs(5))
     }
 
     fn nothing() -> Option<usize> {
@@ -196,26 +196,26 @@ mod tests {
         let flights = flights();
 
         let joined =
-            flights.join(&"key", Freshness::default(), nothing, |_| async { resume_unwind(Box::new("lost")) }).await;
+            flights.run(&"key", Freshness::default(), nothing, |_| async { resume_unwind(Box::new("lost")) }).await;
 
         assert!(matches!(joined, Err(Error::Unavailable { .. })));
-        assert!(lock(&flights.airborne).is_empty());
+        assert!(lock(&flights.in_flight).is_empty());
     }
 
     #[tokio::test]
     async fn a_flight_ends_with_its_budget() {
-        let flights: Flights<&str, usize> = Flights::new(Duration::from_millis(5));
+        let flights: SingleFlight<&str, usize> = SingleFlight::new(Duration::from_millis(5));
 
-        let joined = flights.join(&"key", Freshness::default(), nothing, |_| std::future::pending()).await;
+        let joined = flights.run(&"key", Freshness::default(), nothing, |_| std::future::pending()).await;
 
         assert!(matches!(joined, Err(Error::Unavailable { .. })));
-        assert!(lock(&flights.airborne).is_empty());
+        assert!(lock(&flights.in_flight).is_empty());
     }
 
     #[tokio::test]
     async fn what_landed_meanwhile_starts_no_flight() {
         let joined = flights()
-            .join(&"key", Freshness::default(), || Some(7), |_| async { Err(lost("this must not start")) })
+            .run(&"key", Freshness::default(), || Some(7), |_| async { Err(unavailable("this must not start")) })
             .await;
 
         assert_eq!(joined.unwrap(), 7);
@@ -234,7 +234,7 @@ mod tests {
                     gate.notified().await;
                     Ok(number)
                 };
-                flights.join(&"key", freshness, nothing, start).await
+                flights.run(&"key", freshness, nothing, start).await
             })
         };
         let first = call(Freshness::default());
@@ -271,7 +271,7 @@ mod tests {
             }
         };
 
-        let given_up = flights.join(&"key", Freshness::default(), nothing, start);
+        let given_up = flights.run(&"key", Freshness::default(), nothing, start);
         assert!(tokio::time::timeout(Duration::from_millis(1), given_up).await.is_err());
         gate.notify_one();
 

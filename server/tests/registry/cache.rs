@@ -9,25 +9,25 @@ use scangate_core::{
 use scangate_ecr_simulator::{BasicFinding, Fault, ImageSpec, ScanScript, World, generate};
 use scangate_server::registry::{
     Error, Freshness, Registry, RegistryScanning, Started,
-    cache::{Cached, Config},
+    cache::{CachedRegistry, Config},
 };
 
 use crate::support::{APP, Bench, IMAGE, Read, basic, cached, enhanced, reference, registry_id, repository, scan};
 
 const NOW: Duration = Duration::ZERO;
 
-async fn read(bench: &Bench<Arc<Cached>>, freshness: Freshness) -> Read {
+async fn read(bench: &Bench<Arc<CachedRegistry>>, freshness: Freshness) -> Read {
     match scan(&*bench.registry, IMAGE, freshness).await {
         Ok(read) => read,
         Err(error) => panic!("{IMAGE} cannot be read: {error}"),
     }
 }
 
-async fn any_age(bench: &Bench<Arc<Cached>>) -> Read {
+async fn any_age(bench: &Bench<Arc<CachedRegistry>>) -> Read {
     read(bench, Freshness::default()).await
 }
 
-async fn manifest(bench: &Bench<Arc<Cached>>) -> Manifest {
+async fn manifest(bench: &Bench<Arc<CachedRegistry>>) -> Manifest {
     any_age(bench).await.manifest
 }
 

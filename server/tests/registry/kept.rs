@@ -23,7 +23,7 @@ use scangate_core::{
 use scangate_ecr_simulator::{ScanScript, seed};
 use scangate_server::registry::{
     Error, Freshness, Registry, RegistryScanning, RepositoryScanning, Resolved, Started,
-    cache::{Cached, Config},
+    cache::{CachedRegistry, Config},
 };
 
 use crate::support::{APP, basic, ecr, enhanced, registry_id, repository};
@@ -48,7 +48,7 @@ impl Registry for Given {
         Ok(Arc::new(self.scans.lock().unwrap()[&manifest.digest].clone()))
     }
 
-    fn kept(&self, _: &Repository, _: &Manifest, _: Freshness) -> Option<Timestamp> {
+    fn cached_since(&self, _: &Repository, _: &Manifest, _: Freshness) -> Option<Timestamp> {
         None
     }
 
@@ -84,13 +84,13 @@ impl Registry for Given {
 /// A cache over a registry that has the scans it was given.
 struct Bench {
     given: Given,
-    cached: Cached,
+    cached: CachedRegistry,
 }
 
 impl Bench {
     fn new(config: Config) -> Self {
         let given = Given { id: registry_id(), scans: Arc::default(), asked: Arc::default() };
-        Self { cached: Cached::new(given.clone(), config), given }
+        Self { cached: CachedRegistry::new(given.clone(), config), given }
     }
 
     /// Gives an image another scan, and reads it.
@@ -370,7 +370,7 @@ async fn what_was_read_last_is_kept_however_full_the_cache_is() {
         bench.read_anew(brings, scan(Vec::new())).await;
         bench.bytes();
 
-        let kept = |image| bench.cached.kept(&repository(APP), &manifest(image), Freshness::default());
+        let kept = |image| bench.cached.cached_since(&repository(APP), &manifest(image), Freshness::default());
         assert!(kept(brings).is_some() && kept(shares).is_some(), "image {image} is not kept");
     }
 }

@@ -12,7 +12,7 @@ use scangate_core::{
 use scangate_ecr_simulator::{ACCOUNT, ImageSpec, REGION, ScanScript, Simulator, World};
 use scangate_server::registry::{
     Error, Freshness, Registry, Resolved,
-    cache::{self, Cached},
+    cache::{self, CachedRegistry},
     ecr::{Config, Credentials, Ecr},
 };
 
@@ -70,9 +70,9 @@ pub(crate) async fn ecr_with(world: World, configure: impl FnOnce(Config) -> Con
 }
 
 /// The adapter behind its cache.
-pub(crate) async fn cached(world: World, config: cache::Config) -> Bench<Arc<Cached>> {
+pub(crate) async fn cached(world: World, config: cache::Config) -> Bench<Arc<CachedRegistry>> {
     let Bench { simulator, registry } = ecr(world).await;
-    Bench { simulator, registry: Arc::new(Cached::new(registry, config)) }
+    Bench { simulator, registry: Arc::new(CachedRegistry::new(registry, config)) }
 }
 
 /// The image of most tests, in a registry with basic scanning on push.

@@ -16,26 +16,27 @@ const ALLOCATION: usize = 32;
 const COUNTS: usize = 256;
 
 /// What a scan weighs itself: without what its findings share with those of others.
-pub(super) fn of_packed(outline: &Scan, rows: Option<&[u8]>) -> usize {
+pub(super) fn size_of_scan(outline: &Scan, rows: Option<&[u8]>) -> usize {
     let counts = outline.report.iter().flat_map(|report| report.counts.iter().chain([&report.enumerated]));
-    let coverage = outline.coverage.as_ref().map_or(0, |Coverage { reason, .. }| of_shared(reason.as_str()));
+    let coverage = outline.coverage.as_ref().map_or(0, |Coverage { reason, .. }| size_of_allocation(reason.as_str()));
     let enrichment = match &outline.enrichment {
         Enrichment::NotAsked | Enrichment::Complete => 0,
-        Enrichment::Partial(why) | Enrichment::Missing(why) => of_shared(why.as_str()),
+        Enrichment::Partial(why) | Enrichment::Missing(why) => size_of_allocation(why.as_str()),
     };
     let flaw = |flaw: &Flaw| match flaw {
         Flaw::Mismatch(what) | Flaw::Malformed(what) | Flaw::Incomplete(what) => {
-            size_of_val(flaw) + of_shared(what.as_str())
+            size_of_val(flaw) + size_of_allocation(what.as_str())
         }
     };
     let flaws: usize = outline.flaws.iter().map(flaw).sum();
-    let texts = of_shared(outline.description.as_deref().unwrap_or_default()) + of_shared(outline.status.label());
+    let texts = size_of_allocation(outline.description.as_deref().unwrap_or_default())
+        + size_of_allocation(outline.status.label());
     // Unpacked, it leaves its frame behind.
     let frames = 2 * size_of_val(outline);
     ENTRY
         + frames
-        + rows.map_or(0, of_shared)
-        + counts.map(of_counts).sum::<usize>()
+        + rows.map_or(0, size_of_allocation)
+        + counts.map(size_of_counts).sum::<usize>()
         + coverage
         + enrichment
         + flaws
@@ -43,12 +44,12 @@ pub(super) fn of_packed(outline: &Scan, rows: Option<&[u8]>) -> usize {
 }
 
 /// What a value weighs that is kept by itself.
-pub(super) fn of_shared<T: ?Sized>(value: &T) -> usize {
+pub(super) fn size_of_allocation<T: ?Sized>(value: &T) -> usize {
     size_of_val(value) + ALLOCATION
 }
 
 /// What a resolution weighs.
-pub(super) fn of_resolved(resolved: &Resolved) -> u32 {
+pub(super) fn size_of_resolved(resolved: &Resolved) -> u32 {
     let manifest = |manifest: &Manifest| {
         let platform = manifest.platform.as_ref().map_or(0, |_| size_of::<Platform>() + 3 * ALLOCATION);
         size_of::<Manifest>() + manifest.digest.as_str().len() + ALLOCATION + platform
@@ -56,8 +57,8 @@ pub(super) fn of_resolved(resolved: &Resolved) -> u32 {
     in_bytes(ENTRY + resolved.manifests.iter().map(manifest).sum::<usize>())
 }
 
-fn of_counts(counts: &Counts) -> usize {
-    COUNTS + counts.keys().map(|label| of_shared(&**label)).sum::<usize>()
+fn size_of_counts(counts: &Counts) -> usize {
+    COUNTS + counts.keys().map(|label| size_of_allocation(&**label)).sum::<usize>()
 }
 
 fn in_bytes(bytes: usize) -> u32 {

@@ -24,21 +24,21 @@ use scangate_core::{
 use tracing::Instrument as _;
 
 use self::{
-    compact::{Packed, Pool},
-    invalidation::Changes,
-    recent::Unpacked,
+    compact::{CompactScan, FindingPool},
+    invalidation::Invalidations,
+    recent::RecentScans,
 };
 use super::{
     Error, Freshness, Registry, RegistryScanning, RepositoryScanning, Resolved, Source, Started,
-    read_through::{Memo, Reading},
-    single_flight::Flights,
+    read_through::{CachedRead, ReadThroughCache},
+    single_flight::SingleFlight,
 };
 
 /// Bytes that the resolutions kept for a few seconds may take.
-const RESOLUTION_BYTES: u64 = 16 * 1024 * 1024;
+const MAX_RESOLUTION_BYTES: u64 = 16 * 1024 * 1024;
 
 /// One part in so many of the room for scans is for those on their way in or out.
-const RESERVE: u64 = 8;
+const RESERVE_DIVISOR: u64 = 8;
 
 /// How long readings are kept, and how many.
 #[derive(Clone, Debug)]
@@ -73,15 +73,15 @@ impl Default for Config {
 
 /// A registry behind a cache.
 #[derive(Debug)]
-pub struct Cached {
+pub struct CachedRegistry {
     inner: Arc<dyn Registry>,
     config: Config,
-    scans: Arc<Memo<ScanKey, Arc<Packed>>>,
-    pool: Arc<Pool>,
-    unpacked: Arc<Unpacked>,
-    resolutions: Memo<Target, Arc<Resolved>>,
-    starts: Flights<ScanKey, Started>,
-    changes: Changes,
+    scans: Arc<ReadThroughCache<ScanKey, Arc<CompactScan>>>,
+    pool: Arc<FindingPool>,
+    recent: Arc<RecentScans>,
+    resolutions: ReadThroughCache<ImageKey, Arc<Resolved>>,
+    starts: SingleFlight<ScanKey, Started>,
+    invalidations: Invalidations,
 }
 
 /// A manifest by content.
@@ -93,57 +93,61 @@ struct ScanKey {
 
 /// An image as asked for, whatever host was written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Target {
+struct ImageKey {
     repository: Repository,
     tag: Option<Tag>,
     digest: Option<Digest>,
 }
 
-impl Cached {
+impl CachedRegistry {
     /// Puts a cache before a registry.
     pub fn new(inner: impl Registry + 'static, config: Config) -> Self {
         // The settle check needs the previous reading for as long as a scan takes to settle.
         let at_most = config.findings_ttl.max(SETTLE_TIME.unsigned_abs());
         Self {
             inner: Arc::new(inner),
-            scans: Arc::new(Memo::new(config.bytes - config.bytes / RESERVE, at_most, config.flight_budget)),
+            scans: Arc::new(ReadThroughCache::new(
+                config.bytes - config.bytes / RESERVE_DIVISOR,
+                at_most,
+                config.flight_budget,
+            )),
             pool: Arc::default(),
-            unpacked: Arc::default(),
-            resolutions: Memo::new(RESOLUTION_BYTES, config.resolution_ttl, config.flight_budget),
-            starts: Flights::new(config.flight_budget),
-            changes: Changes::new(at_most),
+            recent: Arc::default(),
+            resolutions: ReadThroughCache::new(MAX_RESOLUTION_BYTES, config.resolution_ttl, config.flight_budget),
+            starts: SingleFlight::new(config.flight_budget),
+            invalidations: Invalidations::new(at_most),
             config,
         }
     }
 
     /// How many bytes the kept scans take, by the estimate that bounds them.
     pub fn bytes(&self) -> u64 {
-        self.scans.tidy_up();
+        self.scans.run_maintenance();
         self.pool.bytes() as u64
     }
 
-    fn target(&self, image: &ImageReference) -> Target {
+    fn image_key(&self, image: &ImageReference) -> ImageKey {
         let registry = image.registry.as_ref().map_or_else(|| self.inner.default_registry(), |(_, registry)| registry);
         let repository = Repository { registry: registry.clone(), name: image.repository.clone() };
-        Target { repository, tag: image.tag.clone(), digest: image.digest.clone() }
+        ImageKey { repository, tag: image.tag.clone(), digest: image.digest.clone() }
     }
 }
 
 #[async_trait]
-impl Registry for Cached {
+impl Registry for CachedRegistry {
     async fn resolve(&self, image: &ImageReference, freshness: Freshness) -> Result<Arc<Resolved>, Error> {
-        let target = self.target(image);
-        let keep = self.config.resolution_ttl;
+        let target = self.image_key(image);
+        let ttl = self.config.resolution_ttl;
         let read = |began| {
             let (inner, asked) = (Arc::clone(&self.inner), target.reference());
             async move {
                 let value = inner.resolve(&asked, freshness).await?;
-                let bytes = memory::of_resolved(&value);
-                Ok(Reading { value, began, keep, bytes })
+                let weight = memory::size_of_resolved(&value);
+                Ok(CachedRead { value, began, ttl, weight })
             }
         };
         let resolved = self.resolutions.get(&target, freshness, read).await?;
-        Ok(as_written(resolved, image))
+        Ok(with_requested_host(resolved, image))
     }
 
     async fn scan(
@@ -153,47 +157,47 @@ impl Registry for Cached {
         freshness: Freshness,
     ) -> Result<Arc<Scan>, Error> {
         let key = ScanKey { repository: repository.clone(), digest: manifest.digest.clone() };
-        let freshness = freshness.and_not_before(self.changes.latest(&key));
+        let freshness = freshness.and_not_before(self.invalidations.latest(&key));
         let read = |began| {
             let (inner, scans, pool) = (Arc::clone(&self.inner), Arc::clone(&self.scans), Arc::clone(&self.pool));
             let (key, manifest, config) = (key.clone(), manifest.clone(), self.config.clone());
-            let unpacked = Arc::clone(&self.unpacked);
+            let unpacked = Arc::clone(&self.recent);
             async move {
                 let scan = inner.scan(&key.repository, &manifest, freshness).await?;
                 let previous = scans.latest(&key).map(|reading| reading.value);
-                let reading = ttl::reading(&scan, previous.as_deref(), &pool, began, &config)?;
+                let reading = ttl::to_cached_read(&scan, previous.as_deref(), &pool, began, &config)?;
                 // What was charged to a scan that the cache did not let in after all may be in use all the same. Should that
                 // ever add up, nothing is worth more than the bound.
                 if pool.bytes() as u64 > config.bytes {
-                    forget(&scans, &pool, &unpacked);
+                    clear(&scans, &pool, &unpacked);
                 }
                 Ok(reading)
             }
         };
-        let scan = self.scans.get(&key, freshness, read).await?.unpack();
-        self.unpacked.hold(&scan);
+        let scan = self.scans.get(&key, freshness, read).await?.decode();
+        self.recent.insert(&scan);
         Ok(scan)
     }
 
-    fn kept(&self, repository: &Repository, manifest: &Manifest, freshness: Freshness) -> Option<Timestamp> {
+    fn cached_since(&self, repository: &Repository, manifest: &Manifest, freshness: Freshness) -> Option<Timestamp> {
         let key = ScanKey { repository: repository.clone(), digest: manifest.digest.clone() };
-        let freshness = freshness.and_not_before(self.changes.latest(&key));
-        self.scans.fresh(&key, freshness).map(|packed| packed.outline().read_at)
+        let freshness = freshness.and_not_before(self.invalidations.latest(&key));
+        self.scans.get_fresh(&key, freshness).map(|packed| packed.outline().read_at)
     }
 
     async fn start_scan(&self, repository: &Repository, manifest: &Manifest) -> Result<Started, Error> {
         let key = ScanKey { repository: repository.clone(), digest: manifest.digest.clone() };
         let start = |_| {
             let (inner, changes, key, manifest) =
-                (Arc::clone(&self.inner), self.changes.clone(), key.clone(), manifest.clone());
+                (Arc::clone(&self.inner), self.invalidations.clone(), key.clone(), manifest.clone());
             async move {
                 let started = inner.start_scan(&key.repository, &manifest).await;
                 // A failure may have started one, too.
-                changes.scan(key);
+                changes.invalidate_scan(key);
                 started
             }
         };
-        self.starts.join(&key, Freshness::default(), || None, start).await
+        self.starts.run(&key, Freshness::default(), || None, start).await
     }
 
     fn default_registry(&self) -> &RegistryId {
@@ -213,21 +217,21 @@ impl Registry for Cached {
     }
 
     async fn put_registry_scanning(&self, registry: &RegistryId, scanning: &RegistryScanning) -> Result<(), Error> {
-        let (inner, changes) = (Arc::clone(&self.inner), self.changes.clone());
+        let (inner, changes) = (Arc::clone(&self.inner), self.invalidations.clone());
         let (registry, scanning) = (registry.clone(), scanning.clone());
-        to_its_end(async move {
+        run_to_completion(async move {
             let put = inner.put_registry_scanning(&registry, &scanning).await;
-            changes.registry(&registry, put.is_ok());
+            changes.invalidate_registry(&registry, put.is_ok());
             put
         })
         .await
     }
 
     async fn put_scan_on_push(&self, repository: &Repository, scan_on_push: bool) -> Result<(), Error> {
-        let (inner, changes, repository) = (Arc::clone(&self.inner), self.changes.clone(), repository.clone());
-        to_its_end(async move {
+        let (inner, changes, repository) = (Arc::clone(&self.inner), self.invalidations.clone(), repository.clone());
+        run_to_completion(async move {
             let put = inner.put_scan_on_push(&repository, scan_on_push).await;
-            changes.registry(&repository.registry, put.is_ok());
+            changes.invalidate_registry(&repository.registry, put.is_ok());
             put
         })
         .await
@@ -236,26 +240,26 @@ impl Registry for Cached {
 
 /// Forgets all scans and drops them at once: otherwise each reading of the next moments would find too much there, too, and
 /// forget again.
-fn forget(scans: &Memo<ScanKey, Arc<Packed>>, pool: &Pool, unpacked: &Unpacked) {
-    scans.forget_all();
-    unpacked.let_go();
+fn clear(scans: &ReadThroughCache<ScanKey, Arc<CompactScan>>, pool: &FindingPool, unpacked: &RecentScans) {
+    scans.clear();
+    unpacked.clear();
     let mut left = usize::MAX;
     // Some hundred go at a time.
     while pool.bytes() < left {
         left = pool.bytes();
-        scans.tidy_up();
+        scans.run_maintenance();
     }
 }
 
 /// A change once sent may come into force; so what follows from it must happen even where the caller has gone.
-async fn to_its_end(change: impl Future<Output = Result<(), Error>> + Send + 'static) -> Result<(), Error> {
+async fn run_to_completion(change: impl Future<Output = Result<(), Error>> + Send + 'static) -> Result<(), Error> {
     let ended = tokio::spawn(change.in_current_span()).await;
     ended.unwrap_or_else(|broken| {
         Err(Error::Unavailable { operation: "a change of configuration", source: Source::new(broken) })
     })
 }
 
-impl Target {
+impl ImageKey {
     fn reference(&self) -> ImageReference {
         let registry = &self.repository.registry;
         ImageReference {
@@ -268,7 +272,7 @@ impl Target {
 }
 
 /// What is kept names the registry by its default host; the caller gets the host that he wrote.
-fn as_written(resolved: Arc<Resolved>, asked: &ImageReference) -> Arc<Resolved> {
+fn with_requested_host(resolved: Arc<Resolved>, asked: &ImageReference) -> Arc<Resolved> {
     match &asked.registry {
         Some((host, _)) if *host != resolved.image.host => {
             let mut resolved = Arc::unwrap_or_clone(resolved);

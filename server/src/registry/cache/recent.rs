@@ -10,21 +10,21 @@ use std::{
 use scangate_core::scan::Scan;
 
 /// Findings of the largest scan that is held: the cache's bound does not count them.
-const MOST_FINDINGS: usize = 5_000;
+const MAX_FINDINGS: usize = 5_000;
 
 /// The last two, the later one first.
 #[derive(Default)]
-pub(super) struct Unpacked {
+pub(super) struct RecentScans {
     last: Mutex<[Option<Arc<Scan>>; 2]>,
 }
 
-impl Unpacked {
+impl RecentScans {
     /// Holds a scan until two others have come; not one that is too large for that.
-    pub(super) fn hold(&self, scan: &Arc<Scan>) {
-        if scan.findings().len() > MOST_FINDINGS {
+    pub(super) fn insert(&self, scan: &Arc<Scan>) {
+        if scan.findings().len() > MAX_FINDINGS {
             return;
         }
-        let mut held = self.held();
+        let mut held = self.lock();
         if held.iter().flatten().any(|known| Arc::ptr_eq(known, scan)) {
             return;
         }
@@ -36,17 +36,17 @@ impl Unpacked {
     }
 
     /// Holds none any more.
-    pub(super) fn let_go(&self) {
-        let gone = mem::take(&mut *self.held());
+    pub(super) fn clear(&self) {
+        let gone = mem::take(&mut *self.lock());
         drop(gone);
     }
 
-    fn held(&self) -> MutexGuard<'_, [Option<Arc<Scan>>; 2]> {
+    fn lock(&self) -> MutexGuard<'_, [Option<Arc<Scan>>; 2]> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl fmt::Debug for Unpacked {
+impl fmt::Debug for RecentScans {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Unpacked").finish_non_exhaustive()
     }

@@ -9,35 +9,35 @@ use scangate_core::{
 
 use super::{
     Config,
-    compact::{Packed, Pool},
+    compact::{CompactScan, FindingPool},
 };
-use crate::registry::{Error, read_through::Reading};
+use crate::registry::{Error, read_through::CachedRead};
 
 /// A scan as it is kept: since when it says the same, and how long it serves.
-pub(super) fn reading(
+pub(super) fn to_cached_read(
     scan: &Scan,
-    previous: Option<&Packed>,
-    pool: &Arc<Pool>,
+    previous: Option<&CompactScan>,
+    pool: &Arc<FindingPool>,
     began: Instant,
     config: &Config,
-) -> Result<Reading<Arc<Packed>>, Error> {
-    let Some(mut packed) = Packed::of(scan, pool) else {
+) -> Result<CachedRead<Arc<CompactScan>>, Error> {
+    let Some(mut packed) = CompactScan::new(scan, pool) else {
         return Err(Error::TooComplex("more different texts than can be kept".to_owned()));
     };
-    if let Some(previous) = previous.filter(|previous| says_the_same(previous, &packed)) {
-        packed.is_unchanged_since(previous.outline().unchanged_since);
+    if let Some(previous) = previous.filter(|previous| is_unchanged(previous, &packed)) {
+        packed.set_unchanged_since(previous.outline().unchanged_since);
     }
     let keep = match (is_settled(scan), &scan.enrichment) {
         (false, _) => config.unsettled_ttl,
         (true, Enrichment::Missing(_)) => config.unenriched_ttl,
         (true, Enrichment::NotAsked | Enrichment::Complete | Enrichment::Partial(_)) => config.findings_ttl,
     };
-    let (keep, bytes) = (keep.min(config.findings_ttl), packed.charge());
-    Ok(Reading { value: Arc::new(packed), began, keep, bytes })
+    let (keep, bytes) = (keep.min(config.findings_ttl), packed.reserved_bytes());
+    Ok(CachedRead { value: Arc::new(packed), began, ttl: keep, weight: bytes })
 }
 
 /// Whether two readings tell the same facts.
-fn says_the_same(earlier: &Packed, later: &Packed) -> bool {
+fn is_unchanged(earlier: &CompactScan, later: &CompactScan) -> bool {
     let (previous, scan) = (earlier.outline(), later.outline());
     // What became of asking Inspector shows in the findings, as far as it matters.
     let Scan {
@@ -56,14 +56,14 @@ fn says_the_same(earlier: &Packed, later: &Packed) -> bool {
         && *description == scan.description
         && *scan_type == scan.scan_type
         && *frequency == scan.frequency
-        && same_report(report.as_ref(), scan.report.as_ref())
+        && is_same_report(report.as_ref(), scan.report.as_ref())
         && *coverage == scan.coverage
         && *flaws == scan.flaws
-        && later.has_findings_of(earlier)
+        && later.has_same_findings(earlier)
 }
 
 /// When the vulnerability data was last current says nothing of whether findings still arrive: a scanner may move it at will.
-fn same_report(previous: Option<&Report>, report: Option<&Report>) -> bool {
+fn is_same_report(previous: Option<&Report>, report: Option<&Report>) -> bool {
     match (previous, report) {
         (Some(previous), Some(report)) => {
             // Findings are compared as they are packed.
@@ -79,7 +79,7 @@ fn same_report(previous: Option<&Report>, report: Option<&Report>) -> bool {
 fn is_settled(scan: &Scan) -> bool {
     scan.flaws.is_empty()
         && match &scan.status {
-            Status::Complete | Status::Active => scan.report.as_ref().is_some_and(|report| is_whole(report, scan)),
+            Status::Complete | Status::Active => scan.report.as_ref().is_some_and(|report| is_complete(report, scan)),
             Status::Failed
             | Status::UnsupportedImage
             | Status::ScanEligibilityExpired
@@ -95,7 +95,7 @@ fn is_settled(scan: &Scan) -> bool {
 }
 
 /// A clean enhanced scan has no time of its own: there the time that Inspector's coverage gives counts.
-fn is_whole(report: &Report, scan: &Scan) -> bool {
+fn is_complete(report: &Report, scan: &Scan) -> bool {
     let completed_at = report.completed_at.or(scan.coverage.as_ref().and_then(|coverage| coverage.last_scanned_at));
     report.findings.is_some() && completed_at.is_some_and(|at| scan.read_at.duration_since(at) >= SETTLE_TIME)
 }

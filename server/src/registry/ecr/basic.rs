@@ -7,42 +7,42 @@ use scangate_core::{
 };
 
 use super::{
-    diagnostics::{DESCRIPTION, NAME, Notes},
-    pages::List,
+    diagnostics::{MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES, ScanDiagnostics},
+    pages::FindingList,
 };
 
 const SCORES: [&str; 3] = ["CVSS2_SCORE", "CVSS3_SCORE", "CVSS4_SCORE"];
 
 /// Takes the findings of a page.
-pub(super) fn take(page: &[ImageScanFinding], list: &mut List, notes: &mut Notes) {
+pub(super) fn add_findings(page: &[ImageScanFinding], list: &mut FindingList, diagnostics: &mut ScanDiagnostics) {
     for found in page {
-        let finding = finding(found, notes);
-        *list.enumerated.entry(notes.text(finding.severity.label(), NAME)).or_default() += 1;
+        let finding = finding(found, diagnostics);
+        *list.enumerated.entry(diagnostics.intern(finding.severity.label(), MAX_NAME_BYTES)).or_default() += 1;
         list.findings.push(finding);
     }
 }
 
-fn finding(found: &ImageScanFinding, notes: &mut Notes) -> Finding {
-    let fixed_in = notes.said(attribute(found, "fixed_in_versions"), NAME);
+fn finding(found: &ImageScanFinding, diagnostics: &mut ScanDiagnostics) -> Finding {
+    let fixed_in = diagnostics.non_empty(attribute(found, "fixed_in_versions"), MAX_NAME_BYTES);
     let name = found.name.as_deref().unwrap_or_default();
     Finding {
-        id: notes.text(name, NAME),
+        id: diagnostics.intern(name, MAX_NAME_BYTES),
         fix: if fixed_in.is_some() { Fix::Available } else { Fix::Unknown },
         package: Package {
-            name: notes.text(attribute(found, "package_name").unwrap_or_default(), NAME),
-            version: notes.text(attribute(found, "package_version").unwrap_or_default(), NAME),
+            name: diagnostics.intern(attribute(found, "package_name").unwrap_or_default(), MAX_NAME_BYTES),
+            version: diagnostics.intern(attribute(found, "package_version").unwrap_or_default(), MAX_NAME_BYTES),
             manager: None,
             path: None,
             fixed_in,
         },
-        severity: rating(found.severity.as_ref().map_or("", |severity| severity.as_str()), notes),
-        cvss: score(found, name, notes),
+        severity: rating(found.severity.as_ref().map_or("", |severity| severity.as_str()), diagnostics),
+        cvss: score(found, name, diagnostics),
         epss: None,
         exploit: Exploit::Unknown,
         status: Status::Active,
         title: None,
-        description: notes.said(found.description.as_deref(), DESCRIPTION),
-        uri: notes.said(found.uri.as_deref(), NAME),
+        description: diagnostics.non_empty(found.description.as_deref(), MAX_DESCRIPTION_BYTES),
+        uri: diagnostics.non_empty(found.uri.as_deref(), MAX_NAME_BYTES),
         first_observed_at: None,
         published_at: None,
         arn: None,
@@ -50,10 +50,10 @@ fn finding(found: &ImageScanFinding, notes: &mut Notes) -> Finding {
 }
 
 /// A severity as ECR wrote it, cut to size.
-pub(super) fn rating(label: &str, notes: &mut Notes) -> Rating {
+pub(super) fn rating(label: &str, diagnostics: &mut ScanDiagnostics) -> Rating {
     match Rating::parse(label) {
         rated @ Rating::Rated(_) => rated,
-        Rating::Unrated(_) => Rating::Unrated(notes.text(label, NAME)),
+        Rating::Unrated(_) => Rating::Unrated(diagnostics.intern(label, MAX_NAME_BYTES)),
     }
 }
 
@@ -63,17 +63,17 @@ fn attribute<'a>(found: &'a ImageScanFinding, key: &str) -> Option<&'a str> {
 }
 
 /// The highest of the scores. One that cannot be read is a flaw: left out, it could make the finding look harmless.
-fn score(found: &ImageScanFinding, name: &str, notes: &mut Notes) -> Option<Score> {
+fn score(found: &ImageScanFinding, name: &str, diagnostics: &mut ScanDiagnostics) -> Option<Score> {
     let attributes = found.attributes.iter().flatten();
     let scores = attributes.filter(|attribute| SCORES.contains(&attribute.key.as_str()));
     scores
         .filter_map(|attribute| {
             let text = attribute.value.as_deref().unwrap_or_default();
             let Ok(value) = text.trim().parse() else {
-                notes.malformed(format!("{name} has the score {text:?}"));
+                diagnostics.malformed(format!("{name} has the score {text:?}"));
                 return None;
             };
-            notes.score(name, value)
+            diagnostics.score(name, value)
         })
         .max()
 }

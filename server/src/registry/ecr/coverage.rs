@@ -12,26 +12,26 @@ use scangate_core::{
 };
 
 use super::{
-    diagnostics::Notes,
-    error::cut,
-    registry_client::Served,
+    diagnostics::ScanDiagnostics,
+    error::sanitize,
+    registry_client::RegistryClient,
     retry::{Deadline, Operation},
 };
 use crate::registry::Error;
 
 const LIST_COVERAGE: Operation = Operation::inspector("ListCoverage");
 
-const PAGE: i32 = 200;
+const PAGE_SIZE: i32 = 200;
 /// Rows of a whole repository, 4,000 images, before the image counts as not listed.
-const MOST_PAGES: usize = 20;
+const MAX_PAGES: usize = 20;
 
 /// What Inspector says of an image; `None` where it does not list it.
-pub(super) async fn read(
-    served: &Served,
+pub(super) async fn load(
+    client: &RegistryClient,
     repository: &Repository,
     digest: &Digest,
     deadline: Deadline,
-    notes: &mut Notes,
+    diagnostics: &mut ScanDiagnostics,
 ) -> Result<Option<Coverage>, Error> {
     let place = format!("repository/{}/{digest}", repository.name);
     let arn = format!(
@@ -43,43 +43,43 @@ pub(super) async fn read(
     // By its name the image is one row away; the form of that name is documented by examples only, so the whole
     // repository is looked through where it finds nothing.
     for resource in [Some(arn.as_str()), None] {
-        let rows = Rows { served, repository, deadline };
+        let rows = CoverageQuery { client, repository, deadline };
         if let Some(row) = rows.find(resource, &place).await? {
-            return Ok(Some(coverage(&row, notes)));
+            return Ok(Some(to_coverage(&row, diagnostics)));
         }
     }
     Ok(None)
 }
 
-struct Rows<'a> {
-    served: &'a Served,
+struct CoverageQuery<'a> {
+    client: &'a RegistryClient,
     repository: &'a Repository,
     deadline: Deadline,
 }
 
-impl Rows<'_> {
+impl CoverageQuery<'_> {
     /// The row of a place, the worst of them where there are several.
     async fn find(&self, resource: Option<&str>, place: &str) -> Result<Option<CoveredResource>, Error> {
         let mut token = None;
         let mut seen = HashSet::new();
         loop {
             let request = self
-                .served
+                .client
                 .inspector
                 .list_coverage()
-                .max_results(PAGE)
+                .max_results(PAGE_SIZE)
                 .filter_criteria(self.criteria(resource)?)
                 .set_next_token(token);
             let send = || request.clone().send();
-            let answer = self.served.caller.call(LIST_COVERAGE, self.deadline, send).await;
-            let answer = answer.map_err(|failure| failure.into_error(LIST_COVERAGE))?;
-            let rows = answer.covered_resources.into_iter().flatten().filter(|row| self.is_at(row, place));
+            let answer = self.client.retry.call(LIST_COVERAGE, self.deadline, send).await;
+            let answer = answer.map_err(|error| error.into_error(LIST_COVERAGE))?;
+            let rows = answer.covered_resources.into_iter().flatten().filter(|row| self.is_about(row, place));
             if let Some(row) = rows.min_by_key(is_active) {
                 return Ok(Some(row));
             }
             token = answer.next_token.filter(|token| !token.is_empty());
             match &token {
-                Some(next) if seen.len() < MOST_PAGES && seen.insert(next.clone()) => {}
+                Some(next) if seen.len() < MAX_PAGES && seen.insert(next.clone()) => {}
                 Some(_) | None => return Ok(None),
             }
         }
@@ -95,7 +95,7 @@ impl Rows<'_> {
         Ok(criteria.build())
     }
 
-    fn is_at(&self, row: &CoveredResource, place: &str) -> bool {
+    fn is_about(&self, row: &CoveredResource, place: &str) -> bool {
         row.resource_type == CoverageResourceType::AwsEcrContainerImage
             && row.scan_type == ScanType::Package
             && row.account_id == self.repository.registry.account()
@@ -107,11 +107,11 @@ fn is_active(row: &CoveredResource) -> bool {
     row.scan_status.as_ref().is_some_and(|status| status.status_code == ScanStatusCode::Active)
 }
 
-fn coverage(row: &CoveredResource, notes: &mut Notes) -> Coverage {
+fn to_coverage(row: &CoveredResource, diagnostics: &mut ScanDiagnostics) -> Coverage {
     Coverage {
         active: is_active(row),
-        reason: row.scan_status.as_ref().map(|status| cut(status.reason.as_str())).unwrap_or_default(),
-        last_scanned_at: notes.time("lastScannedAt", row.last_scanned_at.as_ref()),
+        reason: row.scan_status.as_ref().map(|status| sanitize(status.reason.as_str())).unwrap_or_default(),
+        last_scanned_at: diagnostics.time("lastScannedAt", row.last_scanned_at.as_ref()),
     }
 }
 
@@ -120,7 +120,7 @@ fn equals(value: &str) -> Result<CoverageStringFilter, Error> {
     filter.build().map_err(|error| Error::Rejected {
         operation: LIST_COVERAGE.name,
         code: "BadRequest".to_owned(),
-        message: cut(&error.to_string()),
+        message: sanitize(&error.to_string()),
     })
 }
 

@@ -12,9 +12,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     diagnostics::timestamp,
-    error::{cut, malformed},
+    error::{malformed, sanitize},
     manifest::{self, MANIFEST_TYPES},
-    registry_client::Served,
+    registry_client::RegistryClient,
     retry::{Deadline, Operation},
 };
 use crate::registry::{Error, Source};
@@ -23,11 +23,11 @@ pub(super) const DESCRIBE_IMAGES: Operation = Operation::read("DescribeImages");
 const BATCH_GET_IMAGE: Operation = Operation::read("BatchGetImage");
 
 /// The largest manifest that ECR keeps.
-const MOST_MANIFEST_BYTES: usize = 4 * 1024 * 1024;
+const MAX_MANIFEST_BYTES: usize = 4 * 1024 * 1024;
 
 /// What ECR knows of an image.
 #[derive(Clone, Debug)]
-pub(super) struct Described {
+pub(super) struct ImageDescription {
     pub(super) digest: Digest,
     pub(super) pushed_at: Option<Timestamp>,
     /// The manifest's media type.
@@ -42,7 +42,7 @@ pub(super) struct Described {
 /// Those that can be pulled come without a filter: whether ECR takes one beside image ids is not documented, and nothing
 /// that could be deployed may depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Among {
+pub(super) enum ArchiveFilter {
     /// Those that can be pulled.
     Active,
     /// Archived ones, too.
@@ -51,32 +51,32 @@ pub(super) enum Among {
 
 /// Describes images. One that is unknown makes the whole an error, which calls it `named`.
 pub(super) async fn describe(
-    served: &Served,
+    client: &RegistryClient,
     repository: &Repository,
     ids: &[ImageIdentifier],
-    among: Among,
+    among: ArchiveFilter,
     named: &str,
     deadline: Deadline,
-) -> Result<Vec<Described>, Error> {
+) -> Result<Vec<ImageDescription>, Error> {
     let any = || DescribeImagesFilter::builder().image_status(ImageStatusFilter::Any).build();
-    let request = served
+    let request = client
         .ecr
         .describe_images()
         .registry_id(repository.registry.account())
         .repository_name(repository.name.as_str())
         .set_image_ids(Some(ids.to_vec()))
-        .set_filter((among == Among::All).then(any));
-    let answer = served
-        .caller
+        .set_filter((among == ArchiveFilter::All).then(any));
+    let answer = client
+        .retry
         .call(DESCRIBE_IMAGES, deadline, || request.clone().send())
         .await
-        .map_err(|failure| failure.of_image(DESCRIBE_IMAGES, repository, named))?;
+        .map_err(|error| error.into_image_error(DESCRIBE_IMAGES, repository, named))?;
     let details = answer.image_details.ok_or_else(|| malformed(DESCRIBE_IMAGES, "the answer has no imageDetails"))?;
-    details.into_iter().map(|detail| described(detail, repository)).collect()
+    details.into_iter().map(|detail| to_description(detail, repository)).collect()
 }
 
-fn described(detail: ImageDetail, repository: &Repository) -> Result<Described, Error> {
-    belongs(DESCRIBE_IMAGES, repository, detail.registry_id.as_deref(), detail.repository_name.as_deref())?;
+fn to_description(detail: ImageDetail, repository: &Repository) -> Result<ImageDescription, Error> {
+    verify_repository(DESCRIBE_IMAGES, repository, detail.registry_id.as_deref(), detail.repository_name.as_deref())?;
     let digest = detail.image_digest.unwrap_or_default();
     let digest = Digest::parse(&digest).map_err(|error| malformed(DESCRIBE_IMAGES, error.to_string()))?;
     let pushed_at = match &detail.image_pushed_at {
@@ -86,51 +86,51 @@ fn described(detail: ImageDetail, repository: &Repository) -> Result<Described, 
     let is_image = detail.artifact_media_type.as_deref().is_none_or(manifest::is_image_config);
     let content = if is_image && detail.subject_manifest_digest.is_none() { Content::Image } else { Content::Artifact };
     let archived = detail.image_status.is_some_and(|status| status != ImageStatus::Active);
-    Ok(Described { digest, pushed_at, media_type: detail.image_manifest_media_type, content, archived })
+    Ok(ImageDescription { digest, pushed_at, media_type: detail.image_manifest_media_type, content, archived })
 }
 
 /// Fetches a manifest's bytes by digest, and makes sure that they are what the digest names.
-pub(super) async fn fetch(
-    served: &Served,
+pub(super) async fn fetch_manifest(
+    client: &RegistryClient,
     repository: &Repository,
     digest: &Digest,
     deadline: Deadline,
 ) -> Result<String, Error> {
-    let request = served
+    let request = client
         .ecr
         .batch_get_image()
         .registry_id(repository.registry.account())
         .repository_name(repository.name.as_str())
         .image_ids(ImageIdentifier::builder().image_digest(digest.as_str()).build())
         .set_accepted_media_types(Some(MANIFEST_TYPES.map(str::to_owned).to_vec()));
-    let answer = served
-        .caller
+    let answer = client
+        .retry
         .call(BATCH_GET_IMAGE, deadline, || request.clone().send())
         .await
-        .map_err(|failure| failure.of_image(BATCH_GET_IMAGE, repository, digest.as_str()))?;
-    if let Some(failure) = answer.failures.into_iter().flatten().next() {
-        return Err(not_fetched(&failure, repository, digest));
+        .map_err(|error| error.into_image_error(BATCH_GET_IMAGE, repository, digest.as_str()))?;
+    if let Some(error) = answer.failures.into_iter().flatten().next() {
+        return Err(fetch_error(&error, repository, digest));
     }
     let mut images = answer.images.into_iter().flatten();
     let (Some(image), None) = (images.next(), images.next()) else {
         return Err(malformed(BATCH_GET_IMAGE, "the answer does not have the one image asked for"));
     };
-    verified(image, repository, digest)
+    verify_manifest(image, repository, digest)
 }
 
-fn verified(image: Image, repository: &Repository, digest: &Digest) -> Result<String, Error> {
-    belongs(BATCH_GET_IMAGE, repository, image.registry_id.as_deref(), image.repository_name.as_deref())?;
+fn verify_manifest(image: Image, repository: &Repository, digest: &Digest) -> Result<String, Error> {
+    verify_repository(BATCH_GET_IMAGE, repository, image.registry_id.as_deref(), image.repository_name.as_deref())?;
     let text = image.image_manifest.unwrap_or_default();
-    if text.len() > MOST_MANIFEST_BYTES {
-        return Err(Error::TooComplex(format!("the manifest of {digest} has more than {MOST_MANIFEST_BYTES} bytes")));
+    if text.len() > MAX_MANIFEST_BYTES {
+        return Err(Error::TooComplex(format!("the manifest of {digest} has more than {MAX_MANIFEST_BYTES} bytes")));
     }
-    if digest_of(text.as_bytes()) != digest.as_str() {
+    if sha256_digest(text.as_bytes()) != digest.as_str() {
         return Err(malformed(BATCH_GET_IMAGE, format!("the manifest's bytes do not hash to {digest}")));
     }
     Ok(text)
 }
 
-fn digest_of(bytes: &[u8]) -> String {
+fn sha256_digest(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
 
     Sha256::digest(bytes).iter().fold("sha256:".to_owned(), |mut digest, byte| {
@@ -141,21 +141,21 @@ fn digest_of(bytes: &[u8]) -> String {
 }
 
 /// A failure within a successful answer.
-fn not_fetched(failure: &ImageFailure, repository: &Repository, digest: &Digest) -> Error {
+fn fetch_error(error: &ImageFailure, repository: &Repository, digest: &Digest) -> Error {
     let operation = BATCH_GET_IMAGE.name;
-    let code = failure.failure_code.as_ref().map_or("", |code| code.as_str());
-    let message = cut(failure.failure_reason.as_deref().unwrap_or_default());
+    let code = error.failure_code.as_ref().map_or("", |code| code.as_str());
+    let message = sanitize(error.failure_reason.as_deref().unwrap_or_default());
     match code {
         "ImageNotFound" => Error::ImageNotFound { repository: repository.clone(), image: digest.to_string() },
         "UpstreamUnavailable" | "UpstreamTooManyRequests" => {
             Error::Unavailable { operation, source: Source::new(format!("{code}: {message}")) }
         }
-        _ => Error::Rejected { operation, code: cut(code), message },
+        _ => Error::Rejected { operation, code: sanitize(code), message },
     }
 }
 
 /// An answer about another repository is no answer.
-fn belongs(
+fn verify_repository(
     operation: Operation,
     repository: &Repository,
     registry_id: Option<&str>,

@@ -6,26 +6,26 @@ use aws_sdk_ecr::primitives::DateTime;
 use jiff::Timestamp;
 use scangate_core::{finding::Score, scan::Flaw};
 
-use super::error::cut;
+use super::error::sanitize;
 
 /// As much of a description as is kept, in bytes.
-pub(super) const DESCRIPTION: usize = 4096;
+pub(super) const MAX_DESCRIPTION_BYTES: usize = 4096;
 /// As much of a name, title, version or address as is kept.
-pub(super) const NAME: usize = 512;
+pub(super) const MAX_NAME_BYTES: usize = 512;
 /// Flaws told of one scan; the first would do.
-const MOST_FLAWS: usize = 16;
+const MAX_FLAWS: usize = 16;
 
 /// Notes on one scan.
 #[derive(Debug, Default)]
-pub(super) struct Notes {
+pub(super) struct ScanDiagnostics {
     texts: HashSet<Arc<str>>,
     flaws: Vec<Flaw>,
 }
 
-impl Notes {
+impl ScanDiagnostics {
     /// A text cut to so many bytes, shared with its equals.
-    pub(super) fn text(&mut self, text: &str, most: usize) -> Arc<str> {
-        let text = within(text, most);
+    pub(super) fn intern(&mut self, text: &str, most: usize) -> Arc<str> {
+        let text = truncate(text, most);
         if let Some(known) = self.texts.get(text) {
             return Arc::clone(known);
         }
@@ -35,9 +35,9 @@ impl Notes {
     }
 
     /// A text that says something: not empty, and none of the words for nothing.
-    pub(super) fn said(&mut self, text: Option<&str>, most: usize) -> Option<Arc<str>> {
+    pub(super) fn non_empty(&mut self, text: Option<&str>, most: usize) -> Option<Arc<str>> {
         let text = text.filter(|text| !matches!(*text, "" | "None Provided" | "NotAvailable"))?;
-        Some(self.text(text, most))
+        Some(self.intern(text, most))
     }
 
     /// A time; one that cannot be is a flaw.
@@ -61,21 +61,21 @@ impl Notes {
 
     /// The answer has an impossible value.
     pub(super) fn malformed(&mut self, what: impl AsRef<str>) {
-        self.flaw(Flaw::Malformed(cut(what.as_ref())));
+        self.flaw(Flaw::Malformed(sanitize(what.as_ref())));
     }
 
     /// The answer is about something else.
     pub(super) fn mismatch(&mut self, what: impl AsRef<str>) {
-        self.flaw(Flaw::Mismatch(cut(what.as_ref())));
+        self.flaw(Flaw::Mismatch(sanitize(what.as_ref())));
     }
 
     /// Something is missing from the answer.
     pub(super) fn incomplete(&mut self, what: impl AsRef<str>) {
-        self.flaw(Flaw::Incomplete(cut(what.as_ref())));
+        self.flaw(Flaw::Incomplete(sanitize(what.as_ref())));
     }
 
     fn flaw(&mut self, flaw: Flaw) {
-        if self.flaws.len() < MOST_FLAWS && !self.flaws.contains(&flaw) {
+        if self.flaws.len() < MAX_FLAWS && !self.flaws.contains(&flaw) {
             self.flaws.push(flaw);
         }
     }
@@ -93,7 +93,7 @@ impl Notes {
 }
 
 /// As much of a text as so many bytes hold.
-pub(super) fn within(text: &str, most: usize) -> &str {
+pub(super) fn truncate(text: &str, most: usize) -> &str {
     text.get(..text.floor_char_boundary(most)).unwrap_or_default()
 }
 

@@ -9,8 +9,8 @@ use scangate_core::{
 
 use super::{
     basic::rating,
-    diagnostics::{DESCRIPTION, NAME, Notes},
-    pages::List,
+    diagnostics::{MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES, ScanDiagnostics},
+    pages::FindingList,
 };
 
 /// The image that findings must be about.
@@ -21,14 +21,19 @@ pub(super) struct Subject<'a> {
 }
 
 /// Takes the findings of a page. ECR counts its records; we make one finding of each vulnerable package.
-pub(super) fn take(page: &[EnhancedImageScanFinding], subject: Subject<'_>, list: &mut List, notes: &mut Notes) {
+pub(super) fn add_findings(
+    page: &[EnhancedImageScanFinding],
+    subject: Subject<'_>,
+    list: &mut FindingList,
+    diagnostics: &mut ScanDiagnostics,
+) {
     for found in page {
-        subject.check(found, notes);
-        let finding = finding(found, notes);
-        *list.enumerated.entry(notes.text(finding.severity.label(), NAME)).or_default() += 1;
+        subject.verify(found, diagnostics);
+        let finding = finding(found, diagnostics);
+        *list.enumerated.entry(diagnostics.intern(finding.severity.label(), MAX_NAME_BYTES)).or_default() += 1;
         let packages = details(found).and_then(|details| details.vulnerable_packages.as_deref()).unwrap_or_default();
         for vulnerable in packages {
-            list.findings.push(Finding { package: package(vulnerable, notes), ..finding.clone() });
+            list.findings.push(Finding { package: package(vulnerable, diagnostics), ..finding.clone() });
         }
         // A finding about something other than a package counts no less.
         if packages.is_empty() {
@@ -38,7 +43,7 @@ pub(super) fn take(page: &[EnhancedImageScanFinding], subject: Subject<'_>, list
 }
 
 impl Subject<'_> {
-    fn check(self, found: &EnhancedImageScanFinding, notes: &mut Notes) {
+    fn verify(self, found: &EnhancedImageScanFinding, diagnostics: &mut ScanDiagnostics) {
         let resources = found.resources.iter().flatten();
         let images = resources.filter_map(|resource| resource.details.as_ref()?.aws_ecr_container_image.as_ref());
         for image in images {
@@ -49,7 +54,7 @@ impl Subject<'_> {
             ];
             let strayed = stated.into_iter().find(|(stated, asked)| stated.is_some_and(|stated| stated != *asked));
             if let Some((stated, asked)) = strayed {
-                notes.mismatch(format!("a finding is about {} instead of {asked}", stated.unwrap_or_default()));
+                diagnostics.mismatch(format!("a finding is about {} instead of {asked}", stated.unwrap_or_default()));
             }
         }
     }
@@ -60,36 +65,37 @@ fn details(found: &EnhancedImageScanFinding) -> Option<&PackageVulnerabilityDeta
 }
 
 /// The finding, about no package yet.
-fn finding(found: &EnhancedImageScanFinding, notes: &mut Notes) -> Finding {
+fn finding(found: &EnhancedImageScanFinding, diagnostics: &mut ScanDiagnostics) -> Finding {
     let details = details(found);
     let title = found.title.as_deref().unwrap_or_default();
     let id = details.and_then(|details| details.vulnerability_id.as_deref()).unwrap_or(title);
-    let severity = rating(found.severity.as_deref().unwrap_or_default(), notes);
+    let severity = rating(found.severity.as_deref().unwrap_or_default(), diagnostics);
     Finding {
-        id: notes.text(id, NAME),
-        package: Package { name: notes.text("", NAME), ..Package::default() },
-        cvss: score(found, id, &severity, notes),
+        id: diagnostics.intern(id, MAX_NAME_BYTES),
+        package: Package { name: diagnostics.intern("", MAX_NAME_BYTES), ..Package::default() },
+        cvss: score(found, id, &severity, diagnostics),
         severity,
-        fix: fix_of(found.fix_available.as_deref()),
+        fix: parse_fix(found.fix_available.as_deref()),
         epss: None,
-        exploit: exploit_of(found.exploit_available.as_deref()),
-        status: status_of(found.status.as_deref()),
-        title: notes.said(Some(title), NAME),
-        description: notes.said(found.description.as_deref(), DESCRIPTION),
-        uri: notes.said(details.and_then(|details| details.source_url.as_deref()), NAME),
-        first_observed_at: notes.time("firstObservedAt", found.first_observed_at.as_ref()),
-        published_at: notes.time("vendorCreatedAt", details.and_then(|details| details.vendor_created_at.as_ref())),
-        arn: notes.said(found.finding_arn.as_deref(), NAME),
+        exploit: parse_exploit(found.exploit_available.as_deref()),
+        status: parse_status(found.status.as_deref()),
+        title: diagnostics.non_empty(Some(title), MAX_NAME_BYTES),
+        description: diagnostics.non_empty(found.description.as_deref(), MAX_DESCRIPTION_BYTES),
+        uri: diagnostics.non_empty(details.and_then(|details| details.source_url.as_deref()), MAX_NAME_BYTES),
+        first_observed_at: diagnostics.time("firstObservedAt", found.first_observed_at.as_ref()),
+        published_at: diagnostics
+            .time("vendorCreatedAt", details.and_then(|details| details.vendor_created_at.as_ref())),
+        arn: diagnostics.non_empty(found.finding_arn.as_deref(), MAX_NAME_BYTES),
     }
 }
 
-fn package(vulnerable: &VulnerablePackage, notes: &mut Notes) -> Package {
+fn package(vulnerable: &VulnerablePackage, diagnostics: &mut ScanDiagnostics) -> Package {
     Package {
-        name: notes.text(vulnerable.name.as_deref().unwrap_or_default(), NAME),
-        version: notes.text(&version(vulnerable), NAME),
-        manager: notes.said(vulnerable.package_manager.as_deref(), NAME),
-        path: notes.said(vulnerable.file_path.as_deref(), NAME),
-        fixed_in: notes.said(vulnerable.fixed_in_version.as_deref(), NAME),
+        name: diagnostics.intern(vulnerable.name.as_deref().unwrap_or_default(), MAX_NAME_BYTES),
+        version: diagnostics.intern(&version(vulnerable), MAX_NAME_BYTES),
+        manager: diagnostics.non_empty(vulnerable.package_manager.as_deref(), MAX_NAME_BYTES),
+        path: diagnostics.non_empty(vulnerable.file_path.as_deref(), MAX_NAME_BYTES),
+        fixed_in: diagnostics.non_empty(vulnerable.fixed_in_version.as_deref(), MAX_NAME_BYTES),
     }
 }
 
@@ -105,16 +111,21 @@ fn version(vulnerable: &VulnerablePackage) -> String {
 
 /// The highest score there is. The SDK reads a missing one as 0.0, which therefore counts only where the severity says that
 /// the finding is for information.
-fn score(found: &EnhancedImageScanFinding, id: &str, severity: &Rating, notes: &mut Notes) -> Option<Score> {
+fn score(
+    found: &EnhancedImageScanFinding,
+    id: &str,
+    severity: &Rating,
+    diagnostics: &mut ScanDiagnostics,
+) -> Option<Score> {
     let adjusted = found.score_details.as_ref().and_then(|details| details.cvss.as_ref()).map(|cvss| cvss.score);
     let cvss = details(found).and_then(|details| details.cvss.as_deref()).unwrap_or_default();
     let scores = std::iter::once(found.score).chain(adjusted).chain(cvss.iter().map(|cvss| cvss.base_score));
     let informational = *severity == Rating::Rated(Severity::Informational);
-    scores.filter_map(|value| notes.score(id, value)).filter(|score| score.value() > 0.0 || informational).max()
+    scores.filter_map(|value| diagnostics.score(id, value)).filter(|score| score.value() > 0.0 || informational).max()
 }
 
 /// Inspector's word on fixes.
-pub(super) fn fix_of(available: Option<&str>) -> Fix {
+pub(super) fn parse_fix(available: Option<&str>) -> Fix {
     match available {
         Some("YES") => Fix::Available,
         Some("PARTIAL") => Fix::Partial,
@@ -124,7 +135,7 @@ pub(super) fn fix_of(available: Option<&str>) -> Fix {
 }
 
 /// Inspector's word on exploits.
-pub(super) fn exploit_of(available: Option<&str>) -> Exploit {
+pub(super) fn parse_exploit(available: Option<&str>) -> Exploit {
     match available {
         Some("YES") => Exploit::Known,
         Some("NO") => Exploit::NotKnown,
@@ -133,7 +144,7 @@ pub(super) fn exploit_of(available: Option<&str>) -> Exploit {
 }
 
 /// Inspector's word on the life of a finding. A missing word is no known one: the finding counts like an active one.
-pub(super) fn status_of(word: Option<&str>) -> Status {
+pub(super) fn parse_status(word: Option<&str>) -> Status {
     match word {
         Some("ACTIVE") => Status::Active,
         Some("SUPPRESSED") => Status::Suppressed,

@@ -7,7 +7,7 @@
 //! unless Inspector was heard: ECR says so of vulnerabilities that CISA lists.
 
 mod details;
-mod listed;
+mod list;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -21,16 +21,16 @@ use scangate_core::{
     severity::{Rating, Severity},
 };
 
-use super::{registry_client::Served, retry::Deadline};
+use super::{registry_client::RegistryClient, retry::Deadline};
 use crate::registry::Error;
 
 /// An EPSS from which on details are asked for, whatever the severity.
-const PROBABLE: f64 = 0.1;
+const MIN_EPSS: f64 = 0.1;
 
 /// Asks Inspector about one image.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asking<'a> {
-    pub(super) served: &'a Served,
+pub(super) struct Enricher<'a> {
+    pub(super) client: &'a RegistryClient,
     pub(super) repository: &'a Repository,
     pub(super) digest: &'a Digest,
     pub(super) deadline: Deadline,
@@ -38,53 +38,53 @@ pub(super) struct Asking<'a> {
 
 /// What Inspector says of one finding.
 #[derive(Debug, Default)]
-struct Record {
+struct InspectorRecord {
     /// Whether it was among the findings listed.
     listed: bool,
     epss: Option<Score>,
     exploit_known: bool,
     /// Whether it has said all that it is asked of exploits.
-    exploit_heard: bool,
+    exploit_checked: bool,
     status: Option<Status>,
     fix: Fix,
 }
 
 /// What Inspector says, by the ARNs of ECR's findings and of no others.
-type Records = HashMap<Arc<str>, Record>;
+type Records = HashMap<Arc<str>, InspectorRecord>;
 
 /// What findings say where Inspector was to be asked and was not.
-pub(super) fn doubt(findings: &mut [Finding]) {
-    let unheard = Record::default();
+pub(super) fn mark_unchecked(findings: &mut [Finding]) {
+    let unheard = InspectorRecord::default();
     for finding in findings {
-        unheard.join(finding);
+        unheard.apply_to(finding);
     }
 }
 
-impl Asking<'_> {
+impl Enricher<'_> {
     /// Brings what Inspector says into the findings.
     pub(super) async fn enrich(self, findings: &mut [Finding]) -> Enrichment {
         if findings.is_empty() {
             return Enrichment::Complete;
         }
-        if self.deadline.is_over() {
-            doubt(findings);
+        if self.deadline.has_passed() {
+            mark_unchecked(findings);
             return Enrichment::Missing("no time was left to ask Inspector".to_owned());
         }
         let arns = findings.iter().filter_map(|finding| finding.arn.clone());
-        let mut records: Records = arns.map(|arn| (arn, Record::default())).collect();
-        let enrichment = match self.ask(findings, &mut records).await {
+        let mut records: Records = arns.map(|arn| (arn, InspectorRecord::default())).collect();
+        let enrichment = match self.query(findings, &mut records).await {
             Ok(enrichment) => enrichment,
-            Err(error) => self.missing(&error),
+            Err(error) => self.to_missing(&error),
         };
-        let unheard = Record::default();
+        let unheard = InspectorRecord::default();
         for finding in findings {
-            finding.arn.as_ref().and_then(|arn| records.get(arn)).unwrap_or(&unheard).join(finding);
+            finding.arn.as_ref().and_then(|arn| records.get(arn)).unwrap_or(&unheard).apply_to(finding);
         }
         enrichment
     }
 
-    async fn ask(self, findings: &[Finding], records: &mut Records) -> Result<Enrichment, Error> {
-        let strayed = match listed::read(self, records).await {
+    async fn query(self, findings: &[Finding], records: &mut Records) -> Result<Enrichment, Error> {
+        let strayed = match list::load(self, records).await {
             Ok(strayed) => strayed,
             Err(error) => {
                 // Half of a list may lack the worse of two records.
@@ -94,16 +94,16 @@ impl Asking<'_> {
                 return Err(error);
             }
         };
-        let worth = worth_asking(findings, records);
+        let worth = select_for_details(findings, records);
         // Of all others, the list says enough.
         for record in records.values_mut() {
-            record.exploit_heard = record.listed;
+            record.exploit_checked = record.listed;
         }
         for arn in &worth {
-            records.entry(Arc::clone(arn)).or_default().exploit_heard = false;
+            records.entry(Arc::clone(arn)).or_default().exploit_checked = false;
         }
-        let left_out = details::read(self, &worth, records).await?;
-        let unknown = findings.iter().filter(|finding| is_unknown(finding, records)).count();
+        let left_out = details::load(self, &worth, records).await?;
+        let unknown = findings.iter().filter(|finding| is_unlisted(finding, records)).count();
         Ok(match (strayed, unknown, left_out) {
             (0, 0, 0) => Enrichment::Complete,
             (0, 0, left_out) => Enrichment::Partial(format!(
@@ -120,7 +120,7 @@ impl Asking<'_> {
     }
 
     /// Told to the caller by what failed, and logged with its cause.
-    fn missing(self, error: &Error) -> Enrichment {
+    fn to_missing(self, error: &Error) -> Enrichment {
         let (cause, advice) = if let Error::AccessDenied { detail, .. } = error {
             (Some(detail.clone()), "; grant it to the server's role")
         } else {
@@ -131,13 +131,13 @@ impl Asking<'_> {
     }
 }
 
-impl Record {
+impl InspectorRecord {
     /// Takes what one more answer says; of two that differ, the worse.
-    fn learn(&mut self, other: &Self) {
+    fn merge(&mut self, other: &Self) {
         self.listed |= other.listed;
         self.epss = self.epss.max(other.epss);
         self.exploit_known |= other.exploit_known;
-        self.exploit_heard |= other.exploit_heard;
+        self.exploit_checked |= other.exploit_checked;
         self.status = match (self.status, other.status) {
             (Some(ours), Some(theirs)) => Some(stricter(ours, theirs)),
             (ours, theirs) => ours.or(theirs),
@@ -147,11 +147,11 @@ impl Record {
         }
     }
 
-    fn join(&self, finding: &mut Finding) {
+    fn apply_to(&self, finding: &mut Finding) {
         finding.epss = self.epss;
         if self.exploit_known {
             finding.exploit = Exploit::Known;
-        } else if !self.exploit_heard && finding.exploit == Exploit::NotKnown {
+        } else if !self.exploit_checked && finding.exploit == Exploit::NotKnown {
             finding.exploit = Exploit::Unknown;
         }
         if let Some(status) = self.status {
@@ -180,21 +180,21 @@ fn probability(value: f64) -> Option<Score> {
 }
 
 /// A finding that may count and that Inspector has no record of.
-fn is_unknown(finding: &Finding, records: &Records) -> bool {
+fn is_unlisted(finding: &Finding, records: &Records) -> bool {
     let listed = finding.arn.as_ref().and_then(|arn| records.get(arn)).is_some_and(|record| record.listed);
     !listed && finding.status != Status::Closed
 }
 
 /// The findings whose details could change a decision, worst first, each once. An exploit that is known already cannot become
 /// more known; and CISA lists hardly a vulnerability that is neither severe nor probably exploited.
-fn worth_asking(findings: &[Finding], records: &Records) -> Vec<Arc<str>> {
+fn select_for_details(findings: &[Finding], records: &Records) -> Vec<Arc<str>> {
     let is_worth = |finding: &&Finding| {
         let Some(record) = finding.arn.as_ref().and_then(|arn| records.get(arn)) else { return false };
         let severe = match &finding.severity {
             Rating::Rated(severity) => *severity >= Severity::High,
             Rating::Unrated(_) => true,
         };
-        let probable = record.epss.is_none_or(|epss| epss.value() >= PROBABLE);
+        let probable = record.epss.is_none_or(|epss| epss.value() >= MIN_EPSS);
         let known = finding.exploit == Exploit::Known || record.exploit_known;
         let status = record.status.map_or(finding.status, |status| stricter(finding.status, status));
         record.listed && !known && status != Status::Closed && (severe || probable)

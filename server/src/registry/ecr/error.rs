@@ -16,9 +16,9 @@ use super::retry::Operation;
 use crate::registry::{Error, Source};
 
 /// What a throttled caller is told where AWS names no time.
-const THROTTLED_FOR: Duration = Duration::from_secs(5);
+const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
 /// As much of AWS's words as goes into an error.
-const MOST_CHARS: usize = 300;
+const MAX_CHARS: usize = 300;
 
 const THROTTLING: [&str; 6] = [
     "ThrottlingException",
@@ -56,7 +56,7 @@ const CREDENTIALS: [&str; 14] = [
 
 /// What can be done about a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ErrorKind {
     /// Ask again later.
     Throttled,
     /// No answer, or AWS's own fault: ask again.
@@ -68,13 +68,13 @@ pub(super) enum Kind {
     /// Nobody vouches for us.
     Credentials,
     /// AWS refuses the request as it stands, by a code.
-    Refused,
+    Rejected,
 }
 
 /// A failed call.
 #[derive(Debug)]
-pub(super) struct Failure {
-    kind: Kind,
+pub(super) struct CallError {
+    kind: ErrorKind,
     code: String,
     message: String,
     retry_after: Option<Duration>,
@@ -88,57 +88,57 @@ struct Cause {
     message: String,
 }
 
-impl Failure {
+impl CallError {
     /// Reads an error of the SDK.
-    pub(super) fn of<E>(error: &SdkError<E, HttpResponse>) -> Self
+    pub(super) fn from_sdk<E>(error: &SdkError<E, HttpResponse>) -> Self
     where
         E: ProvideErrorMetadata + StdError + 'static,
     {
         match error {
-            SdkError::ServiceError(context) => Self::of_answer(context.err(), context.raw()),
+            SdkError::ServiceError(context) => Self::from_response(context.err(), context.raw()),
             SdkError::TimeoutError(_) => Self::transport("Timeout", error),
-            SdkError::DispatchFailure(_) if is_about_credentials(error) => {
-                Self { kind: Kind::Credentials, ..Self::transport("NoCredentials", error) }
+            SdkError::DispatchFailure(_) if is_credentials_error(error) => {
+                Self { kind: ErrorKind::Credentials, ..Self::transport("NoCredentials", error) }
             }
             SdkError::DispatchFailure(_) => Self::transport("NoConnection", error),
             SdkError::ResponseError(_) => Self::transport("BrokenResponse", error),
             // The request could not even be built; the SDK's list of variants is open.
             SdkError::ConstructionFailure(_) | _ => {
-                Self { kind: Kind::Refused, ..Self::transport("BadRequest", error) }
+                Self { kind: ErrorKind::Rejected, ..Self::transport("BadRequest", error) }
             }
         }
     }
 
     /// The budget ended before an answer came.
-    pub(super) fn out_of_time() -> Self {
+    pub(super) fn timed_out() -> Self {
         let message = "no answer within the time budget".to_owned();
-        Self { kind: Kind::Unavailable, code: "Timeout".to_owned(), message, retry_after: None }
+        Self { kind: ErrorKind::Unavailable, code: "Timeout".to_owned(), message, retry_after: None }
     }
 
     fn transport(code: &str, error: &dyn StdError) -> Self {
-        Self { kind: Kind::Unavailable, code: code.to_owned(), message: chain(error), retry_after: None }
+        Self { kind: ErrorKind::Unavailable, code: code.to_owned(), message: join_sources(error), retry_after: None }
     }
 
-    fn of_answer<E: ProvideErrorMetadata + StdError>(error: &E, response: &HttpResponse) -> Self {
+    fn from_response<E: ProvideErrorMetadata + StdError>(error: &E, response: &HttpResponse) -> Self {
         let status = response.status().as_u16();
         let code = error.code().unwrap_or_default();
         let kind = match status {
-            200..=299 => Kind::Undecodable,
-            429 => Kind::Throttled,
-            _ if THROTTLING.contains(&code) => Kind::Throttled,
-            408 | 500.. => Kind::Unavailable,
-            _ if OUTAGE.contains(&code) => Kind::Unavailable,
-            _ if CREDENTIALS.contains(&code) => Kind::Credentials,
-            _ if DENIAL.contains(&code) => Kind::Denied,
-            _ => Kind::Refused,
+            200..=299 => ErrorKind::Undecodable,
+            429 => ErrorKind::Throttled,
+            _ if THROTTLING.contains(&code) => ErrorKind::Throttled,
+            408 | 500.. => ErrorKind::Unavailable,
+            _ if OUTAGE.contains(&code) => ErrorKind::Unavailable,
+            _ if CREDENTIALS.contains(&code) => ErrorKind::Credentials,
+            _ if DENIAL.contains(&code) => ErrorKind::Denied,
+            _ => ErrorKind::Rejected,
         };
-        let message = error.message().map_or_else(|| chain(error), cut);
-        let code = if code.is_empty() { format!("HTTP {status}") } else { cut(code) };
+        let message = error.message().map_or_else(|| join_sources(error), sanitize);
+        let code = if code.is_empty() { format!("HTTP {status}") } else { sanitize(code) };
         Self { kind, code, message, retry_after: retry_after(response) }
     }
 
     /// What can be done about it.
-    pub(super) fn kind(&self) -> Kind {
+    pub(super) fn kind(&self) -> ErrorKind {
         self.kind
     }
 
@@ -158,24 +158,24 @@ impl Failure {
     }
 
     /// Whether AWS refuses the request by this code.
-    pub(super) fn is(&self, code: &str) -> bool {
-        self.kind == Kind::Refused && self.code == code
+    pub(super) fn has_code(&self, code: &str) -> bool {
+        self.kind == ErrorKind::Rejected && self.code == code
     }
 
     /// The error of an operation on a repository.
-    pub(super) fn in_repository(self, operation: Operation, repository: &Repository) -> Error {
-        if self.is("RepositoryNotFoundException") {
+    pub(super) fn into_repository_error(self, operation: Operation, repository: &Repository) -> Error {
+        if self.has_code("RepositoryNotFoundException") {
             return Error::RepositoryNotFound(repository.clone());
         }
         self.into_error(operation)
     }
 
     /// The error of an operation on an image, a tag or a digest.
-    pub(super) fn of_image(self, operation: Operation, repository: &Repository, image: &str) -> Error {
-        if self.is("ImageNotFoundException") {
+    pub(super) fn into_image_error(self, operation: Operation, repository: &Repository, image: &str) -> Error {
+        if self.has_code("ImageNotFoundException") {
             return Error::ImageNotFound { repository: repository.clone(), image: image.to_owned() };
         }
-        self.in_repository(operation, repository)
+        self.into_repository_error(operation, repository)
     }
 
     /// The error of an operation.
@@ -183,37 +183,41 @@ impl Failure {
         let Self { kind, code, message, retry_after } = self;
         let name = operation.name;
         match kind {
-            Kind::Throttled => Error::Throttled { operation: name, retry_after: retry_after.unwrap_or(THROTTLED_FOR) },
-            Kind::Unavailable => Error::Unavailable { operation: name, source: Source::new(Cause { code, message }) },
-            Kind::Undecodable => Error::MalformedResponse { operation: name, detail: message },
-            Kind::Denied => {
+            ErrorKind::Throttled => {
+                Error::Throttled { operation: name, retry_after: retry_after.unwrap_or(DEFAULT_RETRY_AFTER) }
+            }
+            ErrorKind::Unavailable => {
+                Error::Unavailable { operation: name, source: Source::new(Cause { code, message }) }
+            }
+            ErrorKind::Undecodable => Error::MalformedResponse { operation: name, detail: message },
+            ErrorKind::Denied => {
                 let action = denied_action(&message).unwrap_or_else(|| operation.action());
                 Error::AccessDenied { action, detail: message }
             }
-            Kind::Credentials => Error::Credentials(Source::new(Cause { code, message })),
-            Kind::Refused => Error::Rejected { operation: name, code, message },
+            ErrorKind::Credentials => Error::Credentials(Source::new(Cause { code, message })),
+            ErrorKind::Rejected => Error::Rejected { operation: name, code, message },
         }
     }
 }
 
 /// An answer that says nothing usable.
 pub(super) fn malformed(operation: Operation, detail: impl Into<String>) -> Error {
-    Error::MalformedResponse { operation: operation.name, detail: cut(&detail.into()) }
+    Error::MalformedResponse { operation: operation.name, detail: sanitize(&detail.into()) }
 }
 
 /// A repository of which AWS says, in a successful answer, that it does not exist.
-pub(super) fn no_repository(registry: &RegistryId, name: &RepositoryName) -> Error {
+pub(super) fn repository_not_found(registry: &RegistryId, name: &RepositoryName) -> Error {
     Error::RepositoryNotFound(Repository { registry: registry.clone(), name: name.clone() })
 }
 
 /// The first line without control characters, cut short. What AWS says of a bad signature quotes, on further lines, the
 /// request with its session token.
-pub(super) fn cut(text: &str) -> String {
+pub(super) fn sanitize(text: &str) -> String {
     let line = text.trim_start().lines().next().unwrap_or_default();
-    line.chars().filter(|c| !c.is_control()).take(MOST_CHARS).collect()
+    line.chars().filter(|c| !c.is_control()).take(MAX_CHARS).collect()
 }
 
-fn chain(error: &dyn StdError) -> String {
+fn join_sources(error: &dyn StdError) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -223,10 +227,10 @@ fn chain(error: &dyn StdError) -> String {
         }
         source = cause.source();
     }
-    cut(&text)
+    sanitize(&text)
 }
 
-fn is_about_credentials(error: &dyn StdError) -> bool {
+fn is_credentials_error(error: &dyn StdError) -> bool {
     std::iter::successors(error.source(), |error| (*error).source()).any(<dyn StdError>::is::<CredentialsError>)
 }
 
@@ -249,28 +253,28 @@ mod tests {
 
     use super::*;
 
-    fn undispatched(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Kind {
+    fn undispatched(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> ErrorKind {
         let error = SdkError::<DescribeImagesError, _>::dispatch_failure(ConnectorError::other(cause.into(), None));
-        Failure::of(&error).kind()
+        CallError::from_sdk(&error).kind()
     }
 
     #[test]
     fn missing_credentials_are_told_from_a_missing_connection() {
-        assert_eq!(undispatched(CredentialsError::not_loaded("none in the chain")), Kind::Credentials);
-        assert_eq!(undispatched("connection refused"), Kind::Unavailable);
+        assert_eq!(undispatched(CredentialsError::not_loaded("none in the chain")), ErrorKind::Credentials);
+        assert_eq!(undispatched("connection refused"), ErrorKind::Unavailable);
     }
 
     #[test]
     fn only_the_first_line_of_what_aws_says_is_kept() {
         let told = "The request signature does not match.\n\nThe Canonical String was\nx-amz-security-token:secret";
 
-        assert_eq!(cut(told), "The request signature does not match.");
+        assert_eq!(sanitize(told), "The request signature does not match.");
     }
 
     #[test]
     fn what_aws_says_is_cut_and_stripped_of_control_characters() {
-        assert_eq!(cut("a\u{7}b\u{1b}c"), "abc");
-        assert_eq!(cut(&"é".repeat(1_000)).chars().count(), MOST_CHARS);
+        assert_eq!(sanitize("a\u{7}b\u{1b}c"), "abc");
+        assert_eq!(sanitize(&"é".repeat(1_000)).chars().count(), MAX_CHARS);
     }
 
     #[test]

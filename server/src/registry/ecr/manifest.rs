@@ -29,7 +29,7 @@ const IMAGE_CONFIGS: [&str; 2] =
 
 /// What a manifest's media type says that it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum ManifestKind {
     /// A list of manifests.
     Index,
     /// One image.
@@ -38,9 +38,9 @@ pub(super) enum Form {
     Other,
 }
 
-impl Form {
+impl ManifestKind {
     /// Reads a media type.
-    pub(super) fn of(media_type: &str) -> Self {
+    pub(super) fn from_media_type(media_type: &str) -> Self {
         match media_type {
             DOCKER_LIST | OCI_INDEX => Self::Index,
             DOCKER_MANIFEST | OCI_MANIFEST => Self::Single,
@@ -68,51 +68,51 @@ pub(super) enum Document {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Child {
     pub(super) digest: Digest,
-    pub(super) form: Form,
+    pub(super) kind: ManifestKind,
     pub(super) platform: Option<Platform>,
 }
 
 /// Bytes that are no manifest, or that could be read in two ways.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Ambiguous {
+pub(super) enum InvalidManifest {
     #[error("the manifest cannot be read: {0}")]
     Json(#[from] serde_json::Error),
     #[error("the manifest has the member {0:?}, which some runtimes would take for another")]
-    Member(String),
+    AmbiguousMember(String),
     #[error("the manifest is both an index and an image")]
-    Both,
+    IndexAndImage,
     #[error("the manifest's media type {stated:?} is not the {known:?} that ECR knows")]
     MediaType { stated: String, known: String },
     #[error("the manifest says nowhere what it is")]
-    Nothing,
+    UnknownKind,
     #[error("a child of the index has no proper digest: {0}")]
     Digest(#[from] scangate_core::image::Error),
 }
 
 /// Reads a manifest of which ECR knows this media type.
-pub(super) fn read(text: &str, known: Option<&str>) -> Result<Document, Ambiguous> {
-    let top: Top = serde_json::from_str(text)?;
-    no_look_alikes(&top.others, &["mediaType", "artifactType", "manifests", "config", "layers", "subject"])?;
+pub(super) fn parse_document(text: &str, known: Option<&str>) -> Result<Document, InvalidManifest> {
+    let top: RawManifest = serde_json::from_str(text)?;
+    reject_similar_members(&top.others, &["mediaType", "artifactType", "manifests", "config", "layers", "subject"])?;
     if top.manifests.is_some() && (top.config.is_some() || top.layers.is_some()) {
-        return Err(Ambiguous::Both);
+        return Err(InvalidManifest::IndexAndImage);
     }
     if let (Some(stated), Some(known)) = (top.media_type.as_deref(), known)
         && stated != known
     {
-        return Err(Ambiguous::MediaType { stated: stated.chars().take(100).collect(), known: known.to_owned() });
+        return Err(InvalidManifest::MediaType { stated: stated.chars().take(100).collect(), known: known.to_owned() });
     }
-    let form = top.media_type.as_deref().or(known).map(Form::of);
+    let form = top.media_type.as_deref().or(known).map(ManifestKind::from_media_type);
     match (top.manifests, form) {
-        (Some(descriptors), None | Some(Form::Index)) => {
-            let children = descriptors.iter().map(child).collect::<Result<Vec<_>, _>>()?;
+        (Some(descriptors), None | Some(ManifestKind::Index)) => {
+            let children = descriptors.iter().map(parse_child).collect::<Result<Vec<_>, _>>()?;
             Ok(Document::Index(children.into_iter().flatten().collect()))
         }
-        (Some(_), Some(Form::Single | Form::Other)) => Err(Ambiguous::Both),
-        (None, Some(Form::Index)) => Err(Ambiguous::Nothing),
-        (None, Some(Form::Other)) => Ok(Document::Single(Content::Artifact)),
-        (None, None | Some(Form::Single)) => {
-            let config = top.config.ok_or(Ambiguous::Nothing)?;
-            no_look_alikes(&config.others, &DESCRIPTOR)?;
+        (Some(_), Some(ManifestKind::Single | ManifestKind::Other)) => Err(InvalidManifest::IndexAndImage),
+        (None, Some(ManifestKind::Index)) => Err(InvalidManifest::UnknownKind),
+        (None, Some(ManifestKind::Other)) => Ok(Document::Single(Content::Artifact)),
+        (None, None | Some(ManifestKind::Single)) => {
+            let config = top.config.ok_or(InvalidManifest::UnknownKind)?;
+            reject_similar_members(&config.others, &DESCRIPTOR_MEMBERS)?;
             let kind = top.artifact_type.filter(|kind| !kind.is_empty()).or(config.media_type).unwrap_or_default();
             let is_image = is_image_config(&kind) && top.subject.is_none();
             Ok(Document::Single(if is_image { Content::Image } else { Content::Artifact }))
@@ -120,51 +120,51 @@ pub(super) fn read(text: &str, known: Option<&str>) -> Result<Document, Ambiguou
     }
 }
 
-const DESCRIPTOR: [&str; 5] = ["mediaType", "digest", "platform", "annotations", "artifactType"];
+const DESCRIPTOR_MEMBERS: [&str; 5] = ["mediaType", "digest", "platform", "annotations", "artifactType"];
 
-fn child(descriptor: &Descriptor) -> Result<Option<Child>, Ambiguous> {
-    no_look_alikes(&descriptor.others, &DESCRIPTOR)?;
+fn parse_child(descriptor: &RawDescriptor) -> Result<Option<Child>, InvalidManifest> {
+    reject_similar_members(&descriptor.others, &DESCRIPTOR_MEMBERS)?;
     if let Some(platform) = &descriptor.platform {
-        no_look_alikes(&platform.others, &["os", "architecture", "variant"])?;
+        reject_similar_members(&platform.others, &["os", "architecture", "variant"])?;
     }
     if descriptor.is_attestation() {
         return Ok(None);
     }
     Ok(Some(Child {
         digest: Digest::parse(descriptor.digest.as_deref().unwrap_or_default())?,
-        form: Form::of(descriptor.media_type.as_deref().unwrap_or_default()),
+        kind: ManifestKind::from_media_type(descriptor.media_type.as_deref().unwrap_or_default()),
         // A platform that is none cannot be asked for; the child is judged all the same.
-        platform: descriptor.platform.as_ref().and_then(PlatformText::parse),
+        platform: descriptor.platform.as_ref().and_then(RawPlatform::parse),
     }))
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Top {
+struct RawManifest {
     media_type: Option<String>,
     artifact_type: Option<String>,
-    manifests: Option<Vec<Descriptor>>,
-    config: Option<Descriptor>,
+    manifests: Option<Vec<RawDescriptor>>,
+    config: Option<RawDescriptor>,
     layers: Option<IgnoredAny>,
     subject: Option<IgnoredAny>,
     #[serde(flatten)]
-    others: Others,
+    others: OtherMembers,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Descriptor {
+struct RawDescriptor {
     media_type: Option<String>,
     digest: Option<String>,
-    platform: Option<PlatformText>,
+    platform: Option<RawPlatform>,
     annotations: Option<BTreeMap<String, Option<String>>>,
     #[serde(rename = "artifactType")]
     _artifact_type: Option<IgnoredAny>,
     #[serde(flatten)]
-    others: Others,
+    others: OtherMembers,
 }
 
-impl Descriptor {
+impl RawDescriptor {
     /// By the platform *and* the annotation: by the platform alone anybody could hide a child.
     fn is_attestation(&self) -> bool {
         let reference = self.annotations.as_ref().and_then(|all| all.get("vnd.docker.reference.type"));
@@ -176,15 +176,15 @@ impl Descriptor {
 }
 
 #[derive(Deserialize)]
-struct PlatformText {
+struct RawPlatform {
     os: Option<String>,
     architecture: Option<String>,
     variant: Option<String>,
     #[serde(flatten)]
-    others: Others,
+    others: OtherMembers,
 }
 
-impl PlatformText {
+impl RawPlatform {
     fn parse(&self) -> Option<Platform> {
         let variant = self.variant.as_deref().filter(|variant| !variant.is_empty());
         let text = match (self.os.as_deref()?, self.architecture.as_deref()?, variant) {
@@ -195,14 +195,14 @@ impl PlatformText {
     }
 }
 
-type Others = BTreeMap<String, Option<IgnoredAny>>;
+type OtherMembers = BTreeMap<String, Option<IgnoredAny>>;
 
 /// No member may look like one that we read but for its case.
-fn no_look_alikes(others: &Others, known: &[&str]) -> Result<(), Ambiguous> {
+fn reject_similar_members(others: &OtherMembers, known: &[&str]) -> Result<(), InvalidManifest> {
     // Up and down again, since Go's folding also takes `ſ` for `s` and the Kelvin sign for `k`.
     let folded = |name: &str| name.to_uppercase().to_lowercase();
     match others.keys().find(|name| known.iter().any(|known| folded(known) == folded(name))) {
-        Some(name) => Err(Ambiguous::Member(name.chars().take(100).collect())),
+        Some(name) => Err(InvalidManifest::AmbiguousMember(name.chars().take(100).collect())),
         None => Ok(()),
     }
 }
@@ -213,8 +213,8 @@ mod tests {
 
     const A: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
-    fn index_of(children: &str) -> Result<Document, Ambiguous> {
-        read(&format!(r#"{{"mediaType":"{OCI_INDEX}","manifests":[{children}]}}"#), Some(OCI_INDEX))
+    fn index_of(children: &str) -> Result<Document, InvalidManifest> {
+        parse_document(&format!(r#"{{"mediaType":"{OCI_INDEX}","manifests":[{children}]}}"#), Some(OCI_INDEX))
     }
 
     fn children(descriptor: &str) -> usize {
@@ -244,17 +244,20 @@ mod tests {
             format!(r#"{{"manifests":[],"mediatype":"{OCI_MANIFEST}"}}"#),
         ];
         for text in tops {
-            assert!(matches!(read(&text, Some(OCI_INDEX)), Err(Ambiguous::Member(_))), "{text}");
+            assert!(
+                matches!(parse_document(&text, Some(OCI_INDEX)), Err(InvalidManifest::AmbiguousMember(_))),
+                "{text}"
+            );
         }
         let digest = format!(r#"{{"digest":"{A}","Digest":"{A}"}}"#);
         let os = format!(r#"{{"digest":"{A}","platform":{{"os":"linux","architecture":"amd64","OS":"unknown"}}}}"#);
-        assert!(matches!(index_of(&digest), Err(Ambiguous::Member(_))));
-        assert!(matches!(index_of(&os), Err(Ambiguous::Member(_))));
+        assert!(matches!(index_of(&digest), Err(InvalidManifest::AmbiguousMember(_))));
+        assert!(matches!(index_of(&os), Err(InvalidManifest::AmbiguousMember(_))));
     }
 
     #[test]
     fn a_member_that_comes_twice_is_refused() {
-        assert!(matches!(read(r#"{"manifests":[],"manifests":[]}"#, None), Err(Ambiguous::Json(_))));
+        assert!(matches!(parse_document(r#"{"manifests":[],"manifests":[]}"#, None), Err(InvalidManifest::Json(_))));
     }
 
     #[test]
@@ -264,7 +267,7 @@ mod tests {
         let image = format!(r#"{{"mediaType":"{OCI_MANIFEST}","manifests":[]}}"#);
 
         for text in [both.as_str(), layers, &image] {
-            assert!(matches!(read(text, None), Err(Ambiguous::Both)), "{text}");
+            assert!(matches!(parse_document(text, None), Err(InvalidManifest::IndexAndImage)), "{text}");
         }
     }
 
@@ -272,13 +275,16 @@ mod tests {
     fn a_media_type_other_than_the_one_ecr_knows_is_refused() {
         let text = format!(r#"{{"mediaType":"{DOCKER_LIST}","manifests":[]}}"#);
 
-        assert!(matches!(read(&text, Some(OCI_INDEX)), Err(Ambiguous::MediaType { .. })));
+        assert!(matches!(parse_document(&text, Some(OCI_INDEX)), Err(InvalidManifest::MediaType { .. })));
     }
 
     #[test]
     fn a_child_without_a_proper_digest_is_refused() {
         for digest in ["", "sha256:abc", "sha512:aaaa"] {
-            assert!(matches!(index_of(&format!(r#"{{"digest":"{digest}"}}"#)), Err(Ambiguous::Digest(_))), "{digest}");
+            assert!(
+                matches!(index_of(&format!(r#"{{"digest":"{digest}"}}"#)), Err(InvalidManifest::Digest(_))),
+                "{digest}"
+            );
         }
     }
 
@@ -286,13 +292,17 @@ mod tests {
     fn json_that_nests_without_end_is_refused() {
         let deep = format!(r#"{{"manifests":[],"x":{}1{}}}"#, "[".repeat(10_000), "]".repeat(10_000));
 
-        assert!(matches!(read(&deep, None), Err(Ambiguous::Json(_))));
+        assert!(matches!(parse_document(&deep, None), Err(InvalidManifest::Json(_))));
     }
 
     #[test]
     fn an_image_is_told_from_an_artifact_by_its_config() {
         let manifest = |config: &str, more: &str| {
-            read(&format!(r#"{{"config":{{"mediaType":"{config}","digest":"{A}"}},"layers":[]{more}}}"#), None).unwrap()
+            parse_document(
+                &format!(r#"{{"config":{{"mediaType":"{config}","digest":"{A}"}},"layers":[]{more}}}"#),
+                None,
+            )
+            .unwrap()
         };
         let image = "application/vnd.oci.image.config.v1+json";
         let chart = "application/vnd.cncf.helm.config.v1+json";

@@ -32,7 +32,7 @@ use scangate_core::{
     scan::{Manifest, Scan},
 };
 
-use self::{registry_client::Served, resolve::Documents};
+use self::{registry_client::RegistryClient, resolve::DocumentCache};
 use super::{Error, Freshness, Registry, RegistryScanning, RepositoryScanning, Resolved, Started};
 
 /// Whose signature requests carry.
@@ -97,22 +97,22 @@ impl Default for Config {
 #[derive(Debug)]
 pub struct Ecr {
     default: RegistryId,
-    served: Vec<Arc<Served>>,
-    documents: Documents,
+    client: Vec<Arc<RegistryClient>>,
+    documents: DocumentCache,
     fresh_push: Duration,
 }
 
 impl Ecr {
     /// Makes the clients. Nothing is asked of AWS but, where no registry is configured, which one the credentials mean.
     pub async fn connect(config: Config) -> Result<Self, Error> {
-        let (default, served) = registry_client::connect(&config).await?;
-        Ok(Self { default, served, documents: Documents::new(), fresh_push: config.fresh_push })
+        let (default, client) = registry_client::connect(&config).await?;
+        Ok(Self { default, client, documents: DocumentCache::new(), fresh_push: config.fresh_push })
     }
 
-    fn serve(&self, registry: &RegistryId) -> Result<&Arc<Served>, Error> {
-        self.served.iter().find(|served| served.id == *registry).ok_or_else(|| Error::NotConfigured {
+    fn serve(&self, registry: &RegistryId) -> Result<&Arc<RegistryClient>, Error> {
+        self.client.iter().find(|client| client.id == *registry).ok_or_else(|| Error::NotConfigured {
             registry: registry.clone(),
-            configured: self.served.iter().map(|served| served.id.clone()).collect(),
+            configured: self.client.iter().map(|client| client.id.clone()).collect(),
         })
     }
 }
@@ -121,8 +121,8 @@ impl Ecr {
 impl Registry for Ecr {
     async fn resolve(&self, image: &ImageReference, _: Freshness) -> Result<Arc<Resolved>, Error> {
         let registry = image.registry.as_ref().map_or(&self.default, |(_, registry)| registry);
-        let resolving = resolve::Resolving {
-            served: self.serve(registry)?,
+        let resolving = resolve::ImageResolver {
+            client: self.serve(registry)?,
             documents: &self.documents,
             fresh_push: self.fresh_push,
             repository: Repository { registry: registry.clone(), name: image.repository.clone() },
@@ -131,10 +131,10 @@ impl Registry for Ecr {
     }
 
     async fn scan(&self, repository: &Repository, manifest: &Manifest, _: Freshness) -> Result<Arc<Scan>, Error> {
-        scan::scan(self.serve(&repository.registry)?, repository, manifest).await.map(Arc::new)
+        scan::read_scan(self.serve(&repository.registry)?, repository, manifest).await.map(Arc::new)
     }
 
-    fn kept(&self, _: &Repository, _: &Manifest, _: Freshness) -> Option<Timestamp> {
+    fn cached_since(&self, _: &Repository, _: &Manifest, _: Freshness) -> Option<Timestamp> {
         None
     }
 
@@ -147,7 +147,7 @@ impl Registry for Ecr {
     }
 
     async fn registry_scanning(&self, registry: &RegistryId) -> Result<RegistryScanning, Error> {
-        scanning_config::of_registry(self.serve(registry)?).await
+        scanning_config::load_registry(self.serve(registry)?).await
     }
 
     async fn repository_scanning(
@@ -155,7 +155,7 @@ impl Registry for Ecr {
         registry: &RegistryId,
         repositories: &[RepositoryName],
     ) -> Result<Vec<RepositoryScanning>, Error> {
-        scanning_config::of_repositories(self.serve(registry)?, repositories).await
+        scanning_config::load_repositories(self.serve(registry)?, repositories).await
     }
 
     async fn put_registry_scanning(&self, registry: &RegistryId, scanning: &RegistryScanning) -> Result<(), Error> {

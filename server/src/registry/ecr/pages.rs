@@ -18,22 +18,22 @@ use scangate_core::{
 
 use super::{
     basic,
-    diagnostics::{DESCRIPTION, Notes, within},
+    diagnostics::{MAX_DESCRIPTION_BYTES, ScanDiagnostics, truncate},
     enhanced::{self, Subject},
-    error::{Failure, Kind, cut},
-    registry_client::Served,
+    error::{CallError, ErrorKind, sanitize},
+    registry_client::RegistryClient,
     retry::{Deadline, Operation},
 };
 use crate::registry::Error;
 
 pub(super) const DESCRIBE_FINDINGS: Operation = Operation::read("DescribeImageScanFindings");
 
-const MOST_PAGES: usize = 200;
-const MOST_FINDINGS: usize = 50_000;
+const MAX_PAGES: usize = 200;
+const MAX_FINDINGS: usize = 50_000;
 
 /// A scan's findings of one kind.
 #[derive(Debug, Default)]
-pub(super) struct List {
+pub(super) struct FindingList {
     /// In our form, one for each vulnerable package.
     pub(super) findings: Vec<Finding>,
     /// As ECR counts: one for each record.
@@ -42,19 +42,19 @@ pub(super) struct List {
 
 /// What the pages said together.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct ScanResponse {
     pub(super) status: Status,
     pub(super) description: Option<String>,
     pub(super) completed_at: Option<DateTime>,
     pub(super) source_updated_at: Option<DateTime>,
     pub(super) counts: Option<HashMap<FindingSeverity, i32>>,
     /// `None`: no page had the list.
-    pub(super) basic: Option<List>,
-    pub(super) enhanced: Option<List>,
-    pub(super) notes: Notes,
+    pub(super) basic: Option<FindingList>,
+    pub(super) enhanced: Option<FindingList>,
+    pub(super) diagnostics: ScanDiagnostics,
 }
 
-impl Answer {
+impl ScanResponse {
     fn without_findings(status: Status, description: Option<String>) -> Self {
         Self {
             status,
@@ -64,11 +64,11 @@ impl Answer {
             counts: None,
             basic: None,
             enhanced: None,
-            notes: Notes::default(),
+            diagnostics: ScanDiagnostics::default(),
         }
     }
 
-    fn head(page: &DescribeImageScanFindingsOutput) -> Self {
+    fn from_page(page: &DescribeImageScanFindingsOutput) -> Self {
         let status = page.image_scan_status.as_ref();
         let label = status.and_then(|status| status.status.as_ref()).map_or("", |status| status.as_str());
         let description = status.and_then(|status| status.description.as_deref());
@@ -78,14 +78,14 @@ impl Answer {
             source_updated_at: findings.and_then(|findings| findings.vulnerability_source_updated_at),
             counts: findings.and_then(|findings| findings.finding_severity_counts.clone()),
             ..Self::without_findings(
-                Status::parse(&cut(label)),
-                description.map(|text| within(text, DESCRIPTION).to_owned()),
+                Status::parse(&sanitize(label)),
+                description.map(|text| truncate(text, MAX_DESCRIPTION_BYTES).to_owned()),
             )
         }
     }
 
     /// Whether another page is of the same scan: every page repeats what is true of the whole.
-    fn agrees(&self, other: &Self) -> bool {
+    fn is_same_scan(&self, other: &Self) -> bool {
         self.status == other.status
             && self.completed_at == other.completed_at
             && self.source_updated_at == other.source_updated_at
@@ -98,16 +98,16 @@ impl Answer {
 }
 
 /// How a walk through the pages ended.
-enum Walk {
-    Whole(Answer),
+enum PageWalk {
+    Complete(ScanResponse),
     /// The scan changed underneath.
-    Changed(Answer),
+    Changed(ScanResponse),
 }
 
 /// Where the pages come from.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pages<'a> {
-    pub(super) served: &'a Served,
+    pub(super) client: &'a RegistryClient,
     pub(super) repository: &'a Repository,
     pub(super) digest: &'a Digest,
     pub(super) deadline: Deadline,
@@ -115,64 +115,64 @@ pub(super) struct Pages<'a> {
 
 impl Pages<'_> {
     /// Reads the whole scan. One that changes meanwhile is read once more; after that it is flawed.
-    pub(super) async fn read(self) -> Result<Answer, Error> {
-        if let Walk::Whole(answer) = self.walk().await? {
+    pub(super) async fn read(self) -> Result<ScanResponse, Error> {
+        if let PageWalk::Complete(answer) = self.read_pages().await? {
             return Ok(answer);
         }
-        match self.walk().await? {
-            Walk::Whole(answer) => Ok(answer),
-            Walk::Changed(mut answer) => {
-                answer.notes.incomplete("the scan changed while its pages were read, twice");
+        match self.read_pages().await? {
+            PageWalk::Complete(answer) => Ok(answer),
+            PageWalk::Changed(mut answer) => {
+                answer.diagnostics.incomplete("the scan changed while its pages were read, twice");
                 Ok(answer)
             }
         }
     }
 
     /// Reads what stands at the head of a scan, without its findings.
-    pub(super) async fn read_head(self) -> Result<Answer, Error> {
-        match self.page(None, 1).await {
+    pub(super) async fn read_status(self) -> Result<ScanResponse, Error> {
+        match self.fetch_page(None, 1).await {
             Ok(page) => {
-                let mut answer = Answer::head(&page);
-                self.check(&page, &mut answer.notes);
+                let mut answer = ScanResponse::from_page(&page);
+                self.verify_image(&page, &mut answer.diagnostics);
                 Ok(answer)
             }
-            Err(failure) => self.without_scan(failure),
+            Err(error) => self.response_from_error(error),
         }
     }
 
-    async fn walk(self) -> Result<Walk, Error> {
-        let first = match self.page(None, self.served.page_size).await {
+    async fn read_pages(self) -> Result<PageWalk, Error> {
+        let first = match self.fetch_page(None, self.client.page_size).await {
             Ok(page) => page,
-            Err(failure) => return self.without_scan(failure).map(Walk::Whole),
+            Err(error) => return self.response_from_error(error).map(PageWalk::Complete),
         };
-        let mut answer = Answer::head(&first);
-        let mut token = self.take(first, &mut answer)?;
+        let mut answer = ScanResponse::from_page(&first);
+        let mut token = self.add_page(first, &mut answer)?;
         let mut seen = HashSet::new();
         while let Some(next) = token {
             if !seen.insert(next.clone()) {
-                answer.notes.incomplete("ECR's pages lead back to one that was read already");
+                answer.diagnostics.incomplete("ECR's pages lead back to one that was read already");
                 break;
             }
-            if seen.len() >= MOST_PAGES {
-                return Err(too_complex(self.digest, &format!("more than {MOST_PAGES} pages")));
+            if seen.len() >= MAX_PAGES {
+                return Err(too_complex(self.digest, &format!("more than {MAX_PAGES} pages")));
             }
-            let page = match self.page(Some(next), self.served.page_size).await {
+            let page = match self.fetch_page(Some(next), self.client.page_size).await {
                 Ok(page) => page,
                 // The token is of a scan that is no longer there.
-                Err(failure) if failure.kind() == Kind::Refused => return Ok(Walk::Changed(answer)),
-                Err(failure) => return Err(self.failed(failure)),
+                Err(error) if error.kind() == ErrorKind::Rejected => return Ok(PageWalk::Changed(answer)),
+                Err(error) => return Err(self.into_error(error)),
             };
-            if !answer.agrees(&Answer::head(&page)) {
-                return Ok(Walk::Changed(answer));
+            if !answer.is_same_scan(&ScanResponse::from_page(&page)) {
+                return Ok(PageWalk::Changed(answer));
             }
-            token = self.take(page, &mut answer)?;
+            token = self.add_page(page, &mut answer)?;
         }
-        Ok(Walk::Whole(answer))
+        Ok(PageWalk::Complete(answer))
     }
 
-    async fn page(self, token: Option<String>, size: i32) -> Result<DescribeImageScanFindingsOutput, Failure> {
+    async fn fetch_page(self, token: Option<String>, size: i32) -> Result<DescribeImageScanFindingsOutput, CallError> {
         let request = self
-            .served
+            .client
             .ecr
             .describe_image_scan_findings()
             .registry_id(self.repository.registry.account())
@@ -180,55 +180,64 @@ impl Pages<'_> {
             .image_id(ImageIdentifier::builder().image_digest(self.digest.as_str()).build())
             .max_results(size)
             .set_next_token(token);
-        self.served.caller.call(DESCRIBE_FINDINGS, self.deadline, || request.clone().send()).await
+        self.client.retry.call(DESCRIBE_FINDINGS, self.deadline, || request.clone().send()).await
     }
 
     /// Some refusals are facts about the scan.
-    fn without_scan(self, failure: Failure) -> Result<Answer, Error> {
+    fn response_from_error(self, error: CallError) -> Result<ScanResponse, Error> {
         let facts = [
             ("ScanNotFoundException", Status::NotFound),
             ("UnsupportedImageTypeException", Status::UnsupportedImage),
             ("ImageArchivedException", Status::ImageArchived),
         ];
-        match facts.into_iter().find(|(code, _)| failure.is(code)) {
-            Some((_, status)) => Ok(Answer::without_findings(status, Some(failure.message().to_owned()))),
-            None => Err(self.failed(failure)),
+        match facts.into_iter().find(|(code, _)| error.has_code(code)) {
+            Some((_, status)) => Ok(ScanResponse::without_findings(status, Some(error.message().to_owned()))),
+            None => Err(self.into_error(error)),
         }
     }
 
-    fn failed(self, failure: Failure) -> Error {
-        failure.of_image(DESCRIBE_FINDINGS, self.repository, self.digest.as_str())
+    fn into_error(self, error: CallError) -> Error {
+        error.into_image_error(DESCRIBE_FINDINGS, self.repository, self.digest.as_str())
     }
 
     /// Takes a page's findings, and gives the token of the next. A page about something else ends the reading.
-    fn take(self, page: DescribeImageScanFindingsOutput, answer: &mut Answer) -> Result<Option<String>, Error> {
-        if !self.check(&page, &mut answer.notes) {
+    fn add_page(
+        self,
+        page: DescribeImageScanFindingsOutput,
+        answer: &mut ScanResponse,
+    ) -> Result<Option<String>, Error> {
+        if !self.verify_image(&page, &mut answer.diagnostics) {
             return Ok(None);
         }
         if let Some(findings) = page.image_scan_findings {
             if let Some(found) = findings.findings {
-                basic::take(&found, answer.basic.get_or_insert_default(), &mut answer.notes);
+                basic::add_findings(&found, answer.basic.get_or_insert_default(), &mut answer.diagnostics);
             }
             if let Some(found) = findings.enhanced_findings {
                 let subject = Subject { repository: self.repository, digest: self.digest };
-                enhanced::take(&found, subject, answer.enhanced.get_or_insert_default(), &mut answer.notes);
+                enhanced::add_findings(
+                    &found,
+                    subject,
+                    answer.enhanced.get_or_insert_default(),
+                    &mut answer.diagnostics,
+                );
             }
         }
-        if answer.len() > MOST_FINDINGS {
-            return Err(too_complex(self.digest, &format!("more than {MOST_FINDINGS} findings")));
+        if answer.len() > MAX_FINDINGS {
+            return Err(too_complex(self.digest, &format!("more than {MAX_FINDINGS} findings")));
         }
         Ok(page.next_token.filter(|token| !token.is_empty()))
     }
 
     /// Whether the page is about what was asked, and says so.
-    fn check(self, page: &DescribeImageScanFindingsOutput, notes: &mut Notes) -> bool {
+    fn verify_image(self, page: &DescribeImageScanFindingsOutput, diagnostics: &mut ScanDiagnostics) -> bool {
         let digest = page.image_id.as_ref().and_then(|id| id.image_digest.as_deref());
         let answered = [page.registry_id.as_deref(), page.repository_name.as_deref(), digest];
         let asked = [self.repository.registry.account(), self.repository.name.as_str(), self.digest.as_str()];
         let about_it = answered == asked.map(Some);
         if !about_it {
             let [registry, repository, digest] = answered.map(|text| text.unwrap_or("(nothing)"));
-            notes.mismatch(format!("{registry}/{repository}@{digest} instead of {}", asked.join("/")));
+            diagnostics.mismatch(format!("{registry}/{repository}@{digest} instead of {}", asked.join("/")));
         }
         about_it
     }

@@ -14,19 +14,19 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::{
     Config, Credentials,
     error::malformed,
-    retry::{Caller, Deadline, Operation},
-    scanning_config_cache::Scanning,
+    retry::{Deadline, Operation, RetryLoop},
+    scanning_config_cache::ScanningConfigCache,
 };
 use crate::registry::{Error, Source};
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-const DISCOVER: Operation = Operation::read("GetRegistryScanningConfiguration");
+const DISCOVER_REGISTRY: Operation = Operation::read("GetRegistryScanningConfiguration");
 
 /// One registry with what talks to it.
 #[derive(Debug)]
-pub(super) struct Served {
+pub(super) struct RegistryClient {
     /// The registry.
     pub(super) id: RegistryId,
     /// Its ECR.
@@ -34,26 +34,26 @@ pub(super) struct Served {
     /// The Inspector beside it.
     pub(super) inspector: aws_sdk_inspector2::Client,
     /// Asks, and asks again.
-    pub(super) caller: Caller,
+    pub(super) retry: RetryLoop,
     /// Its scanning configuration, kept for a while.
-    pub(super) scanning: Scanning,
+    pub(super) scanning: ScanningConfigCache,
     /// Findings asked for at once.
     pub(super) page_size: i32,
     /// Whether Inspector is asked about findings.
-    pub(super) enriches: bool,
+    pub(super) inspector_enrichment: bool,
     permits: Semaphore,
     budget: Duration,
 }
 
 /// Leave to talk to a registry, until a deadline.
 #[derive(Debug)]
-pub(super) struct Turn<'a> {
+pub(super) struct Permit<'a> {
     /// When it must have ended.
     pub(super) deadline: Deadline,
     _permit: SemaphorePermit<'a>,
 }
 
-impl Served {
+impl RegistryClient {
     fn new(id: RegistryId, shared: &SdkConfig, config: &Config) -> Self {
         let region = Region::new(id.region().to_owned());
         let timeouts = TimeoutConfig::builder()
@@ -77,10 +77,10 @@ impl Served {
         Self {
             ecr: aws_sdk_ecr::Client::from_conf(ecr.build()),
             inspector: aws_sdk_inspector2::Client::from_conf(inspector.build()),
-            caller: Caller { registry: id.clone(), backoff: config.backoff },
-            scanning: Scanning::new(config.scanning_ttl, config.operation_timeout),
+            retry: RetryLoop { registry: id.clone(), backoff: config.backoff },
+            scanning: ScanningConfigCache::new(config.scanning_ttl, config.operation_timeout),
             page_size: i32::from(config.page_size.clamp(1, 1000)),
-            enriches: config.inspector_enrichment,
+            inspector_enrichment: config.inspector_enrichment,
             permits: Semaphore::new(config.concurrency.max(1)),
             budget: config.operation_timeout,
             id,
@@ -93,18 +93,18 @@ impl Served {
     }
 
     /// When what a reading can do without must have ended: the last quarter of its budget is for the answer.
-    pub(super) fn before(&self, deadline: Deadline) -> Deadline {
-        deadline.earlier(self.budget / 4)
+    pub(super) fn enrichment_deadline(&self, deadline: Deadline) -> Deadline {
+        deadline.minus(self.budget / 4)
     }
 
     /// Waits for a turn, so that a crowd of cold images does not stampede the registry. The wait counts towards the
     /// budget.
-    pub(super) async fn turn(&self, operation: Operation) -> Result<Turn<'_>, Error> {
+    pub(super) async fn acquire(&self, operation: Operation) -> Result<Permit<'_>, Error> {
         let deadline = self.deadline();
         let unavailable =
             |why: &'static str| Error::Unavailable { operation: operation.name, source: Source::new(why) };
-        match deadline.bound(self.permits.acquire()).await {
-            Some(Ok(permit)) => Ok(Turn { deadline, _permit: permit }),
+        match deadline.timeout(self.permits.acquire()).await {
+            Some(Ok(permit)) => Ok(Permit { deadline, _permit: permit }),
             Some(Err(_)) => Err(unavailable("this server stops talking to the registry")),
             None => Err(unavailable("too many calls to the registry are under way")),
         }
@@ -113,20 +113,21 @@ impl Served {
 
 /// Makes the clients, and names the default registry. Without a configured one it is that which the credentials and their
 /// region belong to.
-pub(super) async fn connect(config: &Config) -> Result<(RegistryId, Vec<Arc<Served>>), Error> {
-    let shared = shared(config).await;
+pub(super) async fn connect(config: &Config) -> Result<(RegistryId, Vec<Arc<RegistryClient>>), Error> {
+    let shared = load_sdk_config(config).await;
     let default = match config.registries.first() {
         Some(first) => first.clone(),
         None => discover(&shared, config).await?,
     };
     let others = config.registries.iter().filter(|registry| **registry != default);
-    let served = std::iter::once(&default).chain(others).map(|id| Arc::new(Served::new(id.clone(), &shared, config)));
-    let served = served.collect();
-    Ok((default, served))
+    let client =
+        std::iter::once(&default).chain(others).map(|id| Arc::new(RegistryClient::new(id.clone(), &shared, config)));
+    let client = client.collect();
+    Ok((default, client))
 }
 
 /// Retries and timeouts are set on the clients, not here: the providers of credentials keep their own.
-async fn shared(config: &Config) -> SdkConfig {
+async fn load_sdk_config(config: &Config) -> SdkConfig {
     let http = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
     let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
     // A known region spares a question to the instance's metadata service, which may not be there.
@@ -149,11 +150,15 @@ async fn discover(shared: &SdkConfig, config: &Config) -> Result<RegistryId, Err
     // Only for this one question, which does not depend on the account.
     let anyone = RegistryId::new("000000000000", region.as_ref())
         .map_err(|_| Error::Credentials(Source::new(format!("{region} is no region"))))?;
-    let served = Served::new(anyone, shared, config);
-    let turn = served.turn(DISCOVER).await?;
-    let send = || served.ecr.get_registry_scanning_configuration().send();
-    let answer =
-        served.caller.call(DISCOVER, turn.deadline, send).await.map_err(|failure| failure.into_error(DISCOVER))?;
+    let client = RegistryClient::new(anyone, shared, config);
+    let permit = client.acquire(DISCOVER_REGISTRY).await?;
+    let send = || client.ecr.get_registry_scanning_configuration().send();
+    let answer = client
+        .retry
+        .call(DISCOVER_REGISTRY, permit.deadline, send)
+        .await
+        .map_err(|error| error.into_error(DISCOVER_REGISTRY))?;
     let account = answer.registry_id().unwrap_or_default();
-    RegistryId::new(account, region.as_ref()).map_err(|_| malformed(DISCOVER, format!("{account:?} is no registry")))
+    RegistryId::new(account, region.as_ref())
+        .map_err(|_| malformed(DISCOVER_REGISTRY, format!("{account:?} is no registry")))
 }

@@ -10,51 +10,51 @@ use scangate_core::{
 };
 
 use super::{
-    describe_images::{Among, DESCRIBE_IMAGES, Described, describe, fetch},
+    describe_images::{ArchiveFilter, DESCRIBE_IMAGES, ImageDescription, describe, fetch_manifest},
     error::malformed,
-    manifest::{self, Child, Document, Form},
-    registry_client::Served,
+    manifest::{self, Child, Document, ManifestKind},
+    registry_client::RegistryClient,
     retry::Deadline,
 };
 use crate::registry::{Error, Resolved};
 
 /// Manifests, and indexes between them and the top, in one index.
-const MOST_CHILDREN: usize = 64;
+const MAX_CHILDREN: usize = 64;
 /// An index may hold indexes, but those no further ones.
-const MOST_DEPTH: usize = 2;
+const MAX_DEPTH: usize = 2;
 /// Bytes of memory that read documents may take.
-const DOCUMENT_BYTES: u64 = 16 * 1024 * 1024;
+const MAX_DOCUMENT_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Documents read, by digest: they cannot change, and fetching one counts as a pull of the image, which lengthens both its
 /// life under lifecycle rules and the time for which Inspector goes on scanning it.
 #[derive(Clone, Debug)]
-pub(super) struct Documents(Cache<(Repository, Digest), Arc<Document>>);
+pub(super) struct DocumentCache(Cache<(Repository, Digest), Arc<Document>>);
 
-impl Documents {
+impl DocumentCache {
     pub(super) fn new() -> Self {
         let weigh = |_: &(Repository, Digest), document: &Arc<Document>| match document.as_ref() {
             Document::Index(children) => 1024 + 512 * u32::try_from(children.len()).unwrap_or(u32::MAX / 1024),
             Document::Single(_) => 1024,
         };
-        Self(Cache::builder().max_capacity(DOCUMENT_BYTES).weigher(weigh).build())
+        Self(Cache::builder().max_capacity(MAX_DOCUMENT_BYTES).weigher(weigh).build())
     }
 }
 
 /// Resolving within one repository.
 #[derive(Debug)]
-pub(super) struct Resolving<'a> {
-    pub(super) served: &'a Served,
-    pub(super) documents: &'a Documents,
+pub(super) struct ImageResolver<'a> {
+    pub(super) client: &'a RegistryClient,
+    pub(super) documents: &'a DocumentCache,
     pub(super) fresh_push: Duration,
     pub(super) repository: Repository,
 }
 
-impl Resolving<'_> {
+impl ImageResolver<'_> {
     /// Resolves an image of this repository.
     pub(super) async fn resolve(&self, image: &ImageReference) -> Result<Resolved, Error> {
-        let turn = self.served.turn(DESCRIBE_IMAGES).await?;
-        let top = self.find(image, turn.deadline).await?;
-        let manifests = self.manifests(&top, turn.deadline).await?;
+        let permit = self.client.acquire(DESCRIBE_IMAGES).await?;
+        let top = self.find(image, permit.deadline).await?;
+        let manifests = self.list_manifests(&top, permit.deadline).await?;
         let host = image.registry.as_ref().map_or_else(|| self.repository.registry.host(), |(host, _)| host.clone());
         let image = Image {
             registry: self.repository.registry.clone(),
@@ -68,20 +68,20 @@ impl Resolving<'_> {
     }
 
     /// Where ECR does not know the image, it may be archived, or have been pushed this very moment.
-    async fn find(&self, image: &ImageReference, deadline: Deadline) -> Result<Described, Error> {
-        let unknown = match self.look(image, Among::Active, deadline).await {
+    async fn find(&self, image: &ImageReference, deadline: Deadline) -> Result<ImageDescription, Error> {
+        let unknown = match self.describe_checked(image, ArchiveFilter::Active, deadline).await {
             Err(unknown @ Error::ImageNotFound { .. }) => unknown,
             found => return found,
         };
-        let archived = self.look(image, Among::All, deadline).await;
+        let archived = self.describe_checked(image, ArchiveFilter::All, deadline).await;
         if !matches!(archived, Err(Error::ImageNotFound { .. } | Error::Rejected { .. })) {
             return archived;
         }
         for pause in [self.fresh_push, self.fresh_push.saturating_mul(2)] {
-            if deadline.bound(tokio::time::sleep(pause)).await.is_none() {
+            if deadline.timeout(tokio::time::sleep(pause)).await.is_none() {
                 break;
             }
-            let found = self.look(image, Among::Active, deadline).await;
+            let found = self.describe_checked(image, ArchiveFilter::Active, deadline).await;
             if !matches!(found, Err(Error::ImageNotFound { .. })) {
                 return found;
             }
@@ -89,36 +89,41 @@ impl Resolving<'_> {
         Err(unknown)
     }
 
-    async fn look(&self, image: &ImageReference, among: Among, deadline: Deadline) -> Result<Described, Error> {
+    async fn describe_checked(
+        &self,
+        image: &ImageReference,
+        among: ArchiveFilter,
+        deadline: Deadline,
+    ) -> Result<ImageDescription, Error> {
         let (tag, digest) = (image.tag.as_ref(), image.digest.as_ref());
-        match (self.look_for(tag, digest, among, deadline).await, tag, digest) {
+        match (self.describe_one(tag, digest, among, deadline).await, tag, digest) {
             (Ok(found), Some(tag), Some(asked)) if found.digest != *asked => Err(mismatch(tag, asked, &found.digest)),
             (Ok(found), None, Some(asked)) if found.digest != *asked => {
                 Err(malformed(DESCRIBE_IMAGES, format!("the answer is about {}, not about {asked}", found.digest)))
             }
             // ECR does not know the two together; by the tag alone it tells whether they disagree.
             (Err(Error::ImageNotFound { .. }), Some(tag), Some(asked)) => {
-                let found = self.look_for(Some(tag), None, among, deadline).await?;
+                let found = self.describe_one(Some(tag), None, among, deadline).await?;
                 if found.digest == *asked { Ok(found) } else { Err(mismatch(tag, asked, &found.digest)) }
             }
             (found, _, _) => found,
         }
     }
 
-    async fn look_for(
+    async fn describe_one(
         &self,
         tag: Option<&Tag>,
         digest: Option<&Digest>,
-        among: Among,
+        among: ArchiveFilter,
         deadline: Deadline,
-    ) -> Result<Described, Error> {
+    ) -> Result<ImageDescription, Error> {
         let named = [tag.map(Tag::as_str), digest.map(Digest::as_str)].into_iter().flatten().collect::<Vec<_>>();
         let named = named.join("@");
         let id = ImageIdentifier::builder()
             .set_image_tag(tag.map(Tag::to_string))
             .set_image_digest(digest.map(Digest::to_string))
             .build();
-        let found = describe(self.served, &self.repository, &[id], among, &named, deadline).await?;
+        let found = describe(self.client, &self.repository, &[id], among, &named, deadline).await?;
         let mut found = found.into_iter();
         match (found.next(), found.next()) {
             (Some(found), None) => Ok(found),
@@ -131,28 +136,28 @@ impl Resolving<'_> {
         Error::ImageNotFound { repository: self.repository.clone(), image }
     }
 
-    async fn manifests(&self, top: &Described, deadline: Deadline) -> Result<Vec<Manifest>, Error> {
+    async fn list_manifests(&self, top: &ImageDescription, deadline: Deadline) -> Result<Vec<Manifest>, Error> {
         // What is archived cannot be fetched, nor deployed.
         if top.archived {
-            return Ok(vec![single(top, None)]);
+            return Ok(vec![to_manifest(top, None)]);
         }
         let form = match top.media_type.as_deref() {
-            Some(media_type) => Form::of(media_type),
-            None => match self.document(&top.digest, None, deadline).await?.as_ref() {
-                Document::Index(_) => Form::Index,
-                Document::Single(Content::Image) => Form::Single,
-                Document::Single(Content::Artifact) => Form::Other,
+            Some(media_type) => ManifestKind::from_media_type(media_type),
+            None => match self.load_document(&top.digest, None, deadline).await?.as_ref() {
+                Document::Index(_) => ManifestKind::Index,
+                Document::Single(Content::Image) => ManifestKind::Single,
+                Document::Single(Content::Artifact) => ManifestKind::Other,
             },
         };
         match form {
-            Form::Index => self.children(top, deadline).await,
-            Form::Single => Ok(vec![single(top, None)]),
-            Form::Other => Ok(vec![Manifest { content: Content::Artifact, ..single(top, None) }]),
+            ManifestKind::Index => self.list_children(top, deadline).await,
+            ManifestKind::Single => Ok(vec![to_manifest(top, None)]),
+            ManifestKind::Other => Ok(vec![Manifest { content: Content::Artifact, ..to_manifest(top, None) }]),
         }
     }
 
-    async fn children(&self, top: &Described, deadline: Deadline) -> Result<Vec<Manifest>, Error> {
-        let children = self.expand(top, deadline).await?;
+    async fn list_children(&self, top: &ImageDescription, deadline: Deadline) -> Result<Vec<Manifest>, Error> {
+        let children = self.expand_index(top, deadline).await?;
         let mut seen = HashSet::new();
         let digests = children.iter().map(|child| &child.digest).filter(|digest| seen.insert(*digest));
         let ids: Vec<_> =
@@ -161,18 +166,18 @@ impl Resolving<'_> {
             return Ok(Vec::new());
         }
         let known = self.describe_children(top, &ids, deadline).await?;
-        children.iter().map(|child| self.manifest(child, &known)).collect()
+        children.iter().map(|child| self.child_manifest(child, &known)).collect()
     }
 
     /// Looks among archived images, too, where a child is missing.
     async fn describe_children(
         &self,
-        top: &Described,
+        top: &ImageDescription,
         ids: &[ImageIdentifier],
         deadline: Deadline,
-    ) -> Result<Vec<Described>, Error> {
+    ) -> Result<Vec<ImageDescription>, Error> {
         let named = format!("a manifest of the index {}", top.digest);
-        let active = describe(self.served, &self.repository, ids, Among::Active, &named, deadline).await;
+        let active = describe(self.client, &self.repository, ids, ArchiveFilter::Active, &named, deadline).await;
         let missing = match &active {
             Ok(known) => known.len() < ids.len(),
             Err(error) => matches!(error, Error::ImageNotFound { .. }),
@@ -180,55 +185,57 @@ impl Resolving<'_> {
         if !missing {
             return active;
         }
-        let all = describe(self.served, &self.repository, ids, Among::All, &named, deadline).await;
+        let all = describe(self.client, &self.repository, ids, ArchiveFilter::All, &named, deadline).await;
         if matches!(all, Err(Error::Rejected { .. })) { active } else { all }
     }
 
-    fn manifest(&self, child: &Child, known: &[Described]) -> Result<Manifest, Error> {
+    fn child_manifest(&self, child: &Child, known: &[ImageDescription]) -> Result<Manifest, Error> {
         let Some(found) = known.iter().find(|known| known.digest == child.digest) else {
             return Err(self.not_found(child.digest.to_string()));
         };
-        let form = found.media_type.as_deref().map_or(child.form, Form::of);
-        if form != child.form {
-            let detail = format!("the index says of {} that it is {:?}, ECR says {form:?}", child.digest, child.form);
+        let form = found.media_type.as_deref().map_or(child.kind, ManifestKind::from_media_type);
+        if form != child.kind {
+            let detail = format!("the index says of {} that it is {:?}, ECR says {form:?}", child.digest, child.kind);
             return Err(malformed(DESCRIBE_IMAGES, detail));
         }
-        let manifest = single(found, child.platform.clone());
+        let manifest = to_manifest(found, child.platform.clone());
         Ok(match form {
-            Form::Single => manifest,
-            Form::Index | Form::Other => Manifest { content: Content::Artifact, ..manifest },
+            ManifestKind::Single => manifest,
+            ManifestKind::Index | ManifestKind::Other => Manifest { content: Content::Artifact, ..manifest },
         })
     }
 
     /// Every child that is no index itself, each once for each platform.
-    async fn expand(&self, top: &Described, deadline: Deadline) -> Result<Vec<Child>, Error> {
+    async fn expand_index(&self, top: &ImageDescription, deadline: Deadline) -> Result<Vec<Child>, Error> {
         let too_complex = |what: String| Error::TooComplex(format!("the index {} {what}", top.digest));
         let mut indexes = vec![(top.digest.clone(), top.media_type.clone(), 1)];
         let mut children: Vec<Child> = Vec::new();
         let mut next = 0;
         while let Some((digest, media_type, depth)) = indexes.get(next).cloned() {
             next += 1;
-            let document = self.document(&digest, media_type.as_deref(), deadline).await?;
+            let document = self.load_document(&digest, media_type.as_deref(), deadline).await?;
             let Document::Index(found) = document.as_ref() else {
                 return Err(malformed(DESCRIBE_IMAGES, format!("{digest} is called an index and is none")));
             };
             for child in found {
-                match child.form {
-                    Form::Index if depth >= MOST_DEPTH => return Err(too_complex("nests too deeply".to_owned())),
-                    Form::Index if indexes.iter().any(|(known, _, _)| *known == child.digest) => {}
-                    Form::Index => indexes.push((child.digest.clone(), None, depth + 1)),
-                    Form::Single | Form::Other if children.contains(child) => {}
-                    Form::Single | Form::Other => children.push(child.clone()),
+                match child.kind {
+                    ManifestKind::Index if depth >= MAX_DEPTH => {
+                        return Err(too_complex("nests too deeply".to_owned()));
+                    }
+                    ManifestKind::Index if indexes.iter().any(|(known, _, _)| *known == child.digest) => {}
+                    ManifestKind::Index => indexes.push((child.digest.clone(), None, depth + 1)),
+                    ManifestKind::Single | ManifestKind::Other if children.contains(child) => {}
+                    ManifestKind::Single | ManifestKind::Other => children.push(child.clone()),
                 }
-                if indexes.len() + children.len() > MOST_CHILDREN + 1 {
-                    return Err(too_complex(format!("has more than {MOST_CHILDREN} manifests")));
+                if indexes.len() + children.len() > MAX_CHILDREN + 1 {
+                    return Err(too_complex(format!("has more than {MAX_CHILDREN} manifests")));
                 }
             }
         }
         Ok(children)
     }
 
-    async fn document(
+    async fn load_document(
         &self,
         digest: &Digest,
         media_type: Option<&str>,
@@ -238,8 +245,8 @@ impl Resolving<'_> {
         if let Some(document) = self.documents.0.get(&key) {
             return Ok(document);
         }
-        let text = fetch(self.served, &self.repository, digest, deadline).await?;
-        let document = manifest::read(&text, media_type)
+        let text = fetch_manifest(self.client, &self.repository, digest, deadline).await?;
+        let document = manifest::parse_document(&text, media_type)
             .map_err(|error| malformed(DESCRIBE_IMAGES, format!("{digest}: {error}")))
             .map(Arc::new)?;
         self.documents.0.insert(key, Arc::clone(&document));
@@ -247,7 +254,7 @@ impl Resolving<'_> {
     }
 }
 
-fn single(described: &Described, platform: Option<scangate_core::image::Platform>) -> Manifest {
+fn to_manifest(described: &ImageDescription, platform: Option<scangate_core::image::Platform>) -> Manifest {
     Manifest {
         digest: described.digest.clone(),
         platform,

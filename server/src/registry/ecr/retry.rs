@@ -12,15 +12,15 @@ use aws_sdk_ecr::{
 use scangate_core::registry::Registry as RegistryId;
 use tokio::time::Instant;
 
-use super::error::{Failure, Kind};
+use super::error::{CallError, ErrorKind};
 
 /// Tries of one operation, the first among them.
-const MOST_ATTEMPTS: u32 = 4;
+const MAX_ATTEMPTS: u32 = 4;
 /// The longest pause between two tries, unless AWS asks for a longer one.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const MAX_DELAY: Duration = Duration::from_secs(5);
 
 /// A budget that no clock overflows at.
-const LONGEST_BUDGET: Duration = Duration::from_hours(24);
+const MAX_BUDGET: Duration = Duration::from_hours(24);
 
 /// An operation of AWS.
 #[derive(Clone, Copy, Debug)]
@@ -62,46 +62,46 @@ pub(super) struct Deadline(Instant);
 impl Deadline {
     /// The deadline of what begins now.
     pub(super) fn after(budget: Duration) -> Self {
-        Self(Instant::now() + budget.min(LONGEST_BUDGET))
+        Self(Instant::now() + budget.min(MAX_BUDGET))
     }
 
     /// An instant so much before this one.
-    pub(super) fn earlier(self, by: Duration) -> Self {
+    pub(super) fn minus(self, by: Duration) -> Self {
         Self(self.0.checked_sub(by).unwrap_or_else(Instant::now))
     }
 
     /// Whether no time is left.
-    pub(super) fn is_over(self) -> bool {
-        !self.leaves(Duration::ZERO)
+    pub(super) fn has_passed(self) -> bool {
+        !self.has_more_than(Duration::ZERO)
     }
 
     /// What a future gives until the deadline.
-    pub(super) async fn bound<F: Future>(self, future: F) -> Option<F::Output> {
+    pub(super) async fn timeout<F: Future>(self, future: F) -> Option<F::Output> {
         tokio::time::timeout_at(self.0, future).await.ok()
     }
 
-    fn leaves(self, pause: Duration) -> bool {
+    fn has_more_than(self, pause: Duration) -> bool {
         pause < self.0.saturating_duration_since(Instant::now())
     }
 }
 
 /// Asks AWS about one registry.
 #[derive(Clone, Debug)]
-pub(super) struct Caller {
+pub(super) struct RetryLoop {
     /// For the log.
     pub(super) registry: RegistryId,
     /// The pause before the second try, at most; it doubles with every further one.
     pub(super) backoff: Duration,
 }
 
-impl Caller {
+impl RetryLoop {
     /// Sends until there is an answer, a failure that no repetition mends, or no time left.
     pub(super) async fn call<T, E, F>(
         &self,
         operation: Operation,
         deadline: Deadline,
         send: impl Fn() -> F,
-    ) -> Result<T, Failure>
+    ) -> Result<T, CallError>
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
         F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
@@ -110,19 +110,19 @@ impl Caller {
         loop {
             let began = Instant::now();
             // The SDK's futures are large; on the heap they do not burden every caller's own.
-            let failure = match deadline.bound(Box::pin(send())).await {
+            let error = match deadline.timeout(Box::pin(send())).await {
                 Some(Ok(answer)) => {
-                    self.note(operation, attempt, began, "answered");
+                    self.log_attempt(operation, attempt, began, "answered");
                     return Ok(answer);
                 }
-                Some(Err(error)) => Failure::of(&error),
-                None => Failure::out_of_time(),
+                Some(Err(error)) => CallError::from_sdk(&error),
+                None => CallError::timed_out(),
             };
-            self.note(operation, attempt, began, failure.code());
-            let pause = self.pause(operation, &failure, attempt).filter(|pause| deadline.leaves(*pause));
+            self.log_attempt(operation, attempt, began, error.code());
+            let pause = self.next_delay(operation, &error, attempt).filter(|pause| deadline.has_more_than(*pause));
             let Some(pause) = pause else {
-                self.give_up(operation, attempt, &failure);
-                return Err(failure);
+                self.log_failure(operation, attempt, &error);
+                return Err(error);
             };
             tokio::time::sleep(pause).await;
             attempt += 1;
@@ -130,20 +130,24 @@ impl Caller {
     }
 
     /// How long to wait before trying again; `None` where that would be in vain or unsafe.
-    fn pause(&self, operation: Operation, failure: &Failure, attempt: u32) -> Option<Duration> {
-        let attempts = match failure.kind() {
-            Kind::Throttled => MOST_ATTEMPTS,
-            Kind::Unavailable if operation.repeatable => MOST_ATTEMPTS,
+    fn next_delay(&self, operation: Operation, error: &CallError, attempt: u32) -> Option<Duration> {
+        let attempts = match error.kind() {
+            ErrorKind::Throttled => MAX_ATTEMPTS,
+            ErrorKind::Unavailable if operation.repeatable => MAX_ATTEMPTS,
             // A body that broke off; one that cannot be read will not be readable later either.
-            Kind::Undecodable if operation.repeatable => 2,
-            Kind::Unavailable | Kind::Undecodable | Kind::Denied | Kind::Credentials | Kind::Refused => 1,
+            ErrorKind::Undecodable if operation.repeatable => 2,
+            ErrorKind::Unavailable
+            | ErrorKind::Undecodable
+            | ErrorKind::Denied
+            | ErrorKind::Credentials
+            | ErrorKind::Rejected => 1,
         };
-        let longest = self.backoff.saturating_mul(1 << (attempt - 1).min(16)).min(LONGEST_PAUSE);
+        let longest = self.backoff.saturating_mul(1 << (attempt - 1).min(16)).min(MAX_DELAY);
         let jittered = rand::random_range(Duration::ZERO..=longest);
-        (attempt < attempts).then(|| failure.retry_after().map_or(jittered, |asked| asked.max(jittered)))
+        (attempt < attempts).then(|| error.retry_after().map_or(jittered, |asked| asked.max(jittered)))
     }
 
-    fn note(&self, operation: Operation, attempt: u32, began: Instant, outcome: &str) {
+    fn log_attempt(&self, operation: Operation, attempt: u32, began: Instant, outcome: &str) {
         tracing::debug!(
             operation = operation.name,
             registry = %self.registry,
@@ -154,16 +158,16 @@ impl Caller {
         );
     }
 
-    fn give_up(&self, operation: Operation, attempts: u32, failure: &Failure) {
-        match failure.kind() {
-            Kind::Throttled | Kind::Unavailable | Kind::Undecodable => tracing::warn!(
+    fn log_failure(&self, operation: Operation, attempts: u32, error: &CallError) {
+        match error.kind() {
+            ErrorKind::Throttled | ErrorKind::Unavailable | ErrorKind::Undecodable => tracing::warn!(
                 operation = operation.name,
                 registry = %self.registry,
                 attempts,
-                code = failure.code(),
+                code = error.code(),
                 "AWS gave no usable answer; giving up"
             ),
-            Kind::Denied | Kind::Credentials | Kind::Refused => {}
+            ErrorKind::Denied | ErrorKind::Credentials | ErrorKind::Rejected => {}
         }
     }
 }

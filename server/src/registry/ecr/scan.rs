@@ -13,114 +13,133 @@ use scangate_core::{
 
 use super::{
     coverage,
-    diagnostics::{NAME, Notes},
-    enrichment::{Asking, doubt},
-    pages::{Answer, DESCRIBE_FINDINGS, List, Pages},
-    registry_client::Served,
+    diagnostics::{MAX_NAME_BYTES, ScanDiagnostics},
+    enrichment::{Enricher, mark_unchecked},
+    pages::{DESCRIBE_FINDINGS, FindingList, Pages, ScanResponse},
+    registry_client::RegistryClient,
     retry::Deadline,
-    scanning_config_cache::InForce,
+    scanning_config_cache::EffectiveScanning,
 };
 use crate::registry::Error;
 
 /// Reads a manifest's scan whole.
-pub(super) async fn scan(served: &Arc<Served>, repository: &Repository, manifest: &Manifest) -> Result<Scan, Error> {
-    let turn = served.turn(DESCRIBE_FINDINGS).await?;
+pub(super) async fn read_scan(
+    client: &Arc<RegistryClient>,
+    repository: &Repository,
+    manifest: &Manifest,
+) -> Result<Scan, Error> {
+    let permit = client.acquire(DESCRIBE_FINDINGS).await?;
     let read_at = Timestamp::now();
-    let pages = Pages { served, repository, digest: &manifest.digest, deadline: turn.deadline };
-    let (in_force, answer) = tokio::try_join!(served.in_force(&repository.name, turn.deadline), pages.read())?;
-    let asked = Asked { served, repository, digest: &manifest.digest, deadline: turn.deadline };
-    asked.put_together(answer, in_force, read_at).await
+    let pages = Pages { client, repository, digest: &manifest.digest, deadline: permit.deadline };
+    let (scanning, answer) =
+        tokio::try_join!(client.effective_scanning(&repository.name, permit.deadline), pages.read())?;
+    let asked = ScanAssembler { client, repository, digest: &manifest.digest, deadline: permit.deadline };
+    asked.assemble(answer, scanning, read_at).await
 }
 
-struct Asked<'a> {
-    served: &'a Served,
+struct ScanAssembler<'a> {
+    client: &'a RegistryClient,
     repository: &'a Repository,
     digest: &'a Digest,
     deadline: Deadline,
 }
 
-impl Asked<'_> {
-    async fn put_together(&self, answer: Answer, in_force: InForce, read_at: Timestamp) -> Result<Scan, Error> {
-        let Answer { status, description, completed_at, source_updated_at, counts, basic, enhanced, mut notes } =
-            answer;
+impl ScanAssembler<'_> {
+    async fn assemble(
+        &self,
+        answer: ScanResponse,
+        scanning: EffectiveScanning,
+        read_at: Timestamp,
+    ) -> Result<Scan, Error> {
+        let ScanResponse {
+            status,
+            description,
+            completed_at,
+            source_updated_at,
+            counts,
+            basic,
+            enhanced,
+            mut diagnostics,
+        } = answer;
         let done = matches!(status, Status::Complete | Status::Active);
         let mut report = Report {
-            completed_at: notes.time("imageScanCompletedAt", completed_at.as_ref()),
-            source_updated_at: notes.time("vulnerabilitySourceUpdatedAt", source_updated_at.as_ref()),
-            counts: counts.map(|counts| counted(counts, &mut notes)),
+            completed_at: diagnostics.time("imageScanCompletedAt", completed_at.as_ref()),
+            source_updated_at: diagnostics.time("vulnerabilitySourceUpdatedAt", source_updated_at.as_ref()),
+            counts: counts.map(|counts| severity_counts(counts, &mut diagnostics)),
             ..Report::default()
         };
-        let list = Lists { basic, enhanced }.of(in_force.scan_type, done, report.counts.as_ref());
+        let list = FindingLists { basic, enhanced }.select(scanning.scan_type, done, report.counts.as_ref());
         // A running scan sends empty lists, which say nothing yet.
         let mut enrichment = Enrichment::NotAsked;
         if let Some(mut list) = list.filter(|list| done || !list.findings.is_empty()) {
-            if self.served.enriches && in_force.scan_type == ScanType::Enhanced {
-                enrichment = self.enrich(done && notes.is_flawless(), &mut list.findings).await;
+            if self.client.inspector_enrichment && scanning.scan_type == ScanType::Enhanced {
+                enrichment = self.enrich(done && diagnostics.is_flawless(), &mut list.findings).await;
             }
             report.enumerated = list.enumerated;
             report = report.with_findings(list.findings);
         }
-        let coverage = if needs_proof(&report, in_force, done) { self.coverage(&mut notes).await? } else { None };
+        let coverage =
+            if needs_coverage(&report, scanning, done) { self.coverage(&mut diagnostics).await? } else { None };
         Ok(Scan {
             read_at,
             unchanged_since: read_at,
             status,
             description,
-            scan_type: in_force.scan_type,
-            frequency: in_force.frequency,
+            scan_type: scanning.scan_type,
+            frequency: scanning.frequency,
             report: (done || report != Report::default()).then_some(report),
             coverage,
             enrichment,
-            flaws: notes.into_flaws(),
+            flaws: diagnostics.into_flaws(),
         })
     }
 
     async fn enrich(&self, ended_well: bool, findings: &mut [Finding]) -> Enrichment {
-        let Self { served, repository, digest, deadline } = *self;
+        let Self { client, repository, digest, deadline } = *self;
         if !ended_well {
-            doubt(findings);
+            mark_unchecked(findings);
             return Enrichment::NotAsked;
         }
-        Asking { served, repository, digest, deadline: served.before(deadline) }.enrich(findings).await
+        Enricher { client, repository, digest, deadline: client.enrichment_deadline(deadline) }.enrich(findings).await
     }
 
-    async fn coverage(&self, notes: &mut Notes) -> Result<Option<Coverage>, Error> {
-        coverage::read(self.served, self.repository, self.digest, self.deadline, notes).await
+    async fn coverage(&self, diagnostics: &mut ScanDiagnostics) -> Result<Option<Coverage>, Error> {
+        coverage::load(self.client, self.repository, self.digest, self.deadline, diagnostics).await
     }
 }
 
 /// Without findings, an enhanced scan's own word proves nothing: it is the same before the first scan.
-fn needs_proof(report: &Report, in_force: InForce, done: bool) -> bool {
-    in_force.scan_type == ScanType::Enhanced && done && report.findings.as_ref().is_some_and(Vec::is_empty)
+fn needs_coverage(report: &Report, scanning: EffectiveScanning, done: bool) -> bool {
+    scanning.scan_type == ScanType::Enhanced && done && report.findings.as_ref().is_some_and(Vec::is_empty)
 }
 
-fn counted(counts: HashMap<FindingSeverity, i32>, notes: &mut Notes) -> Counts {
+fn severity_counts(counts: HashMap<FindingSeverity, i32>, diagnostics: &mut ScanDiagnostics) -> Counts {
     let mut counted = Counts::new();
     for (severity, count) in counts {
-        let label = notes.text(severity.as_str(), NAME);
+        let label = diagnostics.intern(severity.as_str(), MAX_NAME_BYTES);
         match u32::try_from(count) {
             Ok(count) => {
                 let sum = counted.entry(label).or_default();
                 *sum = sum.saturating_add(count);
             }
-            Err(_) => notes.malformed(format!("{count} findings are {label}")),
+            Err(_) => diagnostics.malformed(format!("{count} findings are {label}")),
         }
     }
     counted
 }
 
-struct Lists {
-    basic: Option<List>,
-    enhanced: Option<List>,
+struct FindingLists {
+    basic: Option<FindingList>,
+    enhanced: Option<FindingList>,
 }
 
-impl Lists {
+impl FindingLists {
     /// The findings, if the list that belongs to the scan type came; with those of the other list, if there are any.
-    fn of(self, scan_type: ScanType, done: bool, counts: Option<&Counts>) -> Option<List> {
+    fn select(self, scan_type: ScanType, done: bool, counts: Option<&Counts>) -> Option<FindingList> {
         let counts_none = counts.is_none_or(|counts| counts.values().all(|count| *count == 0));
         match (scan_type, self.basic, self.enhanced) {
-            (ScanType::Basic, basic, enhanced) => Some(union(basic?, enhanced)),
-            (ScanType::Enhanced, basic, Some(enhanced)) => Some(union(enhanced, basic)),
+            (ScanType::Basic, basic, enhanced) => Some(merge(basic?, enhanced)),
+            (ScanType::Enhanced, basic, Some(enhanced)) => Some(merge(enhanced, basic)),
             // A clean enhanced scan sends the other list alone, empty. Whether it ran at all is for the coverage to prove.
             (ScanType::Enhanced, Some(basic), None) => {
                 (done && counts_none && basic.findings.is_empty()).then_some(basic)
@@ -130,7 +149,7 @@ impl Lists {
     }
 }
 
-fn union(mut list: List, other: Option<List>) -> List {
+fn merge(mut list: FindingList, other: Option<FindingList>) -> FindingList {
     if let Some(other) = other {
         list.findings.extend(other.findings);
         for (label, count) in other.enumerated {

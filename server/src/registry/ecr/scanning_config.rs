@@ -13,8 +13,8 @@ use scangate_core::{
 };
 
 use super::{
-    error::{cut, malformed, no_repository},
-    registry_client::Served,
+    error::{malformed, repository_not_found, sanitize},
+    registry_client::RegistryClient,
     retry::{Deadline, Operation},
 };
 use crate::registry::{Error, RegistryScanning, RepositoryScanning, ScanningRule, Source};
@@ -26,22 +26,22 @@ const PUT_REGISTRY: Operation = Operation::write("PutRegistryScanningConfigurati
 const PUT_REPOSITORY: Operation = Operation::write("PutImageScanningConfiguration");
 
 /// Repositories in one call of [`GET_REPOSITORIES`].
-const BATCH: usize = 25;
+const BATCH_SIZE: usize = 25;
 /// Repositories that a caller may ask about at once, and in one call of [`DESCRIBE_REPOSITORIES`].
-const MOST_REPOSITORIES: usize = 100;
+const MAX_REPOSITORIES: usize = 100;
 /// Reads a registry's configuration.
-pub(super) async fn of_registry(served: &Served) -> Result<RegistryScanning, Error> {
-    let turn = served.turn(GET_REGISTRY).await?;
-    read_registry(served, turn.deadline).await
+pub(super) async fn load_registry(client: &RegistryClient) -> Result<RegistryScanning, Error> {
+    let permit = client.acquire(GET_REGISTRY).await?;
+    fetch_registry(client, permit.deadline).await
 }
 
 /// Reads what is in force for repositories, in the order asked.
-pub(super) async fn of_repositories(
-    served: &Served,
+pub(super) async fn load_repositories(
+    client: &RegistryClient,
     names: &[RepositoryName],
 ) -> Result<Vec<RepositoryScanning>, Error> {
-    if names.len() > MOST_REPOSITORIES {
-        return Err(Error::TooComplex(format!("{} repositories, more than {MOST_REPOSITORIES}", names.len())));
+    if names.len() > MAX_REPOSITORIES {
+        return Err(Error::TooComplex(format!("{} repositories, more than {MAX_REPOSITORIES}", names.len())));
     }
     let mut distinct: Vec<&RepositoryName> = names.iter().collect();
     distinct.sort();
@@ -49,12 +49,12 @@ pub(super) async fn of_repositories(
     if distinct.is_empty() {
         return Ok(Vec::new());
     }
-    let turn = served.turn(GET_REPOSITORIES).await?;
+    let permit = client.acquire(GET_REPOSITORIES).await?;
     let mut found = Vec::new();
-    for names in distinct.chunks(BATCH) {
-        found.extend(read_repositories(served, names, turn.deadline).await?);
+    for names in distinct.chunks(BATCH_SIZE) {
+        found.extend(fetch_repositories(client, names, permit.deadline).await?);
     }
-    let on_push = scan_on_push(served, &distinct, turn.deadline).await?;
+    let on_push = fetch_scan_on_push(client, &distinct, permit.deadline).await?;
     let scanning = |name: &RepositoryName| {
         let of_name = |given: Option<&str>| given == Some(name.as_str());
         let found = found.iter().find(|found| of_name(found.repository_name.as_deref()));
@@ -62,8 +62,8 @@ pub(super) async fn of_repositories(
         found.map(|found| RepositoryScanning {
             name: name.clone(),
             scan_on_push: *scan_on_push,
-            frequency: frequency(found.scan_frequency.as_ref()),
-            applied_filters: filters(found.applied_scan_filters.as_deref().unwrap_or_default()),
+            frequency: parse_frequency(found.scan_frequency.as_ref()),
+            applied_filters: parse_filters(found.applied_scan_filters.as_deref().unwrap_or_default()),
         })
     };
     let missing = |name: &RepositoryName| malformed(GET_REPOSITORIES, format!("the answer leaves out {name}"));
@@ -71,11 +71,11 @@ pub(super) async fn of_repositories(
 }
 
 /// Replaces a registry's configuration.
-pub(super) async fn put_registry(served: &Served, scanning: &RegistryScanning) -> Result<(), Error> {
-    let turn = served.turn(PUT_REGISTRY).await?;
-    read_registry(served, turn.deadline).await?;
-    let rules = scanning.rules.iter().map(rule).collect::<Result<Vec<_>, _>>()?;
-    let request = served
+pub(super) async fn put_registry(client: &RegistryClient, scanning: &RegistryScanning) -> Result<(), Error> {
+    let permit = client.acquire(PUT_REGISTRY).await?;
+    fetch_registry(client, permit.deadline).await?;
+    let rules = scanning.rules.iter().map(to_sdk_rule).collect::<Result<Vec<_>, _>>()?;
+    let request = client
         .ecr
         .put_registry_scanning_configuration()
         .scan_type(match scanning.scan_type {
@@ -83,32 +83,36 @@ pub(super) async fn put_registry(served: &Served, scanning: &RegistryScanning) -
             ScanType::Enhanced => EcrScanType::Enhanced,
         })
         .set_rules(Some(rules));
-    let put = served.caller.call(PUT_REGISTRY, turn.deadline, || request.clone().send()).await;
-    served.scanning.change();
-    put.map(|_| ()).map_err(|failure| failure.into_error(PUT_REGISTRY))
+    let put = client.retry.call(PUT_REGISTRY, permit.deadline, || request.clone().send()).await;
+    client.scanning.invalidate();
+    put.map(|_| ()).map_err(|error| error.into_error(PUT_REGISTRY))
 }
 
 /// Sets a repository's own flag.
-pub(super) async fn put_scan_on_push(served: &Served, repository: &Repository, on_push: bool) -> Result<(), Error> {
-    let turn = served.turn(PUT_REPOSITORY).await?;
-    let request = served
+pub(super) async fn put_scan_on_push(
+    client: &RegistryClient,
+    repository: &Repository,
+    on_push: bool,
+) -> Result<(), Error> {
+    let permit = client.acquire(PUT_REPOSITORY).await?;
+    let request = client
         .ecr
         .put_image_scanning_configuration()
         .registry_id(repository.registry.account())
         .repository_name(repository.name.as_str())
         .image_scanning_configuration(ImageScanningConfiguration::builder().scan_on_push(on_push).build());
-    let put = served.caller.call(PUT_REPOSITORY, turn.deadline, || request.clone().send()).await;
-    served.scanning.change();
-    put.map(|_| ()).map_err(|failure| failure.in_repository(PUT_REPOSITORY, repository))
+    let put = client.retry.call(PUT_REPOSITORY, permit.deadline, || request.clone().send()).await;
+    client.scanning.invalidate();
+    put.map(|_| ()).map_err(|error| error.into_repository_error(PUT_REPOSITORY, repository))
 }
 
 /// Reads a registry's configuration before a deadline.
-pub(super) async fn read_registry(served: &Served, deadline: Deadline) -> Result<RegistryScanning, Error> {
-    let send = || served.ecr.get_registry_scanning_configuration().send();
-    let answer = served.caller.call(GET_REGISTRY, deadline, send).await;
-    let answer = answer.map_err(|failure| failure.into_error(GET_REGISTRY))?;
+pub(super) async fn fetch_registry(client: &RegistryClient, deadline: Deadline) -> Result<RegistryScanning, Error> {
+    let send = || client.ecr.get_registry_scanning_configuration().send();
+    let answer = client.retry.call(GET_REGISTRY, deadline, send).await;
+    let answer = answer.map_err(|error| error.into_error(GET_REGISTRY))?;
     let account = answer.registry_id.ok_or_else(|| malformed(GET_REGISTRY, "the answer has no registryId"))?;
-    is_own(served, &account)?;
+    verify_account(client, &account)?;
     let configuration = answer.scanning_configuration;
     let configuration = configuration.ok_or_else(|| malformed(GET_REGISTRY, "the answer has no configuration"))?;
     let scan_type = match configuration.scan_type {
@@ -118,44 +122,44 @@ pub(super) async fn read_registry(served: &Served, deadline: Deadline) -> Result
         None => return Err(malformed(GET_REGISTRY, "the answer has no scan type")),
     };
     let rules = configuration.rules.unwrap_or_default();
-    let mut rules: Vec<_> = rules.iter().map(scanning_rule).collect();
+    let mut rules: Vec<_> = rules.iter().map(parse_rule).collect();
     rules.sort_by(|a, b| (a.frequency, &a.filters).cmp(&(b.frequency, &b.filters)));
     Ok(RegistryScanning { scan_type, rules })
 }
 
 /// Reads the configuration of at most [`BATCH`] repositories; one that is unknown makes the whole an error.
-pub(super) async fn read_repositories(
-    served: &Served,
+pub(super) async fn fetch_repositories(
+    client: &RegistryClient,
     names: &[&RepositoryName],
     deadline: Deadline,
 ) -> Result<Vec<RepositoryScanningConfiguration>, Error> {
-    let request = served
+    let request = client
         .ecr
         .batch_get_repository_scanning_configuration()
         .set_repository_names(Some(names.iter().map(ToString::to_string).collect()));
-    let answer = served.caller.call(GET_REPOSITORIES, deadline, || request.clone().send()).await;
-    let answer = answer.map_err(|failure| match (failure.is("RepositoryNotFoundException"), names) {
-        (true, [name]) => no_repository(&served.id, name),
-        _ => failure.into_error(GET_REPOSITORIES),
+    let answer = client.retry.call(GET_REPOSITORIES, deadline, || request.clone().send()).await;
+    let answer = answer.map_err(|error| match (error.has_code("RepositoryNotFoundException"), names) {
+        (true, [name]) => repository_not_found(&client.id, name),
+        _ => error.into_error(GET_REPOSITORIES),
     })?;
     if let Some(failed) = answer.failures.into_iter().flatten().next() {
         let name = failed.repository_name.as_deref().unwrap_or_default();
         let code = failed.failure_code.unwrap_or_else(|| ScanningConfigurationFailureCode::from(""));
         return Err(match names.iter().find(|asked| asked.as_str() == name) {
             Some(name) if code == ScanningConfigurationFailureCode::RepositoryNotFound => {
-                no_repository(&served.id, name)
+                repository_not_found(&client.id, name)
             }
             Some(_) | None => Error::Rejected {
                 operation: GET_REPOSITORIES.name,
-                code: cut(code.as_str()),
-                message: cut(failed.failure_reason.as_deref().unwrap_or_default()),
+                code: sanitize(code.as_str()),
+                message: sanitize(failed.failure_reason.as_deref().unwrap_or_default()),
             },
         });
     }
     let found = answer.scanning_configurations.unwrap_or_default();
     for found in &found {
         let arn = found.repository_arn.as_deref().unwrap_or_default();
-        is_own(served, arn.split(':').nth(4).unwrap_or_default())?;
+        verify_account(client, arn.split(':').nth(4).unwrap_or_default())?;
         let asked = names.iter().any(|name| found.repository_name.as_deref() == Some(name.as_str()));
         if !asked {
             return Err(malformed(GET_REPOSITORIES, format!("the answer is about {arn:?}")));
@@ -164,18 +168,18 @@ pub(super) async fn read_repositories(
     Ok(found)
 }
 
-async fn scan_on_push(
-    served: &Served,
+async fn fetch_scan_on_push(
+    client: &RegistryClient,
     names: &[&RepositoryName],
     deadline: Deadline,
 ) -> Result<Vec<(String, bool)>, Error> {
-    let request = served
+    let request = client
         .ecr
         .describe_repositories()
-        .registry_id(served.id.account())
+        .registry_id(client.id.account())
         .set_repository_names(Some(names.iter().map(ToString::to_string).collect()));
-    let answer = served.caller.call(DESCRIBE_REPOSITORIES, deadline, || request.clone().send()).await;
-    let answer = answer.map_err(|failure| failure.into_error(DESCRIBE_REPOSITORIES))?;
+    let answer = client.retry.call(DESCRIBE_REPOSITORIES, deadline, || request.clone().send()).await;
+    let answer = answer.map_err(|error| error.into_error(DESCRIBE_REPOSITORIES))?;
     let found = answer.repositories.into_iter().flatten();
     let flags = found.map(|found| {
         let on_push = found.image_scanning_configuration.is_some_and(|configuration| configuration.scan_on_push);
@@ -184,20 +188,20 @@ async fn scan_on_push(
     Ok(flags.collect())
 }
 
-fn is_own(served: &Served, account: &str) -> Result<(), Error> {
-    if account == served.id.account() {
+fn verify_account(client: &RegistryClient, account: &str) -> Result<(), Error> {
+    if account == client.id.account() {
         return Ok(());
     }
     let told = format!(
-        "the credentials belong to account {}; registry {} is served with credentials of its own account only",
-        cut(account),
-        served.id
+        "the credentials belong to account {}; registry {} is served only with credentials of its own account",
+        sanitize(account),
+        client.id
     );
     Err(Error::Credentials(Source::new(told)))
 }
 
 /// A missing frequency is no known one.
-pub(super) fn frequency(given: Option<&ScanFrequency>) -> Frequency {
+pub(super) fn parse_frequency(given: Option<&ScanFrequency>) -> Frequency {
     match given {
         Some(ScanFrequency::ScanOnPush) => Frequency::ScanOnPush,
         Some(ScanFrequency::ContinuousScan) => Frequency::ContinuousScan,
@@ -206,34 +210,39 @@ pub(super) fn frequency(given: Option<&ScanFrequency>) -> Frequency {
     }
 }
 
-fn filters(given: &[ScanningRepositoryFilter]) -> Vec<String> {
+fn parse_filters(given: &[ScanningRepositoryFilter]) -> Vec<String> {
     let mut filters: Vec<String> = given.iter().map(|filter| filter.filter.clone()).collect();
     filters.sort();
     filters.dedup();
     filters
 }
 
-fn scanning_rule(rule: &RegistryScanningRule) -> ScanningRule {
-    ScanningRule { frequency: frequency(Some(&rule.scan_frequency)), filters: filters(&rule.repository_filters) }
+fn parse_rule(rule: &RegistryScanningRule) -> ScanningRule {
+    ScanningRule {
+        frequency: parse_frequency(Some(&rule.scan_frequency)),
+        filters: parse_filters(&rule.repository_filters),
+    }
 }
 
-fn rule(rule: &ScanningRule) -> Result<RegistryScanningRule, Error> {
+fn to_sdk_rule(rule: &ScanningRule) -> Result<RegistryScanningRule, Error> {
     let frequency = match rule.frequency {
         Frequency::ScanOnPush => ScanFrequency::ScanOnPush,
         Frequency::ContinuousScan => ScanFrequency::ContinuousScan,
         Frequency::Manual => ScanFrequency::Manual,
-        Frequency::Unrecognised => return Err(not_sent("a rule has a frequency that this server does not know")),
+        Frequency::Unrecognised => {
+            return Err(invalid_request("a rule has a frequency that this server does not know"));
+        }
     };
     let filters = rule.filters.iter().map(|filter| {
         let filter = ScanningRepositoryFilter::builder().filter(filter);
         filter.filter_type(ScanningRepositoryFilterType::Wildcard).build()
     });
-    let filters = filters.collect::<Result<Vec<_>, _>>().map_err(|error| not_sent(&error.to_string()))?;
+    let filters = filters.collect::<Result<Vec<_>, _>>().map_err(|error| invalid_request(&error.to_string()))?;
     let rule = RegistryScanningRule::builder().scan_frequency(frequency).set_repository_filters(Some(filters));
-    rule.build().map_err(|error| not_sent(&error.to_string()))
+    rule.build().map_err(|error| invalid_request(&error.to_string()))
 }
 
 /// A request that we do not even send.
-fn not_sent(why: &str) -> Error {
-    Error::Rejected { operation: PUT_REGISTRY.name, code: "BadRequest".to_owned(), message: cut(why) }
+fn invalid_request(why: &str) -> Error {
+    Error::Rejected { operation: PUT_REGISTRY.name, code: "BadRequest".to_owned(), message: sanitize(why) }
 }

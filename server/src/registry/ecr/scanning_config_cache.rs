@@ -12,80 +12,80 @@ use scangate_core::{
 
 use super::{
     error::malformed,
-    registry_client::Served,
+    registry_client::RegistryClient,
     retry::Deadline,
-    scanning_config::{GET_REGISTRY, GET_REPOSITORIES, frequency, read_registry, read_repositories},
+    scanning_config::{GET_REGISTRY, GET_REPOSITORIES, fetch_registry, fetch_repositories, parse_frequency},
 };
 use crate::registry::{
     Error, Freshness, Source,
-    read_through::{Memo, Reading},
+    read_through::{CachedRead, ReadThroughCache},
 };
 
 /// Repositories whose frequency is kept.
-const MOST_KEPT: u64 = 20_000;
+const MAX_REPOSITORIES: u64 = 20_000;
 
 /// The scanning that was in force when a scan was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct InForce {
+pub(super) struct EffectiveScanning {
     pub(super) scan_type: ScanType,
     pub(super) frequency: Frequency,
 }
 
 /// A registry's scanning configuration, kept for a while.
 #[derive(Debug)]
-pub(super) struct Scanning {
-    scan_type: Memo<(), ScanType>,
-    frequencies: Memo<RepositoryName, Frequency>,
+pub(super) struct ScanningConfigCache {
+    scan_type: ReadThroughCache<(), ScanType>,
+    frequencies: ReadThroughCache<RepositoryName, Frequency>,
     /// What began before our own last change is out of date, however young.
-    changed: Mutex<Option<Instant>>,
-    keep: Duration,
+    invalidated_at: Mutex<Option<Instant>>,
+    ttl: Duration,
 }
 
-impl Scanning {
+impl ScanningConfigCache {
     pub(super) fn new(keep: Duration, budget: Duration) -> Self {
         Self {
-            scan_type: Memo::new(1, keep, budget),
-            frequencies: Memo::new(MOST_KEPT, keep, budget),
-            changed: Mutex::default(),
-            keep,
+            scan_type: ReadThroughCache::new(1, keep, budget),
+            frequencies: ReadThroughCache::new(MAX_REPOSITORIES, keep, budget),
+            invalidated_at: Mutex::default(),
+            ttl: keep,
         }
     }
 
     /// We may have changed the configuration.
-    pub(super) fn change(&self) {
-        *self.changed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    pub(super) fn invalidate(&self) {
+        *self.invalidated_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
     fn freshness(&self) -> Freshness {
-        Freshness { not_before: *self.changed.lock().unwrap_or_else(PoisonError::into_inner) }
+        Freshness { not_before: *self.invalidated_at.lock().unwrap_or_else(PoisonError::into_inner) }
     }
 
-    fn kept<V>(&self, value: V, began: Instant) -> Reading<V> {
-        Reading { value, began, keep: self.keep, bytes: 1 }
+    fn cached_read<V>(&self, value: V, began: Instant) -> CachedRead<V> {
+        CachedRead { value, began, ttl: self.ttl, weight: 1 }
     }
 }
 
-impl Served {
+impl RegistryClient {
     /// What is in force for a repository, at most as old as the configuration is kept.
-    pub(super) async fn in_force(
+    pub(super) async fn effective_scanning(
         self: &Arc<Self>,
         repository: &RepositoryName,
         deadline: Deadline,
-    ) -> Result<InForce, Error> {
+    ) -> Result<EffectiveScanning, Error> {
         let both = async { tokio::try_join!(self.scan_type(), self.frequency(repository)) };
-        let Some(both) = deadline.bound(both).await else {
+        let Some(both) = deadline.timeout(both).await else {
             let source = Source::new("no answer within the time budget");
             return Err(Error::Unavailable { operation: GET_REGISTRY.name, source });
         };
-        both.map(|(scan_type, frequency)| InForce { scan_type, frequency })
+        both.map(|(scan_type, frequency)| EffectiveScanning { scan_type, frequency })
     }
 
     async fn scan_type(self: &Arc<Self>) -> Result<ScanType, Error> {
         let read = |began| {
-            let served = Arc::clone(self);
+            let client = Arc::clone(self);
             async move {
-                let scanning = read_registry(&served, served.deadline()).await?;
-                Ok(served.scanning.kept(scanning.scan_type, began))
+                let scanning = fetch_registry(&client, client.deadline()).await?;
+                Ok(client.scanning.cached_read(scanning.scan_type, began))
             }
         };
         self.scanning.scan_type.get(&(), self.scanning.freshness(), read).await
@@ -93,11 +93,11 @@ impl Served {
 
     async fn frequency(self: &Arc<Self>, repository: &RepositoryName) -> Result<Frequency, Error> {
         let read = |began| {
-            let (served, repository) = (Arc::clone(self), repository.clone());
+            let (client, repository) = (Arc::clone(self), repository.clone());
             async move {
-                let found = read_repositories(&served, &[&repository], served.deadline()).await?;
+                let found = fetch_repositories(&client, &[&repository], client.deadline()).await?;
                 let found = found.first().ok_or_else(|| malformed(GET_REPOSITORIES, "the answer is empty"))?;
-                Ok(served.scanning.kept(frequency(found.scan_frequency.as_ref()), began))
+                Ok(client.scanning.cached_read(parse_frequency(found.scan_frequency.as_ref()), began))
             }
         };
         self.scanning.frequencies.get(repository, self.scanning.freshness(), read).await

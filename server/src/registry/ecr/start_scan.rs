@@ -11,9 +11,9 @@ use scangate_core::{
 
 use super::{
     diagnostics::timestamp,
-    error::{Failure, Kind},
-    pages::{Answer, Pages},
-    registry_client::Served,
+    error::{CallError, ErrorKind},
+    pages::{Pages, ScanResponse},
+    registry_client::RegistryClient,
     retry::Operation,
 };
 use crate::registry::{Error, Started};
@@ -21,26 +21,28 @@ use crate::registry::{Error, Started};
 const START_SCAN: Operation = Operation::write("StartImageScan");
 
 /// How long ECR refuses another scan of an image.
-const QUOTA: SignedDuration = SignedDuration::from_hours(24);
+const QUOTA_PERIOD: SignedDuration = SignedDuration::from_hours(24);
 
 const ARCHIVED: &str = "the image is archived; restore it first";
 
 /// Starts a scan, or tells why none was started.
 pub(super) async fn start(
-    served: &Arc<Served>,
+    client: &Arc<RegistryClient>,
     repository: &Repository,
     manifest: &Manifest,
 ) -> Result<Started, Error> {
     if manifest.archived {
         return Ok(Started::Unsupported(ARCHIVED.to_owned()));
     }
-    let turn = served.turn(START_SCAN).await?;
-    if served.in_force(&repository.name, turn.deadline).await?.scan_type == ScanType::Enhanced {
+    let permit = client.acquire(START_SCAN).await?;
+    if client.effective_scanning(&repository.name, permit.deadline).await?.scan_type == ScanType::Enhanced {
         return Ok(Started::ManagedContinuously);
     }
-    let starting =
-        Starting { pages: Pages { served, repository, digest: &manifest.digest, deadline: turn.deadline }, served };
-    let before = starting.pages.read_head().await?;
+    let starting = ScanStarter {
+        pages: Pages { client, repository, digest: &manifest.digest, deadline: permit.deadline },
+        client,
+    };
+    let before = starting.pages.read_status().await?;
     match before.status {
         Status::InProgress | Status::Pending => Ok(Started::AlreadyInProgress),
         Status::ImageArchived => Ok(Started::Unsupported(ARCHIVED.to_owned())),
@@ -57,51 +59,51 @@ pub(super) async fn start(
     }
 }
 
-struct Starting<'a> {
+struct ScanStarter<'a> {
     pages: Pages<'a>,
-    served: &'a Served,
+    client: &'a RegistryClient,
 }
 
-impl Starting<'_> {
+impl ScanStarter<'_> {
     async fn send(&self) -> Result<Started, Error> {
         let Pages { repository, digest, deadline, .. } = self.pages;
         let request = self
-            .served
+            .client
             .ecr
             .start_image_scan()
             .registry_id(repository.registry.account())
             .repository_name(repository.name.as_str())
             .image_id(ImageIdentifier::builder().image_digest(digest.as_str()).build());
-        match self.served.caller.call(START_SCAN, deadline, || request.clone().send()).await {
+        match self.client.retry.call(START_SCAN, deadline, || request.clone().send()).await {
             Ok(_) => Ok(Started::Started),
-            Err(failure) => self.failed(failure).await,
+            Err(error) => self.outcome_of_error(error).await,
         }
     }
 
-    async fn failed(&self, failure: Failure) -> Result<Started, Error> {
-        if failure.is("LimitExceededException") {
-            return self.refused_by_quota().await;
+    async fn outcome_of_error(&self, error: CallError) -> Result<Started, Error> {
+        if error.has_code("LimitExceededException") {
+            return self.outcome_of_quota().await;
         }
-        if failure.is("UnsupportedImageTypeException") {
-            return Ok(Started::Unsupported(failure.message().to_owned()));
+        if error.has_code("UnsupportedImageTypeException") {
+            return Ok(Started::Unsupported(error.message().to_owned()));
         }
-        if failure.is("ImageArchivedException") {
+        if error.has_code("ImageArchivedException") {
             return Ok(Started::Unsupported(ARCHIVED.to_owned()));
         }
         // The words of a registry that went over to enhanced scanning since its configuration was read.
-        if failure.is("ValidationException") && failure.message().contains("This feature is disabled") {
+        if error.has_code("ValidationException") && error.message().contains("This feature is disabled") {
             return Ok(Started::ManagedContinuously);
         }
         // The request may have arrived although no answer did.
-        let ambiguous = matches!(failure.kind(), Kind::Unavailable | Kind::Undecodable);
+        let ambiguous = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Undecodable);
         if ambiguous && self.is_running().await {
             return Ok(Started::Started);
         }
-        Err(failure.of_image(START_SCAN, self.pages.repository, self.pages.digest.as_str()))
+        Err(error.into_image_error(START_SCAN, self.pages.repository, self.pages.digest.as_str()))
     }
 
-    async fn refused_by_quota(&self) -> Result<Started, Error> {
-        let now = self.pages.read_head().await?;
+    async fn outcome_of_quota(&self) -> Result<Started, Error> {
+        let now = self.pages.read_status().await?;
         Ok(match now.status {
             Status::InProgress | Status::Pending => Started::AlreadyInProgress,
             Status::NotFound
@@ -119,12 +121,12 @@ impl Starting<'_> {
     }
 
     async fn is_running(&self) -> bool {
-        let now = self.pages.read_head().await;
+        let now = self.pages.read_status().await;
         now.is_ok_and(|now| matches!(now.status, Status::InProgress | Status::Pending))
     }
 }
 
 /// The quota counts from the scan's start, which ECR does not tell; its completion is a little later.
-fn next_possible_at(answer: &Answer) -> Option<Timestamp> {
-    answer.completed_at.as_ref().and_then(timestamp)?.checked_add(QUOTA).ok()
+fn next_possible_at(answer: &ScanResponse) -> Option<Timestamp> {
+    answer.completed_at.as_ref().and_then(timestamp)?.checked_add(QUOTA_PERIOD).ok()
 }

@@ -10,7 +10,7 @@ use scangate_core::{
 use scangate_ecr_simulator::{Fault, Rule, ScanScript};
 use scangate_server::registry::{
     Freshness,
-    cache::{self, Cached},
+    cache::{self, CachedRegistry},
     ecr::Config,
 };
 
@@ -156,12 +156,12 @@ async fn where_ecr_has_taken_the_time_inspector_is_not_asked() {
 }
 
 /// The image of most tests behind a cache.
-async fn kept(config: cache::Config) -> Bench<Arc<Cached>> {
+async fn kept(config: cache::Config) -> Bench<Arc<CachedRegistry>> {
     let Bench { simulator, registry } = bench([high().epss(0.9)]).await;
-    Bench { simulator, registry: Arc::new(Cached::new(registry, config)) }
+    Bench { simulator, registry: Arc::new(CachedRegistry::new(registry, config)) }
 }
 
-async fn any_age(bench: &Bench<Arc<Cached>>) -> Read {
+async fn any_age(bench: &Bench<Arc<CachedRegistry>>) -> Read {
     match scan(&*bench.registry, IMAGE, Freshness::default()).await {
         Ok(read) => read,
         Err(error) => panic!("{IMAGE} cannot be read: {error}"),

@@ -9,23 +9,23 @@ use scangate_core::{
 };
 
 use super::{
-    encoding::{Arn, Row},
-    interner::Table,
+    encoding::{Arn, EncodedFinding},
+    interner::Interner,
 };
 
 /// Digits of the name that Inspector gives a finding.
-const DIGITS: usize = 32;
+const ARN_DIGITS: usize = 32;
 
 /// What findings say.
 #[derive(Default)]
-pub(super) struct Shared {
-    texts: Table<str>,
-    traits: Table<Traits>,
+pub(super) struct Dictionary {
+    texts: Interner<str>,
+    fixed_fields: Interner<FixedFields>,
 }
 
 /// What a finding says without words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Traits {
+struct FixedFields {
     /// `None`: it is unrated, and a text says how.
     severity: Option<Severity>,
     fix: Fix,
@@ -36,8 +36,8 @@ struct Traits {
     published_at: Option<Timestamp>,
 }
 
-impl Traits {
-    fn of(finding: &Finding) -> Self {
+impl FixedFields {
+    fn from_finding(finding: &Finding) -> Self {
         let severity = match &finding.severity {
             Rating::Rated(severity) => Some(*severity),
             Rating::Unrated(_) => None,
@@ -47,9 +47,13 @@ impl Traits {
     }
 }
 
-impl Shared {
+impl Dictionary {
     /// A finding in numbers; `None`: there are none left.
-    pub(super) fn row<'a>(&mut self, finding: &'a Finding, last_arn: Option<&Arc<str>>) -> Option<Row<'a>> {
+    pub(super) fn encode<'a>(
+        &mut self,
+        finding: &'a Finding,
+        last_arn: Option<&Arc<str>>,
+    ) -> Option<EncodedFinding<'a>> {
         let (id, package) = (&*finding.id, &finding.package);
         let label = match &finding.severity {
             Rating::Rated(_) => None,
@@ -67,52 +71,53 @@ impl Shared {
             title_end.or(title),
             label,
         ];
-        let mut row = Row {
-            traits: self.traits.take(&Traits::of(finding), |traits| Arc::new(*traits))?,
+        let mut row = EncodedFinding {
+            fixed_fields: self.fixed_fields.intern(&FixedFields::from_finding(finding), |traits| Arc::new(*traits))?,
             uri_ends_with_id: uri_start.is_some(),
             title_begins_with_id: title_end.is_some(),
             first_observed_at: finding.first_observed_at,
-            ..Row::default()
+            ..EncodedFinding::default()
         };
-        for (number, text) in row.always.iter_mut().zip([id, &*package.name, &*package.version]) {
-            *number = self.text(text)?;
+        for (number, text) in row.required.iter_mut().zip([id, &*package.name, &*package.version]) {
+            *number = self.intern_text(text)?;
         }
-        for (number, text) in row.maybe.iter_mut().zip(maybe) {
+        for (number, text) in row.optional.iter_mut().zip(maybe) {
             if let Some(text) = text {
-                *number = Some(self.text(text)?);
+                *number = Some(self.intern_text(text)?);
             }
         }
         row.arn = match &finding.arn {
             None => None,
             Some(arn) if Some(arn) == last_arn => Some(Arn::Same),
-            Some(arn) => Some(self.arn(arn)?),
+            Some(arn) => Some(self.encode_arn(arn)?),
         };
         Some(row)
     }
 
-    fn arn<'a>(&mut self, arn: &'a str) -> Option<Arn<'a>> {
+    fn encode_arn<'a>(&mut self, arn: &'a str) -> Option<Arn<'a>> {
         let name = arn.rfind('/').map_or(0, |slash| slash + 1);
         let (prefix, name) = arn.split_at_checked(name)?;
-        let prefix = self.text(prefix)?;
-        let is_digits = name.len() == DIGITS && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let prefix = self.intern_text(prefix)?;
+        let is_digits = name.len() == ARN_DIGITS && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         let digits = u128::from_str_radix(name, 16).ok().filter(|_| is_digits);
         Some(digits.map_or(Arn::Text(prefix, name), |digits| Arn::Digits(prefix, digits)))
     }
 
-    fn text(&mut self, text: &str) -> Option<u32> {
-        self.texts.take(text, |text| Arc::from(text))
+    fn intern_text(&mut self, text: &str) -> Option<u32> {
+        self.texts.intern(text, |text| Arc::from(text))
     }
 
     /// The finding that these are the numbers of; `None`: there is none.
-    pub(super) fn finding(&self, row: &Row<'_>, last: Option<&Finding>) -> Option<Finding> {
+    pub(super) fn decode(&self, row: &EncodedFinding<'_>, last: Option<&Finding>) -> Option<Finding> {
         // A text that was lost must not look like one that was never there.
         if row.texts().any(|number| self.texts.get(number).is_none()) {
             return None;
         }
         let text = |number: u32| self.texts.get(number).map(Arc::clone);
-        let traits = self.traits.get(row.traits)?;
-        let [id, name, version] = row.always.map(text);
-        let [description, uri, fixed_in, manager, path, title, label] = row.maybe.map(|number| number.and_then(text));
+        let traits = self.fixed_fields.get(row.fixed_fields)?;
+        let [id, name, version] = row.required.map(text);
+        let [description, uri, fixed_in, manager, path, title, label] =
+            row.optional.map(|number| number.and_then(text));
         let id = id?;
         let severity = match (traits.severity, label) {
             (Some(severity), _) => Rating::Rated(severity),
@@ -126,33 +131,35 @@ impl Shared {
             epss: traits.epss,
             exploit: traits.exploit,
             status: traits.status,
-            title: if row.title_begins_with_id { Some(joined(&[&id, &title?])) } else { title },
+            title: if row.title_begins_with_id { Some(concat(&[&id, &title?])) } else { title },
             description,
-            uri: if row.uri_ends_with_id { Some(joined(&[&uri?, &id])) } else { uri },
+            uri: if row.uri_ends_with_id { Some(concat(&[&uri?, &id])) } else { uri },
             first_observed_at: row.first_observed_at,
             published_at: traits.published_at,
             arn: match row.arn {
                 None => None,
                 Some(Arn::Same) => Some(last?.arn.clone()?),
-                Some(Arn::Digits(prefix, digits)) => Some(joined(&[&text(prefix)?, &format!("{digits:0DIGITS$x}")])),
-                Some(Arn::Text(prefix, name)) => Some(joined(&[&text(prefix)?, name])),
+                Some(Arn::Digits(prefix, digits)) => {
+                    Some(concat(&[&text(prefix)?, &format!("{digits:0ARN_DIGITS$x}")]))
+                }
+                Some(Arn::Text(prefix, name)) => Some(concat(&[&text(prefix)?, name])),
             },
             id,
         })
     }
 
     /// Counts one use less of what a finding says.
-    pub(super) fn give_back(&mut self, row: &Row<'_>) {
-        self.traits.give_back(row.traits);
-        row.texts().for_each(|text| self.texts.give_back(text));
+    pub(super) fn release(&mut self, row: &EncodedFinding<'_>) {
+        self.fixed_fields.release(row.fixed_fields);
+        row.texts().for_each(|text| self.texts.release(text));
     }
 
     /// What it weighs.
     pub(super) fn bytes(&self) -> usize {
-        self.texts.bytes() + self.traits.bytes()
+        self.texts.bytes() + self.fixed_fields.bytes()
     }
 }
 
-fn joined(parts: &[&str]) -> Arc<str> {
+fn concat(parts: &[&str]) -> Arc<str> {
     parts.concat().into()
 }

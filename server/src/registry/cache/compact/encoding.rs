@@ -6,12 +6,12 @@
 use jiff::Timestamp;
 
 /// Texts that every finding has.
-pub(super) const ALWAYS: usize = 3;
+pub(super) const REQUIRED: usize = 3;
 /// Texts that a finding may lack.
-pub(super) const MAYBE: usize = 7;
+pub(super) const OPTIONAL: usize = 7;
 
 /// Which of the texts that it may lack a finding has, and what else. What basic findings have comes first: it fits into a byte.
-const HAS: [u64; MAYBE] = [1, 1 << 1, 1 << 2, 1 << 3, 1 << 4, 1 << 5, 1 << 8];
+const HAS_OPTIONAL: [u64; OPTIONAL] = [1, 1 << 1, 1 << 2, 1 << 3, 1 << 4, 1 << 5, 1 << 8];
 const URI_ENDS_WITH_ID: u64 = 1 << 6;
 const TITLE_BEGINS_WITH_ID: u64 = 1 << 7;
 const HAS_TIME: u64 = 1 << 9;
@@ -19,18 +19,18 @@ const HAS_ARN: u64 = 1 << 10;
 
 /// Which ARN follows; larger numbers tell the length of a text.
 const SAME_ARN: u64 = 0;
-const DIGITS: u64 = 1;
-const LENGTHS: u64 = 2;
+const DIGITS_ARN: u64 = 1;
+const TEXT_ARN: u64 = 2;
 
 /// A finding in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Row<'a> {
+pub(super) struct EncodedFinding<'a> {
     /// Of what is no text.
-    pub(super) traits: u32,
+    pub(super) fixed_fields: u32,
     /// Of its texts.
-    pub(super) always: [u32; ALWAYS],
+    pub(super) required: [u32; REQUIRED],
     /// Of the texts that it may lack.
-    pub(super) maybe: [Option<u32>; MAYBE],
+    pub(super) optional: [Option<u32>; OPTIONAL],
     /// Whether the text of its address is followed by its id.
     pub(super) uri_ends_with_id: bool,
     /// Whether its id comes before the text of its title.
@@ -52,18 +52,18 @@ pub(super) enum Arn<'a> {
     Text(u32, &'a str),
 }
 
-impl Row<'_> {
+impl EncodedFinding<'_> {
     /// The numbers of all its texts.
     pub(super) fn texts(&self) -> impl Iterator<Item = u32> {
         let prefix = match self.arn {
             Some(Arn::Digits(prefix, _) | Arn::Text(prefix, _)) => Some(prefix),
             Some(Arn::Same) | None => None,
         };
-        self.always.into_iter().chain(self.maybe.into_iter().flatten()).chain(prefix)
+        self.required.into_iter().chain(self.optional.into_iter().flatten()).chain(prefix)
     }
 
     fn mask(&self) -> u64 {
-        let given = self.maybe.iter().zip(HAS).map(|(number, bit)| if number.is_some() { bit } else { 0 });
+        let given = self.optional.iter().zip(HAS_OPTIONAL).map(|(number, bit)| if number.is_some() { bit } else { 0 });
         let others = [
             (self.uri_ends_with_id, URI_ENDS_WITH_ID),
             (self.title_begins_with_id, TITLE_BEGINS_WITH_ID),
@@ -76,12 +76,12 @@ impl Row<'_> {
 
 /// Rows one after the other.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Rows {
+pub(super) struct EncodedFindings {
     bytes: Box<[u8]>,
     count: usize,
 }
 
-impl Rows {
+impl EncodedFindings {
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.count
@@ -95,46 +95,46 @@ impl Rows {
 
 /// Writes rows.
 #[derive(Debug, Default)]
-pub(super) struct Writer {
+pub(super) struct Encoder {
     bytes: Vec<u8>,
     count: usize,
     last_second: i64,
 }
 
-impl Writer {
-    pub(super) fn write(&mut self, row: &Row<'_>) {
+impl Encoder {
+    pub(super) fn push(&mut self, row: &EncodedFinding<'_>) {
         self.count += 1;
-        self.number(row.mask());
-        self.number(row.traits.into());
-        for number in row.always.into_iter().chain(row.maybe.into_iter().flatten()) {
-            self.number(number.into());
+        self.write_varint(row.mask());
+        self.write_varint(row.fixed_fields.into());
+        for number in row.required.into_iter().chain(row.optional.into_iter().flatten()) {
+            self.write_varint(number.into());
         }
         if let Some(time) = row.first_observed_at {
-            self.signed(time.as_second().wrapping_sub(self.last_second));
-            self.signed(time.subsec_nanosecond().into());
+            self.write_signed(time.as_second().wrapping_sub(self.last_second));
+            self.write_signed(time.subsec_nanosecond().into());
             self.last_second = time.as_second();
         }
         match row.arn {
             None => {}
-            Some(Arn::Same) => self.number(SAME_ARN),
+            Some(Arn::Same) => self.write_varint(SAME_ARN),
             Some(Arn::Digits(prefix, digits)) => {
-                self.number(DIGITS);
-                self.number(prefix.into());
+                self.write_varint(DIGITS_ARN);
+                self.write_varint(prefix.into());
                 self.bytes.extend(digits.to_be_bytes());
             }
             Some(Arn::Text(prefix, text)) => {
-                self.number(LENGTHS + text.len() as u64);
-                self.number(prefix.into());
+                self.write_varint(TEXT_ARN + text.len() as u64);
+                self.write_varint(prefix.into());
                 self.bytes.extend(text.as_bytes());
             }
         }
     }
 
-    pub(super) fn finish(self) -> Rows {
-        Rows { bytes: self.bytes.into_boxed_slice(), count: self.count }
+    pub(super) fn finish(self) -> EncodedFindings {
+        EncodedFindings { bytes: self.bytes.into_boxed_slice(), count: self.count }
     }
 
-    fn number(&mut self, mut number: u64) {
+    fn write_varint(&mut self, mut number: u64) {
         while let (low, rest @ 1..) = (number & 0x7f, number >> 7) {
             self.bytes.extend(u8::try_from(low | 0x80));
             number = rest;
@@ -143,69 +143,69 @@ impl Writer {
     }
 
     /// The sign comes last, so that small numbers are short on both sides of zero.
-    fn signed(&mut self, number: i64) {
-        self.number(((number << 1) ^ (number >> 63)).cast_unsigned());
+    fn write_signed(&mut self, number: i64) {
+        self.write_varint(((number << 1) ^ (number >> 63)).cast_unsigned());
     }
 }
 
 /// Reads the rows that were written.
 #[derive(Clone, Debug)]
-pub(super) struct Reader<'a> {
+pub(super) struct Decoder<'a> {
     rest: &'a [u8],
     last_second: i64,
 }
 
-impl<'a> Reader<'a> {
-    pub(super) fn new(rows: &'a Rows) -> Self {
+impl<'a> Decoder<'a> {
+    pub(super) fn new(rows: &'a EncodedFindings) -> Self {
         Self { rest: &rows.bytes, last_second: 0 }
     }
 
     /// The next row; `None` at the end.
-    pub(super) fn row(&mut self) -> Option<Row<'a>> {
-        let mask = self.number()?;
+    pub(super) fn read_finding(&mut self) -> Option<EncodedFinding<'a>> {
+        let mask = self.read_varint()?;
         let has = |bit| mask & bit != 0;
-        let mut row = Row {
-            traits: self.short()?,
+        let mut row = EncodedFinding {
+            fixed_fields: self.read_u32()?,
             uri_ends_with_id: has(URI_ENDS_WITH_ID),
             title_begins_with_id: has(TITLE_BEGINS_WITH_ID),
-            ..Row::default()
+            ..EncodedFinding::default()
         };
-        for number in &mut row.always {
-            *number = self.short()?;
+        for number in &mut row.required {
+            *number = self.read_u32()?;
         }
-        for (number, _) in row.maybe.iter_mut().zip(HAS).filter(|(_, bit)| has(*bit)) {
-            *number = Some(self.short()?);
+        for (number, _) in row.optional.iter_mut().zip(HAS_OPTIONAL).filter(|(_, bit)| has(*bit)) {
+            *number = Some(self.read_u32()?);
         }
         if has(HAS_TIME) {
-            self.last_second = self.last_second.wrapping_add(self.signed()?);
-            let nanosecond = i32::try_from(self.signed()?).ok()?;
+            self.last_second = self.last_second.wrapping_add(self.read_signed()?);
+            let nanosecond = i32::try_from(self.read_signed()?).ok()?;
             row.first_observed_at = Some(Timestamp::new(self.last_second, nanosecond).ok()?);
         }
         if has(HAS_ARN) {
-            row.arn = Some(self.arn()?);
+            row.arn = Some(self.read_arn()?);
         }
         Some(row)
     }
 
-    fn arn(&mut self) -> Option<Arn<'a>> {
-        match self.number()? {
+    fn read_arn(&mut self) -> Option<Arn<'a>> {
+        match self.read_varint()? {
             SAME_ARN => Some(Arn::Same),
-            DIGITS => {
-                let prefix = self.short()?;
+            DIGITS_ARN => {
+                let prefix = self.read_u32()?;
                 let (digits, rest) = self.rest.split_first_chunk()?;
                 self.rest = rest;
                 Some(Arn::Digits(prefix, u128::from_be_bytes(*digits)))
             }
             length => {
-                let prefix = self.short()?;
-                let (text, rest) = self.rest.split_at_checked(usize::try_from(length - LENGTHS).ok()?)?;
+                let prefix = self.read_u32()?;
+                let (text, rest) = self.rest.split_at_checked(usize::try_from(length - TEXT_ARN).ok()?)?;
                 self.rest = rest;
                 Some(Arn::Text(prefix, str::from_utf8(text).ok()?))
             }
         }
     }
 
-    fn number(&mut self) -> Option<u64> {
+    fn read_varint(&mut self) -> Option<u64> {
         let mut number = 0;
         for shift in (0..u64::BITS).step_by(7) {
             let (byte, rest) = self.rest.split_first()?;
@@ -218,12 +218,12 @@ impl<'a> Reader<'a> {
         Some(number)
     }
 
-    fn short(&mut self) -> Option<u32> {
-        u32::try_from(self.number()?).ok()
+    fn read_u32(&mut self) -> Option<u32> {
+        u32::try_from(self.read_varint()?).ok()
     }
 
-    fn signed(&mut self) -> Option<i64> {
-        let number = self.number()?;
+    fn read_signed(&mut self) -> Option<i64> {
+        let number = self.read_varint()?;
         Some((number >> 1).cast_signed() ^ -(number & 1).cast_signed())
     }
 }

@@ -13,17 +13,17 @@ use super::super::memory;
 
 /// Slots are added by one part in so many of those that there are, and so many at least: doubling would leave half of them
 /// unused.
-const GROWTH: usize = 8;
-const FEWEST: usize = 1024;
+const GROWTH_DIVISOR: usize = 8;
+const MIN_GROWTH: usize = 1024;
 
 /// Values by number and numbers by value.
-pub(super) struct Table<T: ?Sized> {
+pub(super) struct Interner<T: ?Sized> {
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
-    numbers: HashTable<u32>,
+    ids: HashTable<u32>,
     hasher: RandomState,
     /// What the values weigh, without their slots.
-    values: usize,
+    value_bytes: usize,
 }
 
 struct Slot<T: ?Sized> {
@@ -32,40 +32,40 @@ struct Slot<T: ?Sized> {
     uses: u32,
 }
 
-impl<T: ?Sized> Default for Table<T> {
+impl<T: ?Sized> Default for Interner<T> {
     fn default() -> Self {
         let (slots, free) = (Vec::new(), Vec::new());
-        Self { slots, free, numbers: HashTable::new(), hasher: RandomState::new(), values: 0 }
+        Self { slots, free, ids: HashTable::new(), hasher: RandomState::new(), value_bytes: 0 }
     }
 }
 
-impl<T: ?Sized + Hash + Eq> Table<T> {
+impl<T: ?Sized + Hash + Eq> Interner<T> {
     /// Counts one more use of a value, and tells its number; `None`: there are no numbers left.
-    pub(super) fn take(&mut self, value: &T, own: impl FnOnce(&T) -> Arc<T>) -> Option<u32> {
+    pub(super) fn intern(&mut self, value: &T, own: impl FnOnce(&T) -> Arc<T>) -> Option<u32> {
         let hash = self.hasher.hash_one(value);
-        let is_it = |number: &u32| at(&self.slots, *number).is_some_and(|known| **known == *value);
-        if let Some(number) = self.numbers.find(hash, is_it).copied() {
+        let is_it = |number: &u32| value_at(&self.slots, *number).is_some_and(|known| **known == *value);
+        if let Some(number) = self.ids.find(hash, is_it).copied() {
             let slot = self.slots.get_mut(number as usize)?;
             // A count that cannot grow any more never falls either: the value stays, which is a loss of little.
             slot.uses = slot.uses.saturating_add(1);
             return Some(number);
         }
-        let number = self.put(Slot { value: Some(own(value)), uses: 1 })?;
-        self.values += memory::of_shared(value);
-        let rehash = |number: &u32| at(&self.slots, *number).map_or(0, |value| self.hasher.hash_one(&**value));
-        self.numbers.insert_unique(hash, number, rehash);
+        let number = self.insert_slot(Slot { value: Some(own(value)), uses: 1 })?;
+        self.value_bytes += memory::size_of_allocation(value);
+        let rehash = |number: &u32| value_at(&self.slots, *number).map_or(0, |value| self.hasher.hash_one(&**value));
+        self.ids.insert_unique(hash, number, rehash);
         Some(number)
     }
 
     /// Fills a free slot, or another one; `None`: there are no numbers left.
-    fn put(&mut self, slot: Slot<T>) -> Option<u32> {
+    fn insert_slot(&mut self, slot: Slot<T>) -> Option<u32> {
         if let Some(number) = self.free.pop() {
             *self.slots.get_mut(number as usize)? = slot;
             return Some(number);
         }
         let number = u32::try_from(self.slots.len()).ok()?;
         if self.slots.len() == self.slots.capacity() {
-            self.slots.reserve_exact((self.slots.len() / GROWTH).max(FEWEST));
+            self.slots.reserve_exact((self.slots.len() / GROWTH_DIVISOR).max(MIN_GROWTH));
             // None is free now; all of them may be.
             self.free.reserve_exact(self.slots.capacity());
         }
@@ -75,23 +75,23 @@ impl<T: ?Sized + Hash + Eq> Table<T> {
 
     /// The value of a number that is in use.
     pub(super) fn get(&self, number: u32) -> Option<&Arc<T>> {
-        at(&self.slots, number)
+        value_at(&self.slots, number)
     }
 
     /// Counts one use less of the value of a number.
-    pub(super) fn give_back(&mut self, number: u32) {
+    pub(super) fn release(&mut self, number: u32) {
         let Some(slot) = self.slots.get_mut(number as usize).filter(|slot| slot.uses < u32::MAX) else { return };
         slot.uses = slot.uses.saturating_sub(1);
         if slot.uses > 0 {
             return;
         }
         let Some(value) = slot.value.take() else { return };
-        if let Ok(entry) = self.numbers.find_entry(self.hasher.hash_one(&*value), |known| *known == number) {
+        if let Ok(entry) = self.ids.find_entry(self.hasher.hash_one(&*value), |known| *known == number) {
             entry.remove();
         }
-        self.values = self.values.saturating_sub(memory::of_shared(&*value));
+        self.value_bytes = self.value_bytes.saturating_sub(memory::size_of_allocation(&*value));
         self.free.push(number);
-        if self.numbers.is_empty() {
+        if self.ids.is_empty() {
             *self = Self::default();
         }
     }
@@ -100,10 +100,10 @@ impl<T: ?Sized + Hash + Eq> Table<T> {
     pub(super) fn bytes(&self) -> usize {
         // Any of the numbers may become free, which must not make it heavier: there is room for all of them.
         let slots = self.slots.capacity() * (size_of::<Slot<T>>() + size_of::<u32>());
-        self.values + slots + self.numbers.allocation_size()
+        self.value_bytes + slots + self.ids.allocation_size()
     }
 }
 
-fn at<T: ?Sized>(slots: &[Slot<T>], number: u32) -> Option<&Arc<T>> {
+fn value_at<T: ?Sized>(slots: &[Slot<T>], number: u32) -> Option<&Arc<T>> {
     slots.get(number as usize)?.value.as_ref()
 }

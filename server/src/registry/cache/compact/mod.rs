@@ -6,4 +6,4 @@ mod interner;
 mod pool;
 mod scan;
 
-pub(super) use self::{pool::Pool, scan::Packed};
+pub(super) use self::{pool::FindingPool, scan::CompactScan};

@@ -16,17 +16,17 @@ use std::{
 use scangate_core::finding::Finding;
 
 use super::{
-    dictionary::Shared,
-    encoding::{Reader, Rows, Writer},
+    dictionary::Dictionary,
+    encoding::{Decoder, EncodedFindings, Encoder},
 };
 
 /// Findings that are packed or unpacked before others have their turn.
-const AT_ONCE: usize = 256;
+const LOCK_BATCH_SIZE: usize = 256;
 
 /// What the findings of kept scans share.
 #[derive(Default)]
-pub(in crate::registry::cache) struct Pool {
-    shared: RwLock<Shared>,
+pub(in crate::registry::cache) struct FindingPool {
+    dictionary: RwLock<Dictionary>,
     account: Mutex<Account>,
 }
 
@@ -36,24 +36,24 @@ struct Account {
     /// What scans weigh themselves, without what they share.
     scans: usize,
     /// What was charged to those scans.
-    charged: usize,
+    reserved: usize,
 }
 
-impl Pool {
+impl FindingPool {
     /// Packs findings, and counts their use of what they share until they are [released](Self::release). `None`: there are
     /// more different texts than can be told apart.
-    pub(super) fn pack(&self, findings: &[Finding]) -> Option<Rows> {
-        let mut writer = Writer::default();
+    pub(super) fn encode(&self, findings: &[Finding]) -> Option<EncodedFindings> {
+        let mut writer = Encoder::default();
         let mut last_arn = None;
-        for some in findings.chunks(AT_ONCE) {
+        for some in findings.chunks(LOCK_BATCH_SIZE) {
             let mut shared = self.write();
             for finding in some {
-                let Some(row) = shared.row(finding, last_arn) else {
+                let Some(row) = shared.encode(finding, last_arn) else {
                     drop(shared);
                     self.release(&writer.finish());
                     return None;
                 };
-                writer.write(&row);
+                writer.push(&row);
                 last_arn = finding.arn.as_ref();
             }
         }
@@ -61,13 +61,13 @@ impl Pool {
     }
 
     /// The findings as they were packed. `None`: these are no rows of this pool.
-    pub(super) fn unpack(&self, rows: &Rows) -> Option<Vec<Finding>> {
-        let mut reader = Reader::new(rows);
+    pub(super) fn decode(&self, rows: &EncodedFindings) -> Option<Vec<Finding>> {
+        let mut reader = Decoder::new(rows);
         let mut findings: Vec<Finding> = Vec::with_capacity(rows.len());
         while findings.len() < rows.len() {
             let shared = self.read();
-            for _ in 0..AT_ONCE.min(rows.len() - findings.len()) {
-                let finding = shared.finding(&reader.row()?, findings.last())?;
+            for _ in 0..LOCK_BATCH_SIZE.min(rows.len() - findings.len()) {
+                let finding = shared.decode(&reader.read_finding()?, findings.last())?;
                 findings.push(finding);
             }
         }
@@ -75,36 +75,36 @@ impl Pool {
     }
 
     /// Gives back what packed findings use.
-    pub(super) fn release(&self, rows: &Rows) {
-        let mut reader = Reader::new(rows);
+    pub(super) fn release(&self, rows: &EncodedFindings) {
+        let mut reader = Decoder::new(rows);
         let mut left = rows.len();
         while left > 0 {
             let mut shared = self.write();
-            for _ in 0..AT_ONCE.min(left) {
-                let Some(row) = reader.row() else { return };
-                shared.give_back(&row);
+            for _ in 0..LOCK_BATCH_SIZE.min(left) {
+                let Some(row) = reader.read_finding() else { return };
+                shared.release(&row);
             }
-            left = left.saturating_sub(AT_ONCE);
+            left = left.saturating_sub(LOCK_BATCH_SIZE);
         }
     }
 
     /// Adds a scan that weighs so many bytes itself, and tells what is charged to it.
-    pub(in crate::registry::cache) fn charge(&self, own: usize) -> u32 {
+    pub(in crate::registry::cache) fn reserve(&self, own: usize) -> u32 {
         let shared = self.read().bytes();
         let mut account = self.account();
         account.scans = account.scans.saturating_add(own);
-        let missing = account.scans.saturating_add(shared).saturating_sub(account.charged);
+        let missing = account.scans.saturating_add(shared).saturating_sub(account.reserved);
         // What does not go into this number is for the next one to bear.
         let charge = u32::try_from(missing.max(own)).unwrap_or(u32::MAX);
-        account.charged = account.charged.saturating_add(charge as usize);
+        account.reserved = account.reserved.saturating_add(charge as usize);
         charge
     }
 
     /// A scan has gone that had been added.
-    pub(in crate::registry::cache) fn discharge(&self, own: usize, charge: u32) {
+    pub(in crate::registry::cache) fn unreserve(&self, own: usize, charge: u32) {
         let mut account = self.account();
         account.scans = account.scans.saturating_sub(own);
-        account.charged = account.charged.saturating_sub(charge as usize);
+        account.reserved = account.reserved.saturating_sub(charge as usize);
     }
 
     /// What all scans weigh together, with what they share.
@@ -116,16 +116,16 @@ impl Pool {
         self.account.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Shared> {
-        self.shared.read().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> RwLockReadGuard<'_, Dictionary> {
+        self.dictionary.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Shared> {
-        self.shared.write().unwrap_or_else(PoisonError::into_inner)
+    fn write(&self) -> RwLockWriteGuard<'_, Dictionary> {
+        self.dictionary.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl fmt::Debug for Pool {
+impl fmt::Debug for FindingPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool").field("bytes", &self.bytes()).finish_non_exhaustive()
     }

@@ -7,7 +7,7 @@ use aws_sdk_inspector2::{
     types::{CisaData, ExploitObserved, FindingDetail, FindingDetailsErrorCode},
 };
 
-use super::{Asking, Record, Records, probability};
+use super::{Enricher, InspectorRecord, Records, probability};
 use crate::registry::{
     Error,
     ecr::{error::malformed, retry::Operation},
@@ -16,31 +16,35 @@ use crate::registry::{
 const GET_DETAILS: Operation = Operation::inspector("BatchGetFindingDetails");
 
 /// The most findings that Inspector takes at once.
-const BATCH: usize = 10;
+const BATCH_SIZE: usize = 10;
 /// Calls for one image: beyond them the details cost more time than they are worth.
-const MOST_CALLS: usize = 20;
+const MAX_CALLS: usize = 20;
 
 /// Reads the details of findings, worst first, into the records, and counts those left out by this server's bound.
-pub(super) async fn read(asking: Asking<'_>, arns: &[Arc<str>], records: &mut Records) -> Result<usize, Error> {
-    let (asked, left_out) = arns.split_at(arns.len().min(BATCH * MOST_CALLS));
-    for batch in asked.chunks(BATCH) {
-        let answer = asking.details(batch).await?;
-        take(batch, &answer, records)?;
+pub(super) async fn load(asking: Enricher<'_>, arns: &[Arc<str>], records: &mut Records) -> Result<usize, Error> {
+    let (asked, left_out) = arns.split_at(arns.len().min(BATCH_SIZE * MAX_CALLS));
+    for batch in asked.chunks(BATCH_SIZE) {
+        let answer = asking.fetch_details(batch).await?;
+        apply_response(batch, &answer, records)?;
     }
     Ok(left_out.len())
 }
 
-impl Asking<'_> {
-    async fn details(self, arns: &[Arc<str>]) -> Result<BatchGetFindingDetailsOutput, Error> {
+impl Enricher<'_> {
+    async fn fetch_details(self, arns: &[Arc<str>]) -> Result<BatchGetFindingDetailsOutput, Error> {
         let arns = arns.iter().map(ToString::to_string).collect();
-        let request = self.served.inspector.batch_get_finding_details().set_finding_arns(Some(arns));
-        let answer = self.served.caller.call(GET_DETAILS, self.deadline, || request.clone().send()).await;
-        answer.map_err(|failure| failure.into_error(GET_DETAILS))
+        let request = self.client.inspector.batch_get_finding_details().set_finding_arns(Some(arns));
+        let answer = self.client.retry.call(GET_DETAILS, self.deadline, || request.clone().send()).await;
+        answer.map_err(|error| error.into_error(GET_DETAILS))
     }
 }
 
 /// Takes an answer, which must speak of every finding asked about. That there are no details is an answer, too.
-fn take(asked: &[Arc<str>], answer: &BatchGetFindingDetailsOutput, records: &mut Records) -> Result<(), Error> {
+fn apply_response(
+    asked: &[Arc<str>],
+    answer: &BatchGetFindingDetailsOutput,
+    records: &mut Records,
+) -> Result<(), Error> {
     let mut told: HashSet<&str> = HashSet::new();
     for details in answer.finding_details() {
         let Some(arn) = details.finding_arn().filter(|arn| asked.iter().any(|asked| **asked == **arn)) else {
@@ -48,7 +52,7 @@ fn take(asked: &[Arc<str>], answer: &BatchGetFindingDetailsOutput, records: &mut
         };
         told.insert(arn);
         if let Some(record) = records.get_mut(arn) {
-            record.learn(&Record::detailed(details));
+            record.merge(&InspectorRecord::from_details(details));
         }
     }
     for error in answer.errors() {
@@ -56,7 +60,7 @@ fn take(asked: &[Arc<str>], answer: &BatchGetFindingDetailsOutput, records: &mut
             let arn = error.finding_arn();
             told.insert(arn);
             if let Some(record) = records.get_mut(arn).filter(|_| asked.iter().any(|asked| **asked == *arn)) {
-                record.exploit_heard = true;
+                record.exploit_checked = true;
             }
         } else {
             let (code, arn) = (error.error_code().as_str(), error.finding_arn());
@@ -69,23 +73,24 @@ fn take(asked: &[Arc<str>], answer: &BatchGetFindingDetailsOutput, records: &mut
     }
 }
 
-impl Record {
-    fn detailed(details: &FindingDetail) -> Self {
-        let exploited = details.cisa_data().is_some_and(is_listed) || details.exploit_observed().is_some_and(is_seen);
+impl InspectorRecord {
+    fn from_details(details: &FindingDetail) -> Self {
+        let exploited =
+            details.cisa_data().is_some_and(is_in_catalogue) || details.exploit_observed().is_some_and(is_observed);
         Self {
             epss: details.epss_score().and_then(probability),
             exploit_known: exploited,
-            exploit_heard: true,
+            exploit_checked: true,
             ..Self::default()
         }
     }
 }
 
 /// An empty structure lists nothing.
-fn is_listed(cisa: &CisaData) -> bool {
+fn is_in_catalogue(cisa: &CisaData) -> bool {
     cisa.date_added().is_some() || cisa.date_due().is_some() || cisa.action().is_some_and(|action| !action.is_empty())
 }
 
-fn is_seen(observed: &ExploitObserved) -> bool {
+fn is_observed(observed: &ExploitObserved) -> bool {
     observed.first_seen().is_some() || observed.last_seen().is_some()
 }

@@ -9,12 +9,12 @@ use aws_sdk_inspector2::{
 
 use scangate_core::finding::Exploit;
 
-use super::{Asking, Record, Records, probability};
+use super::{Enricher, InspectorRecord, Records, probability};
 use crate::registry::{
     Error,
     ecr::{
-        enhanced::{exploit_of, fix_of, status_of},
-        error::{cut, malformed},
+        enhanced::{parse_exploit, parse_fix, parse_status},
+        error::{malformed, sanitize},
         retry::Operation,
     },
 };
@@ -22,39 +22,39 @@ use crate::registry::{
 const LIST_FINDINGS: Operation = Operation::inspector("ListFindings");
 
 /// The most that Inspector gives at once.
-const PAGE: i32 = 100;
+const PAGE_SIZE: i32 = 100;
 /// As many findings as are read of ECR.
-const MOST_PAGES: usize = 500;
+const MAX_PAGES: usize = 500;
 
 /// Reads every page into the records, and counts findings that are not about this image.
-pub(super) async fn read(asking: Asking<'_>, records: &mut Records) -> Result<usize, Error> {
+pub(super) async fn load(asking: Enricher<'_>, records: &mut Records) -> Result<usize, Error> {
     let criteria = asking.criteria()?;
     let mut strayed = 0;
     let mut token = None;
     let mut seen = HashSet::new();
     loop {
-        let page = asking.page(&criteria, token).await?;
+        let page = asking.fetch_page(&criteria, token).await?;
         let found = page.findings.ok_or_else(|| malformed(LIST_FINDINGS, "the answer has no findings"))?;
         for finding in &found {
-            if !asking.is_about(finding) {
+            if !asking.is_about_image(finding) {
                 strayed += 1;
             } else if let Some(record) = records.get_mut(finding.finding_arn.as_str()) {
-                record.learn(&Record::listed(finding));
+                record.merge(&InspectorRecord::from_finding(finding));
             }
         }
         let Some(next) = page.next_token.filter(|token| !token.is_empty()) else { return Ok(strayed) };
         if !seen.insert(next.clone()) {
             return Err(malformed(LIST_FINDINGS, "the pages lead back to one that was read already"));
         }
-        if seen.len() >= MOST_PAGES {
-            let what = format!("Inspector lists more than {MOST_PAGES} pages of findings for {}", asking.digest);
+        if seen.len() >= MAX_PAGES {
+            let what = format!("Inspector lists more than {MAX_PAGES} pages of findings for {}", asking.digest);
             return Err(Error::TooComplex(what));
         }
         token = Some(next);
     }
 }
 
-impl Asking<'_> {
+impl Enricher<'_> {
     /// The account, too: an organisation's administrator sees the same digest in the repositories of others.
     fn criteria(self) -> Result<FilterCriteria, Error> {
         Ok(FilterCriteria::builder()
@@ -64,20 +64,20 @@ impl Asking<'_> {
             .build())
     }
 
-    async fn page(self, criteria: &FilterCriteria, token: Option<String>) -> Result<ListFindingsOutput, Error> {
+    async fn fetch_page(self, criteria: &FilterCriteria, token: Option<String>) -> Result<ListFindingsOutput, Error> {
         let request = self
-            .served
+            .client
             .inspector
             .list_findings()
-            .max_results(PAGE)
+            .max_results(PAGE_SIZE)
             .filter_criteria(criteria.clone())
             .set_next_token(token);
-        let answer = self.served.caller.call(LIST_FINDINGS, self.deadline, || request.clone().send()).await;
-        answer.map_err(|failure| failure.into_error(LIST_FINDINGS))
+        let answer = self.client.retry.call(LIST_FINDINGS, self.deadline, || request.clone().send()).await;
+        answer.map_err(|error| error.into_error(LIST_FINDINGS))
     }
 
     /// Whether nothing that the finding says of its place is about another.
-    fn is_about(self, finding: &Finding) -> bool {
+    fn is_about_image(self, finding: &Finding) -> bool {
         let account = self.repository.registry.account();
         let images = finding.resources.iter().filter_map(|resource| {
             let details = resource.details.as_ref()?;
@@ -94,8 +94,8 @@ impl Asking<'_> {
     }
 }
 
-impl Record {
-    fn listed(finding: &Finding) -> Self {
+impl InspectorRecord {
+    fn from_finding(finding: &Finding) -> Self {
         let available = finding.exploit_available.as_ref().map(ExploitAvailable::as_str);
         let seen = finding.exploitability_details.as_ref().is_some_and(|seen| seen.last_known_exploit_at.is_some());
         // The SDK reads a missing score as 0.0, and no vulnerability has that probability.
@@ -103,11 +103,11 @@ impl Record {
         Self {
             listed: true,
             epss: epss.and_then(probability),
-            exploit_known: seen || exploit_of(available) == Exploit::Known,
+            exploit_known: seen || parse_exploit(available) == Exploit::Known,
             // That is for the details to say.
-            exploit_heard: false,
-            status: Some(status_of(Some(finding.status.as_str()))),
-            fix: fix_of(finding.fix_available.as_ref().map(FixAvailable::as_str)),
+            exploit_checked: false,
+            status: Some(parse_status(Some(finding.status.as_str()))),
+            fix: parse_fix(finding.fix_available.as_ref().map(FixAvailable::as_str)),
         }
     }
 }
@@ -117,6 +117,6 @@ fn equals(value: &str) -> Result<StringFilter, Error> {
     filter.build().map_err(|error| Error::Rejected {
         operation: LIST_FINDINGS.name,
         code: "BadRequest".to_owned(),
-        message: cut(&error.to_string()),
+        message: sanitize(&error.to_string()),
     })
 }
