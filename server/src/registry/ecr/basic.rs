@@ -8,7 +8,7 @@ use scangate_core::{
 
 use super::{
     diagnostics::{MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES, ScanDiagnostics},
-    pages::FindingList,
+    finding_list::FindingList,
 };
 
 const SCORES: [&str; 3] = ["CVSS2_SCORE", "CVSS3_SCORE", "CVSS4_SCORE"];

@@ -12,10 +12,8 @@ use scangate_core::{
 };
 
 use super::{
-    diagnostics::ScanDiagnostics,
-    error::sanitize,
-    registry_client::RegistryClient,
-    retry::{Deadline, Operation},
+    diagnostics::ScanDiagnostics, error::sanitize, operation::Operation, registry_client::RegistryClient,
+    retry::Deadline,
 };
 use crate::registry::Error;
 

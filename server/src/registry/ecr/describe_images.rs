@@ -14,8 +14,9 @@ use super::{
     diagnostics::timestamp,
     error::{malformed, sanitize},
     manifest::{self, MANIFEST_TYPES},
+    operation::Operation,
     registry_client::RegistryClient,
-    retry::{Deadline, Operation},
+    retry::Deadline,
 };
 use crate::registry::{Error, Source};
 

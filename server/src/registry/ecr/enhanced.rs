@@ -10,7 +10,7 @@ use scangate_core::{
 use super::{
     basic::rating,
     diagnostics::{MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES, ScanDiagnostics},
-    pages::FindingList,
+    finding_list::FindingList,
 };
 
 /// The image that findings must be about.

@@ -12,7 +12,7 @@ use scangate_core::{
     registry::Registry as RegistryId,
 };
 
-use super::retry::Operation;
+use super::operation::Operation;
 use crate::registry::{Error, Source};
 
 /// What a throttled caller is told where AWS names no time.

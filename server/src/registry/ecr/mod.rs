@@ -1,9 +1,9 @@
-//! The registry port over the AWS SDK: Amazon ECR, and Amazon Inspector where ECR says too little.
+//! The adapter of the registry port over the AWS SDK: Amazon ECR, and Amazon Inspector for data that ECR lacks.
 //!
-//! It reads facts and judges nothing. Follow one image: [`resolve`] finds its manifests, [`pages`] reads a scan whole,
-//! [`basic`] and [`enhanced`] bring findings into one form, [`enrichment`] adds what only Inspector says, [`scan`] puts
-//! the scan together. [`start_scan`] and
-//! [`scanning_config`] are for those who run scans. Calls are not shared here: [`crate::registry::cache`] does that.
+//! It reads facts and evaluates nothing. To follow one image: [`resolve`] finds its manifests, [`pages`] reads a scan page
+//! by page, [`basic`] and [`enhanced`] convert findings, [`enrichment`] adds data that only Inspector has, and [`scan`]
+//! assembles the result. [`start_scan`] and [`scanning_config`] serve operators of scans. Concurrent calls are not
+//! coalesced here: [`crate::registry::cache`] does that.
 
 mod basic;
 mod coverage;
@@ -12,7 +12,9 @@ mod diagnostics;
 mod enhanced;
 mod enrichment;
 mod error;
+mod finding_list;
 mod manifest;
+mod operation;
 mod pages;
 mod registry_client;
 mod resolve;
@@ -32,46 +34,46 @@ use scangate_core::{
     scan::{Manifest, Scan},
 };
 
-use self::{registry_client::RegistryClient, resolve::DocumentCache};
+use self::{registry_client::RegistryClient, resolve::DocumentCache, scanning_config_cache::ScanningConfigCache};
 use super::{Error, Freshness, Registry, RegistryScanning, RepositoryScanning, Resolved, Started};
 
-/// Whose signature requests carry.
+/// The source of the credentials that sign requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Credentials {
-    /// That of the SDK's default chain: environment, profile, web identity, container, instance.
+    /// The SDK's default chain: environment, profile, web identity, container, instance.
     #[default]
     Chain,
-    /// A made-up one, for an endpoint that checks none, such as the simulator. AWS refuses it.
+    /// Fixed placeholder credentials, for an endpoint that checks none, such as the simulator. AWS rejects them.
     Placeholder,
 }
 
-/// How to reach ECR.
+/// Configuration of the ECR adapter.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The registries served; a reference without a host means the first. Empty: the one that the credentials belong to,
-    /// in their region.
+    /// The registries served. A reference without a host means the first. If empty, the registry is that of the
+    /// credentials' account in their region.
     pub registries: Vec<RegistryId>,
-    /// Where ECR and Inspector are, instead of AWS's own endpoints.
+    /// The endpoint of ECR and Inspector, instead of AWS's own.
     pub endpoint: Option<String>,
-    /// Whose signature requests carry.
+    /// The source of credentials.
     pub credentials: Credentials,
-    /// How long one request may take.
+    /// Timeout of one request.
     pub attempt_timeout: Duration,
-    /// How long one whole reading may take: waiting for its turn, every page, every retry.
+    /// Timeout of one whole read: the wait for a permit, every page, every retry.
     pub operation_timeout: Duration,
-    /// The longest pause before a second try; it doubles with every further one.
+    /// The maximum delay before the first retry. It doubles with each further retry.
     pub backoff: Duration,
-    /// How long to wait before looking again for an image that ECR does not know, once, and then twice as long, once:
-    /// just after the push that can happen.
+    /// The delay before the first of two retries for an image that ECR does not know. It doubles for the second. Just
+    /// after a push, ECR may not know the image yet.
     pub fresh_push: Duration,
-    /// Findings asked for at once, at most 1000; enhanced ones come by the hundred all the same.
+    /// Findings requested per page, at most 1000. ECR returns at most 100 enhanced findings per page.
     pub page_size: u16,
-    /// How long a repository's scanning configuration serves. A scan's type and frequency may be this old, even in a
-    /// reading of now.
+    /// The time to live of a repository's scanning configuration. The type and frequency of a scan may be this old, even
+    /// in a read without a cache.
     pub scanning_ttl: Duration,
-    /// Whether Inspector is asked for EPSS and known exploitation of every enhanced finding.
+    /// True to ask Inspector for EPSS and known exploits of every enhanced finding.
     pub inspector_enrichment: bool,
-    /// Readings that talk to one registry at once; others wait.
+    /// The maximum of concurrent reads per registry. Further reads wait.
     pub concurrency: usize,
 }
 
@@ -97,22 +99,34 @@ impl Default for Config {
 #[derive(Debug)]
 pub struct Ecr {
     default: RegistryId,
-    client: Vec<Arc<RegistryClient>>,
+    registries: Vec<ServedRegistry>,
     documents: DocumentCache,
     fresh_push: Duration,
 }
 
+/// One registry: its client and its cached scanning configuration.
+#[derive(Debug)]
+struct ServedRegistry {
+    client: Arc<RegistryClient>,
+    scanning: ScanningConfigCache,
+}
+
 impl Ecr {
-    /// Makes the clients. Nothing is asked of AWS but, where no registry is configured, which one the credentials mean.
+    /// Creates the clients. Calls AWS only if no registry is configured, to find the registry of the credentials.
     pub async fn connect(config: Config) -> Result<Self, Error> {
-        let (default, client) = registry_client::connect(&config).await?;
-        Ok(Self { default, client, documents: DocumentCache::new(), fresh_push: config.fresh_push })
+        let (default, clients) = registry_client::connect(&config).await?;
+        let serve = |client: Arc<RegistryClient>| ServedRegistry {
+            scanning: ScanningConfigCache::new(Arc::clone(&client), config.scanning_ttl, config.operation_timeout),
+            client,
+        };
+        let registries = clients.into_iter().map(serve).collect();
+        Ok(Self { default, registries, documents: DocumentCache::new(), fresh_push: config.fresh_push })
     }
 
-    fn serve(&self, registry: &RegistryId) -> Result<&Arc<RegistryClient>, Error> {
-        self.client.iter().find(|client| client.id == *registry).ok_or_else(|| Error::NotConfigured {
+    fn served(&self, registry: &RegistryId) -> Result<&ServedRegistry, Error> {
+        self.registries.iter().find(|served| served.client.id == *registry).ok_or_else(|| Error::NotConfigured {
             registry: registry.clone(),
-            configured: self.client.iter().map(|client| client.id.clone()).collect(),
+            configured: self.registries.iter().map(|served| served.client.id.clone()).collect(),
         })
     }
 }
@@ -121,17 +135,18 @@ impl Ecr {
 impl Registry for Ecr {
     async fn resolve(&self, image: &ImageReference, _: Freshness) -> Result<Arc<Resolved>, Error> {
         let registry = image.registry.as_ref().map_or(&self.default, |(_, registry)| registry);
-        let resolving = resolve::ImageResolver {
-            client: self.serve(registry)?,
+        let resolver = resolve::ImageResolver {
+            client: &self.served(registry)?.client,
             documents: &self.documents,
             fresh_push: self.fresh_push,
             repository: Repository { registry: registry.clone(), name: image.repository.clone() },
         };
-        resolving.resolve(image).await.map(Arc::new)
+        resolver.resolve(image).await.map(Arc::new)
     }
 
     async fn scan(&self, repository: &Repository, manifest: &Manifest, _: Freshness) -> Result<Arc<Scan>, Error> {
-        scan::read_scan(self.serve(&repository.registry)?, repository, manifest).await.map(Arc::new)
+        let ServedRegistry { client, scanning } = self.served(&repository.registry)?;
+        scan::read_scan(client, scanning, repository, manifest).await.map(Arc::new)
     }
 
     fn cached_since(&self, _: &Repository, _: &Manifest, _: Freshness) -> Option<Timestamp> {
@@ -139,7 +154,8 @@ impl Registry for Ecr {
     }
 
     async fn start_scan(&self, repository: &Repository, manifest: &Manifest) -> Result<Started, Error> {
-        start_scan::start(self.serve(&repository.registry)?, repository, manifest).await
+        let ServedRegistry { client, scanning } = self.served(&repository.registry)?;
+        start_scan::start(client, scanning, repository, manifest).await
     }
 
     fn default_registry(&self) -> &RegistryId {
@@ -147,7 +163,7 @@ impl Registry for Ecr {
     }
 
     async fn registry_scanning(&self, registry: &RegistryId) -> Result<RegistryScanning, Error> {
-        scanning_config::load_registry(self.serve(registry)?).await
+        scanning_config::load_registry(&self.served(registry)?.client).await
     }
 
     async fn repository_scanning(
@@ -155,14 +171,21 @@ impl Registry for Ecr {
         registry: &RegistryId,
         repositories: &[RepositoryName],
     ) -> Result<Vec<RepositoryScanning>, Error> {
-        scanning_config::load_repositories(self.serve(registry)?, repositories).await
+        scanning_config::load_repositories(&self.served(registry)?.client, repositories).await
     }
 
     async fn put_registry_scanning(&self, registry: &RegistryId, scanning: &RegistryScanning) -> Result<(), Error> {
-        scanning_config::put_registry(self.serve(registry)?, scanning).await
+        let served = self.served(registry)?;
+        let put = scanning_config::put_registry(&served.client, scanning).await;
+        // A failed call may have taken effect.
+        served.scanning.invalidate();
+        put
     }
 
     async fn put_scan_on_push(&self, repository: &Repository, scan_on_push: bool) -> Result<(), Error> {
-        scanning_config::put_scan_on_push(self.serve(&repository.registry)?, repository, scan_on_push).await
+        let served = self.served(&repository.registry)?;
+        let put = scanning_config::put_scan_on_push(&served.client, repository, scan_on_push).await;
+        served.scanning.invalidate();
+        put
     }
 }

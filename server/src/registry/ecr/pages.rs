@@ -11,9 +11,8 @@ use aws_sdk_ecr::{
     types::{FindingSeverity, ImageIdentifier},
 };
 use scangate_core::{
-    finding::Finding,
     image::{Digest, Repository},
-    scan::{Counts, Status},
+    scan::Status,
 };
 
 use super::{
@@ -21,8 +20,10 @@ use super::{
     diagnostics::{MAX_DESCRIPTION_BYTES, ScanDiagnostics, truncate},
     enhanced::{self, Subject},
     error::{CallError, ErrorKind, sanitize},
+    finding_list::FindingList,
+    operation::Operation,
     registry_client::RegistryClient,
-    retry::{Deadline, Operation},
+    retry::Deadline,
 };
 use crate::registry::Error;
 
@@ -30,15 +31,6 @@ pub(super) const DESCRIBE_FINDINGS: Operation = Operation::read("DescribeImageSc
 
 const MAX_PAGES: usize = 200;
 const MAX_FINDINGS: usize = 50_000;
-
-/// A scan's findings of one kind.
-#[derive(Debug, Default)]
-pub(super) struct FindingList {
-    /// In our form, one for each vulnerable package.
-    pub(super) findings: Vec<Finding>,
-    /// As ECR counts: one for each record.
-    pub(super) enumerated: Counts,
-}
 
 /// What the pages said together.
 #[derive(Debug)]

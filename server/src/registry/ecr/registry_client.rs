@@ -14,8 +14,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::{
     Config, Credentials,
     error::malformed,
-    retry::{Deadline, Operation, RetryLoop},
-    scanning_config_cache::ScanningConfigCache,
+    operation::Operation,
+    retry::{Deadline, RetryLoop},
 };
 use crate::registry::{Error, Source};
 
@@ -35,8 +35,6 @@ pub(super) struct RegistryClient {
     pub(super) inspector: aws_sdk_inspector2::Client,
     /// Asks, and asks again.
     pub(super) retry: RetryLoop,
-    /// Its scanning configuration, kept for a while.
-    pub(super) scanning: ScanningConfigCache,
     /// Findings asked for at once.
     pub(super) page_size: i32,
     /// Whether Inspector is asked about findings.
@@ -78,7 +76,6 @@ impl RegistryClient {
             ecr: aws_sdk_ecr::Client::from_conf(ecr.build()),
             inspector: aws_sdk_inspector2::Client::from_conf(inspector.build()),
             retry: RetryLoop { registry: id.clone(), backoff: config.backoff },
-            scanning: ScanningConfigCache::new(config.scanning_ttl, config.operation_timeout),
             page_size: i32::from(config.page_size.clamp(1, 1000)),
             inspector_enrichment: config.inspector_enrichment,
             permits: Semaphore::new(config.concurrency.max(1)),

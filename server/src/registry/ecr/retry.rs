@@ -12,7 +12,10 @@ use aws_sdk_ecr::{
 use scangate_core::registry::Registry as RegistryId;
 use tokio::time::Instant;
 
-use super::error::{CallError, ErrorKind};
+use super::{
+    error::{CallError, ErrorKind},
+    operation::Operation,
+};
 
 /// Tries of one operation, the first among them.
 const MAX_ATTEMPTS: u32 = 4;
@@ -21,39 +24,6 @@ const MAX_DELAY: Duration = Duration::from_secs(5);
 
 /// A budget that no clock overflows at.
 const MAX_BUDGET: Duration = Duration::from_hours(24);
-
-/// An operation of AWS.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Operation {
-    /// Its name, e.g. `DescribeImages`.
-    pub(super) name: &'static str,
-    /// The service's prefix in IAM actions.
-    service: &'static str,
-    /// Whether sending it twice is as good as once.
-    repeatable: bool,
-}
-
-impl Operation {
-    /// A read of ECR.
-    pub(super) const fn read(name: &'static str) -> Self {
-        Self { name, service: "ecr", repeatable: true }
-    }
-
-    /// A read of Inspector.
-    pub(super) const fn inspector(name: &'static str) -> Self {
-        Self { name, service: "inspector2", repeatable: true }
-    }
-
-    /// A write to ECR, sent again only where AWS says that it did not take it.
-    pub(super) const fn write(name: &'static str) -> Self {
-        Self { name, service: "ecr", repeatable: false }
-    }
-
-    /// The IAM action that it needs.
-    pub(super) fn action(self) -> String {
-        format!("{}:{}", self.service, self.name)
-    }
-}
 
 /// The instant at which a whole reading, with every page and retry, must have ended.
 #[derive(Clone, Copy, Debug)]
@@ -133,9 +103,9 @@ impl RetryLoop {
     fn next_delay(&self, operation: Operation, error: &CallError, attempt: u32) -> Option<Duration> {
         let attempts = match error.kind() {
             ErrorKind::Throttled => MAX_ATTEMPTS,
-            ErrorKind::Unavailable if operation.repeatable => MAX_ATTEMPTS,
+            ErrorKind::Unavailable if operation.is_idempotent => MAX_ATTEMPTS,
             // A body that broke off; one that cannot be read will not be readable later either.
-            ErrorKind::Undecodable if operation.repeatable => 2,
+            ErrorKind::Undecodable if operation.is_idempotent => 2,
             ErrorKind::Unavailable
             | ErrorKind::Undecodable
             | ErrorKind::Denied

@@ -1,7 +1,7 @@
 //! One manifest's scan, put together from its pages, the scanning configuration and what Inspector adds: more about the
 //! findings, where this server asks for it, and the proof that a clean result needs.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 use aws_sdk_ecr::types::FindingSeverity;
 use jiff::Timestamp;
@@ -15,26 +15,28 @@ use super::{
     coverage,
     diagnostics::{MAX_NAME_BYTES, ScanDiagnostics},
     enrichment::{Enricher, mark_unchecked},
-    pages::{DESCRIBE_FINDINGS, FindingList, Pages, ScanResponse},
+    finding_list::FindingList,
+    pages::{DESCRIBE_FINDINGS, Pages, ScanResponse},
     registry_client::RegistryClient,
     retry::Deadline,
-    scanning_config_cache::EffectiveScanning,
+    scanning_config_cache::{EffectiveScanning, ScanningConfigCache},
 };
 use crate::registry::Error;
 
 /// Reads a manifest's scan whole.
 pub(super) async fn read_scan(
-    client: &Arc<RegistryClient>,
+    client: &RegistryClient,
+    scanning: &ScanningConfigCache,
     repository: &Repository,
     manifest: &Manifest,
 ) -> Result<Scan, Error> {
     let permit = client.acquire(DESCRIBE_FINDINGS).await?;
     let read_at = Timestamp::now();
     let pages = Pages { client, repository, digest: &manifest.digest, deadline: permit.deadline };
-    let (scanning, answer) =
-        tokio::try_join!(client.effective_scanning(&repository.name, permit.deadline), pages.read())?;
-    let asked = ScanAssembler { client, repository, digest: &manifest.digest, deadline: permit.deadline };
-    asked.assemble(answer, scanning, read_at).await
+    let effective = scanning.effective_scanning(&repository.name, permit.deadline);
+    let (effective, response) = tokio::try_join!(effective, pages.read())?;
+    let assembler = ScanAssembler { client, repository, digest: &manifest.digest, deadline: permit.deadline };
+    assembler.assemble(response, effective, read_at).await
 }
 
 struct ScanAssembler<'a> {
@@ -138,8 +140,8 @@ impl FindingLists {
     fn select(self, scan_type: ScanType, done: bool, counts: Option<&Counts>) -> Option<FindingList> {
         let counts_none = counts.is_none_or(|counts| counts.values().all(|count| *count == 0));
         match (scan_type, self.basic, self.enhanced) {
-            (ScanType::Basic, basic, enhanced) => Some(merge(basic?, enhanced)),
-            (ScanType::Enhanced, basic, Some(enhanced)) => Some(merge(enhanced, basic)),
+            (ScanType::Basic, basic, enhanced) => Some(basic?.merge(enhanced)),
+            (ScanType::Enhanced, basic, Some(enhanced)) => Some(enhanced.merge(basic)),
             // A clean enhanced scan sends the other list alone, empty. Whether it ran at all is for the coverage to prove.
             (ScanType::Enhanced, Some(basic), None) => {
                 (done && counts_none && basic.findings.is_empty()).then_some(basic)
@@ -147,14 +149,4 @@ impl FindingLists {
             (ScanType::Enhanced, None, None) => None,
         }
     }
-}
-
-fn merge(mut list: FindingList, other: Option<FindingList>) -> FindingList {
-    if let Some(other) = other {
-        list.findings.extend(other.findings);
-        for (label, count) in other.enumerated {
-            *list.enumerated.entry(label).or_default() += count;
-        }
-    }
-    list
 }

@@ -14,8 +14,9 @@ use scangate_core::{
 
 use super::{
     error::{malformed, repository_not_found, sanitize},
+    operation::Operation,
     registry_client::RegistryClient,
-    retry::{Deadline, Operation},
+    retry::Deadline,
 };
 use crate::registry::{Error, RegistryScanning, RepositoryScanning, ScanningRule, Source};
 
@@ -84,7 +85,6 @@ pub(super) async fn put_registry(client: &RegistryClient, scanning: &RegistrySca
         })
         .set_rules(Some(rules));
     let put = client.retry.call(PUT_REGISTRY, permit.deadline, || request.clone().send()).await;
-    client.scanning.invalidate();
     put.map(|_| ()).map_err(|error| error.into_error(PUT_REGISTRY))
 }
 
@@ -102,7 +102,6 @@ pub(super) async fn put_scan_on_push(
         .repository_name(repository.name.as_str())
         .image_scanning_configuration(ImageScanningConfiguration::builder().scan_on_push(on_push).build());
     let put = client.retry.call(PUT_REPOSITORY, permit.deadline, || request.clone().send()).await;
-    client.scanning.invalidate();
     put.map(|_| ()).map_err(|error| error.into_repository_error(PUT_REPOSITORY, repository))
 }
 

@@ -31,44 +31,37 @@ pub(super) struct EffectiveScanning {
     pub(super) frequency: Frequency,
 }
 
-/// A registry's scanning configuration, kept for a while.
+/// A cache of one registry's scanning configuration.
 #[derive(Debug)]
 pub(super) struct ScanningConfigCache {
+    client: Arc<RegistryClient>,
     scan_type: ReadThroughCache<(), ScanType>,
     frequencies: ReadThroughCache<RepositoryName, Frequency>,
-    /// What began before our own last change is out of date, however young.
+    /// The last change by this server. A read that began earlier is stale, whatever its age.
     invalidated_at: Mutex<Option<Instant>>,
     ttl: Duration,
 }
 
 impl ScanningConfigCache {
-    pub(super) fn new(keep: Duration, budget: Duration) -> Self {
+    /// Creates a cache with this time to live and this budget for one shared read.
+    pub(super) fn new(client: Arc<RegistryClient>, ttl: Duration, budget: Duration) -> Self {
         Self {
-            scan_type: ReadThroughCache::new(1, keep, budget),
-            frequencies: ReadThroughCache::new(MAX_REPOSITORIES, keep, budget),
+            client,
+            scan_type: ReadThroughCache::new(1, ttl, budget),
+            frequencies: ReadThroughCache::new(MAX_REPOSITORIES, ttl, budget),
             invalidated_at: Mutex::default(),
-            ttl: keep,
+            ttl,
         }
     }
 
-    /// We may have changed the configuration.
+    /// Marks all earlier reads as stale, because this server may have changed the configuration.
     pub(super) fn invalidate(&self) {
         *self.invalidated_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    fn freshness(&self) -> Freshness {
-        Freshness { not_before: *self.invalidated_at.lock().unwrap_or_else(PoisonError::into_inner) }
-    }
-
-    fn cached_read<V>(&self, value: V, began: Instant) -> CachedRead<V> {
-        CachedRead { value, began, ttl: self.ttl, weight: 1 }
-    }
-}
-
-impl RegistryClient {
-    /// What is in force for a repository, at most as old as the configuration is kept.
+    /// Returns the scanning in effect for a repository, at most as old as the time to live.
     pub(super) async fn effective_scanning(
-        self: &Arc<Self>,
+        &self,
         repository: &RepositoryName,
         deadline: Deadline,
     ) -> Result<EffectiveScanning, Error> {
@@ -80,26 +73,32 @@ impl RegistryClient {
         both.map(|(scan_type, frequency)| EffectiveScanning { scan_type, frequency })
     }
 
-    async fn scan_type(self: &Arc<Self>) -> Result<ScanType, Error> {
+    async fn scan_type(&self) -> Result<ScanType, Error> {
         let read = |began| {
-            let client = Arc::clone(self);
+            let (client, ttl) = (Arc::clone(&self.client), self.ttl);
             async move {
                 let scanning = fetch_registry(&client, client.deadline()).await?;
-                Ok(client.scanning.cached_read(scanning.scan_type, began))
+                Ok(CachedRead { value: scanning.scan_type, began, ttl, weight: 1 })
             }
         };
-        self.scanning.scan_type.get(&(), self.scanning.freshness(), read).await
+        self.scan_type.get(&(), self.freshness(), read).await
     }
 
-    async fn frequency(self: &Arc<Self>, repository: &RepositoryName) -> Result<Frequency, Error> {
+    async fn frequency(&self, repository: &RepositoryName) -> Result<Frequency, Error> {
         let read = |began| {
-            let (client, repository) = (Arc::clone(self), repository.clone());
+            let (client, repository, ttl) = (Arc::clone(&self.client), repository.clone(), self.ttl);
             async move {
                 let found = fetch_repositories(&client, &[&repository], client.deadline()).await?;
-                let found = found.first().ok_or_else(|| malformed(GET_REPOSITORIES, "the answer is empty"))?;
-                Ok(client.scanning.cached_read(parse_frequency(found.scan_frequency.as_ref()), began))
+                let found =
+                    found.first().ok_or_else(|| malformed(GET_REPOSITORIES, "no repository in the response"))?;
+                let value = parse_frequency(found.scan_frequency.as_ref());
+                Ok(CachedRead { value, began, ttl, weight: 1 })
             }
         };
-        self.scanning.frequencies.get(repository, self.scanning.freshness(), read).await
+        self.frequencies.get(repository, self.freshness(), read).await
+    }
+
+    fn freshness(&self) -> Freshness {
+        Freshness { not_before: *self.invalidated_at.lock().unwrap_or_else(PoisonError::into_inner) }
     }
 }

@@ -1,7 +1,5 @@
 //! Starting a scan: basic scanning allows one per image in 24 hours, enhanced scanning none at all.
 
-use std::sync::Arc;
-
 use aws_sdk_ecr::types::ImageIdentifier;
 use jiff::{SignedDuration, Timestamp};
 use scangate_core::{
@@ -12,9 +10,10 @@ use scangate_core::{
 use super::{
     diagnostics::timestamp,
     error::{CallError, ErrorKind},
+    operation::Operation,
     pages::{Pages, ScanResponse},
     registry_client::RegistryClient,
-    retry::Operation,
+    scanning_config_cache::ScanningConfigCache,
 };
 use crate::registry::{Error, Started};
 
@@ -27,7 +26,8 @@ const ARCHIVED: &str = "the image is archived; restore it first";
 
 /// Starts a scan, or tells why none was started.
 pub(super) async fn start(
-    client: &Arc<RegistryClient>,
+    client: &RegistryClient,
+    scanning: &ScanningConfigCache,
     repository: &Repository,
     manifest: &Manifest,
 ) -> Result<Started, Error> {
@@ -35,7 +35,7 @@ pub(super) async fn start(
         return Ok(Started::Unsupported(ARCHIVED.to_owned()));
     }
     let permit = client.acquire(START_SCAN).await?;
-    if client.effective_scanning(&repository.name, permit.deadline).await?.scan_type == ScanType::Enhanced {
+    if scanning.effective_scanning(&repository.name, permit.deadline).await?.scan_type == ScanType::Enhanced {
         return Ok(Started::ManagedContinuously);
     }
     let starting = ScanStarter {

@@ -10,7 +10,7 @@ use aws_sdk_inspector2::{
 use super::{Enricher, InspectorRecord, Records, probability};
 use crate::registry::{
     Error,
-    ecr::{error::malformed, retry::Operation},
+    ecr::{error::malformed, operation::Operation},
 };
 
 const GET_DETAILS: Operation = Operation::inspector("BatchGetFindingDetails");

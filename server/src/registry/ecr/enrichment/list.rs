@@ -15,7 +15,7 @@ use crate::registry::{
     ecr::{
         enhanced::{parse_exploit, parse_fix, parse_status},
         error::{malformed, sanitize},
-        retry::Operation,
+        operation::Operation,
     },
 };
 
