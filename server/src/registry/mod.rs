@@ -1,7 +1,7 @@
-//! The port to the container registry: what the use cases ask of Amazon ECR, and the errors that it gives them.
+//! The registry port: the operations that use cases need from a container registry, and their errors.
 //!
-//! [`ecr`] is the adapter over the AWS SDK. [`cache`] is the decorator that keeps readings and lets one flight serve many
-//! callers. Nothing here decides anything: readings are facts for [`scangate_core`].
+//! [`ecr`] is the adapter over the AWS SDK. [`cache`] is a decorator that caches readings and coalesces concurrent
+//! reads. Neither evaluates anything: readings are facts for [`scangate_core`].
 
 pub mod cache;
 pub mod ecr;
@@ -21,105 +21,105 @@ use scangate_core::{
     scan::{Frequency, Manifest, Scan, ScanType},
 };
 
-/// How fresh a reading must be: one that began at `not_before` or later. `None`: any will do.
+/// The required freshness of a reading: it began at `not_before` or later. `None` accepts any reading.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Freshness {
-    /// The earliest instant at which reading may have begun.
+    /// The earliest instant at which the read may have begun.
     pub not_before: Option<Instant>,
 }
 
 impl Freshness {
-    /// A reading that began at most `age` before now. Zero: one that begins now.
+    /// Requires a read that began at most `age` ago. Zero requires one that begins now.
     pub fn within(age: Duration) -> Self {
         Self { not_before: Instant::now().checked_sub(age) }
     }
 
-    /// Whether a reading that began at this instant is fresh enough.
+    /// True if a reading that began at this instant is fresh enough.
     pub fn admits(self, began: Instant) -> bool {
         self.not_before.is_none_or(|not_before| began >= not_before)
     }
 
-    /// This freshness, and at least that of a reading which began at `instant`.
+    /// Returns the stricter of this freshness and that of a read which began at `instant`.
     #[must_use]
     pub fn and_not_before(self, instant: Option<Instant>) -> Self {
         Self { not_before: self.not_before.max(instant) }
     }
 }
 
-/// An image resolved to the manifests that could be deployed.
+/// An image resolved to its deployable manifests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolved {
     /// The image by digest.
     pub image: Image,
-    /// Its manifests: one for a plain image, one for each platform of an index; attestations left out.
+    /// The manifests: one for a plain image, one for each platform of an index, without attestations.
     pub manifests: Vec<Manifest>,
 }
 
 impl Resolved {
-    /// The repository that the image lies in.
+    /// Returns the repository of the image.
     pub fn repository(&self) -> Repository {
         Repository { registry: self.image.registry.clone(), name: self.image.repository.clone() }
     }
 }
 
-/// What became of a request to scan one manifest.
+/// The outcome of a request to scan one manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Started {
-    /// ECR has accepted the scan.
+    /// ECR accepted the scan.
     Started,
-    /// A scan was running already.
+    /// A scan was already running.
     AlreadyInProgress,
-    /// The image has had its scan of these 24 hours.
+    /// The image was already scanned within the last 24 hours.
     AlreadyScanned {
-        /// When another becomes possible, where it is known.
+        /// The time at which another scan becomes possible, if known.
         next_possible_at: Option<Timestamp>,
     },
-    /// Inspector scans by itself.
+    /// Inspector scans on its own schedule.
     ManagedContinuously,
-    /// ECR cannot scan it, and why.
+    /// ECR cannot scan the image, with the reason.
     Unsupported(String),
 }
 
-/// Repositories that one rule scans: ECR takes at most one rule for each frequency.
+/// The repositories that one rule scans. ECR accepts at most one rule for each frequency.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScanningRule {
-    /// How often.
+    /// The scan frequency.
     pub frequency: Frequency,
-    /// Wildcard filters over repository names, sorted, each once.
+    /// Wildcard filters over repository names, sorted and without duplicates.
     pub filters: Vec<String>,
 }
 
-/// Scanning of a whole registry.
+/// The scanning configuration of a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegistryScanning {
-    /// The kind.
+    /// The scan type.
     pub scan_type: ScanType,
-    /// Its rules, in the order of their frequencies.
+    /// The rules, sorted by frequency.
     pub rules: Vec<ScanningRule>,
 }
 
-/// What is in force for one repository.
+/// The scanning in effect for one repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RepositoryScanning {
     /// The repository.
     pub name: RepositoryName,
-    /// Its own flag.
+    /// The repository's own scan-on-push flag.
     pub scan_on_push: bool,
     /// The frequency in effect.
     pub frequency: Frequency,
-    /// The registry's filters that matched it.
+    /// The registry's filters that match the repository.
     pub applied_filters: Vec<String>,
 }
 
-/// Why the registry gave no answer. Cloned to every caller of a shared flight.
+/// An error of a registry. It is cloned to every caller of a shared read.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// This server does not serve the registry.
     #[error("registry {registry} is not configured")]
     NotConfigured {
-        /// The one asked for.
+        /// The requested registry.
         registry: RegistryId,
-        /// Those there are.
+        /// The configured registries.
         configured: Vec<RegistryId>,
     },
     /// The repository does not exist.
@@ -130,71 +130,71 @@ pub enum Error {
     ImageNotFound {
         /// The repository.
         repository: Repository,
-        /// The tag or digest asked for.
+        /// The requested tag or digest.
         image: String,
     },
-    /// Tag and digest were both given and disagree.
+    /// The requested tag points to another digest than the requested one.
     #[error("tag {tag} points at {actual}, not at {asked}")]
     TagDigestMismatch {
         /// The tag.
         tag: String,
-        /// The digest given with it.
+        /// The requested digest.
         asked: String,
-        /// What the tag points at; empty where the registry did not say.
+        /// The digest that the tag points to; empty if the registry did not return it.
         actual: String,
     },
-    /// AWS refuses our credentials an action.
+    /// AWS denies this server's credentials an action.
     #[error("AWS refuses this server {action}")]
     AccessDenied {
         /// The IAM action, e.g. `ecr:DescribeImageScanFindings`.
         action: String,
-        /// AWS's words, which may name the principal and the resource: for the log.
+        /// The message of AWS, for the log only: it may name the principal and the resource.
         detail: String,
     },
-    /// We have no credentials, or expired or invalid ones.
+    /// The AWS credentials are missing, expired or invalid.
     #[error("no valid AWS credentials")]
     Credentials(#[source] Source),
-    /// AWS throttles beyond our retries.
+    /// AWS still throttles after all retries.
     #[error("AWS throttles {operation}")]
     Throttled {
         /// The operation.
         operation: &'static str,
-        /// When to try again.
+        /// The delay before a retry.
         retry_after: Duration,
     },
-    /// AWS fails or cannot be reached in time.
+    /// AWS fails, or cannot be reached in time.
     #[error("AWS does not answer {operation}")]
     Unavailable {
         /// The operation.
         operation: &'static str,
-        /// Why.
+        /// The cause.
         #[source]
         source: Source,
     },
-    /// AWS answers what cannot be read.
+    /// The response of AWS cannot be parsed or trusted.
     #[error("AWS answers {operation} with what cannot be read: {detail}")]
     MalformedResponse {
         /// The operation.
         operation: &'static str,
-        /// What is wrong.
+        /// The defect.
         detail: String,
     },
     /// More manifests, pages or findings than this server reads.
     #[error("too much to read: {0}")]
     TooComplex(String),
-    /// AWS refuses the request as it stands.
+    /// AWS rejects the request.
     #[error("AWS refuses {operation}: {code}: {message}")]
     Rejected {
         /// The operation.
         operation: &'static str,
-        /// AWS's error code.
+        /// The error code of AWS.
         code: String,
-        /// AWS's words, cut short.
+        /// The message of AWS, truncated.
         message: String,
     },
 }
 
-/// A cause, shared by every caller of a flight.
+/// A cause, shared by every caller of a shared read.
 #[derive(Clone, Debug)]
 pub struct Source(pub Arc<dyn std::error::Error + Send + Sync>);
 
@@ -211,7 +211,7 @@ impl std::error::Error for Source {
 }
 
 impl Source {
-    /// Takes any error.
+    /// Wraps any error.
     pub fn new(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self(Arc::from(source.into()))
     }
@@ -220,12 +220,12 @@ impl Source {
 /// A container registry with a scanner.
 #[async_trait::async_trait]
 pub trait Registry: Send + Sync + fmt::Debug {
-    /// Resolves a reference to a digest once, and an index to its deployable manifests. The manifest's bytes are fetched by
-    /// digest and hashed: an answer that does not hash to its digest is [`Error::MalformedResponse`].
+    /// Resolves a reference to a digest once, and an index to its deployable manifests. The manifest's bytes are
+    /// fetched by digest and hashed. Bytes that do not hash to their digest are an [`Error::MalformedResponse`].
     async fn resolve(&self, image: &ImageReference, freshness: Freshness) -> Result<Arc<Resolved>, Error>;
 
-    /// Reads a manifest's scan whole. "No scan" is a reading, not an error. Flaws of the answer are in the reading; only
-    /// what says nothing about the scan (throttling, outage, refusal) is an error.
+    /// Reads the complete scan of a manifest. "No scan" is a reading, not an error. A flaw in the response is part of
+    /// the reading. An error means that nothing is known about the scan: throttling, outage, rejection.
     async fn scan(
         &self,
         repository: &Repository,
@@ -233,28 +233,29 @@ pub trait Registry: Send + Sync + fmt::Debug {
         freshness: Freshness,
     ) -> Result<Arc<Scan>, Error>;
 
-    /// When the reading began that [`Registry::scan`] would give at once; `None`: it would have to read.
+    /// Returns the time of the cached reading that [`Registry::scan`] would return. `None` means that `scan` would have
+    /// to read.
     fn cached_since(&self, repository: &Repository, manifest: &Manifest, freshness: Freshness) -> Option<Timestamp>;
 
-    /// Starts a scan, or tells why none was started. Safe to repeat; concurrent calls for one digest cost one call.
+    /// Starts a scan, or returns the reason against it. Safe to repeat. Concurrent calls for one digest cost one call.
     async fn start_scan(&self, repository: &Repository, manifest: &Manifest) -> Result<Started, Error>;
 
-    /// The registry that a reference without a host means.
+    /// Returns the registry of a reference without a host.
     fn default_registry(&self) -> &RegistryId;
 
-    /// Reads a registry's scanning configuration.
+    /// Reads the scanning configuration of a registry.
     async fn registry_scanning(&self, registry: &RegistryId) -> Result<RegistryScanning, Error>;
 
-    /// Reads what is in force for repositories, in the order asked; at most 100.
+    /// Reads the scanning in effect for repositories, in the requested order. At most 100 repositories.
     async fn repository_scanning(
         &self,
         registry: &RegistryId,
         repositories: &[RepositoryName],
     ) -> Result<Vec<RepositoryScanning>, Error>;
 
-    /// Replaces a registry's scanning configuration. Later readings see it.
+    /// Replaces the scanning configuration of a registry. Later readings reflect it.
     async fn put_registry_scanning(&self, registry: &RegistryId, scanning: &RegistryScanning) -> Result<(), Error>;
 
-    /// Sets a repository's own scan-on-push flag. Later readings see it.
+    /// Sets a repository's own scan-on-push flag. Later readings reflect it.
     async fn put_scan_on_push(&self, repository: &Repository, scan_on_push: bool) -> Result<(), Error>;
 }

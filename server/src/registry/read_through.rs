@@ -1,4 +1,4 @@
-//! Readings kept for a while, and one flight for all who want a fresh one.
+//! A read-through TTL cache with request coalescing.
 
 use std::{
     fmt,
@@ -10,25 +10,25 @@ use moka::{policy::EvictionPolicy, sync::Cache};
 
 use super::{Error, Freshness, single_flight::SingleFlight};
 
-/// The cache takes no time without end.
+/// The maximum TTL: moka panics on an excessive one.
 pub(super) const MAX_AGE: Duration = Duration::from_hours(24 * 365);
 
-/// Readings by key, bounded in bytes. Failures are never kept.
+/// A read-through cache, bounded by weight. Failures are never cached.
 pub(super) struct ReadThroughCache<K, V> {
     entries: Cache<K, CachedRead<V>>,
     single_flight: SingleFlight<K, CachedRead<V>>,
 }
 
-/// A value with what decides how long it serves.
+/// A cached value with its age, TTL and weight.
 #[derive(Clone, Debug)]
 pub(super) struct CachedRead<V> {
     /// The value.
     pub(super) value: V,
-    /// When reading it began: everything in it is at least as fresh.
+    /// The instant at which the read began: everything in the value is at least this fresh.
     pub(super) began: Instant,
-    /// How long it counts as fresh where the caller asks for nothing fresher.
+    /// The time for which the value is fresh, unless the caller requires a fresher one.
     pub(super) ttl: Duration,
-    /// What it weighs.
+    /// Its share of the cache's capacity.
     pub(super) weight: u32,
 }
 
@@ -43,11 +43,12 @@ where
     K: Clone + Eq + Hash + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    /// Keeps readings of so many bytes in all, none longer than `at_most`; a flight is given up after `budget`.
+    /// Creates a cache of this total weight. No value is cached longer than `max_age`. A read is cancelled after
+    /// `budget`.
     pub(super) fn new(bytes: u64, at_most: Duration, budget: Duration) -> Self {
         let kept = Cache::builder()
-            // What comes is let in, and the oldest goes. Otherwise whoever weighs more than those that he would push out is turned
-            // away, each time anew, and is read from the registry at every call.
+            // Admit every new entry and evict the oldest. A frequency-based policy would keep refusing an entry that
+            // outweighs its victims, so every call for it would go to the registry.
             .eviction_policy(EvictionPolicy::lru())
             .max_capacity(bytes)
             .weigher(|_, reading: &CachedRead<V>| reading.weight)
@@ -56,7 +57,8 @@ where
         Self { entries: kept, single_flight: SingleFlight::new(budget) }
     }
 
-    /// What is kept, fresh enough, or read now. `read` is told when it began.
+    /// Returns the cached value if it is fresh enough, else reads it. `read` receives the instant at which the read
+    /// began.
     pub(super) async fn get<F>(
         &self,
         key: &K,
@@ -81,24 +83,25 @@ where
         self.single_flight.run(key, freshness, fresh, fly).await.map(|reading| reading.value)
     }
 
-    /// What is kept and fresh enough.
+    /// Returns the cached value if it is fresh enough.
     pub(super) fn get_fresh(&self, key: &K, freshness: Freshness) -> Option<V> {
         self.latest(key).filter(|reading| reading.is_fresh(freshness)).map(|reading| reading.value)
     }
 
-    /// Forgets everything.
+    /// Removes all entries.
     pub(super) fn clear(&self) {
         self.entries.invalidate_all();
-        // What is forgotten is let go of two steps later: until then it would be counted, and all be forgotten again.
+        // moka drops an invalidated entry two maintenance runs later. Until then its memory would be counted, and the
+        // cache would be cleared again.
         (0..3).for_each(|_| self.run_maintenance());
     }
 
-    /// Lets go now of what would go anyway.
+    /// Drops expired and evicted entries now.
     pub(super) fn run_maintenance(&self) {
         self.entries.run_pending_tasks();
     }
 
-    /// The latest reading that is kept, however old.
+    /// Returns the cached entry, whatever its age.
     pub(super) fn latest(&self, key: &K) -> Option<CachedRead<V>> {
         self.entries.get(key)
     }

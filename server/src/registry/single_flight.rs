@@ -1,7 +1,7 @@
-//! Single flight: however many callers want one thing at once, it is fetched once.
+//! Single flight: concurrent callers of the same key share one call.
 //!
-//! A flight is a task of its own, so a caller that gives up cancels nothing for the others. It ends by an outcome, by its
-//! budget or by a panic, and leaves nothing behind in any case.
+//! A flight runs in a task of its own, so a caller that gives up cancels nothing for the others. It ends by its
+//! outcome, its budget or a panic, and is removed from the map in each case.
 
 use std::{
     collections::HashMap,
@@ -16,7 +16,7 @@ use tracing::Instrument as _;
 
 use super::{Error, Freshness, Source};
 
-/// What is being fetched now.
+/// The calls in flight, by key.
 pub(super) struct SingleFlight<K, V> {
     in_flight: Arc<InFlight<K, V>>,
     budget: Duration,
@@ -30,13 +30,13 @@ struct Flight<V> {
     outcome: watch::Receiver<Outcome<V>>,
 }
 
-/// How a caller came to a flight.
+/// The result of entering the single flight.
 enum Entry<V> {
-    /// What he wants is there already.
+    /// The value was ready.
     Ready(V),
-    /// He started one.
+    /// The caller started a flight.
     Started(watch::Receiver<Outcome<V>>),
-    /// There was one.
+    /// The caller joined a flight.
     Joined { began: Instant, outcome: watch::Receiver<Outcome<V>> },
 }
 
@@ -45,16 +45,16 @@ where
     K: Clone + Eq + Hash + Send + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    /// Flights that are given up after `budget`.
+    /// Creates a single flight that cancels a call after `budget`.
     pub(super) fn new(budget: Duration) -> Self {
         Self { in_flight: Arc::default(), budget }
     }
 
-    /// Joins the flight to `key`, or starts one. A flight that began too early is waited for and not joined, so that
-    /// callers who all want a reading of their own instant cost two flights at most.
+    /// Joins the flight of `key`, or starts one. A flight that began too early is awaited but not joined. So any number
+    /// of callers that each require a read from now cost two flights at most.
     ///
-    /// `landed` is asked, under the lock, before a flight starts: what an earlier flight has left since the caller looked.
-    /// `start` is told when its flight began.
+    /// `recheck` runs under the lock before a flight starts, and returns a value that an earlier flight has left
+    /// meanwhile. `start` receives the instant at which the flight began.
     pub(super) async fn run<F>(
         &self,
         key: &K,
@@ -72,7 +72,7 @@ where
                 Entry::Started(outcome) => return wait(outcome).await,
                 Entry::Joined { began, outcome } if freshness.admits(began) => return wait(outcome).await,
                 Entry::Joined { mut outcome, .. } => {
-                    // Whether it ended well or badly, it says nothing about now.
+                    // Successful or not, its outcome is too old for this caller.
                     let _ = outcome.wait_for(Option::is_some).await;
                 }
             }
@@ -95,7 +95,7 @@ where
         match (landed(), start.take()) {
             (None, Some(start)) => Entry::Started(self.spawn(&mut airborne, key, start)),
             (Some(value), _) => Entry::Ready(value),
-            // A caller who has started a flight does not come back.
+            // Unreachable: a caller that has started a flight does not enter again.
             (None, None) => Entry::Started(watch::channel(None).1),
         }
     }
@@ -129,7 +129,7 @@ impl<K, V> fmt::Debug for SingleFlight<K, V> {
     }
 }
 
-/// Takes the flight out of the map before anybody learns of its end, so that nobody finds a flight that is over.
+/// Removes the flight from the map before its outcome is published, so that no caller joins a finished flight.
 struct Guard<K: Eq + Hash, V> {
     in_flight: Arc<InFlight<K, V>>,
     key: Option<K>,
@@ -158,7 +158,7 @@ impl<K: Eq + Hash, V> Drop for Guard<K, V> {
 async fn wait<V: Clone>(mut outcome: watch::Receiver<Outcome<V>>) -> Result<V, Error> {
     match outcome.wait_for(Option::is_some).await {
         Ok(outcome) => outcome.clone().unwrap_or_else(|| Err(unavailable("it has no outcome"))),
-        // The sender went without an outcome: a panic, or the runtime stops.
+        // The sender was dropped without an outcome: a panic, or the runtime stops.
         Err(_) => Err(unavailable("it broke off")),
     }
 }
@@ -167,7 +167,7 @@ fn unavailable(why: &'static str) -> Error {
     Error::Unavailable { operation: "a shared reading", source: Source::new(why) }
 }
 
-/// Every change to the map is one call, so a panic elsewhere leaves it whole.
+/// Every change to the map is a single call, so a panic elsewhere leaves the map consistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

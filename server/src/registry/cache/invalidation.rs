@@ -1,4 +1,5 @@
-//! What we changed ourselves: readings that began before are no longer fresh, also those that are still under way.
+//! Invalidation by changes of this server: a reading that began before the change is stale, even if it is still in
+//! flight.
 
 use std::{
     collections::HashMap,
@@ -12,10 +13,10 @@ use scangate_core::registry::Registry as RegistryId;
 use super::ScanKey;
 use crate::registry::read_through::MAX_AGE;
 
-/// Started scans whose instant is remembered.
+/// The maximum of started scans whose instant is stored.
 const MAX_SCANS: u64 = 100_000;
 
-/// Instants of changes, kept as long as a reading from before could be.
+/// The instants of changes, stored as long as an earlier reading could be cached.
 #[derive(Clone, Debug)]
 pub(super) struct Invalidations {
     scans: Cache<ScanKey, Instant>,
@@ -28,13 +29,13 @@ impl Invalidations {
         Self { scans, registries: Arc::default() }
     }
 
-    /// A scan was started, or may have been.
+    /// Records that a scan was started, or may have been.
     pub(super) fn invalidate_scan(&self, key: ScanKey) {
         self.scans.insert(key, Instant::now());
     }
 
-    /// A registry's configuration was changed. After a failure it may have been; but only a registry that has taken one
-    /// change is remembered, since callers may name any.
+    /// Records a change of a registry's configuration. A failed change may have taken effect. But an instant is stored
+    /// only for a registry with a successful change, because callers may name any registry.
     pub(super) fn invalidate_registry(&self, registry: &RegistryId, succeeded: bool) {
         let mut registries = self.registries.lock().unwrap_or_else(PoisonError::into_inner);
         if succeeded || registries.contains_key(registry) {
@@ -42,7 +43,7 @@ impl Invalidations {
         }
     }
 
-    /// The latest change that a scan's reading must have seen.
+    /// Returns the latest change that a reading of this scan must reflect.
     pub(super) fn latest(&self, key: &ScanKey) -> Option<Instant> {
         let registry = {
             let registries = self.registries.lock().unwrap_or_else(PoisonError::into_inner);

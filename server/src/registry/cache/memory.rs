@@ -1,5 +1,5 @@
-//! What a reading weighs in memory, by estimate: each value by its size with its allocation, and a fixed share for the cache's
-//! own record of an entry. Allocators round up, so the process takes some more.
+//! Estimates of memory: each value with its allocation, plus a fixed overhead for each cache entry. Allocators round
+//! up, so the process uses somewhat more.
 
 use scangate_core::{
     image::Platform,
@@ -8,14 +8,14 @@ use scangate_core::{
 
 use crate::registry::Resolved;
 
-/// The entry: its key, the record around it and the cache's bookkeeping.
+/// An entry: its key, its record and the cache's bookkeeping.
 const ENTRY: usize = 1024;
 /// An allocation's header and rounding, with the two counters of an `Arc`.
 const ALLOCATION: usize = 32;
-/// A map of counts, besides its labels: one node, as a rule.
+/// A map of counts without its labels: usually one node.
 const COUNTS: usize = 256;
 
-/// What a scan weighs itself: without what its findings share with those of others.
+/// Returns the size of a scan without the values that its findings share with other scans.
 pub(super) fn size_of_scan(outline: &Scan, rows: Option<&[u8]>) -> usize {
     let counts = outline.report.iter().flat_map(|report| report.counts.iter().chain([&report.enumerated]));
     let coverage = outline.coverage.as_ref().map_or(0, |Coverage { reason, .. }| size_of_allocation(reason.as_str()));
@@ -31,7 +31,7 @@ pub(super) fn size_of_scan(outline: &Scan, rows: Option<&[u8]>) -> usize {
     let flaws: usize = outline.flaws.iter().map(flaw).sum();
     let texts = size_of_allocation(outline.description.as_deref().unwrap_or_default())
         + size_of_allocation(outline.status.label());
-    // Unpacked, it leaves its frame behind.
+    // A decoded scan leaves its `Arc` allocation behind while a `Weak` points to it.
     let frames = 2 * size_of_val(outline);
     ENTRY
         + frames
@@ -43,12 +43,12 @@ pub(super) fn size_of_scan(outline: &Scan, rows: Option<&[u8]>) -> usize {
         + texts
 }
 
-/// What a value weighs that is kept by itself.
+/// Returns the size of a value in an allocation of its own.
 pub(super) fn size_of_allocation<T: ?Sized>(value: &T) -> usize {
     size_of_val(value) + ALLOCATION
 }
 
-/// What a resolution weighs.
+/// Returns the size of a resolution.
 pub(super) fn size_of_resolved(resolved: &Resolved) -> u32 {
     let manifest = |manifest: &Manifest| {
         let platform = manifest.platform.as_ref().map_or(0, |_| size_of::<Platform>() + 3 * ALLOCATION);

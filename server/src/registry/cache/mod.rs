@@ -1,8 +1,8 @@
-//! The decorator that spares the registry: readings are kept for a stated time, and one flight serves every caller who
-//! wants the same.
+//! A caching decorator of the registry port: readings are cached for a configured time, and concurrent reads are
+//! coalesced.
 //!
-//! Scans are kept by digest, packed and bounded in bytes; what may still change by itself for seconds only. Tags are kept for seconds
-//! at most. A caller's [`Freshness`] goes before all of it, and an error is never kept.
+//! Scans are cached by digest, in compact form and bounded in bytes. A scan that may still change by itself is cached
+//! for seconds only, as are tags. A caller's [`Freshness`] takes precedence, and errors are never cached.
 
 mod compact;
 mod invalidation;
@@ -34,27 +34,27 @@ use super::{
     single_flight::SingleFlight,
 };
 
-/// Bytes that the resolutions kept for a few seconds may take.
+/// The memory limit of cached resolutions, in bytes.
 const MAX_RESOLUTION_BYTES: u64 = 16 * 1024 * 1024;
 
-/// One part in so many of the room for scans is for those on their way in or out.
+/// One part in this many of the scan memory is reserved for scans that are being added or dropped.
 const RESERVE_DIVISOR: u64 = 8;
 
-/// How long readings are kept, and how many.
+/// The time-to-live values and the memory limit of the cache.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// How long a settled scan serves callers who ask for nothing fresher.
+    /// The TTL of a settled scan.
     pub findings_ttl: Duration,
-    /// How long a scan serves that may still change by itself: none yet, running, completed a moment ago, flawed.
+    /// The TTL of a scan that may still change by itself: none yet, running, just completed, flawed.
     pub unsettled_ttl: Duration,
-    /// How long a scan serves that lacks what Inspector should have added: long enough not to press an Inspector in
-    /// trouble, short enough to heal soon.
+    /// The TTL of a scan without its Inspector enrichment: long enough to spare an Inspector in trouble, short enough
+    /// to recover soon.
     pub unenriched_ttl: Duration,
-    /// How long a tag's digest and a digest's manifests serve.
+    /// The TTL of a tag's digest and of a digest's manifests.
     pub resolution_ttl: Duration,
-    /// Bytes that kept scans may take, by estimate: see `weight`.
+    /// The estimated memory of cached scans, in bytes. The module `memory` defines the estimate.
     pub bytes: u64,
-    /// How long one shared reading may take. It bounds what the registry's own budgets should have bounded.
+    /// The timeout of one shared read. It is a backstop for the registry's own budgets.
     pub flight_budget: Duration,
 }
 
@@ -91,7 +91,7 @@ struct ScanKey {
     digest: Digest,
 }
 
-/// An image as asked for, whatever host was written.
+/// An image reference without the host that the caller wrote.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct ImageKey {
     repository: Repository,
@@ -100,7 +100,7 @@ struct ImageKey {
 }
 
 impl CachedRegistry {
-    /// Puts a cache before a registry.
+    /// Wraps a registry in a cache.
     pub fn new(inner: impl Registry + 'static, config: Config) -> Self {
         // The settle check needs the previous reading for as long as a scan takes to settle.
         let at_most = config.findings_ttl.max(SETTLE_TIME.unsigned_abs());
@@ -120,7 +120,7 @@ impl CachedRegistry {
         }
     }
 
-    /// How many bytes the kept scans take, by the estimate that bounds them.
+    /// Returns the estimated memory of the cached scans, in bytes.
     pub fn bytes(&self) -> u64 {
         self.scans.run_maintenance();
         self.pool.bytes() as u64
@@ -166,8 +166,8 @@ impl Registry for CachedRegistry {
                 let scan = inner.scan(&key.repository, &manifest, freshness).await?;
                 let previous = scans.latest(&key).map(|reading| reading.value);
                 let reading = ttl::to_cached_read(&scan, previous.as_deref(), &pool, began, &config)?;
-                // What was charged to a scan that the cache did not let in after all may be in use all the same. Should that
-                // ever add up, nothing is worth more than the bound.
+                // The cache may reject or evict a scan whose memory is still in use. If such memory adds up beyond the
+                // limit, drop all scans: the limit takes precedence over cached data.
                 if pool.bytes() as u64 > config.bytes {
                     clear(&scans, &pool, &unpacked);
                 }
@@ -192,7 +192,7 @@ impl Registry for CachedRegistry {
                 (Arc::clone(&self.inner), self.invalidations.clone(), key.clone(), manifest.clone());
             async move {
                 let started = inner.start_scan(&key.repository, &manifest).await;
-                // A failure may have started one, too.
+                // A failed call may have started one, too.
                 changes.invalidate_scan(key);
                 started
             }
@@ -238,20 +238,21 @@ impl Registry for CachedRegistry {
     }
 }
 
-/// Forgets all scans and drops them at once: otherwise each reading of the next moments would find too much there, too, and
-/// forget again.
+/// Removes all scans and drops them at once. Otherwise each of the next readings would exceed the limit, too, and clear
+/// the cache again.
 fn clear(scans: &ReadThroughCache<ScanKey, Arc<CompactScan>>, pool: &FindingPool, unpacked: &RecentScans) {
     scans.clear();
     unpacked.clear();
     let mut left = usize::MAX;
-    // Some hundred go at a time.
+    // Each run drops some hundred entries.
     while pool.bytes() < left {
         left = pool.bytes();
         scans.run_maintenance();
     }
 }
 
-/// A change once sent may come into force; so what follows from it must happen even where the caller has gone.
+/// Runs a change to completion even if its caller has gone: a change that was sent may take effect, so its invalidation
+/// must happen.
 async fn run_to_completion(change: impl Future<Output = Result<(), Error>> + Send + 'static) -> Result<(), Error> {
     let ended = tokio::spawn(change.in_current_span()).await;
     ended.unwrap_or_else(|broken| {
@@ -271,7 +272,7 @@ impl ImageKey {
     }
 }
 
-/// What is kept names the registry by its default host; the caller gets the host that he wrote.
+/// Restores the host that the caller wrote: the cached resolution has the registry's default host.
 fn with_requested_host(resolved: Arc<Resolved>, asked: &ImageReference) -> Arc<Resolved> {
     match &asked.registry {
         Some((host, _)) if *host != resolved.image.host => {

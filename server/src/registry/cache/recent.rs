@@ -1,6 +1,6 @@
-//! The scans that were unpacked last: who reads one page after page has it unpacked once.
+//! The most recently decoded scans, so that a caller that reads page after page decodes a scan once.
 //!
-//! They are held as two more readers would hold them, and decide nothing: what is kept, and how fresh, the cache alone knows.
+//! They are held like two further readers would hold them. Freshness is decided by the cache alone.
 
 use std::{
     fmt, mem,
@@ -9,17 +9,17 @@ use std::{
 
 use scangate_core::scan::Scan;
 
-/// Findings of the largest scan that is held: the cache's bound does not count them.
+/// The maximum of findings in a scan held here: the cache's memory limit does not count it.
 const MAX_FINDINGS: usize = 5_000;
 
-/// The last two, the later one first.
+/// The last two scans, the later one first.
 #[derive(Default)]
 pub(super) struct RecentScans {
     last: Mutex<[Option<Arc<Scan>>; 2]>,
 }
 
 impl RecentScans {
-    /// Holds a scan until two others have come; not one that is too large for that.
+    /// Holds a scan until two others have been inserted. A scan beyond [`MAX_FINDINGS`] is not held.
     pub(super) fn insert(&self, scan: &Arc<Scan>) {
         if scan.findings().len() > MAX_FINDINGS {
             return;
@@ -30,12 +30,12 @@ impl RecentScans {
         }
         let [last, before] = &mut *held;
         let gone = mem::replace(before, last.replace(Arc::clone(scan)));
-        // Nobody waits while findings are dropped.
+        // Drop findings outside the lock.
         drop(held);
         drop(gone);
     }
 
-    /// Holds none any more.
+    /// Drops all scans.
     pub(super) fn clear(&self) {
         let gone = mem::take(&mut *self.lock());
         drop(gone);

@@ -1,4 +1,4 @@
-//! How long a scan serves, and since when it has said the same.
+//! The TTL of a scan, and the time since which its content is unchanged.
 
 use std::{sync::Arc, time::Instant};
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::registry::{Error, read_through::CachedRead};
 
-/// A scan as it is kept: since when it says the same, and how long it serves.
+/// Encodes a scan for the cache, with its TTL and the time since which its content is unchanged.
 pub(super) fn to_cached_read(
     scan: &Scan,
     previous: Option<&CompactScan>,
@@ -36,10 +36,10 @@ pub(super) fn to_cached_read(
     Ok(CachedRead { value: Arc::new(packed), began, ttl: keep, weight: bytes })
 }
 
-/// Whether two readings tell the same facts.
+/// True if two readings state the same facts.
 fn is_unchanged(earlier: &CompactScan, later: &CompactScan) -> bool {
     let (previous, scan) = (earlier.outline(), later.outline());
-    // What became of asking Inspector shows in the findings, as far as it matters.
+    // The outcome of the enrichment shows in the findings, as far as it matters.
     let Scan {
         read_at: _,
         unchanged_since: _,
@@ -62,11 +62,12 @@ fn is_unchanged(earlier: &CompactScan, later: &CompactScan) -> bool {
         && later.has_same_findings(earlier)
 }
 
-/// When the vulnerability data was last current says nothing of whether findings still arrive: a scanner may move it at will.
+/// Compares reports without the age of the vulnerability data: a scanner may update that at any time, and it does not
+/// show whether findings still arrive.
 fn is_same_report(previous: Option<&Report>, report: Option<&Report>) -> bool {
     match (previous, report) {
         (Some(previous), Some(report)) => {
-            // Findings are compared as they are packed.
+            // Findings are compared in encoded form.
             let Report { completed_at, source_updated_at: _, counts, enumerated, findings: _ } = previous;
             *completed_at == report.completed_at && *counts == report.counts && *enumerated == report.enumerated
         }
@@ -75,7 +76,7 @@ fn is_same_report(previous: Option<&Report>, report: Option<&Report>) -> bool {
     }
 }
 
-/// Whether nothing but a new scan, or new knowledge of vulnerabilities, would change the reading.
+/// True if only a new scan or new vulnerability data would change the reading.
 fn is_settled(scan: &Scan) -> bool {
     scan.flaws.is_empty()
         && match &scan.status {
@@ -94,7 +95,8 @@ fn is_settled(scan: &Scan) -> bool {
         }
 }
 
-/// A clean enhanced scan has no time of its own: there the time that Inspector's coverage gives counts.
+/// True if the report has findings and completed long enough ago. A clean enhanced scan has no completion time of its
+/// own, so the time of Inspector's coverage counts.
 fn is_complete(report: &Report, scan: &Scan) -> bool {
     let completed_at = report.completed_at.or(scan.coverage.as_ref().and_then(|coverage| coverage.last_scanned_at));
     report.findings.is_some() && completed_at.is_some_and(|at| scan.read_at.duration_since(at) >= SETTLE_TIME)

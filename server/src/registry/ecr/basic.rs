@@ -1,4 +1,4 @@
-//! Findings of basic scanning, whose details are pairs of strings.
+//! Conversion of basic findings, whose details are pairs of strings.
 
 use aws_sdk_ecr::types::ImageScanFinding;
 use scangate_core::{
@@ -13,7 +13,7 @@ use super::{
 
 const SCORES: [&str; 3] = ["CVSS2_SCORE", "CVSS3_SCORE", "CVSS4_SCORE"];
 
-/// Takes the findings of a page.
+/// Adds the findings of one page to a list.
 pub(super) fn add_findings(page: &[ImageScanFinding], list: &mut FindingList, diagnostics: &mut ScanDiagnostics) {
     for found in page {
         let finding = finding(found, diagnostics);
@@ -49,7 +49,7 @@ fn finding(found: &ImageScanFinding, diagnostics: &mut ScanDiagnostics) -> Findi
     }
 }
 
-/// A severity as ECR wrote it, cut to size.
+/// Parses a severity. An unrated one keeps ECR's label, truncated.
 pub(super) fn rating(label: &str, diagnostics: &mut ScanDiagnostics) -> Rating {
     match Rating::parse(label) {
         rated @ Rating::Rated(_) => rated,
@@ -62,7 +62,7 @@ fn attribute<'a>(found: &'a ImageScanFinding, key: &str) -> Option<&'a str> {
     attributes.iter().find(|attribute| attribute.key == key).and_then(|attribute| attribute.value.as_deref())
 }
 
-/// The highest of the scores. One that cannot be read is a flaw: left out, it could make the finding look harmless.
+/// Returns the highest score. An unparsable score is a flaw: without it, the finding could look harmless.
 fn score(found: &ImageScanFinding, name: &str, diagnostics: &mut ScanDiagnostics) -> Option<Score> {
     let attributes = found.attributes.iter().flatten();
     let scores = attributes.filter(|attribute| SCORES.contains(&attribute.key.as_str()));

@@ -20,10 +20,10 @@ use crate::registry::Error;
 const LIST_COVERAGE: Operation = Operation::inspector("ListCoverage");
 
 const PAGE_SIZE: i32 = 200;
-/// Rows of a whole repository, 4,000 images, before the image counts as not listed.
+/// The pages of a repository's coverage, 4,000 images, before an image counts as not listed.
 const MAX_PAGES: usize = 20;
 
-/// What Inspector says of an image; `None` where it does not list it.
+/// Returns Inspector's coverage of an image; `None` if Inspector does not list it.
 pub(super) async fn load(
     client: &RegistryClient,
     repository: &Repository,
@@ -38,8 +38,8 @@ pub(super) async fn load(
         repository.registry.region(),
         repository.registry.account()
     );
-    // By its name the image is one row away; the form of that name is documented by examples only, so the whole
-    // repository is looked through where it finds nothing.
+    // The image's ARN selects one row. AWS documents the form of that ARN by examples only, so search the whole
+    // repository if it selects none.
     for resource in [Some(arn.as_str()), None] {
         let rows = CoverageQuery { client, repository, deadline };
         if let Some(row) = rows.find(resource, &place).await? {
@@ -56,7 +56,7 @@ struct CoverageQuery<'a> {
 }
 
 impl CoverageQuery<'_> {
-    /// The row of a place, the worst of them where there are several.
+    /// Returns the row of an image; of several, an inactive one before an active one.
     async fn find(&self, resource: Option<&str>, place: &str) -> Result<Option<CoveredResource>, Error> {
         let mut token = None;
         let mut seen = HashSet::new();

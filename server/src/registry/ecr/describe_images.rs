@@ -1,4 +1,4 @@
-//! Two reads about images: what ECR knows of them, and the bytes of a manifest.
+//! Two reads of ECR: descriptions of images, and the bytes of a manifest.
 
 use aws_sdk_ecr::types::{
     DescribeImagesFilter, Image, ImageDetail, ImageFailure, ImageIdentifier, ImageStatus, ImageStatusFilter,
@@ -23,34 +23,34 @@ use crate::registry::{Error, Source};
 pub(super) const DESCRIBE_IMAGES: Operation = Operation::read("DescribeImages");
 const BATCH_GET_IMAGE: Operation = Operation::read("BatchGetImage");
 
-/// The largest manifest that ECR keeps.
+/// The size limit of manifests in ECR.
 const MAX_MANIFEST_BYTES: usize = 4 * 1024 * 1024;
 
-/// What ECR knows of an image.
+/// ECR's description of an image.
 #[derive(Clone, Debug)]
 pub(super) struct ImageDescription {
     pub(super) digest: Digest,
     pub(super) pushed_at: Option<Timestamp>,
-    /// The manifest's media type.
+    /// The media type of the manifest.
     pub(super) media_type: Option<String>,
     pub(super) content: Content,
-    /// It cannot be pulled now: archived, or on its way back.
+    /// True if the image cannot be pulled now: it is archived or being restored.
     pub(super) archived: bool,
 }
 
-/// Which images to look among.
+/// The images to search.
 ///
-/// Those that can be pulled come without a filter: whether ECR takes one beside image ids is not documented, and nothing
-/// that could be deployed may depend on it.
+/// Active images are requested without a filter: AWS does not document a filter beside image ids, and no deployable
+/// image may depend on one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ArchiveFilter {
-    /// Those that can be pulled.
+    /// Images that can be pulled.
     Active,
-    /// Archived ones, too.
+    /// Archived images, too.
     All,
 }
 
-/// Describes images. One that is unknown makes the whole an error, which calls it `named`.
+/// Describes images. A single unknown image fails the whole request; the error names it as `named`.
 pub(super) async fn describe(
     client: &RegistryClient,
     repository: &Repository,
@@ -90,7 +90,7 @@ fn to_description(detail: ImageDetail, repository: &Repository) -> Result<ImageD
     Ok(ImageDescription { digest, pushed_at, media_type: detail.image_manifest_media_type, content, archived })
 }
 
-/// Fetches a manifest's bytes by digest, and makes sure that they are what the digest names.
+/// Fetches a manifest's bytes by digest, and verifies them against the digest.
 pub(super) async fn fetch_manifest(
     client: &RegistryClient,
     repository: &Repository,
@@ -141,7 +141,7 @@ fn sha256_digest(bytes: &[u8]) -> String {
     })
 }
 
-/// A failure within a successful answer.
+/// Converts a failure entry of a successful response.
 fn fetch_error(error: &ImageFailure, repository: &Repository, digest: &Digest) -> Error {
     let operation = BATCH_GET_IMAGE.name;
     let code = error.failure_code.as_ref().map_or("", |code| code.as_str());
@@ -155,7 +155,7 @@ fn fetch_error(error: &ImageFailure, repository: &Repository, digest: &Digest) -
     }
 }
 
-/// An answer about another repository is no answer.
+/// Rejects a response about another repository.
 fn verify_repository(
     operation: Operation,
     repository: &Repository,

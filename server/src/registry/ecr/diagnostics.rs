@@ -1,4 +1,4 @@
-//! What is noted while one scan is read: texts kept once each and cut to size, and whatever is wrong with the answer.
+//! State of reading one scan: interned and truncated texts, and the flaws of the response.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -8,14 +8,14 @@ use scangate_core::{finding::Score, scan::Flaw};
 
 use super::error::sanitize;
 
-/// As much of a description as is kept, in bytes.
+/// The maximum of a stored description, in bytes.
 pub(super) const MAX_DESCRIPTION_BYTES: usize = 4096;
-/// As much of a name, title, version or address as is kept.
+/// The maximum of a stored name, title, version or address, in bytes.
 pub(super) const MAX_NAME_BYTES: usize = 512;
-/// Flaws told of one scan; the first would do.
+/// The maximum of reported flaws: a single one makes a scan prove nothing.
 const MAX_FLAWS: usize = 16;
 
-/// Notes on one scan.
+/// The texts and flaws of one scan.
 #[derive(Debug, Default)]
 pub(super) struct ScanDiagnostics {
     texts: HashSet<Arc<str>>,
@@ -23,7 +23,7 @@ pub(super) struct ScanDiagnostics {
 }
 
 impl ScanDiagnostics {
-    /// A text cut to so many bytes, shared with its equals.
+    /// Returns a text truncated to `most` bytes, shared with equal texts.
     pub(super) fn intern(&mut self, text: &str, most: usize) -> Arc<str> {
         let text = truncate(text, most);
         if let Some(known) = self.texts.get(text) {
@@ -34,13 +34,13 @@ impl ScanDiagnostics {
         text
     }
 
-    /// A text that says something: not empty, and none of the words for nothing.
+    /// Returns a text unless it is empty or one of AWS's placeholders for a missing value.
     pub(super) fn non_empty(&mut self, text: Option<&str>, most: usize) -> Option<Arc<str>> {
         let text = text.filter(|text| !matches!(*text, "" | "None Provided" | "NotAvailable"))?;
         Some(self.intern(text, most))
     }
 
-    /// A time; one that cannot be is a flaw.
+    /// Converts a time. An impossible one is a flaw.
     pub(super) fn time(&mut self, what: &str, time: Option<&DateTime>) -> Option<Timestamp> {
         let time = time?;
         let read = timestamp(time);
@@ -50,7 +50,7 @@ impl ScanDiagnostics {
         read
     }
 
-    /// A score; one that cannot be is a flaw.
+    /// Converts a score. An impossible one is a flaw.
     pub(super) fn score(&mut self, of: &str, value: f64) -> Option<Score> {
         let score = Score::new(value).ok();
         if score.is_none() {
@@ -59,17 +59,17 @@ impl ScanDiagnostics {
         score
     }
 
-    /// The answer has an impossible value.
+    /// Records an impossible value in the response.
     pub(super) fn malformed(&mut self, what: impl AsRef<str>) {
         self.flaw(Flaw::Malformed(sanitize(what.as_ref())));
     }
 
-    /// The answer is about something else.
+    /// Records that the response is about something else.
     pub(super) fn mismatch(&mut self, what: impl AsRef<str>) {
         self.flaw(Flaw::Mismatch(sanitize(what.as_ref())));
     }
 
-    /// Something is missing from the answer.
+    /// Records missing data in the response.
     pub(super) fn incomplete(&mut self, what: impl AsRef<str>) {
         self.flaw(Flaw::Incomplete(sanitize(what.as_ref())));
     }
@@ -80,24 +80,24 @@ impl ScanDiagnostics {
         }
     }
 
-    /// Whether nothing is wrong with the answer so far.
+    /// True if the response has no flaws so far.
     pub(super) fn is_flawless(&self) -> bool {
         self.flaws.is_empty()
     }
 
-    /// What is wrong with the answer, gravest first.
+    /// Returns the flaws, gravest first.
     pub(super) fn into_flaws(mut self) -> Vec<Flaw> {
         self.flaws.sort();
         self.flaws
     }
 }
 
-/// As much of a text as so many bytes hold.
+/// Truncates a text to `most` bytes, at a character boundary.
 pub(super) fn truncate(text: &str, most: usize) -> &str {
     text.get(..text.floor_char_boundary(most)).unwrap_or_default()
 }
 
-/// A time of the SDK, which saturates where the wire's number is out of all bounds.
+/// Converts a time of the SDK, which saturates if the number in the response is out of range.
 pub(super) fn timestamp(time: &DateTime) -> Option<Timestamp> {
     Timestamp::new(time.secs(), i32::try_from(time.subsec_nanos()).ok()?).ok()
 }

@@ -1,4 +1,4 @@
-//! Findings of enhanced scanning, as Inspector makes them: one for a vulnerability, with every package that has it.
+//! Conversion of enhanced findings: Inspector reports one finding for each vulnerability, with all its packages.
 
 use aws_sdk_ecr::types::{EnhancedImageScanFinding, PackageVulnerabilityDetails, VulnerablePackage};
 use scangate_core::{
@@ -20,7 +20,7 @@ pub(super) struct Subject<'a> {
     pub(super) digest: &'a Digest,
 }
 
-/// Takes the findings of a page. ECR counts its records; we make one finding of each vulnerable package.
+/// Adds the findings of one page to a list: one for each vulnerable package. Counts are of ECR's records.
 pub(super) fn add_findings(
     page: &[EnhancedImageScanFinding],
     subject: Subject<'_>,
@@ -35,7 +35,7 @@ pub(super) fn add_findings(
         for vulnerable in packages {
             list.findings.push(Finding { package: package(vulnerable, diagnostics), ..finding.clone() });
         }
-        // A finding about something other than a package counts no less.
+        // A finding about something other than a package counts, too.
         if packages.is_empty() {
             list.findings.push(finding);
         }
@@ -64,7 +64,7 @@ fn details(found: &EnhancedImageScanFinding) -> Option<&PackageVulnerabilityDeta
     found.package_vulnerability_details.as_ref()
 }
 
-/// The finding, about no package yet.
+/// Converts a finding, without its package.
 fn finding(found: &EnhancedImageScanFinding, diagnostics: &mut ScanDiagnostics) -> Finding {
     let details = details(found);
     let title = found.title.as_deref().unwrap_or_default();
@@ -99,7 +99,8 @@ fn package(vulnerable: &VulnerablePackage, diagnostics: &mut ScanDiagnostics) ->
     }
 }
 
-/// `[EPOCH:]VERSION[-RELEASE]`, as the package managers of Debian and Red Hat write what Inspector takes apart.
+/// Formats `[EPOCH:]VERSION[-RELEASE]` like the package managers of Debian and Red Hat. Inspector reports the three
+/// parts.
 fn version(vulnerable: &VulnerablePackage) -> String {
     let epoch = vulnerable.epoch.filter(|epoch| *epoch > 0).map(|epoch| format!("{epoch}:")).unwrap_or_default();
     let version = vulnerable.version.as_deref().unwrap_or_default();
@@ -109,8 +110,7 @@ fn version(vulnerable: &VulnerablePackage) -> String {
     }
 }
 
-/// The highest score there is. The SDK reads a missing one as 0.0, which therefore counts only where the severity says that
-/// the finding is for information.
+/// Returns the highest score. The SDK parses a missing score as 0.0, so 0.0 counts only for an informational finding.
 fn score(
     found: &EnhancedImageScanFinding,
     id: &str,
@@ -124,7 +124,7 @@ fn score(
     scores.filter_map(|value| diagnostics.score(id, value)).filter(|score| score.value() > 0.0 || informational).max()
 }
 
-/// Inspector's word on fixes.
+/// Parses Inspector's `fixAvailable`.
 pub(super) fn parse_fix(available: Option<&str>) -> Fix {
     match available {
         Some("YES") => Fix::Available,
@@ -134,7 +134,7 @@ pub(super) fn parse_fix(available: Option<&str>) -> Fix {
     }
 }
 
-/// Inspector's word on exploits.
+/// Parses Inspector's `exploitAvailable`.
 pub(super) fn parse_exploit(available: Option<&str>) -> Exploit {
     match available {
         Some("YES") => Exploit::Known,
@@ -143,7 +143,7 @@ pub(super) fn parse_exploit(available: Option<&str>) -> Exploit {
     }
 }
 
-/// Inspector's word on the life of a finding. A missing word is no known one: the finding counts like an active one.
+/// Parses Inspector's status of a finding. A missing status is unrecognised, and the finding counts like an active one.
 pub(super) fn parse_status(word: Option<&str>) -> Status {
     match word {
         Some("ACTIVE") => Status::Active,

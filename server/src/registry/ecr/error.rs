@@ -1,4 +1,4 @@
-//! What a failed call means: the SDK's many shapes of errors, by what a caller can do about them.
+//! Errors of AWS calls: the SDK's many error types, classified by the possible reaction.
 
 use std::{error::Error as StdError, time::Duration};
 
@@ -15,9 +15,9 @@ use scangate_core::{
 use super::operation::Operation;
 use crate::registry::{Error, Source};
 
-/// What a throttled caller is told where AWS names no time.
+/// The retry delay to report if AWS names none.
 const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
-/// As much of AWS's words as goes into an error.
+/// The maximum length of AWS's message in an error, in characters.
 const MAX_CHARS: usize = 300;
 
 const THROTTLING: [&str; 6] = [
@@ -54,24 +54,24 @@ const CREDENTIALS: [&str; 14] = [
     "AuthFailure",
 ];
 
-/// What can be done about a failure.
+/// The class of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ErrorKind {
-    /// Ask again later.
+    /// AWS throttles: retry later.
     Throttled,
-    /// No answer, or AWS's own fault: ask again.
+    /// No response, or a failure of AWS: retry.
     Unavailable,
-    /// A successful answer that cannot be read.
+    /// A successful response that cannot be parsed.
     Undecodable,
-    /// IAM refuses it.
+    /// IAM denies the action.
     Denied,
-    /// Nobody vouches for us.
+    /// Missing or invalid AWS credentials.
     Credentials,
-    /// AWS refuses the request as it stands, by a code.
+    /// AWS rejects the request with a code.
     Rejected,
 }
 
-/// A failed call.
+/// An error of one AWS call.
 #[derive(Debug)]
 pub(super) struct CallError {
     kind: ErrorKind,
@@ -80,7 +80,7 @@ pub(super) struct CallError {
     retry_after: Option<Duration>,
 }
 
-/// AWS's words, or the transport's: bounded, and never a request with what was signed into it.
+/// The message of AWS or of the transport: sanitized, and never a request with its signature.
 #[derive(Debug, thiserror::Error)]
 #[error("{code}: {message}")]
 struct Cause {
@@ -89,7 +89,7 @@ struct Cause {
 }
 
 impl CallError {
-    /// Reads an error of the SDK.
+    /// Classifies an error of the SDK.
     pub(super) fn from_sdk<E>(error: &SdkError<E, HttpResponse>) -> Self
     where
         E: ProvideErrorMetadata + StdError + 'static,
@@ -102,14 +102,14 @@ impl CallError {
             }
             SdkError::DispatchFailure(_) => Self::transport("NoConnection", error),
             SdkError::ResponseError(_) => Self::transport("BrokenResponse", error),
-            // The request could not even be built; the SDK's list of variants is open.
+            // The request could not be built. The SDK's enum is non-exhaustive.
             SdkError::ConstructionFailure(_) | _ => {
                 Self { kind: ErrorKind::Rejected, ..Self::transport("BadRequest", error) }
             }
         }
     }
 
-    /// The budget ended before an answer came.
+    /// The time budget ended before a response arrived.
     pub(super) fn timed_out() -> Self {
         let message = "no answer within the time budget".to_owned();
         Self { kind: ErrorKind::Unavailable, code: "Timeout".to_owned(), message, retry_after: None }
@@ -137,32 +137,32 @@ impl CallError {
         Self { kind, code, message, retry_after: retry_after(response) }
     }
 
-    /// What can be done about it.
+    /// Returns the class of the error.
     pub(super) fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// AWS's error code, or our word for what has none.
+    /// Returns AWS's error code, or this module's own if there is none.
     pub(super) fn code(&self) -> &str {
         &self.code
     }
 
-    /// AWS's words, cut short.
+    /// Returns the sanitized message of AWS.
     pub(super) fn message(&self) -> &str {
         &self.message
     }
 
-    /// How long AWS asks to wait.
+    /// Returns the retry delay that AWS asks for.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
-    /// Whether AWS refuses the request by this code.
+    /// True if AWS rejected the request with this code.
     pub(super) fn has_code(&self, code: &str) -> bool {
         self.kind == ErrorKind::Rejected && self.code == code
     }
 
-    /// The error of an operation on a repository.
+    /// Converts to the error of an operation on a repository.
     pub(super) fn into_repository_error(self, operation: Operation, repository: &Repository) -> Error {
         if self.has_code("RepositoryNotFoundException") {
             return Error::RepositoryNotFound(repository.clone());
@@ -170,7 +170,7 @@ impl CallError {
         self.into_error(operation)
     }
 
-    /// The error of an operation on an image, a tag or a digest.
+    /// Converts to the error of an operation on an image, a tag or a digest.
     pub(super) fn into_image_error(self, operation: Operation, repository: &Repository, image: &str) -> Error {
         if self.has_code("ImageNotFoundException") {
             return Error::ImageNotFound { repository: repository.clone(), image: image.to_owned() };
@@ -178,7 +178,7 @@ impl CallError {
         self.into_repository_error(operation, repository)
     }
 
-    /// The error of an operation.
+    /// Converts to the error of an operation.
     pub(super) fn into_error(self, operation: Operation) -> Error {
         let Self { kind, code, message, retry_after } = self;
         let name = operation.name;
@@ -200,18 +200,18 @@ impl CallError {
     }
 }
 
-/// An answer that says nothing usable.
+/// Returns the error for an unusable response.
 pub(super) fn malformed(operation: Operation, detail: impl Into<String>) -> Error {
     Error::MalformedResponse { operation: operation.name, detail: sanitize(&detail.into()) }
 }
 
-/// A repository of which AWS says, in a successful answer, that it does not exist.
+/// Returns the error for a repository that a successful response reports as missing.
 pub(super) fn repository_not_found(registry: &RegistryId, name: &RepositoryName) -> Error {
     Error::RepositoryNotFound(Repository { registry: registry.clone(), name: name.clone() })
 }
 
-/// The first line without control characters, cut short. What AWS says of a bad signature quotes, on further lines, the
-/// request with its session token.
+/// Returns the first line without control characters, truncated. On further lines, AWS's message about a bad signature
+/// quotes the request with its session token.
 pub(super) fn sanitize(text: &str) -> String {
     let line = text.trim_start().lines().next().unwrap_or_default();
     line.chars().filter(|c| !c.is_control()).take(MAX_CHARS).collect()
@@ -234,13 +234,14 @@ fn is_credentials_error(error: &dyn StdError) -> bool {
     std::iter::successors(error.source(), |error| (*error).source()).any(<dyn StdError>::is::<CredentialsError>)
 }
 
-/// Seconds, or milliseconds in AWS's own header.
+/// Parses the retry delay: seconds in the standard header, milliseconds in AWS's own.
 fn retry_after(response: &HttpResponse) -> Option<Duration> {
     let number = |name: &str| response.headers().get(name)?.trim().parse::<u64>().ok();
     number("x-amz-retry-after").map(Duration::from_millis).or_else(|| number("retry-after").map(Duration::from_secs))
 }
 
-/// The action that AWS names: an enhanced read of ECR needs one of Inspector's, too.
+/// Returns the action that AWS names. It may differ from the operation's: an enhanced read of ECR needs an action of
+/// Inspector, too.
 fn denied_action(message: &str) -> Option<String> {
     let (_, rest) = message.split_once("not authorized to perform: ")?;
     let action: String = rest.chars().take_while(|c| c.is_ascii_alphanumeric() || matches!(c, ':' | '-')).collect();

@@ -1,7 +1,8 @@
-//! Reading manifests and indexes as a container runtime would, and refusing those that two runtimes could read differently.
+//! Parsing of manifests and indexes as a container runtime would. A manifest that two runtimes could read differently
+//! is rejected.
 //!
-//! Runtimes written in Go match the names of JSON members whatever their case. A member `Manifests` beside `manifests` would
-//! show them other children than it shows us, under one digest.
+//! Runtimes written in Go match JSON member names case-insensitively. A member `Manifests` beside `manifests` would
+//! show them other children under the same digest.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +17,10 @@ const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
-/// Every form that we take a manifest in.
+/// The accepted media types of manifests.
 pub(super) const MANIFEST_TYPES: [&str; 4] = [DOCKER_MANIFEST, DOCKER_LIST, OCI_MANIFEST, OCI_INDEX];
 
-/// The form from before manifests had a version: an image, which scanners refuse by themselves.
+/// Docker's first schema: an image, which scanners reject themselves.
 const DOCKER_SCHEMA_1: [&str; 2] = [
     "application/vnd.docker.distribution.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v1+prettyjws",
@@ -27,19 +28,19 @@ const DOCKER_SCHEMA_1: [&str; 2] = [
 const IMAGE_CONFIGS: [&str; 2] =
     ["application/vnd.docker.container.image.v1+json", "application/vnd.oci.image.config.v1+json"];
 
-/// What a manifest's media type says that it is.
+/// The kind of manifest that a media type stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ManifestKind {
     /// A list of manifests.
     Index,
-    /// One image.
+    /// A single image.
     Single,
-    /// Nothing that we know.
+    /// An unknown kind.
     Other,
 }
 
 impl ManifestKind {
-    /// Reads a media type.
+    /// Returns the kind of a media type.
     pub(super) fn from_media_type(media_type: &str) -> Self {
         match media_type {
             DOCKER_LIST | OCI_INDEX => Self::Index,
@@ -50,17 +51,17 @@ impl ManifestKind {
     }
 }
 
-/// Whether a manifest with a config of this media type is a container image.
+/// True if a manifest with a config of this media type is a container image.
 pub(super) fn is_image_config(media_type: &str) -> bool {
     IMAGE_CONFIGS.contains(&media_type)
 }
 
-/// What a manifest's bytes say.
+/// A parsed manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Document {
-    /// An index with its children, attestations left out.
+    /// An index with its children, without attestations.
     Index(Vec<Child>),
-    /// One manifest.
+    /// A single manifest.
     Single(Content),
 }
 
@@ -72,7 +73,7 @@ pub(super) struct Child {
     pub(super) platform: Option<Platform>,
 }
 
-/// Bytes that are no manifest, or that could be read in two ways.
+/// An error of parsing: the bytes are no manifest, or an ambiguous one.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum InvalidManifest {
     #[error("the manifest cannot be read: {0}")]
@@ -89,7 +90,7 @@ pub(super) enum InvalidManifest {
     Digest(#[from] scangate_core::image::Error),
 }
 
-/// Reads a manifest of which ECR knows this media type.
+/// Parses a manifest. `known` is its media type according to ECR.
 pub(super) fn parse_document(text: &str, known: Option<&str>) -> Result<Document, InvalidManifest> {
     let top: RawManifest = serde_json::from_str(text)?;
     reject_similar_members(&top.others, &["mediaType", "artifactType", "manifests", "config", "layers", "subject"])?;
@@ -133,7 +134,7 @@ fn parse_child(descriptor: &RawDescriptor) -> Result<Option<Child>, InvalidManif
     Ok(Some(Child {
         digest: Digest::parse(descriptor.digest.as_deref().unwrap_or_default())?,
         kind: ManifestKind::from_media_type(descriptor.media_type.as_deref().unwrap_or_default()),
-        // A platform that is none cannot be asked for; the child is judged all the same.
+        // An invalid platform cannot be selected; the child is evaluated all the same.
         platform: descriptor.platform.as_ref().and_then(RawPlatform::parse),
     }))
 }
@@ -165,7 +166,7 @@ struct RawDescriptor {
 }
 
 impl RawDescriptor {
-    /// By the platform *and* the annotation: by the platform alone anybody could hide a child.
+    /// Requires the platform *and* the annotation: by the platform alone, an image's author could hide any child.
     fn is_attestation(&self) -> bool {
         let reference = self.annotations.as_ref().and_then(|all| all.get("vnd.docker.reference.type"));
         let nowhere = self.platform.as_ref().is_some_and(|platform| {
@@ -197,9 +198,9 @@ impl RawPlatform {
 
 type OtherMembers = BTreeMap<String, Option<IgnoredAny>>;
 
-/// No member may look like one that we read but for its case.
+/// Rejects a member whose name differs from a known one only in case.
 fn reject_similar_members(others: &OtherMembers, known: &[&str]) -> Result<(), InvalidManifest> {
-    // Up and down again, since Go's folding also takes `ſ` for `s` and the Kelvin sign for `k`.
+    // Upper-case before lower-case, because Go's folding also matches `ſ` with `s` and the Kelvin sign with `k`.
     let folded = |name: &str| name.to_uppercase().to_lowercase();
     match others.keys().find(|name| known.iter().any(|known| folded(known) == folded(name))) {
         Some(name) => Err(InvalidManifest::AmbiguousMember(name.chars().take(100).collect())),

@@ -1,7 +1,7 @@
-//! Reading a scan page by page, and noticing when the pages are not of one piece.
+//! Reads a scan page by page and checks that the pages are consistent.
 //!
-//! The SDK's paginator ends silently on a repeated token. Here a page that repeats, strays or changes is a flaw: such a
-//! scan proves nothing.
+//! The SDK's paginator ends silently on a repeated token. Here, a page that repeats, changes or is about another image
+//! is a flaw: such a scan proves nothing.
 
 use std::collections::{HashMap, HashSet};
 
@@ -32,7 +32,7 @@ pub(super) const DESCRIBE_FINDINGS: Operation = Operation::read("DescribeImageSc
 const MAX_PAGES: usize = 200;
 const MAX_FINDINGS: usize = 50_000;
 
-/// What the pages said together.
+/// The combined response of all pages.
 #[derive(Debug)]
 pub(super) struct ScanResponse {
     pub(super) status: Status,
@@ -40,7 +40,7 @@ pub(super) struct ScanResponse {
     pub(super) completed_at: Option<DateTime>,
     pub(super) source_updated_at: Option<DateTime>,
     pub(super) counts: Option<HashMap<FindingSeverity, i32>>,
-    /// `None`: no page had the list.
+    /// `None`: no page has the list.
     pub(super) basic: Option<FindingList>,
     pub(super) enhanced: Option<FindingList>,
     pub(super) diagnostics: ScanDiagnostics,
@@ -76,7 +76,7 @@ impl ScanResponse {
         }
     }
 
-    /// Whether another page is of the same scan: every page repeats what is true of the whole.
+    /// True if another page is of the same scan: each page repeats the data of the whole scan.
     fn is_same_scan(&self, other: &Self) -> bool {
         self.status == other.status
             && self.completed_at == other.completed_at
@@ -89,14 +89,14 @@ impl ScanResponse {
     }
 }
 
-/// How a walk through the pages ended.
+/// The outcome of reading all pages.
 enum PageWalk {
     Complete(ScanResponse),
-    /// The scan changed underneath.
+    /// The scan changed between two pages.
     Changed(ScanResponse),
 }
 
-/// Where the pages come from.
+/// The source of the pages.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pages<'a> {
     pub(super) client: &'a RegistryClient,
@@ -106,7 +106,7 @@ pub(super) struct Pages<'a> {
 }
 
 impl Pages<'_> {
-    /// Reads the whole scan. One that changes meanwhile is read once more; after that it is flawed.
+    /// Reads the complete scan. If it changes meanwhile, it is read once more; a second change is a flaw.
     pub(super) async fn read(self) -> Result<ScanResponse, Error> {
         if let PageWalk::Complete(answer) = self.read_pages().await? {
             return Ok(answer);
@@ -120,7 +120,7 @@ impl Pages<'_> {
         }
     }
 
-    /// Reads what stands at the head of a scan, without its findings.
+    /// Reads the status of a scan, without its findings.
     pub(super) async fn read_status(self) -> Result<ScanResponse, Error> {
         match self.fetch_page(None, 1).await {
             Ok(page) => {
@@ -150,7 +150,7 @@ impl Pages<'_> {
             }
             let page = match self.fetch_page(Some(next), self.client.page_size).await {
                 Ok(page) => page,
-                // The token is of a scan that is no longer there.
+                // The token belongs to a scan that no longer exists.
                 Err(error) if error.kind() == ErrorKind::Rejected => return Ok(PageWalk::Changed(answer)),
                 Err(error) => return Err(self.into_error(error)),
             };
@@ -175,7 +175,7 @@ impl Pages<'_> {
         self.client.retry.call(DESCRIBE_FINDINGS, self.deadline, || request.clone().send()).await
     }
 
-    /// Some refusals are facts about the scan.
+    /// Converts errors that are facts about the scan.
     fn response_from_error(self, error: CallError) -> Result<ScanResponse, Error> {
         let facts = [
             ("ScanNotFoundException", Status::NotFound),
@@ -192,7 +192,7 @@ impl Pages<'_> {
         error.into_image_error(DESCRIBE_FINDINGS, self.repository, self.digest.as_str())
     }
 
-    /// Takes a page's findings, and gives the token of the next. A page about something else ends the reading.
+    /// Adds a page's findings and returns the token of the next page. A page about another image ends the reading.
     fn add_page(
         self,
         page: DescribeImageScanFindingsOutput,
@@ -221,7 +221,7 @@ impl Pages<'_> {
         Ok(page.next_token.filter(|token| !token.is_empty()))
     }
 
-    /// Whether the page is about what was asked, and says so.
+    /// True if the page is about the requested image. Otherwise records a flaw.
     fn verify_image(self, page: &DescribeImageScanFindingsOutput, diagnostics: &mut ScanDiagnostics) -> bool {
         let digest = page.image_id.as_ref().and_then(|id| id.image_digest.as_deref());
         let answered = [page.registry_id.as_deref(), page.repository_name.as_deref(), digest];

@@ -1,4 +1,4 @@
-//! The SDK's clients: one pair for each registry, all on one HTTP client and one chain of credentials.
+//! The SDK's clients: one pair for each registry. All share one HTTP client and one credentials provider.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,34 +19,34 @@ use super::{
 };
 use crate::registry::{Error, Source};
 
-/// How long a connection may take to be made.
+/// Timeout of establishing a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 const DISCOVER_REGISTRY: Operation = Operation::read("GetRegistryScanningConfiguration");
 
-/// One registry with what talks to it.
+/// The clients and limits of one registry.
 #[derive(Debug)]
 pub(super) struct RegistryClient {
     /// The registry.
     pub(super) id: RegistryId,
-    /// Its ECR.
+    /// Its ECR client.
     pub(super) ecr: aws_sdk_ecr::Client,
-    /// The Inspector beside it.
+    /// The Inspector client of the same account and region.
     pub(super) inspector: aws_sdk_inspector2::Client,
-    /// Asks, and asks again.
+    /// The retry loop for calls.
     pub(super) retry: RetryLoop,
-    /// Findings asked for at once.
+    /// Findings requested per page.
     pub(super) page_size: i32,
-    /// Whether Inspector is asked about findings.
+    /// True if Inspector is asked for enrichment of findings.
     pub(super) inspector_enrichment: bool,
     permits: Semaphore,
     budget: Duration,
 }
 
-/// Leave to talk to a registry, until a deadline.
+/// A concurrency permit with its deadline.
 #[derive(Debug)]
 pub(super) struct Permit<'a> {
-    /// When it must have ended.
+    /// The deadline of the permit's work.
     pub(super) deadline: Deadline,
     _permit: SemaphorePermit<'a>,
 }
@@ -84,17 +84,17 @@ impl RegistryClient {
         }
     }
 
-    /// The deadline of what begins now.
+    /// Returns the deadline of work that begins now.
     pub(super) fn deadline(&self) -> Deadline {
         Deadline::after(self.budget)
     }
 
-    /// When what a reading can do without must have ended: the last quarter of its budget is for the answer.
+    /// Returns the deadline of optional work: the last quarter of the budget is reserved for the response.
     pub(super) fn enrichment_deadline(&self, deadline: Deadline) -> Deadline {
         deadline.minus(self.budget / 4)
     }
 
-    /// Waits for a turn, so that a crowd of cold images does not stampede the registry. The wait counts towards the
+    /// Acquires a permit, so that many uncached images do not overload the registry. The wait counts towards the
     /// budget.
     pub(super) async fn acquire(&self, operation: Operation) -> Result<Permit<'_>, Error> {
         let deadline = self.deadline();
@@ -108,8 +108,8 @@ impl RegistryClient {
     }
 }
 
-/// Makes the clients, and names the default registry. Without a configured one it is that which the credentials and their
-/// region belong to.
+/// Creates the clients and returns the default registry. If none is configured, it is that of the credentials' account
+/// and region.
 pub(super) async fn connect(config: &Config) -> Result<(RegistryId, Vec<Arc<RegistryClient>>), Error> {
     let shared = load_sdk_config(config).await;
     let default = match config.registries.first() {
@@ -123,11 +123,11 @@ pub(super) async fn connect(config: &Config) -> Result<(RegistryId, Vec<Arc<Regi
     Ok((default, client))
 }
 
-/// Retries and timeouts are set on the clients, not here: the providers of credentials keep their own.
+/// Retries and timeouts are set on the clients, not here: the credentials providers have their own.
 async fn load_sdk_config(config: &Config) -> SdkConfig {
     let http = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
     let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
-    // A known region spares a question to the instance's metadata service, which may not be there.
+    // A configured region saves a request to the instance metadata service, which may be absent.
     if let Some(registry) = config.registries.first() {
         loader = loader.region(Region::new(registry.region().to_owned()));
     }
@@ -144,7 +144,7 @@ async fn discover(shared: &SdkConfig, config: &Config) -> Result<RegistryId, Err
     let region = shared.region().ok_or_else(|| {
         Error::Credentials(Source::new("no registry is configured, and neither environment nor profile names a region"))
     })?;
-    // Only for this one question, which does not depend on the account.
+    // A placeholder, for one request that does not depend on the account.
     let anyone = RegistryId::new("000000000000", region.as_ref())
         .map_err(|_| Error::Credentials(Source::new(format!("{region} is no region"))))?;
     let client = RegistryClient::new(anyone, shared, config);

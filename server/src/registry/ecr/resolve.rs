@@ -1,4 +1,4 @@
-//! From a reference to the manifests that could be deployed: the tag is resolved once, everything later goes by digest.
+//! Resolves a reference to its deployable manifests. The tag is resolved once; every later request is by digest.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -18,15 +18,15 @@ use super::{
 };
 use crate::registry::{Error, Resolved};
 
-/// Manifests, and indexes between them and the top, in one index.
+/// The maximum of manifests in an index, including nested indexes.
 const MAX_CHILDREN: usize = 64;
-/// An index may hold indexes, but those no further ones.
+/// The maximum nesting: an index may contain indexes, and those no further ones.
 const MAX_DEPTH: usize = 2;
-/// Bytes of memory that read documents may take.
+/// The memory limit of cached documents, in bytes.
 const MAX_DOCUMENT_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Documents read, by digest: they cannot change, and fetching one counts as a pull of the image, which lengthens both its
-/// life under lifecycle rules and the time for which Inspector goes on scanning it.
+/// A cache of parsed documents by digest: they are immutable. Each fetch counts as a pull of the image, which extends
+/// its life under lifecycle rules and the period of Inspector's scans.
 #[derive(Clone, Debug)]
 pub(super) struct DocumentCache(Cache<(Repository, Digest), Arc<Document>>);
 
@@ -40,7 +40,7 @@ impl DocumentCache {
     }
 }
 
-/// Resolving within one repository.
+/// Resolves images of one repository.
 #[derive(Debug)]
 pub(super) struct ImageResolver<'a> {
     pub(super) client: &'a RegistryClient,
@@ -67,7 +67,7 @@ impl ImageResolver<'_> {
         Ok(Resolved { image, manifests })
     }
 
-    /// Where ECR does not know the image, it may be archived, or have been pushed this very moment.
+    /// Finds an image. One that ECR does not know may be archived, or may have been pushed just now.
     async fn find(&self, image: &ImageReference, deadline: Deadline) -> Result<ImageDescription, Error> {
         let unknown = match self.describe_checked(image, ArchiveFilter::Active, deadline).await {
             Err(unknown @ Error::ImageNotFound { .. }) => unknown,
@@ -101,7 +101,7 @@ impl ImageResolver<'_> {
             (Ok(found), None, Some(asked)) if found.digest != *asked => {
                 Err(malformed(DESCRIBE_IMAGES, format!("the answer is about {}, not about {asked}", found.digest)))
             }
-            // ECR does not know the two together; by the tag alone it tells whether they disagree.
+            // ECR knows no image with both. Ask for the tag alone to see whether they disagree.
             (Err(Error::ImageNotFound { .. }), Some(tag), Some(asked)) => {
                 let found = self.describe_one(Some(tag), None, among, deadline).await?;
                 if found.digest == *asked { Ok(found) } else { Err(mismatch(tag, asked, &found.digest)) }
@@ -137,7 +137,7 @@ impl ImageResolver<'_> {
     }
 
     async fn list_manifests(&self, top: &ImageDescription, deadline: Deadline) -> Result<Vec<Manifest>, Error> {
-        // What is archived cannot be fetched, nor deployed.
+        // An archived image can be neither fetched nor deployed.
         if top.archived {
             return Ok(vec![to_manifest(top, None)]);
         }
@@ -169,7 +169,7 @@ impl ImageResolver<'_> {
         children.iter().map(|child| self.child_manifest(child, &known)).collect()
     }
 
-    /// Looks among archived images, too, where a child is missing.
+    /// Describes an index's children. If one is missing, archived images are searched, too.
     async fn describe_children(
         &self,
         top: &ImageDescription,
@@ -205,7 +205,7 @@ impl ImageResolver<'_> {
         })
     }
 
-    /// Every child that is no index itself, each once for each platform.
+    /// Returns every child that is no index itself, once for each platform.
     async fn expand_index(&self, top: &ImageDescription, deadline: Deadline) -> Result<Vec<Child>, Error> {
         let too_complex = |what: String| Error::TooComplex(format!("the index {} {what}", top.digest));
         let mut indexes = vec![(top.digest.clone(), top.media_type.clone(), 1)];

@@ -1,7 +1,7 @@
-//! One operation of AWS, asked until it answers, fails for good, or the time is up.
+//! The retry loop of AWS calls: it ends with a response, a permanent error or the deadline.
 //!
-//! The SDK's own retries are switched off: they repeat the 24-hour rule's LimitExceededException in vain and do not repeat
-//! HTTP 429, which is what ECR's documentation says it throttles with.
+//! The SDK's own retries are disabled. They repeat the 24-hour rule's LimitExceededException in vain, and do not retry
+//! HTTP 429, which ECR documents as its throttling response.
 
 use std::{future::Future, time::Duration};
 
@@ -17,35 +17,35 @@ use super::{
     operation::Operation,
 };
 
-/// Tries of one operation, the first among them.
+/// The maximum of attempts, including the first.
 const MAX_ATTEMPTS: u32 = 4;
-/// The longest pause between two tries, unless AWS asks for a longer one.
+/// The maximum delay between two attempts, unless AWS asks for a longer one.
 const MAX_DELAY: Duration = Duration::from_secs(5);
 
-/// A budget that no clock overflows at.
+/// The maximum budget: a longer one could overflow the clock.
 const MAX_BUDGET: Duration = Duration::from_hours(24);
 
-/// The instant at which a whole reading, with every page and retry, must have ended.
+/// The deadline of a whole reading, with every page and retry.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deadline(Instant);
 
 impl Deadline {
-    /// The deadline of what begins now.
+    /// Returns the deadline of work that begins now.
     pub(super) fn after(budget: Duration) -> Self {
         Self(Instant::now() + budget.min(MAX_BUDGET))
     }
 
-    /// An instant so much before this one.
+    /// Returns a deadline earlier by this duration.
     pub(super) fn minus(self, by: Duration) -> Self {
         Self(self.0.checked_sub(by).unwrap_or_else(Instant::now))
     }
 
-    /// Whether no time is left.
+    /// True if no time is left.
     pub(super) fn has_passed(self) -> bool {
         !self.has_more_than(Duration::ZERO)
     }
 
-    /// What a future gives until the deadline.
+    /// Awaits a future until the deadline; `None` if it passes first.
     pub(super) async fn timeout<F: Future>(self, future: F) -> Option<F::Output> {
         tokio::time::timeout_at(self.0, future).await.ok()
     }
@@ -55,17 +55,17 @@ impl Deadline {
     }
 }
 
-/// Asks AWS about one registry.
+/// The retry loop for one registry.
 #[derive(Clone, Debug)]
 pub(super) struct RetryLoop {
-    /// For the log.
+    /// The registry, for the log.
     pub(super) registry: RegistryId,
-    /// The pause before the second try, at most; it doubles with every further one.
+    /// The maximum delay before the first retry. It doubles with each further retry.
     pub(super) backoff: Duration,
 }
 
 impl RetryLoop {
-    /// Sends until there is an answer, a failure that no repetition mends, or no time left.
+    /// Calls AWS until it responds, fails permanently or the deadline passes.
     pub(super) async fn call<T, E, F>(
         &self,
         operation: Operation,
@@ -79,7 +79,7 @@ impl RetryLoop {
         let mut attempt = 1;
         loop {
             let began = Instant::now();
-            // The SDK's futures are large; on the heap they do not burden every caller's own.
+            // The SDK's futures are large: on the heap, they do not enlarge the futures of all callers.
             let error = match deadline.timeout(Box::pin(send())).await {
                 Some(Ok(answer)) => {
                     self.log_attempt(operation, attempt, began, "answered");
@@ -99,12 +99,12 @@ impl RetryLoop {
         }
     }
 
-    /// How long to wait before trying again; `None` where that would be in vain or unsafe.
+    /// Returns the delay before the next attempt; `None` if another attempt would be futile or unsafe.
     fn next_delay(&self, operation: Operation, error: &CallError, attempt: u32) -> Option<Duration> {
         let attempts = match error.kind() {
             ErrorKind::Throttled => MAX_ATTEMPTS,
             ErrorKind::Unavailable if operation.is_idempotent => MAX_ATTEMPTS,
-            // A body that broke off; one that cannot be read will not be readable later either.
+            // The body may have been cut off. If it is malformed, a second retry would not help either.
             ErrorKind::Undecodable if operation.is_idempotent => 2,
             ErrorKind::Unavailable
             | ErrorKind::Undecodable

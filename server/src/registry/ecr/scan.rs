@@ -1,5 +1,5 @@
-//! One manifest's scan, put together from its pages, the scanning configuration and what Inspector adds: more about the
-//! findings, where this server asks for it, and the proof that a clean result needs.
+//! Assembles the scan of one manifest from its pages, the scanning configuration and Inspector's data: the enrichment
+//! of findings, if configured, and the coverage that proves a clean result.
 
 use std::collections::HashMap;
 
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::registry::Error;
 
-/// Reads a manifest's scan whole.
+/// Reads the complete scan of a manifest.
 pub(super) async fn read_scan(
     client: &RegistryClient,
     scanning: &ScanningConfigCache,
@@ -71,7 +71,7 @@ impl ScanAssembler<'_> {
             ..Report::default()
         };
         let list = FindingLists { basic, enhanced }.select(scanning.scan_type, done, report.counts.as_ref());
-        // A running scan sends empty lists, which say nothing yet.
+        // A running scan returns empty lists, which prove nothing yet.
         let mut enrichment = Enrichment::NotAsked;
         if let Some(mut list) = list.filter(|list| done || !list.findings.is_empty()) {
             if self.client.inspector_enrichment && scanning.scan_type == ScanType::Enhanced {
@@ -110,7 +110,8 @@ impl ScanAssembler<'_> {
     }
 }
 
-/// Without findings, an enhanced scan's own word proves nothing: it is the same before the first scan.
+/// True if the scan needs Inspector's coverage as proof. An enhanced scan without findings looks the same before the
+/// first scan.
 fn needs_coverage(report: &Report, scanning: EffectiveScanning, done: bool) -> bool {
     scanning.scan_type == ScanType::Enhanced && done && report.findings.as_ref().is_some_and(Vec::is_empty)
 }
@@ -136,13 +137,13 @@ struct FindingLists {
 }
 
 impl FindingLists {
-    /// The findings, if the list that belongs to the scan type came; with those of the other list, if there are any.
+    /// Returns the list of the scan type, if present, merged with the other list.
     fn select(self, scan_type: ScanType, done: bool, counts: Option<&Counts>) -> Option<FindingList> {
         let counts_none = counts.is_none_or(|counts| counts.values().all(|count| *count == 0));
         match (scan_type, self.basic, self.enhanced) {
             (ScanType::Basic, basic, enhanced) => Some(basic?.merge(enhanced)),
             (ScanType::Enhanced, basic, Some(enhanced)) => Some(enhanced.merge(basic)),
-            // A clean enhanced scan sends the other list alone, empty. Whether it ran at all is for the coverage to prove.
+            // A clean enhanced scan returns only the other list, empty. Coverage must prove that it ran at all.
             (ScanType::Enhanced, Some(basic), None) => {
                 (done && counts_none && basic.findings.is_empty()).then_some(basic)
             }

@@ -1,7 +1,7 @@
-//! The scanning configuration of a registry and its repositories: reading and setting it.
+//! Reads and sets the scanning configuration of a registry and its repositories.
 //!
-//! Most of these operations take no registry: they are about the account that the credentials belong to. An answer about
-//! another account is therefore an error of our credentials, and nothing is set before that is known.
+//! Most of these operations have no registry parameter: they act on the account of the credentials. A response about
+//! another account is therefore an error of the credentials. No configuration is set before the account is verified.
 
 use aws_sdk_ecr::types::{
     ImageScanningConfiguration, RegistryScanningRule, RepositoryScanningConfiguration, ScanFrequency,
@@ -26,17 +26,17 @@ const DESCRIBE_REPOSITORIES: Operation = Operation::read("DescribeRepositories")
 const PUT_REGISTRY: Operation = Operation::write("PutRegistryScanningConfiguration");
 const PUT_REPOSITORY: Operation = Operation::write("PutImageScanningConfiguration");
 
-/// Repositories in one call of [`GET_REPOSITORIES`].
+/// The maximum of repositories in one call of [`GET_REPOSITORIES`].
 const BATCH_SIZE: usize = 25;
-/// Repositories that a caller may ask about at once, and in one call of [`DESCRIBE_REPOSITORIES`].
+/// The maximum of repositories in one request of a caller, and in one call of [`DESCRIBE_REPOSITORIES`].
 const MAX_REPOSITORIES: usize = 100;
-/// Reads a registry's configuration.
+/// Reads the configuration of a registry.
 pub(super) async fn load_registry(client: &RegistryClient) -> Result<RegistryScanning, Error> {
     let permit = client.acquire(GET_REGISTRY).await?;
     fetch_registry(client, permit.deadline).await
 }
 
-/// Reads what is in force for repositories, in the order asked.
+/// Reads the scanning in effect for repositories, in the requested order.
 pub(super) async fn load_repositories(
     client: &RegistryClient,
     names: &[RepositoryName],
@@ -71,7 +71,7 @@ pub(super) async fn load_repositories(
     names.iter().map(|name| scanning(name).ok_or_else(|| missing(name))).collect()
 }
 
-/// Replaces a registry's configuration.
+/// Replaces the configuration of a registry.
 pub(super) async fn put_registry(client: &RegistryClient, scanning: &RegistryScanning) -> Result<(), Error> {
     let permit = client.acquire(PUT_REGISTRY).await?;
     fetch_registry(client, permit.deadline).await?;
@@ -88,7 +88,7 @@ pub(super) async fn put_registry(client: &RegistryClient, scanning: &RegistrySca
     put.map(|_| ()).map_err(|error| error.into_error(PUT_REGISTRY))
 }
 
-/// Sets a repository's own flag.
+/// Sets a repository's own scan-on-push flag.
 pub(super) async fn put_scan_on_push(
     client: &RegistryClient,
     repository: &Repository,
@@ -105,7 +105,7 @@ pub(super) async fn put_scan_on_push(
     put.map(|_| ()).map_err(|error| error.into_repository_error(PUT_REPOSITORY, repository))
 }
 
-/// Reads a registry's configuration before a deadline.
+/// Reads the configuration of a registry before a deadline.
 pub(super) async fn fetch_registry(client: &RegistryClient, deadline: Deadline) -> Result<RegistryScanning, Error> {
     let send = || client.ecr.get_registry_scanning_configuration().send();
     let answer = client.retry.call(GET_REGISTRY, deadline, send).await;
@@ -126,7 +126,7 @@ pub(super) async fn fetch_registry(client: &RegistryClient, deadline: Deadline) 
     Ok(RegistryScanning { scan_type, rules })
 }
 
-/// Reads the configuration of at most [`BATCH`] repositories; one that is unknown makes the whole an error.
+/// Reads the configuration of at most [`BATCH_SIZE`] repositories. A single unknown repository fails the whole call.
 pub(super) async fn fetch_repositories(
     client: &RegistryClient,
     names: &[&RepositoryName],
@@ -199,7 +199,7 @@ fn verify_account(client: &RegistryClient, account: &str) -> Result<(), Error> {
     Err(Error::Credentials(Source::new(told)))
 }
 
-/// A missing frequency is no known one.
+/// Parses a frequency. A missing one is unrecognised.
 pub(super) fn parse_frequency(given: Option<&ScanFrequency>) -> Frequency {
     match given {
         Some(ScanFrequency::ScanOnPush) => Frequency::ScanOnPush,
@@ -241,7 +241,7 @@ fn to_sdk_rule(rule: &ScanningRule) -> Result<RegistryScanningRule, Error> {
     rule.build().map_err(|error| invalid_request(&error.to_string()))
 }
 
-/// A request that we do not even send.
+/// Returns the error for a request that is not sent.
 fn invalid_request(why: &str) -> Error {
     Error::Rejected { operation: PUT_REGISTRY.name, code: "BadRequest".to_owned(), message: sanitize(why) }
 }

@@ -1,4 +1,4 @@
-//! The scanning that is in force for a repository, kept for a while: every scan is read together with it.
+//! A cache of the scanning in effect for a repository, which is part of every scan.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -21,10 +21,10 @@ use crate::registry::{
     read_through::{CachedRead, ReadThroughCache},
 };
 
-/// Repositories whose frequency is kept.
+/// The maximum of repositories whose frequency is cached.
 const MAX_REPOSITORIES: u64 = 20_000;
 
-/// The scanning that was in force when a scan was read.
+/// The scanning that was in effect when a scan was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct EffectiveScanning {
     pub(super) scan_type: ScanType,

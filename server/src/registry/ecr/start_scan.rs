@@ -1,4 +1,4 @@
-//! Starting a scan: basic scanning allows one per image in 24 hours, enhanced scanning none at all.
+//! Starts scans. Basic scanning allows one scan of an image in 24 hours; enhanced scanning allows none on request.
 
 use aws_sdk_ecr::types::ImageIdentifier;
 use jiff::{SignedDuration, Timestamp};
@@ -19,12 +19,12 @@ use crate::registry::{Error, Started};
 
 const START_SCAN: Operation = Operation::write("StartImageScan");
 
-/// How long ECR refuses another scan of an image.
+/// The period in which ECR allows one scan of an image.
 const QUOTA_PERIOD: SignedDuration = SignedDuration::from_hours(24);
 
 const ARCHIVED: &str = "the image is archived; restore it first";
 
-/// Starts a scan, or tells why none was started.
+/// Starts a scan, or returns the reason against it.
 pub(super) async fn start(
     client: &RegistryClient,
     scanning: &ScanningConfigCache,
@@ -90,11 +90,11 @@ impl ScanStarter<'_> {
         if error.has_code("ImageArchivedException") {
             return Ok(Started::Unsupported(ARCHIVED.to_owned()));
         }
-        // The words of a registry that went over to enhanced scanning since its configuration was read.
+        // ECR's message if the registry has switched to enhanced scanning since its configuration was read.
         if error.has_code("ValidationException") && error.message().contains("This feature is disabled") {
             return Ok(Started::ManagedContinuously);
         }
-        // The request may have arrived although no answer did.
+        // The request may have arrived although its response was lost.
         let ambiguous = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Undecodable);
         if ambiguous && self.is_running().await {
             return Ok(Started::Started);
@@ -126,7 +126,8 @@ impl ScanStarter<'_> {
     }
 }
 
-/// The quota counts from the scan's start, which ECR does not tell; its completion is a little later.
+/// Returns the end of the quota period. It counts from the start of the scan, which ECR does not report; the completion
+/// is a little later.
 fn next_possible_at(answer: &ScanResponse) -> Option<Timestamp> {
     answer.completed_at.as_ref().and_then(timestamp)?.checked_add(QUOTA_PERIOD).ok()
 }

@@ -1,4 +1,4 @@
-//! From findings to numbers and back: what they say is kept once, and every use of it is counted.
+//! Converts findings to interned ids and back. Each use of a value is counted.
 
 use std::sync::Arc;
 
@@ -13,20 +13,20 @@ use super::{
     interner::Interner,
 };
 
-/// Digits of the name that Inspector gives a finding.
+/// The hexadecimal digits that Inspector ends a finding's ARN with.
 const ARN_DIGITS: usize = 32;
 
-/// What findings say.
+/// The interned values of findings.
 #[derive(Default)]
 pub(super) struct Dictionary {
     texts: Interner<str>,
     fixed_fields: Interner<FixedFields>,
 }
 
-/// What a finding says without words.
+/// The fields of a finding without texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct FixedFields {
-    /// `None`: it is unrated, and a text says how.
+    /// `None`: the finding is unrated, and a text has the label.
     severity: Option<Severity>,
     fix: Fix,
     cvss: Option<Score>,
@@ -48,7 +48,7 @@ impl FixedFields {
 }
 
 impl Dictionary {
-    /// A finding in numbers; `None`: there are none left.
+    /// Interns a finding's values; `None` if no ids are left.
     pub(super) fn encode<'a>(
         &mut self,
         finding: &'a Finding,
@@ -107,9 +107,9 @@ impl Dictionary {
         self.texts.intern(text, |text| Arc::from(text))
     }
 
-    /// The finding that these are the numbers of; `None`: there is none.
+    /// Restores the finding of these ids; `None` if an id is unknown.
     pub(super) fn decode(&self, row: &EncodedFinding<'_>, last: Option<&Finding>) -> Option<Finding> {
-        // A text that was lost must not look like one that was never there.
+        // A lost text must not look like an absent one.
         if row.texts().any(|number| self.texts.get(number).is_none()) {
             return None;
         }
@@ -148,13 +148,13 @@ impl Dictionary {
         })
     }
 
-    /// Counts one use less of what a finding says.
+    /// Releases one use of a finding's values.
     pub(super) fn release(&mut self, row: &EncodedFinding<'_>) {
         self.fixed_fields.release(row.fixed_fields);
         row.texts().for_each(|text| self.texts.release(text));
     }
 
-    /// What it weighs.
+    /// Returns the memory of all values, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.texts.bytes() + self.fixed_fields.bytes()
     }

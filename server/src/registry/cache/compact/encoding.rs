@@ -1,59 +1,59 @@
-//! Findings as bytes: each the numbers of its values, and what it shares with no finding of another scan.
+//! Findings as bytes: the ids of their interned values, and the values that no other scan shares.
 //!
-//! A number takes as many bytes as it needs, seven bits to each; a time is told by how it differs from the one before. Equal
-//! findings make equal bytes: scans that number their values alike have the same findings if they have the same bytes.
+//! Numbers are variable-length integers of seven bits a byte; times are delta-encoded. Equal findings have equal bytes.
+//! So scans whose values have equal ids have the same findings exactly if they have the same bytes.
 
 use jiff::Timestamp;
 
-/// Texts that every finding has.
+/// The number of texts that every finding has.
 pub(super) const REQUIRED: usize = 3;
-/// Texts that a finding may lack.
+/// The number of texts that a finding may lack.
 pub(super) const OPTIONAL: usize = 7;
 
-/// Which of the texts that it may lack a finding has, and what else. What basic findings have comes first: it fits into a byte.
+/// Bits of the mask of present fields. The bits of basic findings come first, so that their mask fits into one byte.
 const HAS_OPTIONAL: [u64; OPTIONAL] = [1, 1 << 1, 1 << 2, 1 << 3, 1 << 4, 1 << 5, 1 << 8];
 const URI_ENDS_WITH_ID: u64 = 1 << 6;
 const TITLE_BEGINS_WITH_ID: u64 = 1 << 7;
 const HAS_TIME: u64 = 1 << 9;
 const HAS_ARN: u64 = 1 << 10;
 
-/// Which ARN follows; larger numbers tell the length of a text.
+/// The kind of ARN that follows. Larger numbers are the length of a text plus [`TEXT_ARN`].
 const SAME_ARN: u64 = 0;
 const DIGITS_ARN: u64 = 1;
 const TEXT_ARN: u64 = 2;
 
-/// A finding in numbers.
+/// A finding as ids.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct EncodedFinding<'a> {
-    /// Of what is no text.
+    /// The id of the fields that are no texts.
     pub(super) fixed_fields: u32,
-    /// Of its texts.
+    /// The ids of the texts that every finding has.
     pub(super) required: [u32; REQUIRED],
-    /// Of the texts that it may lack.
+    /// The ids of the texts that a finding may lack.
     pub(super) optional: [Option<u32>; OPTIONAL],
-    /// Whether the text of its address is followed by its id.
+    /// True if the finding's id follows the stored text of its address.
     pub(super) uri_ends_with_id: bool,
-    /// Whether its id comes before the text of its title.
+    /// True if the finding's id precedes the stored text of its title.
     pub(super) title_begins_with_id: bool,
-    /// When it was seen first.
+    /// The time at which the finding was first observed.
     pub(super) first_observed_at: Option<Timestamp>,
-    /// Its own name.
+    /// The finding's ARN.
     pub(super) arn: Option<Arn<'a>>,
 }
 
-/// The name of a finding, which no other scan has.
+/// The ARN of a finding, which is unique to its scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Arn<'a> {
-    /// The same as that of the finding before.
+    /// Equal to the ARN of the preceding finding.
     Same,
-    /// A text by number, and 32 hexadecimal digits after it.
+    /// The id of a prefix, and the 32 hexadecimal digits after it.
     Digits(u32, u128),
-    /// A text by number, and what comes after it.
+    /// The id of a prefix, and the text after it.
     Text(u32, &'a str),
 }
 
 impl EncodedFinding<'_> {
-    /// The numbers of all its texts.
+    /// Returns the ids of all texts.
     pub(super) fn texts(&self) -> impl Iterator<Item = u32> {
         let prefix = match self.arn {
             Some(Arn::Digits(prefix, _) | Arn::Text(prefix, _)) => Some(prefix),
@@ -74,7 +74,7 @@ impl EncodedFinding<'_> {
     }
 }
 
-/// Rows one after the other.
+/// A sequence of encoded findings.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct EncodedFindings {
     bytes: Box<[u8]>,
@@ -82,18 +82,18 @@ pub(super) struct EncodedFindings {
 }
 
 impl EncodedFindings {
-    /// How many there are.
+    /// Returns the number of findings.
     pub(super) fn len(&self) -> usize {
         self.count
     }
 
-    /// What they take.
+    /// Returns the encoded bytes.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-/// Writes rows.
+/// Encodes findings.
 #[derive(Debug, Default)]
 pub(super) struct Encoder {
     bytes: Vec<u8>,
@@ -142,13 +142,13 @@ impl Encoder {
         self.bytes.extend(u8::try_from(number));
     }
 
-    /// The sign comes last, so that small numbers are short on both sides of zero.
+    /// Zigzag encoding: small numbers are short on both sides of zero.
     fn write_signed(&mut self, number: i64) {
         self.write_varint(((number << 1) ^ (number >> 63)).cast_unsigned());
     }
 }
 
-/// Reads the rows that were written.
+/// Decodes findings.
 #[derive(Clone, Debug)]
 pub(super) struct Decoder<'a> {
     rest: &'a [u8],
@@ -160,7 +160,7 @@ impl<'a> Decoder<'a> {
         Self { rest: &rows.bytes, last_second: 0 }
     }
 
-    /// The next row; `None` at the end.
+    /// Returns the next finding; `None` at the end.
     pub(super) fn read_finding(&mut self) -> Option<EncodedFinding<'a>> {
         let mask = self.read_varint()?;
         let has = |bit| mask & bit != 0;

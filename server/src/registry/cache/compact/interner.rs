@@ -1,6 +1,6 @@
-//! Values kept once each, however often findings have them: a finding holds a number for each of its values.
+//! A reference-counted interner: each distinct value is stored once and has an id.
 //!
-//! Every use of a value is counted. With its last use it goes, and its number is free for another.
+//! Each use of a value is counted. When the last use is released, the value is dropped and its id becomes free.
 
 use std::{
     hash::{BuildHasher, Hash, RandomState},
@@ -11,23 +11,22 @@ use hashbrown::HashTable;
 
 use super::super::memory;
 
-/// Slots are added by one part in so many of those that there are, and so many at least: doubling would leave half of them
-/// unused.
+/// Slots grow by this fraction of their number, and by this minimum: doubling would leave half of them unused.
 const GROWTH_DIVISOR: usize = 8;
 const MIN_GROWTH: usize = 1024;
 
-/// Values by number and numbers by value.
+/// Values by id and ids by value.
 pub(super) struct Interner<T: ?Sized> {
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
     ids: HashTable<u32>,
     hasher: RandomState,
-    /// What the values weigh, without their slots.
+    /// The memory of the values without their slots, in bytes.
     value_bytes: usize,
 }
 
 struct Slot<T: ?Sized> {
-    /// `None`: the number is free.
+    /// `None`: the id is free.
     value: Option<Arc<T>>,
     uses: u32,
 }
@@ -40,13 +39,13 @@ impl<T: ?Sized> Default for Interner<T> {
 }
 
 impl<T: ?Sized + Hash + Eq> Interner<T> {
-    /// Counts one more use of a value, and tells its number; `None`: there are no numbers left.
+    /// Adds one use of a value and returns its id; `None` if no ids are left.
     pub(super) fn intern(&mut self, value: &T, own: impl FnOnce(&T) -> Arc<T>) -> Option<u32> {
         let hash = self.hasher.hash_one(value);
         let is_it = |number: &u32| value_at(&self.slots, *number).is_some_and(|known| **known == *value);
         if let Some(number) = self.ids.find(hash, is_it).copied() {
             let slot = self.slots.get_mut(number as usize)?;
-            // A count that cannot grow any more never falls either: the value stays, which is a loss of little.
+            // A saturated count is never decremented: the value leaks, which costs little.
             slot.uses = slot.uses.saturating_add(1);
             return Some(number);
         }
@@ -57,7 +56,7 @@ impl<T: ?Sized + Hash + Eq> Interner<T> {
         Some(number)
     }
 
-    /// Fills a free slot, or another one; `None`: there are no numbers left.
+    /// Fills a free slot, or a new one; `None` if no ids are left.
     fn insert_slot(&mut self, slot: Slot<T>) -> Option<u32> {
         if let Some(number) = self.free.pop() {
             *self.slots.get_mut(number as usize)? = slot;
@@ -66,19 +65,19 @@ impl<T: ?Sized + Hash + Eq> Interner<T> {
         let number = u32::try_from(self.slots.len()).ok()?;
         if self.slots.len() == self.slots.capacity() {
             self.slots.reserve_exact((self.slots.len() / GROWTH_DIVISOR).max(MIN_GROWTH));
-            // None is free now; all of them may be.
+            // No slot is free now, but all of them may become free.
             self.free.reserve_exact(self.slots.capacity());
         }
         self.slots.push(slot);
         Some(number)
     }
 
-    /// The value of a number that is in use.
+    /// Returns the value of an id in use.
     pub(super) fn get(&self, number: u32) -> Option<&Arc<T>> {
         value_at(&self.slots, number)
     }
 
-    /// Counts one use less of the value of a number.
+    /// Releases one use of an id's value.
     pub(super) fn release(&mut self, number: u32) {
         let Some(slot) = self.slots.get_mut(number as usize).filter(|slot| slot.uses < u32::MAX) else { return };
         slot.uses = slot.uses.saturating_sub(1);
@@ -96,9 +95,9 @@ impl<T: ?Sized + Hash + Eq> Interner<T> {
         }
     }
 
-    /// What it weighs, numbers included that are free.
+    /// Returns the memory in bytes, including free slots.
     pub(super) fn bytes(&self) -> usize {
-        // Any of the numbers may become free, which must not make it heavier: there is room for all of them.
+        // Any id may become free, and that must not add memory: the free list has room for all ids.
         let slots = self.slots.capacity() * (size_of::<Slot<T>>() + size_of::<u32>());
         self.value_bytes + slots + self.ids.allocation_size()
     }

@@ -1,12 +1,12 @@
-//! What findings of kept scans share, and what all of it weighs.
+//! The values that cached scans share, and the accounting of their memory.
 //!
-//! Images are built on one another, so that most of what their findings say is the same: it is kept once, for as long as any
-//! kept scan says it.
+//! Images are built on one another, so most of their findings have the same values. Each value is stored once, as long
+//! as a cached scan uses it.
 //!
-//! A cache bounds what its entries weigh, each told once; but what scans share outlives the one that brought it. So every
-//! scan is charged with all that is there and not charged to another yet, be it its own or left behind by a scan that is
-//! gone. What is charged is thus never less than what was there when a scan was last added, and if the cache bounds the one,
-//! it bounds the other.
+//! A cache bounds the sum of its entries' weights, and each weight is set once. But a shared value outlives the scan
+//! that added it. So each new scan reserves all memory that is not reserved yet: its own, and that left behind by
+//! dropped scans. Reserved memory is thus never less than the memory in use when the last scan was added. A cache that
+//! bounds reserved memory bounds memory in use.
 
 use std::{
     fmt,
@@ -20,28 +20,28 @@ use super::{
     encoding::{Decoder, EncodedFindings, Encoder},
 };
 
-/// Findings that are packed or unpacked before others have their turn.
+/// Findings encoded or decoded before the lock is released to others.
 const LOCK_BATCH_SIZE: usize = 256;
 
-/// What the findings of kept scans share.
+/// The pool of values that the findings of cached scans share.
 #[derive(Default)]
 pub(in crate::registry::cache) struct FindingPool {
     dictionary: RwLock<Dictionary>,
     account: Mutex<Account>,
 }
 
-/// What there is, and what of it was charged.
+/// Memory in use and reserved, in bytes.
 #[derive(Default)]
 struct Account {
-    /// What scans weigh themselves, without what they share.
+    /// The memory of the scans without their shared values.
     scans: usize,
-    /// What was charged to those scans.
+    /// The memory that those scans have reserved.
     reserved: usize,
 }
 
 impl FindingPool {
-    /// Packs findings, and counts their use of what they share until they are [released](Self::release). `None`: there are
-    /// more different texts than can be told apart.
+    /// Encodes findings, and counts their use of shared values until they are [released](Self::release). `None` if no
+    /// ids are left.
     pub(super) fn encode(&self, findings: &[Finding]) -> Option<EncodedFindings> {
         let mut writer = Encoder::default();
         let mut last_arn = None;
@@ -60,7 +60,7 @@ impl FindingPool {
         Some(writer.finish())
     }
 
-    /// The findings as they were packed. `None`: these are no rows of this pool.
+    /// Decodes findings; `None` if they were not encoded by this pool.
     pub(super) fn decode(&self, rows: &EncodedFindings) -> Option<Vec<Finding>> {
         let mut reader = Decoder::new(rows);
         let mut findings: Vec<Finding> = Vec::with_capacity(rows.len());
@@ -74,7 +74,7 @@ impl FindingPool {
         Some(findings)
     }
 
-    /// Gives back what packed findings use.
+    /// Releases the shared values of encoded findings.
     pub(super) fn release(&self, rows: &EncodedFindings) {
         let mut reader = Decoder::new(rows);
         let mut left = rows.len();
@@ -88,26 +88,26 @@ impl FindingPool {
         }
     }
 
-    /// Adds a scan that weighs so many bytes itself, and tells what is charged to it.
+    /// Adds a scan of this size without shared values, and returns the bytes that it reserves.
     pub(in crate::registry::cache) fn reserve(&self, own: usize) -> u32 {
         let shared = self.read().bytes();
         let mut account = self.account();
         account.scans = account.scans.saturating_add(own);
         let missing = account.scans.saturating_add(shared).saturating_sub(account.reserved);
-        // What does not go into this number is for the next one to bear.
+        // The next scan reserves the remainder beyond `u32::MAX`.
         let charge = u32::try_from(missing.max(own)).unwrap_or(u32::MAX);
         account.reserved = account.reserved.saturating_add(charge as usize);
         charge
     }
 
-    /// A scan has gone that had been added.
+    /// Removes a dropped scan.
     pub(in crate::registry::cache) fn unreserve(&self, own: usize, charge: u32) {
         let mut account = self.account();
         account.scans = account.scans.saturating_sub(own);
         account.reserved = account.reserved.saturating_sub(charge as usize);
     }
 
-    /// What all scans weigh together, with what they share.
+    /// Returns the memory of all scans with their shared values, in bytes.
     pub(in crate::registry::cache) fn bytes(&self) -> usize {
         self.read().bytes().saturating_add(self.account().scans)
     }

@@ -1,4 +1,4 @@
-//! A scan as it is kept: its findings packed, and unpacked for as long as somebody reads them.
+//! A scan in cached form: its findings are encoded, and decoded for as long as a reader holds them.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -7,23 +7,23 @@ use scangate_core::scan::{Report, Scan};
 
 use super::{super::memory, encoding::EncodedFindings, pool::FindingPool};
 
-/// A scan that takes little room.
+/// A scan in compact form.
 #[derive(Debug)]
 pub(in crate::registry::cache) struct CompactScan {
-    /// Without its findings.
+    /// The scan without its findings.
     outline: Scan,
-    /// `None`: no list of findings came.
+    /// `None`: the report has no list of findings.
     findings: Option<EncodedFindings>,
     pool: Arc<FindingPool>,
-    /// What it weighs itself, and what is charged to it.
+    /// The memory of this scan without shared values, in bytes.
     own_bytes: usize,
     charge: u32,
-    /// So that all who read at once read the same.
+    /// Shared by concurrent readers, so that they get the same scan.
     decoded: Mutex<Weak<Scan>>,
 }
 
 impl CompactScan {
-    /// Packs a scan. `None`: the pool has no room for what it says.
+    /// Encodes a scan; `None` if the pool has no ids left.
     pub(in crate::registry::cache) fn new(scan: &Scan, pool: &Arc<FindingPool>) -> Option<Self> {
         let findings = scan.report.as_ref().and_then(|report| report.findings.as_deref());
         let rows = match findings {
@@ -36,33 +36,33 @@ impl CompactScan {
         Some(Self { outline, findings: rows, pool, own_bytes: own, charge, decoded: Mutex::default() })
     }
 
-    /// What it says, its findings left out.
+    /// Returns the scan without its findings.
     pub(in crate::registry::cache) fn outline(&self) -> &Scan {
         &self.outline
     }
 
-    /// Sets since when it has been known to say the same.
+    /// Sets the time since which the scan is unchanged.
     pub(in crate::registry::cache) fn set_unchanged_since(&mut self, since: Timestamp) {
         self.outline.unchanged_since = since;
     }
 
-    /// Whether it has the same findings as another one of its pool.
+    /// True if both scans, of the same pool, have the same findings.
     pub(in crate::registry::cache) fn has_same_findings(&self, other: &Self) -> bool {
         self.findings == other.findings
     }
 
-    /// What is charged to it, in bytes.
+    /// Returns the memory that the scan reserves, in bytes.
     pub(in crate::registry::cache) fn reserved_bytes(&self) -> u32 {
         self.charge
     }
 
-    /// The scan as it was packed.
+    /// Returns the decoded scan.
     pub(in crate::registry::cache) fn decode(&self) -> Arc<Scan> {
         let mut unpacked = self.decoded.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(scan) = unpacked.upgrade() {
             return scan;
         }
-        // Rows that cannot be read are a list that did not come: such a scan proves nothing.
+        // Findings that cannot be decoded count as a missing list: such a scan proves nothing.
         let findings = self.findings.as_ref().and_then(|rows| self.pool.decode(rows));
         let report = self.outline.report.clone().map(|report| Report { findings, ..report });
         let scan = Arc::new(Scan { report, ..self.outline.clone() });

@@ -1,4 +1,4 @@
-//! Details of findings: whether CISA lists the vulnerability as exploited, and whether Inspector has seen it exploited.
+//! Details of findings: exploitation listed by CISA or observed by Inspector.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -15,12 +15,13 @@ use crate::registry::{
 
 const GET_DETAILS: Operation = Operation::inspector("BatchGetFindingDetails");
 
-/// The most findings that Inspector takes at once.
+/// The maximum of findings in one call of Inspector.
 const BATCH_SIZE: usize = 10;
-/// Calls for one image: beyond them the details cost more time than they are worth.
+/// The maximum of calls for one image: more details are not worth their time.
 const MAX_CALLS: usize = 20;
 
-/// Reads the details of findings, worst first, into the records, and counts those left out by this server's bound.
+/// Merges the details of findings, worst first, into the records. Returns the number of findings beyond this server's
+/// limit.
 pub(super) async fn load(asking: Enricher<'_>, arns: &[Arc<str>], records: &mut Records) -> Result<usize, Error> {
     let (asked, left_out) = arns.split_at(arns.len().min(BATCH_SIZE * MAX_CALLS));
     for batch in asked.chunks(BATCH_SIZE) {
@@ -39,7 +40,7 @@ impl Enricher<'_> {
     }
 }
 
-/// Takes an answer, which must speak of every finding asked about. That there are no details is an answer, too.
+/// Merges a response, which must mention every requested finding. A finding without details counts as mentioned.
 fn apply_response(
     asked: &[Arc<str>],
     answer: &BatchGetFindingDetailsOutput,
@@ -86,7 +87,7 @@ impl InspectorRecord {
     }
 }
 
-/// An empty structure lists nothing.
+/// True if the structure is not empty: an empty one lists nothing.
 fn is_in_catalogue(cisa: &CisaData) -> bool {
     cisa.date_added().is_some() || cisa.date_due().is_some() || cisa.action().is_some_and(|action| !action.is_empty())
 }

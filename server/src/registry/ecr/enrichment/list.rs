@@ -1,4 +1,4 @@
-//! Inspector's own list of an image's findings: EPSS, exploits, and what has become of each.
+//! Inspector's own list of an image's findings: EPSS, exploits and status.
 
 use std::collections::HashSet;
 
@@ -21,12 +21,12 @@ use crate::registry::{
 
 const LIST_FINDINGS: Operation = Operation::inspector("ListFindings");
 
-/// The most that Inspector gives at once.
+/// The maximum page size of Inspector.
 const PAGE_SIZE: i32 = 100;
-/// As many findings as are read of ECR.
+/// The maximum of pages: as many findings as are read from ECR.
 const MAX_PAGES: usize = 500;
 
-/// Reads every page into the records, and counts findings that are not about this image.
+/// Merges every page into the records. Returns the number of findings about other images.
 pub(super) async fn load(asking: Enricher<'_>, records: &mut Records) -> Result<usize, Error> {
     let criteria = asking.criteria()?;
     let mut strayed = 0;
@@ -55,7 +55,8 @@ pub(super) async fn load(asking: Enricher<'_>, records: &mut Records) -> Result<
 }
 
 impl Enricher<'_> {
-    /// The account, too: an organisation's administrator sees the same digest in the repositories of others.
+    /// Filters by account, too: the administrator of an organisation sees the same digest in repositories of other
+    /// accounts.
     fn criteria(self) -> Result<FilterCriteria, Error> {
         Ok(FilterCriteria::builder()
             .aws_account_id(equals(self.repository.registry.account())?)
@@ -76,7 +77,7 @@ impl Enricher<'_> {
         answer.map_err(|error| error.into_error(LIST_FINDINGS))
     }
 
-    /// Whether nothing that the finding says of its place is about another.
+    /// True unless the finding names another account, repository or image.
     fn is_about_image(self, finding: &Finding) -> bool {
         let account = self.repository.registry.account();
         let images = finding.resources.iter().filter_map(|resource| {
@@ -89,7 +90,7 @@ impl Enricher<'_> {
             stated.push((image.registry.as_str(), account));
             stated.push((image.repository_name.as_str(), self.repository.name.as_str()));
         }
-        // The SDK makes an empty text of a missing one.
+        // The SDK parses a missing text as an empty one.
         stated.into_iter().all(|(stated, asked)| stated.is_empty() || stated == asked)
     }
 }
@@ -98,13 +99,13 @@ impl InspectorRecord {
     fn from_finding(finding: &Finding) -> Self {
         let available = finding.exploit_available.as_ref().map(ExploitAvailable::as_str);
         let seen = finding.exploitability_details.as_ref().is_some_and(|seen| seen.last_known_exploit_at.is_some());
-        // The SDK reads a missing score as 0.0, and no vulnerability has that probability.
+        // The SDK parses a missing score as 0.0, a probability that no vulnerability has.
         let epss = finding.epss.as_ref().map(|epss| epss.score).filter(|score| *score > 0.0);
         Self {
             listed: true,
             epss: epss.and_then(probability),
             exploit_known: seen || parse_exploit(available) == Exploit::Known,
-            // That is for the details to say.
+            // Only the details complete this check.
             exploit_checked: false,
             status: Some(parse_status(Some(finding.status.as_str()))),
             fix: parse_fix(finding.fix_available.as_ref().map(FixAvailable::as_str)),

@@ -1,10 +1,12 @@
-//! What Inspector says of an enhanced scan's findings and ECR does not: EPSS, and known exploitation.
+//! Enrichment of an enhanced scan's findings with data that only Inspector has: EPSS and known exploitation.
 //!
-//! It is joined to ECR's findings by ARN, and a finding that Inspector does not know stays as it is. EPSS comes from Inspector
-//! alone. Of what ECR says itself, Inspector can only make things stricter: an exploit that either knows is known, and of two
-//! statuses the one that counts more stands, so that a finding which ECR lists as ACTIVE counts, whatever Inspector has closed.
-//! Nothing here fails a reading: what is missing is unknown, and the scan tells why. That no exploit is known is missing, too,
-//! unless Inspector was heard: ECR says so of vulnerabilities that CISA lists.
+//! Records are joined to ECR's findings by ARN. Only Inspector provides EPSS. Inspector can make ECR's data only
+//! stricter. An exploit known to either is known. Of two statuses, the one that counts more applies, so a finding that
+//! is ACTIVE in ECR counts even if it is closed in Inspector.
+//!
+//! An enrichment error never fails a reading: missing data is unknown, and the scan records the reason. "No exploit
+//! known" also counts as missing until Inspector confirms it, because ECR reports it even of vulnerabilities that CISA
+//! lists.
 
 mod details;
 mod list;
@@ -24,10 +26,10 @@ use scangate_core::{
 use super::{registry_client::RegistryClient, retry::Deadline};
 use crate::registry::Error;
 
-/// An EPSS from which on details are asked for, whatever the severity.
+/// The EPSS from which details are requested, whatever the severity.
 const MIN_EPSS: f64 = 0.1;
 
-/// Asks Inspector about one image.
+/// Enriches the findings of one image.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Enricher<'a> {
     pub(super) client: &'a RegistryClient,
@@ -36,23 +38,23 @@ pub(super) struct Enricher<'a> {
     pub(super) deadline: Deadline,
 }
 
-/// What Inspector says of one finding.
+/// Inspector's data about one finding.
 #[derive(Debug, Default)]
 struct InspectorRecord {
-    /// Whether it was among the findings listed.
+    /// True if Inspector lists the finding.
     listed: bool,
     epss: Option<Score>,
     exploit_known: bool,
-    /// Whether it has said all that it is asked of exploits.
+    /// True if all of Inspector's data about exploits was read.
     exploit_checked: bool,
     status: Option<Status>,
     fix: Fix,
 }
 
-/// What Inspector says, by the ARNs of ECR's findings and of no others.
+/// Inspector's data by the ARNs of ECR's findings, and of no others.
 type Records = HashMap<Arc<str>, InspectorRecord>;
 
-/// What findings say where Inspector was to be asked and was not.
+/// Marks findings as not checked by Inspector, though its enrichment is enabled.
 pub(super) fn mark_unchecked(findings: &mut [Finding]) {
     let unheard = InspectorRecord::default();
     for finding in findings {
@@ -61,7 +63,7 @@ pub(super) fn mark_unchecked(findings: &mut [Finding]) {
 }
 
 impl Enricher<'_> {
-    /// Brings what Inspector says into the findings.
+    /// Merges Inspector's data into the findings.
     pub(super) async fn enrich(self, findings: &mut [Finding]) -> Enrichment {
         if findings.is_empty() {
             return Enrichment::Complete;
@@ -87,7 +89,7 @@ impl Enricher<'_> {
         let strayed = match list::load(self, records).await {
             Ok(strayed) => strayed,
             Err(error) => {
-                // Half of a list may lack the worse of two records.
+                // A partial list may lack the worse of two records.
                 for record in records.values_mut() {
                     record.epss = None;
                 }
@@ -95,7 +97,7 @@ impl Enricher<'_> {
             }
         };
         let worth = select_for_details(findings, records);
-        // Of all others, the list says enough.
+        // For all other findings, the list suffices.
         for record in records.values_mut() {
             record.exploit_checked = record.listed;
         }
@@ -119,7 +121,7 @@ impl Enricher<'_> {
         })
     }
 
-    /// Told to the caller by what failed, and logged with its cause.
+    /// Returns the reason for missing data, and logs it with its cause.
     fn to_missing(self, error: &Error) -> Enrichment {
         let (cause, advice) = if let Error::AccessDenied { detail, .. } = error {
             (Some(detail.clone()), "; grant it to the server's role")
@@ -132,7 +134,7 @@ impl Enricher<'_> {
 }
 
 impl InspectorRecord {
-    /// Takes what one more answer says; of two that differ, the worse.
+    /// Merges another record; of two values, the worse applies.
     fn merge(&mut self, other: &Self) {
         self.listed |= other.listed;
         self.epss = self.epss.max(other.epss);
@@ -157,14 +159,15 @@ impl InspectorRecord {
         if let Some(status) = self.status {
             finding.status = stricter(finding.status, status);
         }
-        // A fix of which ECR says nothing counts as available already; that there is none would loosen.
+        // A fix that ECR does not report already counts as available; "no fix" from Inspector would make the result
+        // less strict.
         if finding.fix == Fix::Unknown && matches!(self.fix, Fix::Available | Fix::Partial) {
             finding.fix = self.fix;
         }
     }
 }
 
-/// The status that counts more. At a tie the first, which is ECR's.
+/// Returns the status that counts more; in a tie the first, which is ECR's.
 fn stricter(first: Status, second: Status) -> Status {
     let counts = |status| match status {
         Status::Closed => 0,
@@ -174,19 +177,19 @@ fn stricter(first: Status, second: Status) -> Status {
     if counts(second) > counts(first) { second } else { first }
 }
 
-/// EPSS as Inspector gives it; what is no probability is unknown.
+/// Converts Inspector's EPSS; an impossible probability is unknown.
 fn probability(value: f64) -> Option<Score> {
     (0.0..=1.0).contains(&value).then(|| Score::new(value).ok()).flatten()
 }
 
-/// A finding that may count and that Inspector has no record of.
+/// True if a finding may count and Inspector does not list it.
 fn is_unlisted(finding: &Finding, records: &Records) -> bool {
     let listed = finding.arn.as_ref().and_then(|arn| records.get(arn)).is_some_and(|record| record.listed);
     !listed && finding.status != Status::Closed
 }
 
-/// The findings whose details could change a decision, worst first, each once. An exploit that is known already cannot become
-/// more known; and CISA lists hardly a vulnerability that is neither severe nor probably exploited.
+/// Returns the findings whose details could change a decision, worst first, without duplicates. A known exploit needs
+/// no details. CISA rarely lists a vulnerability that is neither severe nor probably exploited.
 fn select_for_details(findings: &[Finding], records: &Records) -> Vec<Arc<str>> {
     let is_worth = |finding: &&Finding| {
         let Some(record) = finding.arn.as_ref().and_then(|arn| records.get(arn)) else { return false };
