@@ -123,10 +123,10 @@ pub enum Error {
         configured: Vec<RegistryId>,
     },
     /// The repository does not exist.
-    #[error("repository {0} does not exist")]
+    #[error("repository {0} not found")]
     RepositoryNotFound(Repository),
     /// The repository has no such image.
-    #[error("repository {repository} has no image {image}")]
+    #[error("image {image} not found in repository {repository}")]
     ImageNotFound {
         /// The repository.
         repository: Repository,
@@ -134,7 +134,7 @@ pub enum Error {
         image: String,
     },
     /// The requested tag points to another digest than the requested one.
-    #[error("tag {tag} points at {actual}, not at {asked}")]
+    #[error("tag {tag} points to {actual}, not to {asked}")]
     TagDigestMismatch {
         /// The tag.
         tag: String,
@@ -144,7 +144,7 @@ pub enum Error {
         actual: String,
     },
     /// AWS denies this server's credentials an action.
-    #[error("AWS refuses this server {action}")]
+    #[error("AWS denies this server {action}")]
     AccessDenied {
         /// The IAM action, e.g. `ecr:DescribeImageScanFindings`.
         action: String,
@@ -152,7 +152,7 @@ pub enum Error {
         detail: String,
     },
     /// The AWS credentials are missing, expired or invalid.
-    #[error("no valid AWS credentials")]
+    #[error("AWS credentials missing or invalid")]
     Credentials(#[source] Source),
     /// AWS still throttles after all retries.
     #[error("AWS throttles {operation}")]
@@ -163,7 +163,7 @@ pub enum Error {
         retry_after: Duration,
     },
     /// AWS fails, or cannot be reached in time.
-    #[error("AWS does not answer {operation}")]
+    #[error("AWS unavailable: {operation} failed or timed out")]
     Unavailable {
         /// The operation.
         operation: &'static str,
@@ -172,7 +172,7 @@ pub enum Error {
         source: Source,
     },
     /// The response of AWS cannot be parsed or trusted.
-    #[error("AWS answers {operation} with what cannot be read: {detail}")]
+    #[error("invalid response of AWS to {operation}: {detail}")]
     MalformedResponse {
         /// The operation.
         operation: &'static str,
@@ -180,10 +180,10 @@ pub enum Error {
         detail: String,
     },
     /// More manifests, pages or findings than this server reads.
-    #[error("too much to read: {0}")]
+    #[error("limit exceeded: {0}")]
     TooComplex(String),
     /// AWS rejects the request.
-    #[error("AWS refuses {operation}: {code}: {message}")]
+    #[error("AWS rejects {operation}: {code}: {message}")]
     Rejected {
         /// The operation.
         operation: &'static str,

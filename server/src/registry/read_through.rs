@@ -45,16 +45,16 @@ where
 {
     /// Creates a cache of this total weight. No value is cached longer than `max_age`. A read is cancelled after
     /// `budget`.
-    pub(super) fn new(bytes: u64, at_most: Duration, budget: Duration) -> Self {
-        let kept = Cache::builder()
+    pub(super) fn new(capacity: u64, max_age: Duration, budget: Duration) -> Self {
+        let entries = Cache::builder()
             // Admit every new entry and evict the oldest. A frequency-based policy would keep refusing an entry that
             // outweighs its victims, so every call for it would go to the registry.
             .eviction_policy(EvictionPolicy::lru())
-            .max_capacity(bytes)
+            .max_capacity(capacity)
             .weigher(|_, reading: &CachedRead<V>| reading.weight)
-            .time_to_live(at_most.min(MAX_AGE))
+            .time_to_live(max_age.min(MAX_AGE))
             .build();
-        Self { entries: kept, single_flight: SingleFlight::new(budget) }
+        Self { entries: entries, single_flight: SingleFlight::new(budget) }
     }
 
     /// Returns the cached value if it is fresh enough, else reads it. `read` receives the instant at which the read
@@ -72,15 +72,15 @@ where
         if let Some(reading) = fresh() {
             return Ok(reading.value);
         }
-        let fly = |began| {
-            let (reading, kept, key) = (read(began), self.entries.clone(), key.clone());
+        let start = |began| {
+            let (reading, entries, key) = (read(began), self.entries.clone(), key.clone());
             async move {
                 let reading = reading.await?;
-                kept.insert(key, reading.clone());
+                entries.insert(key, reading.clone());
                 Ok(reading)
             }
         };
-        self.single_flight.run(key, freshness, fresh, fly).await.map(|reading| reading.value)
+        self.single_flight.run(key, freshness, fresh, start).await.map(|reading| reading.value)
     }
 
     /// Returns the cached value if it is fresh enough.
@@ -109,6 +109,6 @@ where
 
 impl<K, V> fmt::Debug for ReadThroughCache<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Memo").field("flights", &self.single_flight).finish_non_exhaustive()
+        f.debug_struct("ReadThroughCache").field("single_flight", &self.single_flight).finish_non_exhaustive()
     }
 }

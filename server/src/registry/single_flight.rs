@@ -59,7 +59,7 @@ where
         &self,
         key: &K,
         freshness: Freshness,
-        landed: impl Fn() -> Option<V>,
+        recheck: impl Fn() -> Option<V>,
         start: impl FnOnce(Instant) -> F,
     ) -> Result<V, Error>
     where
@@ -67,7 +67,7 @@ where
     {
         let mut start = Some(start);
         loop {
-            match self.enter(key, &landed, &mut start) {
+            match self.enter(key, &recheck, &mut start) {
                 Entry::Ready(value) => return Ok(value),
                 Entry::Started(outcome) => return wait(outcome).await,
                 Entry::Joined { began, outcome } if freshness.admits(began) => return wait(outcome).await,
@@ -82,18 +82,18 @@ where
     fn enter<F>(
         &self,
         key: &K,
-        landed: impl Fn() -> Option<V>,
+        recheck: impl Fn() -> Option<V>,
         start: &mut Option<impl FnOnce(Instant) -> F>,
     ) -> Entry<V>
     where
         F: Future<Output = Result<V, Error>> + Send + 'static,
     {
-        let mut airborne = lock(&self.in_flight);
-        if let Some(flight) = airborne.get(key) {
+        let mut in_flight = lock(&self.in_flight);
+        if let Some(flight) = in_flight.get(key) {
             return Entry::Joined { began: flight.began, outcome: flight.outcome.clone() };
         }
-        match (landed(), start.take()) {
-            (None, Some(start)) => Entry::Started(self.spawn(&mut airborne, key, start)),
+        match (recheck(), start.take()) {
+            (None, Some(start)) => Entry::Started(self.spawn(&mut in_flight, key, start)),
             (Some(value), _) => Entry::Ready(value),
             // Unreachable: a caller that has started a flight does not enter again.
             (None, None) => Entry::Started(watch::channel(None).1),
@@ -102,7 +102,7 @@ where
 
     fn spawn<F>(
         &self,
-        airborne: &mut HashMap<K, Flight<V>>,
+        in_flight: &mut HashMap<K, Flight<V>>,
         key: &K,
         start: impl FnOnce(Instant) -> F,
     ) -> watch::Receiver<Outcome<V>>
@@ -111,12 +111,12 @@ where
     {
         let began = Instant::now();
         let (sender, outcome) = watch::channel(None);
-        airborne.insert(key.clone(), Flight { began, outcome: outcome.clone() });
-        let landing = Guard { in_flight: Arc::clone(&self.in_flight), key: Some(key.clone()), sender };
-        let (flying, budget) = (start(began), self.budget);
+        in_flight.insert(key.clone(), Flight { began, outcome: outcome.clone() });
+        let guard = Guard { in_flight: Arc::clone(&self.in_flight), key: Some(key.clone()), sender };
+        let (call, budget) = (start(began), self.budget);
         let task = async move {
-            let outcome = tokio::time::timeout(budget, flying).await;
-            landing.complete(outcome.unwrap_or_else(|_| Err(unavailable("it took longer than its budget"))));
+            let outcome = tokio::time::timeout(budget, call).await;
+            guard.complete(outcome.unwrap_or_else(|_| Err(unavailable("time budget exceeded"))));
         };
         tokio::spawn(task.in_current_span());
         outcome
@@ -125,7 +125,7 @@ where
 
 impl<K, V> fmt::Debug for SingleFlight<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Flights").field("airborne", &lock(&self.in_flight).len()).finish_non_exhaustive()
+        f.debug_struct("SingleFlight").field("in_flight", &lock(&self.in_flight).len()).finish_non_exhaustive()
     }
 }
 
@@ -157,14 +157,14 @@ impl<K: Eq + Hash, V> Drop for Guard<K, V> {
 
 async fn wait<V: Clone>(mut outcome: watch::Receiver<Outcome<V>>) -> Result<V, Error> {
     match outcome.wait_for(Option::is_some).await {
-        Ok(outcome) => outcome.clone().unwrap_or_else(|| Err(unavailable("it has no outcome"))),
+        Ok(outcome) => outcome.clone().unwrap_or_else(|| Err(unavailable("no outcome"))),
         // The sender was dropped without an outcome: a panic, or the runtime stops.
-        Err(_) => Err(unavailable("it broke off")),
+        Err(_) => Err(unavailable("task aborted")),
     }
 }
 
 fn unavailable(why: &'static str) -> Error {
-    Error::Unavailable { operation: "a shared reading", source: Source::new(why) }
+    Error::Unavailable { operation: "a shared read", source: Source::new(why) }
 }
 
 /// Every change to the map is a single call, so a panic elsewhere leaves the map consistent.

@@ -16,7 +16,7 @@ const ALLOCATION: usize = 32;
 const COUNTS: usize = 256;
 
 /// Returns the size of a scan without the values that its findings share with other scans.
-pub(super) fn size_of_scan(outline: &Scan, rows: Option<&[u8]>) -> usize {
+pub(super) fn size_of_scan(outline: &Scan, findings: Option<&[u8]>) -> usize {
     let counts = outline.report.iter().flat_map(|report| report.counts.iter().chain([&report.enumerated]));
     let coverage = outline.coverage.as_ref().map_or(0, |Coverage { reason, .. }| size_of_allocation(reason.as_str()));
     let enrichment = match &outline.enrichment {
@@ -35,7 +35,7 @@ pub(super) fn size_of_scan(outline: &Scan, rows: Option<&[u8]>) -> usize {
     let frames = 2 * size_of_val(outline);
     ENTRY
         + frames
-        + rows.map_or(0, size_of_allocation)
+        + findings.map_or(0, size_of_allocation)
         + counts.map(size_of_counts).sum::<usize>()
         + coverage
         + enrichment

@@ -103,19 +103,19 @@ impl CachedRegistry {
     /// Wraps a registry in a cache.
     pub fn new(inner: impl Registry + 'static, config: Config) -> Self {
         // The settle check needs the previous reading for as long as a scan takes to settle.
-        let at_most = config.findings_ttl.max(SETTLE_TIME.unsigned_abs());
+        let max_age = config.findings_ttl.max(SETTLE_TIME.unsigned_abs());
         Self {
             inner: Arc::new(inner),
             scans: Arc::new(ReadThroughCache::new(
                 config.bytes - config.bytes / RESERVE_DIVISOR,
-                at_most,
+                max_age,
                 config.flight_budget,
             )),
             pool: Arc::default(),
             recent: Arc::default(),
             resolutions: ReadThroughCache::new(MAX_RESOLUTION_BYTES, config.resolution_ttl, config.flight_budget),
             starts: SingleFlight::new(config.flight_budget),
-            invalidations: Invalidations::new(at_most),
+            invalidations: Invalidations::new(max_age),
             config,
         }
     }
@@ -136,17 +136,17 @@ impl CachedRegistry {
 #[async_trait]
 impl Registry for CachedRegistry {
     async fn resolve(&self, image: &ImageReference, freshness: Freshness) -> Result<Arc<Resolved>, Error> {
-        let target = self.image_key(image);
+        let key = self.image_key(image);
         let ttl = self.config.resolution_ttl;
         let read = |began| {
-            let (inner, asked) = (Arc::clone(&self.inner), target.reference());
+            let (inner, requested) = (Arc::clone(&self.inner), key.reference());
             async move {
-                let value = inner.resolve(&asked, freshness).await?;
+                let value = inner.resolve(&requested, freshness).await?;
                 let weight = memory::size_of_resolved(&value);
                 Ok(CachedRead { value, began, ttl, weight })
             }
         };
-        let resolved = self.resolutions.get(&target, freshness, read).await?;
+        let resolved = self.resolutions.get(&key, freshness, read).await?;
         Ok(with_requested_host(resolved, image))
     }
 
@@ -161,7 +161,7 @@ impl Registry for CachedRegistry {
         let read = |began| {
             let (inner, scans, pool) = (Arc::clone(&self.inner), Arc::clone(&self.scans), Arc::clone(&self.pool));
             let (key, manifest, config) = (key.clone(), manifest.clone(), self.config.clone());
-            let unpacked = Arc::clone(&self.recent);
+            let recent = Arc::clone(&self.recent);
             async move {
                 let scan = inner.scan(&key.repository, &manifest, freshness).await?;
                 let previous = scans.latest(&key).map(|reading| reading.value);
@@ -169,7 +169,7 @@ impl Registry for CachedRegistry {
                 // The cache may reject or evict a scan whose memory is still in use. If such memory adds up beyond the
                 // limit, drop all scans: the limit takes precedence over cached data.
                 if pool.bytes() as u64 > config.bytes {
-                    clear(&scans, &pool, &unpacked);
+                    clear(&scans, &pool, &recent);
                 }
                 Ok(reading)
             }
@@ -182,18 +182,18 @@ impl Registry for CachedRegistry {
     fn cached_since(&self, repository: &Repository, manifest: &Manifest, freshness: Freshness) -> Option<Timestamp> {
         let key = ScanKey { repository: repository.clone(), digest: manifest.digest.clone() };
         let freshness = freshness.and_not_before(self.invalidations.latest(&key));
-        self.scans.get_fresh(&key, freshness).map(|packed| packed.outline().read_at)
+        self.scans.get_fresh(&key, freshness).map(|compact| compact.outline().read_at)
     }
 
     async fn start_scan(&self, repository: &Repository, manifest: &Manifest) -> Result<Started, Error> {
         let key = ScanKey { repository: repository.clone(), digest: manifest.digest.clone() };
         let start = |_| {
-            let (inner, changes, key, manifest) =
+            let (inner, invalidations, key, manifest) =
                 (Arc::clone(&self.inner), self.invalidations.clone(), key.clone(), manifest.clone());
             async move {
                 let started = inner.start_scan(&key.repository, &manifest).await;
                 // A failed call may have started one, too.
-                changes.invalidate_scan(key);
+                invalidations.invalidate_scan(key);
                 started
             }
         };
@@ -217,21 +217,22 @@ impl Registry for CachedRegistry {
     }
 
     async fn put_registry_scanning(&self, registry: &RegistryId, scanning: &RegistryScanning) -> Result<(), Error> {
-        let (inner, changes) = (Arc::clone(&self.inner), self.invalidations.clone());
+        let (inner, invalidations) = (Arc::clone(&self.inner), self.invalidations.clone());
         let (registry, scanning) = (registry.clone(), scanning.clone());
         run_to_completion(async move {
             let put = inner.put_registry_scanning(&registry, &scanning).await;
-            changes.invalidate_registry(&registry, put.is_ok());
+            invalidations.invalidate_registry(&registry, put.is_ok());
             put
         })
         .await
     }
 
     async fn put_scan_on_push(&self, repository: &Repository, scan_on_push: bool) -> Result<(), Error> {
-        let (inner, changes, repository) = (Arc::clone(&self.inner), self.invalidations.clone(), repository.clone());
+        let (inner, invalidations, repository) =
+            (Arc::clone(&self.inner), self.invalidations.clone(), repository.clone());
         run_to_completion(async move {
             let put = inner.put_scan_on_push(&repository, scan_on_push).await;
-            changes.invalidate_registry(&repository.registry, put.is_ok());
+            invalidations.invalidate_registry(&repository.registry, put.is_ok());
             put
         })
         .await
@@ -240,9 +241,9 @@ impl Registry for CachedRegistry {
 
 /// Removes all scans and drops them at once. Otherwise each of the next readings would exceed the limit, too, and clear
 /// the cache again.
-fn clear(scans: &ReadThroughCache<ScanKey, Arc<CompactScan>>, pool: &FindingPool, unpacked: &RecentScans) {
+fn clear(scans: &ReadThroughCache<ScanKey, Arc<CompactScan>>, pool: &FindingPool, recent: &RecentScans) {
     scans.clear();
-    unpacked.clear();
+    recent.clear();
     let mut left = usize::MAX;
     // Each run drops some hundred entries.
     while pool.bytes() < left {
@@ -256,7 +257,7 @@ fn clear(scans: &ReadThroughCache<ScanKey, Arc<CompactScan>>, pool: &FindingPool
 async fn run_to_completion(change: impl Future<Output = Result<(), Error>> + Send + 'static) -> Result<(), Error> {
     let ended = tokio::spawn(change.in_current_span()).await;
     ended.unwrap_or_else(|broken| {
-        Err(Error::Unavailable { operation: "a change of configuration", source: Source::new(broken) })
+        Err(Error::Unavailable { operation: "a configuration change", source: Source::new(broken) })
     })
 }
 
@@ -273,8 +274,8 @@ impl ImageKey {
 }
 
 /// Restores the host that the caller wrote: the cached resolution has the registry's default host.
-fn with_requested_host(resolved: Arc<Resolved>, asked: &ImageReference) -> Arc<Resolved> {
-    match &asked.registry {
+fn with_requested_host(resolved: Arc<Resolved>, requested: &ImageReference) -> Arc<Resolved> {
+    match &requested.registry {
         Some((host, _)) if *host != resolved.image.host => {
             let mut resolved = Arc::unwrap_or_clone(resolved);
             resolved.image.host.clone_from(host);

@@ -24,21 +24,21 @@ impl RecentScans {
         if scan.findings().len() > MAX_FINDINGS {
             return;
         }
-        let mut held = self.lock();
-        if held.iter().flatten().any(|known| Arc::ptr_eq(known, scan)) {
+        let mut scans = self.lock();
+        if scans.iter().flatten().any(|held| Arc::ptr_eq(held, scan)) {
             return;
         }
-        let [last, before] = &mut *held;
-        let gone = mem::replace(before, last.replace(Arc::clone(scan)));
+        let [last, previous] = &mut *scans;
+        let dropped = mem::replace(previous, last.replace(Arc::clone(scan)));
         // Drop findings outside the lock.
-        drop(held);
-        drop(gone);
+        drop(scans);
+        drop(dropped);
     }
 
     /// Drops all scans.
     pub(super) fn clear(&self) {
-        let gone = mem::take(&mut *self.lock());
-        drop(gone);
+        let dropped = mem::take(&mut *self.lock());
+        drop(dropped);
     }
 
     fn lock(&self) -> MutexGuard<'_, [Option<Arc<Scan>>; 2]> {
@@ -48,6 +48,6 @@ impl RecentScans {
 
 impl fmt::Debug for RecentScans {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Unpacked").finish_non_exhaustive()
+        f.debug_struct("RecentScans").finish_non_exhaustive()
     }
 }

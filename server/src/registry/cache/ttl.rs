@@ -21,19 +21,19 @@ pub(super) fn to_cached_read(
     began: Instant,
     config: &Config,
 ) -> Result<CachedRead<Arc<CompactScan>>, Error> {
-    let Some(mut packed) = CompactScan::new(scan, pool) else {
-        return Err(Error::TooComplex("more different texts than can be kept".to_owned()));
+    let Some(mut compact) = CompactScan::new(scan, pool) else {
+        return Err(Error::TooComplex("more distinct texts than the cache can index".to_owned()));
     };
-    if let Some(previous) = previous.filter(|previous| is_unchanged(previous, &packed)) {
-        packed.set_unchanged_since(previous.outline().unchanged_since);
+    if let Some(previous) = previous.filter(|previous| is_unchanged(previous, &compact)) {
+        compact.set_unchanged_since(previous.outline().unchanged_since);
     }
-    let keep = match (is_settled(scan), &scan.enrichment) {
+    let ttl = match (is_settled(scan), &scan.enrichment) {
         (false, _) => config.unsettled_ttl,
         (true, Enrichment::Missing(_)) => config.unenriched_ttl,
         (true, Enrichment::NotAsked | Enrichment::Complete | Enrichment::Partial(_)) => config.findings_ttl,
     };
-    let (keep, bytes) = (keep.min(config.findings_ttl), packed.reserved_bytes());
-    Ok(CachedRead { value: Arc::new(packed), began, ttl: keep, weight: bytes })
+    let (ttl, weight) = (ttl.min(config.findings_ttl), compact.reserved_bytes());
+    Ok(CachedRead { value: Arc::new(compact), began, ttl: ttl, weight: weight })
 }
 
 /// True if two readings state the same facts.

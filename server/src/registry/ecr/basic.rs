@@ -70,7 +70,7 @@ fn score(found: &ImageScanFinding, name: &str, diagnostics: &mut ScanDiagnostics
         .filter_map(|attribute| {
             let text = attribute.value.as_deref().unwrap_or_default();
             let Ok(value) = text.trim().parse() else {
-                diagnostics.malformed(format!("{name} has the score {text:?}"));
+                diagnostics.malformed(format!("{name} has the invalid score {text:?}"));
                 return None;
             };
             diagnostics.score(name, value)

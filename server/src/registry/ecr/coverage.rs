@@ -31,9 +31,9 @@ pub(super) async fn load(
     deadline: Deadline,
     diagnostics: &mut ScanDiagnostics,
 ) -> Result<Option<Coverage>, Error> {
-    let place = format!("repository/{}/{digest}", repository.name);
+    let resource_path = format!("repository/{}/{digest}", repository.name);
     let arn = format!(
-        "arn:{}:ecr:{}:{}:{place}",
+        "arn:{}:ecr:{}:{}:{resource_path}",
         partition(repository),
         repository.registry.region(),
         repository.registry.account()
@@ -42,7 +42,7 @@ pub(super) async fn load(
     // repository if it selects none.
     for resource in [Some(arn.as_str()), None] {
         let rows = CoverageQuery { client, repository, deadline };
-        if let Some(row) = rows.find(resource, &place).await? {
+        if let Some(row) = rows.find(resource, &resource_path).await? {
             return Ok(Some(to_coverage(&row, diagnostics)));
         }
     }
@@ -57,7 +57,7 @@ struct CoverageQuery<'a> {
 
 impl CoverageQuery<'_> {
     /// Returns the row of an image; of several, an inactive one before an active one.
-    async fn find(&self, resource: Option<&str>, place: &str) -> Result<Option<CoveredResource>, Error> {
+    async fn find(&self, resource: Option<&str>, resource_path: &str) -> Result<Option<CoveredResource>, Error> {
         let mut token = None;
         let mut seen = HashSet::new();
         loop {
@@ -69,13 +69,13 @@ impl CoverageQuery<'_> {
                 .filter_criteria(self.criteria(resource)?)
                 .set_next_token(token);
             let send = || request.clone().send();
-            let answer = self.client.retry.call(LIST_COVERAGE, self.deadline, send).await;
-            let answer = answer.map_err(|error| error.into_error(LIST_COVERAGE))?;
-            let rows = answer.covered_resources.into_iter().flatten().filter(|row| self.is_about(row, place));
+            let response = self.client.retry.call(LIST_COVERAGE, self.deadline, send).await;
+            let response = response.map_err(|error| error.into_error(LIST_COVERAGE))?;
+            let rows = response.covered_resources.into_iter().flatten().filter(|row| self.is_about(row, resource_path));
             if let Some(row) = rows.min_by_key(is_active) {
                 return Ok(Some(row));
             }
-            token = answer.next_token.filter(|token| !token.is_empty());
+            token = response.next_token.filter(|token| !token.is_empty());
             match &token {
                 Some(next) if seen.len() < MAX_PAGES && seen.insert(next.clone()) => {}
                 Some(_) | None => return Ok(None),
@@ -93,11 +93,11 @@ impl CoverageQuery<'_> {
         Ok(criteria.build())
     }
 
-    fn is_about(&self, row: &CoveredResource, place: &str) -> bool {
+    fn is_about(&self, row: &CoveredResource, resource_path: &str) -> bool {
         row.resource_type == CoverageResourceType::AwsEcrContainerImage
             && row.scan_type == ScanType::Package
             && row.account_id == self.repository.registry.account()
-            && row.resource_id.strip_suffix(place).is_some_and(|before| before.ends_with(':'))
+            && row.resource_id.strip_suffix(resource_path).is_some_and(|prefix| prefix.ends_with(':'))
     }
 }
 

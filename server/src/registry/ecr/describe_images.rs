@@ -55,24 +55,24 @@ pub(super) async fn describe(
     client: &RegistryClient,
     repository: &Repository,
     ids: &[ImageIdentifier],
-    among: ArchiveFilter,
-    named: &str,
+    filter: ArchiveFilter,
+    image: &str,
     deadline: Deadline,
 ) -> Result<Vec<ImageDescription>, Error> {
-    let any = || DescribeImagesFilter::builder().image_status(ImageStatusFilter::Any).build();
+    let any_status = || DescribeImagesFilter::builder().image_status(ImageStatusFilter::Any).build();
     let request = client
         .ecr
         .describe_images()
         .registry_id(repository.registry.account())
         .repository_name(repository.name.as_str())
         .set_image_ids(Some(ids.to_vec()))
-        .set_filter((among == ArchiveFilter::All).then(any));
-    let answer = client
+        .set_filter((filter == ArchiveFilter::All).then(any_status));
+    let response = client
         .retry
         .call(DESCRIBE_IMAGES, deadline, || request.clone().send())
         .await
-        .map_err(|error| error.into_image_error(DESCRIBE_IMAGES, repository, named))?;
-    let details = answer.image_details.ok_or_else(|| malformed(DESCRIBE_IMAGES, "the answer has no imageDetails"))?;
+        .map_err(|error| error.into_image_error(DESCRIBE_IMAGES, repository, image))?;
+    let details = response.image_details.ok_or_else(|| malformed(DESCRIBE_IMAGES, "imageDetails are missing"))?;
     details.into_iter().map(|detail| to_description(detail, repository)).collect()
 }
 
@@ -81,7 +81,7 @@ fn to_description(detail: ImageDetail, repository: &Repository) -> Result<ImageD
     let digest = detail.image_digest.unwrap_or_default();
     let digest = Digest::parse(&digest).map_err(|error| malformed(DESCRIBE_IMAGES, error.to_string()))?;
     let pushed_at = match &detail.image_pushed_at {
-        Some(time) => Some(timestamp(time).ok_or_else(|| malformed(DESCRIBE_IMAGES, "imagePushedAt is no time"))?),
+        Some(time) => Some(timestamp(time).ok_or_else(|| malformed(DESCRIBE_IMAGES, "imagePushedAt is out of range"))?),
         None => None,
     };
     let is_image = detail.artifact_media_type.as_deref().is_none_or(manifest::is_image_config);
@@ -104,31 +104,31 @@ pub(super) async fn fetch_manifest(
         .repository_name(repository.name.as_str())
         .image_ids(ImageIdentifier::builder().image_digest(digest.as_str()).build())
         .set_accepted_media_types(Some(MANIFEST_TYPES.map(str::to_owned).to_vec()));
-    let answer = client
+    let response = client
         .retry
         .call(BATCH_GET_IMAGE, deadline, || request.clone().send())
         .await
         .map_err(|error| error.into_image_error(BATCH_GET_IMAGE, repository, digest.as_str()))?;
-    if let Some(error) = answer.failures.into_iter().flatten().next() {
+    if let Some(error) = response.failures.into_iter().flatten().next() {
         return Err(fetch_error(&error, repository, digest));
     }
-    let mut images = answer.images.into_iter().flatten();
+    let mut images = response.images.into_iter().flatten();
     let (Some(image), None) = (images.next(), images.next()) else {
-        return Err(malformed(BATCH_GET_IMAGE, "the answer does not have the one image asked for"));
+        return Err(malformed(BATCH_GET_IMAGE, "the response must have exactly one image"));
     };
     verify_manifest(image, repository, digest)
 }
 
 fn verify_manifest(image: Image, repository: &Repository, digest: &Digest) -> Result<String, Error> {
     verify_repository(BATCH_GET_IMAGE, repository, image.registry_id.as_deref(), image.repository_name.as_deref())?;
-    let text = image.image_manifest.unwrap_or_default();
-    if text.len() > MAX_MANIFEST_BYTES {
-        return Err(Error::TooComplex(format!("the manifest of {digest} has more than {MAX_MANIFEST_BYTES} bytes")));
+    let manifest = image.image_manifest.unwrap_or_default();
+    if manifest.len() > MAX_MANIFEST_BYTES {
+        return Err(Error::TooComplex(format!("manifest {digest} has more than {MAX_MANIFEST_BYTES} bytes")));
     }
-    if sha256_digest(text.as_bytes()) != digest.as_str() {
+    if sha256_digest(manifest.as_bytes()) != digest.as_str() {
         return Err(malformed(BATCH_GET_IMAGE, format!("the manifest's bytes do not hash to {digest}")));
     }
-    Ok(text)
+    Ok(manifest)
 }
 
 fn sha256_digest(bytes: &[u8]) -> String {
@@ -166,5 +166,5 @@ fn verify_repository(
         return Ok(());
     }
     let (registry_id, name) = (registry_id.unwrap_or_default(), name.unwrap_or_default());
-    Err(malformed(operation, format!("the answer is about {registry_id:?}/{name:?}, not about {repository}")))
+    Err(malformed(operation, format!("the response is about {registry_id:?}/{name:?}, not {repository}")))
 }

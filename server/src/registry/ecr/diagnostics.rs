@@ -24,10 +24,10 @@ pub(super) struct ScanDiagnostics {
 
 impl ScanDiagnostics {
     /// Returns a text truncated to `most` bytes, shared with equal texts.
-    pub(super) fn intern(&mut self, text: &str, most: usize) -> Arc<str> {
-        let text = truncate(text, most);
-        if let Some(known) = self.texts.get(text) {
-            return Arc::clone(known);
+    pub(super) fn intern(&mut self, text: &str, max_bytes: usize) -> Arc<str> {
+        let text = truncate(text, max_bytes);
+        if let Some(interned) = self.texts.get(text) {
+            return Arc::clone(interned);
         }
         let text: Arc<str> = Arc::from(text);
         self.texts.insert(Arc::clone(&text));
@@ -35,43 +35,43 @@ impl ScanDiagnostics {
     }
 
     /// Returns a text unless it is empty or one of AWS's placeholders for a missing value.
-    pub(super) fn non_empty(&mut self, text: Option<&str>, most: usize) -> Option<Arc<str>> {
+    pub(super) fn non_empty(&mut self, text: Option<&str>, max_bytes: usize) -> Option<Arc<str>> {
         let text = text.filter(|text| !matches!(*text, "" | "None Provided" | "NotAvailable"))?;
-        Some(self.intern(text, most))
+        Some(self.intern(text, max_bytes))
     }
 
     /// Converts a time. An impossible one is a flaw.
-    pub(super) fn time(&mut self, what: &str, time: Option<&DateTime>) -> Option<Timestamp> {
+    pub(super) fn time(&mut self, detail: &str, time: Option<&DateTime>) -> Option<Timestamp> {
         let time = time?;
         let read = timestamp(time);
         if read.is_none() {
-            self.malformed(format!("{what} is {} seconds after 1970", time.secs()));
+            self.malformed(format!("{detail} is out of range: {} seconds after 1970", time.secs()));
         }
         read
     }
 
     /// Converts a score. An impossible one is a flaw.
-    pub(super) fn score(&mut self, of: &str, value: f64) -> Option<Score> {
+    pub(super) fn score(&mut self, name: &str, value: f64) -> Option<Score> {
         let score = Score::new(value).ok();
         if score.is_none() {
-            self.malformed(format!("{of} has the score {value}"));
+            self.malformed(format!("{name} has the invalid score {value}"));
         }
         score
     }
 
     /// Records an impossible value in the response.
-    pub(super) fn malformed(&mut self, what: impl AsRef<str>) {
-        self.flaw(Flaw::Malformed(sanitize(what.as_ref())));
+    pub(super) fn malformed(&mut self, detail: impl AsRef<str>) {
+        self.flaw(Flaw::Malformed(sanitize(detail.as_ref())));
     }
 
     /// Records that the response is about something else.
-    pub(super) fn mismatch(&mut self, what: impl AsRef<str>) {
-        self.flaw(Flaw::Mismatch(sanitize(what.as_ref())));
+    pub(super) fn mismatch(&mut self, detail: impl AsRef<str>) {
+        self.flaw(Flaw::Mismatch(sanitize(detail.as_ref())));
     }
 
     /// Records missing data in the response.
-    pub(super) fn incomplete(&mut self, what: impl AsRef<str>) {
-        self.flaw(Flaw::Incomplete(sanitize(what.as_ref())));
+    pub(super) fn incomplete(&mut self, detail: impl AsRef<str>) {
+        self.flaw(Flaw::Incomplete(sanitize(detail.as_ref())));
     }
 
     fn flaw(&mut self, flaw: Flaw) {
@@ -93,8 +93,8 @@ impl ScanDiagnostics {
 }
 
 /// Truncates a text to `most` bytes, at a character boundary.
-pub(super) fn truncate(text: &str, most: usize) -> &str {
-    text.get(..text.floor_char_boundary(most)).unwrap_or_default()
+pub(super) fn truncate(text: &str, max_bytes: usize) -> &str {
+    text.get(..text.floor_char_boundary(max_bytes)).unwrap_or_default()
 }
 
 /// Converts a time of the SDK, which saturates if the number in the response is out of range.

@@ -52,9 +52,11 @@ impl Subject<'_> {
                 (image.registry.as_deref(), self.repository.registry.account()),
                 (image.repository_name.as_deref(), self.repository.name.as_str()),
             ];
-            let strayed = stated.into_iter().find(|(stated, asked)| stated.is_some_and(|stated| stated != *asked));
-            if let Some((stated, asked)) = strayed {
-                diagnostics.mismatch(format!("a finding is about {} instead of {asked}", stated.unwrap_or_default()));
+            let mismatch =
+                stated.into_iter().find(|(stated, expected)| stated.is_some_and(|stated| stated != *expected));
+            if let Some((stated, expected)) = mismatch {
+                diagnostics
+                    .mismatch(format!("a finding is about {} instead of {expected}", stated.unwrap_or_default()));
             }
         }
     }
@@ -144,8 +146,8 @@ pub(super) fn parse_exploit(available: Option<&str>) -> Exploit {
 }
 
 /// Parses Inspector's status of a finding. A missing status is unrecognised, and the finding counts like an active one.
-pub(super) fn parse_status(word: Option<&str>) -> Status {
-    match word {
+pub(super) fn parse_status(text: Option<&str>) -> Status {
+    match text {
         Some("ACTIVE") => Status::Active,
         Some("SUPPRESSED") => Status::Suppressed,
         Some("CLOSED") => Status::Closed,

@@ -111,7 +111,7 @@ impl CallError {
 
     /// The time budget ended before a response arrived.
     pub(super) fn timed_out() -> Self {
-        let message = "no answer within the time budget".to_owned();
+        let message = "no response within the time budget".to_owned();
         Self { kind: ErrorKind::Unavailable, code: "Timeout".to_owned(), message, retry_after: None }
     }
 
@@ -267,9 +267,9 @@ mod tests {
 
     #[test]
     fn only_the_first_line_of_what_aws_says_is_kept() {
-        let told = "The request signature does not match.\n\nThe Canonical String was\nx-amz-security-token:secret";
+        let message = "The request signature does not match.\n\nThe Canonical String was\nx-amz-security-token:secret";
 
-        assert_eq!(sanitize(told), "The request signature does not match.");
+        assert_eq!(sanitize(message), "The request signature does not match.");
     }
 
     #[test]
@@ -280,10 +280,10 @@ mod tests {
 
     #[test]
     fn the_action_that_aws_names_is_found() {
-        let told = "User: arn:aws:iam::123456789012:user/a is not authorized to perform: inspector2:ListFindings on \
+        let message = "User: arn:aws:iam::123456789012:user/a is not authorized to perform: inspector2:ListFindings on \
                     resource: arn:aws:inspector2:eu-west-1:123456789012:/findings/list";
 
-        assert_eq!(denied_action(told).as_deref(), Some("inspector2:ListFindings"));
+        assert_eq!(denied_action(message).as_deref(), Some("inspector2:ListFindings"));
         assert_eq!(denied_action("is not authorized to perform: this"), None);
         assert_eq!(denied_action("go away"), None);
     }

@@ -76,17 +76,17 @@ pub(super) struct Child {
 /// An error of parsing: the bytes are no manifest, or an ambiguous one.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum InvalidManifest {
-    #[error("the manifest cannot be read: {0}")]
+    #[error("the manifest cannot be parsed: {0}")]
     Json(#[from] serde_json::Error),
-    #[error("the manifest has the member {0:?}, which some runtimes would take for another")]
+    #[error("the manifest has the ambiguous member {0:?}")]
     AmbiguousMember(String),
     #[error("the manifest is both an index and an image")]
     IndexAndImage,
-    #[error("the manifest's media type {stated:?} is not the {known:?} that ECR knows")]
+    #[error("the manifest's media type is {stated:?}, but {known:?} in ECR")]
     MediaType { stated: String, known: String },
-    #[error("the manifest says nowhere what it is")]
+    #[error("the manifest does not state its kind")]
     UnknownKind,
-    #[error("a child of the index has no proper digest: {0}")]
+    #[error("a child of the index has an invalid digest: {0}")]
     Digest(#[from] scangate_core::image::Error),
 }
 
@@ -102,8 +102,8 @@ pub(super) fn parse_document(text: &str, known: Option<&str>) -> Result<Document
     {
         return Err(InvalidManifest::MediaType { stated: stated.chars().take(100).collect(), known: known.to_owned() });
     }
-    let form = top.media_type.as_deref().or(known).map(ManifestKind::from_media_type);
-    match (top.manifests, form) {
+    let kind = top.media_type.as_deref().or(known).map(ManifestKind::from_media_type);
+    match (top.manifests, kind) {
         (Some(descriptors), None | Some(ManifestKind::Index)) => {
             let children = descriptors.iter().map(parse_child).collect::<Result<Vec<_>, _>>()?;
             Ok(Document::Index(children.into_iter().flatten().collect()))

@@ -108,14 +108,14 @@ pub(super) struct Pages<'a> {
 impl Pages<'_> {
     /// Reads the complete scan. If it changes meanwhile, it is read once more; a second change is a flaw.
     pub(super) async fn read(self) -> Result<ScanResponse, Error> {
-        if let PageWalk::Complete(answer) = self.read_pages().await? {
-            return Ok(answer);
+        if let PageWalk::Complete(response) = self.read_pages().await? {
+            return Ok(response);
         }
         match self.read_pages().await? {
-            PageWalk::Complete(answer) => Ok(answer),
-            PageWalk::Changed(mut answer) => {
-                answer.diagnostics.incomplete("the scan changed while its pages were read, twice");
-                Ok(answer)
+            PageWalk::Complete(response) => Ok(response),
+            PageWalk::Changed(mut response) => {
+                response.diagnostics.incomplete("the scan changed twice while its pages were read");
+                Ok(response)
             }
         }
     }
@@ -124,9 +124,9 @@ impl Pages<'_> {
     pub(super) async fn read_status(self) -> Result<ScanResponse, Error> {
         match self.fetch_page(None, 1).await {
             Ok(page) => {
-                let mut answer = ScanResponse::from_page(&page);
-                self.verify_image(&page, &mut answer.diagnostics);
-                Ok(answer)
+                let mut response = ScanResponse::from_page(&page);
+                self.verify_image(&page, &mut response.diagnostics);
+                Ok(response)
             }
             Err(error) => self.response_from_error(error),
         }
@@ -137,12 +137,12 @@ impl Pages<'_> {
             Ok(page) => page,
             Err(error) => return self.response_from_error(error).map(PageWalk::Complete),
         };
-        let mut answer = ScanResponse::from_page(&first);
-        let mut token = self.add_page(first, &mut answer)?;
+        let mut response = ScanResponse::from_page(&first);
+        let mut token = self.add_page(first, &mut response)?;
         let mut seen = HashSet::new();
         while let Some(next) = token {
             if !seen.insert(next.clone()) {
-                answer.diagnostics.incomplete("ECR's pages lead back to one that was read already");
+                response.diagnostics.incomplete("a page token of ECR repeats");
                 break;
             }
             if seen.len() >= MAX_PAGES {
@@ -151,15 +151,15 @@ impl Pages<'_> {
             let page = match self.fetch_page(Some(next), self.client.page_size).await {
                 Ok(page) => page,
                 // The token belongs to a scan that no longer exists.
-                Err(error) if error.kind() == ErrorKind::Rejected => return Ok(PageWalk::Changed(answer)),
+                Err(error) if error.kind() == ErrorKind::Rejected => return Ok(PageWalk::Changed(response)),
                 Err(error) => return Err(self.into_error(error)),
             };
-            if !answer.is_same_scan(&ScanResponse::from_page(&page)) {
-                return Ok(PageWalk::Changed(answer));
+            if !response.is_same_scan(&ScanResponse::from_page(&page)) {
+                return Ok(PageWalk::Changed(response));
             }
-            token = self.add_page(page, &mut answer)?;
+            token = self.add_page(page, &mut response)?;
         }
-        Ok(PageWalk::Complete(answer))
+        Ok(PageWalk::Complete(response))
     }
 
     async fn fetch_page(self, token: Option<String>, size: i32) -> Result<DescribeImageScanFindingsOutput, CallError> {
@@ -196,26 +196,26 @@ impl Pages<'_> {
     fn add_page(
         self,
         page: DescribeImageScanFindingsOutput,
-        answer: &mut ScanResponse,
+        response: &mut ScanResponse,
     ) -> Result<Option<String>, Error> {
-        if !self.verify_image(&page, &mut answer.diagnostics) {
+        if !self.verify_image(&page, &mut response.diagnostics) {
             return Ok(None);
         }
         if let Some(findings) = page.image_scan_findings {
             if let Some(found) = findings.findings {
-                basic::add_findings(&found, answer.basic.get_or_insert_default(), &mut answer.diagnostics);
+                basic::add_findings(&found, response.basic.get_or_insert_default(), &mut response.diagnostics);
             }
             if let Some(found) = findings.enhanced_findings {
                 let subject = Subject { repository: self.repository, digest: self.digest };
                 enhanced::add_findings(
                     &found,
                     subject,
-                    answer.enhanced.get_or_insert_default(),
-                    &mut answer.diagnostics,
+                    response.enhanced.get_or_insert_default(),
+                    &mut response.diagnostics,
                 );
             }
         }
-        if answer.len() > MAX_FINDINGS {
+        if response.len() > MAX_FINDINGS {
             return Err(too_complex(self.digest, &format!("more than {MAX_FINDINGS} findings")));
         }
         Ok(page.next_token.filter(|token| !token.is_empty()))
@@ -224,14 +224,14 @@ impl Pages<'_> {
     /// True if the page is about the requested image. Otherwise records a flaw.
     fn verify_image(self, page: &DescribeImageScanFindingsOutput, diagnostics: &mut ScanDiagnostics) -> bool {
         let digest = page.image_id.as_ref().and_then(|id| id.image_digest.as_deref());
-        let answered = [page.registry_id.as_deref(), page.repository_name.as_deref(), digest];
-        let asked = [self.repository.registry.account(), self.repository.name.as_str(), self.digest.as_str()];
-        let about_it = answered == asked.map(Some);
-        if !about_it {
-            let [registry, repository, digest] = answered.map(|text| text.unwrap_or("(nothing)"));
-            diagnostics.mismatch(format!("{registry}/{repository}@{digest} instead of {}", asked.join("/")));
+        let actual = [page.registry_id.as_deref(), page.repository_name.as_deref(), digest];
+        let expected = [self.repository.registry.account(), self.repository.name.as_str(), self.digest.as_str()];
+        let matches = actual == expected.map(Some);
+        if !matches {
+            let [registry, repository, digest] = actual.map(|text| text.unwrap_or("(nothing)"));
+            diagnostics.mismatch(format!("{registry}/{repository}@{digest} instead of {}", expected.join("/")));
         }
-        about_it
+        matches
     }
 }
 

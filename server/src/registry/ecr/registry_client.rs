@@ -52,7 +52,7 @@ pub(super) struct Permit<'a> {
 }
 
 impl RegistryClient {
-    fn new(id: RegistryId, shared: &SdkConfig, config: &Config) -> Self {
+    fn new(id: RegistryId, sdk_config: &SdkConfig, config: &Config) -> Self {
         let region = Region::new(id.region().to_owned());
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT.min(config.attempt_timeout))
@@ -60,11 +60,11 @@ impl RegistryClient {
             .operation_attempt_timeout(config.attempt_timeout)
             .operation_timeout(config.attempt_timeout)
             .build();
-        let mut ecr = aws_sdk_ecr::config::Builder::from(shared)
+        let mut ecr = aws_sdk_ecr::config::Builder::from(sdk_config)
             .region(region.clone())
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts.clone());
-        let mut inspector = aws_sdk_inspector2::config::Builder::from(shared)
+        let mut inspector = aws_sdk_inspector2::config::Builder::from(sdk_config)
             .region(region)
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts);
@@ -102,8 +102,8 @@ impl RegistryClient {
             |why: &'static str| Error::Unavailable { operation: operation.name, source: Source::new(why) };
         match deadline.timeout(self.permits.acquire()).await {
             Some(Ok(permit)) => Ok(Permit { deadline, _permit: permit }),
-            Some(Err(_)) => Err(unavailable("this server stops talking to the registry")),
-            None => Err(unavailable("too many calls to the registry are under way")),
+            Some(Err(_)) => Err(unavailable("the concurrency limiter is closed")),
+            None => Err(unavailable("no concurrency permit within the time budget")),
         }
     }
 }
@@ -111,14 +111,15 @@ impl RegistryClient {
 /// Creates the clients and returns the default registry. If none is configured, it is that of the credentials' account
 /// and region.
 pub(super) async fn connect(config: &Config) -> Result<(RegistryId, Vec<Arc<RegistryClient>>), Error> {
-    let shared = load_sdk_config(config).await;
+    let sdk_config = load_sdk_config(config).await;
     let default = match config.registries.first() {
         Some(first) => first.clone(),
-        None => discover(&shared, config).await?,
+        None => discover(&sdk_config, config).await?,
     };
-    let others = config.registries.iter().filter(|registry| **registry != default);
-    let client =
-        std::iter::once(&default).chain(others).map(|id| Arc::new(RegistryClient::new(id.clone(), &shared, config)));
+    let further = config.registries.iter().filter(|registry| **registry != default);
+    let client = std::iter::once(&default)
+        .chain(further)
+        .map(|id| Arc::new(RegistryClient::new(id.clone(), &sdk_config, config)));
     let client = client.collect();
     Ok((default, client))
 }
@@ -140,22 +141,22 @@ async fn load_sdk_config(config: &Config) -> SdkConfig {
     loader.load().await
 }
 
-async fn discover(shared: &SdkConfig, config: &Config) -> Result<RegistryId, Error> {
-    let region = shared.region().ok_or_else(|| {
-        Error::Credentials(Source::new("no registry is configured, and neither environment nor profile names a region"))
+async fn discover(sdk_config: &SdkConfig, config: &Config) -> Result<RegistryId, Error> {
+    let region = sdk_config.region().ok_or_else(|| {
+        Error::Credentials(Source::new("no registry and no region configured; set --registry or AWS_REGION"))
     })?;
     // A placeholder, for one request that does not depend on the account.
-    let anyone = RegistryId::new("000000000000", region.as_ref())
-        .map_err(|_| Error::Credentials(Source::new(format!("{region} is no region"))))?;
-    let client = RegistryClient::new(anyone, shared, config);
+    let placeholder = RegistryId::new("000000000000", region.as_ref())
+        .map_err(|_| Error::Credentials(Source::new(format!("invalid region {region}"))))?;
+    let client = RegistryClient::new(placeholder, sdk_config, config);
     let permit = client.acquire(DISCOVER_REGISTRY).await?;
     let send = || client.ecr.get_registry_scanning_configuration().send();
-    let answer = client
+    let response = client
         .retry
         .call(DISCOVER_REGISTRY, permit.deadline, send)
         .await
         .map_err(|error| error.into_error(DISCOVER_REGISTRY))?;
-    let account = answer.registry_id().unwrap_or_default();
+    let account = response.registry_id().unwrap_or_default();
     RegistryId::new(account, region.as_ref())
-        .map_err(|_| malformed(DISCOVER_REGISTRY, format!("{account:?} is no registry")))
+        .map_err(|_| malformed(DISCOVER_REGISTRY, format!("invalid registryId {account:?}")))
 }

@@ -53,16 +53,16 @@ impl ImageResolver<'_> {
     /// Resolves an image of this repository.
     pub(super) async fn resolve(&self, image: &ImageReference) -> Result<Resolved, Error> {
         let permit = self.client.acquire(DESCRIBE_IMAGES).await?;
-        let top = self.find(image, permit.deadline).await?;
-        let manifests = self.list_manifests(&top, permit.deadline).await?;
+        let description = self.find(image, permit.deadline).await?;
+        let manifests = self.list_manifests(&description, permit.deadline).await?;
         let host = image.registry.as_ref().map_or_else(|| self.repository.registry.host(), |(host, _)| host.clone());
         let image = Image {
             registry: self.repository.registry.clone(),
             host,
             repository: self.repository.name.clone(),
             tag: image.tag.clone(),
-            digest: top.digest,
-            pushed_at: top.pushed_at,
+            digest: description.digest,
+            pushed_at: description.pushed_at,
         };
         Ok(Resolved { image, manifests })
     }
@@ -92,19 +92,21 @@ impl ImageResolver<'_> {
     async fn describe_checked(
         &self,
         image: &ImageReference,
-        among: ArchiveFilter,
+        filter: ArchiveFilter,
         deadline: Deadline,
     ) -> Result<ImageDescription, Error> {
         let (tag, digest) = (image.tag.as_ref(), image.digest.as_ref());
-        match (self.describe_one(tag, digest, among, deadline).await, tag, digest) {
-            (Ok(found), Some(tag), Some(asked)) if found.digest != *asked => Err(mismatch(tag, asked, &found.digest)),
-            (Ok(found), None, Some(asked)) if found.digest != *asked => {
-                Err(malformed(DESCRIBE_IMAGES, format!("the answer is about {}, not about {asked}", found.digest)))
+        match (self.describe_one(tag, digest, filter, deadline).await, tag, digest) {
+            (Ok(found), Some(tag), Some(requested)) if found.digest != *requested => {
+                Err(mismatch(tag, requested, &found.digest))
+            }
+            (Ok(found), None, Some(requested)) if found.digest != *requested => {
+                Err(malformed(DESCRIBE_IMAGES, format!("the response is about {}, not {requested}", found.digest)))
             }
             // ECR knows no image with both. Ask for the tag alone to see whether they disagree.
-            (Err(Error::ImageNotFound { .. }), Some(tag), Some(asked)) => {
-                let found = self.describe_one(Some(tag), None, among, deadline).await?;
-                if found.digest == *asked { Ok(found) } else { Err(mismatch(tag, asked, &found.digest)) }
+            (Err(Error::ImageNotFound { .. }), Some(tag), Some(requested)) => {
+                let found = self.describe_one(Some(tag), None, filter, deadline).await?;
+                if found.digest == *requested { Ok(found) } else { Err(mismatch(tag, requested, &found.digest)) }
             }
             (found, _, _) => found,
         }
@@ -114,21 +116,21 @@ impl ImageResolver<'_> {
         &self,
         tag: Option<&Tag>,
         digest: Option<&Digest>,
-        among: ArchiveFilter,
+        filter: ArchiveFilter,
         deadline: Deadline,
     ) -> Result<ImageDescription, Error> {
-        let named = [tag.map(Tag::as_str), digest.map(Digest::as_str)].into_iter().flatten().collect::<Vec<_>>();
-        let named = named.join("@");
+        let name = [tag.map(Tag::as_str), digest.map(Digest::as_str)].into_iter().flatten().collect::<Vec<_>>();
+        let name = name.join("@");
         let id = ImageIdentifier::builder()
             .set_image_tag(tag.map(Tag::to_string))
             .set_image_digest(digest.map(Digest::to_string))
             .build();
-        let found = describe(self.client, &self.repository, &[id], among, &named, deadline).await?;
+        let found = describe(self.client, &self.repository, &[id], filter, &name, deadline).await?;
         let mut found = found.into_iter();
         match (found.next(), found.next()) {
             (Some(found), None) => Ok(found),
-            (None, _) => Err(self.not_found(named)),
-            (Some(_), Some(_)) => Err(malformed(DESCRIBE_IMAGES, format!("more than one image is {named}"))),
+            (None, _) => Err(self.not_found(name)),
+            (Some(_), Some(_)) => Err(malformed(DESCRIBE_IMAGES, format!("more than one image matches {name}"))),
         }
     }
 
@@ -136,28 +138,28 @@ impl ImageResolver<'_> {
         Error::ImageNotFound { repository: self.repository.clone(), image }
     }
 
-    async fn list_manifests(&self, top: &ImageDescription, deadline: Deadline) -> Result<Vec<Manifest>, Error> {
+    async fn list_manifests(&self, description: &ImageDescription, deadline: Deadline) -> Result<Vec<Manifest>, Error> {
         // An archived image can be neither fetched nor deployed.
-        if top.archived {
-            return Ok(vec![to_manifest(top, None)]);
+        if description.archived {
+            return Ok(vec![to_manifest(description, None)]);
         }
-        let form = match top.media_type.as_deref() {
+        let kind = match description.media_type.as_deref() {
             Some(media_type) => ManifestKind::from_media_type(media_type),
-            None => match self.load_document(&top.digest, None, deadline).await?.as_ref() {
+            None => match self.load_document(&description.digest, None, deadline).await?.as_ref() {
                 Document::Index(_) => ManifestKind::Index,
                 Document::Single(Content::Image) => ManifestKind::Single,
                 Document::Single(Content::Artifact) => ManifestKind::Other,
             },
         };
-        match form {
-            ManifestKind::Index => self.list_children(top, deadline).await,
-            ManifestKind::Single => Ok(vec![to_manifest(top, None)]),
-            ManifestKind::Other => Ok(vec![Manifest { content: Content::Artifact, ..to_manifest(top, None) }]),
+        match kind {
+            ManifestKind::Index => self.list_children(description, deadline).await,
+            ManifestKind::Single => Ok(vec![to_manifest(description, None)]),
+            ManifestKind::Other => Ok(vec![Manifest { content: Content::Artifact, ..to_manifest(description, None) }]),
         }
     }
 
-    async fn list_children(&self, top: &ImageDescription, deadline: Deadline) -> Result<Vec<Manifest>, Error> {
-        let children = self.expand_index(top, deadline).await?;
+    async fn list_children(&self, description: &ImageDescription, deadline: Deadline) -> Result<Vec<Manifest>, Error> {
+        let children = self.expand_index(description, deadline).await?;
         let mut seen = HashSet::new();
         let digests = children.iter().map(|child| &child.digest).filter(|digest| seen.insert(*digest));
         let ids: Vec<_> =
@@ -165,19 +167,19 @@ impl ImageResolver<'_> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let known = self.describe_children(top, &ids, deadline).await?;
+        let known = self.describe_children(description, &ids, deadline).await?;
         children.iter().map(|child| self.child_manifest(child, &known)).collect()
     }
 
     /// Describes an index's children. If one is missing, archived images are searched, too.
     async fn describe_children(
         &self,
-        top: &ImageDescription,
+        description: &ImageDescription,
         ids: &[ImageIdentifier],
         deadline: Deadline,
     ) -> Result<Vec<ImageDescription>, Error> {
-        let named = format!("a manifest of the index {}", top.digest);
-        let active = describe(self.client, &self.repository, ids, ArchiveFilter::Active, &named, deadline).await;
+        let name = format!("a manifest of index {}", description.digest);
+        let active = describe(self.client, &self.repository, ids, ArchiveFilter::Active, &name, deadline).await;
         let missing = match &active {
             Ok(known) => known.len() < ids.len(),
             Err(error) => matches!(error, Error::ImageNotFound { .. }),
@@ -185,7 +187,7 @@ impl ImageResolver<'_> {
         if !missing {
             return active;
         }
-        let all = describe(self.client, &self.repository, ids, ArchiveFilter::All, &named, deadline).await;
+        let all = describe(self.client, &self.repository, ids, ArchiveFilter::All, &name, deadline).await;
         if matches!(all, Err(Error::Rejected { .. })) { active } else { all }
     }
 
@@ -193,29 +195,29 @@ impl ImageResolver<'_> {
         let Some(found) = known.iter().find(|known| known.digest == child.digest) else {
             return Err(self.not_found(child.digest.to_string()));
         };
-        let form = found.media_type.as_deref().map_or(child.kind, ManifestKind::from_media_type);
-        if form != child.kind {
-            let detail = format!("the index says of {} that it is {:?}, ECR says {form:?}", child.digest, child.kind);
+        let kind = found.media_type.as_deref().map_or(child.kind, ManifestKind::from_media_type);
+        if kind != child.kind {
+            let detail = format!("the index declares {} as {:?}, ECR as {kind:?}", child.digest, child.kind);
             return Err(malformed(DESCRIBE_IMAGES, detail));
         }
         let manifest = to_manifest(found, child.platform.clone());
-        Ok(match form {
+        Ok(match kind {
             ManifestKind::Single => manifest,
             ManifestKind::Index | ManifestKind::Other => Manifest { content: Content::Artifact, ..manifest },
         })
     }
 
     /// Returns every child that is no index itself, once for each platform.
-    async fn expand_index(&self, top: &ImageDescription, deadline: Deadline) -> Result<Vec<Child>, Error> {
-        let too_complex = |what: String| Error::TooComplex(format!("the index {} {what}", top.digest));
-        let mut indexes = vec![(top.digest.clone(), top.media_type.clone(), 1)];
+    async fn expand_index(&self, description: &ImageDescription, deadline: Deadline) -> Result<Vec<Child>, Error> {
+        let too_complex = |what: String| Error::TooComplex(format!("index {} {what}", description.digest));
+        let mut indexes = vec![(description.digest.clone(), description.media_type.clone(), 1)];
         let mut children: Vec<Child> = Vec::new();
         let mut next = 0;
         while let Some((digest, media_type, depth)) = indexes.get(next).cloned() {
             next += 1;
             let document = self.load_document(&digest, media_type.as_deref(), deadline).await?;
             let Document::Index(found) = document.as_ref() else {
-                return Err(malformed(DESCRIBE_IMAGES, format!("{digest} is called an index and is none")));
+                return Err(malformed(DESCRIBE_IMAGES, format!("{digest} is declared as an index, but is none")));
             };
             for child in found {
                 match child.kind {
@@ -264,6 +266,6 @@ fn to_manifest(described: &ImageDescription, platform: Option<scangate_core::ima
     }
 }
 
-fn mismatch(tag: &Tag, asked: &Digest, actual: &Digest) -> Error {
-    Error::TagDigestMismatch { tag: tag.to_string(), asked: asked.to_string(), actual: actual.to_string() }
+fn mismatch(tag: &Tag, requested: &Digest, actual: &Digest) -> Error {
+    Error::TagDigestMismatch { tag: tag.to_string(), asked: requested.to_string(), actual: actual.to_string() }
 }

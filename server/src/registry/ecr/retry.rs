@@ -78,17 +78,17 @@ impl RetryLoop {
     {
         let mut attempt = 1;
         loop {
-            let began = Instant::now();
+            let started_at = Instant::now();
             // The SDK's futures are large: on the heap, they do not enlarge the futures of all callers.
             let error = match deadline.timeout(Box::pin(send())).await {
-                Some(Ok(answer)) => {
-                    self.log_attempt(operation, attempt, began, "answered");
-                    return Ok(answer);
+                Some(Ok(response)) => {
+                    self.log_attempt(operation, attempt, started_at, "answered");
+                    return Ok(response);
                 }
                 Some(Err(error)) => CallError::from_sdk(&error),
                 None => CallError::timed_out(),
             };
-            self.log_attempt(operation, attempt, began, error.code());
+            self.log_attempt(operation, attempt, started_at, error.code());
             let pause = self.next_delay(operation, &error, attempt).filter(|pause| deadline.has_more_than(*pause));
             let Some(pause) = pause else {
                 self.log_failure(operation, attempt, &error);
@@ -101,7 +101,7 @@ impl RetryLoop {
 
     /// Returns the delay before the next attempt; `None` if another attempt would be futile or unsafe.
     fn next_delay(&self, operation: Operation, error: &CallError, attempt: u32) -> Option<Duration> {
-        let attempts = match error.kind() {
+        let max_attempts = match error.kind() {
             ErrorKind::Throttled => MAX_ATTEMPTS,
             ErrorKind::Unavailable if operation.is_idempotent => MAX_ATTEMPTS,
             // The body may have been cut off. If it is malformed, a second retry would not help either.
@@ -112,30 +112,30 @@ impl RetryLoop {
             | ErrorKind::Credentials
             | ErrorKind::Rejected => 1,
         };
-        let longest = self.backoff.saturating_mul(1 << (attempt - 1).min(16)).min(MAX_DELAY);
-        let jittered = rand::random_range(Duration::ZERO..=longest);
-        (attempt < attempts).then(|| error.retry_after().map_or(jittered, |asked| asked.max(jittered)))
+        let max_delay = self.backoff.saturating_mul(1 << (attempt - 1).min(16)).min(MAX_DELAY);
+        let delay = rand::random_range(Duration::ZERO..=max_delay);
+        (attempt < max_attempts).then(|| error.retry_after().map_or(delay, |retry_after| retry_after.max(delay)))
     }
 
-    fn log_attempt(&self, operation: Operation, attempt: u32, began: Instant, outcome: &str) {
+    fn log_attempt(&self, operation: Operation, attempt: u32, started_at: Instant, outcome: &str) {
         tracing::debug!(
             operation = operation.name,
             registry = %self.registry,
             attempt,
-            elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            elapsed_ms = u64::try_from(started_at.elapsed().as_millis()).unwrap_or(u64::MAX),
             outcome,
             "called AWS"
         );
     }
 
-    fn log_failure(&self, operation: Operation, attempts: u32, error: &CallError) {
+    fn log_failure(&self, operation: Operation, max_attempts: u32, error: &CallError) {
         match error.kind() {
             ErrorKind::Throttled | ErrorKind::Unavailable | ErrorKind::Undecodable => tracing::warn!(
                 operation = operation.name,
                 registry = %self.registry,
-                attempts,
+                max_attempts,
                 code = error.code(),
-                "AWS gave no usable answer; giving up"
+                "AWS call failed after all attempts"
             ),
             ErrorKind::Denied | ErrorKind::Credentials | ErrorKind::Rejected => {}
         }

@@ -49,7 +49,7 @@ struct ScanAssembler<'a> {
 impl ScanAssembler<'_> {
     async fn assemble(
         &self,
-        answer: ScanResponse,
+        response: ScanResponse,
         scanning: EffectiveScanning,
         read_at: Timestamp,
     ) -> Result<Scan, Error> {
@@ -62,7 +62,7 @@ impl ScanAssembler<'_> {
             basic,
             enhanced,
             mut diagnostics,
-        } = answer;
+        } = response;
         let done = matches!(status, Status::Complete | Status::Active);
         let mut report = Report {
             completed_at: diagnostics.time("imageScanCompletedAt", completed_at.as_ref()),
@@ -117,18 +117,18 @@ fn needs_coverage(report: &Report, scanning: EffectiveScanning, done: bool) -> b
 }
 
 fn severity_counts(counts: HashMap<FindingSeverity, i32>, diagnostics: &mut ScanDiagnostics) -> Counts {
-    let mut counted = Counts::new();
+    let mut total = Counts::new();
     for (severity, count) in counts {
         let label = diagnostics.intern(severity.as_str(), MAX_NAME_BYTES);
         match u32::try_from(count) {
             Ok(count) => {
-                let sum = counted.entry(label).or_default();
+                let sum = total.entry(label).or_default();
                 *sum = sum.saturating_add(count);
             }
-            Err(_) => diagnostics.malformed(format!("{count} findings are {label}")),
+            Err(_) => diagnostics.malformed(format!("the count of {label} findings is {count}")),
         }
     }
-    counted
+    total
 }
 
 struct FindingLists {

@@ -42,7 +42,10 @@ pub(super) async fn load_repositories(
     names: &[RepositoryName],
 ) -> Result<Vec<RepositoryScanning>, Error> {
     if names.len() > MAX_REPOSITORIES {
-        return Err(Error::TooComplex(format!("{} repositories, more than {MAX_REPOSITORIES}", names.len())));
+        return Err(Error::TooComplex(format!(
+            "{} repositories requested, at most {MAX_REPOSITORIES} allowed",
+            names.len()
+        )));
     }
     let mut distinct: Vec<&RepositoryName> = names.iter().collect();
     distinct.sort();
@@ -55,11 +58,11 @@ pub(super) async fn load_repositories(
     for names in distinct.chunks(BATCH_SIZE) {
         found.extend(fetch_repositories(client, names, permit.deadline).await?);
     }
-    let on_push = fetch_scan_on_push(client, &distinct, permit.deadline).await?;
+    let scan_on_push = fetch_scan_on_push(client, &distinct, permit.deadline).await?;
     let scanning = |name: &RepositoryName| {
-        let of_name = |given: Option<&str>| given == Some(name.as_str());
+        let of_name = |value: Option<&str>| value == Some(name.as_str());
         let found = found.iter().find(|found| of_name(found.repository_name.as_deref()));
-        let (_, scan_on_push) = on_push.iter().find(|(given, _)| of_name(Some(given)))?;
+        let (_, scan_on_push) = scan_on_push.iter().find(|(value, _)| of_name(Some(value)))?;
         found.map(|found| RepositoryScanning {
             name: name.clone(),
             scan_on_push: *scan_on_push,
@@ -67,7 +70,7 @@ pub(super) async fn load_repositories(
             applied_filters: parse_filters(found.applied_scan_filters.as_deref().unwrap_or_default()),
         })
     };
-    let missing = |name: &RepositoryName| malformed(GET_REPOSITORIES, format!("the answer leaves out {name}"));
+    let missing = |name: &RepositoryName| malformed(GET_REPOSITORIES, format!("the response lacks {name}"));
     names.iter().map(|name| scanning(name).ok_or_else(|| missing(name))).collect()
 }
 
@@ -92,7 +95,7 @@ pub(super) async fn put_registry(client: &RegistryClient, scanning: &RegistrySca
 pub(super) async fn put_scan_on_push(
     client: &RegistryClient,
     repository: &Repository,
-    on_push: bool,
+    scan_on_push: bool,
 ) -> Result<(), Error> {
     let permit = client.acquire(PUT_REPOSITORY).await?;
     let request = client
@@ -100,7 +103,7 @@ pub(super) async fn put_scan_on_push(
         .put_image_scanning_configuration()
         .registry_id(repository.registry.account())
         .repository_name(repository.name.as_str())
-        .image_scanning_configuration(ImageScanningConfiguration::builder().scan_on_push(on_push).build());
+        .image_scanning_configuration(ImageScanningConfiguration::builder().scan_on_push(scan_on_push).build());
     let put = client.retry.call(PUT_REPOSITORY, permit.deadline, || request.clone().send()).await;
     put.map(|_| ()).map_err(|error| error.into_repository_error(PUT_REPOSITORY, repository))
 }
@@ -108,17 +111,17 @@ pub(super) async fn put_scan_on_push(
 /// Reads the configuration of a registry before a deadline.
 pub(super) async fn fetch_registry(client: &RegistryClient, deadline: Deadline) -> Result<RegistryScanning, Error> {
     let send = || client.ecr.get_registry_scanning_configuration().send();
-    let answer = client.retry.call(GET_REGISTRY, deadline, send).await;
-    let answer = answer.map_err(|error| error.into_error(GET_REGISTRY))?;
-    let account = answer.registry_id.ok_or_else(|| malformed(GET_REGISTRY, "the answer has no registryId"))?;
+    let response = client.retry.call(GET_REGISTRY, deadline, send).await;
+    let response = response.map_err(|error| error.into_error(GET_REGISTRY))?;
+    let account = response.registry_id.ok_or_else(|| malformed(GET_REGISTRY, "registryId is missing"))?;
     verify_account(client, &account)?;
-    let configuration = answer.scanning_configuration;
-    let configuration = configuration.ok_or_else(|| malformed(GET_REGISTRY, "the answer has no configuration"))?;
+    let configuration = response.scanning_configuration;
+    let configuration = configuration.ok_or_else(|| malformed(GET_REGISTRY, "the configuration is missing"))?;
     let scan_type = match configuration.scan_type {
         Some(EcrScanType::Basic) => ScanType::Basic,
         Some(EcrScanType::Enhanced) => ScanType::Enhanced,
-        Some(other) => return Err(malformed(GET_REGISTRY, format!("{:?} is no scan type", other.as_str()))),
-        None => return Err(malformed(GET_REGISTRY, "the answer has no scan type")),
+        Some(other) => return Err(malformed(GET_REGISTRY, format!("unknown scan type {:?}", other.as_str()))),
+        None => return Err(malformed(GET_REGISTRY, "the scan type is missing")),
     };
     let rules = configuration.rules.unwrap_or_default();
     let mut rules: Vec<_> = rules.iter().map(parse_rule).collect();
@@ -136,15 +139,15 @@ pub(super) async fn fetch_repositories(
         .ecr
         .batch_get_repository_scanning_configuration()
         .set_repository_names(Some(names.iter().map(ToString::to_string).collect()));
-    let answer = client.retry.call(GET_REPOSITORIES, deadline, || request.clone().send()).await;
-    let answer = answer.map_err(|error| match (error.has_code("RepositoryNotFoundException"), names) {
+    let response = client.retry.call(GET_REPOSITORIES, deadline, || request.clone().send()).await;
+    let response = response.map_err(|error| match (error.has_code("RepositoryNotFoundException"), names) {
         (true, [name]) => repository_not_found(&client.id, name),
         _ => error.into_error(GET_REPOSITORIES),
     })?;
-    if let Some(failed) = answer.failures.into_iter().flatten().next() {
+    if let Some(failed) = response.failures.into_iter().flatten().next() {
         let name = failed.repository_name.as_deref().unwrap_or_default();
         let code = failed.failure_code.unwrap_or_else(|| ScanningConfigurationFailureCode::from(""));
-        return Err(match names.iter().find(|asked| asked.as_str() == name) {
+        return Err(match names.iter().find(|requested| requested.as_str() == name) {
             Some(name) if code == ScanningConfigurationFailureCode::RepositoryNotFound => {
                 repository_not_found(&client.id, name)
             }
@@ -155,13 +158,13 @@ pub(super) async fn fetch_repositories(
             },
         });
     }
-    let found = answer.scanning_configurations.unwrap_or_default();
+    let found = response.scanning_configurations.unwrap_or_default();
     for found in &found {
         let arn = found.repository_arn.as_deref().unwrap_or_default();
         verify_account(client, arn.split(':').nth(4).unwrap_or_default())?;
-        let asked = names.iter().any(|name| found.repository_name.as_deref() == Some(name.as_str()));
-        if !asked {
-            return Err(malformed(GET_REPOSITORIES, format!("the answer is about {arn:?}")));
+        let requested = names.iter().any(|name| found.repository_name.as_deref() == Some(name.as_str()));
+        if !requested {
+            return Err(malformed(GET_REPOSITORIES, format!("the response is about {arn:?}")));
         }
     }
     Ok(found)
@@ -177,12 +180,12 @@ async fn fetch_scan_on_push(
         .describe_repositories()
         .registry_id(client.id.account())
         .set_repository_names(Some(names.iter().map(ToString::to_string).collect()));
-    let answer = client.retry.call(DESCRIBE_REPOSITORIES, deadline, || request.clone().send()).await;
-    let answer = answer.map_err(|error| error.into_error(DESCRIBE_REPOSITORIES))?;
-    let found = answer.repositories.into_iter().flatten();
+    let response = client.retry.call(DESCRIBE_REPOSITORIES, deadline, || request.clone().send()).await;
+    let response = response.map_err(|error| error.into_error(DESCRIBE_REPOSITORIES))?;
+    let found = response.repositories.into_iter().flatten();
     let flags = found.map(|found| {
-        let on_push = found.image_scanning_configuration.is_some_and(|configuration| configuration.scan_on_push);
-        (found.repository_name.unwrap_or_default(), on_push)
+        let scan_on_push = found.image_scanning_configuration.is_some_and(|configuration| configuration.scan_on_push);
+        (found.repository_name.unwrap_or_default(), scan_on_push)
     });
     Ok(flags.collect())
 }
@@ -191,17 +194,17 @@ fn verify_account(client: &RegistryClient, account: &str) -> Result<(), Error> {
     if account == client.id.account() {
         return Ok(());
     }
-    let told = format!(
+    let detail = format!(
         "the credentials belong to account {}; registry {} is served only with credentials of its own account",
         sanitize(account),
         client.id
     );
-    Err(Error::Credentials(Source::new(told)))
+    Err(Error::Credentials(Source::new(detail)))
 }
 
 /// Parses a frequency. A missing one is unrecognised.
-pub(super) fn parse_frequency(given: Option<&ScanFrequency>) -> Frequency {
-    match given {
+pub(super) fn parse_frequency(value: Option<&ScanFrequency>) -> Frequency {
+    match value {
         Some(ScanFrequency::ScanOnPush) => Frequency::ScanOnPush,
         Some(ScanFrequency::ContinuousScan) => Frequency::ContinuousScan,
         Some(ScanFrequency::Manual) => Frequency::Manual,
@@ -209,8 +212,8 @@ pub(super) fn parse_frequency(given: Option<&ScanFrequency>) -> Frequency {
     }
 }
 
-fn parse_filters(given: &[ScanningRepositoryFilter]) -> Vec<String> {
-    let mut filters: Vec<String> = given.iter().map(|filter| filter.filter.clone()).collect();
+fn parse_filters(value: &[ScanningRepositoryFilter]) -> Vec<String> {
+    let mut filters: Vec<String> = value.iter().map(|filter| filter.filter.clone()).collect();
     filters.sort();
     filters.dedup();
     filters
@@ -229,7 +232,7 @@ fn to_sdk_rule(rule: &ScanningRule) -> Result<RegistryScanningRule, Error> {
         Frequency::ContinuousScan => ScanFrequency::ContinuousScan,
         Frequency::Manual => ScanFrequency::Manual,
         Frequency::Unrecognised => {
-            return Err(invalid_request("a rule has a frequency that this server does not know"));
+            return Err(invalid_request("a rule has an unrecognised frequency"));
         }
     };
     let filters = rule.filters.iter().map(|filter| {

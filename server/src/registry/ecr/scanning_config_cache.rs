@@ -67,7 +67,7 @@ impl ScanningConfigCache {
     ) -> Result<EffectiveScanning, Error> {
         let both = async { tokio::try_join!(self.scan_type(), self.frequency(repository)) };
         let Some(both) = deadline.timeout(both).await else {
-            let source = Source::new("no answer within the time budget");
+            let source = Source::new("no response within the time budget");
             return Err(Error::Unavailable { operation: GET_REGISTRY.name, source });
         };
         both.map(|(scan_type, frequency)| EffectiveScanning { scan_type, frequency })

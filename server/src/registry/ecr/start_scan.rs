@@ -38,12 +38,12 @@ pub(super) async fn start(
     if scanning.effective_scanning(&repository.name, permit.deadline).await?.scan_type == ScanType::Enhanced {
         return Ok(Started::ManagedContinuously);
     }
-    let starting = ScanStarter {
+    let starter = ScanStarter {
         pages: Pages { client, repository, digest: &manifest.digest, deadline: permit.deadline },
         client,
     };
-    let before = starting.pages.read_status().await?;
-    match before.status {
+    let response = starter.pages.read_status().await?;
+    match response.status {
         Status::InProgress | Status::Pending => Ok(Started::AlreadyInProgress),
         Status::ImageArchived => Ok(Started::Unsupported(ARCHIVED.to_owned())),
         Status::NotFound
@@ -55,7 +55,7 @@ pub(super) async fn start(
         | Status::FindingsUnavailable
         | Status::LimitExceeded
         | Status::ImageSizeExceeded
-        | Status::Unrecognised(_) => starting.send().await,
+        | Status::Unrecognised(_) => starter.send().await,
     }
 }
 
@@ -103,8 +103,8 @@ impl ScanStarter<'_> {
     }
 
     async fn outcome_of_quota(&self) -> Result<Started, Error> {
-        let now = self.pages.read_status().await?;
-        Ok(match now.status {
+        let current = self.pages.read_status().await?;
+        Ok(match current.status {
             Status::InProgress | Status::Pending => Started::AlreadyInProgress,
             Status::NotFound
             | Status::Complete
@@ -116,18 +116,18 @@ impl ScanStarter<'_> {
             | Status::LimitExceeded
             | Status::ImageArchived
             | Status::ImageSizeExceeded
-            | Status::Unrecognised(_) => Started::AlreadyScanned { next_possible_at: next_possible_at(&now) },
+            | Status::Unrecognised(_) => Started::AlreadyScanned { next_possible_at: next_possible_at(&current) },
         })
     }
 
     async fn is_running(&self) -> bool {
-        let now = self.pages.read_status().await;
-        now.is_ok_and(|now| matches!(now.status, Status::InProgress | Status::Pending))
+        let current = self.pages.read_status().await;
+        current.is_ok_and(|current| matches!(current.status, Status::InProgress | Status::Pending))
     }
 }
 
 /// Returns the end of the quota period. It counts from the start of the scan, which ECR does not report; the completion
 /// is a little later.
-fn next_possible_at(answer: &ScanResponse) -> Option<Timestamp> {
-    answer.completed_at.as_ref().and_then(timestamp)?.checked_add(QUOTA_PERIOD).ok()
+fn next_possible_at(response: &ScanResponse) -> Option<Timestamp> {
+    response.completed_at.as_ref().and_then(timestamp)?.checked_add(QUOTA_PERIOD).ok()
 }

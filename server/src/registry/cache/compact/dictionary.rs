@@ -62,7 +62,7 @@ impl Dictionary {
         let (uri, title) = (finding.uri.as_deref(), finding.title.as_deref());
         let uri_start = uri.and_then(|uri| uri.strip_suffix(id));
         let title_end = title.and_then(|title| title.strip_prefix(id));
-        let maybe = [
+        let optional = [
             finding.description.as_deref(),
             uri_start.or(uri),
             package.fixed_in.as_deref(),
@@ -71,27 +71,27 @@ impl Dictionary {
             title_end.or(title),
             label,
         ];
-        let mut row = EncodedFinding {
-            fixed_fields: self.fixed_fields.intern(&FixedFields::from_finding(finding), |traits| Arc::new(*traits))?,
+        let mut encoded = EncodedFinding {
+            fixed_fields: self.fixed_fields.intern(&FixedFields::from_finding(finding), |fields| Arc::new(*fields))?,
             uri_ends_with_id: uri_start.is_some(),
             title_begins_with_id: title_end.is_some(),
             first_observed_at: finding.first_observed_at,
             ..EncodedFinding::default()
         };
-        for (number, text) in row.required.iter_mut().zip([id, &*package.name, &*package.version]) {
-            *number = self.intern_text(text)?;
+        for (id, text) in encoded.required.iter_mut().zip([id, &*package.name, &*package.version]) {
+            *id = self.intern_text(text)?;
         }
-        for (number, text) in row.optional.iter_mut().zip(maybe) {
+        for (id, text) in encoded.optional.iter_mut().zip(optional) {
             if let Some(text) = text {
-                *number = Some(self.intern_text(text)?);
+                *id = Some(self.intern_text(text)?);
             }
         }
-        row.arn = match &finding.arn {
+        encoded.arn = match &finding.arn {
             None => None,
             Some(arn) if Some(arn) == last_arn => Some(Arn::Same),
             Some(arn) => Some(self.encode_arn(arn)?),
         };
-        Some(row)
+        Some(encoded)
     }
 
     fn encode_arn<'a>(&mut self, arn: &'a str) -> Option<Arn<'a>> {
@@ -108,35 +108,34 @@ impl Dictionary {
     }
 
     /// Restores the finding of these ids; `None` if an id is unknown.
-    pub(super) fn decode(&self, row: &EncodedFinding<'_>, last: Option<&Finding>) -> Option<Finding> {
+    pub(super) fn decode(&self, encoded: &EncodedFinding<'_>, last: Option<&Finding>) -> Option<Finding> {
         // A lost text must not look like an absent one.
-        if row.texts().any(|number| self.texts.get(number).is_none()) {
+        if encoded.texts().any(|id| self.texts.get(id).is_none()) {
             return None;
         }
-        let text = |number: u32| self.texts.get(number).map(Arc::clone);
-        let traits = self.fixed_fields.get(row.fixed_fields)?;
-        let [id, name, version] = row.required.map(text);
-        let [description, uri, fixed_in, manager, path, title, label] =
-            row.optional.map(|number| number.and_then(text));
+        let text = |id: u32| self.texts.get(id).map(Arc::clone);
+        let fields = self.fixed_fields.get(encoded.fixed_fields)?;
+        let [id, name, version] = encoded.required.map(text);
+        let [description, uri, fixed_in, manager, path, title, label] = encoded.optional.map(|id| id.and_then(text));
         let id = id?;
-        let severity = match (traits.severity, label) {
+        let severity = match (fields.severity, label) {
             (Some(severity), _) => Rating::Rated(severity),
             (None, label) => Rating::Unrated(label?),
         };
         Some(Finding {
             package: Package { name: name?, version: version?, manager, path, fixed_in },
             severity,
-            fix: traits.fix,
-            cvss: traits.cvss,
-            epss: traits.epss,
-            exploit: traits.exploit,
-            status: traits.status,
-            title: if row.title_begins_with_id { Some(concat(&[&id, &title?])) } else { title },
+            fix: fields.fix,
+            cvss: fields.cvss,
+            epss: fields.epss,
+            exploit: fields.exploit,
+            status: fields.status,
+            title: if encoded.title_begins_with_id { Some(concat(&[&id, &title?])) } else { title },
             description,
-            uri: if row.uri_ends_with_id { Some(concat(&[&uri?, &id])) } else { uri },
-            first_observed_at: row.first_observed_at,
-            published_at: traits.published_at,
-            arn: match row.arn {
+            uri: if encoded.uri_ends_with_id { Some(concat(&[&uri?, &id])) } else { uri },
+            first_observed_at: encoded.first_observed_at,
+            published_at: fields.published_at,
+            arn: match encoded.arn {
                 None => None,
                 Some(Arn::Same) => Some(last?.arn.clone()?),
                 Some(Arn::Digits(prefix, digits)) => {
@@ -149,9 +148,9 @@ impl Dictionary {
     }
 
     /// Releases one use of a finding's values.
-    pub(super) fn release(&mut self, row: &EncodedFinding<'_>) {
-        self.fixed_fields.release(row.fixed_fields);
-        row.texts().for_each(|text| self.texts.release(text));
+    pub(super) fn release(&mut self, encoded: &EncodedFinding<'_>) {
+        self.fixed_fields.release(encoded.fixed_fields);
+        encoded.texts().for_each(|text| self.texts.release(text));
     }
 
     /// Returns the memory of all values, in bytes.

@@ -63,14 +63,15 @@ impl EncodedFinding<'_> {
     }
 
     fn mask(&self) -> u64 {
-        let given = self.optional.iter().zip(HAS_OPTIONAL).map(|(number, bit)| if number.is_some() { bit } else { 0 });
+        let optional =
+            self.optional.iter().zip(HAS_OPTIONAL).map(|(number, bit)| if number.is_some() { bit } else { 0 });
         let others = [
             (self.uri_ends_with_id, URI_ENDS_WITH_ID),
             (self.title_begins_with_id, TITLE_BEGINS_WITH_ID),
             (self.first_observed_at.is_some(), HAS_TIME),
             (self.arn.is_some(), HAS_ARN),
         ];
-        given.chain(others.into_iter().map(|(is_so, bit)| if is_so { bit } else { 0 })).sum()
+        optional.chain(others.into_iter().map(|(is_set, bit)| if is_set { bit } else { 0 })).sum()
     }
 }
 
@@ -102,19 +103,19 @@ pub(super) struct Encoder {
 }
 
 impl Encoder {
-    pub(super) fn push(&mut self, row: &EncodedFinding<'_>) {
+    pub(super) fn push(&mut self, finding: &EncodedFinding<'_>) {
         self.count += 1;
-        self.write_varint(row.mask());
-        self.write_varint(row.fixed_fields.into());
-        for number in row.required.into_iter().chain(row.optional.into_iter().flatten()) {
+        self.write_varint(finding.mask());
+        self.write_varint(finding.fixed_fields.into());
+        for number in finding.required.into_iter().chain(finding.optional.into_iter().flatten()) {
             self.write_varint(number.into());
         }
-        if let Some(time) = row.first_observed_at {
+        if let Some(time) = finding.first_observed_at {
             self.write_signed(time.as_second().wrapping_sub(self.last_second));
             self.write_signed(time.subsec_nanosecond().into());
             self.last_second = time.as_second();
         }
-        match row.arn {
+        match finding.arn {
             None => {}
             Some(Arn::Same) => self.write_varint(SAME_ARN),
             Some(Arn::Digits(prefix, digits)) => {
@@ -156,35 +157,35 @@ pub(super) struct Decoder<'a> {
 }
 
 impl<'a> Decoder<'a> {
-    pub(super) fn new(rows: &'a EncodedFindings) -> Self {
-        Self { rest: &rows.bytes, last_second: 0 }
+    pub(super) fn new(findings: &'a EncodedFindings) -> Self {
+        Self { rest: &findings.bytes, last_second: 0 }
     }
 
     /// Returns the next finding; `None` at the end.
     pub(super) fn read_finding(&mut self) -> Option<EncodedFinding<'a>> {
         let mask = self.read_varint()?;
         let has = |bit| mask & bit != 0;
-        let mut row = EncodedFinding {
+        let mut finding = EncodedFinding {
             fixed_fields: self.read_u32()?,
             uri_ends_with_id: has(URI_ENDS_WITH_ID),
             title_begins_with_id: has(TITLE_BEGINS_WITH_ID),
             ..EncodedFinding::default()
         };
-        for number in &mut row.required {
+        for number in &mut finding.required {
             *number = self.read_u32()?;
         }
-        for (number, _) in row.optional.iter_mut().zip(HAS_OPTIONAL).filter(|(_, bit)| has(*bit)) {
+        for (number, _) in finding.optional.iter_mut().zip(HAS_OPTIONAL).filter(|(_, bit)| has(*bit)) {
             *number = Some(self.read_u32()?);
         }
         if has(HAS_TIME) {
             self.last_second = self.last_second.wrapping_add(self.read_signed()?);
             let nanosecond = i32::try_from(self.read_signed()?).ok()?;
-            row.first_observed_at = Some(Timestamp::new(self.last_second, nanosecond).ok()?);
+            finding.first_observed_at = Some(Timestamp::new(self.last_second, nanosecond).ok()?);
         }
         if has(HAS_ARN) {
-            row.arn = Some(self.read_arn()?);
+            finding.arn = Some(self.read_arn()?);
         }
-        Some(row)
+        Some(finding)
     }
 
     fn read_arn(&mut self) -> Option<Arn<'a>> {

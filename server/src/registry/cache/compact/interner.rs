@@ -40,56 +40,56 @@ impl<T: ?Sized> Default for Interner<T> {
 
 impl<T: ?Sized + Hash + Eq> Interner<T> {
     /// Adds one use of a value and returns its id; `None` if no ids are left.
-    pub(super) fn intern(&mut self, value: &T, own: impl FnOnce(&T) -> Arc<T>) -> Option<u32> {
+    pub(super) fn intern(&mut self, value: &T, to_owned: impl FnOnce(&T) -> Arc<T>) -> Option<u32> {
         let hash = self.hasher.hash_one(value);
-        let is_it = |number: &u32| value_at(&self.slots, *number).is_some_and(|known| **known == *value);
-        if let Some(number) = self.ids.find(hash, is_it).copied() {
-            let slot = self.slots.get_mut(number as usize)?;
+        let is_equal = |id: &u32| value_at(&self.slots, *id).is_some_and(|interned| **interned == *value);
+        if let Some(id) = self.ids.find(hash, is_equal).copied() {
+            let slot = self.slots.get_mut(id as usize)?;
             // A saturated count is never decremented: the value leaks, which costs little.
             slot.uses = slot.uses.saturating_add(1);
-            return Some(number);
+            return Some(id);
         }
-        let number = self.insert_slot(Slot { value: Some(own(value)), uses: 1 })?;
+        let id = self.insert_slot(Slot { value: Some(to_owned(value)), uses: 1 })?;
         self.value_bytes += memory::size_of_allocation(value);
-        let rehash = |number: &u32| value_at(&self.slots, *number).map_or(0, |value| self.hasher.hash_one(&**value));
-        self.ids.insert_unique(hash, number, rehash);
-        Some(number)
+        let rehash = |id: &u32| value_at(&self.slots, *id).map_or(0, |value| self.hasher.hash_one(&**value));
+        self.ids.insert_unique(hash, id, rehash);
+        Some(id)
     }
 
     /// Fills a free slot, or a new one; `None` if no ids are left.
     fn insert_slot(&mut self, slot: Slot<T>) -> Option<u32> {
-        if let Some(number) = self.free.pop() {
-            *self.slots.get_mut(number as usize)? = slot;
-            return Some(number);
+        if let Some(id) = self.free.pop() {
+            *self.slots.get_mut(id as usize)? = slot;
+            return Some(id);
         }
-        let number = u32::try_from(self.slots.len()).ok()?;
+        let id = u32::try_from(self.slots.len()).ok()?;
         if self.slots.len() == self.slots.capacity() {
             self.slots.reserve_exact((self.slots.len() / GROWTH_DIVISOR).max(MIN_GROWTH));
             // No slot is free now, but all of them may become free.
             self.free.reserve_exact(self.slots.capacity());
         }
         self.slots.push(slot);
-        Some(number)
+        Some(id)
     }
 
     /// Returns the value of an id in use.
-    pub(super) fn get(&self, number: u32) -> Option<&Arc<T>> {
-        value_at(&self.slots, number)
+    pub(super) fn get(&self, id: u32) -> Option<&Arc<T>> {
+        value_at(&self.slots, id)
     }
 
     /// Releases one use of an id's value.
-    pub(super) fn release(&mut self, number: u32) {
-        let Some(slot) = self.slots.get_mut(number as usize).filter(|slot| slot.uses < u32::MAX) else { return };
+    pub(super) fn release(&mut self, id: u32) {
+        let Some(slot) = self.slots.get_mut(id as usize).filter(|slot| slot.uses < u32::MAX) else { return };
         slot.uses = slot.uses.saturating_sub(1);
         if slot.uses > 0 {
             return;
         }
         let Some(value) = slot.value.take() else { return };
-        if let Ok(entry) = self.ids.find_entry(self.hasher.hash_one(&*value), |known| *known == number) {
+        if let Ok(entry) = self.ids.find_entry(self.hasher.hash_one(&*value), |interned| *interned == id) {
             entry.remove();
         }
         self.value_bytes = self.value_bytes.saturating_sub(memory::size_of_allocation(&*value));
-        self.free.push(number);
+        self.free.push(id);
         if self.ids.is_empty() {
             *self = Self::default();
         }
@@ -103,6 +103,6 @@ impl<T: ?Sized + Hash + Eq> Interner<T> {
     }
 }
 
-fn value_at<T: ?Sized>(slots: &[Slot<T>], number: u32) -> Option<&Arc<T>> {
-    slots.get(number as usize)?.value.as_ref()
+fn value_at<T: ?Sized>(slots: &[Slot<T>], id: u32) -> Option<&Arc<T>> {
+    slots.get(id as usize)?.value.as_ref()
 }

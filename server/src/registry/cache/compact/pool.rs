@@ -45,15 +45,15 @@ impl FindingPool {
     pub(super) fn encode(&self, findings: &[Finding]) -> Option<EncodedFindings> {
         let mut writer = Encoder::default();
         let mut last_arn = None;
-        for some in findings.chunks(LOCK_BATCH_SIZE) {
+        for batch in findings.chunks(LOCK_BATCH_SIZE) {
             let mut shared = self.write();
-            for finding in some {
-                let Some(row) = shared.encode(finding, last_arn) else {
+            for finding in batch {
+                let Some(encoded) = shared.encode(finding, last_arn) else {
                     drop(shared);
                     self.release(&writer.finish());
                     return None;
                 };
-                writer.push(&row);
+                writer.push(&encoded);
                 last_arn = finding.arn.as_ref();
             }
         }
@@ -61,12 +61,12 @@ impl FindingPool {
     }
 
     /// Decodes findings; `None` if they were not encoded by this pool.
-    pub(super) fn decode(&self, rows: &EncodedFindings) -> Option<Vec<Finding>> {
-        let mut reader = Decoder::new(rows);
-        let mut findings: Vec<Finding> = Vec::with_capacity(rows.len());
-        while findings.len() < rows.len() {
+    pub(super) fn decode(&self, encoded: &EncodedFindings) -> Option<Vec<Finding>> {
+        let mut reader = Decoder::new(encoded);
+        let mut findings: Vec<Finding> = Vec::with_capacity(encoded.len());
+        while findings.len() < encoded.len() {
             let shared = self.read();
-            for _ in 0..LOCK_BATCH_SIZE.min(rows.len() - findings.len()) {
+            for _ in 0..LOCK_BATCH_SIZE.min(encoded.len() - findings.len()) {
                 let finding = shared.decode(&reader.read_finding()?, findings.last())?;
                 findings.push(finding);
             }
@@ -75,14 +75,14 @@ impl FindingPool {
     }
 
     /// Releases the shared values of encoded findings.
-    pub(super) fn release(&self, rows: &EncodedFindings) {
-        let mut reader = Decoder::new(rows);
-        let mut left = rows.len();
+    pub(super) fn release(&self, encoded: &EncodedFindings) {
+        let mut reader = Decoder::new(encoded);
+        let mut left = encoded.len();
         while left > 0 {
             let mut shared = self.write();
             for _ in 0..LOCK_BATCH_SIZE.min(left) {
-                let Some(row) = reader.read_finding() else { return };
-                shared.release(&row);
+                let Some(encoded) = reader.read_finding() else { return };
+                shared.release(&encoded);
             }
             left = left.saturating_sub(LOCK_BATCH_SIZE);
         }
@@ -93,18 +93,18 @@ impl FindingPool {
         let shared = self.read().bytes();
         let mut account = self.account();
         account.scans = account.scans.saturating_add(own);
-        let missing = account.scans.saturating_add(shared).saturating_sub(account.reserved);
+        let unreserved = account.scans.saturating_add(shared).saturating_sub(account.reserved);
         // The next scan reserves the remainder beyond `u32::MAX`.
-        let charge = u32::try_from(missing.max(own)).unwrap_or(u32::MAX);
-        account.reserved = account.reserved.saturating_add(charge as usize);
-        charge
+        let reserved = u32::try_from(unreserved.max(own)).unwrap_or(u32::MAX);
+        account.reserved = account.reserved.saturating_add(reserved as usize);
+        reserved
     }
 
     /// Removes a dropped scan.
-    pub(in crate::registry::cache) fn unreserve(&self, own: usize, charge: u32) {
+    pub(in crate::registry::cache) fn unreserve(&self, own: usize, reserved: u32) {
         let mut account = self.account();
         account.scans = account.scans.saturating_sub(own);
-        account.reserved = account.reserved.saturating_sub(charge as usize);
+        account.reserved = account.reserved.saturating_sub(reserved as usize);
     }
 
     /// Returns the memory of all scans with their shared values, in bytes.
@@ -127,6 +127,6 @@ impl FindingPool {
 
 impl fmt::Debug for FindingPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("bytes", &self.bytes()).finish_non_exhaustive()
+        f.debug_struct("FindingPool").field("bytes", &self.bytes()).finish_non_exhaustive()
     }
 }

@@ -15,9 +15,9 @@ pub(in crate::registry::cache) struct CompactScan {
     /// `None`: the report has no list of findings.
     findings: Option<EncodedFindings>,
     pool: Arc<FindingPool>,
-    /// The memory of this scan without shared values, in bytes.
+    /// The memory of this scan without shared values, and the memory that it reserves, in bytes.
     own_bytes: usize,
-    charge: u32,
+    reserved_bytes: u32,
     /// Shared by concurrent readers, so that they get the same scan.
     decoded: Mutex<Weak<Scan>>,
 }
@@ -26,14 +26,14 @@ impl CompactScan {
     /// Encodes a scan; `None` if the pool has no ids left.
     pub(in crate::registry::cache) fn new(scan: &Scan, pool: &Arc<FindingPool>) -> Option<Self> {
         let findings = scan.report.as_ref().and_then(|report| report.findings.as_deref());
-        let rows = match findings {
+        let encoded = match findings {
             Some(findings) => Some(pool.encode(findings)?),
             None => None,
         };
         let outline = scan.without_findings();
-        let own = memory::size_of_scan(&outline, rows.as_ref().map(EncodedFindings::bytes));
-        let (pool, charge) = (Arc::clone(pool), pool.reserve(own));
-        Some(Self { outline, findings: rows, pool, own_bytes: own, charge, decoded: Mutex::default() })
+        let own_bytes = memory::size_of_scan(&outline, encoded.as_ref().map(EncodedFindings::bytes));
+        let (pool, reserved_bytes) = (Arc::clone(pool), pool.reserve(own_bytes));
+        Some(Self { outline, findings: encoded, pool, own_bytes: own_bytes, reserved_bytes, decoded: Mutex::default() })
     }
 
     /// Returns the scan without its findings.
@@ -53,29 +53,29 @@ impl CompactScan {
 
     /// Returns the memory that the scan reserves, in bytes.
     pub(in crate::registry::cache) fn reserved_bytes(&self) -> u32 {
-        self.charge
+        self.reserved_bytes
     }
 
     /// Returns the decoded scan.
     pub(in crate::registry::cache) fn decode(&self) -> Arc<Scan> {
-        let mut unpacked = self.decoded.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(scan) = unpacked.upgrade() {
+        let mut decoded = self.decoded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(scan) = decoded.upgrade() {
             return scan;
         }
         // Findings that cannot be decoded count as a missing list: such a scan proves nothing.
-        let findings = self.findings.as_ref().and_then(|rows| self.pool.decode(rows));
+        let findings = self.findings.as_ref().and_then(|encoded| self.pool.decode(encoded));
         let report = self.outline.report.clone().map(|report| Report { findings, ..report });
         let scan = Arc::new(Scan { report, ..self.outline.clone() });
-        *unpacked = Arc::downgrade(&scan);
+        *decoded = Arc::downgrade(&scan);
         scan
     }
 }
 
 impl Drop for CompactScan {
     fn drop(&mut self) {
-        if let Some(rows) = &self.findings {
-            self.pool.release(rows);
+        if let Some(encoded) = &self.findings {
+            self.pool.release(encoded);
         }
-        self.pool.unreserve(self.own_bytes, self.charge);
+        self.pool.unreserve(self.own_bytes, self.reserved_bytes);
     }
 }

@@ -22,45 +22,47 @@ const MAX_CALLS: usize = 20;
 
 /// Merges the details of findings, worst first, into the records. Returns the number of findings beyond this server's
 /// limit.
-pub(super) async fn load(asking: Enricher<'_>, arns: &[Arc<str>], records: &mut Records) -> Result<usize, Error> {
-    let (asked, left_out) = arns.split_at(arns.len().min(BATCH_SIZE * MAX_CALLS));
-    for batch in asked.chunks(BATCH_SIZE) {
-        let answer = asking.fetch_details(batch).await?;
-        apply_response(batch, &answer, records)?;
+pub(super) async fn load(enricher: Enricher<'_>, arns: &[Arc<str>], records: &mut Records) -> Result<usize, Error> {
+    let (requested, omitted) = arns.split_at(arns.len().min(BATCH_SIZE * MAX_CALLS));
+    for batch in requested.chunks(BATCH_SIZE) {
+        let response = enricher.fetch_details(batch).await?;
+        apply_response(batch, &response, records)?;
     }
-    Ok(left_out.len())
+    Ok(omitted.len())
 }
 
 impl Enricher<'_> {
     async fn fetch_details(self, arns: &[Arc<str>]) -> Result<BatchGetFindingDetailsOutput, Error> {
         let arns = arns.iter().map(ToString::to_string).collect();
         let request = self.client.inspector.batch_get_finding_details().set_finding_arns(Some(arns));
-        let answer = self.client.retry.call(GET_DETAILS, self.deadline, || request.clone().send()).await;
-        answer.map_err(|error| error.into_error(GET_DETAILS))
+        let response = self.client.retry.call(GET_DETAILS, self.deadline, || request.clone().send()).await;
+        response.map_err(|error| error.into_error(GET_DETAILS))
     }
 }
 
 /// Merges a response, which must mention every requested finding. A finding without details counts as mentioned.
 fn apply_response(
-    asked: &[Arc<str>],
-    answer: &BatchGetFindingDetailsOutput,
+    requested: &[Arc<str>],
+    response: &BatchGetFindingDetailsOutput,
     records: &mut Records,
 ) -> Result<(), Error> {
-    let mut told: HashSet<&str> = HashSet::new();
-    for details in answer.finding_details() {
-        let Some(arn) = details.finding_arn().filter(|arn| asked.iter().any(|asked| **asked == **arn)) else {
+    let mut mentioned: HashSet<&str> = HashSet::new();
+    for details in response.finding_details() {
+        let Some(arn) = details.finding_arn().filter(|arn| requested.iter().any(|requested| **requested == **arn))
+        else {
             continue;
         };
-        told.insert(arn);
+        mentioned.insert(arn);
         if let Some(record) = records.get_mut(arn) {
             record.merge(&InspectorRecord::from_details(details));
         }
     }
-    for error in answer.errors() {
+    for error in response.errors() {
         if *error.error_code() == FindingDetailsErrorCode::FindingDetailsNotFound {
             let arn = error.finding_arn();
-            told.insert(arn);
-            if let Some(record) = records.get_mut(arn).filter(|_| asked.iter().any(|asked| **asked == *arn)) {
+            mentioned.insert(arn);
+            if let Some(record) = records.get_mut(arn).filter(|_| requested.iter().any(|requested| **requested == *arn))
+            {
                 record.exploit_checked = true;
             }
         } else {
@@ -68,8 +70,8 @@ fn apply_response(
             return Err(malformed(GET_DETAILS, format!("{code} for {arn}: {}", error.error_message())));
         }
     }
-    match asked.iter().find(|arn| !told.contains(&***arn)) {
-        Some(arn) => Err(malformed(GET_DETAILS, format!("the answer leaves out {arn}"))),
+    match requested.iter().find(|arn| !mentioned.contains(&***arn)) {
+        Some(arn) => Err(malformed(GET_DETAILS, format!("the response lacks {arn}"))),
         None => Ok(()),
     }
 }

@@ -27,28 +27,28 @@ const PAGE_SIZE: i32 = 100;
 const MAX_PAGES: usize = 500;
 
 /// Merges every page into the records. Returns the number of findings about other images.
-pub(super) async fn load(asking: Enricher<'_>, records: &mut Records) -> Result<usize, Error> {
-    let criteria = asking.criteria()?;
-    let mut strayed = 0;
+pub(super) async fn load(enricher: Enricher<'_>, records: &mut Records) -> Result<usize, Error> {
+    let criteria = enricher.criteria()?;
+    let mut foreign = 0;
     let mut token = None;
     let mut seen = HashSet::new();
     loop {
-        let page = asking.fetch_page(&criteria, token).await?;
-        let found = page.findings.ok_or_else(|| malformed(LIST_FINDINGS, "the answer has no findings"))?;
+        let page = enricher.fetch_page(&criteria, token).await?;
+        let found = page.findings.ok_or_else(|| malformed(LIST_FINDINGS, "findings are missing"))?;
         for finding in &found {
-            if !asking.is_about_image(finding) {
-                strayed += 1;
+            if !enricher.is_about_image(finding) {
+                foreign += 1;
             } else if let Some(record) = records.get_mut(finding.finding_arn.as_str()) {
                 record.merge(&InspectorRecord::from_finding(finding));
             }
         }
-        let Some(next) = page.next_token.filter(|token| !token.is_empty()) else { return Ok(strayed) };
+        let Some(next) = page.next_token.filter(|token| !token.is_empty()) else { return Ok(foreign) };
         if !seen.insert(next.clone()) {
-            return Err(malformed(LIST_FINDINGS, "the pages lead back to one that was read already"));
+            return Err(malformed(LIST_FINDINGS, "a page token repeats"));
         }
         if seen.len() >= MAX_PAGES {
-            let what = format!("Inspector lists more than {MAX_PAGES} pages of findings for {}", asking.digest);
-            return Err(Error::TooComplex(what));
+            let limit = format!("Inspector lists more than {MAX_PAGES} pages of findings for {}", enricher.digest);
+            return Err(Error::TooComplex(limit));
         }
         token = Some(next);
     }
@@ -73,8 +73,8 @@ impl Enricher<'_> {
             .max_results(PAGE_SIZE)
             .filter_criteria(criteria.clone())
             .set_next_token(token);
-        let answer = self.client.retry.call(LIST_FINDINGS, self.deadline, || request.clone().send()).await;
-        answer.map_err(|error| error.into_error(LIST_FINDINGS))
+        let response = self.client.retry.call(LIST_FINDINGS, self.deadline, || request.clone().send()).await;
+        response.map_err(|error| error.into_error(LIST_FINDINGS))
     }
 
     /// True unless the finding names another account, repository or image.
@@ -91,7 +91,7 @@ impl Enricher<'_> {
             stated.push((image.repository_name.as_str(), self.repository.name.as_str()));
         }
         // The SDK parses a missing text as an empty one.
-        stated.into_iter().all(|(stated, asked)| stated.is_empty() || stated == asked)
+        stated.into_iter().all(|(stated, expected)| stated.is_empty() || stated == expected)
     }
 }
 

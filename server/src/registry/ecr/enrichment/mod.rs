@@ -56,9 +56,9 @@ type Records = HashMap<Arc<str>, InspectorRecord>;
 
 /// Marks findings as not checked by Inspector, though its enrichment is enabled.
 pub(super) fn mark_unchecked(findings: &mut [Finding]) {
-    let unheard = InspectorRecord::default();
+    let unchecked = InspectorRecord::default();
     for finding in findings {
-        unheard.apply_to(finding);
+        unchecked.apply_to(finding);
     }
 }
 
@@ -70,7 +70,7 @@ impl Enricher<'_> {
         }
         if self.deadline.has_passed() {
             mark_unchecked(findings);
-            return Enrichment::Missing("no time was left to ask Inspector".to_owned());
+            return Enrichment::Missing("no time left for Inspector".to_owned());
         }
         let arns = findings.iter().filter_map(|finding| finding.arn.clone());
         let mut records: Records = arns.map(|arn| (arn, InspectorRecord::default())).collect();
@@ -78,16 +78,16 @@ impl Enricher<'_> {
             Ok(enrichment) => enrichment,
             Err(error) => self.to_missing(&error),
         };
-        let unheard = InspectorRecord::default();
+        let unchecked = InspectorRecord::default();
         for finding in findings {
-            finding.arn.as_ref().and_then(|arn| records.get(arn)).unwrap_or(&unheard).apply_to(finding);
+            finding.arn.as_ref().and_then(|arn| records.get(arn)).unwrap_or(&unchecked).apply_to(finding);
         }
         enrichment
     }
 
     async fn query(self, findings: &[Finding], records: &mut Records) -> Result<Enrichment, Error> {
-        let strayed = match list::load(self, records).await {
-            Ok(strayed) => strayed,
+        let foreign = match list::load(self, records).await {
+            Ok(foreign) => foreign,
             Err(error) => {
                 // A partial list may lack the worse of two records.
                 for record in records.values_mut() {
@@ -96,25 +96,24 @@ impl Enricher<'_> {
                 return Err(error);
             }
         };
-        let worth = select_for_details(findings, records);
+        let selected = select_for_details(findings, records);
         // For all other findings, the list suffices.
         for record in records.values_mut() {
             record.exploit_checked = record.listed;
         }
-        for arn in &worth {
+        for arn in &selected {
             records.entry(Arc::clone(arn)).or_default().exploit_checked = false;
         }
-        let left_out = details::load(self, &worth, records).await?;
-        let unknown = findings.iter().filter(|finding| is_unlisted(finding, records)).count();
-        Ok(match (strayed, unknown, left_out) {
+        let omitted = details::load(self, &selected, records).await?;
+        let unlisted = findings.iter().filter(|finding| is_unlisted(finding, records)).count();
+        Ok(match (foreign, unlisted, omitted) {
             (0, 0, 0) => Enrichment::Complete,
-            (0, 0, left_out) => Enrichment::Partial(format!(
-                "{left_out} findings were not looked up in CISA's catalogue: this server asks for the worst only"
+            (0, 0, omitted) => Enrichment::Partial(format!(
+                "{omitted} findings were not looked up in CISA's catalogue: this server requests details of the worst findings only"
             )),
-            (0, unknown, _) => Enrichment::Missing(format!("Inspector does not list {unknown} of ECR's findings")),
-            (strayed, _, _) => {
-                let why =
-                    format!("Inspector lists {strayed} findings of another image or account, which were left out");
+            (0, unlisted, _) => Enrichment::Missing(format!("Inspector does not list {unlisted} of ECR's findings")),
+            (foreign, _, _) => {
+                let why = format!("Inspector lists {foreign} findings of another image or account; they were ignored");
                 tracing::warn!(repository = %self.repository, digest = %self.digest, "{why}");
                 Enrichment::Missing(why)
             }
@@ -128,7 +127,7 @@ impl Enricher<'_> {
         } else {
             (std::error::Error::source(error).map(ToString::to_string), "")
         };
-        tracing::warn!(%error, cause, repository = %self.repository, digest = %self.digest, "Inspector adds nothing");
+        tracing::warn!(%error, cause, repository = %self.repository, digest = %self.digest, "Inspector enrichment failed");
         Enrichment::Missing(format!("{error}{advice}"))
     }
 }
@@ -191,7 +190,7 @@ fn is_unlisted(finding: &Finding, records: &Records) -> bool {
 /// Returns the findings whose details could change a decision, worst first, without duplicates. A known exploit needs
 /// no details. CISA rarely lists a vulnerability that is neither severe nor probably exploited.
 fn select_for_details(findings: &[Finding], records: &Records) -> Vec<Arc<str>> {
-    let is_worth = |finding: &&Finding| {
+    let is_relevant = |finding: &&Finding| {
         let Some(record) = finding.arn.as_ref().and_then(|arn| records.get(arn)) else { return false };
         let severe = match &finding.severity {
             Rating::Rated(severity) => *severity >= Severity::High,
@@ -202,11 +201,11 @@ fn select_for_details(findings: &[Finding], records: &Records) -> Vec<Arc<str>> 
         let status = record.status.map_or(finding.status, |status| stricter(finding.status, status));
         record.listed && !known && status != Status::Closed && (severe || probable)
     };
-    let mut worth: Vec<&Finding> = findings.iter().filter(is_worth).collect();
-    worth.sort_by(|a, b| a.worst_first(b));
+    let mut selected: Vec<&Finding> = findings.iter().filter(is_relevant).collect();
+    selected.sort_by(|a, b| a.worst_first(b));
     let mut arns: Vec<Arc<str>> = Vec::new();
     let mut seen = HashSet::new();
-    for arn in worth.into_iter().filter_map(|finding| finding.arn.as_ref()) {
+    for arn in selected.into_iter().filter_map(|finding| finding.arn.as_ref()) {
         if seen.insert(arn) {
             arns.push(Arc::clone(arn));
         }
