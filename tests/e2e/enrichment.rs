@@ -73,7 +73,7 @@ async fn an_inspector_that_refuses_is_told_with_the_missing_right_and_decides_no
     let request = GetFindingsRequest { image: IMAGE.to_owned(), ..Default::default() };
     let read = gate.client.all_findings(request).await.unwrap();
 
-    let missing = "AWS refuses this server inspector2:ListFindings; grant it to the server's role";
+    let missing = "AWS denies this server inspector2:ListFindings; grant it to the server's role";
     assert_eq!(decision.verdict(), Verdict::Deny);
     assert_eq!(told(decision.manifests[0].scan.as_ref()), (Enrichment::Missing, missing));
     assert_eq!(told(read.manifests[0].scan.as_ref()), (Enrichment::Missing, missing));

@@ -54,7 +54,7 @@ where
             .weigher(|_, reading: &CachedRead<V>| reading.weight)
             .time_to_live(max_age.min(MAX_AGE))
             .build();
-        Self { entries: entries, single_flight: SingleFlight::new(budget) }
+        Self { entries, single_flight: SingleFlight::new(budget) }
     }
 
     /// Returns the cached value if it is fresh enough, else reads it. `read` receives the instant at which the read

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_flight_that_panics_is_an_error_and_leaves_nothing_behind() {
+    async fn panicking_flight_is_error_and_is_removed() {
         let flights = flights();
 
         let joined =
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_flight_ends_with_its_budget() {
+    async fn flight_ends_with_budget() {
         let flights: SingleFlight<&str, usize> = SingleFlight::new(Duration::from_millis(5));
 
         let joined = flights.run(&"key", Freshness::default(), nothing, |_| std::future::pending()).await;
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_landed_meanwhile_starts_no_flight() {
+    async fn ready_value_starts_no_flight() {
         let joined = flights()
             .run(&"key", Freshness::default(), || Some(7), |_| async { Err(unavailable("this must not start")) })
             .await;
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn callers_who_want_a_reading_of_now_cost_two_flights_at_most() {
+    async fn strict_callers_cost_two_flights_at_most() {
         let flights = Arc::new(flights());
         let started = Arc::new(AtomicUsize::new(0));
         let gate = Arc::new(Notify::new());
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_caller_that_gives_up_cancels_nothing() {
+    async fn cancelled_caller_cancels_no_flight() {
         let flights = flights();
         let gate = Arc::new(Notify::new());
         let ended = Arc::new(Notify::new());

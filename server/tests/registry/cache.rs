@@ -1,4 +1,4 @@
-//! Many callers, few calls; and nothing kept that should not be.
+//! The caching decorator: concurrent callers cost few calls, and nothing is cached for too long.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,36 +12,36 @@ use scangate_server::registry::{
     cache::{CachedRegistry, Config},
 };
 
-use crate::support::{APP, Bench, IMAGE, Read, basic, cached, enhanced, reference, registry_id, repository, scan};
+use crate::support::{APP, Harness, IMAGE, Read, basic, cached, enhanced, reference, registry_id, repository, scan};
 
 const NOW: Duration = Duration::ZERO;
 
-async fn read(bench: &Bench<Arc<CachedRegistry>>, freshness: Freshness) -> Read {
-    match scan(&*bench.registry, IMAGE, freshness).await {
+async fn read(harness: &Harness<Arc<CachedRegistry>>, freshness: Freshness) -> Read {
+    match scan(&*harness.registry, IMAGE, freshness).await {
         Ok(read) => read,
         Err(error) => panic!("{IMAGE} cannot be read: {error}"),
     }
 }
 
-async fn any_age(bench: &Bench<Arc<CachedRegistry>>) -> Read {
-    read(bench, Freshness::default()).await
+async fn any_age(harness: &Harness<Arc<CachedRegistry>>) -> Read {
+    read(harness, Freshness::default()).await
 }
 
-async fn manifest(bench: &Bench<Arc<CachedRegistry>>) -> Manifest {
-    any_age(bench).await.manifest
+async fn manifest(harness: &Harness<Arc<CachedRegistry>>) -> Manifest {
+    any_age(harness).await.manifest
 }
 
 fn findings() -> ScanScript {
     ScanScript::complete(generate::basic(250, 1))
 }
 
-/// Nothing unsettled is kept, so that no test waits for its end.
-fn restless() -> Config {
+/// Caches no unsettled scan, so that no test waits for an expiry.
+fn uncached_unsettled() -> Config {
     Config { unsettled_ttl: Duration::ZERO, ..Config::default() }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_callers_of_one_cold_image_cost_the_calls_of_one() {
+async fn concurrent_callers_cost_calls_of_one() {
     let world = || {
         let mut world = World::enhanced();
         let scan = ScanScript::complete(generate::enhanced(250, 1));
@@ -75,56 +75,56 @@ async fn a_thousand_callers_of_one_cold_image_cost_the_calls_of_one() {
 }
 
 #[tokio::test]
-async fn a_warm_image_costs_no_call() {
-    let bench = cached(basic(findings()), Config::default()).await;
-    any_age(&bench).await;
-    bench.simulator.calls().clear();
+async fn cached_image_costs_no_call() {
+    let harness = cached(basic(findings()), Config::default()).await;
+    any_age(&harness).await;
+    harness.simulator.calls().clear();
 
-    let read = any_age(&bench).await;
+    let read = any_age(&harness).await;
 
     assert_eq!(read.scan.findings().len(), 250);
-    assert_eq!(bench.simulator.calls().total(), 0);
+    assert_eq!(harness.simulator.calls().total(), 0);
 }
 
 #[tokio::test]
-async fn a_caller_who_asks_for_now_gets_a_reading_of_now() {
-    let bench = cached(basic(findings()), Config::default()).await;
-    any_age(&bench).await;
-    bench.simulator.world(|world| world.rescan(APP, "1", ScanScript::failed())).unwrap();
+async fn strict_freshness_forces_new_reading() {
+    let harness = cached(basic(findings()), Config::default()).await;
+    any_age(&harness).await;
+    harness.simulator.world(|world| world.rescan(APP, "1", ScanScript::failed())).unwrap();
 
-    let kept = any_age(&bench).await;
-    let now = read(&bench, Freshness::within(NOW)).await;
-    let after = any_age(&bench).await;
+    let kept = any_age(&harness).await;
+    let now = read(&harness, Freshness::within(NOW)).await;
+    let after = any_age(&harness).await;
 
     assert_eq!(kept.scan.status, Status::Complete);
     assert_eq!(now.scan.status, Status::Failed);
     assert_eq!(after.scan.status, Status::Failed);
-    assert_eq!(bench.calls("DescribeImages"), 2);
+    assert_eq!(harness.calls("DescribeImages"), 2);
 }
 
 #[tokio::test]
-async fn a_moved_tag_is_seen_by_a_caller_who_asks_for_now() {
-    let bench = cached(basic(findings()), Config::default()).await;
-    let first = manifest(&bench).await;
-    bench.simulator.world(|world| world.push(ImageSpec::single(APP, "1").content("another")));
+async fn strict_freshness_sees_moved_tag() {
+    let harness = cached(basic(findings()), Config::default()).await;
+    let first = manifest(&harness).await;
+    harness.simulator.world(|world| world.push(ImageSpec::single(APP, "1").content("another")));
 
     let image = reference(IMAGE);
-    let second = bench.registry.resolve(&image, Freshness::within(NOW)).await.unwrap();
+    let second = harness.registry.resolve(&image, Freshness::within(NOW)).await.unwrap();
 
     assert_ne!(first.digest, second.image.digest);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn callers_who_ask_for_now_at_once_cost_two_readings_at_most() {
-    let bench = cached(basic(ScanScript::clean()), Config::default()).await;
-    let manifest = manifest(&bench).await;
-    bench.simulator.calls().clear();
-    bench.simulator.faults().script(Fault::Delay(Duration::from_millis(100)).on("DescribeImageScanFindings"));
+async fn strict_concurrent_callers_cost_two_readings() {
+    let harness = cached(basic(ScanScript::clean()), Config::default()).await;
+    let manifest = manifest(&harness).await;
+    harness.simulator.calls().clear();
+    harness.simulator.faults().script(Fault::Delay(Duration::from_millis(100)).on("DescribeImageScanFindings"));
 
-    // Each states its instant before the first flight can have ended.
+    // Each sets its freshness before the first flight can have ended.
     let callers: Vec<_> = (0..200)
         .map(|_| {
-            let (registry, manifest, now) = (Arc::clone(&bench.registry), manifest.clone(), Freshness::within(NOW));
+            let (registry, manifest, now) = (Arc::clone(&harness.registry), manifest.clone(), Freshness::within(NOW));
             tokio::spawn(async move { registry.scan(&repository(APP), &manifest, now).await })
         })
         .collect();
@@ -132,43 +132,43 @@ async fn callers_who_ask_for_now_at_once_cost_two_readings_at_most() {
         assert!(caller.await.unwrap().is_ok());
     }
 
-    assert!(bench.calls("DescribeImageScanFindings") <= 2);
+    assert!(harness.calls("DescribeImageScanFindings") <= 2);
 }
 
 #[tokio::test]
-async fn a_caller_who_gives_up_cancels_nothing_for_the_others() {
-    let bench = cached(basic(ScanScript::clean()), Config::default()).await;
-    let manifest = manifest(&bench).await;
-    bench.simulator.calls().clear();
-    bench.simulator.faults().script(Fault::Delay(Duration::from_millis(200)).on("DescribeImageScanFindings"));
+async fn cancelled_caller_leaves_others_running() {
+    let harness = cached(basic(ScanScript::clean()), Config::default()).await;
+    let manifest = manifest(&harness).await;
+    harness.simulator.calls().clear();
+    harness.simulator.faults().script(Fault::Delay(Duration::from_millis(200)).on("DescribeImageScanFindings"));
     let (app, now) = (repository(APP), Freshness::within(NOW));
 
-    let impatient = bench.registry.scan(&app, &manifest, now);
+    let impatient = harness.registry.scan(&app, &manifest, now);
     assert!(tokio::time::timeout(Duration::from_millis(20), impatient).await.is_err());
-    let patient = bench.registry.scan(&app, &manifest, now).await;
+    let patient = harness.registry.scan(&app, &manifest, now).await;
 
     assert!(patient.is_ok());
-    assert_eq!(bench.calls("DescribeImageScanFindings"), 1);
+    assert_eq!(harness.calls("DescribeImageScanFindings"), 1);
 }
 
 #[tokio::test]
-async fn a_failure_is_never_kept() {
-    let bench = cached(basic(findings()), Config::default()).await;
+async fn failure_is_never_cached() {
+    let harness = cached(basic(findings()), Config::default()).await;
     for operation in ["DescribeImages", "DescribeImageScanFindings", "GetRegistryScanningConfiguration"] {
-        bench.simulator.faults().script(Fault::access_denied().on(operation).once());
+        harness.simulator.faults().script(Fault::access_denied().on(operation).once());
         let now = Freshness::within(NOW);
 
-        let failed = scan(&*bench.registry, IMAGE, now).await;
-        let after = scan(&*bench.registry, IMAGE, now).await;
+        let failed = scan(&*harness.registry, IMAGE, now).await;
+        let after = scan(&*harness.registry, IMAGE, now).await;
 
         assert!(matches!(failed, Err(Error::AccessDenied { .. })), "{operation}: {failed:?}");
         assert!(after.is_ok(), "{operation}: {after:?}");
-        bench.registry.put_scan_on_push(&repository(APP), true).await.unwrap();
+        harness.registry.put_scan_on_push(&repository(APP), true).await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn what_may_still_change_by_itself_is_kept_for_a_moment_only() {
+async fn unsettled_scan_is_cached_briefly() {
     let just_now = Duration::from_secs(30);
     let unsettled = [
         basic(ScanScript::never()),
@@ -181,17 +181,17 @@ async fn what_may_still_change_by_itself_is_kept_for_a_moment_only() {
         basic(ScanScript::status("SOMETHING_NEW")),
     ];
     for world in unsettled {
-        let bench = cached(world, restless()).await;
+        let harness = cached(world, uncached_unsettled()).await;
 
-        let first = any_age(&bench).await;
-        any_age(&bench).await;
+        let first = any_age(&harness).await;
+        any_age(&harness).await;
 
-        assert_eq!(bench.calls("DescribeImageScanFindings"), 2, "{:?}", first.scan);
+        assert_eq!(harness.calls("DescribeImageScanFindings"), 2, "{:?}", first.scan);
     }
 }
 
 #[tokio::test]
-async fn what_is_settled_is_kept() {
+async fn settled_scan_is_cached() {
     let settled = [
         basic(ScanScript::clean()),
         enhanced(ScanScript::clean()),
@@ -201,38 +201,38 @@ async fn what_is_settled_is_kept() {
         enhanced(ScanScript::image_size_exceeded()),
     ];
     for world in settled {
-        let bench = cached(world, restless()).await;
+        let harness = cached(world, uncached_unsettled()).await;
 
-        any_age(&bench).await;
-        any_age(&bench).await;
+        any_age(&harness).await;
+        any_age(&harness).await;
 
-        assert_eq!(bench.calls("DescribeImageScanFindings"), 1);
+        assert_eq!(harness.calls("DescribeImageScanFindings"), 1);
     }
 }
 
 #[tokio::test]
-async fn a_flawed_reading_is_kept_for_a_moment_only() {
-    let bench = cached(basic(findings()), restless()).await;
-    bench.simulator.faults().script(Fault::WrongDigest.on("DescribeImageScanFindings").once());
+async fn flawed_reading_is_cached_briefly() {
+    let harness = cached(basic(findings()), uncached_unsettled()).await;
+    harness.simulator.faults().script(Fault::WrongDigest.on("DescribeImageScanFindings").once());
 
-    let flawed = any_age(&bench).await;
-    let healed = any_age(&bench).await;
+    let flawed = any_age(&harness).await;
+    let healed = any_age(&harness).await;
 
     assert_eq!(flawed.assessment().evidence, Evidence::Mismatch);
     assert_eq!(healed.assessment().evidence, Evidence::Proven);
 }
 
 #[tokio::test]
-async fn equal_readings_are_unchanged_since_the_first_of_them() {
-    let bench = cached(basic(findings().completed_ago(Duration::from_secs(30))), restless()).await;
+async fn equal_readings_are_unchanged_since_first() {
+    let harness = cached(basic(findings().completed_ago(Duration::from_secs(30))), uncached_unsettled()).await;
 
-    let first = any_age(&bench).await.scan;
-    let second = any_age(&bench).await.scan;
-    bench
+    let first = any_age(&harness).await.scan;
+    let second = any_age(&harness).await.scan;
+    harness
         .simulator
         .world(|world| world.rescan(APP, "1", ScanScript::complete([BasicFinding::new("CVE-1", "LOW")])))
         .unwrap();
-    let third = any_age(&bench).await.scan;
+    let third = any_age(&harness).await.scan;
 
     assert_eq!(first.unchanged_since, first.read_at);
     assert_eq!(second.unchanged_since, first.read_at);
@@ -241,10 +241,10 @@ async fn equal_readings_are_unchanged_since_the_first_of_them() {
 }
 
 #[tokio::test]
-async fn every_caller_gets_the_host_that_he_wrote() {
-    let bench = cached(basic(findings()), Config::default()).await;
+async fn cached_resolution_has_requested_host() {
+    let harness = cached(basic(findings()), Config::default()).await;
     let resolve = async |image: &str| {
-        let resolved = bench.registry.resolve(&reference(image), Freshness::default()).await;
+        let resolved = harness.registry.resolve(&reference(image), Freshness::default()).await;
         resolved.map(|resolved| resolved.image.host.clone())
     };
 
@@ -253,18 +253,18 @@ async fn every_caller_gets_the_host_that_he_wrote() {
 
     assert_eq!(short, "123456789012.dkr.ecr.eu-west-1.amazonaws.com");
     assert_eq!(long, "123456789012.dkr-ecr.eu-west-1.on.aws");
-    assert_eq!(bench.calls("DescribeImages"), 1);
+    assert_eq!(harness.calls("DescribeImages"), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_requests_to_scan_one_image_are_one() {
-    let bench = cached(basic(ScanScript::never()), Config::default()).await;
-    let manifest = manifest(&bench).await;
-    bench.simulator.faults().script(Fault::Delay(Duration::from_millis(100)).on("StartImageScan"));
+async fn concurrent_scan_starts_cost_one_call() {
+    let harness = cached(basic(ScanScript::never()), Config::default()).await;
+    let manifest = manifest(&harness).await;
+    harness.simulator.faults().script(Fault::Delay(Duration::from_millis(100)).on("StartImageScan"));
 
     let callers: Vec<_> = (0..100)
         .map(|_| {
-            let (registry, manifest) = (Arc::clone(&bench.registry), manifest.clone());
+            let (registry, manifest) = (Arc::clone(&harness.registry), manifest.clone());
             tokio::spawn(async move { registry.start_scan(&repository(APP), &manifest).await })
         })
         .collect();
@@ -273,68 +273,68 @@ async fn a_hundred_requests_to_scan_one_image_are_one() {
         assert!(matches!(started, Started::Started | Started::AlreadyInProgress), "{started:?}");
     }
 
-    assert_eq!(bench.calls("StartImageScan"), 1);
+    assert_eq!(harness.calls("StartImageScan"), 1);
 }
 
 #[tokio::test]
-async fn a_started_scan_is_seen_at_once() {
+async fn started_scan_is_visible_at_once() {
     let long_ago = findings().completed_ago(Duration::from_hours(48)).takes(Duration::from_hours(1));
-    let bench = cached(basic(long_ago), Config::default()).await;
-    let manifest = manifest(&bench).await;
+    let harness = cached(basic(long_ago), Config::default()).await;
+    let manifest = manifest(&harness).await;
 
-    assert_eq!(any_age(&bench).await.scan.status, Status::Complete);
-    assert_eq!(bench.registry.start_scan(&repository(APP), &manifest).await.unwrap(), Started::Started);
+    assert_eq!(any_age(&harness).await.scan.status, Status::Complete);
+    assert_eq!(harness.registry.start_scan(&repository(APP), &manifest).await.unwrap(), Started::Started);
 
-    assert_eq!(any_age(&bench).await.scan.status, Status::InProgress);
+    assert_eq!(any_age(&harness).await.scan.status, Status::InProgress);
 }
 
 #[tokio::test]
-async fn a_changed_configuration_is_seen_at_once() {
-    let bench = cached(basic(findings()), Config::default()).await;
-    assert_eq!(any_age(&bench).await.scan.scan_type, ScanType::Basic);
+async fn configuration_change_is_visible_at_once() {
+    let harness = cached(basic(findings()), Config::default()).await;
+    assert_eq!(any_age(&harness).await.scan.scan_type, ScanType::Basic);
     let enhanced = RegistryScanning { scan_type: ScanType::Enhanced, rules: Vec::new() };
 
-    bench.registry.put_registry_scanning(&registry_id(), &enhanced).await.unwrap();
+    harness.registry.put_registry_scanning(&registry_id(), &enhanced).await.unwrap();
 
-    assert_eq!(any_age(&bench).await.scan.scan_type, ScanType::Enhanced);
+    assert_eq!(any_age(&harness).await.scan.scan_type, ScanType::Enhanced);
 }
 
 #[tokio::test]
-async fn a_change_whose_caller_has_gone_is_seen_too() {
-    let bench = cached(basic(findings()), Config::default()).await;
-    any_age(&bench).await;
+async fn change_of_cancelled_caller_is_visible() {
+    let harness = cached(basic(findings()), Config::default()).await;
+    any_age(&harness).await;
     let slow = Fault::Delay(Duration::from_millis(100));
-    bench.simulator.faults().script(slow.on("PutRegistryScanningConfiguration"));
+    harness.simulator.faults().script(slow.on("PutRegistryScanningConfiguration"));
     let (registry, enhanced) = (registry_id(), RegistryScanning { scan_type: ScanType::Enhanced, rules: Vec::new() });
 
-    let gone = bench.registry.put_registry_scanning(&registry, &enhanced);
+    let gone = harness.registry.put_registry_scanning(&registry, &enhanced);
     assert!(tokio::time::timeout(Duration::from_millis(50), gone).await.is_err());
 
-    let seen = async { while any_age(&bench).await.scan.scan_type == ScanType::Basic {} };
+    let seen = async { while any_age(&harness).await.scan.scan_type == ScanType::Basic {} };
     assert!(tokio::time::timeout(Duration::from_secs(10), seen).await.is_ok());
 }
 
 #[tokio::test]
-async fn a_cache_without_room_keeps_nothing_and_still_answers() {
-    let bench = cached(basic(findings()), Config { bytes: 0, ..Config::default() }).await;
+async fn cache_without_memory_still_reads() {
+    let harness = cached(basic(findings()), Config { bytes: 0, ..Config::default() }).await;
 
-    any_age(&bench).await;
-    let read = any_age(&bench).await;
+    any_age(&harness).await;
+    let read = any_age(&harness).await;
 
     assert_eq!(read.scan.findings().len(), 250);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_cold_images_wait_for_their_turn() {
+async fn uncached_images_wait_for_permit() {
     let mut world = World::new();
     for number in 0..200 {
         world.push(ImageSpec::single(APP, &format!("v{number}")).scan(ScanScript::clean()));
     }
-    let bench = cached(world, Config::default()).await;
+    let harness = cached(world, Config::default()).await;
 
     let callers: Vec<_> = (0..200)
         .map(|number| {
-            let registry = Arc::clone(&bench.registry);
+            let registry = Arc::clone(&harness.registry);
             tokio::spawn(async move { scan(&*registry, &format!("{APP}:v{number}"), Freshness::default()).await })
         })
         .collect();
@@ -342,7 +342,7 @@ async fn many_cold_images_wait_for_their_turn() {
         assert!(caller.await.unwrap().is_ok());
     }
 
-    assert_eq!(bench.calls("DescribeImageScanFindings"), 200);
-    assert_eq!(bench.calls("GetRegistryScanningConfiguration"), 1);
-    assert_eq!(bench.calls("BatchGetRepositoryScanningConfiguration"), 1);
+    assert_eq!(harness.calls("DescribeImageScanFindings"), 200);
+    assert_eq!(harness.calls("GetRegistryScanningConfiguration"), 1);
+    assert_eq!(harness.calls("BatchGetRepositoryScanningConfiguration"), 1);
 }

@@ -1,4 +1,4 @@
-//! Enhanced findings in our form.
+//! Conversion of enhanced findings.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ fn high() -> EnhancedFinding {
 }
 
 #[tokio::test]
-async fn enhanced_findings_are_read_whole_across_pages() {
+async fn enhanced_findings_are_read_across_pages() {
     let read = read(generate::enhanced(257, 1)).await;
 
     assert_eq!(read.report().findings.as_ref().map(Vec::len), Some(257));
@@ -37,21 +37,21 @@ async fn enhanced_findings_are_read_whole_across_pages() {
 }
 
 #[tokio::test]
-async fn pages_that_are_not_of_one_piece_prove_nothing() {
+async fn inconsistent_pages_prove_nothing() {
     let faults =
         [Fault::RepeatPage, Fault::DuplicatePage, Fault::MissingPage, Fault::TokenLoop, Fault::ScanChangesBetweenPages];
     for fault in faults {
-        let bench = ecr(enhanced(ScanScript::complete(generate::enhanced(257, 1)))).await;
-        bench.simulator.faults().script(fault.clone().on("DescribeImageScanFindings"));
+        let harness = ecr(enhanced(ScanScript::complete(generate::enhanced(257, 1)))).await;
+        harness.simulator.faults().script(fault.clone().on("DescribeImageScanFindings"));
 
-        let evidence = bench.read().await.assessment().evidence;
+        let evidence = harness.read().await.assessment().evidence;
 
         assert!(matches!(evidence, Evidence::Incomplete | Evidence::Inconsistent), "{fault:?}: {evidence}");
     }
 }
 
 #[tokio::test]
-async fn a_finding_in_four_packages_is_four_findings_but_one_record_of_ecr() {
+async fn each_vulnerable_package_is_one_finding() {
     let read = read(seed::centos8()).await;
 
     let packages: Vec<_> = read.scan.findings().iter().map(|finding| &*finding.package.name).collect();
@@ -61,7 +61,7 @@ async fn a_finding_in_four_packages_is_four_findings_but_one_record_of_ecr() {
 }
 
 #[tokio::test]
-async fn a_recorded_finding_keeps_what_inspector_says() {
+async fn recorded_finding_keeps_inspector_data() {
     let finding = read_one(seed::inspector_one().remove(0)).await;
 
     assert_eq!(&*finding.id, "CVE-2021-3744");
@@ -79,7 +79,7 @@ async fn a_recorded_finding_keeps_what_inspector_says() {
 }
 
 #[tokio::test]
-async fn an_untriaged_finding_is_unrated_and_has_no_score() {
+async fn untriaged_finding_is_unrated_without_score() {
     let read = read(seed::untriaged()).await;
 
     let [untriaged, medium] = read.scan.findings() else { panic!("not two findings") };
@@ -92,7 +92,7 @@ async fn an_untriaged_finding_is_unrated_and_has_no_score() {
 }
 
 #[tokio::test]
-async fn a_score_of_zero_counts_only_for_information() {
+async fn zero_score_counts_only_if_informational() {
     let zero = |severity: &str| EnhancedFinding::new("CVE-2024-1", severity).score(0.0);
 
     assert_eq!(read_one(zero("INFORMATIONAL")).await.cvss, Score::new(0.0).ok());
@@ -100,7 +100,7 @@ async fn a_score_of_zero_counts_only_for_information() {
 }
 
 #[tokio::test]
-async fn the_highest_score_counts_wherever_it_stands() {
+async fn highest_score_counts_from_any_field() {
     for path in ["/score", "/scoreDetails/cvss/score", "/packageVulnerabilityDetails/cvss/0/baseScore"] {
         let finding = read_one(high().field(path, 9.9)).await;
 
@@ -109,7 +109,7 @@ async fn the_highest_score_counts_wherever_it_stands() {
 }
 
 #[tokio::test]
-async fn a_score_that_cannot_be_is_a_flaw_wherever_it_stands() {
+async fn impossible_score_is_flaw_in_any_field() {
     for path in ["/score", "/scoreDetails/cvss/score", "/packageVulnerabilityDetails/cvss/0/baseScore"] {
         for score in [json!("NaN"), json!("Infinity"), json!("-Infinity"), json!(-0.1), json!(10.1)] {
             let read = read(vec![high().field(path, score.clone())]).await;
@@ -120,7 +120,7 @@ async fn a_score_that_cannot_be_is_a_flaw_wherever_it_stands() {
 }
 
 #[tokio::test]
-async fn a_time_that_cannot_be_is_a_flaw() {
+async fn impossible_time_is_flaw() {
     for path in ["/firstObservedAt", "/packageVulnerabilityDetails/vendorCreatedAt"] {
         let read = read(vec![high().field(path, 1e300)]).await;
 
@@ -129,7 +129,7 @@ async fn a_time_that_cannot_be_is_a_flaw() {
 }
 
 #[tokio::test]
-async fn every_word_about_fix_exploit_and_status_is_read() {
+async fn fix_exploit_and_status_are_parsed() {
     let fixes = [("YES", Fix::Available), ("NO", Fix::None), ("PARTIAL", Fix::Partial), ("MAYBE", Fix::Unknown)];
     for (word, fix) in fixes {
         assert_eq!(read_one(high().field("/fixAvailable", word)).await.fix, fix);
@@ -150,7 +150,7 @@ async fn every_word_about_fix_exploit_and_status_is_read() {
 }
 
 #[tokio::test]
-async fn missing_words_are_unknown() {
+async fn missing_values_are_unknown() {
     let finding = read_one(EnhancedFinding::from_wire(json!({"severity": "HIGH", "title": "CVE-2024-1"}))).await;
 
     assert_eq!(&*finding.id, "CVE-2024-1");
@@ -159,7 +159,7 @@ async fn missing_words_are_unknown() {
 }
 
 #[tokio::test]
-async fn versions_are_put_together_as_package_managers_write_them() {
+async fn versions_follow_package_manager_format() {
     let package = "/packageVulnerabilityDetails/vulnerablePackages/0";
     let of = |epoch: Value, release: Value| {
         high().field(&format!("{package}/epoch"), epoch).field(&format!("{package}/release"), release)
@@ -171,38 +171,38 @@ async fn versions_are_put_together_as_package_managers_write_them() {
 }
 
 #[tokio::test]
-async fn a_finding_about_another_image_is_a_mismatch() {
+async fn finding_about_another_image_is_mismatch() {
     let image = "/resources/0/details/awsEcrContainerImage";
     for (member, other) in [("imageHash", "sha256:00"), ("registry", "999999999999"), ("repositoryName", "other")] {
-        let bench = ecr(enhanced(ScanScript::complete([high()]))).await;
+        let harness = ecr(enhanced(ScanScript::complete([high()]))).await;
         let pointer = format!("/imageScanFindings/enhancedFindings/0{image}/{member}");
-        bench.simulator.faults().script(Fault::SetField { pointer, value: other.into() });
+        harness.simulator.faults().script(Fault::SetField { pointer, value: other.into() });
 
-        let read = bench.read().await;
+        let read = harness.read().await;
 
         assert_eq!(read.assessment().evidence, Evidence::Mismatch, "{member}");
     }
 }
 
 #[tokio::test]
-async fn basic_findings_in_an_enhanced_answer_join_the_findings() {
-    let bench = ecr(enhanced(ScanScript::complete([high()]))).await;
+async fn basic_list_in_enhanced_response_is_merged() {
+    let harness = ecr(enhanced(ScanScript::complete([high()]))).await;
     let stray = json!([{"name": "CVE-2024-2", "severity": "CRITICAL"}]);
     let pointer = "/imageScanFindings/findings".to_owned();
-    bench.simulator.faults().script(Fault::SetField { pointer, value: stray });
+    harness.simulator.faults().script(Fault::SetField { pointer, value: stray });
 
-    let read = bench.read().await;
+    let read = harness.read().await;
 
     let ids: Vec<_> = read.scan.findings().iter().map(|finding| &*finding.id).collect();
     assert_eq!(ids, ["CVE-2024-2", "CVE-2024-1"]);
 }
 
 #[tokio::test]
-async fn an_enhanced_answer_without_its_list_has_no_findings_at_all() {
-    let bench = ecr(enhanced(ScanScript::complete([high()]))).await;
-    bench.simulator.faults().script(Fault::DropField("/imageScanFindings/enhancedFindings".into()));
+async fn enhanced_response_without_list_has_no_findings() {
+    let harness = ecr(enhanced(ScanScript::complete([high()]))).await;
+    harness.simulator.faults().script(Fault::DropField("/imageScanFindings/enhancedFindings".into()));
 
-    let read = bench.read().await;
+    let read = harness.read().await;
 
     assert_eq!(read.report().findings, None);
     assert_eq!(read.assessment().evidence, Evidence::Incomplete);

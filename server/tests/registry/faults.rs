@@ -1,4 +1,4 @@
-//! Whatever goes wrong, a CRITICAL finding never goes missing from a scan that counts as proven.
+//! Under any fault, a scan that counts as proven has its CRITICAL finding.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use scangate_server::registry::{
     ecr::{Config, Ecr},
 };
 
-use crate::support::{Bench, IMAGE, basic, config, ecr, enhanced, simulate};
+use crate::support::{Harness, IMAGE, basic, config, ecr, enhanced, simulate};
 
 fn worlds() -> [World; 2] {
     let scan = |findings: Findings| ScanScript::complete(findings);
@@ -19,7 +19,7 @@ fn worlds() -> [World; 2] {
     ]
 }
 
-async fn impatient(world: World) -> Bench<Ecr> {
+async fn impatient(world: World) -> Harness<Ecr> {
     let simulator = simulate(world).await;
     let short = Config {
         attempt_timeout: Duration::from_millis(150),
@@ -27,13 +27,13 @@ async fn impatient(world: World) -> Bench<Ecr> {
         ..config(&simulator)
     };
     match Ecr::connect(short).await {
-        Ok(registry) => Bench { simulator, registry },
+        Ok(registry) => Harness { simulator, registry },
         Err(error) => panic!("the adapter does not connect: {error}"),
     }
 }
 
 #[tokio::test]
-async fn no_fault_hides_a_critical_finding_behind_a_proven_scan() {
+async fn no_fault_hides_critical_finding() {
     let operations = [
         "DescribeImages",
         "DescribeImageScanFindings",
@@ -43,10 +43,10 @@ async fn no_fault_hides_a_critical_finding_behind_a_proven_scan() {
     for (name, fault) in Fault::all() {
         for operation in operations {
             for world in worlds() {
-                let bench = impatient(world).await;
-                bench.simulator.faults().script(fault.clone().on(operation));
+                let harness = impatient(world).await;
+                harness.simulator.faults().script(fault.clone().on(operation));
 
-                let Ok(read) = bench.scan(IMAGE).await else { continue };
+                let Ok(read) = harness.scan(IMAGE).await else { continue };
 
                 let proven = read.assessment().evidence == Evidence::Proven;
                 let seen = read.scan.findings().iter().any(|finding| match &finding.severity {
@@ -60,7 +60,7 @@ async fn no_fault_hides_a_critical_finding_behind_a_proven_scan() {
 }
 
 #[tokio::test]
-async fn a_fault_of_content_is_what_the_core_calls_it() {
+async fn content_fault_yields_its_evidence() {
     let completed_at = "/imageScanFindings/imageScanCompletedAt";
     let cases = [
         (Fault::WrongDigest, Evidence::Mismatch),
@@ -84,10 +84,10 @@ async fn a_fault_of_content_is_what_the_core_calls_it() {
     ];
     for (fault, evidence) in cases {
         for world in worlds() {
-            let bench = ecr(world).await;
-            bench.simulator.faults().script(fault.clone().on("DescribeImageScanFindings"));
+            let harness = ecr(world).await;
+            harness.simulator.faults().script(fault.clone().on("DescribeImageScanFindings"));
 
-            let read = bench.read().await;
+            let read = harness.read().await;
 
             assert_eq!(read.assessment().evidence, evidence, "{fault:?}: {:?}", read.scan);
         }
@@ -95,37 +95,37 @@ async fn a_fault_of_content_is_what_the_core_calls_it() {
 }
 
 #[tokio::test]
-async fn a_basic_answer_without_its_list_has_no_findings_at_all() {
+async fn basic_response_without_list_has_no_findings() {
     let [world, _] = worlds();
-    let bench = ecr(world).await;
-    bench.simulator.faults().script(Fault::DropField("/imageScanFindings/findings".into()));
+    let harness = ecr(world).await;
+    harness.simulator.faults().script(Fault::DropField("/imageScanFindings/findings".into()));
 
-    let read = bench.read().await;
+    let read = harness.read().await;
 
     assert_eq!(read.report().findings, None);
     assert_eq!(read.assessment().evidence, Evidence::Incomplete);
 }
 
 #[tokio::test]
-async fn credentials_of_another_account_are_told_as_such() {
+async fn credentials_of_other_account_are_refused() {
     let [world, _] = worlds();
-    let bench = ecr(world).await;
+    let harness = ecr(world).await;
     let other = Fault::SetField { pointer: "/registryId".into(), value: "999999999999".into() };
-    bench.simulator.faults().script(other.on("GetRegistryScanningConfiguration"));
+    harness.simulator.faults().script(other.on("GetRegistryScanningConfiguration"));
 
-    let read = bench.scan(IMAGE).await;
+    let read = harness.scan(IMAGE).await;
 
     assert!(matches!(read, Err(Error::Credentials(_))), "{read:?}");
 }
 
 #[tokio::test]
-async fn a_scan_type_that_we_do_not_know_is_no_answer() {
+async fn unknown_scan_type_is_malformed() {
     let [world, _] = worlds();
-    let bench = ecr(world).await;
+    let harness = ecr(world).await;
     let other = Fault::SetField { pointer: "/scanningConfiguration/scanType".into(), value: "QUANTUM".into() };
-    bench.simulator.faults().script(other.on("GetRegistryScanningConfiguration"));
+    harness.simulator.faults().script(other.on("GetRegistryScanningConfiguration"));
 
-    let read = bench.scan(IMAGE).await;
+    let read = harness.scan(IMAGE).await;
 
     assert!(matches!(read, Err(Error::MalformedResponse { .. })), "{read:?}");
 }

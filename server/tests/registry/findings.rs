@@ -1,4 +1,4 @@
-//! Basic findings in our form, and the pages they come in.
+//! Conversion of basic findings, and their pages.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use scangate_server::registry::{
 };
 use serde_json::json;
 
-use crate::support::{Bench, IMAGE, basic, ecr, ecr_with};
+use crate::support::{Harness, IMAGE, basic, ecr, ecr_with};
 
 async fn read_one(finding: BasicFinding) -> (Finding, Vec<Flaw>) {
     let read = ecr(basic(ScanScript::complete([finding]))).await.read().await;
@@ -23,7 +23,7 @@ async fn read_one(finding: BasicFinding) -> (Finding, Vec<Flaw>) {
     (finding.clone(), read.scan.flaws.clone())
 }
 
-async fn recorded() -> Bench<Ecr> {
+async fn recorded() -> Harness<Ecr> {
     let world = basic(ScanScript::complete(seed::debian10_257()));
     ecr_with(world, |config| Config { page_size: 50, ..config }).await
 }
@@ -33,14 +33,14 @@ fn counts<const N: usize>(counts: [(&str, u32); N]) -> Counts {
 }
 
 #[tokio::test]
-async fn the_recorded_image_of_257_findings_is_read_whole_across_pages() {
-    let bench = recorded().await;
+async fn recorded_findings_are_read_across_pages() {
+    let harness = recorded().await;
 
-    let read = bench.read().await;
+    let read = harness.read().await;
 
     let expected =
         counts([("CRITICAL", 1), ("HIGH", 5), ("MEDIUM", 32), ("LOW", 25), ("INFORMATIONAL", 183), ("UNDEFINED", 11)]);
-    assert_eq!(bench.calls("DescribeImageScanFindings"), 6);
+    assert_eq!(harness.calls("DescribeImageScanFindings"), 6);
     assert_eq!(read.report().counts.as_ref(), Some(&expected));
     assert_eq!(read.report().enumerated, expected);
     assert_eq!(read.scan.findings().len(), 257);
@@ -49,7 +49,7 @@ async fn the_recorded_image_of_257_findings_is_read_whole_across_pages() {
 }
 
 #[tokio::test]
-async fn equal_texts_of_one_scan_are_kept_once() {
+async fn equal_texts_of_scan_are_stored_once() {
     let read = recorded().await.read().await;
 
     let systemd = |finding: &&Finding| &*finding.package.name == "systemd";
@@ -59,14 +59,14 @@ async fn equal_texts_of_one_scan_are_kept_once() {
 }
 
 #[tokio::test]
-async fn pages_that_are_not_of_one_piece_prove_nothing() {
+async fn inconsistent_pages_prove_nothing() {
     let faults =
         [Fault::RepeatPage, Fault::DuplicatePage, Fault::MissingPage, Fault::TokenLoop, Fault::ScanChangesBetweenPages];
     for fault in faults {
-        let bench = recorded().await;
-        bench.simulator.faults().script(fault.clone().on("DescribeImageScanFindings"));
+        let harness = recorded().await;
+        harness.simulator.faults().script(fault.clone().on("DescribeImageScanFindings"));
 
-        let read = bench.read().await;
+        let read = harness.read().await;
 
         let evidence = read.assessment().evidence;
         assert!(matches!(evidence, Evidence::Incomplete | Evidence::Inconsistent), "{fault:?}: {evidence}");
@@ -74,59 +74,59 @@ async fn pages_that_are_not_of_one_piece_prove_nothing() {
 }
 
 #[tokio::test]
-async fn a_scan_that_changes_while_it_is_read_is_read_once_more() {
-    let bench = recorded().await;
-    bench.simulator.faults().script(Fault::ScanChangesBetweenPages.on("DescribeImageScanFindings").once());
+async fn changing_scan_is_read_again() {
+    let harness = recorded().await;
+    harness.simulator.faults().script(Fault::ScanChangesBetweenPages.on("DescribeImageScanFindings").once());
 
-    let read = bench.read().await;
+    let read = harness.read().await;
 
     assert_eq!(read.assessment().evidence, Evidence::Proven);
     assert_eq!(read.report().findings.as_ref().map(Vec::len), Some(257));
 }
 
 #[tokio::test]
-async fn a_scan_that_goes_on_changing_is_flawed() {
-    let bench = recorded().await;
-    bench.simulator.faults().script(Fault::ScanChangesBetweenPages.on("DescribeImageScanFindings"));
+async fn repeatedly_changing_scan_is_flawed() {
+    let harness = recorded().await;
+    harness.simulator.faults().script(Fault::ScanChangesBetweenPages.on("DescribeImageScanFindings"));
 
-    let read = bench.read().await;
+    let read = harness.read().await;
 
     assert!(matches!(read.scan.flaws.as_slice(), [Flaw::Incomplete(_)]), "{:?}", read.scan.flaws);
 }
 
 #[tokio::test]
-async fn a_token_that_ecr_no_longer_takes_begins_the_reading_anew() {
-    let bench = recorded().await;
+async fn expired_token_restarts_reading() {
+    let harness = recorded().await;
     let refusal = Fault::error("InvalidParameterException", "Invalid parameter at 'nextToken'");
-    bench.simulator.faults().script(refusal.on("DescribeImageScanFindings").skip(2).once());
+    harness.simulator.faults().script(refusal.on("DescribeImageScanFindings").skip(2).once());
 
-    let read = bench.read().await;
+    let read = harness.read().await;
 
     assert_eq!(read.assessment().evidence, Evidence::Proven);
 }
 
 #[tokio::test]
-async fn more_findings_than_we_read_are_refused() {
-    let bench = ecr(basic(ScanScript::complete(generate::basic(50_001, 1)))).await;
+async fn too_many_findings_are_refused() {
+    let harness = ecr(basic(ScanScript::complete(generate::basic(50_001, 1)))).await;
 
-    let read = bench.scan(IMAGE).await;
+    let read = harness.scan(IMAGE).await;
 
     assert!(matches!(read, Err(Error::TooComplex(_))));
 }
 
 #[tokio::test]
-async fn more_pages_than_we_read_are_refused() {
+async fn too_many_pages_are_refused() {
     let world = basic(ScanScript::complete(generate::basic(201, 1)));
     let one = |config| Config { page_size: 1, ..config };
-    let bench = ecr_with(world, one).await;
+    let harness = ecr_with(world, one).await;
 
-    let read = bench.scan(IMAGE).await;
+    let read = harness.scan(IMAGE).await;
 
     assert!(matches!(read, Err(Error::TooComplex(_))));
 }
 
 #[tokio::test]
-async fn a_basic_finding_keeps_what_its_attributes_say() {
+async fn basic_finding_keeps_its_attributes() {
     let finding = BasicFinding::new("CVE-2024-1", "HIGH")
         .package("openssl", "1.1.1d-0+deb10u3")
         .fixed_in("1.1.1d-0+deb10u4")
@@ -150,7 +150,7 @@ async fn a_basic_finding_keeps_what_its_attributes_say() {
 }
 
 #[tokio::test]
-async fn a_basic_finding_with_nothing_but_a_severity_still_counts() {
+async fn basic_finding_with_severity_only_counts() {
     let (finding, flaws) = read_one(BasicFinding::from_wire(json!({"severity": "CRITICAL"}))).await;
 
     assert_eq!(finding.severity, Rating::Rated(Severity::Critical));
@@ -160,7 +160,7 @@ async fn a_basic_finding_with_nothing_but_a_severity_still_counts() {
 }
 
 #[tokio::test]
-async fn a_severity_that_nobody_gave_is_kept_as_ecr_wrote_it() {
+async fn unrated_severity_keeps_its_label() {
     for label in ["UNDEFINED", "SEVERE", "critical"] {
         let (finding, _) = read_one(BasicFinding::new("CVE-2024-1", label)).await;
 
@@ -169,7 +169,7 @@ async fn a_severity_that_nobody_gave_is_kept_as_ecr_wrote_it() {
 }
 
 #[tokio::test]
-async fn a_basic_score_that_cannot_be_is_a_flaw() {
+async fn impossible_basic_score_is_flaw() {
     for score in ["NaN", "inf", "-1", "10.1", "high", ""] {
         let (finding, flaws) = read_one(BasicFinding::new("CVE-2024-1", "HIGH").score(score)).await;
 
@@ -179,7 +179,7 @@ async fn a_basic_score_that_cannot_be_is_a_flaw() {
 }
 
 #[tokio::test]
-async fn long_texts_are_cut_between_characters() {
+async fn long_text_is_cut_at_character_boundary() {
     let (finding, _) = read_one(BasicFinding::new("CVE-2024-1", "LOW").description(&"aé".repeat(5_000))).await;
 
     let description = finding.description.unwrap();
@@ -187,13 +187,13 @@ async fn long_texts_are_cut_between_characters() {
 }
 
 #[tokio::test]
-async fn an_enhanced_list_in_a_basic_answer_joins_the_findings() {
-    let bench = ecr(basic(ScanScript::complete([BasicFinding::new("CVE-2024-1", "LOW")]))).await;
+async fn enhanced_list_in_basic_response_is_merged() {
+    let harness = ecr(basic(ScanScript::complete([BasicFinding::new("CVE-2024-1", "LOW")]))).await;
     let stray = json!([{"severity": "CRITICAL", "title": "CVE-2024-2"}]);
     let pointer = "/imageScanFindings/enhancedFindings".to_owned();
-    bench.simulator.faults().script(Fault::SetField { pointer, value: stray });
+    harness.simulator.faults().script(Fault::SetField { pointer, value: stray });
 
-    let read = bench.read().await;
+    let read = harness.read().await;
 
     let ids: Vec<_> = read.scan.findings().iter().map(|finding| &*finding.id).collect();
     assert_eq!(ids, ["CVE-2024-2", "CVE-2024-1"]);

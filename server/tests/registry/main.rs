@@ -1,11 +1,11 @@
 //! The registry adapter against the simulated ECR: the real SDK over a real socket.
 
 mod cache;
+mod compact;
 mod enhanced;
 mod enrichment;
 mod faults;
 mod findings;
-mod kept;
 mod resolve;
 mod retries;
 mod scanning;

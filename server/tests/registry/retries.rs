@@ -1,4 +1,4 @@
-//! What is asked again, what is not, and what failures become.
+//! Retries, and the errors that remain.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ const READS: [&str; 4] = [
     "BatchGetRepositoryScanningConfiguration",
 ];
 
-type Precondition = fn(&Error) -> bool;
+type ErrorCheck = fn(&Error) -> bool;
 
 #[tokio::test]
-async fn what_passes_by_is_asked_again() {
+async fn transient_failure_is_retried() {
     let faults = [
         Fault::Throttle400,
         Fault::Throttle429,
@@ -31,19 +31,19 @@ async fn what_passes_by_is_asked_again() {
     ];
     for fault in faults {
         for operation in READS {
-            let bench = ecr(basic(ScanScript::clean())).await;
-            bench.simulator.faults().script(fault.clone().on(operation).once());
+            let harness = ecr(basic(ScanScript::clean())).await;
+            harness.simulator.faults().script(fault.clone().on(operation).once());
 
-            let read = bench.scan(IMAGE).await;
+            let read = harness.scan(IMAGE).await;
 
             assert!(read.is_ok(), "{fault:?} on {operation}: {read:?}");
-            assert_eq!(bench.calls(operation), 2, "{fault:?} on {operation}");
+            assert_eq!(harness.calls(operation), 2, "{fault:?} on {operation}");
         }
     }
 }
 
 #[tokio::test]
-async fn every_throttling_code_is_asked_again() {
+async fn every_throttling_code_is_retried() {
     let codes = [
         "ThrottlingException",
         "ThrottleException",
@@ -53,20 +53,19 @@ async fn every_throttling_code_is_asked_again() {
         "SlowDown",
     ];
     for code in codes {
-        let bench = ecr(basic(ScanScript::clean())).await;
-        bench.simulator.faults().script(Fault::error(code, "slow down").on("DescribeImages").once());
+        let harness = ecr(basic(ScanScript::clean())).await;
+        harness.simulator.faults().script(Fault::error(code, "slow down").on("DescribeImages").once());
 
-        let resolved = bench.resolve(IMAGE).await;
+        let resolved = harness.resolve(IMAGE).await;
 
         assert!(resolved.is_ok(), "{code}: {resolved:?}");
     }
 }
 
 #[tokio::test]
-async fn what_does_not_pass_by_ends_after_four_calls() {
-    let throttled: Precondition =
-        |error| matches!(error, Error::Throttled { retry_after, .. } if !retry_after.is_zero());
-    let unavailable: Precondition = |error| matches!(error, Error::Unavailable { .. });
+async fn permanent_failure_ends_after_all_attempts() {
+    let throttled: ErrorCheck = |error| matches!(error, Error::Throttled { retry_after, .. } if !retry_after.is_zero());
+    let unavailable: ErrorCheck = |error| matches!(error, Error::Unavailable { .. });
     let cases = [
         (Fault::Throttle400, throttled),
         (Fault::Throttle429, throttled),
@@ -76,37 +75,37 @@ async fn what_does_not_pass_by_ends_after_four_calls() {
         (Fault::CutConnection, unavailable),
     ];
     for (fault, expected) in cases {
-        let bench = ecr(basic(ScanScript::clean())).await;
-        bench.simulator.faults().script(fault.clone().on("DescribeImages"));
+        let harness = ecr(basic(ScanScript::clean())).await;
+        harness.simulator.faults().script(fault.clone().on("DescribeImages"));
 
-        let error = bench.resolve(IMAGE).await.unwrap_err();
+        let error = harness.resolve(IMAGE).await.unwrap_err();
 
         assert!(expected(&error), "{fault:?}: {error:?}");
-        assert_eq!(bench.calls("DescribeImages"), 4, "{fault:?}");
+        assert_eq!(harness.calls("DescribeImages"), 4, "{fault:?}");
     }
 }
 
 #[tokio::test]
-async fn an_answer_that_cannot_be_read_is_asked_for_once_more() {
+async fn unreadable_response_is_retried_once() {
     for fault in [Fault::TruncateBody, Fault::MalformedJson] {
-        let bench = ecr(basic(ScanScript::clean())).await;
-        bench.simulator.faults().script(fault.clone().on("DescribeImageScanFindings"));
+        let harness = ecr(basic(ScanScript::clean())).await;
+        harness.simulator.faults().script(fault.clone().on("DescribeImageScanFindings"));
 
-        let error = bench.scan(IMAGE).await.unwrap_err();
+        let error = harness.scan(IMAGE).await.unwrap_err();
 
         assert!(matches!(error, Error::MalformedResponse { .. }), "{fault:?}: {error:?}");
-        assert_eq!(bench.calls("DescribeImageScanFindings"), 2, "{fault:?}");
+        assert_eq!(harness.calls("DescribeImageScanFindings"), 2, "{fault:?}");
     }
 }
 
 #[tokio::test]
-async fn refusals_are_not_asked_again_and_keep_their_meaning() {
-    let denied: Precondition =
+async fn refusals_are_not_retried() {
+    let denied: ErrorCheck =
         |error| matches!(error, Error::AccessDenied { action, .. } if action == "ecr:DescribeImageScanFindings");
-    let inspector: Precondition =
+    let inspector: ErrorCheck =
         |error| matches!(error, Error::AccessDenied { action, .. } if action == "inspector2:ListFindings");
-    let credentials: Precondition = |error| matches!(error, Error::Credentials(_));
-    let rejected: Precondition = |error| matches!(error, Error::Rejected { .. });
+    let credentials: ErrorCheck = |error| matches!(error, Error::Credentials(_));
+    let rejected: ErrorCheck = |error| matches!(error, Error::Rejected { .. });
     let cases = [
         (Fault::access_denied(), denied),
         (Fault::inspector_not_authorized(), inspector),
@@ -120,34 +119,34 @@ async fn refusals_are_not_asked_again_and_keep_their_meaning() {
         (Fault::error("RepositoryNotFoundException", "no"), |error| matches!(error, Error::RepositoryNotFound(_))),
     ];
     for (fault, expected) in cases {
-        let bench = ecr(basic(ScanScript::clean())).await;
-        bench.simulator.faults().script(fault.clone().on("DescribeImageScanFindings"));
+        let harness = ecr(basic(ScanScript::clean())).await;
+        harness.simulator.faults().script(fault.clone().on("DescribeImageScanFindings"));
 
-        let error = bench.scan(IMAGE).await.unwrap_err();
+        let error = harness.scan(IMAGE).await.unwrap_err();
 
         assert!(expected(&error), "{fault:?}: {error:?}");
-        assert_eq!(bench.calls("DescribeImageScanFindings"), 1, "{fault:?}");
+        assert_eq!(harness.calls("DescribeImageScanFindings"), 1, "{fault:?}");
     }
 }
 
 #[tokio::test]
-async fn a_refusal_of_inspector_names_inspectors_action() {
-    let bench = ecr(enhanced(ScanScript::clean())).await;
-    bench.simulator.faults().script(Fault::error("AccessDeniedException", "no").on("ListCoverage"));
+async fn inspector_refusal_names_its_action() {
+    let harness = ecr(enhanced(ScanScript::clean())).await;
+    harness.simulator.faults().script(Fault::error("AccessDeniedException", "no").on("ListCoverage"));
 
-    let error = bench.scan(IMAGE).await.unwrap_err();
+    let error = harness.scan(IMAGE).await.unwrap_err();
 
     assert!(matches!(&error, Error::AccessDenied { action, .. } if action == "inspector2:ListCoverage"), "{error:?}");
 }
 
 #[tokio::test]
-async fn what_aws_says_is_cut_to_one_line_of_300_characters() {
-    let told = format!("{}\u{7}\u{1b}[31m\nx-amz-security-token: secret", "é".repeat(400));
+async fn aws_message_is_cut_to_one_short_line() {
+    let message = format!("{}\u{7}\u{1b}[31m\nx-amz-security-token: secret", "é".repeat(400));
     for code in ["InvalidParameterException", "InvalidSignatureException"] {
-        let bench = ecr(basic(ScanScript::clean())).await;
-        bench.simulator.faults().script(Fault::error(code, &told).on("DescribeImages"));
+        let harness = ecr(basic(ScanScript::clean())).await;
+        harness.simulator.faults().script(Fault::error(code, &message).on("DescribeImages"));
 
-        let error = bench.resolve(IMAGE).await.unwrap_err();
+        let error = harness.resolve(IMAGE).await.unwrap_err();
 
         let text = format!("{error} {error:?}");
         assert!(!text.contains("secret") && !text.contains('\u{1b}'), "{text}");
@@ -156,36 +155,36 @@ async fn what_aws_says_is_cut_to_one_line_of_300_characters() {
 }
 
 #[tokio::test]
-async fn a_call_that_hangs_ends_within_the_budget() {
+async fn hanging_call_ends_within_budget() {
     let budget = Duration::from_millis(300);
     let short = |config| Config { operation_timeout: budget, ..config };
     for operation in READS {
-        let bench = ecr_with(basic(ScanScript::clean()), short).await;
-        bench.simulator.faults().script(Fault::Hang.on(operation));
+        let harness = ecr_with(basic(ScanScript::clean()), short).await;
+        harness.simulator.faults().script(Fault::Hang.on(operation));
 
-        let ended = tokio::time::timeout(budget * 20, bench.scan(IMAGE)).await.unwrap();
+        let ended = tokio::time::timeout(budget * 20, harness.scan(IMAGE)).await.unwrap();
 
         assert!(matches!(ended, Err(Error::Unavailable { .. })), "{operation}: {ended:?}");
     }
 }
 
 #[tokio::test]
-async fn an_attempt_that_hangs_is_given_up_for_another() {
+async fn hanging_attempt_is_replaced() {
     let short = |config| Config { attempt_timeout: Duration::from_millis(200), ..config };
-    let bench = ecr_with(basic(ScanScript::clean()), short).await;
-    bench.simulator.faults().script(Fault::Hang.on("DescribeImages").once());
+    let harness = ecr_with(basic(ScanScript::clean()), short).await;
+    harness.simulator.faults().script(Fault::Hang.on("DescribeImages").once());
 
-    let resolved = bench.resolve(IMAGE).await;
+    let resolved = harness.resolve(IMAGE).await;
 
     assert!(resolved.is_ok(), "{resolved:?}");
-    assert_eq!(bench.calls("DescribeImages"), 2);
+    assert_eq!(harness.calls("DescribeImages"), 2);
 }
 
 #[tokio::test]
-async fn an_ecr_that_cannot_be_reached_is_unavailable() {
-    let bench = ecr(basic(ScanScript::clean())).await;
-    let registry = bench.registry;
-    bench.simulator.stop().await;
+async fn unreachable_ecr_is_unavailable() {
+    let harness = ecr(basic(ScanScript::clean())).await;
+    let registry = harness.registry;
+    harness.simulator.stop().await;
 
     let error = registry.resolve(&reference(IMAGE), Freshness::default()).await.unwrap_err();
 

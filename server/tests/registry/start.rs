@@ -10,12 +10,12 @@ use scangate_core::{
 use scangate_ecr_simulator::{Fault, ImageSpec, ScanScript, World};
 use scangate_server::registry::{Error, Freshness, Registry, Started, ecr::Ecr};
 
-use crate::support::{APP, Bench, IMAGE, basic, ecr, enhanced, reference, repository};
+use crate::support::{APP, Harness, IMAGE, basic, ecr, enhanced, reference, repository};
 
-async fn start(bench: &Bench<Ecr>) -> Result<Started, Error> {
-    let resolved = bench.registry.resolve(&reference(IMAGE), Freshness::default()).await?;
+async fn start(harness: &Harness<Ecr>) -> Result<Started, Error> {
+    let resolved = harness.registry.resolve(&reference(IMAGE), Freshness::default()).await?;
     let [manifest] = resolved.manifests.as_slice() else { panic!("not one manifest") };
-    bench.registry.start_scan(&repository(APP), manifest).await
+    harness.registry.start_scan(&repository(APP), manifest).await
 }
 
 fn quota() -> Fault {
@@ -23,70 +23,70 @@ fn quota() -> Fault {
 }
 
 #[tokio::test]
-async fn an_image_without_a_scan_gets_one() {
-    let bench = ecr(basic(ScanScript::never())).await;
+async fn image_without_scan_gets_one() {
+    let harness = ecr(basic(ScanScript::never())).await;
 
-    assert_eq!(start(&bench).await.unwrap(), Started::Started);
-    assert_eq!(start(&bench).await.unwrap(), Started::AlreadyInProgress);
-    assert_eq!(bench.calls("StartImageScan"), 1);
+    assert_eq!(start(&harness).await.unwrap(), Started::Started);
+    assert_eq!(start(&harness).await.unwrap(), Started::AlreadyInProgress);
+    assert_eq!(harness.calls("StartImageScan"), 1);
 }
 
 #[tokio::test]
-async fn within_24_hours_the_answer_names_when_the_next_scan_is_possible() {
-    let bench = ecr(basic(ScanScript::clean())).await;
+async fn scan_within_quota_period_returns_next_time() {
+    let harness = ecr(basic(ScanScript::clean())).await;
 
-    let started = start(&bench).await.unwrap();
+    let started = start(&harness).await.unwrap();
 
     let Started::AlreadyScanned { next_possible_at: Some(at) } = started else { panic!("{started:?}") };
     let hours = at.duration_since(Timestamp::now()).as_secs_f64() / 3600.0;
     assert!((22.9..=23.1).contains(&hours), "{hours}");
-    assert_eq!(bench.calls("StartImageScan"), 1, "the 24-hour rule was asked again");
+    assert_eq!(harness.calls("StartImageScan"), 1, "the 24-hour rule was asked again");
 }
 
 #[tokio::test]
-async fn after_24_hours_another_scan_starts() {
-    let bench = ecr(basic(ScanScript::clean().completed_ago(Duration::from_hours(30)))).await;
+async fn scan_after_quota_period_starts() {
+    let harness = ecr(basic(ScanScript::clean().completed_ago(Duration::from_hours(30)))).await;
 
-    assert_eq!(start(&bench).await.unwrap(), Started::Started);
+    assert_eq!(start(&harness).await.unwrap(), Started::Started);
 }
 
 #[tokio::test]
-async fn a_quota_hit_while_a_scan_runs_is_that_scan() {
-    let bench = ecr(basic(ScanScript::running())).await;
+async fn quota_hit_during_scan_is_already_in_progress() {
+    let harness = ecr(basic(ScanScript::running())).await;
     let unknown = Fault::error("ScanNotFoundException", "not yet");
-    bench.simulator.faults().script(unknown.on("DescribeImageScanFindings").once());
-    bench.simulator.faults().script(quota().on("StartImageScan"));
+    harness.simulator.faults().script(unknown.on("DescribeImageScanFindings").once());
+    harness.simulator.faults().script(quota().on("StartImageScan"));
 
-    assert_eq!(start(&bench).await.unwrap(), Started::AlreadyInProgress);
+    assert_eq!(start(&harness).await.unwrap(), Started::AlreadyInProgress);
 }
 
 #[tokio::test]
-async fn a_quota_hit_without_any_scan_names_no_time() {
-    let bench = ecr(basic(ScanScript::never())).await;
-    bench.simulator.faults().script(quota().on("StartImageScan"));
+async fn quota_hit_without_scan_has_no_next_time() {
+    let harness = ecr(basic(ScanScript::never())).await;
+    harness.simulator.faults().script(quota().on("StartImageScan"));
 
-    assert_eq!(start(&bench).await.unwrap(), Started::AlreadyScanned { next_possible_at: None });
+    assert_eq!(start(&harness).await.unwrap(), Started::AlreadyScanned { next_possible_at: None });
 }
 
 #[tokio::test]
-async fn under_enhanced_scanning_inspector_scans_by_itself() {
-    let bench = ecr(enhanced(ScanScript::clean())).await;
+async fn enhanced_scanning_is_managed_continuously() {
+    let harness = ecr(enhanced(ScanScript::clean())).await;
 
-    assert_eq!(start(&bench).await.unwrap(), Started::ManagedContinuously);
-    assert_eq!(bench.calls("StartImageScan"), 0);
+    assert_eq!(start(&harness).await.unwrap(), Started::ManagedContinuously);
+    assert_eq!(harness.calls("StartImageScan"), 0);
 }
 
 #[tokio::test]
-async fn a_registry_that_went_over_to_enhanced_scanning_says_so() {
-    let bench = ecr(basic(ScanScript::never())).await;
+async fn switch_to_enhanced_scanning_is_detected() {
+    let harness = ecr(basic(ScanScript::never())).await;
     let disabled = Fault::error("ValidationException", "This feature is disabled");
-    bench.simulator.faults().script(disabled.on("StartImageScan"));
+    harness.simulator.faults().script(disabled.on("StartImageScan"));
 
-    assert_eq!(start(&bench).await.unwrap(), Started::ManagedContinuously);
+    assert_eq!(start(&harness).await.unwrap(), Started::ManagedContinuously);
 }
 
 #[tokio::test]
-async fn what_ecr_cannot_scan_is_told_with_its_words() {
+async fn unsupported_image_is_reported_with_reason() {
     let mut world = World::new();
     world.push(ImageSpec::helm_chart(APP, "1"));
 
@@ -96,50 +96,50 @@ async fn what_ecr_cannot_scan_is_told_with_its_words() {
 }
 
 #[tokio::test]
-async fn an_archived_image_is_not_scanned() {
+async fn archived_image_is_not_scanned() {
     let mut world = World::new();
     let digest = world.push(ImageSpec::single(APP, "1").archived()).digest;
-    let bench = ecr(world).await;
+    let harness = ecr(world).await;
     let archived = |started: &Started| matches!(started, Started::Unsupported(why) if why.contains("archived"));
 
-    let known = start(&bench).await.unwrap();
+    let known = start(&harness).await.unwrap();
     let digest = Digest::parse(&digest).unwrap();
     let manifest = Manifest { digest, platform: None, pushed_at: None, content: Content::Image, archived: false };
-    let found_out = bench.registry.start_scan(&repository(APP), &manifest).await.unwrap();
+    let found_out = harness.registry.start_scan(&repository(APP), &manifest).await.unwrap();
 
     assert!(archived(&known), "{known:?}");
     assert!(archived(&found_out), "{found_out:?}");
-    assert_eq!(bench.calls("StartImageScan"), 0);
+    assert_eq!(harness.calls("StartImageScan"), 0);
 }
 
 #[tokio::test]
-async fn throttling_is_asked_again() {
+async fn throttled_start_is_retried() {
     for fault in [Fault::Throttle400, Fault::Throttle429, Fault::Throttle429Empty] {
-        let bench = ecr(basic(ScanScript::never())).await;
-        bench.simulator.faults().script(fault.on("StartImageScan").once());
+        let harness = ecr(basic(ScanScript::never())).await;
+        harness.simulator.faults().script(fault.on("StartImageScan").once());
 
-        assert_eq!(start(&bench).await.unwrap(), Started::Started);
-        assert_eq!(bench.calls("StartImageScan"), 2);
+        assert_eq!(start(&harness).await.unwrap(), Started::Started);
+        assert_eq!(harness.calls("StartImageScan"), 2);
     }
 }
 
 #[tokio::test]
-async fn an_answer_lost_on_the_way_is_looked_for_in_the_scan() {
-    // The request is taken and its answer breaks off.
-    let bench = ecr(basic(ScanScript::never().takes(Duration::from_hours(1)))).await;
-    bench.simulator.faults().script(Fault::CutConnection.on("StartImageScan"));
+async fn lost_response_is_recovered_from_scan_status() {
+    // The request is accepted, and its response is cut off.
+    let harness = ecr(basic(ScanScript::never().takes(Duration::from_hours(1)))).await;
+    harness.simulator.faults().script(Fault::CutConnection.on("StartImageScan"));
 
-    assert_eq!(start(&bench).await.unwrap(), Started::Started);
-    assert_eq!(bench.calls("StartImageScan"), 1);
+    assert_eq!(start(&harness).await.unwrap(), Started::Started);
+    assert_eq!(harness.calls("StartImageScan"), 1);
 }
 
 #[tokio::test]
-async fn a_request_lost_on_the_way_is_an_outage() {
-    let bench = ecr(basic(ScanScript::never())).await;
-    bench.simulator.faults().script(Fault::ServerError500.on("StartImageScan"));
+async fn lost_request_is_unavailable() {
+    let harness = ecr(basic(ScanScript::never())).await;
+    harness.simulator.faults().script(Fault::ServerError500.on("StartImageScan"));
 
-    let error = start(&bench).await.unwrap_err();
+    let error = start(&harness).await.unwrap_err();
 
     assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
-    assert_eq!(bench.calls("StartImageScan"), 1);
+    assert_eq!(harness.calls("StartImageScan"), 1);
 }

@@ -1,4 +1,4 @@
-//! What a scan's status and configuration become.
+//! The status and configuration of a scan.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use scangate_ecr_simulator::{
 use crate::support::{APP, IMAGE, basic, ecr, enhanced};
 
 #[tokio::test]
-async fn every_status_of_ecr_is_read_as_what_it_is() {
+async fn every_status_of_ecr_is_parsed() {
     let cases = [
         (basic(ScanScript::never()), Status::NotFound),
         (basic(ScanScript::running()), Status::InProgress),
@@ -39,7 +39,7 @@ async fn every_status_of_ecr_is_read_as_what_it_is() {
 }
 
 #[tokio::test]
-async fn a_running_scan_tells_nothing_of_findings() {
+async fn running_scan_has_no_report() {
     for world in [basic(ScanScript::running()), enhanced(ScanScript::running())] {
         let read = ecr(world).await.read().await;
 
@@ -49,28 +49,28 @@ async fn a_running_scan_tells_nothing_of_findings() {
 }
 
 #[tokio::test]
-async fn a_missing_status_is_none_that_we_know() {
-    let bench = ecr(basic(ScanScript::clean())).await;
-    bench.simulator.faults().script(Fault::DropStatus);
+async fn missing_status_is_unrecognised() {
+    let harness = ecr(basic(ScanScript::clean())).await;
+    harness.simulator.faults().script(Fault::DropStatus);
 
-    let read = bench.read().await;
+    let read = harness.read().await;
 
     assert_eq!(read.scan.status, Status::Unrecognised(String::new()));
     assert_eq!(read.assessment().evidence, Evidence::UnknownStatus);
 }
 
 #[tokio::test]
-async fn refusals_that_are_facts_about_the_scan_are_readings() {
+async fn errors_that_state_facts_are_readings() {
     let cases = [
         ("ScanNotFoundException", Status::NotFound),
         ("UnsupportedImageTypeException", Status::UnsupportedImage),
         ("ImageArchivedException", Status::ImageArchived),
     ];
     for (code, status) in cases {
-        let bench = ecr(basic(ScanScript::clean())).await;
-        bench.simulator.faults().script(Fault::error(code, "because").on("DescribeImageScanFindings"));
+        let harness = ecr(basic(ScanScript::clean())).await;
+        harness.simulator.faults().script(Fault::error(code, "because").on("DescribeImageScanFindings"));
 
-        let read = bench.read().await;
+        let read = harness.read().await;
 
         assert_eq!(read.scan.status, status);
         assert_eq!(read.scan.description.as_deref(), Some("because"));
@@ -79,7 +79,7 @@ async fn refusals_that_are_facts_about_the_scan_are_readings() {
 }
 
 #[tokio::test]
-async fn a_failed_scan_carries_what_ecr_says_of_it() {
+async fn failed_scan_has_ecr_description() {
     let read = ecr(basic(ScanScript::failed())).await.read().await;
 
     let description = read.scan.description.as_deref().unwrap();
@@ -87,7 +87,7 @@ async fn a_failed_scan_carries_what_ecr_says_of_it() {
 }
 
 #[tokio::test]
-async fn the_scan_names_the_scanning_in_force() {
+async fn scan_names_effective_scanning() {
     let rules = |scan_type| ScanningConfig { scan_type, rules: Vec::new() };
     let cases = [
         (rules(Simulated::Basic), ScanType::Basic, Frequency::Manual),
@@ -107,15 +107,15 @@ async fn the_scan_names_the_scanning_in_force() {
 }
 
 #[tokio::test]
-async fn a_frequency_that_is_unknown_or_missing_is_none_that_we_know() {
+async fn unknown_or_missing_frequency_is_unrecognised() {
     let path = "/scanningConfigurations/0/scanFrequency";
     let faults =
         [Fault::SetField { pointer: path.to_owned(), value: "HOURLY".into() }, Fault::DropField(path.to_owned())];
     for fault in faults {
-        let bench = ecr(basic(ScanScript::clean())).await;
-        bench.simulator.faults().script(fault.on("BatchGetRepositoryScanningConfiguration"));
+        let harness = ecr(basic(ScanScript::clean())).await;
+        harness.simulator.faults().script(fault.on("BatchGetRepositoryScanningConfiguration"));
 
-        let read = bench.read().await;
+        let read = harness.read().await;
 
         assert_eq!(read.scan.frequency, Frequency::Unrecognised);
         assert_eq!(read.assessment().evidence, Evidence::NotCovered);
@@ -123,31 +123,31 @@ async fn a_frequency_that_is_unknown_or_missing_is_none_that_we_know() {
 }
 
 #[tokio::test]
-async fn a_clean_basic_scan_is_proven_by_itself() {
-    let bench = ecr(basic(ScanScript::clean())).await;
+async fn clean_basic_scan_is_proven_by_itself() {
+    let harness = ecr(basic(ScanScript::clean())).await;
 
-    let read = bench.read().await;
+    let read = harness.read().await;
 
     assert_eq!(read.report().findings.as_deref(), Some([].as_slice()));
     assert_eq!(read.assessment().evidence, Evidence::Proven);
-    assert_eq!(bench.calls("ListCoverage"), 0);
+    assert_eq!(harness.calls("ListCoverage"), 0);
 }
 
 #[tokio::test]
-async fn a_clean_enhanced_scan_is_proven_by_inspectors_coverage() {
-    let bench = ecr(enhanced(ScanScript::clean())).await;
+async fn clean_enhanced_scan_is_proven_by_coverage() {
+    let harness = ecr(enhanced(ScanScript::clean())).await;
 
-    let read = bench.read().await;
+    let read = harness.read().await;
 
     let coverage = read.scan.coverage.as_ref().unwrap();
     assert!(coverage.active);
     assert_eq!(coverage.reason, "SUCCESSFUL");
     assert_eq!(read.assessment().evidence, Evidence::Proven);
-    assert_eq!(bench.calls("ListCoverage"), 1);
+    assert_eq!(harness.calls("ListCoverage"), 1);
 }
 
 #[tokio::test]
-async fn a_clean_enhanced_scan_without_coverage_is_unproven() {
+async fn clean_enhanced_scan_without_coverage_is_unproven() {
     let says = |code: &str, reason: &str| {
         let (code, reason) = (code.to_owned(), reason.to_owned());
         ScanScript::clean().coverage(Coverage::Explicit { code, reason, scanned_ago: Some(Duration::from_hours(1)) })
@@ -169,19 +169,19 @@ async fn a_clean_enhanced_scan_without_coverage_is_unproven() {
 }
 
 #[tokio::test]
-async fn an_image_is_found_in_the_coverage_of_its_whole_repository() {
-    let bench = ecr(enhanced(ScanScript::clean())).await;
-    // The first look is by the image's name, in a form that the simulator is made not to know.
-    bench.simulator.faults().script(Fault::DropField("/coveredResources/0".into()).on("ListCoverage").once());
+async fn image_is_found_in_coverage_of_repository() {
+    let harness = ecr(enhanced(ScanScript::clean())).await;
+    // The first request selects by ARN, in a form that the simulator is made to ignore.
+    harness.simulator.faults().script(Fault::DropField("/coveredResources/0".into()).on("ListCoverage").once());
 
-    let read = bench.read().await;
+    let read = harness.read().await;
 
     assert_eq!(read.assessment().evidence, Evidence::Proven);
-    assert_eq!(bench.calls("ListCoverage"), 2);
+    assert_eq!(harness.calls("ListCoverage"), 2);
 }
 
 #[tokio::test]
-async fn an_enhanced_scan_that_says_complete_too_early_proves_nothing() {
+async fn premature_enhanced_scan_proves_nothing() {
     let on_push = ScanningConfig { scan_type: Simulated::Enhanced, rules: Vec::new() };
     let mut world = World::new().with_scanning(on_push.rule(ScanFrequency::OnPush, &["*"]));
     let script = ScanScript::complete(generate::enhanced(3, 1)).begins_after(Duration::ZERO).takes(Duration::ZERO);
@@ -194,12 +194,12 @@ async fn an_enhanced_scan_that_says_complete_too_early_proves_nothing() {
 }
 
 #[tokio::test]
-async fn coverage_is_not_asked_for_where_there_are_findings() {
-    let bench = ecr(enhanced(ScanScript::complete(generate::enhanced(3, 1)))).await;
+async fn findings_need_no_coverage() {
+    let harness = ecr(enhanced(ScanScript::complete(generate::enhanced(3, 1)))).await;
 
-    let read = bench.read().await;
+    let read = harness.read().await;
 
     assert_eq!(read.assessment().evidence, Evidence::Proven);
     assert_eq!(read.scan.coverage, None);
-    assert_eq!(bench.calls("ListCoverage"), 0);
+    assert_eq!(harness.calls("ListCoverage"), 0);
 }

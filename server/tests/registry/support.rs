@@ -22,10 +22,10 @@ pub(crate) const APP: &str = "team/app";
 pub(crate) const IMAGE: &str = "team/app:1";
 
 /// A registry under test.
-pub(crate) struct Bench<R> {
+pub(crate) struct Harness<R> {
     /// The ECR behind it.
     pub(crate) simulator: Simulator,
-    /// What is tested.
+    /// The registry under test.
     pub(crate) registry: R,
 }
 
@@ -34,7 +34,7 @@ pub(crate) fn registry_id() -> RegistryId {
     registry
 }
 
-/// Short budgets: no test waits for a real one.
+/// Configures short budgets: no test waits for a real one.
 pub(crate) fn config(simulator: &Simulator) -> Config {
     Config {
         registries: vec![registry_id()],
@@ -55,24 +55,24 @@ pub(crate) async fn simulate(world: World) -> Simulator {
     }
 }
 
-/// The adapter over a world.
-pub(crate) async fn ecr(world: World) -> Bench<Ecr> {
+/// Connects the adapter to a world.
+pub(crate) async fn ecr(world: World) -> Harness<Ecr> {
     ecr_with(world, |config| config).await
 }
 
-/// The adapter over a world, configured otherwise.
-pub(crate) async fn ecr_with(world: World, configure: impl FnOnce(Config) -> Config) -> Bench<Ecr> {
+/// Connects the adapter to a world, with another configuration.
+pub(crate) async fn ecr_with(world: World, configure: impl FnOnce(Config) -> Config) -> Harness<Ecr> {
     let simulator = simulate(world).await;
     match Ecr::connect(configure(config(&simulator))).await {
-        Ok(registry) => Bench { simulator, registry },
+        Ok(registry) => Harness { simulator, registry },
         Err(error) => panic!("the adapter does not connect: {error}"),
     }
 }
 
-/// The adapter behind its cache.
-pub(crate) async fn cached(world: World, config: cache::Config) -> Bench<Arc<CachedRegistry>> {
-    let Bench { simulator, registry } = ecr(world).await;
-    Bench { simulator, registry: Arc::new(CachedRegistry::new(registry, config)) }
+/// Connects the adapter behind its cache.
+pub(crate) async fn cached(world: World, config: cache::Config) -> Harness<Arc<CachedRegistry>> {
+    let Harness { simulator, registry } = ecr(world).await;
+    Harness { simulator, registry: Arc::new(CachedRegistry::new(registry, config)) }
 }
 
 /// The image of most tests, in a registry with basic scanning on push.
@@ -111,7 +111,7 @@ pub(crate) struct Read {
 }
 
 impl Read {
-    /// What the core makes of it.
+    /// Returns the core's assessment of the scan.
     pub(crate) fn assessment(&self) -> Assessment {
         assess(&self.manifest, &self.scan, Timestamp::now())
     }
@@ -122,14 +122,14 @@ impl Read {
     }
 }
 
-impl<R> Bench<R> {
-    /// How often an operation was called.
+impl<R> Harness<R> {
+    /// Returns the number of calls of an operation.
     pub(crate) fn calls(&self, operation: &str) -> usize {
         self.simulator.calls().count(operation)
     }
 }
 
-impl Bench<Ecr> {
+impl Harness<Ecr> {
     pub(crate) async fn resolve(&self, image: &str) -> Result<Arc<Resolved>, Error> {
         self.registry.resolve(&reference(image), Freshness::default()).await
     }
@@ -139,7 +139,7 @@ impl Bench<Ecr> {
         scan(&self.registry, image, Freshness::default()).await
     }
 
-    /// The same of [`IMAGE`], where both must succeed.
+    /// Resolves [`IMAGE`] and reads its scan; both must succeed.
     pub(crate) async fn read(&self) -> Read {
         match self.scan(IMAGE).await {
             Ok(read) => read,

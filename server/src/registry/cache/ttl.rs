@@ -33,7 +33,7 @@ pub(super) fn to_cached_read(
         (true, Enrichment::NotAsked | Enrichment::Complete | Enrichment::Partial(_)) => config.findings_ttl,
     };
     let (ttl, weight) = (ttl.min(config.findings_ttl), compact.reserved_bytes());
-    Ok(CachedRead { value: Arc::new(compact), began, ttl: ttl, weight: weight })
+    Ok(CachedRead { value: Arc::new(compact), began, ttl, weight })
 }
 
 /// True if two readings state the same facts.

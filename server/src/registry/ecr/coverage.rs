@@ -41,8 +41,8 @@ pub(super) async fn load(
     // The image's ARN selects one row. AWS documents the form of that ARN by examples only, so search the whole
     // repository if it selects none.
     for resource in [Some(arn.as_str()), None] {
-        let rows = CoverageQuery { client, repository, deadline };
-        if let Some(row) = rows.find(resource, &resource_path).await? {
+        let query = CoverageQuery { client, repository, deadline };
+        if let Some(row) = query.find(resource, &resource_path).await? {
             return Ok(Some(to_coverage(&row, diagnostics)));
         }
     }

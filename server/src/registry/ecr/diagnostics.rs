@@ -41,11 +41,11 @@ impl ScanDiagnostics {
     }
 
     /// Converts a time. An impossible one is a flaw.
-    pub(super) fn time(&mut self, detail: &str, time: Option<&DateTime>) -> Option<Timestamp> {
+    pub(super) fn time(&mut self, name: &str, time: Option<&DateTime>) -> Option<Timestamp> {
         let time = time?;
         let read = timestamp(time);
         if read.is_none() {
-            self.malformed(format!("{detail} is out of range: {} seconds after 1970", time.secs()));
+            self.malformed(format!("{name} is out of range: {} seconds after 1970", time.secs()));
         }
         read
     }

@@ -260,26 +260,26 @@ mod tests {
     }
 
     #[test]
-    fn missing_credentials_are_told_from_a_missing_connection() {
+    fn missing_credentials_differ_from_no_connection() {
         assert_eq!(undispatched(CredentialsError::not_loaded("none in the chain")), ErrorKind::Credentials);
         assert_eq!(undispatched("connection refused"), ErrorKind::Unavailable);
     }
 
     #[test]
-    fn only_the_first_line_of_what_aws_says_is_kept() {
+    fn only_first_line_of_message_remains() {
         let message = "The request signature does not match.\n\nThe Canonical String was\nx-amz-security-token:secret";
 
         assert_eq!(sanitize(message), "The request signature does not match.");
     }
 
     #[test]
-    fn what_aws_says_is_cut_and_stripped_of_control_characters() {
+    fn message_is_truncated_without_control_characters() {
         assert_eq!(sanitize("a\u{7}b\u{1b}c"), "abc");
         assert_eq!(sanitize(&"é".repeat(1_000)).chars().count(), MAX_CHARS);
     }
 
     #[test]
-    fn the_action_that_aws_names_is_found() {
+    fn denied_action_is_parsed() {
         let message = "User: arn:aws:iam::123456789012:user/a is not authorized to perform: inspector2:ListFindings on \
                     resource: arn:aws:inspector2:eu-west-1:123456789012:/findings/list";
 

@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_is_skipped_only_by_platform_and_annotation_together() {
+    fn attestation_needs_platform_and_annotation() {
         let unknown = r#""platform":{"os":"unknown","architecture":"unknown"}"#;
         let annotated = r#""annotations":{"vnd.docker.reference.type":"attestation-manifest"}"#;
         let linux = r#""platform":{"os":"linux","architecture":"amd64"}"#;
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_differs_only_in_case_is_refused() {
+    fn member_differing_in_case_is_refused() {
         let tops = [
             format!(r#"{{"manifests":[],"Manifests":[{{"digest":"{A}"}}]}}"#),
             format!(r#"{{"manifests":[],"manife{}ts":[]}}"#, 'ſ'),
@@ -257,12 +257,12 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_comes_twice_is_refused() {
+    fn duplicate_member_is_refused() {
         assert!(matches!(parse_document(r#"{"manifests":[],"manifests":[]}"#, None), Err(InvalidManifest::Json(_))));
     }
 
     #[test]
-    fn what_is_an_index_and_an_image_at_once_is_refused() {
+    fn manifest_of_index_and_image_is_refused() {
         let both = format!(r#"{{"manifests":[{{"digest":"{A}"}}],"config":{{"digest":"{A}"}}}}"#);
         let layers = r#"{"manifests":[],"layers":[]}"#;
         let image = format!(r#"{{"mediaType":"{OCI_MANIFEST}","manifests":[]}}"#);
@@ -273,14 +273,14 @@ mod tests {
     }
 
     #[test]
-    fn a_media_type_other_than_the_one_ecr_knows_is_refused() {
+    fn media_type_differing_from_ecr_is_refused() {
         let text = format!(r#"{{"mediaType":"{DOCKER_LIST}","manifests":[]}}"#);
 
         assert!(matches!(parse_document(&text, Some(OCI_INDEX)), Err(InvalidManifest::MediaType { .. })));
     }
 
     #[test]
-    fn a_child_without_a_proper_digest_is_refused() {
+    fn child_with_invalid_digest_is_refused() {
         for digest in ["", "sha256:abc", "sha512:aaaa"] {
             assert!(
                 matches!(index_of(&format!(r#"{{"digest":"{digest}"}}"#)), Err(InvalidManifest::Digest(_))),
@@ -290,14 +290,14 @@ mod tests {
     }
 
     #[test]
-    fn json_that_nests_without_end_is_refused() {
+    fn deeply_nested_json_is_refused() {
         let deep = format!(r#"{{"manifests":[],"x":{}1{}}}"#, "[".repeat(10_000), "]".repeat(10_000));
 
         assert!(matches!(parse_document(&deep, None), Err(InvalidManifest::Json(_))));
     }
 
     #[test]
-    fn an_image_is_told_from_an_artifact_by_its_config() {
+    fn config_distinguishes_image_from_artifact() {
         let manifest = |config: &str, more: &str| {
             parse_document(
                 &format!(r#"{{"config":{{"mediaType":"{config}","digest":"{A}"}},"layers":[]{more}}}"#),

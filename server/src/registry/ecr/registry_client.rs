@@ -117,11 +117,9 @@ pub(super) async fn connect(config: &Config) -> Result<(RegistryId, Vec<Arc<Regi
         None => discover(&sdk_config, config).await?,
     };
     let further = config.registries.iter().filter(|registry| **registry != default);
-    let client = std::iter::once(&default)
-        .chain(further)
-        .map(|id| Arc::new(RegistryClient::new(id.clone(), &sdk_config, config)));
-    let client = client.collect();
-    Ok((default, client))
+    let connect = |id: &RegistryId| Arc::new(RegistryClient::new(id.clone(), &sdk_config, config));
+    let clients = std::iter::once(&default).chain(further).map(connect).collect();
+    Ok((default, clients))
 }
 
 /// Retries and timeouts are set on the clients, not here: the credentials providers have their own.

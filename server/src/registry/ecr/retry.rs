@@ -128,14 +128,14 @@ impl RetryLoop {
         );
     }
 
-    fn log_failure(&self, operation: Operation, max_attempts: u32, error: &CallError) {
+    fn log_failure(&self, operation: Operation, attempts: u32, error: &CallError) {
         match error.kind() {
             ErrorKind::Throttled | ErrorKind::Unavailable | ErrorKind::Undecodable => tracing::warn!(
                 operation = operation.name,
                 registry = %self.registry,
-                max_attempts,
+                attempts,
                 code = error.code(),
-                "AWS call failed after all attempts"
+                "AWS call failed; no further attempt"
             ),
             ErrorKind::Denied | ErrorKind::Credentials | ErrorKind::Rejected => {}
         }

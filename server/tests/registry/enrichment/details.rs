@@ -1,12 +1,12 @@
-//! Which details are asked for.
+//! The selection of findings whose details are requested.
 
 use scangate_core::{finding::Exploit, scan::Enrichment};
 use scangate_ecr_simulator::EnhancedFinding;
 
-use super::{ADDED, DETAILS, bench, epss, many, named, read};
+use super::{ADDED, DETAILS, epss, harness, many, named, read};
 
 #[tokio::test]
-async fn details_are_asked_for_where_they_could_change_a_decision() {
+async fn details_are_requested_where_they_matter() {
     let worth = [
         named("CVE-1", "CRITICAL").epss(0.01),
         named("CVE-2", "HIGH").epss(0.01),
@@ -33,38 +33,38 @@ async fn details_are_asked_for_where_they_could_change_a_decision() {
 }
 
 #[tokio::test]
-async fn of_what_is_neither_severe_nor_probable_the_list_says_enough() {
+async fn mild_finding_needs_no_details() {
     let finding = named("CVE-1", "MEDIUM").epss(0.09).known_exploited(ADDED, ADDED);
 
-    let bench = bench([finding]).await;
+    let harness = harness([finding]).await;
 
-    assert_eq!(bench.read().await.scan.findings()[0].exploit, Exploit::NotKnown);
-    assert_eq!(bench.calls(DETAILS), 0);
+    assert_eq!(harness.read().await.scan.findings()[0].exploit, Exploit::NotKnown);
+    assert_eq!(harness.calls(DETAILS), 0);
 }
 
 #[tokio::test]
-async fn details_come_ten_at_a_time_and_a_finding_without_any_is_none() {
-    let bench = bench(many(25, "HIGH").into_iter().map(EnhancedFinding::without_details)).await;
+async fn finding_without_details_has_no_known_exploit() {
+    let harness = harness(many(25, "HIGH").into_iter().map(EnhancedFinding::without_details)).await;
 
-    let read = bench.read().await;
+    let read = harness.read().await;
 
     assert_eq!(read.scan.enrichment, Enrichment::Complete);
-    assert_eq!(bench.calls(DETAILS), 3);
+    assert_eq!(harness.calls(DETAILS), 3);
     assert!(read.scan.findings().iter().all(|finding| finding.exploit == Exploit::NotKnown));
 }
 
 #[tokio::test]
-async fn beyond_two_hundred_findings_the_worst_are_looked_up() {
+async fn only_worst_findings_get_details() {
     let mut findings = many(205, "HIGH");
     findings.push(named("CVE-2024-9999", "CRITICAL").epss(0.01).known_exploited(ADDED, ADDED));
-    let bench = bench(findings).await;
+    let harness = harness(findings).await;
 
-    let read = bench.read().await;
+    let read = harness.read().await;
 
-    assert_eq!(bench.calls(DETAILS), 20);
+    assert_eq!(harness.calls(DETAILS), 20);
     assert_eq!(read.scan.findings()[0].exploit, Exploit::Known);
-    let unheard = read.scan.findings().iter().filter(|finding| finding.exploit == Exploit::Unknown).count();
-    assert_eq!(unheard, 6);
+    let unchecked = read.scan.findings().iter().filter(|finding| finding.exploit == Exploit::Unknown).count();
+    assert_eq!(unchecked, 6);
     let Enrichment::Partial(what) = &read.scan.enrichment else { panic!("{:?}", read.scan.enrichment) };
     assert!(what.starts_with("6 findings were not looked up"), "{what}");
 }

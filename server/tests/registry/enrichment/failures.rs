@@ -1,4 +1,4 @@
-//! Inspector fails, ECR does not.
+//! Failures of Inspector while ECR works.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,53 +14,53 @@ use scangate_server::registry::{
     ecr::Config,
 };
 
-use super::{ADDED, DETAILS, LIST, asking, bench, epss, high, many, why};
-use crate::support::{Bench, IMAGE, Read, ecr_with, enhanced, scan};
+use super::{ADDED, DETAILS, LIST, asking, epss, harness, high, many, why};
+use crate::support::{Harness, IMAGE, Read, ecr_with, enhanced, scan};
 
-/// What goes wrong, and a part of what is told about it.
+/// Faults, each with a part of the reported reason.
 fn failures() -> Vec<(Fault, &'static str)> {
     vec![
         (Fault::Throttle400, "AWS throttles"),
         (Fault::Throttle429, "AWS throttles"),
-        (Fault::ServerError500, "AWS does not answer"),
-        (Fault::ServiceUnavailable503, "AWS does not answer"),
-        (Fault::error("InternalServerException", "no"), "AWS does not answer"),
-        (Fault::DropConnection, "AWS does not answer"),
-        (Fault::CutConnection, "AWS does not answer"),
-        (Fault::TruncateBody, "cannot be read"),
-        (Fault::MalformedJson, "cannot be read"),
-        (Fault::EmptyBody200, "cannot be read"),
-        (Fault::EmptyObject, "cannot be read"),
-        (Fault::access_denied(), "AWS refuses this server inspector2:"),
-        (Fault::error("ExpiredTokenException", "expired"), "no valid AWS credentials"),
-        (Fault::error("ValidationException", "no"), "AWS refuses"),
+        (Fault::ServerError500, "AWS unavailable"),
+        (Fault::ServiceUnavailable503, "AWS unavailable"),
+        (Fault::error("InternalServerException", "no"), "AWS unavailable"),
+        (Fault::DropConnection, "AWS unavailable"),
+        (Fault::CutConnection, "AWS unavailable"),
+        (Fault::TruncateBody, "invalid response of AWS"),
+        (Fault::MalformedJson, "invalid response of AWS"),
+        (Fault::EmptyBody200, "invalid response of AWS"),
+        (Fault::EmptyObject, "invalid response of AWS"),
+        (Fault::access_denied(), "AWS denies this server inspector2:"),
+        (Fault::error("ExpiredTokenException", "expired"), "AWS credentials missing or invalid"),
+        (Fault::error("ValidationException", "no"), "AWS rejects"),
     ]
 }
 
 async fn under(rule: Rule) -> Read {
     let findings = many(101, "HIGH").into_iter().map(|finding| finding.known_exploited(ADDED, ADDED));
-    let bench = bench(findings).await;
-    bench.simulator.faults().script(rule);
-    let read = bench.read().await;
+    let harness = harness(findings).await;
+    harness.simulator.faults().script(rule);
+    let read = harness.read().await;
     assert_eq!(read.scan.findings().len(), 101);
     assert_eq!(read.assessment().evidence, Evidence::Proven);
     read
 }
 
-/// How many findings have a known exploit, have none, and do not say.
+/// The number of findings with a known exploit, with none known, and unknown.
 fn exploits(scan: &Scan) -> [usize; 3] {
     let count = |exploit| scan.findings().iter().filter(|finding| finding.exploit == exploit).count();
     [Exploit::Known, Exploit::NotKnown, Exploit::Unknown].map(count)
 }
 
 #[tokio::test]
-async fn a_list_that_fails_leaves_the_scan_whole_and_epss_and_exploits_unknown() {
-    for (fault, told) in failures() {
-        // Of the second page, too: half a list is none.
+async fn failed_list_leaves_epss_and_exploits_unknown() {
+    for (fault, reason) in failures() {
+        // A fault on the second page, too: a partial list is unusable.
         for rule in [fault.clone().on(LIST), fault.clone().on(LIST).skip(1)] {
             let read = under(rule.clone()).await;
 
-            assert!(why(&read.scan.enrichment).contains(told), "{rule:?}: {:?}", read.scan.enrichment);
+            assert!(why(&read.scan.enrichment).contains(reason), "{rule:?}: {:?}", read.scan.enrichment);
             assert!(read.scan.findings().iter().all(|finding| finding.epss.is_none()), "{rule:?}");
             assert_eq!(exploits(&read.scan), [0, 0, 101], "{rule:?}");
         }
@@ -68,18 +68,18 @@ async fn a_list_that_fails_leaves_the_scan_whole_and_epss_and_exploits_unknown()
 }
 
 #[tokio::test]
-async fn a_list_whose_pages_lead_nowhere_is_none() {
+async fn list_with_repeated_page_is_unusable() {
     for fault in [Fault::RepeatPage, Fault::TokenLoop] {
         let read = under(fault.clone().on(LIST)).await;
 
-        assert!(why(&read.scan.enrichment).contains("lead back"), "{fault:?}");
+        assert!(why(&read.scan.enrichment).contains("page token repeats"), "{fault:?}");
         assert!(read.scan.findings().iter().all(|finding| finding.epss.is_none()), "{fault:?}");
         assert_eq!(exploits(&read.scan), [0, 0, 101], "{fault:?}");
     }
 }
 
 #[tokio::test]
-async fn a_list_without_a_page_is_told_as_missing_findings() {
+async fn missing_page_is_reported_as_missing_findings() {
     let read = under(Fault::MissingPage.on(LIST)).await;
 
     assert_eq!(why(&read.scan.enrichment), "Inspector does not list 1 of ECR's findings");
@@ -88,38 +88,38 @@ async fn a_list_without_a_page_is_told_as_missing_findings() {
 }
 
 #[tokio::test]
-async fn details_that_fail_leave_epss_and_what_was_learnt_before_and_no_other_exploit_is_ruled_out() {
+async fn failed_details_keep_epss_and_earlier_exploits() {
     let failures = failures().into_iter().chain([(Fault::PartialFailure, "INTERNAL_ERROR")]);
-    for (fault, told) in failures {
+    for (fault, reason) in failures {
         let read = under(fault.clone().on(DETAILS).skip(1)).await;
 
-        assert!(why(&read.scan.enrichment).contains(told), "{fault:?}: {:?}", read.scan.enrichment);
+        assert!(why(&read.scan.enrichment).contains(reason), "{fault:?}: {:?}", read.scan.enrichment);
         assert!(read.scan.findings().iter().all(|finding| finding.epss == epss(0.01)), "{fault:?}");
         assert_eq!(exploits(&read.scan), [10, 0, 91], "{fault:?}");
     }
 }
 
 #[tokio::test]
-async fn a_missing_right_is_named_with_what_to_do() {
+async fn missing_permission_is_named_with_action() {
     for operation in [LIST, DETAILS] {
         let read = under(Fault::access_denied().on(operation)).await;
 
-        let told = format!("AWS refuses this server inspector2:{operation}; grant it to the server's role");
-        assert_eq!(why(&read.scan.enrichment), told);
+        let reason = format!("AWS denies this server inspector2:{operation}; grant it to the server's role");
+        assert_eq!(why(&read.scan.enrichment), reason);
     }
 }
 
 #[tokio::test]
-async fn what_passes_by_is_asked_again() {
+async fn transient_failure_is_retried() {
     for operation in [LIST, DETAILS] {
         for fault in [Fault::Throttle400, Fault::Throttle429Empty, Fault::ServerError500, Fault::TruncateBody] {
-            let bench = bench([high().epss(0.9)]).await;
-            bench.simulator.faults().script(fault.clone().on(operation).once());
+            let harness = harness([high().epss(0.9)]).await;
+            harness.simulator.faults().script(fault.clone().on(operation).once());
 
-            let read = bench.read().await;
+            let read = harness.read().await;
 
             assert_eq!(read.scan.enrichment, Enrichment::Complete, "{fault:?} on {operation}");
-            assert_eq!(bench.calls(operation), 2, "{fault:?} on {operation}");
+            assert_eq!(harness.calls(operation), 2, "{fault:?} on {operation}");
         }
     }
 }
@@ -129,63 +129,63 @@ fn hasty(config: Config) -> Config {
 }
 
 #[tokio::test]
-async fn an_inspector_that_hangs_leaves_time_for_the_answer() {
+async fn hanging_inspector_leaves_time_for_response() {
     for operation in [LIST, DETAILS] {
-        let bench = ecr_with(enhanced(ScanScript::complete(vec![high().epss(0.9)])), hasty).await;
-        bench.simulator.faults().script(Fault::Hang.on(operation));
+        let harness = ecr_with(enhanced(ScanScript::complete(vec![high().epss(0.9)])), hasty).await;
+        harness.simulator.faults().script(Fault::Hang.on(operation));
 
-        let read = bench.read().await;
+        let read = harness.read().await;
 
-        assert_eq!(why(&read.scan.enrichment), format!("AWS does not answer {operation}"));
+        assert_eq!(why(&read.scan.enrichment), format!("AWS unavailable: {operation} failed or timed out"));
         assert_eq!(exploits(&read.scan), [0, 0, 1], "{operation}");
         assert_eq!(read.assessment().evidence, Evidence::Proven);
     }
 }
 
 #[tokio::test]
-async fn where_ecr_has_taken_the_time_inspector_is_not_asked() {
-    let bench = ecr_with(enhanced(ScanScript::complete(vec![high().epss(0.9)])), hasty).await;
-    bench.simulator.faults().script(Fault::Delay(Duration::from_millis(650)).on("DescribeImageScanFindings"));
+async fn slow_ecr_leaves_no_time_for_inspector() {
+    let harness = ecr_with(enhanced(ScanScript::complete(vec![high().epss(0.9)])), hasty).await;
+    harness.simulator.faults().script(Fault::Delay(Duration::from_millis(650)).on("DescribeImageScanFindings"));
 
-    let read = bench.read().await;
+    let read = harness.read().await;
 
-    assert_eq!(why(&read.scan.enrichment), "no time was left to ask Inspector");
+    assert_eq!(why(&read.scan.enrichment), "no time left for Inspector");
     assert_eq!(exploits(&read.scan), [0, 0, 1]);
-    assert_eq!(bench.calls(LIST), 0);
+    assert_eq!(harness.calls(LIST), 0);
     assert_eq!(read.assessment().evidence, Evidence::Proven);
 }
 
-/// The image of most tests behind a cache.
-async fn kept(config: cache::Config) -> Bench<Arc<CachedRegistry>> {
-    let Bench { simulator, registry } = bench([high().epss(0.9)]).await;
-    Bench { simulator, registry: Arc::new(CachedRegistry::new(registry, config)) }
+/// Connects the image of most tests behind a cache.
+async fn cached(config: cache::Config) -> Harness<Arc<CachedRegistry>> {
+    let Harness { simulator, registry } = harness([high().epss(0.9)]).await;
+    Harness { simulator, registry: Arc::new(CachedRegistry::new(registry, config)) }
 }
 
-async fn any_age(bench: &Bench<Arc<CachedRegistry>>) -> Read {
-    match scan(&*bench.registry, IMAGE, Freshness::default()).await {
+async fn any_age(harness: &Harness<Arc<CachedRegistry>>) -> Read {
+    match scan(&*harness.registry, IMAGE, Freshness::default()).await {
         Ok(read) => read,
         Err(error) => panic!("{IMAGE} cannot be read: {error}"),
     }
 }
 
 #[tokio::test]
-async fn an_enriched_scan_is_kept_like_any_other() {
-    let bench = kept(cache::Config { unenriched_ttl: Duration::ZERO, ..cache::Config::default() }).await;
+async fn enriched_scan_is_cached() {
+    let harness = cached(cache::Config { unenriched_ttl: Duration::ZERO, ..cache::Config::default() }).await;
 
     for _ in 0..3 {
-        assert_eq!(any_age(&bench).await.scan.findings()[0].epss, epss(0.9));
+        assert_eq!(any_age(&harness).await.scan.findings()[0].epss, epss(0.9));
     }
 
-    assert_eq!((bench.calls(LIST), bench.calls(DETAILS)), (1, 1));
+    assert_eq!((harness.calls(LIST), harness.calls(DETAILS)), (1, 1));
 }
 
 #[tokio::test]
-async fn a_scan_without_its_enrichment_is_kept_for_its_own_time_and_heals() {
-    let brief = kept(cache::Config { unenriched_ttl: Duration::ZERO, ..cache::Config::default() }).await;
-    let longer = kept(cache::Config::default()).await;
-    for bench in [&brief, &longer] {
-        bench.simulator.faults().script(Fault::access_denied().on(LIST).once());
-        assert_eq!(any_age(bench).await.scan.findings()[0].epss, None);
+async fn unenriched_scan_is_cached_briefly() {
+    let brief = cached(cache::Config { unenriched_ttl: Duration::ZERO, ..cache::Config::default() }).await;
+    let longer = cached(cache::Config::default()).await;
+    for harness in [&brief, &longer] {
+        harness.simulator.faults().script(Fault::access_denied().on(LIST).once());
+        assert_eq!(any_age(harness).await.scan.findings()[0].epss, None);
     }
 
     let (healed, kept) = (any_age(&brief).await, any_age(&longer).await);
@@ -196,12 +196,12 @@ async fn a_scan_without_its_enrichment_is_kept_for_its_own_time_and_heals() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_crowd_of_callers_costs_one_enrichment() {
-    let bench = kept(cache::Config::default()).await;
+async fn concurrent_callers_share_one_enrichment() {
+    let harness = cached(cache::Config::default()).await;
 
     let callers: Vec<_> = (0..200)
         .map(|_| {
-            let registry = Arc::clone(&bench.registry);
+            let registry = Arc::clone(&harness.registry);
             tokio::spawn(async move { scan(&*registry, IMAGE, Freshness::default()).await })
         })
         .collect();
@@ -209,5 +209,5 @@ async fn a_crowd_of_callers_costs_one_enrichment() {
     for caller in callers {
         assert_eq!(caller.await.unwrap().unwrap().scan.findings()[0].epss, epss(0.9));
     }
-    assert_eq!((bench.calls(LIST), bench.calls(DETAILS)), (1, 1));
+    assert_eq!((harness.calls(LIST), harness.calls(DETAILS)), (1, 1));
 }

@@ -1,4 +1,4 @@
-//! Records of Inspector meet findings of ECR.
+//! Joins Inspector's records to ECR's findings.
 
 use scangate_core::{
     evidence::Evidence,
@@ -8,11 +8,11 @@ use scangate_core::{
 use scangate_ecr_simulator::{EnhancedFinding, Fault, ScanScript, generate};
 use serde_json::json;
 
-use super::{ADDED, DETAILS, LIST, asking, bench, epss, high, many, named, read, read_one, why};
+use super::{ADDED, DETAILS, LIST, asking, epss, harness, high, many, named, read, read_one, why};
 use crate::support::{basic, ecr, ecr_with, enhanced};
 
 #[tokio::test]
-async fn epss_is_joined_to_the_findings_of_every_package() {
+async fn epss_is_joined_to_every_package() {
     let finding = high().package("libssl", "3.0.1").epss(0.42);
 
     let read = read([finding, named("CVE-2024-2", "LOW")]).await;
@@ -25,52 +25,52 @@ async fn epss_is_joined_to_the_findings_of_every_package() {
 }
 
 #[tokio::test]
-async fn every_page_of_inspectors_list_is_read() {
-    let bench = bench(many(257, "LOW")).await;
+async fn every_page_of_inspector_list_is_read() {
+    let harness = harness(many(257, "LOW")).await;
 
-    let read = bench.read().await;
+    let read = harness.read().await;
 
     assert_eq!(read.scan.findings().len(), 257);
     assert!(read.scan.findings().iter().all(|finding| finding.epss == epss(0.01)));
     assert_eq!(read.scan.enrichment, Enrichment::Complete);
-    assert_eq!((bench.calls(LIST), bench.calls(DETAILS)), (3, 0));
+    assert_eq!((harness.calls(LIST), harness.calls(DETAILS)), (3, 0));
 }
 
 #[tokio::test]
-async fn inspector_is_not_asked_unless_it_is_to_be() {
+async fn inspector_is_called_only_where_needed() {
     let found = ScanScript::complete(vec![high().epss(0.9).known_exploited(ADDED, ADDED)]);
     let on_basic = ecr_with(basic(ScanScript::complete(generate::basic(3, 1))), asking).await;
     let clean = ecr_with(enhanced(ScanScript::clean()), asking).await;
     let failed = ecr_with(enhanced(ScanScript::failed()), asking).await;
     let off = ecr(enhanced(found)).await;
-    for (bench, enrichment) in [
+    for (harness, enrichment) in [
         (on_basic, Enrichment::NotAsked),
         (clean, Enrichment::Complete),
         (failed, Enrichment::NotAsked),
         (off, Enrichment::NotAsked),
     ] {
-        let read = bench.read().await;
+        let read = harness.read().await;
 
         assert_eq!(read.scan.enrichment, enrichment);
-        assert_eq!((bench.calls(LIST), bench.calls(DETAILS)), (0, 0));
+        assert_eq!((harness.calls(LIST), harness.calls(DETAILS)), (0, 0));
         assert!(read.scan.findings().iter().all(|finding| finding.epss.is_none()));
     }
 }
 
 #[tokio::test]
-async fn a_scan_that_proves_nothing_is_not_enriched() {
-    let bench = bench(many(150, "LOW")).await;
-    bench.simulator.faults().script(Fault::TokenLoop.on("DescribeImageScanFindings"));
+async fn flawed_scan_is_not_enriched() {
+    let harness = harness(many(150, "LOW")).await;
+    harness.simulator.faults().script(Fault::TokenLoop.on("DescribeImageScanFindings"));
 
-    let read = bench.read().await;
+    let read = harness.read().await;
 
     assert_eq!(read.scan.enrichment, Enrichment::NotAsked);
-    assert_eq!(bench.calls(LIST), 0);
+    assert_eq!(harness.calls(LIST), 0);
     assert!(read.scan.findings().iter().all(|finding| finding.exploit == Exploit::Unknown));
 }
 
 #[tokio::test]
-async fn an_exploit_that_either_source_knows_is_known() {
+async fn exploit_known_to_either_source_is_known() {
     let seen = |finding: EnhancedFinding| finding.listed("/exploitabilityDetails/lastKnownExploitAt", ADDED);
     let cases = [
         ("ECR alone", high().exploit_available().listed("/exploitAvailable", "NO"), Exploit::Known),
@@ -81,7 +81,7 @@ async fn an_exploit_that_either_source_knows_is_known() {
         ("exploitation was observed", high().exploit_observed(ADDED, ADDED), Exploit::Known),
         ("CISA says nothing", high().detail("/cisaData", json!({})), Exploit::NotKnown),
         ("nothing was observed", high().detail("/exploitObserved", json!({})), Exploit::NotKnown),
-        ("nobody", high(), Exploit::NotKnown),
+        ("neither source", high(), Exploit::NotKnown),
         (
             "ECR says nothing",
             high().field("/exploitAvailable", "?").listed("/exploitAvailable", "NO"),
@@ -96,7 +96,7 @@ async fn an_exploit_that_either_source_knows_is_known() {
 }
 
 #[tokio::test]
-async fn of_two_statuses_the_one_that_counts_more_stands() {
+async fn stricter_of_two_statuses_applies() {
     let cases = [
         ("ACTIVE", "CLOSED", Status::Active),
         ("ACTIVE", "SUPPRESSED", Status::Active),
@@ -116,7 +116,7 @@ async fn of_two_statuses_the_one_that_counts_more_stands() {
 }
 
 #[tokio::test]
-async fn a_fix_that_ecr_does_not_tell_of_is_taken_but_never_its_absence() {
+async fn inspector_adds_fix_but_never_its_absence() {
     let cases = [
         ("?", "YES", Fix::Available),
         ("?", "PARTIAL", Fix::Partial),
@@ -132,7 +132,7 @@ async fn a_fix_that_ecr_does_not_tell_of_is_taken_but_never_its_absence() {
 }
 
 #[tokio::test]
-async fn what_is_no_probability_is_unknown() {
+async fn impossible_epss_is_unknown() {
     for value in [json!("NaN"), json!("Infinity"), json!(-0.1), json!(1.01), json!(97), json!(null), json!(0.0)] {
         let (finding, enrichment) = read_one(high().listed("/epss/score", value.clone())).await;
 
@@ -146,7 +146,7 @@ async fn what_is_no_probability_is_unknown() {
 }
 
 #[tokio::test]
-async fn of_two_records_of_one_finding_the_worse_counts() {
+async fn worse_of_two_records_counts() {
     let arn = format!("arn:aws:inspector2:eu-west-1:123456789012:finding/{}", "a".repeat(32));
     let record = |epss: f64| high().field("/findingArn", arn.clone()).epss(epss);
     for [first, second] in [[0.2, 0.8], [0.8, 0.2]] {
@@ -157,39 +157,39 @@ async fn of_two_records_of_one_finding_the_worse_counts() {
 }
 
 #[tokio::test]
-async fn a_page_that_comes_twice_does_no_harm() {
-    let bench = bench(many(150, "LOW")).await;
-    bench.simulator.faults().script(Fault::DuplicatePage.on(LIST));
+async fn duplicate_page_is_harmless() {
+    let harness = harness(many(150, "LOW")).await;
+    harness.simulator.faults().script(Fault::DuplicatePage.on(LIST));
 
-    let read = bench.read().await;
+    let read = harness.read().await;
 
     assert_eq!(read.scan.enrichment, Enrichment::Complete);
     assert!(read.scan.findings().iter().all(|finding| finding.epss == epss(0.01)));
 }
 
 #[tokio::test]
-async fn a_record_that_ecr_does_not_list_is_ignored_and_its_absence_told() {
-    let bench = bench([high().epss(0.9)]).await;
+async fn finding_missing_in_inspector_is_reported() {
+    let harness = harness([high().epss(0.9)]).await;
     let unknown = format!("arn:aws:inspector2:eu-west-1:123456789012:finding/{}", "b".repeat(32));
-    bench
+    harness
         .simulator
         .faults()
         .script(Fault::SetField { pointer: "/findings/0/findingArn".into(), value: unknown.into() }.on(LIST));
 
-    let read = bench.read().await;
+    let read = harness.read().await;
 
     assert_eq!((read.scan.findings()[0].epss, read.scan.findings()[0].exploit), (None, Exploit::Unknown));
     assert_eq!(why(&read.scan.enrichment), "Inspector does not list 1 of ECR's findings");
-    assert_eq!(bench.calls(DETAILS), 0);
+    assert_eq!(harness.calls(DETAILS), 0);
 }
 
 #[tokio::test]
-async fn a_record_beyond_ecrs_findings_is_ignored() {
-    let bench = bench([high().epss(0.9), named("CVE-2024-2", "CRITICAL").epss(0.9)]).await;
+async fn record_without_ecr_finding_is_ignored() {
+    let harness = harness([high().epss(0.9), named("CVE-2024-2", "CRITICAL").epss(0.9)]).await;
     let newer = Fault::DropField("/imageScanFindings/enhancedFindings/1".into());
-    bench.simulator.faults().script(newer.on("DescribeImageScanFindings"));
+    harness.simulator.faults().script(newer.on("DescribeImageScanFindings"));
 
-    let read = bench.read().await;
+    let read = harness.read().await;
 
     let ids: Vec<_> = read.scan.findings().iter().map(|finding| &*finding.id).collect();
     assert_eq!(ids, ["CVE-2024-1"]);
@@ -197,7 +197,7 @@ async fn a_record_beyond_ecrs_findings_is_ignored() {
 }
 
 #[tokio::test]
-async fn a_record_about_another_image_or_account_is_ignored_and_noted() {
+async fn foreign_record_is_ignored_and_reported() {
     let image = "/resources/0/details/awsEcrContainerImage";
     let places = [
         (format!("{image}/imageHash"), format!("sha256:{}", "0".repeat(64))),
@@ -206,11 +206,11 @@ async fn a_record_about_another_image_or_account_is_ignored_and_noted() {
         ("/awsAccountId".to_owned(), "999999999999".to_owned()),
     ];
     for (member, value) in places {
-        let bench = bench([high().epss(0.9).exploit_available()]).await;
+        let harness = harness([high().epss(0.9).exploit_available()]).await;
         let pointer = format!("/findings/0{member}");
-        bench.simulator.faults().script(Fault::SetField { pointer, value: value.into() }.on(LIST));
+        harness.simulator.faults().script(Fault::SetField { pointer, value: value.into() }.on(LIST));
 
-        let read = bench.read().await;
+        let read = harness.read().await;
 
         assert_eq!(read.scan.findings()[0].epss, None, "{member}");
         assert!(why(&read.scan.enrichment).contains("another image or account"), "{member}");

@@ -1,4 +1,4 @@
-//! What Inspector adds to enhanced findings, and what becomes of a scan that it adds nothing to.
+//! Enrichment of enhanced findings by Inspector, and its failures.
 
 mod details;
 mod failures;
@@ -11,7 +11,7 @@ use scangate_core::{
 use scangate_ecr_simulator::{EnhancedFinding, ScanScript};
 use scangate_server::registry::ecr::{Config, Ecr};
 
-use crate::support::{Bench, Read, ecr_with, enhanced};
+use crate::support::{Harness, Read, ecr_with, enhanced};
 
 pub(crate) const LIST: &str = "ListFindings";
 pub(crate) const DETAILS: &str = "BatchGetFindingDetails";
@@ -21,13 +21,13 @@ pub(crate) fn asking(config: Config) -> Config {
     Config { inspector_enrichment: true, ..config }
 }
 
-pub(crate) async fn bench(findings: impl IntoIterator<Item = EnhancedFinding>) -> Bench<Ecr> {
+pub(crate) async fn harness(findings: impl IntoIterator<Item = EnhancedFinding>) -> Harness<Ecr> {
     let findings: Vec<_> = findings.into_iter().collect();
     ecr_with(enhanced(ScanScript::complete(findings)), asking).await
 }
 
 pub(crate) async fn read(findings: impl IntoIterator<Item = EnhancedFinding>) -> Read {
-    bench(findings).await.read().await
+    harness(findings).await.read().await
 }
 
 pub(crate) async fn read_one(finding: EnhancedFinding) -> (Finding, Enrichment) {

@@ -43,31 +43,31 @@ impl FindingPool {
     /// Encodes findings, and counts their use of shared values until they are [released](Self::release). `None` if no
     /// ids are left.
     pub(super) fn encode(&self, findings: &[Finding]) -> Option<EncodedFindings> {
-        let mut writer = Encoder::default();
+        let mut encoder = Encoder::default();
         let mut last_arn = None;
         for batch in findings.chunks(LOCK_BATCH_SIZE) {
-            let mut shared = self.write();
+            let mut dictionary = self.write();
             for finding in batch {
-                let Some(encoded) = shared.encode(finding, last_arn) else {
-                    drop(shared);
-                    self.release(&writer.finish());
+                let Some(ids) = dictionary.encode(finding, last_arn) else {
+                    drop(dictionary);
+                    self.release(&encoder.finish());
                     return None;
                 };
-                writer.push(&encoded);
+                encoder.push(&ids);
                 last_arn = finding.arn.as_ref();
             }
         }
-        Some(writer.finish())
+        Some(encoder.finish())
     }
 
     /// Decodes findings; `None` if they were not encoded by this pool.
     pub(super) fn decode(&self, encoded: &EncodedFindings) -> Option<Vec<Finding>> {
-        let mut reader = Decoder::new(encoded);
+        let mut decoder = Decoder::new(encoded);
         let mut findings: Vec<Finding> = Vec::with_capacity(encoded.len());
         while findings.len() < encoded.len() {
-            let shared = self.read();
+            let dictionary = self.read();
             for _ in 0..LOCK_BATCH_SIZE.min(encoded.len() - findings.len()) {
-                let finding = shared.decode(&reader.read_finding()?, findings.last())?;
+                let finding = dictionary.decode(&decoder.read_finding()?, findings.last())?;
                 findings.push(finding);
             }
         }
@@ -76,13 +76,13 @@ impl FindingPool {
 
     /// Releases the shared values of encoded findings.
     pub(super) fn release(&self, encoded: &EncodedFindings) {
-        let mut reader = Decoder::new(encoded);
+        let mut decoder = Decoder::new(encoded);
         let mut left = encoded.len();
         while left > 0 {
-            let mut shared = self.write();
+            let mut dictionary = self.write();
             for _ in 0..LOCK_BATCH_SIZE.min(left) {
-                let Some(encoded) = reader.read_finding() else { return };
-                shared.release(&encoded);
+                let Some(encoded) = decoder.read_finding() else { return };
+                dictionary.release(&encoded);
             }
             left = left.saturating_sub(LOCK_BATCH_SIZE);
         }

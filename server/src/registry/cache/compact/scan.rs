@@ -33,7 +33,7 @@ impl CompactScan {
         let outline = scan.without_findings();
         let own_bytes = memory::size_of_scan(&outline, encoded.as_ref().map(EncodedFindings::bytes));
         let (pool, reserved_bytes) = (Arc::clone(pool), pool.reserve(own_bytes));
-        Some(Self { outline, findings: encoded, pool, own_bytes: own_bytes, reserved_bytes, decoded: Mutex::default() })
+        Some(Self { outline, findings: encoded, pool, own_bytes, reserved_bytes, decoded: Mutex::default() })
     }
 
     /// Returns the scan without its findings.

@@ -47,8 +47,8 @@ pub(super) async fn load(enricher: Enricher<'_>, records: &mut Records) -> Resul
             return Err(malformed(LIST_FINDINGS, "a page token repeats"));
         }
         if seen.len() >= MAX_PAGES {
-            let limit = format!("Inspector lists more than {MAX_PAGES} pages of findings for {}", enricher.digest);
-            return Err(Error::TooComplex(limit));
+            let excess = format!("Inspector lists more than {MAX_PAGES} pages of findings for {}", enricher.digest);
+            return Err(Error::TooComplex(excess));
         }
         token = Some(next);
     }

@@ -109,7 +109,7 @@ impl Enricher<'_> {
         Ok(match (foreign, unlisted, omitted) {
             (0, 0, 0) => Enrichment::Complete,
             (0, 0, omitted) => Enrichment::Partial(format!(
-                "{omitted} findings were not looked up in CISA's catalogue: this server requests details of the worst findings only"
+                "{omitted} findings were not looked up in CISA's catalogue: this server requests details of the worst only"
             )),
             (0, unlisted, _) => Enrichment::Missing(format!("Inspector does not list {unlisted} of ECR's findings")),
             (foreign, _, _) => {

@@ -1,0 +1,169 @@
+//! Compact scans: decoding restores what was encoded, and memory stays within its limit.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on shall panic")]
+
+mod encoding;
+mod memory;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use scangate_core::{
+    finding::{Exploit, Finding, Fix, Package, Score, Status as FindingStatus},
+    image::{Digest, ImageReference, Repository, RepositoryName},
+    registry::Registry as RegistryId,
+    scan::{Content, Enrichment, Frequency, Manifest, Report, Scan, ScanType, Status},
+    severity::Rating,
+};
+use scangate_server::registry::{
+    Error, Freshness, Registry, RegistryScanning, RepositoryScanning, Resolved, Started,
+    cache::{CachedRegistry, Config},
+};
+
+use crate::support::{APP, registry_id, repository};
+
+/// A registry with predefined scans.
+#[derive(Clone, Debug)]
+struct FakeRegistry {
+    id: RegistryId,
+    scans: Arc<Mutex<HashMap<Digest, Scan>>>,
+    /// The number of scans read.
+    reads: Arc<AtomicU64>,
+}
+
+#[async_trait::async_trait]
+impl Registry for FakeRegistry {
+    async fn resolve(&self, _: &ImageReference, _: Freshness) -> Result<Arc<Resolved>, Error> {
+        unimplemented!("nothing is resolved here")
+    }
+
+    async fn scan(&self, _: &Repository, manifest: &Manifest, _: Freshness) -> Result<Arc<Scan>, Error> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        Ok(Arc::new(self.scans.lock().unwrap()[&manifest.digest].clone()))
+    }
+
+    fn cached_since(&self, _: &Repository, _: &Manifest, _: Freshness) -> Option<Timestamp> {
+        None
+    }
+
+    async fn start_scan(&self, _: &Repository, _: &Manifest) -> Result<Started, Error> {
+        unimplemented!("nothing is started here")
+    }
+
+    fn default_registry(&self) -> &RegistryId {
+        &self.id
+    }
+
+    async fn registry_scanning(&self, _: &RegistryId) -> Result<RegistryScanning, Error> {
+        unimplemented!("nothing is configured here")
+    }
+
+    async fn repository_scanning(
+        &self,
+        _: &RegistryId,
+        _: &[RepositoryName],
+    ) -> Result<Vec<RepositoryScanning>, Error> {
+        unimplemented!("nothing is configured here")
+    }
+
+    async fn put_registry_scanning(&self, _: &RegistryId, _: &RegistryScanning) -> Result<(), Error> {
+        unimplemented!("nothing is configured here")
+    }
+
+    async fn put_scan_on_push(&self, _: &Repository, _: bool) -> Result<(), Error> {
+        unimplemented!("nothing is configured here")
+    }
+}
+
+/// A cache over a registry with predefined scans.
+pub(crate) struct Harness {
+    fake: FakeRegistry,
+    pub(crate) cached: CachedRegistry,
+}
+
+impl Harness {
+    pub(crate) fn new(config: Config) -> Self {
+        let fake = FakeRegistry { id: registry_id(), scans: Arc::default(), reads: Arc::default() };
+        Self { cached: CachedRegistry::new(fake.clone(), config), fake }
+    }
+
+    /// Replaces the scan of an image, and reads it.
+    pub(crate) async fn replace_and_read(&self, image: u64, scan: Scan) -> Arc<Scan> {
+        self.fake.scans.lock().unwrap().insert(manifest(image).digest, scan);
+        self.read(image, Freshness::within(Duration::ZERO)).await
+    }
+
+    /// Returns the memory of all scans after the cache has dropped evicted ones, which takes several maintenance runs.
+    pub(crate) fn bytes(&self) -> u64 {
+        (0..9).for_each(|_| {
+            self.cached.bytes();
+        });
+        self.cached.bytes()
+    }
+
+    pub(crate) async fn read(&self, image: u64, freshness: Freshness) -> Arc<Scan> {
+        self.cached.scan(&repository(APP), &manifest(image), freshness).await.unwrap()
+    }
+
+    /// Returns the number of scans read from the registry behind the cache.
+    pub(crate) fn reads(&self) -> u64 {
+        self.fake.reads.load(Ordering::Relaxed)
+    }
+}
+
+pub(crate) fn manifest(image: u64) -> Manifest {
+    Manifest {
+        digest: Digest::parse(&format!("sha256:{image:064x}")).unwrap(),
+        platform: None,
+        pushed_at: None,
+        content: Content::Image,
+        archived: false,
+    }
+}
+
+pub(crate) fn scan(findings: Vec<Finding>) -> Scan {
+    Scan {
+        read_at: Timestamp::UNIX_EPOCH,
+        unchanged_since: Timestamp::UNIX_EPOCH,
+        status: Status::Complete,
+        description: None,
+        scan_type: ScanType::Basic,
+        frequency: Frequency::ScanOnPush,
+        report: Some(Report { findings: Some(findings), ..Report::default() }),
+        coverage: None,
+        enrichment: Enrichment::NotAsked,
+        flaws: Vec::new(),
+    }
+}
+
+fn finding(id: &str, description: &str) -> Finding {
+    Finding {
+        id: id.into(),
+        package: Package { name: "openssl".into(), version: "1.1.1".into(), ..Package::default() },
+        severity: Rating::parse("HIGH"),
+        fix: Fix::Available,
+        cvss: Score::new(7.5).ok(),
+        epss: None,
+        exploit: Exploit::Unknown,
+        status: FindingStatus::Active,
+        title: None,
+        description: Some(description.into()),
+        uri: Some(format!("https://example.org/{id}").into()),
+        first_observed_at: None,
+        published_at: None,
+        arn: None,
+    }
+}
+
+/// Returns a scan with findings that no other image has.
+pub(crate) fn distinct_scan(image: u64, findings: u64) -> Scan {
+    let described = |number| finding(&format!("CVE-{image}-{number}"), &format!("Flaw {number} of image {image}."));
+    scan((0..findings).map(described).collect())
+}
