@@ -1,6 +1,6 @@
 //! Waivers as their owners manage them: created, updated, revoked, listed and imported from OpenVEX documents.
 
-pub mod import;
+mod import;
 mod list;
 pub mod openvex;
 mod purl;
