@@ -1,9 +1,6 @@
 //! Decisions as use cases return them: evaluated, and recorded under an id.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, OnceLock},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use scangate_core::{
@@ -28,8 +25,6 @@ pub struct EvaluatedDecision {
     pub inputs: Vec<ManifestInput>,
     /// The digest to deploy; only on ALLOW, and only if one digest stands for everything that was evaluated.
     pub deploy: Option<Digest>,
-    /// The encoding of the parts that all responses share, once the first response has encoded them.
-    pub(crate) told: OnceLock<Arc<[u8]>>,
 }
 
 impl EvaluatedDecision {
@@ -41,13 +36,7 @@ impl EvaluatedDecision {
             decision: outcome.decision,
             inputs: inputs.outlines(),
             deploy: outcome.deploy,
-            told: OnceLock::new(),
         }
-    }
-
-    /// Returns the encoding of the parts that all responses share; encodes them at most once.
-    pub(crate) fn told(&self, encode: impl FnOnce() -> Vec<u8>) -> Arc<[u8]> {
-        Arc::clone(self.told.get_or_init(|| encode().into()))
     }
 
     /// The number of findings that it reports.

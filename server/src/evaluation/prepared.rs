@@ -1,6 +1,6 @@
 //! Prepares a decision for the log and for responses, once for all callers that share it.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use scangate_core::{Decision, Verdict, decision::ManifestInput, image::Digest};
 
@@ -38,7 +38,6 @@ impl PreparedDecision {
             inputs: inputs.iter().map(outline).collect(),
             decision,
             deploy,
-            told: OnceLock::new(),
         };
         Ok(Self { record: Arc::new(record.map_err(Error::Unrecordable)?), evaluated: Arc::new(evaluated) })
     }

@@ -32,6 +32,7 @@ use tower::{Service, service_fn};
 use super::{
     ScanGate,
     convert::decision::{self, Room},
+    encoded_decisions::EncodedDecisions,
 };
 use crate::decisions::RecordedDecision;
 
@@ -50,6 +51,7 @@ const AT_ONCE: usize = 32 * 1024;
 #[derive(Clone, Debug)]
 pub(crate) struct Front {
     gate: Arc<ScanGate>,
+    encoded: EncodedDecisions,
     others: Routes,
 }
 
@@ -60,7 +62,7 @@ impl Front {
         let service = ScanGateServiceServer::from_arc(Arc::clone(&gate))
             .max_decoding_message_size(MAX_REQUEST)
             .max_encoding_message_size(MAX_ANSWER);
-        Self { gate, others: others.add_service(service).prepare() }
+        Self { gate, encoded: EncodedDecisions::new(), others: others.add_service(service).prepare() }
     }
 }
 
@@ -78,8 +80,8 @@ impl Service<Request<Body>> for Front {
 
     fn call(&mut self, request: Request<Body>) -> Answering {
         if is_evaluate(request.uri().path()) {
-            let gate = Arc::clone(&self.gate);
-            return Box::pin(async move { Ok(evaluate(&gate, request).await) });
+            let (gate, codec) = (Arc::clone(&self.gate), Answers { encoded: self.encoded.clone() });
+            return Box::pin(async move { Ok(evaluate(&gate, codec, request).await) });
         }
         Box::pin(self.others.call(request))
     }
@@ -91,15 +93,17 @@ fn is_evaluate(path: &str) -> bool {
 }
 
 /// As the generated server does it, but for the codec.
-async fn evaluate(gate: &ScanGate, request: Request<Body>) -> Response<Body> {
-    let mut grpc = Grpc::new(Answers).apply_max_message_size_config(Some(MAX_REQUEST), Some(MAX_ANSWER));
+async fn evaluate(gate: &ScanGate, codec: Answers, request: Request<Body>) -> Response<Body> {
+    let mut grpc = Grpc::new(codec).apply_max_message_size_config(Some(MAX_REQUEST), Some(MAX_ANSWER));
     let answer = service_fn(|request| async { gate.evaluate(request).await.map(tonic::Response::new) });
     grpc.unary(answer, request).await
 }
 
 /// Reads questions, and writes answers.
-#[derive(Clone, Copy, Debug)]
-struct Answers;
+#[derive(Clone, Debug)]
+struct Answers {
+    encoded: EncodedDecisions,
+}
 
 impl Codec for Answers {
     type Encode = RecordedDecision;
@@ -108,7 +112,7 @@ impl Codec for Answers {
     type Decoder = ProstDecoder<EvaluateGateRequest>;
 
     fn encoder(&mut self) -> Self {
-        Self
+        self.clone()
     }
 
     fn decoder(&mut self) -> Self::Decoder {
@@ -123,13 +127,16 @@ impl Encoder for Answers {
     /// Writes an `EvaluateGateResponse`.
     fn encode(&mut self, answer: RecordedDecision, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
         let judgement = &answer.evaluated;
-        let shared = judgement.told(|| decision::judgement_out(judgement, Room::Alone).encode_to_vec());
+        let shared = self
+            .encoded
+            .get_or_encode(judgement, |judgement| decision::judgement_out(judgement, Room::Alone).encode_to_vec());
+        let shared = shared.bytes();
         let own = decision::own_out(&answer);
         let length = shared.len().saturating_add(own.encoded_len());
         to.reserve(length.saturating_add(16));
         encode_key(DECISION, WireType::LengthDelimited, to);
         encode_varint(u64::try_from(length).unwrap_or(u64::MAX), to);
-        to.put_slice(&shared);
+        to.put_slice(shared);
         own.encode_raw(to);
         Ok(())
     }

@@ -3,6 +3,7 @@
 mod convert;
 mod deadline;
 mod decision_service;
+mod encoded_decisions;
 mod evaluate_fast_path;
 mod field_violations;
 mod middleware;

@@ -68,7 +68,7 @@ pub(crate) fn own_out(answer: &RecordedDecision) -> v1::Decision {
 
 /// What all answers that tell of a judgement have in common.
 pub(crate) fn judgement_out(judgement: &EvaluatedDecision, room: Room) -> v1::Decision {
-    let EvaluatedDecision { image, environment, decision, inputs, deploy, .. } = judgement;
+    let EvaluatedDecision { image, environment, decision, inputs, deploy } = judgement;
     let mut findings = room.findings();
     let scans: BTreeMap<&Digest, &ManifestInput> = inputs.iter().map(|input| (&input.manifest.digest, input)).collect();
     let is_allowed = decision.verdict == Verdict::Allow && decision.authoritative;
