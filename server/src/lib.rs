@@ -47,7 +47,10 @@ use crate::{
     decision_log::{DecisionLog, sql::SqlDecisionLog},
     decisions::Decisions,
     evaluation::{Evaluator, Settings},
-    grpc::{DecisionApi, Front, MAX_ANSWER, MAX_REQUEST, PolicyApi, RequestLayer, ScanGate, Services, WaiverTerms},
+    grpc::{
+        DecisionService, FastPath, MAX_REQUEST, MAX_RESPONSE, PolicyService, RequestLayer, ScanGateService, Services,
+        WaiverLimits,
+    },
     net::write_coalescing::Gathering,
     observations::{Observations, sql::SqlObservations},
     policies::Policies,
@@ -113,7 +116,8 @@ pub async fn serve_over(
     let decisions = Arc::new(Decisions::new(Arc::clone(&log), Arc::clone(&policies)));
     let _retention = retention::keep(log, config.decision_retention);
     let registry: Arc<dyn Registry> = Arc::new(CachedRegistry::new(Ecr::connect(config.ecr()).await?, config.cache()));
-    let waiver_terms = WaiverTerms { max_term: config.waiver_max_term, needs_approver: config.waiver_needs_approver };
+    let waiver_limits =
+        WaiverLimits { max_term: config.waiver_max_term, requires_approver: config.waiver_needs_approver };
     let findings_max_age = config.findings_max_age;
     let settings = Settings { findings_max_age, environments: config.environments.iter().cloned().collect() };
     let gate = Evaluator::new(
@@ -125,7 +129,7 @@ pub async fn serve_over(
     );
     let stopping = CancellationToken::new();
     let services =
-        Services { gate, registry, policies, observations, waiver_terms, decisions, findings_max_age, stopping };
+        Services { gate, registry, policies, observations, waiver_limits, decisions, findings_max_age, stopping };
     run(&config, services, listener, shutdown).await
 }
 
@@ -156,13 +160,13 @@ async fn run(
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let gate = ScanGate::new(services.clone());
-    let policies = PolicyServiceServer::new(PolicyApi::new(services.clone()))
+    let gate = ScanGateService::new(services.clone());
+    let policies = PolicyServiceServer::new(PolicyService::new(services.clone()))
         .max_decoding_message_size(MAX_REQUEST)
-        .max_encoding_message_size(MAX_ANSWER);
-    let decisions = DecisionServiceServer::new(DecisionApi::new(services.decisions, services.stopping.clone()))
+        .max_encoding_message_size(MAX_RESPONSE);
+    let decisions = DecisionServiceServer::new(DecisionService::new(services.decisions, services.stopping.clone()))
         .max_decoding_message_size(MAX_REQUEST)
-        .max_encoding_message_size(MAX_ANSWER);
+        .max_encoding_message_size(MAX_RESPONSE);
     let others = Routes::new(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
@@ -177,7 +181,7 @@ async fn run(
 
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).map(|accepted| accepted.map(Gathering::new));
-    let serving = server.serve_with_incoming_shutdown(Front::new(gate, others), incoming, async {
+    let serving = server.serve_with_incoming_shutdown(FastPath::new(gate, others), incoming, async {
         // A dropped sender stops the server just the same.
         stopped.await.ok();
     });

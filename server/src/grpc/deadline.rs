@@ -15,8 +15,8 @@ const MARGIN: Duration = Duration::from_millis(100);
 const DEFAULT: Duration = Duration::from_mins(1);
 
 /// When the answer must be on its way.
-pub(crate) fn deadline(metadata: &MetadataMap, wait: Duration) -> Instant {
-    let given = metadata.get("grpc-timeout").and_then(|given| parse(given.to_str().ok()?));
+pub(crate) fn parse_deadline(metadata: &MetadataMap, wait: Duration) -> Instant {
+    let given = metadata.get("grpc-timeout").and_then(|given| parse_timeout(given.to_str().ok()?));
     let time = match given {
         Some(given) => given.saturating_sub(MARGIN.min(given / 10)),
         // Who asks the gate to wait and names no deadline means to wait.
@@ -26,8 +26,8 @@ pub(crate) fn deadline(metadata: &MetadataMap, wait: Duration) -> Instant {
     now.checked_add(time).unwrap_or(now)
 }
 
-/// Answers in time, or says that it could not.
-pub(crate) fn in_time<T>(
+/// EvaluateCodec in time, or says that it could not.
+pub(crate) fn with_deadline<T>(
     deadline: Instant,
     work: impl Future<Output = Result<T, Status>>,
 ) -> impl Future<Output = Result<T, Status>> {
@@ -37,7 +37,7 @@ pub(crate) fn in_time<T>(
 }
 
 /// The wire form of a timeout: at most 8 digits and a unit.
-fn parse(given: &str) -> Option<Duration> {
+fn parse_timeout(given: &str) -> Option<Duration> {
     let (digits, unit) = given.split_at_checked(given.len().checked_sub(1)?)?;
     if digits.len() > 8 {
         return None;
@@ -60,14 +60,14 @@ mod tests {
 
     #[test]
     fn the_wire_form_of_a_timeout_is_read_in_every_unit() {
-        assert_eq!(parse("2H"), Some(Duration::from_hours(2)));
-        assert_eq!(parse("3M"), Some(Duration::from_mins(3)));
-        assert_eq!(parse("4S"), Some(Duration::from_secs(4)));
-        assert_eq!(parse("5m"), Some(Duration::from_millis(5)));
-        assert_eq!(parse("6u"), Some(Duration::from_micros(6)));
-        assert_eq!(parse("7n"), Some(Duration::from_nanos(7)));
+        assert_eq!(parse_timeout("2H"), Some(Duration::from_hours(2)));
+        assert_eq!(parse_timeout("3M"), Some(Duration::from_mins(3)));
+        assert_eq!(parse_timeout("4S"), Some(Duration::from_secs(4)));
+        assert_eq!(parse_timeout("5m"), Some(Duration::from_millis(5)));
+        assert_eq!(parse_timeout("6u"), Some(Duration::from_micros(6)));
+        assert_eq!(parse_timeout("7n"), Some(Duration::from_nanos(7)));
         for malformed in ["", "S", "123456789S", "1x", "1é", "-1S"] {
-            assert_eq!(parse(malformed), None, "{malformed}");
+            assert_eq!(parse_timeout(malformed), None, "{malformed}");
         }
     }
 }

@@ -8,7 +8,7 @@ use scangate_core::{
 };
 use scangate_proto::v1::{
     self, GetDecisionRequest, GetDecisionResponse, ListDecisionsRequest, ListDecisionsResponse, ReplayDecisionRequest,
-    ReplayDecisionResponse, WatchDecisionsRequest, WatchDecisionsResponse, decision_service_server::DecisionService,
+    ReplayDecisionResponse, WatchDecisionsRequest, WatchDecisionsResponse, decision_service_server,
 };
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::StreamExt as _;
@@ -17,14 +17,14 @@ use tonic::{Request, Response, Status};
 
 use super::{
     convert::{
-        decision::{Room, decision_out, verdict},
+        decision::{FindingLimit, parse_verdict, render_decision},
         policy as policy_fields,
-        time::instant,
+        time::parse_timestamp,
     },
-    deadline::{deadline, in_time},
+    deadline::{parse_deadline, with_deadline},
     field_violations::Fields,
     page_token, status,
-    streaming::{self, Streaming},
+    streaming::{self, ResponseStream},
 };
 use crate::{
     decision_log::{Cursor, DecisionId, Filter},
@@ -40,13 +40,13 @@ const MAX_PAGE: usize = 1_000;
 
 /// The service over what was decided.
 #[derive(Clone, Debug)]
-pub(crate) struct DecisionApi {
+pub(crate) struct DecisionService {
     decisions: Arc<Decisions>,
     watches: Arc<Semaphore>,
     stopping: CancellationToken,
 }
 
-impl DecisionApi {
+impl DecisionService {
     /// The service. Its streams end once the server is to stop.
     pub(crate) fn new(decisions: Arc<Decisions>, stopping: CancellationToken) -> Self {
         Self { decisions, watches: Arc::new(Semaphore::new(MAX_WATCHES)), stopping }
@@ -54,38 +54,40 @@ impl DecisionApi {
 }
 
 #[tonic::async_trait]
-impl DecisionService for DecisionApi {
-    type WatchDecisionsStream = Streaming<WatchDecisionsResponse>;
+impl decision_service_server::DecisionService for DecisionService {
+    type WatchDecisionsStream = ResponseStream<WatchDecisionsResponse>;
 
     async fn get_decision(
         &self,
         request: Request<GetDecisionRequest>,
     ) -> Result<Response<GetDecisionResponse>, Status> {
-        let deadline = deadline(request.metadata(), Duration::ZERO);
+        let deadline = parse_deadline(request.metadata(), Duration::ZERO);
         let mut fields = Fields::default();
         let id = name(&mut fields, &request.get_ref().name);
         let id = fields.finish(id)?;
-        let answer = in_time(deadline, async { self.decisions.get(&id).await.map_err(status::of_decisions) }).await?;
-        Ok(Response::new(GetDecisionResponse { decision: Some(decision_out(&answer, Room::Alone)) }))
+        let answer =
+            with_deadline(deadline, async { self.decisions.get(&id).await.map_err(status::from_decisions) }).await?;
+        Ok(Response::new(GetDecisionResponse { decision: Some(render_decision(&answer, FindingLimit::Single)) }))
     }
 
     async fn list_decisions(
         &self,
         request: Request<ListDecisionsRequest>,
     ) -> Result<Response<ListDecisionsResponse>, Status> {
-        let deadline = deadline(request.metadata(), Duration::ZERO);
+        let deadline = parse_deadline(request.metadata(), Duration::ZERO);
         let request = request.get_ref();
         let mut fields = Fields::default();
         let filter = filter(&mut fields, request.filter.as_ref());
-        let size = page_token::size(&mut fields, request.page_size).min(MAX_PAGE);
+        let size = page_token::parse_size(&mut fields, request.page_size).min(MAX_PAGE);
         let binding = format!("{filter:?}");
-        let after = page_token::cursor::<Cursor>(&mut fields, &binding, &request.page_token);
+        let after = page_token::decode::<Cursor>(&mut fields, &binding, &request.page_token);
         fields.finish(Some(()))?;
-        let reading = async { self.decisions.list(&filter, after.as_ref(), size).await.map_err(status::of_decisions) };
-        let (answers, next) = in_time(deadline, reading).await?;
+        let reading =
+            async { self.decisions.list(&filter, after.as_ref(), size).await.map_err(status::from_decisions) };
+        let (answers, next) = with_deadline(deadline, reading).await?;
         Ok(Response::new(ListDecisionsResponse {
-            decisions: answers.iter().map(|answer| decision_out(answer, Room::InBatch)).collect(),
-            next_page_token: next.map(|next| page_token::token(&binding, &next)).unwrap_or_default(),
+            decisions: answers.iter().map(|answer| render_decision(answer, FindingLimit::Batch)).collect(),
+            next_page_token: next.map(|next| page_token::encode(&binding, &next)).unwrap_or_default(),
         }))
     }
 
@@ -93,20 +95,20 @@ impl DecisionService for DecisionApi {
         &self,
         request: Request<ReplayDecisionRequest>,
     ) -> Result<Response<ReplayDecisionResponse>, Status> {
-        let deadline = deadline(request.metadata(), Duration::ZERO);
+        let deadline = parse_deadline(request.metadata(), Duration::ZERO);
         let request = request.get_ref();
         let mut fields = Fields::default();
         let id = name(&mut fields, &request.name);
         let policy = request.policy.as_ref().and_then(|policy| {
-            let id = policy_fields::draft_name(&mut fields, &policy.name);
-            policy_fields::policy(&mut fields, id, Some(policy))
+            let id = policy_fields::parse_draft_name(&mut fields, &policy.name);
+            policy_fields::parse_policy(&mut fields, id, Some(policy))
         });
         let id = fields.finish(id)?;
-        let replaying = async { self.decisions.replay(&id, policy).await.map_err(status::of_decisions) };
-        let replayed = in_time(deadline, replaying).await?;
+        let replaying = async { self.decisions.replay(&id, policy).await.map_err(status::from_decisions) };
+        let replayed = with_deadline(deadline, replaying).await?;
         Ok(Response::new(ReplayDecisionResponse {
-            recorded: Some(decision_out(&replayed.recorded, Room::Alone)),
-            replayed: Some(decision_out(&replayed.replayed, Room::Alone)),
+            recorded: Some(render_decision(&replayed.recorded, FindingLimit::Single)),
+            replayed: Some(render_decision(&replayed.replayed, FindingLimit::Single)),
             same: replayed.same,
         }))
     }
@@ -119,18 +121,18 @@ impl DecisionService for DecisionApi {
         let filter = filter(&mut fields, request.get_ref().filter.as_ref());
         fields.finish(Some(()))?;
         let permit = Arc::clone(&self.watches).try_acquire_owned().map_err(|_| status::overloaded())?;
-        let cursors = self.decisions.tail_positions().await.map_err(status::of_decisions)?;
+        let cursors = self.decisions.tail_positions().await.map_err(status::from_decisions)?;
         let (sender, receiver) = mpsc::channel(WATCH_BUFFER);
         let watching = Arc::clone(&self.decisions).watch(filter, cursors, sender);
         tokio::spawn(self.stopping.clone().run_until_cancelled_owned(watching));
-        let events = streaming::told(receiver, permit);
-        Ok(Response::new(Box::pin(events.map(|event| event.map(event_out).map_err(status::of_decisions)))))
+        let events = streaming::from_channel(receiver, permit);
+        Ok(Response::new(Box::pin(events.map(|event| event.map(render_event).map_err(status::from_decisions)))))
     }
 }
 
-fn event_out(event: WatchEvent) -> WatchDecisionsResponse {
+fn render_event(event: WatchEvent) -> WatchDecisionsResponse {
     let decision = match event {
-        WatchEvent::Decision(decision) => Some(decision_out(&decision, Room::InBatch)),
+        WatchEvent::Decision(decision) => Some(render_decision(&decision, FindingLimit::Batch)),
         WatchEvent::Heartbeat => None,
     };
     WatchDecisionsResponse { decision }
@@ -142,21 +144,22 @@ fn name(fields: &mut Fields, given: &str) -> Option<DecisionId> {
         fields.refuse("name", "must have the form decisions/{id}");
         return None;
     };
-    fields.keep("name", id.parse())
+    fields.check("name", id.parse())
 }
 
 fn filter(fields: &mut Fields, given: Option<&v1::DecisionFilter>) -> Filter {
     let Some(given) = given else { return Filter::default() };
     let policy =
-        if given.policy.is_empty() { None } else { policy_fields::name(fields, "filter.policy", &given.policy) };
+        if given.policy.is_empty() { None } else { policy_fields::parse_name(fields, "filter.policy", &given.policy) };
     let filter = Filter {
         repository: fields.optional("filter.repository", &given.repository, RepositoryName::parse),
         digest: fields.optional("filter.digest", &given.digest, Digest::parse),
         environment: fields.optional("filter.environment", &given.environment, Environment::parse),
-        verdicts: fields.each("filter.verdicts", &given.verdicts, |fields, path, given| verdict(fields, path, *given)),
+        verdicts: fields
+            .each("filter.verdicts", &given.verdicts, |fields, path, given| parse_verdict(fields, path, *given)),
         policy,
-        start: instant(fields, "filter.start_time", given.start_time.as_ref()),
-        end: instant(fields, "filter.end_time", given.end_time.as_ref()),
+        start: parse_timestamp(fields, "filter.start_time", given.start_time.as_ref()),
+        end: parse_timestamp(fields, "filter.end_time", given.end_time.as_ref()),
     };
     if filter.start.zip(filter.end).is_some_and(|(start, end)| end <= start) {
         fields.refuse("filter.end_time", "must be later than start_time");

@@ -44,7 +44,7 @@ impl Fields {
     }
 
     /// Keeps a good value and notes a bad one.
-    pub(crate) fn keep<T, E: Display>(&mut self, path: &str, parsed: Result<T, E>) -> Option<T> {
+    pub(crate) fn check<T, E: Display>(&mut self, path: &str, parsed: Result<T, E>) -> Option<T> {
         parsed.map_err(|error| self.refuse(path, error)).ok()
     }
 
@@ -55,7 +55,7 @@ impl Fields {
         given: &str,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
-        if given.is_empty() { None } else { self.keep(path, parse(given)) }
+        if given.is_empty() { None } else { self.check(path, parse(given)) }
     }
 
     /// Parses every item of a list, each under its own path, as long as it can still matter.
@@ -76,7 +76,7 @@ impl Fields {
     }
 
     /// Notes a list that is too long.
-    pub(crate) fn at_most(&mut self, path: &str, count: usize, most: usize) {
+    pub(crate) fn check_length(&mut self, path: &str, count: usize, most: usize) {
         if count > most {
             self.refuse(path, format!("must have at most {most} entries, and has {count}"));
             self.is_too_long = true;

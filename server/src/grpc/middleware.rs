@@ -32,20 +32,20 @@ pub(crate) fn current_request_id() -> String {
 }
 
 /// Does some of a request's work elsewhere, under its id.
-pub(crate) fn within<F: Future>(id: String, work: F) -> impl Future<Output = F::Output> {
+pub(crate) fn with_request_id<F: Future>(id: String, work: F) -> impl Future<Output = F::Output> {
     CURRENT.scope(id, work.in_current_span())
 }
 
 /// Puts [`RequestService`] around the services.
 #[derive(Clone, Debug)]
 pub(crate) struct RequestLayer {
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
 impl RequestLayer {
     /// A layer that lets this many calls run at once and refuses the rest.
     pub(crate) fn new(concurrent_calls: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(concurrent_calls)) }
+        Self { permits: Arc::new(Semaphore::new(concurrent_calls)) }
     }
 }
 
@@ -53,7 +53,7 @@ impl<S> Layer<S> for RequestLayer {
     type Service = RequestService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RequestService { inner, places: Arc::clone(&self.places) }
+        RequestService { inner, permits: Arc::clone(&self.permits) }
     }
 }
 
@@ -61,10 +61,10 @@ impl<S> Layer<S> for RequestLayer {
 #[derive(Clone, Debug)]
 pub(crate) struct RequestService<S> {
     inner: S,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
-type RecordedDecision<E> = Pin<Box<dyn Future<Output = Result<Response<Body>, E>> + Send>>;
+type ResponseFuture<E> = Pin<Box<dyn Future<Output = Result<Response<Body>, E>> + Send>>;
 
 impl<S> Service<Request<Body>> for RequestService<S>
 where
@@ -73,7 +73,7 @@ where
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = RecordedDecision<S::Error>;
+    type Future = ResponseFuture<S::Error>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx)
@@ -85,7 +85,7 @@ where
         // The service that was polled ready is the one to call.
         let fresh = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, fresh);
-        let places = Arc::clone(&self.places);
+        let permits = Arc::clone(&self.permits);
         let header = HeaderValue::from_str(&id).ok().map(|mut header| {
             // No two answers have the same: nothing to keep in the connection's table of headers.
             header.set_sensitive(true);
@@ -93,8 +93,8 @@ where
         });
         let answering = async move {
             let began = Instant::now();
-            let mut response = match places.try_acquire() {
-                Ok(_place) => inner.call(request).await?,
+            let mut response = match permits.try_acquire() {
+                Ok(_permit) => inner.call(request).await?,
                 Err(_) => status::overloaded().into_http(),
             };
             // The status of a call that succeeds, or fails late, comes in the trailers: absent here.

@@ -17,13 +17,13 @@ use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::convert::waiver::Terms as WaiverTerms;
+pub(crate) use self::convert::waiver::WaiverLimits;
 pub(crate) use self::middleware::{RequestLayer, current_request_id};
 pub(crate) use self::{
-    decision_service::DecisionApi,
-    evaluate_fast_path::{Front, MAX_ANSWER, MAX_REQUEST},
-    policy_service::PolicyApi,
-    scan_gate_service::ScanGate,
+    decision_service::DecisionService,
+    evaluate_fast_path::{FastPath, MAX_REQUEST, MAX_RESPONSE},
+    policy_service::PolicyService,
+    scan_gate_service::ScanGateService,
 };
 use crate::{
     decisions::Decisions, evaluation::Evaluator, observations::Observations, policies::Policies, registry::Registry,
@@ -41,7 +41,7 @@ pub(crate) struct Services {
     /// What the gate remembers of findings.
     pub(crate) observations: Arc<dyn Observations>,
     /// What the server asks of waivers.
-    pub(crate) waiver_terms: WaiverTerms,
+    pub(crate) waiver_limits: WaiverLimits,
     /// What was decided.
     pub(crate) decisions: Arc<Decisions>,
     /// How old a reading may be where the caller does not say.

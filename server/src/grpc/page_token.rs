@@ -14,7 +14,7 @@ const DEFAULT_SIZE: usize = 100;
 const MAX_SIZE: usize = 1000;
 
 /// The size of a page.
-pub(crate) fn size(fields: &mut Fields, given: i32) -> usize {
+pub(crate) fn parse_size(fields: &mut Fields, given: i32) -> usize {
     match usize::try_from(given) {
         Ok(0) => DEFAULT_SIZE,
         Ok(size) if size <= MAX_SIZE => size,
@@ -26,12 +26,12 @@ pub(crate) fn size(fields: &mut Fields, given: i32) -> usize {
 }
 
 /// Wraps a cursor for the query whose next page it names.
-pub(crate) fn token(query: &str, cursor: &impl Serialize) -> String {
+pub(crate) fn encode(query: &str, cursor: &impl Serialize) -> String {
     serde_json::to_string(&(digest(query), cursor)).map_or_else(|_| String::new(), |text| URL_SAFE_NO_PAD.encode(text))
 }
 
 /// Unwraps a token; `None` for the first page.
-pub(crate) fn cursor<T: DeserializeOwned>(fields: &mut Fields, query: &str, token: &str) -> Option<T> {
+pub(crate) fn decode<T: DeserializeOwned>(fields: &mut Fields, query: &str, token: &str) -> Option<T> {
     if token.is_empty() {
         return None;
     }

@@ -10,7 +10,7 @@ use scangate_proto::v1::{
     BatchEvaluateGateItem, BatchEvaluateGateRequest, BatchEvaluateGateResponse, ConfigureScanningRequest,
     ConfigureScanningResponse, Decision, EvaluateGateRequest, EvaluateGateResponse, GetFindingsRequest,
     GetFindingsResponse, StartScanRequest, StartScanResponse, WatchScanRequest, WatchScanResponse,
-    batch_evaluate_gate_item, scan_gate_service_server::ScanGateService,
+    batch_evaluate_gate_item, scan_gate_service_server,
 };
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -22,13 +22,13 @@ use tonic::{Request, Response, Status};
 use super::{
     Services,
     convert::{
-        decision::{self, Room},
+        decision::{self, FindingLimit},
         evaluate_request, image, scan, scanning as scanning_fields,
     },
-    deadline::{deadline, in_time},
+    deadline::{parse_deadline, with_deadline},
     field_violations::Fields,
     status,
-    streaming::{self, Streaming},
+    streaming::{self, ResponseStream},
 };
 use crate::{
     decisions::{EvaluatedDecision, RecordedDecision},
@@ -45,12 +45,12 @@ const MAX_WATCHES: usize = 1024;
 
 /// The service over the use cases.
 #[derive(Clone, Debug)]
-pub(crate) struct ScanGate {
+pub(crate) struct ScanGateService {
     services: Services,
     watches: Arc<Semaphore>,
 }
 
-impl ScanGate {
+impl ScanGateService {
     /// The service.
     pub(crate) fn new(services: Services) -> Self {
         Self { services, watches: Arc::new(Semaphore::new(MAX_WATCHES)) }
@@ -58,41 +58,41 @@ impl ScanGate {
 
     /// The answer to one question.
     pub(super) async fn evaluate(&self, request: Request<EvaluateGateRequest>) -> Result<RecordedDecision, Status> {
-        let deadline = deadline(request.metadata(), wait(request.get_ref()));
+        let deadline = parse_deadline(request.metadata(), wait(request.get_ref()));
         evaluate(&self.services.gate, request.into_inner(), deadline).await
     }
 }
 
 #[tonic::async_trait]
-impl ScanGateService for ScanGate {
-    type WatchScanStream = Streaming<WatchScanResponse>;
+impl scan_gate_service_server::ScanGateService for ScanGateService {
+    type WatchScanStream = ResponseStream<WatchScanResponse>;
 
     async fn configure_scanning(
         &self,
         request: Request<ConfigureScanningRequest>,
     ) -> Result<Response<ConfigureScanningResponse>, Status> {
-        let deadline = deadline(request.metadata(), Duration::ZERO);
+        let deadline = parse_deadline(request.metadata(), Duration::ZERO);
         let registry = &self.services.registry;
-        let (target, intent) = scanning_fields::target(request.get_ref(), registry.default_registry())?;
-        let configured = in_time(deadline, async {
-            scanning_config::configure(registry, target, intent).await.map_err(status::of_registry)
+        let (target, intent) = scanning_fields::parse_target(request.get_ref(), registry.default_registry())?;
+        let configured = with_deadline(deadline, async {
+            scanning_config::configure(registry, target, intent).await.map_err(status::from_registry)
         });
-        Ok(Response::new(scanning_fields::configured_out(&configured.await?)))
+        Ok(Response::new(scanning_fields::render_configured(&configured.await?)))
     }
 
     async fn start_scan(&self, request: Request<StartScanRequest>) -> Result<Response<StartScanResponse>, Status> {
-        let deadline = deadline(request.metadata(), Duration::ZERO);
+        let deadline = parse_deadline(request.metadata(), Duration::ZERO);
         let mut fields = Fields::default();
-        let reference = image::reference(&mut fields, "image", &request.get_ref().image);
-        let platforms = image::platforms(&mut fields, &request.get_ref().platforms);
+        let reference = image::parse_image_reference(&mut fields, "image", &request.get_ref().image);
+        let platforms = image::parse_platforms(&mut fields, &request.get_ref().platforms);
         let reference = fields.finish(reference)?;
-        let (image, started) = in_time(deadline, async {
-            scans::start(&self.services.registry, &reference, &platforms).await.map_err(status::of_scans)
+        let (image, started) = with_deadline(deadline, async {
+            scans::start(&self.services.registry, &reference, &platforms).await.map_err(status::from_scans)
         })
         .await?;
         Ok(Response::new(StartScanResponse {
-            image: Some(image::image_out(&image)),
-            scans: started.iter().map(scan::started_out).collect(),
+            image: Some(image::render_image(&image)),
+            scans: started.iter().map(scan::render_started).collect(),
         }))
     }
 
@@ -100,13 +100,14 @@ impl ScanGateService for ScanGate {
         &self,
         request: Request<GetFindingsRequest>,
     ) -> Result<Response<GetFindingsResponse>, Status> {
-        let deadline = deadline(request.metadata(), Duration::ZERO);
-        let (query, binding) = evaluate_request::findings_query(request.get_ref(), self.services.findings_max_age)?;
-        let page = in_time(deadline, async {
-            findings::read_page(&self.services.registry, &query).await.map_err(status::of_findings)
+        let deadline = parse_deadline(request.metadata(), Duration::ZERO);
+        let (query, binding) =
+            evaluate_request::parse_findings_query(request.get_ref(), self.services.findings_max_age)?;
+        let page = with_deadline(deadline, async {
+            findings::read_page(&self.services.registry, &query).await.map_err(status::from_findings)
         })
         .await?;
-        Ok(Response::new(decision::page_out(&page, &binding)))
+        Ok(Response::new(decision::render_findings_page(&page, &binding)))
     }
 
     async fn evaluate_gate(
@@ -115,7 +116,9 @@ impl ScanGateService for ScanGate {
     ) -> Result<Response<EvaluateGateResponse>, Status> {
         // Over the wire `front` answers, which says the same in bytes.
         let answer = self.evaluate(request).await?;
-        Ok(Response::new(EvaluateGateResponse { decision: Some(decision::decision_out(&answer, Room::Alone)) }))
+        Ok(Response::new(EvaluateGateResponse {
+            decision: Some(decision::render_decision(&answer, FindingLimit::Single)),
+        }))
     }
 
     async fn batch_evaluate_gate(
@@ -123,30 +126,30 @@ impl ScanGateService for ScanGate {
         request: Request<BatchEvaluateGateRequest>,
     ) -> Result<Response<BatchEvaluateGateResponse>, Status> {
         let longest = request.get_ref().requests.iter().map(wait).max().unwrap_or_default();
-        let deadline = deadline(request.metadata(), longest);
+        let deadline = parse_deadline(request.metadata(), longest);
         let requests = request.into_inner().requests;
         let mut fields = Fields::default();
         if requests.is_empty() {
             fields.refuse("requests", "must have at least one request");
         }
-        fields.at_most("requests", requests.len(), MAX_BATCH);
+        fields.check_length("requests", requests.len(), MAX_BATCH);
         fields.finish(Some(()))?;
         let items = evaluate_all(&self.services.gate, requests, deadline).await?;
-        let verdict = decision::verdict_out(aggregate(&items)).into();
+        let verdict = decision::render_verdict(aggregate(&items)).into();
         Ok(Response::new(BatchEvaluateGateResponse { items, verdict }))
     }
 
     async fn watch_scan(&self, request: Request<WatchScanRequest>) -> Result<Response<Self::WatchScanStream>, Status> {
         let mut fields = Fields::default();
-        let reference = image::reference(&mut fields, "image", &request.get_ref().image);
-        let platforms = image::platforms(&mut fields, &request.get_ref().platforms);
+        let reference = image::parse_image_reference(&mut fields, "image", &request.get_ref().image);
+        let platforms = image::parse_platforms(&mut fields, &request.get_ref().platforms);
         let reference = fields.finish(reference)?;
         let place = Arc::clone(&self.watches).try_acquire_owned().map_err(|_| status::overloaded())?;
         // One message ahead of a slow reader is enough: the next look is as good.
         let (tell, told) = mpsc::channel(1);
         tokio::spawn(scans::watch(Arc::clone(&self.services.registry), reference, platforms, tell));
-        let progress = streaming::told(told, place)
-            .map(|progress| progress.map(|progress| scan::progress_out(&progress)).map_err(status::of_scans));
+        let progress = streaming::from_channel(told, place)
+            .map(|progress| progress.map(|progress| scan::render_progress(&progress)).map_err(status::from_scans));
         Ok(Response::new(Box::pin(progress)))
     }
 }
@@ -161,9 +164,9 @@ async fn evaluate(
     request: EvaluateGateRequest,
     deadline: Instant,
 ) -> Result<RecordedDecision, Status> {
-    let question = evaluate_request::question(request)?;
-    in_time(deadline, async {
-        let answer = gate.evaluate(question, Some(deadline)).await.map_err(status::of_evaluation)?;
+    let question = evaluate_request::parse_evaluate_request(request)?;
+    with_deadline(deadline, async {
+        let answer = gate.evaluate(question, Some(deadline)).await.map_err(status::from_evaluation)?;
         let EvaluatedDecision { image, decision, .. } = &*answer.evaluated;
         tracing::info!(
             decision = %answer.id,
@@ -191,9 +194,9 @@ async fn evaluate_all(
         let evaluation = async move {
             let _place = places.acquire().await;
             let answer = evaluate(&gate, request, deadline).await;
-            (at, answer.map(|answer| decision::decision_out(&answer, Room::InBatch)))
+            (at, answer.map(|answer| decision::render_decision(&answer, FindingLimit::Batch)))
         };
-        evaluations.spawn(super::middleware::within(request_id.clone(), evaluation));
+        evaluations.spawn(super::middleware::with_request_id(request_id.clone(), evaluation));
     }
     let mut items = Vec::with_capacity(evaluations.len());
     while let Some(evaluated) = evaluations.join_next().await {

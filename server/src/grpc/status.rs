@@ -28,7 +28,7 @@ const SOON: Duration = Duration::from_secs(1);
 const LATER: Duration = Duration::from_secs(5);
 
 /// A refusal in the making.
-struct Refusal {
+struct StatusBuilder {
     code: Code,
     reason: Reason,
     message: String,
@@ -36,7 +36,7 @@ struct Refusal {
     details: ErrorDetails,
 }
 
-impl Refusal {
+impl StatusBuilder {
     fn new(code: Code, reason: Reason, message: impl Into<String>) -> Self {
         Self { code, reason, message: message.into(), metadata: HashMap::new(), details: ErrorDetails::new() }
     }
@@ -91,7 +91,7 @@ pub(crate) fn invalid_fields(violations: Vec<FieldViolation>) -> Status {
         room.checked_sub(length).map(|left| room = left).is_some()
     };
     let listed: String = listed.join("; ").chars().take_while(&mut fits).collect();
-    let mut refusal = Refusal::new(Code::InvalidArgument, Reason::InvalidFields, format!("{listed}{more}"));
+    let mut refusal = StatusBuilder::new(Code::InvalidArgument, Reason::InvalidFields, format!("{listed}{more}"));
     refusal.details.set_bad_request(violations);
     refusal.build()
 }
@@ -101,41 +101,41 @@ pub(crate) fn internal(what: &'static str) -> Status {
     tracing::error!(what, "internal error");
     let id = current_request_id();
     let message = format!("an internal error; report it with request id {id}");
-    Refusal::new(Code::Internal, Reason::Internal, message).with("request_id", id).build()
+    StatusBuilder::new(Code::Internal, Reason::Internal, message).with("request_id", id).build()
 }
 
 /// The call's deadline came first.
 pub(crate) fn deadline() -> Status {
     let message =
         "the deadline came before the answer; call again with a longer one: what was begun goes on and is kept";
-    Refusal::new(Code::DeadlineExceeded, Reason::Deadline, message).retry_after(SOON).build()
+    StatusBuilder::new(Code::DeadlineExceeded, Reason::Deadline, message).retry_after(SOON).build()
 }
 
 /// No room for another call.
 pub(crate) fn overloaded() -> Status {
     let message = "this server is at its limit of concurrent calls; try again in a moment";
-    Refusal::new(Code::ResourceExhausted, Reason::Overloaded, message).retry_after(SOON).build()
+    StatusBuilder::new(Code::ResourceExhausted, Reason::Overloaded, message).retry_after(SOON).build()
 }
 
 /// No such policy.
 pub(crate) fn policy_not_found(id: &scangate_core::name::PolicyId) -> Status {
     let name = id.resource_name();
     let message = format!("{name} does not exist; ListPolicies tells which do");
-    Refusal::new(Code::NotFound, Reason::PolicyNotFound, message).resource(POLICY, &name).build()
+    StatusBuilder::new(Code::NotFound, Reason::PolicyNotFound, message).resource(POLICY, &name).build()
 }
 
 /// No such waiver.
 fn waiver_not_found(id: &scangate_core::name::WaiverId) -> Status {
     let name = id.resource_name();
     let message = format!("{name} does not exist; ListWaivers tells which do");
-    Refusal::new(Code::NotFound, Reason::WaiverNotFound, message).resource(WAIVER, &name).build()
+    StatusBuilder::new(Code::NotFound, Reason::WaiverNotFound, message).resource(WAIVER, &name).build()
 }
 
 /// The policy was never as it is to be again.
 fn revision_not_found(id: &scangate_core::name::PolicyId, revision: u64) -> Status {
     let name = id.resource_name();
     let message = format!("{name} has no revision {revision} to go back to; ListPolicyRevisions tells which there are");
-    Refusal::new(Code::NotFound, Reason::RevisionNotFound, message).resource(POLICY, &name).build()
+    StatusBuilder::new(Code::NotFound, Reason::RevisionNotFound, message).resource(POLICY, &name).build()
 }
 
 /// A refusal as a message, for answers that carry several.
@@ -148,13 +148,13 @@ pub(crate) fn to_message(refused: &Status) -> tonic_types::Status {
 }
 
 /// An image was not evaluated.
-pub(crate) fn of_evaluation(error: evaluation::Error) -> Status {
+pub(crate) fn from_evaluation(error: evaluation::Error) -> Status {
     match error {
-        evaluation::Error::Registry(error) => of_registry(error),
-        evaluation::Error::Scans(error) => of_scan_reader(error),
-        evaluation::Error::Policies(error) => of_policies(error),
-        evaluation::Error::Observations(error) => of_observations(error),
-        evaluation::Error::Decisions(error) => of_decisions(error),
+        evaluation::Error::Registry(error) => from_registry(error),
+        evaluation::Error::Scans(error) => from_scan_reader(error),
+        evaluation::Error::Policies(error) => from_policies(error),
+        evaluation::Error::Observations(error) => from_observations(error),
+        evaluation::Error::Decisions(error) => from_decisions(error),
         evaluation::Error::Unrecordable(error) => {
             log(&error, "a decision cannot be written down");
             internal("a decision cannot be written down")
@@ -163,18 +163,18 @@ pub(crate) fn of_evaluation(error: evaluation::Error) -> Status {
         evaluation::Error::EnvironmentUnknown { environment, known } => {
             let known = join(&known);
             let message = format!("environment {environment} is none of this server's: {known}");
-            Refusal::new(Code::InvalidArgument, Reason::EnvironmentUnknown, message).with("known", known).build()
+            StatusBuilder::new(Code::InvalidArgument, Reason::EnvironmentUnknown, message).with("known", known).build()
         }
     }
 }
 
-fn of_scan_reader(error: scan_reader::Error) -> Status {
+fn from_scan_reader(error: scan_reader::Error) -> Status {
     match error {
-        scan_reader::Error::Registry(error) => of_registry(error),
+        scan_reader::Error::Registry(error) => from_registry(error),
         scan_reader::Error::PlatformNotFound { missing, available } => {
             let available = join(&available);
             let message = format!("the image has no manifest for {missing}; it has {available}");
-            Refusal::new(Code::NotFound, Reason::PlatformNotFound, message)
+            StatusBuilder::new(Code::NotFound, Reason::PlatformNotFound, message)
                 .with("available", available)
                 .resource("platform", &missing.to_string())
                 .build()
@@ -184,22 +184,22 @@ fn of_scan_reader(error: scan_reader::Error) -> Status {
 }
 
 /// Findings were not listed.
-pub(crate) fn of_findings(error: findings::Error) -> Status {
+pub(crate) fn from_findings(error: findings::Error) -> Status {
     match error {
-        findings::Error::Registry(error) => of_registry(error),
-        findings::Error::Scans(error) => of_scan_reader(error),
+        findings::Error::Registry(error) => from_registry(error),
+        findings::Error::Scans(error) => from_scan_reader(error),
         findings::Error::Changed => {
             let message = "the scan has changed between two pages; start again with the first page";
-            Refusal::new(Code::Aborted, Reason::FindingsChanged, message).build()
+            StatusBuilder::new(Code::Aborted, Reason::FindingsChanged, message).build()
         }
     }
 }
 
 /// Scans were not started, or not watched to their end.
-pub(crate) fn of_scans(error: scans::Error) -> Status {
+pub(crate) fn from_scans(error: scans::Error) -> Status {
     match error {
-        scans::Error::Registry(error) => of_registry(error),
-        scans::Error::Scans(error) => of_scan_reader(error),
+        scans::Error::Registry(error) => from_registry(error),
+        scans::Error::Scans(error) => from_scan_reader(error),
         scans::Error::Lost(error) => lost(&error),
     }
 }
@@ -210,10 +210,10 @@ fn lost(error: &tokio::task::JoinError) -> Status {
 }
 
 /// Waivers were not read, or not changed.
-pub(crate) fn of_waivers(error: waivers::Error) -> Status {
+pub(crate) fn from_waivers(error: waivers::Error) -> Status {
     match error {
-        waivers::Error::Policies(error) => of_policies(error),
-        waivers::Error::Observations(error) => of_observations(error),
+        waivers::Error::Policies(error) => from_policies(error),
+        waivers::Error::Observations(error) => from_observations(error),
         waivers::Error::NotFound(id) => waiver_not_found(&id),
         waivers::Error::Lost(error) => {
             log(&error, "earlier imports were not looked through");
@@ -223,31 +223,31 @@ pub(crate) fn of_waivers(error: waivers::Error) -> Status {
 }
 
 /// A policy was not rolled back.
-pub(crate) fn of_rollback(error: policies::RollbackError) -> Status {
+pub(crate) fn from_rollback(error: policies::RollbackError) -> Status {
     match error {
-        policies::RollbackError::Policies(error) => of_policies(error),
+        policies::RollbackError::Policies(error) => from_policies(error),
         policies::RollbackError::RevisionNotFound { id, revision } => revision_not_found(&id, revision),
     }
 }
 
 /// A watch of policies ended.
-pub(crate) fn of_policy_watch(error: policies::WatchError) -> Status {
+pub(crate) fn from_policy_watch(error: policies::WatchError) -> Status {
     match error {
-        policies::WatchError::Policies(error) => of_policies(error),
-        policies::WatchError::Observations(error) => of_observations(error),
+        policies::WatchError::Policies(error) => from_policies(error),
+        policies::WatchError::Observations(error) => from_observations(error),
     }
 }
 
 /// A preview cannot begin.
-pub(crate) fn of_preview(error: preview::Error) -> Status {
+pub(crate) fn from_preview(error: preview::Error) -> Status {
     match error {
-        preview::Error::Policies(error) => of_policies(error),
+        preview::Error::Policies(error) => from_policies(error),
         preview::Error::PolicyNotFound(id) => policy_not_found(&id),
     }
 }
 
 /// The registry gave no answer.
-pub(crate) fn of_registry(error: registry::Error) -> Status {
+pub(crate) fn from_registry(error: registry::Error) -> Status {
     use registry::Error;
     log(&error, "the registry gave no answer");
     match error {
@@ -255,27 +255,27 @@ pub(crate) fn of_registry(error: registry::Error) -> Status {
             let configured = join(&configured);
             let message =
                 format!("registry {registry} is none of this server's: {configured}; configure it with --registry");
-            Refusal::new(Code::InvalidArgument, Reason::RegistryNotConfigured, message)
+            StatusBuilder::new(Code::InvalidArgument, Reason::RegistryNotConfigured, message)
                 .with("configured", configured)
                 .build()
         }
         Error::RepositoryNotFound(repository) => {
             let message =
                 format!("repository {repository} does not exist; check its spelling, the account and the region");
-            Refusal::new(Code::NotFound, Reason::RepositoryNotFound, message)
+            StatusBuilder::new(Code::NotFound, Reason::RepositoryNotFound, message)
                 .resource("repository", &repository.to_string())
                 .build()
         }
         Error::ImageNotFound { repository, image } => {
             let message = format!("repository {repository} has no image {image}; check that it was pushed there");
-            Refusal::new(Code::NotFound, Reason::ImageNotFound, message)
+            StatusBuilder::new(Code::NotFound, Reason::ImageNotFound, message)
                 .resource("image", &format!("{repository}:{image}"))
                 .build()
         }
         Error::TagDigestMismatch { tag, asked, actual } => {
             let now = if actual.is_empty() { String::new() } else { format!(" but at {actual}") };
             let message = format!("tag {tag} does not point at {asked}{now}; name the one that you mean");
-            Refusal::new(Code::FailedPrecondition, Reason::TagDigestMismatch, message)
+            StatusBuilder::new(Code::FailedPrecondition, Reason::TagDigestMismatch, message)
                 .precondition("TAG_DIGEST_MISMATCH", &tag)
                 .build()
         }
@@ -284,40 +284,42 @@ pub(crate) fn of_registry(error: registry::Error) -> Status {
             let message = format!(
                 "AWS refuses this server {action}; grant it to the server's role (see the README's IAM policy)"
             );
-            Refusal::new(Code::FailedPrecondition, Reason::EcrAccessDenied, message).with("action", action).build()
+            StatusBuilder::new(Code::FailedPrecondition, Reason::EcrAccessDenied, message)
+                .with("action", action)
+                .build()
         }
         Error::Credentials(_) => {
             let message = "this server has no valid AWS credentials; give it a role or renew what it has";
-            Refusal::new(Code::FailedPrecondition, Reason::EcrCredentials, message).build()
+            StatusBuilder::new(Code::FailedPrecondition, Reason::EcrCredentials, message).build()
         }
         Error::Throttled { operation, retry_after } => {
             let message = format!("AWS throttles {operation}; try again later");
-            Refusal::new(Code::Unavailable, Reason::EcrThrottled, message).retry_after(retry_after).build()
+            StatusBuilder::new(Code::Unavailable, Reason::EcrThrottled, message).retry_after(retry_after).build()
         }
         Error::Unavailable { operation, source: _ } => {
             let message = format!("AWS does not answer {operation}; try again later");
-            Refusal::new(Code::Unavailable, Reason::EcrUnavailable, message).retry_after(LATER).build()
+            StatusBuilder::new(Code::Unavailable, Reason::EcrUnavailable, message).retry_after(LATER).build()
         }
         Error::MalformedResponse { operation, detail } => {
             let message = format!("AWS answers {operation} with what cannot be trusted: {detail}; try again later");
-            Refusal::new(Code::Unavailable, Reason::EcrMalformedResponse, message).retry_after(LATER).build()
+            StatusBuilder::new(Code::Unavailable, Reason::EcrMalformedResponse, message).retry_after(LATER).build()
         }
         Error::TooComplex(what) => {
             let message = format!("the image is more than this server reads: {what}");
-            Refusal::new(Code::FailedPrecondition, Reason::ImageTooComplex, message).build()
+            StatusBuilder::new(Code::FailedPrecondition, Reason::ImageTooComplex, message).build()
         }
         Error::Rejected { operation, code, message } => {
             let message = format!("AWS refuses {operation}: {code}: {message}");
-            Refusal::new(Code::FailedPrecondition, Reason::EcrRejected, message).with("code", code).build()
+            StatusBuilder::new(Code::FailedPrecondition, Reason::EcrRejected, message).with("code", code).build()
         }
     }
 }
 
 /// A decision was not recorded, or cannot be told.
-pub(crate) fn of_decisions(error: decisions::Error) -> Status {
+pub(crate) fn from_decisions(error: decisions::Error) -> Status {
     match error {
-        decisions::Error::Policies(error) => of_policies(error),
-        decisions::Error::Log(error) => of_log(error),
+        decisions::Error::Policies(error) => from_policies(error),
+        decisions::Error::Log(error) => from_decision_log(error),
         decisions::Error::Damaged { ref id, .. } => {
             let name = format!("decisions/{id}");
             log(&error, "a decision is not recorded as it should be");
@@ -326,13 +328,13 @@ pub(crate) fn of_decisions(error: decisions::Error) -> Status {
     }
 }
 
-fn of_log(error: crate::decision_log::Error) -> Status {
+fn from_decision_log(error: crate::decision_log::Error) -> Status {
     use crate::decision_log::Error;
     match error {
         Error::NotFound(id) => {
             let name = format!("decisions/{id}");
             let message = format!("{name} does not exist, or its time has passed; ListDecisions tells which do");
-            Refusal::new(Code::NotFound, Reason::DecisionNotFound, message)
+            StatusBuilder::new(Code::NotFound, Reason::DecisionNotFound, message)
                 .resource("scangate.v1.Decision", &name)
                 .build()
         }
@@ -342,7 +344,7 @@ fn of_log(error: crate::decision_log::Error) -> Status {
             log(&error, "a decision was not recorded");
             let message =
                 "the decision log does not answer, and no decision is given that is not recorded; try again later";
-            Refusal::new(Code::Unavailable, Reason::StoreUnavailable, message).retry_after(SOON).build()
+            StatusBuilder::new(Code::Unavailable, Reason::StoreUnavailable, message).retry_after(SOON).build()
         }
         Error::Corrupt { ref what, .. } => {
             let what = what.clone();
@@ -354,27 +356,27 @@ fn of_log(error: crate::decision_log::Error) -> Status {
 
 fn damaged(what: &str) -> Status {
     let message = format!("{what} is damaged or incomplete; ask the operator to run scangate-server verify-decisions");
-    Refusal::new(Code::DataLoss, Reason::DecisionDamaged, message).build()
+    StatusBuilder::new(Code::DataLoss, Reason::DecisionDamaged, message).build()
 }
 
 fn request_id_reused() -> Status {
     let message = "this request_id was used for another request; take a new one for each";
-    Refusal::new(Code::AlreadyExists, Reason::RequestIdReused, message).build()
+    StatusBuilder::new(Code::AlreadyExists, Reason::RequestIdReused, message).build()
 }
 
 /// The policies are not to be had, or were not changed.
-pub(crate) fn of_policies(error: policies::Error) -> Status {
+pub(crate) fn from_policies(error: policies::Error) -> Status {
     match error {
-        policies::Error::Store(error) => of_store(error),
+        policies::Error::Store(error) => from_policy_store(error),
         policies::Error::Stale => {
             let message =
                 "the policy store does not answer, so nobody knows whether its policies are in force; try again later";
-            Refusal::new(Code::Unavailable, Reason::StoreUnavailable, message).retry_after(SOON).build()
+            StatusBuilder::new(Code::Unavailable, Reason::StoreUnavailable, message).retry_after(SOON).build()
         }
         policies::Error::RevisionNotReached { asked, reached } => {
             let message =
                 format!("this server is at revision {reached} and has not seen revision {asked} yet; try again");
-            Refusal::new(Code::Unavailable, Reason::RevisionNotReached, message).retry_after(SOON).build()
+            StatusBuilder::new(Code::Unavailable, Reason::RevisionNotReached, message).retry_after(SOON).build()
         }
         policies::Error::Lost(error) => {
             log(&error, "a write was lost");
@@ -384,14 +386,14 @@ pub(crate) fn of_policies(error: policies::Error) -> Status {
 }
 
 /// The observations are unavailable, or unreadable.
-fn of_observations(error: observations::Error) -> Status {
-    of_store(match error {
+fn from_observations(error: observations::Error) -> Status {
+    from_policy_store(match error {
         observations::Error::Unavailable(source) => policy_store::Error::Unavailable(source),
         observations::Error::Corrupt { what, source } => policy_store::Error::Corrupt { what, source },
     })
 }
 
-fn of_store(error: policy_store::Error) -> Status {
+fn from_policy_store(error: policy_store::Error) -> Status {
     use policy_store::Error;
     match error {
         Error::NotFound(ResourceName::Policy(id)) => policy_not_found(&id),
@@ -403,13 +405,13 @@ fn of_store(error: policy_store::Error) -> Status {
             };
             let name = key.to_string();
             let message = format!("{name} exists already; read it and change it with {method}");
-            Refusal::new(Code::AlreadyExists, reason, message).resource(kind, &name).build()
+            StatusBuilder::new(Code::AlreadyExists, reason, message).resource(kind, &name).build()
         }
         Error::Conflict { name: key, actual } => {
             let name = key.to_string();
             let message =
                 format!("{name} has changed since its etag was read; read it again, and write your change onto that");
-            Refusal::new(Code::Aborted, Reason::EtagMismatch, message)
+            StatusBuilder::new(Code::Aborted, Reason::EtagMismatch, message)
                 .with("revision", actual.to_string())
                 .resource(if matches!(key, ResourceName::Policy(_)) { POLICY } else { WAIVER }, &name)
                 .build()
@@ -422,32 +424,32 @@ fn of_store(error: policy_store::Error) -> Status {
         }
         Error::DefaultRequired => {
             let message = "policies/default cannot be deleted, since it governs what no other policy does; change its rules instead";
-            Refusal::new(Code::FailedPrecondition, Reason::DefaultPolicyRequired, message)
+            StatusBuilder::new(Code::FailedPrecondition, Reason::DefaultPolicyRequired, message)
                 .precondition("DEFAULT_POLICY_REQUIRED", "policies/default")
                 .build()
         }
         Error::TooManyPolicies => {
             let message =
                 format!("the store holds {} policies and takes no more; delete some", policy_store::MAX_POLICIES);
-            let mut refusal = Refusal::new(Code::ResourceExhausted, Reason::TooManyPolicies, message.clone());
+            let mut refusal = StatusBuilder::new(Code::ResourceExhausted, Reason::TooManyPolicies, message.clone());
             refusal.details.add_quota_failure_violation("policies", message);
             refusal.build()
         }
         Error::TooManyWaivers => {
             let message = format!("the store holds {} waivers and takes no more", policy_store::MAX_WAIVERS);
-            let mut refusal = Refusal::new(Code::ResourceExhausted, Reason::TooManyWaivers, message.clone());
+            let mut refusal = StatusBuilder::new(Code::ResourceExhausted, Reason::TooManyWaivers, message.clone());
             refusal.details.add_quota_failure_violation("waivers", message);
             refusal.build()
         }
         Error::Revoked(id) => {
             let name = id.resource_name();
             let message = format!("{name} has been revoked and stays so; make a new one with CreateWaiver");
-            Refusal::new(Code::FailedPrecondition, Reason::WaiverRevoked, message).resource(WAIVER, &name).build()
+            StatusBuilder::new(Code::FailedPrecondition, Reason::WaiverRevoked, message).resource(WAIVER, &name).build()
         }
         Error::Unavailable(_) | Error::Corrupt { .. } => {
             log(&error, "the policy store failed");
             let message = "the policy store does not answer; try again later, with the same request_id if you sent one";
-            Refusal::new(Code::Unavailable, Reason::StoreUnavailable, message).retry_after(LATER).build()
+            StatusBuilder::new(Code::Unavailable, Reason::StoreUnavailable, message).retry_after(LATER).build()
         }
     }
 }

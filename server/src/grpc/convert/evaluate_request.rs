@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tonic::Status;
 
-use super::{finding, image, policy, time::period};
+use super::{finding, image, policy, time::parse_duration};
 use crate::{
     evaluation::EvaluateRequest,
     findings::{Cursor, Filter, Query},
@@ -29,19 +29,19 @@ const MAX_TEXT: usize = 512;
 const MAX_REQUEST_ID: usize = 128;
 
 /// A question to the gate.
-pub(crate) fn question(request: v1::EvaluateGateRequest) -> Result<EvaluateRequest, Status> {
+pub(crate) fn parse_evaluate_request(request: v1::EvaluateGateRequest) -> Result<EvaluateRequest, Status> {
     let mut fields = Fields::default();
-    let asked = request_of(&mut fields, &request.request_id, || v1::EvaluateGateRequest {
+    let asked = parse_request_key(&mut fields, &request.request_id, || v1::EvaluateGateRequest {
         request_id: String::new(),
         ..request.clone()
     });
-    let image = image::reference(&mut fields, "image", &request.image);
+    let image = image::parse_image_reference(&mut fields, "image", &request.image);
     let environment = fields.optional("environment", &request.environment, Environment::parse);
-    let platforms = image::platforms(&mut fields, &request.platforms);
-    let policy = policy_name(&mut fields, "policy", &request.policy);
-    let wait = period(&mut fields, "wait", request.wait.as_ref(), MAX_WAIT).unwrap_or_default();
-    let max_findings_age = period(&mut fields, "max_findings_age", request.max_findings_age.as_ref(), MAX_AGE);
-    let at_least_as_fresh = policy::revision_token(&mut fields, &request.at_least_as_fresh);
+    let platforms = image::parse_platforms(&mut fields, &request.platforms);
+    let policy = parse_policy_name(&mut fields, "policy", &request.policy);
+    let wait = parse_duration(&mut fields, "wait", request.wait.as_ref(), MAX_WAIT).unwrap_or_default();
+    let max_findings_age = parse_duration(&mut fields, "max_findings_age", request.max_findings_age.as_ref(), MAX_AGE);
+    let at_least_as_fresh = policy::parse_revision_token(&mut fields, &request.at_least_as_fresh);
     check_labels(&mut fields, &request.labels);
     let question = image.map(|image| EvaluateRequest {
         image,
@@ -58,7 +58,7 @@ pub(crate) fn question(request: v1::EvaluateGateRequest) -> Result<EvaluateReque
 }
 
 /// The caller's request, where he names it; `meaning` is what he asks, without its name.
-pub(crate) fn request_of<M: Message>(
+pub(crate) fn parse_request_key<M: Message>(
     fields: &mut Fields,
     request_id: &str,
     meaning: impl FnOnce() -> M,
@@ -75,12 +75,12 @@ pub(crate) fn request_of<M: Message>(
 }
 
 /// `policies/{id}`, where one is named.
-fn policy_name(fields: &mut Fields, path: &str, given: &str) -> Option<PolicyId> {
-    if given.is_empty() { None } else { policy::name(fields, path, given) }
+fn parse_policy_name(fields: &mut Fields, path: &str, given: &str) -> Option<PolicyId> {
+    if given.is_empty() { None } else { policy::parse_name(fields, path, given) }
 }
 
 fn check_labels(fields: &mut Fields, labels: &BTreeMap<String, String>) {
-    fields.at_most("labels", labels.len(), MAX_LABELS);
+    fields.check_length("labels", labels.len(), MAX_LABELS);
     for (key, value) in labels {
         if key.is_empty() || key.len() > MAX_LABEL_KEY {
             fields.refuse("labels", format!("keys must be 1 to {MAX_LABEL_KEY} bytes long"));
@@ -99,13 +99,13 @@ struct Position {
 }
 
 /// A query for findings, and what its page tokens are bound to.
-pub(crate) fn findings_query(
+pub(crate) fn parse_findings_query(
     request: &v1::GetFindingsRequest,
     default_age: Duration,
 ) -> Result<(Query, String), Status> {
     let mut fields = Fields::default();
-    let image = image::reference(&mut fields, "image", &request.image);
-    let platforms = image::platforms(&mut fields, &request.platforms);
+    let image = image::parse_image_reference(&mut fields, "image", &request.image);
+    let platforms = image::parse_platforms(&mut fields, &request.platforms);
     let filter = request.filter.clone().unwrap_or_default();
     for (path, text) in [("filter.package", &filter.package), ("filter.vulnerability_id", &filter.vulnerability_id)] {
         if text.len() > MAX_TEXT {
@@ -114,15 +114,15 @@ pub(crate) fn findings_query(
     }
     let given = |text: String| (!text.is_empty()).then_some(text);
     let filter = Filter {
-        min_severity: finding::severity(&mut fields, "filter.min_severity", filter.min_severity),
-        fix: finding::fix(&mut fields, "filter.fix", filter.fix),
+        min_severity: finding::parse_severity(&mut fields, "filter.min_severity", filter.min_severity),
+        fix: finding::parse_fix(&mut fields, "filter.fix", filter.fix),
         package: given(filter.package),
         vulnerability_id: given(filter.vulnerability_id),
     };
-    let page_size = page_token::size(&mut fields, request.page_size);
+    let page_size = page_token::parse_size(&mut fields, request.page_size);
     let binding = format!("{}\n{platforms:?}\n{filter:?}", request.image);
-    let position = page_token::cursor::<Position>(&mut fields, &binding, &request.page_token);
-    let max_age = period(&mut fields, "max_findings_age", request.max_findings_age.as_ref(), MAX_AGE);
+    let position = page_token::decode::<Position>(&mut fields, &binding, &request.page_token);
+    let max_age = parse_duration(&mut fields, "max_findings_age", request.max_findings_age.as_ref(), MAX_AGE);
     let query = image.map(|image| Query {
         image,
         platforms,
@@ -135,6 +135,6 @@ pub(crate) fn findings_query(
 }
 
 /// The token of a next page of findings.
-pub(crate) fn findings_token(binding: &str, offset: usize, fingerprint: &str) -> String {
-    page_token::token(binding, &Position { offset, fingerprint: fingerprint.to_owned() })
+pub(crate) fn render_findings_token(binding: &str, offset: usize, fingerprint: &str) -> String {
+    page_token::encode(binding, &Position { offset, fingerprint: fingerprint.to_owned() })
 }

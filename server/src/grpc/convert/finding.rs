@@ -9,11 +9,11 @@ use scangate_core::{
 };
 use scangate_proto::v1;
 
-use super::{image::platform_out, time::timestamp};
+use super::{image::render_platform, time::render_timestamp};
 use crate::grpc::field_violations::Fields;
 
 /// A severity for the wire.
-pub(crate) fn severity_out(severity: Severity) -> v1::Severity {
+pub(crate) fn render_severity(severity: Severity) -> v1::Severity {
     match severity {
         Severity::Informational => v1::Severity::Informational,
         Severity::Low => v1::Severity::Low,
@@ -24,15 +24,15 @@ pub(crate) fn severity_out(severity: Severity) -> v1::Severity {
 }
 
 /// What a scan says of a severity, for the wire.
-pub(crate) fn rating_out(rating: &Rating) -> v1::Severity {
+pub(crate) fn render_rating(rating: &Rating) -> v1::Severity {
     match rating {
-        Rating::Rated(severity) => severity_out(*severity),
+        Rating::Rated(severity) => render_severity(*severity),
         Rating::Unrated(_) => v1::Severity::Unrated,
     }
 }
 
 /// One of the five severities; `None` where none is given.
-pub(crate) fn severity(fields: &mut Fields, path: &str, given: i32) -> Option<Severity> {
+pub(crate) fn parse_severity(fields: &mut Fields, path: &str, given: i32) -> Option<Severity> {
     match v1::Severity::try_from(given) {
         Ok(v1::Severity::Unspecified) => None,
         Ok(v1::Severity::Informational) => Some(Severity::Informational),
@@ -48,7 +48,7 @@ pub(crate) fn severity(fields: &mut Fields, path: &str, given: i32) -> Option<Se
 }
 
 /// The availability of a fix; `None` where none is given.
-pub(crate) fn fix(fields: &mut Fields, path: &str, given: i32) -> Option<Fix> {
+pub(crate) fn parse_fix(fields: &mut Fields, path: &str, given: i32) -> Option<Fix> {
     match v1::FixAvailability::try_from(given) {
         Ok(v1::FixAvailability::Unspecified) => None,
         Ok(v1::FixAvailability::Available) => Some(Fix::Available),
@@ -62,30 +62,30 @@ pub(crate) fn fix(fields: &mut Fields, path: &str, given: i32) -> Option<Fix> {
 }
 
 /// A finding of a manifest for the wire.
-pub(crate) fn finding_out(finding: &Finding, manifest: &Digest, platform: Option<&Platform>) -> v1::Finding {
+pub(crate) fn render_finding(finding: &Finding, manifest: &Digest, platform: Option<&Platform>) -> v1::Finding {
     v1::Finding {
         vulnerability_id: finding.id.to_string(),
-        package: Some(package_out(&finding.package)),
-        severity: rating_out(&finding.severity).into(),
+        package: Some(render_package(&finding.package)),
+        severity: render_rating(&finding.severity).into(),
         severity_label: finding.severity.label().to_owned(),
-        fix: fix_out(finding.fix).into(),
+        fix: render_fix(finding.fix).into(),
         cvss: finding.cvss.map(f64::from),
         epss: finding.epss.map(f64::from),
-        exploit: exploit_out(finding.exploit).into(),
-        status: status_out(finding.status).into(),
+        exploit: render_exploit(finding.exploit).into(),
+        status: render_status(finding.status).into(),
         title: text(finding.title.as_ref()),
         description: text(finding.description.as_ref()),
         uri: text(finding.uri.as_ref()),
-        first_observed_at: finding.first_observed_at.map(timestamp),
-        published_at: finding.published_at.map(timestamp),
+        first_observed_at: finding.first_observed_at.map(render_timestamp),
+        published_at: finding.published_at.map(render_timestamp),
         manifest_digest: manifest.to_string(),
-        platform: platform.map(platform_out),
+        platform: platform.map(render_platform),
         finding_arn: text(finding.arn.as_ref()),
     }
 }
 
 /// A package for the wire.
-pub(crate) fn package_out(package: &Package) -> v1::Package {
+pub(crate) fn render_package(package: &Package) -> v1::Package {
     v1::Package {
         name: package.name.to_string(),
         version: package.version.to_string(),
@@ -99,7 +99,7 @@ fn text(given: Option<&Arc<str>>) -> String {
     given.map(ToString::to_string).unwrap_or_default()
 }
 
-fn fix_out(fix: Fix) -> v1::FixAvailability {
+fn render_fix(fix: Fix) -> v1::FixAvailability {
     match fix {
         Fix::Unknown => v1::FixAvailability::Unspecified,
         Fix::Available => v1::FixAvailability::Available,
@@ -108,7 +108,7 @@ fn fix_out(fix: Fix) -> v1::FixAvailability {
     }
 }
 
-fn exploit_out(exploit: Exploit) -> v1::ExploitKnowledge {
+fn render_exploit(exploit: Exploit) -> v1::ExploitKnowledge {
     match exploit {
         Exploit::Unknown => v1::ExploitKnowledge::Unspecified,
         Exploit::Known => v1::ExploitKnowledge::Known,
@@ -116,7 +116,7 @@ fn exploit_out(exploit: Exploit) -> v1::ExploitKnowledge {
     }
 }
 
-fn status_out(status: Status) -> v1::FindingStatus {
+fn render_status(status: Status) -> v1::FindingStatus {
     match status {
         Status::Active => v1::FindingStatus::Active,
         Status::Suppressed => v1::FindingStatus::Suppressed,

@@ -6,50 +6,55 @@ use scangate_core::{
 };
 use scangate_proto::v1;
 
-use super::time::timestamp;
+use super::time::render_timestamp;
 use crate::grpc::field_violations::Fields;
 
 /// The most platforms that a call names.
 const MAX_PLATFORMS: usize = 64;
 
 /// An image reference.
-pub(crate) fn reference(fields: &mut Fields, path: &str, given: &str) -> Option<ImageReference> {
-    fields.keep(path, ImageReference::parse(given))
+pub(crate) fn parse_image_reference(fields: &mut Fields, path: &str, given: &str) -> Option<ImageReference> {
+    fields.check(path, ImageReference::parse(given))
 }
 
 /// A repository, in the default registry where no host is named.
-pub(crate) fn repository(fields: &mut Fields, path: &str, given: &str, default: &RegistryId) -> Option<Repository> {
-    let (registry, name) = fields.keep(path, image::parse_repository(given))?;
+pub(crate) fn parse_repository(
+    fields: &mut Fields,
+    path: &str,
+    given: &str,
+    default: &RegistryId,
+) -> Option<Repository> {
+    let (registry, name) = fields.check(path, image::parse_repository(given))?;
     Some(Repository { registry: registry.unwrap_or_else(|| default.clone()), name })
 }
 
 /// A registry, the default where none is named.
-pub(crate) fn registry(fields: &mut Fields, path: &str, given: &str, default: &RegistryId) -> Option<RegistryId> {
+pub(crate) fn parse_registry(fields: &mut Fields, path: &str, given: &str, default: &RegistryId) -> Option<RegistryId> {
     if given.is_empty() {
         return Some(default.clone());
     }
-    fields.keep(path, RegistryId::parse(given))
+    fields.check(path, RegistryId::parse(given))
 }
 
 /// Names of repositories.
-pub(crate) fn repository_names(fields: &mut Fields, path: &str, given: &[String]) -> Vec<RepositoryName> {
-    fields.each(path, given, |fields, path, name| fields.keep(path, RepositoryName::parse(name)))
+pub(crate) fn parse_repository_names(fields: &mut Fields, path: &str, given: &[String]) -> Vec<RepositoryName> {
+    fields.each(path, given, |fields, path, name| fields.check(path, RepositoryName::parse(name)))
 }
 
 /// Platforms that a caller narrows an index to.
-pub(crate) fn platforms(fields: &mut Fields, given: &[v1::Platform]) -> Vec<Platform> {
-    fields.at_most("platforms", given.len(), MAX_PLATFORMS);
-    fields.each("platforms", given, platform)
+pub(crate) fn parse_platforms(fields: &mut Fields, given: &[v1::Platform]) -> Vec<Platform> {
+    fields.check_length("platforms", given.len(), MAX_PLATFORMS);
+    fields.each("platforms", given, parse_platform)
 }
 
 /// A platform.
-pub(crate) fn platform(fields: &mut Fields, path: &str, given: &v1::Platform) -> Option<Platform> {
+pub(crate) fn parse_platform(fields: &mut Fields, path: &str, given: &v1::Platform) -> Option<Platform> {
     let variant = if given.variant.is_empty() { String::new() } else { format!("/{}", given.variant) };
-    fields.keep(path, Platform::parse(&format!("{}/{}{variant}", given.os, given.architecture)))
+    fields.check(path, Platform::parse(&format!("{}/{}{variant}", given.os, given.architecture)))
 }
 
 /// A platform for the wire.
-pub(crate) fn platform_out(platform: &Platform) -> v1::Platform {
+pub(crate) fn render_platform(platform: &Platform) -> v1::Platform {
     v1::Platform {
         os: platform.os.clone(),
         architecture: platform.architecture.clone(),
@@ -58,13 +63,13 @@ pub(crate) fn platform_out(platform: &Platform) -> v1::Platform {
 }
 
 /// A resolved image for the wire.
-pub(crate) fn image_out(image: &Image) -> v1::Image {
+pub(crate) fn render_image(image: &Image) -> v1::Image {
     v1::Image {
         registry_id: image.registry.account().to_owned(),
         region: image.registry.region().to_owned(),
         repository: image.repository.to_string(),
         tag: image.tag.as_ref().map(ToString::to_string).unwrap_or_default(),
         digest: image.digest.to_string(),
-        pushed_at: image.pushed_at.map(timestamp),
+        pushed_at: image.pushed_at.map(render_timestamp),
     }
 }

@@ -10,37 +10,37 @@ use scangate_core::{
 use scangate_proto::v1;
 
 use super::{
-    finding::rating_out,
-    image::{image_out, platform_out},
-    time::timestamp,
+    finding::render_rating,
+    image::{render_image, render_platform},
+    time::render_timestamp,
 };
 use crate::{registry::Started, scans::Progress};
 
 /// A manifest with its scan, judged as of now.
-pub(crate) fn manifest_scan_out(examined: &ManifestInput) -> v1::ManifestScan {
+pub(crate) fn render_manifest_scan(examined: &ManifestInput) -> v1::ManifestScan {
     let assessment = assess(&examined.manifest, &examined.scan, Timestamp::now());
     v1::ManifestScan {
         digest: examined.manifest.digest.to_string(),
-        platform: examined.manifest.platform.as_ref().map(platform_out),
-        scan: Some(scan_out(&examined.scan, &assessment)),
+        platform: examined.manifest.platform.as_ref().map(render_platform),
+        scan: Some(render_scan(&examined.scan, &assessment)),
     }
 }
 
 /// A scan with what the gate makes of it.
-pub(crate) fn scan_out(scan: &Scan, assessment: &Assessment) -> v1::ScanState {
+pub(crate) fn render_scan(scan: &Scan, assessment: &Assessment) -> v1::ScanState {
     let report = scan.report.as_ref();
     v1::ScanState {
-        status: status_out(&scan.status).into(),
+        status: render_status(&scan.status).into(),
         status_label: scan.status.label().to_owned(),
         status_description: scan.description.clone().unwrap_or_default(),
-        scan_type: scan_type_out(scan.scan_type).into(),
-        completed_at: report.and_then(|report| report.completed_at).map(timestamp),
-        vulnerability_source_updated_at: report.and_then(|report| report.source_updated_at).map(timestamp),
-        read_at: Some(timestamp(scan.read_at)),
-        severity_counts: report.map(counts_out).unwrap_or_default(),
-        evidence: evidence_out(assessment.evidence).into(),
+        scan_type: render_scan_type(scan.scan_type).into(),
+        completed_at: report.and_then(|report| report.completed_at).map(render_timestamp),
+        vulnerability_source_updated_at: report.and_then(|report| report.source_updated_at).map(render_timestamp),
+        read_at: Some(render_timestamp(scan.read_at)),
+        severity_counts: report.map(render_counts).unwrap_or_default(),
+        evidence: render_evidence(assessment.evidence).into(),
         evidence_detail: assessment.detail.clone(),
-        enrichment: enrichment_out(&scan.enrichment).into(),
+        enrichment: render_enrichment(&scan.enrichment).into(),
         enrichment_detail: match &scan.enrichment {
             Enrichment::NotAsked | Enrichment::Complete => String::new(),
             Enrichment::Partial(why) | Enrichment::Missing(why) => why.clone(),
@@ -49,7 +49,7 @@ pub(crate) fn scan_out(scan: &Scan, assessment: &Assessment) -> v1::ScanState {
 }
 
 /// ECR's own counts, worst first; unrated ones lead, as they do among findings.
-fn counts_out(report: &Report) -> Vec<v1::SeverityCount> {
+fn render_counts(report: &Report) -> Vec<v1::SeverityCount> {
     let mut counts: Vec<(Rating, u32)> = report
         .counts
         .iter()
@@ -61,7 +61,7 @@ fn counts_out(report: &Report) -> Vec<v1::SeverityCount> {
     counts
         .into_iter()
         .map(|(rating, count)| v1::SeverityCount {
-            severity: rating_out(&rating).into(),
+            severity: render_rating(&rating).into(),
             label: rating.label().to_owned(),
             count,
         })
@@ -69,11 +69,11 @@ fn counts_out(report: &Report) -> Vec<v1::SeverityCount> {
 }
 
 /// The progress of a watched scan.
-pub(crate) fn progress_out(progress: &Progress) -> v1::WatchScanResponse {
+pub(crate) fn render_progress(progress: &Progress) -> v1::WatchScanResponse {
     v1::WatchScanResponse {
-        image: Some(image_out(&progress.image)),
+        image: Some(render_image(&progress.image)),
         progress: Some(v1::ScanProgress {
-            manifest: Some(manifest_scan_out(&progress.input)),
+            manifest: Some(render_manifest_scan(&progress.input)),
             ended: progress.ended,
             watched_for: prost_types::Duration::try_from(progress.watched_for).ok(),
         }),
@@ -83,7 +83,7 @@ pub(crate) fn progress_out(progress: &Progress) -> v1::WatchScanResponse {
 }
 
 /// What became of starting one scan.
-pub(crate) fn started_out((manifest, started): &(Manifest, Started)) -> v1::StartedScan {
+pub(crate) fn render_started((manifest, started): &(Manifest, Started)) -> v1::StartedScan {
     use v1::StartScanOutcome as Outcome;
     let (outcome, next, detail) = match started {
         Started::Started => (Outcome::Started, None, "ECR has accepted the scan; WatchScan follows it".to_owned()),
@@ -102,22 +102,22 @@ pub(crate) fn started_out((manifest, started): &(Manifest, Started)) -> v1::Star
     };
     v1::StartedScan {
         digest: manifest.digest.to_string(),
-        platform: manifest.platform.as_ref().map(platform_out),
+        platform: manifest.platform.as_ref().map(render_platform),
         outcome: outcome.into(),
-        next_scan_possible_at: next.map(timestamp),
+        next_scan_possible_at: next.map(render_timestamp),
         detail,
     }
 }
 
 /// The kind of scanning.
-pub(crate) fn scan_type_out(scan_type: ScanType) -> v1::ScanType {
+pub(crate) fn render_scan_type(scan_type: ScanType) -> v1::ScanType {
     match scan_type {
         ScanType::Basic => v1::ScanType::Basic,
         ScanType::Enhanced => v1::ScanType::Enhanced,
     }
 }
 
-fn status_out(status: &Status) -> v1::ScanStatus {
+fn render_status(status: &Status) -> v1::ScanStatus {
     match status {
         Status::NotFound => v1::ScanStatus::NotFound,
         Status::InProgress => v1::ScanStatus::InProgress,
@@ -135,7 +135,7 @@ fn status_out(status: &Status) -> v1::ScanStatus {
     }
 }
 
-fn enrichment_out(enrichment: &Enrichment) -> v1::Enrichment {
+fn render_enrichment(enrichment: &Enrichment) -> v1::Enrichment {
     match enrichment {
         Enrichment::NotAsked => v1::Enrichment::NotAsked,
         Enrichment::Complete => v1::Enrichment::Complete,
@@ -145,7 +145,7 @@ fn enrichment_out(enrichment: &Enrichment) -> v1::Enrichment {
 }
 
 /// Evidence for the wire.
-pub(crate) fn evidence_out(evidence: Evidence) -> v1::Evidence {
+pub(crate) fn render_evidence(evidence: Evidence) -> v1::Evidence {
     match evidence {
         Evidence::Proven => v1::Evidence::Proven,
         Evidence::ScanPending => v1::Evidence::ScanPending,

@@ -9,7 +9,7 @@ use scangate_core::{
 use scangate_proto::v1;
 use tonic::Status;
 
-use super::{image, scan::scan_type_out};
+use super::{image, scan::render_scan_type};
 use crate::{
     grpc::field_violations::Fields,
     registry::{RegistryScanning, RepositoryScanning, ScanningRule},
@@ -20,7 +20,10 @@ const MAX_FILTERS: usize = 100;
 const MAX_REPORT: usize = 100;
 
 /// A request to configure scanning.
-pub(crate) fn target(request: &v1::ConfigureScanningRequest, default: &RegistryId) -> Result<(Target, Intent), Status> {
+pub(crate) fn parse_target(
+    request: &v1::ConfigureScanningRequest,
+    default: &RegistryId,
+) -> Result<(Target, Intent), Status> {
     use v1::configure_scanning_request::Target as Wire;
     let mut fields = Fields::default();
     let target = match &request.target {
@@ -29,17 +32,17 @@ pub(crate) fn target(request: &v1::ConfigureScanningRequest, default: &RegistryI
             None
         }
         Some(Wire::Repository(target)) => {
-            let repository = image::repository(&mut fields, "repository.repository", &target.repository, default);
+            let repository = image::parse_repository(&mut fields, "repository.repository", &target.repository, default);
             repository.map(|repository| Target::Repository { repository, scan_on_push: target.scan_on_push })
         }
-        Some(Wire::Registry(target)) => registry_target(&mut fields, target, default),
+        Some(Wire::Registry(target)) => parse_registry_target(&mut fields, target, default),
     };
     let intent = if request.validate_only { Intent::ValidateOnly } else { Intent::Apply };
     Ok((fields.finish(target)?, intent))
 }
 
-fn registry_target(fields: &mut Fields, target: &v1::RegistryTarget, default: &RegistryId) -> Option<Target> {
-    let registry = image::registry(fields, "registry.registry", &target.registry, default);
+fn parse_registry_target(fields: &mut Fields, target: &v1::RegistryTarget, default: &RegistryId) -> Option<Target> {
+    let registry = image::parse_registry(fields, "registry.registry", &target.registry, default);
     let mode = match v1::ConfigureMode::try_from(target.mode) {
         Ok(v1::ConfigureMode::Unspecified | v1::ConfigureMode::Merge) => Some(MergeMode::Merge),
         Ok(v1::ConfigureMode::Replace) => Some(MergeMode::Replace),
@@ -48,19 +51,19 @@ fn registry_target(fields: &mut Fields, target: &v1::RegistryTarget, default: &R
             None
         }
     };
-    fields.at_most("registry.report_repositories", target.report_repositories.len(), MAX_REPORT);
-    let report = image::repository_names(fields, "registry.report_repositories", &target.report_repositories);
+    fields.check_length("registry.report_repositories", target.report_repositories.len(), MAX_REPORT);
+    let report = image::parse_repository_names(fields, "registry.report_repositories", &target.report_repositories);
     let scanning = match &target.scanning {
         None => {
             fields.refuse("registry.scanning", "must say what to set");
             None
         }
-        Some(scanning) => registry_scanning(fields, scanning),
+        Some(scanning) => parse_registry_scanning(fields, scanning),
     };
     Some(Target::Registry { registry: registry?, scanning: scanning?, mode: mode?, report })
 }
 
-fn registry_scanning(fields: &mut Fields, given: &v1::RegistryScanning) -> Option<RegistryScanning> {
+fn parse_registry_scanning(fields: &mut Fields, given: &v1::RegistryScanning) -> Option<RegistryScanning> {
     let scan_type = match v1::ScanType::try_from(given.scan_type) {
         Ok(v1::ScanType::Basic) => Some(ScanType::Basic),
         Ok(v1::ScanType::Enhanced) => Some(ScanType::Enhanced),
@@ -72,8 +75,8 @@ fn registry_scanning(fields: &mut Fields, given: &v1::RegistryScanning) -> Optio
     let mut rules: BTreeMap<Frequency, BTreeSet<String>> = BTreeMap::new();
     for (at, rule) in given.rules.iter().enumerate() {
         let path = format!("registry.scanning.rules[{at}]");
-        let frequency = frequency(fields, &format!("{path}.frequency"), rule.frequency, scan_type);
-        let filters = filters(fields, &format!("{path}.repository_filters"), &rule.repository_filters);
+        let frequency = parse_frequency(fields, &format!("{path}.frequency"), rule.frequency, scan_type);
+        let filters = parse_filters(fields, &format!("{path}.repository_filters"), &rule.repository_filters);
         if let Some(frequency) = frequency
             && rules.insert(frequency, filters).is_some()
         {
@@ -87,7 +90,7 @@ fn registry_scanning(fields: &mut Fields, given: &v1::RegistryScanning) -> Optio
     Some(RegistryScanning { scan_type: scan_type?, rules })
 }
 
-fn frequency(fields: &mut Fields, path: &str, given: i32, scan_type: Option<ScanType>) -> Option<Frequency> {
+fn parse_frequency(fields: &mut Fields, path: &str, given: i32, scan_type: Option<ScanType>) -> Option<Frequency> {
     match (v1::ScanFrequency::try_from(given), scan_type) {
         (Ok(v1::ScanFrequency::ScanOnPush), _) => Some(Frequency::ScanOnPush),
         (Ok(v1::ScanFrequency::ContinuousScan), Some(ScanType::Enhanced) | None) => Some(Frequency::ContinuousScan),
@@ -102,11 +105,11 @@ fn frequency(fields: &mut Fields, path: &str, given: i32, scan_type: Option<Scan
     }
 }
 
-fn filters(fields: &mut Fields, path: &str, given: &[String]) -> BTreeSet<String> {
+fn parse_filters(fields: &mut Fields, path: &str, given: &[String]) -> BTreeSet<String> {
     if given.is_empty() {
         fields.refuse(path, "must have at least one filter; `*` is every repository");
     }
-    fields.at_most(path, given.len(), MAX_FILTERS);
+    fields.check_length(path, given.len(), MAX_FILTERS);
     let parsed = fields.each(path, given, |fields, path, filter| {
         let good = (1..=255).contains(&filter.len())
             && filter.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"*._-/".contains(&b))
@@ -122,39 +125,39 @@ fn filters(fields: &mut Fields, path: &str, given: &[String]) -> BTreeSet<String
 }
 
 /// What a change did.
-pub(crate) fn configured_out(configured: &Configured) -> v1::ConfigureScanningResponse {
+pub(crate) fn render_configured(configured: &Configured) -> v1::ConfigureScanningResponse {
     v1::ConfigureScanningResponse {
-        before: Some(effective_out(&configured.before)),
-        after: Some(effective_out(&configured.after)),
+        before: Some(render_configuration(&configured.before)),
+        after: Some(render_configuration(&configured.after)),
         changed: configured.changed(),
         notes: configured.notes.clone(),
     }
 }
 
-fn effective_out(effective: &EffectiveScanning) -> v1::ScanningConfiguration {
+fn render_configuration(effective: &EffectiveScanning) -> v1::ScanningConfiguration {
     v1::ScanningConfiguration {
         registry: Some(v1::RegistryScanning {
-            scan_type: scan_type_out(effective.registry.scan_type).into(),
-            rules: effective.registry.rules.iter().map(rule_out).collect(),
+            scan_type: render_scan_type(effective.registry.scan_type).into(),
+            rules: effective.registry.rules.iter().map(render_rule).collect(),
         }),
-        repositories: effective.repositories.iter().map(repository_out).collect(),
+        repositories: effective.repositories.iter().map(render_repository).collect(),
     }
 }
 
-fn rule_out(rule: &ScanningRule) -> v1::ScanningRule {
-    v1::ScanningRule { frequency: frequency_out(rule.frequency).into(), repository_filters: rule.filters.clone() }
+fn render_rule(rule: &ScanningRule) -> v1::ScanningRule {
+    v1::ScanningRule { frequency: render_frequency(rule.frequency).into(), repository_filters: rule.filters.clone() }
 }
 
-fn repository_out(repository: &RepositoryScanning) -> v1::RepositoryScanning {
+fn render_repository(repository: &RepositoryScanning) -> v1::RepositoryScanning {
     v1::RepositoryScanning {
         repository: repository.name.to_string(),
         scan_on_push: repository.scan_on_push,
-        frequency: frequency_out(repository.frequency).into(),
+        frequency: render_frequency(repository.frequency).into(),
         applied_filters: repository.applied_filters.clone(),
     }
 }
 
-fn frequency_out(frequency: Frequency) -> v1::ScanFrequency {
+fn render_frequency(frequency: Frequency) -> v1::ScanFrequency {
     match frequency {
         Frequency::ScanOnPush => v1::ScanFrequency::ScanOnPush,
         Frequency::ContinuousScan => v1::ScanFrequency::ContinuousScan,

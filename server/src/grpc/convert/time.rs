@@ -7,19 +7,23 @@ use jiff::{SignedDuration, Timestamp};
 use crate::grpc::field_violations::Fields;
 
 /// An instant for the wire, where nanoseconds count up even before 1970.
-pub(crate) fn timestamp(instant: Timestamp) -> prost_types::Timestamp {
+pub(crate) fn render_timestamp(instant: Timestamp) -> prost_types::Timestamp {
     let mut timestamp = prost_types::Timestamp { seconds: instant.as_second(), nanos: instant.subsec_nanosecond() };
     timestamp.normalize();
     timestamp
 }
 
 /// A period for the wire.
-pub(crate) fn duration(period: SignedDuration) -> prost_types::Duration {
+pub(crate) fn render_duration(period: SignedDuration) -> prost_types::Duration {
     prost_types::Duration { seconds: period.as_secs(), nanos: period.subsec_nanos() }
 }
 
 /// An instant from the wire.
-pub(crate) fn instant(fields: &mut Fields, path: &str, given: Option<&prost_types::Timestamp>) -> Option<Timestamp> {
+pub(crate) fn parse_timestamp(
+    fields: &mut Fields,
+    path: &str,
+    given: Option<&prost_types::Timestamp>,
+) -> Option<Timestamp> {
     let given = given?;
     let instant = Timestamp::new(given.seconds, given.nanos).ok().filter(|_| given.nanos >= 0);
     if instant.is_none() {
@@ -29,7 +33,7 @@ pub(crate) fn instant(fields: &mut Fields, path: &str, given: Option<&prost_type
 }
 
 /// A period from the wire, refused where it is negative or longer than `most`.
-pub(crate) fn period(
+pub(crate) fn parse_duration(
     fields: &mut Fields,
     path: &str,
     given: Option<&prost_types::Duration>,

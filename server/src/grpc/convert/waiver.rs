@@ -13,10 +13,10 @@ use scangate_core::{
 use scangate_proto::v1;
 
 use super::{
-    finding::{severity, severity_out},
-    image::{platform, platform_out},
-    policy::etag_out,
-    time::{instant, timestamp},
+    finding::{parse_severity, render_severity},
+    image::{parse_platform, render_platform},
+    policy::render_etag,
+    time::{parse_timestamp, render_timestamp},
 };
 use crate::grpc::field_violations::Fields;
 
@@ -25,47 +25,47 @@ const MAX_TEXT: usize = 256;
 
 /// What the server asks of waivers.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Terms {
+pub(crate) struct WaiverLimits {
     /// The longest that one may hold.
     pub(crate) max_term: Duration,
     /// Whether another than the author must have approved.
-    pub(crate) needs_approver: bool,
+    pub(crate) requires_approver: bool,
 }
 
 /// `waivers/{id}`.
-pub(crate) fn name(fields: &mut Fields, path: &str, given: &str) -> Option<WaiverId> {
+pub(crate) fn parse_name(fields: &mut Fields, path: &str, given: &str) -> Option<WaiverId> {
     let Some(id) = given.strip_prefix("waivers/") else {
         fields.refuse(path, "must have the form waivers/{id}");
         return None;
     };
-    fields.keep(path, WaiverId::parse(id))
+    fields.check(path, WaiverId::parse(id))
 }
 
 /// A waiver under the id that it is to have; what it does not say of its time is as it was before, or begins now.
-pub(crate) fn waiver(
+pub(crate) fn parse_waiver(
     fields: &mut Fields,
     path: &str,
     id: Option<WaiverId>,
     given: Option<&v1::Waiver>,
     old: Option<&Waiver>,
-    terms: Terms,
+    terms: WaiverLimits,
 ) -> Option<Waiver> {
     let Some(given) = given else {
         fields.refuse(path, "must be given");
         return None;
     };
-    let scope = scope(fields, &format!("{path}.scope"), given.scope.as_ref());
-    let conditions = conditions(fields, &format!("{path}.conditions"), given.conditions.as_ref());
-    reason(fields, &format!("{path}.reason"), &given.reason);
+    let scope = parse_scope(fields, &format!("{path}.scope"), given.scope.as_ref());
+    let conditions = parse_conditions(fields, &format!("{path}.conditions"), given.conditions.as_ref());
+    check_reason(fields, &format!("{path}.reason"), &given.reason);
     for (field, text) in [("ticket", &given.ticket), ("author", &given.author), ("approver", &given.approver)] {
         if text.trim().chars().count() > MAX_TEXT {
             fields.refuse(format!("{path}.{field}"), format!("must be at most {MAX_TEXT} characters long"));
         }
     }
-    if terms.needs_approver {
+    if terms.requires_approver {
         check_approver(fields, path, &given.author, &given.approver);
     }
-    let (start_time, expire_time) = term(fields, path, given, old, terms.max_term);
+    let (start_time, expire_time) = parse_term(fields, path, given, old, terms.max_term);
     Some(Waiver {
         id: id?,
         scope: scope?,
@@ -81,7 +81,7 @@ pub(crate) fn waiver(
 }
 
 /// Why something is waived, or no longer is.
-pub(crate) fn reason(fields: &mut Fields, path: &str, given: &str) {
+pub(crate) fn check_reason(fields: &mut Fields, path: &str, given: &str) {
     if !(1..=MAX_REASON).contains(&given.trim().chars().count()) {
         fields.refuse(path, format!("must be 1 to {MAX_REASON} characters: whoever meets this waiver will ask why"));
     }
@@ -100,7 +100,7 @@ fn check_approver(fields: &mut Fields, path: &str, author: &str, approver: &str)
     }
 }
 
-fn term(
+fn parse_term(
     fields: &mut Fields,
     path: &str,
     given: &v1::Waiver,
@@ -108,11 +108,11 @@ fn term(
     most: Duration,
 ) -> (Timestamp, Timestamp) {
     let now = Timestamp::now();
-    let start = instant(fields, &format!("{path}.start_time"), given.start_time.as_ref());
+    let start = parse_timestamp(fields, &format!("{path}.start_time"), given.start_time.as_ref());
     let start = start.or(old.map(|old| old.start_time)).unwrap_or(now);
     let most = SignedDuration::try_from(most).unwrap_or(SignedDuration::MAX);
     let end_path = format!("{path}.expire_time");
-    let end = instant(fields, &end_path, given.expire_time.as_ref()).or(old.map(|old| old.expire_time));
+    let end = parse_timestamp(fields, &end_path, given.expire_time.as_ref()).or(old.map(|old| old.expire_time));
     let end = end.unwrap_or_else(|| start.saturating_add(DEFAULT_TERM.min(most)).unwrap_or(Timestamp::MAX));
     if end <= start {
         fields.refuse(end_path, "must be later than start_time");
@@ -124,19 +124,19 @@ fn term(
     (start, end)
 }
 
-fn scope(fields: &mut Fields, path: &str, given: Option<&v1::WaiverScope>) -> Option<Scope> {
+fn parse_scope(fields: &mut Fields, path: &str, given: Option<&v1::WaiverScope>) -> Option<Scope> {
     let Some(given) = given else {
         fields.refuse(path, "must be given: a waiver says what it covers");
         return None;
     };
-    let vulnerability = fields.keep(&format!("{path}.vulnerability_id"), Glob::parse(&given.vulnerability_id));
+    let vulnerability = fields.check(&format!("{path}.vulnerability_id"), Glob::parse(&given.vulnerability_id));
     let scope = Scope {
         vulnerability: vulnerability?,
         package: fields.optional(&format!("{path}.package"), &given.package, Glob::parse),
         repository: fields.optional(&format!("{path}.repository"), &given.repository, Glob::parse),
         digest: fields.optional(&format!("{path}.digest"), &given.digest, Digest::parse),
         environment: fields.optional(&format!("{path}.environment"), &given.environment, Glob::parse),
-        platform: given.platform.as_ref().and_then(|given| platform(fields, &format!("{path}.platform"), given)),
+        platform: given.platform.as_ref().and_then(|given| parse_platform(fields, &format!("{path}.platform"), given)),
     };
     let narrows = |glob: &Option<Glob>| glob.as_ref().is_some_and(|glob| !glob.matches_everything());
     if scope.vulnerability.matches_everything()
@@ -152,7 +152,7 @@ fn scope(fields: &mut Fields, path: &str, given: Option<&v1::WaiverScope>) -> Op
     Some(scope)
 }
 
-fn conditions(fields: &mut Fields, path: &str, given: Option<&v1::WaiverConditions>) -> Conditions {
+fn parse_conditions(fields: &mut Fields, path: &str, given: Option<&v1::WaiverConditions>) -> Conditions {
     let given = given.copied().unwrap_or_default();
     let max_epss = given.max_epss.and_then(|given| {
         let score = Score::new(given).ok().filter(|score| score.value() <= 1.0);
@@ -163,14 +163,14 @@ fn conditions(fields: &mut Fields, path: &str, given: Option<&v1::WaiverConditio
     });
     Conditions {
         until_fixed: given.until_fixed,
-        max_severity: severity(fields, &format!("{path}.max_severity"), given.max_severity),
+        max_severity: parse_severity(fields, &format!("{path}.max_severity"), given.max_severity),
         max_epss,
         while_not_exploited: given.while_not_exploited,
     }
 }
 
 /// A waiver as stored; `matches` says whether anything that was met is in its scope.
-pub(crate) fn waiver_out(revised: &Revision, matches: bool, now: Timestamp) -> v1::Waiver {
+pub(crate) fn render_waiver(revised: &Revision, matches: bool, now: Timestamp) -> v1::Waiver {
     let waiver = &revised.waiver;
     let glob = |glob: &Option<Glob>| glob.as_ref().map(ToString::to_string).unwrap_or_default();
     let scope = v1::WaiverScope {
@@ -179,11 +179,11 @@ pub(crate) fn waiver_out(revised: &Revision, matches: bool, now: Timestamp) -> v
         repository: glob(&waiver.scope.repository),
         digest: waiver.scope.digest.as_ref().map(ToString::to_string).unwrap_or_default(),
         environment: glob(&waiver.scope.environment),
-        platform: waiver.scope.platform.as_ref().map(platform_out),
+        platform: waiver.scope.platform.as_ref().map(render_platform),
     };
     let conditions = v1::WaiverConditions {
         until_fixed: waiver.conditions.until_fixed,
-        max_severity: waiver.conditions.max_severity.map_or(v1::Severity::Unspecified, severity_out).into(),
+        max_severity: waiver.conditions.max_severity.map_or(v1::Severity::Unspecified, render_severity).into(),
         max_epss: waiver.conditions.max_epss.map(f64::from),
         while_not_exploited: waiver.conditions.while_not_exploited,
     };
@@ -195,20 +195,20 @@ pub(crate) fn waiver_out(revised: &Revision, matches: bool, now: Timestamp) -> v
         ticket: waiver.ticket.clone(),
         author: waiver.author.clone(),
         approver: waiver.approver.clone(),
-        start_time: Some(timestamp(waiver.start_time)),
-        expire_time: Some(timestamp(waiver.expire_time)),
-        revoke_time: waiver.revocation.as_ref().map(|revocation| timestamp(revocation.at)),
+        start_time: Some(render_timestamp(waiver.start_time)),
+        expire_time: Some(render_timestamp(waiver.expire_time)),
+        revoke_time: waiver.revocation.as_ref().map(|revocation| render_timestamp(revocation.at)),
         revoke_reason: waiver.revocation.as_ref().map(|revocation| revocation.reason.clone()).unwrap_or_default(),
-        state: state_out(waiver.state(now)).into(),
+        state: render_state(waiver.state(now)).into(),
         matches_findings: matches,
-        etag: etag_out(revised.revision),
+        etag: render_etag(revised.revision),
         revision: revised.revision,
-        create_time: Some(timestamp(revised.create_time)),
-        update_time: Some(timestamp(revised.update_time)),
+        create_time: Some(render_timestamp(revised.create_time)),
+        update_time: Some(render_timestamp(revised.update_time)),
     }
 }
 
-fn state_out(state: State) -> v1::WaiverState {
+fn render_state(state: State) -> v1::WaiverState {
     match state {
         State::Scheduled => v1::WaiverState::Scheduled,
         State::Active => v1::WaiverState::Active,
@@ -218,7 +218,7 @@ fn state_out(state: State) -> v1::WaiverState {
 }
 
 /// A state to look for.
-pub(crate) fn state(fields: &mut Fields, path: &str, given: i32) -> Option<State> {
+pub(crate) fn parse_state(fields: &mut Fields, path: &str, given: i32) -> Option<State> {
     match v1::WaiverState::try_from(given) {
         Ok(v1::WaiverState::Scheduled) => Some(State::Scheduled),
         Ok(v1::WaiverState::Active) => Some(State::Active),
@@ -254,7 +254,7 @@ mod tests {
             (digest, environment, reason, author) in (text(), text(), text(), text()),
             (start_time, expire_time) in (moment(), moment()),
             (max_severity, max_epss, days) in (any::<i32>(), prop::option::of(any::<f64>()), 0_u64..4000),
-            needs_approver in any::<bool>(),
+            requires_approver in any::<bool>(),
         ) {
             let scope = v1::WaiverScope { vulnerability_id, package, repository, digest, environment, platform: None };
             let conditions = v1::WaiverConditions { max_severity, max_epss, ..Default::default() };
@@ -264,12 +264,12 @@ mod tests {
             };
             let mut fields = Fields::default();
             let id = WaiverId::parse("w").ok();
-            let terms = Terms { max_term: Duration::from_hours(24 * days), needs_approver };
+            let terms = WaiverLimits { max_term: Duration::from_hours(24 * days), requires_approver };
 
-            let taken = waiver(&mut fields, "waiver", id, Some(&given), None, terms);
+            let taken = parse_waiver(&mut fields, "waiver", id, Some(&given), None, terms);
 
             if let Ok(taken) = fields.finish(taken) {
-                prop_assert!(!needs_approver);
+                prop_assert!(!requires_approver);
                 prop_assert!(taken.start_time < taken.expire_time);
                 let everywhere = taken.scope.package.as_ref().is_none_or(Glob::matches_everything)
                     && taken.scope.repository.as_ref().is_none_or(Glob::matches_everything)

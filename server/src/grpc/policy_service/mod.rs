@@ -18,7 +18,7 @@ use scangate_proto::v1::{
     ListPolicyRevisionsResponse, ListWaiversRequest, ListWaiversResponse, PreviewPolicyRequest, PreviewPolicyResponse,
     RevokeWaiverRequest, RevokeWaiverResponse, RollbackPolicyRequest, RollbackPolicyResponse, UpdatePolicyRequest,
     UpdatePolicyResponse, UpdateWaiverRequest, UpdateWaiverResponse, WatchPoliciesRequest, WatchPoliciesResponse,
-    policy_service_server::PolicyService,
+    policy_service_server,
 };
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -27,15 +27,15 @@ use tonic::{Request, Response, Status, metadata::MetadataMap};
 use super::{
     Services,
     convert::{
-        evaluate_request::request_of,
-        policy::policy_out,
-        policy::{self as policy_fields, revision_token_out},
-        waiver::Terms as WaiverTerms,
+        evaluate_request::parse_request_key,
+        policy::render_policy,
+        policy::{self as policy_fields, render_revision_token},
+        waiver::WaiverLimits,
     },
-    deadline::{deadline, in_time},
+    deadline::{parse_deadline, with_deadline},
     field_violations::Fields,
     page_token, status,
-    streaming::Streaming,
+    streaming::ResponseStream,
 };
 use crate::{
     decisions::Decisions,
@@ -52,18 +52,18 @@ const MAX_PREVIEWS: usize = 2;
 
 /// The service over the use cases on policies and waivers.
 #[derive(Clone, Debug)]
-pub(crate) struct PolicyApi {
+pub(crate) struct PolicyService {
     policies: Arc<Policies>,
     waivers: Waivers,
     observations: Arc<dyn Observations>,
     decisions: Arc<Decisions>,
-    waiver_terms: WaiverTerms,
+    waiver_limits: WaiverLimits,
     streams: Arc<Semaphore>,
     previews: Arc<Semaphore>,
     stopping: CancellationToken,
 }
 
-impl PolicyApi {
+impl PolicyService {
     /// Creates the service.
     pub(crate) fn new(services: Services) -> Self {
         Self {
@@ -71,7 +71,7 @@ impl PolicyApi {
             policies: services.policies,
             observations: services.observations,
             decisions: services.decisions,
-            waiver_terms: services.waiver_terms,
+            waiver_limits: services.waiver_limits,
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             previews: Arc::new(Semaphore::new(MAX_PREVIEWS)),
             stopping: services.stopping,
@@ -84,15 +84,15 @@ impl PolicyApi {
         change: Change,
         options: WriteOptions,
     ) -> Result<WriteResult, Status> {
-        let writing = async { self.policies.write(change, options).await.map_err(status::of_policies) };
-        in_time(deadline(metadata, Duration::ZERO), writing).await
+        let writing = async { self.policies.write(change, options).await.map_err(status::from_policies) };
+        with_deadline(parse_deadline(metadata, Duration::ZERO), writing).await
     }
 }
 
 #[tonic::async_trait]
-impl PolicyService for PolicyApi {
-    type PreviewPolicyStream = Streaming<PreviewPolicyResponse>;
-    type WatchPoliciesStream = Streaming<WatchPoliciesResponse>;
+impl policy_service_server::PolicyService for PolicyService {
+    type PreviewPolicyStream = ResponseStream<PreviewPolicyResponse>;
+    type WatchPoliciesStream = ResponseStream<WatchPoliciesResponse>;
 
     async fn create_policy(
         &self,
@@ -100,8 +100,8 @@ impl PolicyService for PolicyApi {
     ) -> Result<Response<CreatePolicyResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
         let mut fields = Fields::default();
-        let id = fields.keep("policy_id", PolicyId::parse(&request.policy_id));
-        let policy = policy_fields::policy(&mut fields, id, request.policy.as_ref());
+        let id = fields.check("policy_id", PolicyId::parse(&request.policy_id));
+        let policy = policy_fields::parse_policy(&mut fields, id, request.policy.as_ref());
         let options = write_options(&mut fields, request.validate_only, &request.request_id, || CreatePolicyRequest {
             request_id: String::new(),
             ..request.clone()
@@ -110,21 +110,21 @@ impl PolicyService for PolicyApi {
         let notes = policies::lint(&policy);
         let written = self.write(&metadata, Change::Create(vec![Resource::Policy(policy)]), options).await?;
         Ok(Response::new(CreatePolicyResponse {
-            policy: written.policy().map(|revision| policy_out(revision)),
+            policy: written.policy().map(|revision| render_policy(revision)),
             revision: written.revision,
-            revision_token: revision_token_out(written.revision),
+            revision_token: render_revision_token(written.revision),
             notes,
         }))
     }
 
     async fn get_policy(&self, request: Request<GetPolicyRequest>) -> Result<Response<GetPolicyResponse>, Status> {
         let mut fields = Fields::default();
-        let id = policy_fields::name(&mut fields, "name", &request.get_ref().name);
-        let token = policy_fields::revision_token(&mut fields, &request.get_ref().at_least_as_fresh);
+        let id = policy_fields::parse_name(&mut fields, "name", &request.get_ref().name);
+        let token = policy_fields::parse_revision_token(&mut fields, &request.get_ref().at_least_as_fresh);
         let id = fields.finish(id)?;
-        let set = self.policies.at_least(token).await.map_err(status::of_policies)?;
+        let set = self.policies.at_least(token).await.map_err(status::from_policies)?;
         let revision = set.policies.get(&id).ok_or_else(|| status::policy_not_found(&id))?;
-        Ok(Response::new(GetPolicyResponse { policy: Some(policy_out(revision)), revision: set.revision }))
+        Ok(Response::new(GetPolicyResponse { policy: Some(render_policy(revision)), revision: set.revision }))
     }
 
     async fn list_policies(
@@ -135,13 +135,13 @@ impl PolicyService for PolicyApi {
         let mut fields = Fields::default();
         let repository = fields.optional("repository", &request.repository, RepositoryName::parse);
         let environment = fields.optional("environment", &request.environment, Environment::parse);
-        let token = policy_fields::revision_token(&mut fields, &request.at_least_as_fresh);
-        let size = page_token::size(&mut fields, request.page_size);
+        let token = policy_fields::parse_revision_token(&mut fields, &request.at_least_as_fresh);
+        let size = page_token::parse_size(&mut fields, request.page_size);
         let binding = format!("{repository:?}\n{environment:?}");
-        let after = page_token::cursor::<PolicyId>(&mut fields, &binding, &request.page_token);
+        let after = page_token::decode::<PolicyId>(&mut fields, &binding, &request.page_token);
         fields.finish(Some(()))?;
 
-        let set = self.policies.at_least(token).await.map_err(status::of_policies)?;
+        let set = self.policies.at_least(token).await.map_err(status::from_policies)?;
         let mut listed = set.policies.values().filter(|revision| {
             let matches = &revision.policy.matches;
             after.as_ref().is_none_or(|after| revision.policy.id > *after)
@@ -152,8 +152,8 @@ impl PolicyService for PolicyApi {
         let more = listed.next().is_some();
         let last = page.last().filter(|_| more).map(|revision| &revision.policy.id);
         Ok(Response::new(ListPoliciesResponse {
-            policies: page.iter().map(|revision| policy_out(revision)).collect(),
-            next_page_token: last.map(|last| page_token::token(&binding, last)).unwrap_or_default(),
+            policies: page.iter().map(|revision| render_policy(revision)).collect(),
+            next_page_token: last.map(|last| page_token::encode(&binding, last)).unwrap_or_default(),
             revision: set.revision,
         }))
     }
@@ -165,9 +165,9 @@ impl PolicyService for PolicyApi {
         let (metadata, _, request) = request.into_parts();
         let mut fields = Fields::default();
         let message = request.policy.as_ref();
-        let id = policy_fields::name(&mut fields, "policy.name", message.map_or("", |policy| &policy.name));
-        let expected = policy_fields::etag(&mut fields, "policy.etag", message.map_or("", |policy| &policy.etag));
-        let policy = policy_fields::policy(&mut fields, id, message);
+        let id = policy_fields::parse_name(&mut fields, "policy.name", message.map_or("", |policy| &policy.name));
+        let expected = policy_fields::parse_etag(&mut fields, "policy.etag", message.map_or("", |policy| &policy.etag));
+        let policy = policy_fields::parse_policy(&mut fields, id, message);
         let options = write_options(&mut fields, request.validate_only, &request.request_id, || UpdatePolicyRequest {
             request_id: String::new(),
             ..request.clone()
@@ -177,9 +177,9 @@ impl PolicyService for PolicyApi {
         let written =
             self.write(&metadata, Change::Update { resource: Resource::Policy(policy), expected }, options).await?;
         Ok(Response::new(UpdatePolicyResponse {
-            policy: written.policy().map(|revision| policy_out(revision)),
+            policy: written.policy().map(|revision| render_policy(revision)),
             revision: written.revision,
-            revision_token: revision_token_out(written.revision),
+            revision_token: render_revision_token(written.revision),
             notes,
         }))
     }
@@ -190,8 +190,8 @@ impl PolicyService for PolicyApi {
     ) -> Result<Response<DeletePolicyResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
         let mut fields = Fields::default();
-        let id = policy_fields::name(&mut fields, "name", &request.name);
-        let expected = policy_fields::etag(&mut fields, "etag", &request.etag);
+        let id = policy_fields::parse_name(&mut fields, "name", &request.name);
+        let expected = policy_fields::parse_etag(&mut fields, "etag", &request.etag);
         let options = write_options(&mut fields, request.validate_only, &request.request_id, || DeletePolicyRequest {
             request_id: String::new(),
             ..request.clone()
@@ -200,7 +200,7 @@ impl PolicyService for PolicyApi {
         let written = self.write(&metadata, Change::Delete { id, expected }, options).await?;
         Ok(Response::new(DeletePolicyResponse {
             revision: written.revision,
-            revision_token: revision_token_out(written.revision),
+            revision_token: render_revision_token(written.revision),
         }))
     }
 
@@ -208,8 +208,8 @@ impl PolicyService for PolicyApi {
         &self,
         request: Request<ListPolicyRevisionsRequest>,
     ) -> Result<Response<ListPolicyRevisionsResponse>, Status> {
-        let deadline = deadline(request.metadata(), Duration::ZERO);
-        in_time(deadline, self.revisions(request.get_ref())).await.map(Response::new)
+        let deadline = parse_deadline(request.metadata(), Duration::ZERO);
+        with_deadline(deadline, self.revisions(request.get_ref())).await.map(Response::new)
     }
 
     async fn rollback_policy(
@@ -217,7 +217,7 @@ impl PolicyService for PolicyApi {
         request: Request<RollbackPolicyRequest>,
     ) -> Result<Response<RollbackPolicyResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        in_time(deadline(&metadata, Duration::ZERO), self.roll_back(request)).await.map(Response::new)
+        with_deadline(parse_deadline(&metadata, Duration::ZERO), self.roll_back(request)).await.map(Response::new)
     }
 
     async fn preview_policy(
@@ -239,20 +239,20 @@ impl PolicyService for PolicyApi {
         request: Request<CreateWaiverRequest>,
     ) -> Result<Response<CreateWaiverResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        in_time(deadline(&metadata, Duration::ZERO), self.create(request)).await.map(Response::new)
+        with_deadline(parse_deadline(&metadata, Duration::ZERO), self.create(request)).await.map(Response::new)
     }
 
     async fn get_waiver(&self, request: Request<GetWaiverRequest>) -> Result<Response<GetWaiverResponse>, Status> {
-        let deadline = deadline(request.metadata(), Duration::ZERO);
-        in_time(deadline, self.get(request.get_ref())).await.map(Response::new)
+        let deadline = parse_deadline(request.metadata(), Duration::ZERO);
+        with_deadline(deadline, self.get(request.get_ref())).await.map(Response::new)
     }
 
     async fn list_waivers(
         &self,
         request: Request<ListWaiversRequest>,
     ) -> Result<Response<ListWaiversResponse>, Status> {
-        let deadline = deadline(request.metadata(), Duration::ZERO);
-        in_time(deadline, self.list(request.get_ref())).await.map(Response::new)
+        let deadline = parse_deadline(request.metadata(), Duration::ZERO);
+        with_deadline(deadline, self.list(request.get_ref())).await.map(Response::new)
     }
 
     async fn update_waiver(
@@ -260,7 +260,7 @@ impl PolicyService for PolicyApi {
         request: Request<UpdateWaiverRequest>,
     ) -> Result<Response<UpdateWaiverResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        in_time(deadline(&metadata, Duration::ZERO), self.update(request)).await.map(Response::new)
+        with_deadline(parse_deadline(&metadata, Duration::ZERO), self.update(request)).await.map(Response::new)
     }
 
     async fn revoke_waiver(
@@ -268,7 +268,7 @@ impl PolicyService for PolicyApi {
         request: Request<RevokeWaiverRequest>,
     ) -> Result<Response<RevokeWaiverResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        in_time(deadline(&metadata, Duration::ZERO), self.revoke(request)).await.map(Response::new)
+        with_deadline(parse_deadline(&metadata, Duration::ZERO), self.revoke(request)).await.map(Response::new)
     }
 
     async fn import_waivers(
@@ -276,7 +276,7 @@ impl PolicyService for PolicyApi {
         request: Request<ImportWaiversRequest>,
     ) -> Result<Response<ImportWaiversResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        in_time(deadline(&metadata, Duration::ZERO), self.import(request)).await.map(Response::new)
+        with_deadline(parse_deadline(&metadata, Duration::ZERO), self.import(request)).await.map(Response::new)
     }
 }
 
@@ -287,5 +287,5 @@ fn write_options<M: Message>(
     request_id: &str,
     content: impl FnOnce() -> M,
 ) -> WriteOptions {
-    WriteOptions { validate_only, request_key: request_of(fields, request_id, content) }
+    WriteOptions { validate_only, request_key: parse_request_key(fields, request_id, content) }
 }

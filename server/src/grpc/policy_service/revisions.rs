@@ -6,13 +6,13 @@ use scangate_proto::v1::{
 };
 use tonic::Status;
 
-use super::{PolicyApi, write_options};
+use super::{PolicyService, write_options};
 use crate::{
     grpc::{
         convert::{
-            policy::policy_out,
-            policy::{self as policy_fields, revision_token_out},
-            time::timestamp,
+            policy::render_policy,
+            policy::{self as policy_fields, render_revision_token},
+            time::render_timestamp,
         },
         field_violations::Fields,
         page_token, status,
@@ -20,18 +20,18 @@ use crate::{
     policy_store::{Entry, Revision},
 };
 
-impl PolicyApi {
+impl PolicyService {
     pub(super) async fn revisions(
         &self,
         request: &ListPolicyRevisionsRequest,
     ) -> Result<ListPolicyRevisionsResponse, Status> {
         let mut fields = Fields::default();
-        let id = policy_fields::name(&mut fields, "name", &request.name);
-        let size = page_token::size(&mut fields, request.page_size);
-        let before = page_token::cursor::<u64>(&mut fields, &request.name, &request.page_token);
+        let id = policy_fields::parse_name(&mut fields, "name", &request.name);
+        let size = page_token::parse_size(&mut fields, request.page_size);
+        let before = page_token::decode::<u64>(&mut fields, &request.name, &request.page_token);
         let id = fields.finish(id)?;
         let mut entries =
-            self.policies.history(&id, before, size.saturating_add(1)).await.map_err(status::of_policies)?;
+            self.policies.history(&id, before, size.saturating_add(1)).await.map_err(status::from_policies)?;
         if entries.is_empty() && before.is_none() {
             return Err(status::policy_not_found(&id));
         }
@@ -39,15 +39,15 @@ impl PolicyApi {
         entries.truncate(size);
         let last = entries.last().filter(|_| has_more).map(|last| last.revision);
         Ok(ListPolicyRevisionsResponse {
-            revisions: entries.iter().map(revision_out).collect(),
-            next_page_token: last.map(|last| page_token::token(&request.name, &last)).unwrap_or_default(),
+            revisions: entries.iter().map(render_revision).collect(),
+            next_page_token: last.map(|last| page_token::encode(&request.name, &last)).unwrap_or_default(),
         })
     }
 
     pub(super) async fn roll_back(&self, request: RollbackPolicyRequest) -> Result<RollbackPolicyResponse, Status> {
         let mut fields = Fields::default();
-        let id = policy_fields::name(&mut fields, "name", &request.name);
-        let expected = policy_fields::etag(&mut fields, "etag", &request.etag);
+        let id = policy_fields::parse_name(&mut fields, "name", &request.name);
+        let expected = policy_fields::parse_etag(&mut fields, "etag", &request.etag);
         if request.revision == 0 {
             fields.refuse("revision", "must be a revision of the policy; use ListPolicyRevisions to see them");
         }
@@ -56,24 +56,24 @@ impl PolicyApi {
         });
         let (id, expected) = fields.finish(id.zip(expected))?;
         let rollback = self.policies.roll_back(id, request.revision, expected, options).await;
-        let rollback = rollback.map_err(status::of_rollback)?;
+        let rollback = rollback.map_err(status::from_rollback)?;
         Ok(RollbackPolicyResponse {
-            policy: rollback.written.policy().map(|revision| policy_out(revision)),
+            policy: rollback.written.policy().map(|revision| render_policy(revision)),
             revision: rollback.written.revision,
-            revision_token: revision_token_out(rollback.written.revision),
+            revision_token: render_revision_token(rollback.written.revision),
             notes: rollback.notes,
         })
     }
 }
 
-fn revision_out(entry: &Entry) -> PolicyRevision {
+fn render_revision(entry: &Entry) -> PolicyRevision {
     PolicyRevision {
         policy: match &entry.resource {
-            Some(Revision::Policy(revision)) => Some(policy_out(revision)),
+            Some(Revision::Policy(revision)) => Some(render_policy(revision)),
             Some(Revision::Waiver(_)) | None => None,
         },
         revision: entry.revision,
-        write_time: Some(timestamp(entry.write_time)),
+        write_time: Some(render_timestamp(entry.write_time)),
         author: String::new(),
     }
 }

@@ -11,19 +11,19 @@ use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
 use tonic::Status;
 
-use super::PolicyApi;
+use super::PolicyService;
 use crate::{
     decisions::preview::{ChangedVerdict, Draft, Preview, PreviewPage},
     grpc::{
         convert::{
-            decision::verdict_out,
-            policy::{self as policy_fields, policy_out},
-            time::period,
-            waiver::{self as waiver_fields, waiver_out},
+            decision::render_verdict,
+            policy::{self as policy_fields, render_policy},
+            time::parse_duration,
+            waiver::{self as waiver_fields, render_waiver},
         },
         field_violations::Fields,
         status,
-        streaming::{self, Streaming},
+        streaming::{self, ResponseStream},
     },
     policies::{ChangeEvent, WatchEvent},
     waivers,
@@ -36,51 +36,51 @@ const WATCH_BUFFER: usize = 64;
 /// Pages buffered for a slow receiver.
 const PREVIEW_BUFFER: usize = 4;
 
-impl PolicyApi {
+impl PolicyService {
     pub(super) async fn watch(
         &self,
         request: &WatchPoliciesRequest,
-    ) -> Result<Streaming<WatchPoliciesResponse>, Status> {
+    ) -> Result<ResponseStream<WatchPoliciesResponse>, Status> {
         let after = request.after_revision;
         // The caller may know a newer revision than this server: catch up first.
-        self.policies.at_least(Some(after)).await.map_err(status::of_policies)?;
+        self.policies.at_least(Some(after)).await.map_err(status::from_policies)?;
         let permit = Arc::clone(&self.streams).try_acquire_owned().map_err(|_| status::overloaded())?;
         let (sender, receiver) = mpsc::channel(WATCH_BUFFER);
         let watching = Arc::clone(&self.policies).watch(Arc::clone(&self.observations), after, sender);
         tokio::spawn(self.stopping.clone().run_until_cancelled_owned(watching));
-        let events = streaming::told(receiver, permit);
-        Ok(Box::pin(events.map(|event| event.map(event_out).map_err(status::of_policy_watch))))
+        let events = streaming::from_channel(receiver, permit);
+        Ok(Box::pin(events.map(|event| event.map(render_event).map_err(status::from_policy_watch))))
     }
 
     pub(super) async fn preview(
         &self,
         request: &PreviewPolicyRequest,
-    ) -> Result<Streaming<PreviewPolicyResponse>, Status> {
+    ) -> Result<ResponseStream<PreviewPolicyResponse>, Status> {
         let mut fields = Fields::default();
         let draft = self.draft(&mut fields, request);
-        let window = period(&mut fields, "window", request.window.as_ref(), MAX_WINDOW).unwrap_or_default();
+        let window = parse_duration(&mut fields, "window", request.window.as_ref(), MAX_WINDOW).unwrap_or_default();
         if window.is_zero() {
             fields.refuse("window", "must be more than 0s: decisions of this period up to now are replayed");
         }
-        let token = policy_fields::revision_token(&mut fields, &request.at_least_as_fresh);
+        let token = policy_fields::parse_revision_token(&mut fields, &request.at_least_as_fresh);
         let draft = fields.finish(draft)?;
         let preview = Preview::prepare(Arc::clone(&self.decisions), draft, window, token).await;
-        let preview = preview.map_err(status::of_preview)?;
+        let preview = preview.map_err(status::from_preview)?;
         let permit = Arc::clone(&self.previews).try_acquire_owned().map_err(|_| status::overloaded())?;
         let (sender, receiver) = mpsc::channel(PREVIEW_BUFFER);
         tokio::spawn(preview.run(sender));
-        let pages = streaming::told(receiver, permit);
-        Ok(Box::pin(pages.map(|page| page.map(page_out).map_err(status::of_decisions))))
+        let pages = streaming::from_channel(receiver, permit);
+        Ok(Box::pin(pages.map(|page| page.map(render_findings_page).map_err(status::from_decisions))))
     }
 
     fn draft(&self, fields: &mut Fields, request: &PreviewPolicyRequest) -> Option<Draft> {
         match request.draft.as_ref() {
             Some(preview_policy_request::Draft::Policy(policy)) => {
-                let id = policy_fields::draft_name(fields, &policy.name);
-                policy_fields::policy(fields, id, Some(policy)).map(Draft::from_policy)
+                let id = policy_fields::parse_draft_name(fields, &policy.name);
+                policy_fields::parse_policy(fields, id, Some(policy)).map(Draft::from_policy)
             }
             Some(preview_policy_request::Draft::DeletePolicy(name)) => {
-                let id = policy_fields::name(fields, "delete_policy", name)?;
+                let id = policy_fields::parse_name(fields, "delete_policy", name)?;
                 if id.is_default() {
                     fields.refuse("delete_policy", "must not be policies/default, which cannot be deleted");
                 }
@@ -90,9 +90,9 @@ impl PolicyApi {
                 let id = if waiver.name.is_empty() {
                     waivers::random_id()
                 } else {
-                    waiver_fields::name(fields, "waiver.name", &waiver.name)
+                    waiver_fields::parse_name(fields, "waiver.name", &waiver.name)
                 };
-                let waiver = waiver_fields::waiver(fields, "waiver", id, Some(waiver), None, self.waiver_terms);
+                let waiver = waiver_fields::parse_waiver(fields, "waiver", id, Some(waiver), None, self.waiver_limits);
                 waiver.map(Draft::from_waiver)
             }
             None => {
@@ -103,11 +103,11 @@ impl PolicyApi {
     }
 }
 
-fn event_out(event: WatchEvent) -> WatchPoliciesResponse {
+fn render_event(event: WatchEvent) -> WatchPoliciesResponse {
     let change = match event.change {
-        ChangeEvent::Policy(policy) => Change::Policy(policy_out(&policy)),
+        ChangeEvent::Policy(policy) => Change::Policy(render_policy(&policy)),
         ChangeEvent::Waiver { waiver, matches_findings } => {
-            Change::Waiver(waiver_out(&waiver, matches_findings, Timestamp::now()))
+            Change::Waiver(render_waiver(&waiver, matches_findings, Timestamp::now()))
         }
         ChangeEvent::DeletedPolicy(id) => Change::DeletedPolicy(id.resource_name()),
         ChangeEvent::Heartbeat => Change::Heartbeat(true),
@@ -115,17 +115,17 @@ fn event_out(event: WatchEvent) -> WatchPoliciesResponse {
     WatchPoliciesResponse { revision: event.revision, change: Some(change) }
 }
 
-fn page_out(page: PreviewPage) -> PreviewPolicyResponse {
+fn render_findings_page(page: PreviewPage) -> PreviewPolicyResponse {
     let PreviewPage { replayed, changed, verdicts, notes } = page;
-    let decisions = verdicts.into_iter().map(changed_verdict_out).collect();
+    let decisions = verdicts.into_iter().map(render_changed_verdict).collect();
     PreviewPolicyResponse { replayed, flipped: changed, decisions, notes }
 }
 
-fn changed_verdict_out(changed: ChangedVerdict) -> FlippedDecision {
+fn render_changed_verdict(changed: ChangedVerdict) -> FlippedDecision {
     FlippedDecision {
         decision: format!("decisions/{}", changed.id),
-        was: verdict_out(changed.was).into(),
-        would_be: verdict_out(changed.would_be).into(),
+        was: render_verdict(changed.was).into(),
+        would_be: render_verdict(changed.would_be).into(),
         flipped_by: changed.by,
     }
 }

@@ -11,13 +11,13 @@ use scangate_proto::v1::{
 };
 use tonic::Status;
 
-use super::{PolicyApi, write_options};
+use super::{PolicyService, write_options};
 use crate::{
     grpc::{
         convert::{
-            policy::{self as policy_fields, revision_token_out},
-            time::period,
-            waiver::{self as waiver_fields, waiver_out},
+            policy::{self as policy_fields, render_revision_token},
+            time::parse_duration,
+            waiver::{self as waiver_fields, render_waiver},
         },
         field_violations::Fields,
         page_token, status,
@@ -28,53 +28,55 @@ use crate::{
 /// The longest `expires_within`.
 const MAX_EXPIRES_WITHIN: Duration = Duration::from_hours(3650 * 24);
 
-impl PolicyApi {
+impl PolicyService {
     pub(super) async fn create(&self, request: CreateWaiverRequest) -> Result<CreateWaiverResponse, Status> {
         let mut fields = Fields::default();
         let id = if request.waiver_id.is_empty() {
             waivers::random_id()
         } else {
-            fields.keep("waiver_id", WaiverId::parse(&request.waiver_id))
+            fields.check("waiver_id", WaiverId::parse(&request.waiver_id))
         };
-        let waiver = waiver_fields::waiver(&mut fields, "waiver", id, request.waiver.as_ref(), None, self.waiver_terms);
+        let waiver =
+            waiver_fields::parse_waiver(&mut fields, "waiver", id, request.waiver.as_ref(), None, self.waiver_limits);
         let options = write_options(&mut fields, request.validate_only, &request.request_id, || CreateWaiverRequest {
             request_id: String::new(),
             ..request.clone()
         });
         let waiver = fields.finish(waiver)?;
-        let written = self.waivers.create(waiver, options).await.map_err(status::of_waivers)?;
+        let written = self.waivers.create(waiver, options).await.map_err(status::from_waivers)?;
         Ok(CreateWaiverResponse {
-            waiver: written.waiver.as_ref().map(stored_out),
+            waiver: written.waiver.as_ref().map(render_stored),
             revision: written.revision,
-            revision_token: revision_token_out(written.revision),
+            revision_token: render_revision_token(written.revision),
         })
     }
 
     pub(super) async fn get(&self, request: &GetWaiverRequest) -> Result<GetWaiverResponse, Status> {
         let mut fields = Fields::default();
-        let id = waiver_fields::name(&mut fields, "name", &request.name);
-        let token = policy_fields::revision_token(&mut fields, &request.at_least_as_fresh);
+        let id = waiver_fields::parse_name(&mut fields, "name", &request.name);
+        let token = policy_fields::parse_revision_token(&mut fields, &request.at_least_as_fresh);
         let id = fields.finish(id)?;
-        let stored = self.waivers.get(&id, token).await.map_err(status::of_waivers)?;
-        Ok(GetWaiverResponse { waiver: Some(stored_out(&stored)) })
+        let stored = self.waivers.get(&id, token).await.map_err(status::from_waivers)?;
+        Ok(GetWaiverResponse { waiver: Some(render_stored(&stored)) })
     }
 
     pub(super) async fn list(&self, request: &ListWaiversRequest) -> Result<ListWaiversResponse, Status> {
         let mut fields = Fields::default();
-        let states =
-            fields.each("states", &request.states, |fields, path, state| waiver_fields::state(fields, path, *state));
-        let expires_within = period(&mut fields, "expires_within", request.expires_within.as_ref(), MAX_EXPIRES_WITHIN);
-        let token = policy_fields::revision_token(&mut fields, &request.at_least_as_fresh);
-        let page_size = page_token::size(&mut fields, request.page_size);
+        let states = fields
+            .each("states", &request.states, |fields, path, state| waiver_fields::parse_state(fields, path, *state));
+        let expires_within =
+            parse_duration(&mut fields, "expires_within", request.expires_within.as_ref(), MAX_EXPIRES_WITHIN);
+        let token = policy_fields::parse_revision_token(&mut fields, &request.at_least_as_fresh);
+        let page_size = page_token::parse_size(&mut fields, request.page_size);
         let binding = format!("{states:?}\n{expires_within:?}\n{}", request.matches_nothing);
-        let after = page_token::cursor::<WaiverId>(&mut fields, &binding, &request.page_token);
+        let after = page_token::decode::<WaiverId>(&mut fields, &binding, &request.page_token);
         fields.finish(Some(()))?;
         let filter = Filter { states, expires_within, matches_nothing: request.matches_nothing };
         let query = Query { filter, at_least_as_fresh: token, after, page_size };
-        let page = self.waivers.list(query).await.map_err(status::of_waivers)?;
+        let page = self.waivers.list(query).await.map_err(status::from_waivers)?;
         Ok(ListWaiversResponse {
-            waivers: page.waivers.iter().map(stored_out).collect(),
-            next_page_token: page.next.map(|next| page_token::token(&binding, &next)).unwrap_or_default(),
+            waivers: page.waivers.iter().map(render_stored).collect(),
+            next_page_token: page.next.map(|next| page_token::encode(&binding, &next)).unwrap_or_default(),
             revision: page.revision,
         })
     }
@@ -82,44 +84,44 @@ impl PolicyApi {
     pub(super) async fn update(&self, request: UpdateWaiverRequest) -> Result<UpdateWaiverResponse, Status> {
         let mut fields = Fields::default();
         let message = request.waiver.as_ref();
-        let id = waiver_fields::name(&mut fields, "waiver.name", message.map_or("", |waiver| &waiver.name));
-        let expected = policy_fields::etag(&mut fields, "waiver.etag", message.map_or("", |waiver| &waiver.etag));
+        let id = waiver_fields::parse_name(&mut fields, "waiver.name", message.map_or("", |waiver| &waiver.name));
+        let expected = policy_fields::parse_etag(&mut fields, "waiver.etag", message.map_or("", |waiver| &waiver.etag));
         // Read before the other fields are checked: omitted times keep their current values.
         let current = match id.as_ref().zip(expected) {
-            Some((id, expected)) => Some(self.waivers.current(id, expected).await.map_err(status::of_waivers)?),
+            Some((id, expected)) => Some(self.waivers.current(id, expected).await.map_err(status::from_waivers)?),
             None => None,
         };
         let old = current.as_ref().map(|current| &current.revision.waiver);
-        let waiver = waiver_fields::waiver(&mut fields, "waiver", id, message, old, self.waiver_terms);
+        let waiver = waiver_fields::parse_waiver(&mut fields, "waiver", id, message, old, self.waiver_limits);
         let options = write_options(&mut fields, request.validate_only, &request.request_id, || UpdateWaiverRequest {
             request_id: String::new(),
             ..request.clone()
         });
         let (waiver, current) = fields.finish(waiver.zip(current))?;
-        let written = self.waivers.update(waiver, current.expected, options).await.map_err(status::of_waivers)?;
+        let written = self.waivers.update(waiver, current.expected, options).await.map_err(status::from_waivers)?;
         Ok(UpdateWaiverResponse {
-            waiver: written.waiver.as_ref().map(stored_out),
+            waiver: written.waiver.as_ref().map(render_stored),
             revision: written.revision,
-            revision_token: revision_token_out(written.revision),
+            revision_token: render_revision_token(written.revision),
         })
     }
 
     pub(super) async fn revoke(&self, request: RevokeWaiverRequest) -> Result<RevokeWaiverResponse, Status> {
         let mut fields = Fields::default();
-        let id = waiver_fields::name(&mut fields, "name", &request.name);
-        let expected = policy_fields::etag(&mut fields, "etag", &request.etag);
-        waiver_fields::reason(&mut fields, "reason", &request.reason);
+        let id = waiver_fields::parse_name(&mut fields, "name", &request.name);
+        let expected = policy_fields::parse_etag(&mut fields, "etag", &request.etag);
+        waiver_fields::check_reason(&mut fields, "reason", &request.reason);
         let options = write_options(&mut fields, request.validate_only, &request.request_id, || RevokeWaiverRequest {
             request_id: String::new(),
             ..request.clone()
         });
         let (id, expected) = fields.finish(id.zip(expected))?;
         let written = self.waivers.revoke(&id, expected, request.reason.trim(), options).await;
-        let written = written.map_err(status::of_waivers)?;
+        let written = written.map_err(status::from_waivers)?;
         Ok(RevokeWaiverResponse {
-            waiver: written.waiver.as_ref().map(stored_out),
+            waiver: written.waiver.as_ref().map(render_stored),
             revision: written.revision,
-            revision_token: revision_token_out(written.revision),
+            revision_token: render_revision_token(written.revision),
         })
     }
 
@@ -129,7 +131,7 @@ impl PolicyApi {
         // On a blocking thread: a large document takes time to parse.
         let document = tokio::task::spawn_blocking(move || openvex::parse(&document)).await;
         let document =
-            fields.keep("openvex", document.map_err(|_| status::internal("an OpenVEX document was not parsed"))?);
+            fields.check("openvex", document.map_err(|_| status::internal("an OpenVEX document was not parsed"))?);
         let template = self.template(&mut fields, request.template.as_ref());
         let options = write_options(&mut fields, request.validate_only, &request.request_id, || ImportWaiversRequest {
             request_id: String::new(),
@@ -137,12 +139,12 @@ impl PolicyApi {
         });
         let (document, template) = fields.finish(document.zip(template))?;
         let import = ImportRequest { document, template, options };
-        let imported = self.waivers.import(import).await.map_err(status::of_waivers)?;
+        let imported = self.waivers.import(import).await.map_err(status::from_waivers)?;
         Ok(ImportWaiversResponse {
-            waivers: imported.waivers.iter().map(stored_out).collect(),
+            waivers: imported.waivers.iter().map(render_stored).collect(),
             skipped: imported.skipped,
             revision: imported.revision,
-            revision_token: revision_token_out(imported.revision),
+            revision_token: render_revision_token(imported.revision),
         })
     }
 
@@ -164,10 +166,10 @@ impl PolicyApi {
         let scope = v1::WaiverScope { vulnerability_id: "-".to_owned(), ..scope };
         let message = v1::Waiver { scope: Some(scope), reason: "imported".to_owned(), ..message };
         let id = waivers::random_id();
-        waiver_fields::waiver(fields, "template", id, Some(&message), None, self.waiver_terms)
+        waiver_fields::parse_waiver(fields, "template", id, Some(&message), None, self.waiver_limits)
     }
 }
 
-fn stored_out(stored: &StoredWaiver) -> v1::Waiver {
-    waiver_out(&stored.revision, stored.matches_findings, Timestamp::now())
+fn render_stored(stored: &StoredWaiver) -> v1::Waiver {
+    render_waiver(&stored.revision, stored.matches_findings, Timestamp::now())
 }

@@ -10,51 +10,51 @@ use scangate_core::{
 use scangate_proto::v1;
 
 use super::super::{
-    finding::severity_out,
-    policy::etag_out,
-    time::{duration, timestamp},
+    finding::render_severity,
+    policy::render_etag,
+    time::{render_duration, render_timestamp},
 };
 
 /// A policy as stored.
-pub(crate) fn policy_out(revised: &Revision) -> v1::Policy {
+pub(crate) fn render_policy(revised: &Revision) -> v1::Policy {
     let policy = &revised.policy;
     v1::Policy {
         name: policy.id.resource_name(),
         description: policy.description.clone(),
         r#match: (policy.matches != Match::default()).then(|| v1::PolicyMatch {
-            registries: globs_out(&policy.matches.registries),
-            repositories: globs_out(&policy.matches.repositories),
-            environments: globs_out(&policy.matches.environments),
+            registries: render_globs(&policy.matches.registries),
+            repositories: render_globs(&policy.matches.repositories),
+            environments: render_globs(&policy.matches.environments),
         }),
-        mode: mode_out(policy.mode).into(),
-        effective_time: policy.effective_time.map(timestamp),
-        scan: (policy.scan != ScanRequirements::default()).then(|| scan_out(&policy.scan)),
-        rules: policy.rules.iter().map(rule_out).collect(),
-        unrated_as: severity_out(policy.unrated_as).into(),
+        mode: render_mode(policy.mode).into(),
+        effective_time: policy.effective_time.map(render_timestamp),
+        scan: (policy.scan != ScanRequirements::default()).then(|| render_scan(&policy.scan)),
+        rules: policy.rules.iter().map(render_rule).collect(),
+        unrated_as: render_severity(policy.unrated_as).into(),
         honour_suppression: policy.honour_suppression,
-        etag: etag_out(revised.revision),
+        etag: render_etag(revised.revision),
         revision: revised.revision,
         content_digest: revised.content_digest.clone(),
-        create_time: Some(timestamp(revised.create_time)),
-        update_time: Some(timestamp(revised.update_time)),
+        create_time: Some(render_timestamp(revised.create_time)),
+        update_time: Some(render_timestamp(revised.update_time)),
     }
 }
 
 /// A policy that a decision rests on.
-pub(crate) fn applied_out(applied: &AppliedPolicy) -> v1::PolicyReference {
+pub(crate) fn render_applied_policy(applied: &AppliedPolicy) -> v1::PolicyReference {
     v1::PolicyReference {
         name: applied.id.resource_name(),
         revision: applied.revision,
         content_digest: applied.content_digest.clone(),
-        mode: mode_out(applied.mode).into(),
+        mode: render_mode(applied.mode).into(),
     }
 }
 
-fn globs_out(globs: &[Glob]) -> Vec<String> {
+fn render_globs(globs: &[Glob]) -> Vec<String> {
     globs.iter().map(ToString::to_string).collect()
 }
 
-fn mode_out(mode: Mode) -> v1::PolicyMode {
+fn render_mode(mode: Mode) -> v1::PolicyMode {
     match mode {
         Mode::Enforce => v1::PolicyMode::Enforce,
         Mode::Warn => v1::PolicyMode::Warn,
@@ -62,7 +62,7 @@ fn mode_out(mode: Mode) -> v1::PolicyMode {
     }
 }
 
-fn scan_out(scan: &ScanRequirements) -> v1::ScanRequirements {
+fn render_scan(scan: &ScanRequirements) -> v1::ScanRequirements {
     let action = |action: Option<Action>| -> i32 {
         match action {
             None => v1::ShortfallAction::Unspecified,
@@ -73,7 +73,7 @@ fn scan_out(scan: &ScanRequirements) -> v1::ScanRequirements {
         .into()
     };
     v1::ScanRequirements {
-        max_scan_age: scan.max_scan_age.map(duration),
+        max_scan_age: scan.max_scan_age.map(render_duration),
         never_scanned: action(scan.never_scanned),
         scanning: action(scan.scanning),
         failed: action(scan.failed),
@@ -86,13 +86,13 @@ fn scan_out(scan: &ScanRequirements) -> v1::ScanRequirements {
     }
 }
 
-fn rule_out(rule: &Rule) -> v1::Rule {
+fn render_rule(rule: &Rule) -> v1::Rule {
     v1::Rule {
         id: rule.id.to_string(),
         description: rule.description.clone(),
-        when: Some(filter_out(&rule.when)),
+        when: Some(render_filter(&rule.when)),
         allow: rule.allow,
-        grace: rule.grace.map(grace_out),
+        grace: rule.grace.map(render_grace),
         effect: match rule.effect {
             Effect::Deny => v1::RuleEffect::Deny,
             Effect::Warn => v1::RuleEffect::Warn,
@@ -102,9 +102,9 @@ fn rule_out(rule: &Rule) -> v1::Rule {
     }
 }
 
-fn grace_out(grace: Grace) -> v1::Grace {
+fn render_grace(grace: Grace) -> v1::Grace {
     v1::Grace {
-        period: Some(duration(grace.period)),
+        period: Some(render_duration(grace.period)),
         clock: match grace.clock {
             GraceClock::FindingPublished => v1::GraceClock::FindingPublished,
             GraceClock::FirstObserved => v1::GraceClock::FirstObserved,
@@ -115,13 +115,13 @@ fn grace_out(grace: Grace) -> v1::Grace {
     }
 }
 
-fn filter_out(filter: &Filter) -> v1::FindingFilter {
+fn render_filter(filter: &Filter) -> v1::FindingFilter {
     let choice = |choice: &SeverityChoice| match choice {
         SeverityChoice::Unrated => v1::Severity::Unrated,
-        SeverityChoice::Rated(severity) => severity_out(*severity),
+        SeverityChoice::Rated(severity) => render_severity(*severity),
     };
     v1::FindingFilter {
-        min_severity: filter.min_severity.map_or(v1::Severity::Unspecified, severity_out).into(),
+        min_severity: filter.min_severity.map_or(v1::Severity::Unspecified, render_severity).into(),
         severities: filter.severities.iter().map(|given| choice(given).into()).collect(),
         fix: match filter.fix {
             FixFilter::Any => v1::FixFilter::Unspecified,
@@ -132,8 +132,8 @@ fn filter_out(filter: &Filter) -> v1::FindingFilter {
         min_cvss: filter.min_cvss.map(f64::from),
         min_epss: filter.min_epss.map(f64::from),
         exploit: if filter.exploit_known { v1::ExploitFilter::Known } else { v1::ExploitFilter::Unspecified }.into(),
-        vulnerability_ids: globs_out(&filter.vulnerability_ids),
-        packages: globs_out(&filter.packages),
+        vulnerability_ids: render_globs(&filter.vulnerability_ids),
+        packages: render_globs(&filter.packages),
         package_managers: filter.package_managers.clone(),
         expression: filter.expression.as_ref().map(|expression| expression.source().to_owned()).unwrap_or_default(),
         when_unknown: match filter.when_unknown {

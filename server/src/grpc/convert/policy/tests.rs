@@ -148,8 +148,8 @@ prop_compose! {
 
 fn read(given: &v1::Policy) -> Option<Policy> {
     let mut fields = Fields::default();
-    let id = name(&mut fields, "policy.name", &given.name);
-    let policy = policy(&mut fields, id, Some(given));
+    let id = parse_name(&mut fields, "policy.name", &given.name);
+    let policy = parse_policy(&mut fields, id, Some(given));
     fields.finish(policy).ok()
 }
 
@@ -196,7 +196,7 @@ proptest! {
         prop_assert!(is_within_bounds(&taken), "{taken:?}");
         let stored: Policy = serde_json::from_str(&serde_json::to_string(&taken).unwrap()).unwrap();
         prop_assert_eq!(&stored, &taken);
-        let told = policy_out(&revised(taken.clone()));
+        let told = render_policy(&revised(taken.clone()));
         prop_assert_eq!(read(&told), Some(taken), "{:?}", told);
     }
 }
