@@ -4,40 +4,48 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{config::Config, sql::Address, telemetry::LogFormat};
 
-/// One authoritative answer to "may this container image be deployed?", for everyone on Amazon ECR.
+/// Decides whether container images on Amazon ECR may be deployed.
+///
+/// A gRPC server: it applies your policies to the scan findings of ECR and records every decision.
 #[derive(Debug, Parser)]
 #[command(name = "scangate-server", version, about)]
 pub struct Cli {
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub command: Command,
-    /// What a log line looks like.
+    /// Format of log lines.
     #[arg(long, global = true, value_enum, default_value_t, env = "SCANGATE_LOG_FORMAT")]
     pub log_format: LogFormat,
-    /// What to log, in the syntax of RUST_LOG.
+    /// Log filter, in the syntax of RUST_LOG, e.g. `info,sqlx=warn`.
     #[arg(long, global = true, default_value = "info", env = "SCANGATE_LOG")]
     pub log: String,
 }
 
-/// What to do.
+/// A subcommand.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve the gate over Amazon ECR.
     Serve(Box<Config>),
-    /// Bring the schema of a store up to date. A server does so itself when it starts; this is for those who want it done before.
+    /// Update the schema of a store.
+    ///
+    /// A server does so when it starts. Use this command to update before servers start.
     Migrate(StoreArgs),
-    /// Follow every chain of the decision log, and read everything that decisions rest on. Tells what was changed, is missing or out
-    /// of order, and then ends with 1. A SQLite file that a server has open has to be copied first (`sqlite3 FILE '.backup COPY'`).
+    /// Verify the decision log and everything that decisions rest on.
+    ///
+    /// Lists modified, reordered or missing records, one a line, and exits with 1 if there are any. Decisions removed by retention
+    /// are counted but cannot be verified. Copy a SQLite file that a server has open first: `sqlite3 FILE '.backup COPY'`.
     VerifyDecisions(StoreArgs),
-    /// Serve the gate over a simulated ECR with made-up and recorded data, to try it out. Nothing of it touches AWS.
+    /// Serve the gate over a simulated ECR, to try it out.
+    ///
+    /// Images are invented and findings recorded. The demo makes no call to AWS.
     #[cfg(feature = "demo")]
     Demo(crate::demo::Demo),
 }
 
-/// Which store.
+/// The options of a subcommand that opens a store.
 #[derive(Clone, Debug, Args)]
 pub struct StoreArgs {
-    /// A SQLite file, or `postgres://…`: see `serve --store`.
+    /// Store to open: a SQLite file, or a `postgres://` URL as for `serve --store`.
     #[arg(long, default_value = "scangate.db", env = "SCANGATE_STORE", hide_env_values = true)]
     pub store: Address,
 }

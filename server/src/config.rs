@@ -1,4 +1,4 @@
-//! The server's configuration. Each field is a flag and an environment variable; its doc comment is its manual.
+//! The server's configuration. Each field is a flag and an environment variable; its doc comment is the manual.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -6,86 +6,99 @@ use clap::{ArgAction, Args};
 use scangate_core::{name::Environment, registry::Registry as RegistryId};
 
 use crate::{
+    idempotency::DEDUP_WINDOW,
     registry::{cache, ecr},
     sql::Address,
 };
 
-/// Configuration of a gate.
+/// The smallest `--store-staleness`: servers poll the store every half second, so less would fail between two polls.
+const MIN_STORE_STALENESS: Duration = Duration::from_secs(1);
+
+/// The configuration of a server.
 #[derive(Clone, Debug, Args)]
 pub struct Config {
-    /// Address to listen on. Calls are not authenticated and not encrypted by this version: keep it on loopback, or behind
-    /// something that does both.
+    /// Address to listen on.
+    ///
+    /// This version neither authenticates nor encrypts calls: use a loopback address, or a proxy that does both.
     #[arg(long, default_value = "127.0.0.1:50051", env = "SCANGATE_LISTEN")]
     pub listen: SocketAddr,
-    /// Where policies, waivers and decisions are kept: a SQLite file, made where it does not exist, for one server at a time; or
-    /// `postgres://USER:PASSWORD@HOST/DATABASE?sslmode=verify-full` for several that share one gate. Best given by the variable,
-    /// since others may see command lines. Never logged.
+    /// Store of policies, waivers and decisions: a SQLite file, or a PostgreSQL URL.
+    ///
+    /// A SQLite file serves one server and is created if missing. PostgreSQL serves several servers, as
+    /// `postgres://USER:PASSWORD@HOST/DATABASE?sslmode=verify-full`. Prefer the environment variable for a URL with a password:
+    /// other users of the machine can see command lines. The value is never logged.
     #[arg(long, default_value = "scangate.db", env = "SCANGATE_STORE", hide_env_values = true)]
     pub store: Address,
-    /// How old what a server knows of a shared store may be: one that could not confirm its policies and waivers for so long says
-    /// UNAVAILABLE instead of deciding. It confirms them every half second and at each write, so that this matters only where the
-    /// store does not answer.
-    #[arg(long, default_value = "5s", env = "SCANGATE_STORE_STALENESS", value_parser = staleness)]
+    /// Maximum age of the in-memory policy snapshot (minimum 1s).
+    ///
+    /// The server confirms the snapshot twice a second and at each write. If the store cannot be reached for longer,
+    /// EvaluateGate returns UNAVAILABLE.
+    #[arg(long, default_value = "5s", env = "SCANGATE_STORE_STALENESS", value_parser = parse_staleness)]
     pub store_staleness: Duration,
-    /// The longest that a waiver may hold.
-    #[arg(long, default_value = "365d", env = "SCANGATE_WAIVER_MAX_TERM", value_parser = seconds)]
+    /// Maximum term of a waiver, from its start to its expiry.
+    #[arg(long, default_value = "365d", env = "SCANGATE_WAIVER_MAX_TERM", value_parser = parse_duration)]
     pub waiver_max_term: Duration,
-    /// Take a waiver only where it names an author and another who approved it.
+    /// Require an author and a different approver for each waiver.
     #[arg(
         long, env = "SCANGATE_WAIVER_NEEDS_APPROVER", num_args = 0..=1, default_value_t = false,
         default_missing_value = "true", action = ArgAction::Set,
     )]
     pub waiver_needs_approver: bool,
-    /// How long decisions are kept, e.g. 400d; at least 24h, since a request that is sent again within that time (`request_id`) gets
-    /// the decision that it got. What they rest on goes with the last that rests on it; what is left stays provable.
-    #[arg(long, default_value = "400d", env = "SCANGATE_DECISION_RETENTION", value_parser = retention)]
+    /// Retention of recorded decisions, e.g. 400d (minimum 24h, the `request_id` deduplication window).
+    ///
+    /// Inputs are deleted with the last decision that references them; the remaining hash chain stays verifiable.
+    #[arg(long, default_value = "400d", env = "SCANGATE_DECISION_RETENTION", value_parser = parse_retention)]
     pub decision_retention: Duration,
-    /// Registries that callers may name, as ACCOUNT/REGION or by host; the first is the one that images without a host are
-    /// taken from. None: the account of the AWS credentials in the AWS SDK's region.
+    /// Registries that callers may name, as ACCOUNT/REGION or by host, separated by commas.
+    ///
+    /// The first is the registry of images without a host. If empty, the server uses the account of its AWS credentials in the
+    /// AWS SDK's region.
     #[arg(long = "registry", value_delimiter = ',', env = "SCANGATE_REGISTRIES", value_parser = RegistryId::parse)]
     pub registries: Vec<RegistryId>,
-    /// Send calls to ECR and Inspector here instead of to AWS, e.g. to a simulator or a VPC endpoint.
+    /// URL that calls to ECR and Inspector go to instead of AWS, e.g. of a simulator or a VPC endpoint.
     #[arg(long, env = "SCANGATE_ECR_ENDPOINT")]
     pub ecr_endpoint: Option<String>,
-    /// Whose signature calls to AWS carry. No flag: a server that is run signs as AWS expects.
+    /// Credentials for calls to AWS. There is no flag: the server signs with its AWS credentials, only the demo with placeholders.
     #[arg(skip)]
     pub ecr_credentials: ecr::Credentials,
-    /// The environments that there are; a call that names another is refused. None: any environment goes.
+    /// Allowed environment names, separated by commas. If empty, any environment is accepted.
     #[arg(long = "environment", value_delimiter = ',', env = "SCANGATE_ENVIRONMENTS", value_parser = Environment::parse)]
     pub environments: Vec<Environment>,
-    /// How old a cached reading of ECR may be where the caller does not say (`max_findings_age`), e.g. 300s.
-    #[arg(long, default_value = "300s", env = "SCANGATE_FINDINGS_MAX_AGE", value_parser = seconds)]
+    /// Maximum age of cached ECR data, e.g. 300s, for requests without `max_findings_age`.
+    #[arg(long, default_value = "300s", env = "SCANGATE_FINDINGS_MAX_AGE", value_parser = parse_duration)]
     pub findings_max_age: Duration,
-    /// Most memory for cached findings, in MiB.
+    /// Memory limit of the findings cache, in MiB.
     #[arg(long, default_value_t = 256, env = "SCANGATE_FINDINGS_CACHE_MIB")]
     pub findings_cache_mib: u64,
-    /// How long one attempt of a call to AWS may take.
-    #[arg(long, default_value = "5s", env = "SCANGATE_ECR_ATTEMPT_TIMEOUT", value_parser = seconds)]
+    /// Timeout of one attempt of a call to AWS.
+    #[arg(long, default_value = "5s", env = "SCANGATE_ECR_ATTEMPT_TIMEOUT", value_parser = parse_duration)]
     pub ecr_attempt_timeout: Duration,
-    /// How long a call to AWS may take with its retries.
-    #[arg(long, default_value = "20s", env = "SCANGATE_ECR_TIMEOUT", value_parser = seconds)]
+    /// Timeout of a call to AWS, retries included.
+    #[arg(long, default_value = "20s", env = "SCANGATE_ECR_TIMEOUT", value_parser = parse_duration)]
     pub ecr_timeout: Duration,
-    /// Ask Amazon Inspector for what ECR does not say of enhanced findings: EPSS (for rules with `min_epss`), and whether
-    /// the vulnerability is known to be exploited (CISA's catalogue, exploits that Inspector has seen). Off: EPSS is
-    /// unknown, and such rules follow their `when_unknown`. The role needs the IAM actions inspector2:ListFindings and
-    /// inspector2:BatchGetFindingDetails. It costs one call for each 100 findings and one for each 10 severe ones, at most 20
-    /// of these, whenever a scan is read anew. Where Inspector fails, the scan is served without, says so
-    /// (`enrichment`), and is asked for again within seconds.
+    /// Read EPSS scores and exploit information of enhanced findings from Amazon Inspector.
+    ///
+    /// ECR reports neither. Exploits are those in CISA's catalogue and those that Inspector has seen. If off, EPSS is unknown,
+    /// and rules with `min_epss` follow their `when_unknown`.
+    ///
+    /// The IAM role needs inspector2:ListFindings and inspector2:BatchGetFindingDetails. Each new read of a scan costs one call
+    /// per 100 findings and one per 10 severe findings, at most 20 of the latter. If Inspector fails, the scan is served without
+    /// this data, marked in `enrichment`, and read again within seconds.
     #[arg(
         long, env = "SCANGATE_INSPECTOR_ENRICHMENT", num_args = 0..=1, default_value_t = false,
         default_missing_value = "true", action = ArgAction::Set,
     )]
     pub inspector_enrichment: bool,
-    /// How many calls run at once; more are refused with RESOURCE_EXHAUSTED.
+    /// Maximum number of concurrent calls; the server refuses further ones with RESOURCE_EXHAUSTED.
     #[arg(long, default_value_t = 4096, env = "SCANGATE_MAX_CONCURRENT_CALLS")]
     pub max_concurrent_calls: usize,
-    /// How long running calls may go on after SIGTERM.
-    #[arg(long, default_value = "20s", env = "SCANGATE_SHUTDOWN_GRACE", value_parser = seconds)]
+    /// Time that running calls have to finish after SIGTERM; then they are cancelled.
+    #[arg(long, default_value = "20s", env = "SCANGATE_SHUTDOWN_GRACE", value_parser = parse_duration)]
     pub shutdown_grace: Duration,
 }
 
 impl Config {
-    /// What the ECR adapter is told.
+    /// The configuration of the ECR adapter.
     pub(crate) fn ecr(&self) -> ecr::Config {
         ecr::Config {
             registries: self.registries.clone(),
@@ -98,7 +111,7 @@ impl Config {
         }
     }
 
-    /// What the cache of readings is told.
+    /// The configuration of the registry cache.
     pub(crate) fn cache(&self) -> cache::Config {
         cache::Config {
             findings_ttl: self.findings_max_age,
@@ -108,26 +121,27 @@ impl Config {
     }
 }
 
-/// At least a second: below, the gate would come and go between one look at the store and the next.
-fn staleness(given: &str) -> Result<Duration, String> {
-    let staleness = seconds(given)?;
-    if staleness < Duration::from_secs(1) { Err("must be at least 1s".to_owned()) } else { Ok(staleness) }
+fn parse_staleness(text: &str) -> Result<Duration, String> {
+    let staleness = parse_duration(text)?;
+    if staleness < MIN_STORE_STALENESS {
+        return Err(format!("must be at least {}s", MIN_STORE_STALENESS.as_secs()));
+    }
+    Ok(staleness)
 }
 
-/// At least as long as a request may be sent again and get the decision that it got.
-fn retention(given: &str) -> Result<Duration, String> {
-    let retention = seconds(given)?;
-    if retention < Duration::from_hours(24) {
-        return Err("must be at least 24h: for so long a request_id that is sent again gets its decision from the log"
-            .to_owned());
+/// Parses a retention. Within the deduplication window, a repeated request must find its decision in the log.
+fn parse_retention(text: &str) -> Result<Duration, String> {
+    let retention = parse_duration(text)?;
+    if retention < DEDUP_WINDOW.unsigned_abs() {
+        return Err(format!("must be at least {}h, the request_id deduplication window", DEDUP_WINDOW.as_hours()));
     }
     Ok(retention)
 }
 
-/// `300s`, `250ms`, `5m`, `2h` or `30d`.
-fn seconds(given: &str) -> Result<Duration, String> {
-    let unit = given.trim_start_matches(|c: char| c.is_ascii_digit());
-    let amount: u64 = given.trim_end_matches(unit).parse().map_err(|_| "must be like 300s, 250ms, 5m, 2h or 30d")?;
+/// Parses a duration such as `300s`, `250ms`, `5m`, `2h` or `30d`.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let amount: u64 = text.trim_end_matches(unit).parse().map_err(|_| "must be like 300s, 250ms, 5m, 2h or 30d")?;
     match unit {
         "ms" => Ok(Duration::from_millis(amount)),
         "s" => Ok(Duration::from_secs(amount)),

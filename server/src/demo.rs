@@ -1,4 +1,4 @@
-//! The demo: the real gate over a simulated ECR. Nothing here touches AWS, and `serve` has no way into it.
+//! The demo: the real server over a simulated ECR. It makes no call to AWS, and `serve` cannot reach this code.
 
 use std::{ffi::OsString, future::Future, io::Write, net::SocketAddr, path::PathBuf};
 
@@ -11,52 +11,52 @@ use crate::{config::Config, registry::ecr::Credentials};
 /// Options of the demo.
 #[derive(Clone, Debug, Args)]
 pub struct Demo {
-    /// Address to listen on; loopback only.
+    /// Address to listen on; it must be a loopback address.
     #[arg(long, default_value = "127.0.0.1:50051")]
     listen: SocketAddr,
-    /// Address of the simulated ECR, which the aws CLI can talk to; loopback only.
+    /// Address of the simulated ECR, for the AWS CLI; it must be a loopback address.
     #[arg(long, default_value = "127.0.0.1:4566")]
     ecr_listen: SocketAddr,
-    /// Folder that the policies are kept in.
+    /// Folder of the demo's store; created if missing.
     #[arg(long, default_value = ".state/demo")]
     state: PathBuf,
-    /// How the simulated registry scans.
+    /// Scan type of the simulated registry.
     #[arg(long, value_enum, default_value_t)]
     scanning: Scanning,
 }
 
-/// How the simulated registry scans.
+/// The scan type of the simulated registry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Scanning {
     /// Basic scanning on push.
     #[default]
     Basic,
-    /// Enhanced scanning by Inspector.
+    /// Enhanced scanning by Amazon Inspector.
     Enhanced,
 }
 
-/// Why the demo does not run.
+/// An error that stops the demo.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Anybody could call it, so it stays on this machine.
-    #[error("{0} is not a loopback address: the demo has no authentication and stays on this machine")]
+    /// An address that other machines could reach, which the demo refuses because it has no authentication.
+    #[error("{0} is not a loopback address; use one, since the demo has no authentication")]
     NotLoopback(SocketAddr),
     /// A socket or the state folder cannot be used.
     #[error("cannot use {what}")]
     Io {
-        /// Which.
+        /// The socket or folder.
         what: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
-    /// The simulator does not start.
-    #[error("the simulated ECR does not start")]
+    /// The simulator failed to start.
+    #[error("cannot start the simulated ECR")]
     Simulator(#[from] StartError),
-    /// The demo's own command line is wrong.
-    #[error("the demo's configuration is wrong")]
+    /// The demo built an invalid command line for `serve`.
+    #[error("invalid configuration of the demo")]
     Config(#[from] clap::Error),
-    /// The gate does not run.
+    /// The server failed.
     #[error(transparent)]
     Serve(#[from] crate::Error),
 }
@@ -71,7 +71,7 @@ pub async fn run(demo: Demo, shutdown: impl Future<Output = ()> + Send) -> Resul
     let registry = format!("{}/{}", world.account(), world.region());
     let simulator = Simulator::start(bind(demo.ecr_listen).await?, world)?;
     let config = config(&demo, &registry, &simulator.endpoint())?;
-    welcome(listener.local_addr().unwrap_or(demo.listen), &simulator.endpoint());
+    print_welcome(listener.local_addr().unwrap_or(demo.listen), &simulator.endpoint());
     crate::serve(config, listener, shutdown).await?;
     simulator.stop().await;
     Ok(())
@@ -84,14 +84,14 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
     TcpListener::bind(address).await.map_err(|source| Error::Io { what: address.to_string(), source })
 }
 
-/// The command line of `serve`, to take the demo's configuration from.
+/// The command line of `serve`: it supplies the defaults of the demo's configuration.
 #[derive(Parser)]
 struct Serve {
     #[command(flatten)]
     config: Config,
 }
 
-/// The configuration that `serve` would get on its command line, with the simulator in AWS's place.
+/// Returns the configuration of `serve` with the simulator as its AWS endpoint.
 fn config(demo: &Demo, registry: &str, endpoint: &str) -> Result<Config, Error> {
     let arguments = ["serve", "--registry", registry, "--ecr-endpoint", endpoint, "--store"].map(OsString::from);
     let store = demo.state.join("scangate.db").into_os_string();
@@ -99,26 +99,32 @@ fn config(demo: &Demo, registry: &str, endpoint: &str) -> Result<Config, Error> 
     Ok(Config { ecr_credentials: Credentials::Placeholder, ..config })
 }
 
-/// Says what this is and how to talk to it.
-fn welcome(gate: SocketAddr, ecr: &str) {
+fn print_welcome(gate: SocketAddr, ecr: &str) {
     let text = format!(
         r#"
-scan-gate demo. SIMULATED DATA: the images are made up, the findings recorded; nothing here touches AWS.
+scan-gate demo with SIMULATED DATA: images are invented, findings were recorded earlier. No call goes to AWS.
 
   gate  {gate}
   ECR   {ecr} (simulated: aws --endpoint-url {ecr} ecr describe-repositories)
 
-Paste these:
+Try these commands:
 
   grpcurl -plaintext {gate} list
   grpcurl -plaintext -d '{{"image": "shop/web:1.4.2", "environment": "prod"}}' {gate} scangate.v1.ScanGateService/EvaluateGate
   grpcurl -plaintext -d '{{"image": "shop/api:2.0.0", "environment": "prod"}}' {gate} scangate.v1.ScanGateService/EvaluateGate
 
-More images: shop/worker:3.1.0 and shop/gateway:1.1.0 (indexes), shop/cart:0.9.0 (its scan runs for two minutes),
-shop/search:5.0.0 (never scanned), shop/legacy:0.1.0 (failed), shop/tiny:1.0.0 (unsupported), shop/attic:2019 (archived).
-Stop with ctrl-c.
+More images:
+
+  shop/worker:3.1.0, shop/gateway:1.1.0   multi-platform indexes
+  shop/cart:0.9.0                         scan in progress for the first two minutes
+  shop/search:5.0.0                       never scanned
+  shop/legacy:0.1.0                       scan failed
+  shop/tiny:1.0.0                         scanning not supported
+  shop/attic:2019                         archived
+
+Press ctrl-c to stop.
 "#
     );
-    // Where nobody reads standard output the demo runs all the same.
+    // The demo also runs if standard output is closed.
     std::io::stdout().write_all(text.as_bytes()).ok();
 }

@@ -1,82 +1,81 @@
-//! Health: readiness is "a decision can be made", and recorded.
+//! Health checks: a server is ready if it can make and record decisions.
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use scangate_proto::v1::{
-    decision_service_server::SERVICE_NAME as DECISIONS, policy_service_server::SERVICE_NAME as POLICIES,
-    scan_gate_service_server::SERVICE_NAME as GATE,
+    decision_service_server::SERVICE_NAME as DECISION_SERVICE, policy_service_server::SERVICE_NAME as POLICY_SERVICE,
+    scan_gate_service_server::SERVICE_NAME as SCAN_GATE_SERVICE,
 };
+use tokio::task::JoinHandle;
 use tonic_health::{
     ServingStatus,
     pb::health_server::{Health, HealthServer},
-    server::HealthReporter,
 };
 
 use crate::{decisions::Decisions, policies::Policies};
 
-const LOOK: Duration = Duration::from_secs(2);
+/// The interval between two probes of the store.
+const PROBE_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Reports health; looking ends when this is dropped.
-pub(crate) struct Reporting {
-    reporter: HealthReporter,
-    looking: tokio::task::JoinHandle<()>,
+/// A reporter of the server's health; its probe ends when it is dropped.
+pub(crate) struct HealthReporter {
+    reporter: tonic_health::server::HealthReporter,
+    probe: JoinHandle<()>,
 }
 
-impl Reporting {
-    /// Says so for good: the server shuts down.
+impl HealthReporter {
+    /// Reports NOT_SERVING for good, since the server shuts down.
     pub(crate) async fn not_serving(&self) {
-        self.looking.abort();
+        self.probe.abort();
         report(&self.reporter, ServingStatus::NotServing).await;
     }
 }
 
-impl Drop for Reporting {
+impl Drop for HealthReporter {
     fn drop(&mut self) {
-        self.looking.abort();
+        self.probe.abort();
     }
 }
 
-/// The health service, kept true by looking at the store every two seconds.
+/// Starts the health service and its probe of the store.
 pub(crate) async fn service(
     policies: Arc<Policies>,
     decisions: Arc<Decisions>,
-) -> (Reporting, HealthServer<impl Health>) {
+) -> (HealthReporter, HealthServer<impl Health>) {
     let (reporter, service) = tonic_health::server::health_reporter();
     report(&reporter, ServingStatus::Serving).await;
-    let looking = tokio::spawn(look(reporter.clone(), policies, decisions));
-    (Reporting { reporter, looking }, service)
+    let probe = tokio::spawn(probe(reporter.clone(), policies, decisions));
+    (HealthReporter { reporter, probe }, service)
 }
 
-async fn look(reporter: HealthReporter, policies: Arc<Policies>, decisions: Arc<Decisions>) {
-    let mut ready = true;
+async fn probe(reporter: tonic_health::server::HealthReporter, policies: Arc<Policies>, decisions: Arc<Decisions>) {
+    let mut is_ready = true;
     loop {
-        tokio::time::sleep(LOOK).await;
-        let can_decide = can_decide(&policies, &decisions).await;
-        if can_decide.is_ok() == ready {
+        tokio::time::sleep(PROBE_INTERVAL).await;
+        let result = can_decide(&policies, &decisions).await;
+        if result.is_ok() == is_ready {
             continue;
         }
-        ready = can_decide.is_ok();
-        match can_decide {
-            Ok(()) => tracing::info!("decisions can be made again"),
+        is_ready = result.is_ok();
+        match result {
+            Ok(()) => tracing::info!("store available again: serving decisions"),
             Err(error) => {
-                let error = &*error as &(dyn std::error::Error + 'static);
-                tracing::error!(error, "no decision can be made: the store does not answer, or takes nothing");
+                let error = &*error as &(dyn Error + 'static);
+                tracing::error!(error, "store unavailable: no decision can be recorded; health is NOT_SERVING");
             }
         }
-        report(&reporter, if ready { ServingStatus::Serving } else { ServingStatus::NotServing }).await;
+        report(&reporter, if is_ready { ServingStatus::Serving } else { ServingStatus::NotServing }).await;
     }
 }
 
-async fn can_decide(
-    policies: &Policies,
-    decisions: &Decisions,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+async fn can_decide(policies: &Policies, decisions: &Decisions) -> Result<(), Box<dyn Error + Send + Sync>> {
     policies.ping().await?;
     Ok(decisions.ping().await?)
 }
 
-async fn report(reporter: &HealthReporter, status: ServingStatus) {
-    for service in ["", GATE, POLICIES, DECISIONS] {
+/// Reports a status for the whole server, whose name is empty, and for each service.
+async fn report(reporter: &tonic_health::server::HealthReporter, status: ServingStatus) {
+    for service in ["", SCAN_GATE_SERVICE, POLICY_SERVICE, DECISION_SERVICE] {
         reporter.set_service_status(service, status).await;
     }
 }

@@ -1,7 +1,7 @@
-//! The scan-gate server: the gate over Amazon ECR, wired together.
+//! The scan-gate server: a gate for deployments from Amazon ECR.
 //!
-//! Follow one request: [`serve`] wires, `grpc` validates, [`evaluation`] takes the policies' snapshot, asks the [`registry`] and
-//! lets [`fn@scangate_core::decide`] decide.
+//! The life of a request: [`serve`] wires the parts together, and `grpc` validates the request. [`evaluation`] takes a snapshot of
+//! the policies, reads scans through the [`registry`] and calls [`fn@scangate_core::decide`].
 
 pub mod cli;
 pub mod config;
@@ -41,6 +41,8 @@ use tonic::{
     service::Routes,
     transport::{Server, server::TcpIncoming},
 };
+use tonic_health::pb::health_server::{Health, HealthServer};
+use tower::layer::util::{Identity, Stack};
 
 use crate::{
     config::Config,
@@ -51,7 +53,7 @@ use crate::{
         DecisionService, FastPath, MAX_REQUEST, MAX_RESPONSE, PolicyService, RequestLayer, ScanGateService, Services,
         WaiverLimits,
     },
-    net::write_coalescing::Gathering,
+    net::write_coalescing::CoalescingStream,
     observations::{Observations, sql::SqlObservations},
     policies::Policies,
     policy_store::sql::SqlPolicyStore,
@@ -59,37 +61,39 @@ use crate::{
     sql::{Address, Database, OpenError},
 };
 
-/// Streams that one connection may have open.
+/// The most concurrent HTTP/2 streams of one connection.
 const MAX_STREAMS: u32 = 1024;
-/// How long an idle connection lives between signs of life.
-const KEEPALIVE: Duration = Duration::from_secs(30);
+/// The interval between keep-alive pings on an idle connection.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+/// The time within which the peer must answer a ping before the connection is closed.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The largest header list of a request, in bytes.
 const MAX_HEADERS: u32 = 16 * 1024;
 
-/// Why the server does not run.
+/// An error that stops the server.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The policy store cannot be opened.
-    #[error("the policy store cannot be opened")]
+    /// The store failed to open.
+    #[error("cannot open the store")]
     Store(#[from] OpenError),
-    /// The decisions cannot be verified.
-    #[error("the decisions cannot be verified")]
+    /// The decisions could not be verified.
+    #[error("cannot verify the decisions")]
     Decisions(#[from] decisions::Error),
-    /// The policies cannot be loaded.
-    #[error("the policies cannot be loaded")]
+    /// The policies failed to load.
+    #[error("cannot load the policies")]
     Policies(#[from] policies::Error),
-    /// The registry cannot be set up.
-    #[error("the registry cannot be set up")]
+    /// The registry could not be set up.
+    #[error("cannot set up the registry")]
     Registry(#[from] registry::Error),
-    /// Reflection cannot be set up.
-    #[error("reflection cannot be set up")]
+    /// The reflection service could not be set up.
+    #[error("cannot set up reflection")]
     Reflection(#[from] tonic_reflection::server::Error),
     /// The transport failed.
-    #[error("the transport failed")]
+    #[error("transport failed")]
     Transport(#[from] tonic::transport::Error),
 }
 
-/// Serves the gate on a listener until `shutdown` resolves, then lets running calls end within the configured grace period.
+/// Serves on a listener until `shutdown` resolves, then lets running calls finish within the configured grace period.
 pub async fn serve(
     config: Config,
     listener: TcpListener,
@@ -102,7 +106,7 @@ pub async fn serve(
     outcome
 }
 
-/// Like [`serve`], over a store and a log of decisions that are open.
+/// Serves like [`serve`], over an open database and decision log.
 pub async fn serve_over(
     config: Config,
     database: &Arc<Database>,
@@ -110,16 +114,35 @@ pub async fn serve_over(
     listener: TcpListener,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
+    let services = services(&config, database, Arc::clone(&log)).await?;
+    let _retention = retention::spawn(log, config.decision_retention);
+    run(&config, services, listener, shutdown).await
+}
+
+/// Updates the schema of a store, and creates the store if missing.
+pub async fn migrate(store: &Address) -> Result<(), Error> {
+    let database = Database::open(store).await?;
+    SqlPolicyStore::open(&database).await.map_err(policies::Error::from)?;
+    Ok(())
+}
+
+/// Verifies every chain of a store's decision log, and everything that decisions rest on.
+pub async fn verify_decisions(store: &Address) -> Result<decision_log::Report, Error> {
+    let database = Database::open_existing(store).await?;
+    let log = SqlDecisionLog::new(&database);
+    Ok(decisions::verify(&log, &SqlPolicyStore::open_existing(&database)).await?)
+}
+
+async fn services(config: &Config, database: &Arc<Database>, log: Arc<dyn DecisionLog>) -> Result<Services, Error> {
     let observations: Arc<dyn Observations> = Arc::new(SqlObservations::new(database));
     let store = SqlPolicyStore::open(database).await.map_err(policies::Error::from)?;
     let policies = Policies::load(Arc::new(store), config.store_staleness).await?;
-    let decisions = Arc::new(Decisions::new(Arc::clone(&log), Arc::clone(&policies)));
-    let _retention = retention::keep(log, config.decision_retention);
+    let decisions = Arc::new(Decisions::new(log, Arc::clone(&policies)));
     let registry: Arc<dyn Registry> = Arc::new(CachedRegistry::new(Ecr::connect(config.ecr()).await?, config.cache()));
-    let waiver_limits =
-        WaiverLimits { max_term: config.waiver_max_term, requires_approver: config.waiver_needs_approver };
-    let findings_max_age = config.findings_max_age;
-    let settings = Settings { findings_max_age, environments: config.environments.iter().cloned().collect() };
+    let settings = Settings {
+        findings_max_age: config.findings_max_age,
+        environments: config.environments.iter().cloned().collect(),
+    };
     let gate = Evaluator::new(
         Arc::clone(&registry),
         Arc::clone(&policies),
@@ -127,24 +150,10 @@ pub async fn serve_over(
         Arc::clone(&decisions),
         settings,
     );
+    let waiver_limits =
+        WaiverLimits { max_term: config.waiver_max_term, requires_approver: config.waiver_needs_approver };
     let stopping = CancellationToken::new();
-    let services =
-        Services { gate, registry, policies, observations, waiver_limits, decisions, findings_max_age, stopping };
-    run(&config, services, listener, shutdown).await
-}
-
-/// Brings the schema of a store up to date, and begins a store where there is none.
-pub async fn migrate(store: &Address) -> Result<(), Error> {
-    let database = Database::open(store).await?;
-    SqlPolicyStore::open(&database).await.map_err(policies::Error::from)?;
-    Ok(())
-}
-
-/// Follows every chain of the decision log in a store, and reads everything that decisions rest on.
-pub async fn verify_decisions(store: &Address) -> Result<decision_log::Report, Error> {
-    let database = Database::open_existing(store).await?;
-    let log = SqlDecisionLog::new(&database);
-    Ok(decisions::verify(&log, &SqlPolicyStore::open_existing(&database)).await?)
+    Ok(Services { gate, registry, policies, observations, waiver_limits, decisions, stopping })
 }
 
 async fn run(
@@ -153,35 +162,14 @@ async fn run(
     listener: TcpListener,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
+    let stopping = services.stopping.clone();
     let (health, health_service) =
         health::service(Arc::clone(&services.policies), Arc::clone(&services.decisions)).await;
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    let gate = ScanGateService::new(services.clone());
-    let policies = PolicyServiceServer::new(PolicyService::new(services.clone()))
-        .max_decoding_message_size(MAX_REQUEST)
-        .max_encoding_message_size(MAX_RESPONSE);
-    let decisions = DecisionServiceServer::new(DecisionService::new(services.decisions, services.stopping.clone()))
-        .max_decoding_message_size(MAX_REQUEST)
-        .max_encoding_message_size(MAX_RESPONSE);
-    let others = Routes::new(health_service)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?)
-        .add_service(policies)
-        .add_service(decisions);
-    let server = Server::builder()
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .http2_max_header_list_size(MAX_HEADERS)
-        .max_concurrent_streams(MAX_STREAMS)
-        .layer(RequestLayer::new(config.max_concurrent_calls));
-
+    let service = grpc_service(services, health_service)?;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).map(|accepted| accepted.map(Gathering::new));
-    let serving = server.serve_with_incoming_shutdown(FastPath::new(gate, others), incoming, async {
+    let incoming =
+        TcpIncoming::from(listener).with_nodelay(Some(true)).map(|accepted| accepted.map(CoalescingStream::new));
+    let serving = server(config).serve_with_incoming_shutdown(service, incoming, async {
         // A dropped sender stops the server just the same.
         stopped.await.ok();
     });
@@ -192,11 +180,43 @@ async fn run(
     }
     tracing::info!("shutting down");
     health.not_serving().await;
-    services.stopping.cancel();
+    stopping.cancel();
     drop(stop);
     let Ok(outcome) = tokio::time::timeout(config.shutdown_grace, serving).await else {
-        tracing::warn!("some calls did not end within the grace period and were cut off");
+        tracing::warn!("grace period exceeded: remaining calls cancelled");
         return Ok(());
     };
     Ok(outcome?)
+}
+
+/// Builds the transport with its limits and the middleware.
+fn server(config: &Config) -> Server<Stack<RequestLayer, Identity>> {
+    Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .http2_max_header_list_size(MAX_HEADERS)
+        .max_concurrent_streams(MAX_STREAMS)
+        .layer(RequestLayer::new(config.max_concurrent_calls))
+}
+
+/// Builds the service of all methods.
+fn grpc_service(services: Services, health: HealthServer<impl Health>) -> Result<FastPath, Error> {
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let gate = ScanGateService::new(services.clone());
+    let policies = PolicyServiceServer::new(PolicyService::new(services.clone()))
+        .max_decoding_message_size(MAX_REQUEST)
+        .max_encoding_message_size(MAX_RESPONSE);
+    let decisions = DecisionServiceServer::new(DecisionService::new(services.decisions, services.stopping))
+        .max_decoding_message_size(MAX_REQUEST)
+        .max_encoding_message_size(MAX_RESPONSE);
+    let routes = Routes::new(health)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .add_service(policies)
+        .add_service(decisions);
+    Ok(FastPath::new(gate, routes))
 }

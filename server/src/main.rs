@@ -1,4 +1,4 @@
-//! `scangate-server`: parse, bind, serve.
+//! The program `scangate-server`: parses the command line, binds the socket, sets the exit code.
 
 use std::{
     error::Error,
@@ -18,11 +18,11 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-/// Many small things are allocated for each call and freed on another thread: the system's allocator takes twice as long.
+/// Each call makes many small allocations that another thread frees; the system's allocator takes twice as long for them.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-/// The exit code for a command line that cannot be understood.
+/// The exit code of an invalid command line.
 const USAGE: u8 = 64;
 
 #[tokio::main]
@@ -30,16 +30,16 @@ async fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Where even printing fails there is nobody left to tell.
+            // The exit code still reports the error if printing fails.
             error.print().ok();
-            let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            return if asked { ExitCode::SUCCESS } else { ExitCode::from(USAGE) };
+            let is_requested = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            return if is_requested { ExitCode::SUCCESS } else { ExitCode::from(USAGE) };
         }
     };
     match run(cli).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(error = &*error as &dyn Error, "the server does not run");
+            tracing::error!(error = &*error as &dyn Error, "command failed");
             ExitCode::FAILURE
         }
     }
@@ -47,7 +47,7 @@ async fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> Result<(), Box<dyn Error + Send + Sync>> {
     telemetry::start(cli.log_format, &cli.log)?;
-    // Before anything listens: who sees the port open may already tell us to stop.
+    // Before the socket is bound: a supervisor that sees the port open may send SIGTERM at once.
     let shutdown = shutdown()?;
     match cli.command {
         Command::Serve(config) => {
@@ -57,19 +57,7 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error + Send + Sync>> {
         }
         Command::Migrate(arguments) => migrate(&arguments.store).await?,
         Command::VerifyDecisions(arguments) => {
-            let report = verify_decisions(&arguments.store).await?;
-            let mut out = io::stdout().lock();
-            for damage in &report.damage {
-                writeln!(out, "{damage}")?;
-            }
-            let Report { writers, decisions, blobs, removed, damage, policies: _ } = report;
-            writeln!(out, "{decisions} decisions of {writers} writers and {blobs} blobs are as they were recorded")?;
-            if removed > 0 {
-                writeln!(out, "{removed} decisions before them were removed, as retention does")?;
-            }
-            if !damage.is_empty() {
-                return Err(format!("the log of decisions is damaged in {} places", damage.len()).into());
-            }
+            print_report(&verify_decisions(&arguments.store).await?)?;
         }
         #[cfg(feature = "demo")]
         Command::Demo(demo) => scangate_server::demo::run(demo, shutdown).await?,
@@ -77,7 +65,21 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error + Send + Sync>> {
     Ok(())
 }
 
-/// Resolves on SIGTERM or ctrl-c, from now on.
+/// Prints the result of a verification, and fails if there is damage.
+fn print_report(report: &Report) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let Report { writers, decisions, blobs, removed, damage, policies: _ } = report;
+    let mut out = io::stdout().lock();
+    for problem in damage {
+        writeln!(out, "{problem}")?;
+    }
+    writeln!(out, "verified {decisions} decisions of {writers} writers, and {blobs} blobs")?;
+    if *removed > 0 {
+        writeln!(out, "{removed} earlier decisions were removed by retention and cannot be verified")?;
+    }
+    if damage.is_empty() { Ok(()) } else { Err(format!("decision log is damaged: {} problems", damage.len()).into()) }
+}
+
+/// Returns a future that resolves on SIGTERM or ctrl-c; signals are caught from the call on.
 fn shutdown() -> io::Result<impl Future<Output = ()>> {
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;

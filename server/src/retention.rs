@@ -1,16 +1,16 @@
-//! Retention: decisions that are older than they are to be kept are removed, now and then.
+//! Retention: an hourly task that removes decisions past their retention time.
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinHandle;
 
 use crate::decision_log::DecisionLog;
 
-/// How often.
-const EVERY: Duration = Duration::from_hours(1);
+/// The interval between two runs.
+const INTERVAL: Duration = Duration::from_hours(1);
 
-/// Removes what is too old until it is dropped.
+/// The running task; it ends when this is dropped.
 pub(crate) struct Retention(JoinHandle<()>);
 
 impl Drop for Retention {
@@ -19,18 +19,21 @@ impl Drop for Retention {
     }
 }
 
-/// Keeps decisions for so long.
-pub(crate) fn keep(log: Arc<dyn DecisionLog>, term: Duration) -> Retention {
+/// Starts the task; it removes decisions older than `retention`.
+pub(crate) fn spawn(log: Arc<dyn DecisionLog>, retention: Duration) -> Retention {
+    let retention = SignedDuration::try_from(retention).unwrap_or(SignedDuration::MAX);
     Retention(tokio::spawn(async move {
         loop {
-            tokio::time::sleep(EVERY).await;
-            let term = SignedDuration::try_from(term).unwrap_or(SignedDuration::MAX);
-            let Ok(before) = Timestamp::now().checked_sub(term) else { continue };
+            tokio::time::sleep(INTERVAL).await;
+            let Ok(before) = Timestamp::now().checked_sub(retention) else { continue };
             match log.trim(before).await {
                 Ok(0) => {}
-                Ok(removed) => tracing::info!(removed, %before, "decisions were removed, since their time has passed"),
+                Ok(removed) => tracing::info!(removed, %before, "removed decisions past their retention"),
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "old decisions were not removed");
+                    tracing::warn!(
+                        error = &error as &dyn Error,
+                        "removal of old decisions failed; will retry in an hour"
+                    );
                 }
             }
         }

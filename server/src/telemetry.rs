@@ -1,21 +1,21 @@
-//! Logs: one line an event, with the call's request id.
+//! Logging: one line per event, with the call's request id.
 
 use std::io::IsTerminal;
 
 use clap::ValueEnum;
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
-/// What a log line looks like.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Plain text.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Starts logging to standard error. `filter` has the syntax of `RUST_LOG`.
+/// Starts logging to standard error, once per process. `filter` has the syntax of `RUST_LOG`.
 pub fn start(format: LogFormat, filter: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let registry = tracing_subscriber::registry().with(EnvFilter::try_new(filter)?);
     match format {

@@ -125,6 +125,11 @@ impl Evaluator {
         Self { registry, policies, observations, decisions, cache: Arc::new(DecisionCache::new()), settings }
     }
 
+    /// The maximum age of cached findings for a request without a limit of its own.
+    pub(crate) fn findings_max_age(&self) -> Duration {
+        self.settings.findings_max_age
+    }
+
     /// Evaluates one image and returns once the decision is durably recorded. Waits for a running scan as long as the request
     /// allows, but never past `deadline`.
     pub async fn evaluate(

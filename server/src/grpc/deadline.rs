@@ -1,4 +1,4 @@
-//! A call's deadline: read from the wire, kept with a margin for the answer's way back.
+//! A call's deadline: `grpc-timeout` less a margin for the response to travel.
 
 use std::{
     future::Future,
@@ -9,36 +9,36 @@ use tonic::{Status, metadata::MetadataMap};
 
 use super::status;
 
-/// Left of the caller's time for the answer to travel.
-const MARGIN: Duration = Duration::from_millis(100);
-/// A call that names no deadline gets this one.
-const DEFAULT: Duration = Duration::from_mins(1);
+/// The largest part of the caller's timeout that is reserved for the response to travel.
+const RESPONSE_MARGIN: Duration = Duration::from_millis(100);
+/// The timeout of a call that sets none.
+const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// When the answer must be on its way.
+/// Returns the instant by which the response must be sent; `wait` extends the default timeout only.
 pub(crate) fn parse_deadline(metadata: &MetadataMap, wait: Duration) -> Instant {
-    let given = metadata.get("grpc-timeout").and_then(|given| parse_timeout(given.to_str().ok()?));
-    let time = match given {
-        Some(given) => given.saturating_sub(MARGIN.min(given / 10)),
-        // Who asks the gate to wait and names no deadline means to wait.
-        None => DEFAULT.saturating_add(wait),
+    let timeout = metadata.get("grpc-timeout").and_then(|timeout| parse_timeout(timeout.to_str().ok()?));
+    let timeout = match timeout {
+        Some(timeout) => timeout.saturating_sub(RESPONSE_MARGIN.min(timeout / 10)),
+        // A caller that asks the gate to wait and sets no timeout accepts that wait.
+        None => DEFAULT_TIMEOUT.saturating_add(wait),
     };
     let now = Instant::now();
-    now.checked_add(time).unwrap_or(now)
+    now.checked_add(timeout).unwrap_or(now)
 }
 
-/// EvaluateCodec in time, or says that it could not.
+/// Runs a future until the deadline, then fails with `DEADLINE_EXCEEDED`.
 pub(crate) fn with_deadline<T>(
     deadline: Instant,
     work: impl Future<Output = Result<T, Status>>,
 ) -> impl Future<Output = Result<T, Status>> {
-    // Boxed, because a future that is handed on is copied whole at each step.
+    // Boxed: each wrapper would otherwise copy the whole future.
     let timeout = tokio::time::timeout_at(deadline.into(), Box::pin(work));
     async move { timeout.await.unwrap_or_else(|_| Err(status::deadline())) }
 }
 
-/// The wire form of a timeout: at most 8 digits and a unit.
-fn parse_timeout(given: &str) -> Option<Duration> {
-    let (digits, unit) = given.split_at_checked(given.len().checked_sub(1)?)?;
+/// Parses the value of `grpc-timeout`: at most 8 digits and a unit. tonic's own parser is private.
+fn parse_timeout(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if digits.len() > 8 {
         return None;
     }
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_wire_form_of_a_timeout_is_read_in_every_unit() {
+    fn grpc_timeout_is_parsed_in_every_unit() {
         assert_eq!(parse_timeout("2H"), Some(Duration::from_hours(2)));
         assert_eq!(parse_timeout("3M"), Some(Duration::from_mins(3)));
         assert_eq!(parse_timeout("4S"), Some(Duration::from_secs(4)));

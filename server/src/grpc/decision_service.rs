@@ -1,4 +1,4 @@
-//! `DecisionService`: validate, one call, convert.
+//! `DecisionService`: recorded decisions.
 
 use std::{sync::Arc, time::Duration};
 
@@ -31,14 +31,14 @@ use crate::{
     decisions::{Decisions, WatchEvent},
 };
 
-/// The most streams of decisions at once.
+/// The most concurrent WatchDecisions streams.
 const MAX_WATCHES: usize = 256;
-/// Events buffered for a slow receiver.
+/// The events buffered for a slow receiver.
 const WATCH_BUFFER: usize = 16;
-/// The most decisions of one page: each may show findings.
+/// The most decisions in one page: each may list findings.
 const MAX_PAGE: usize = 1_000;
 
-/// The service over what was decided.
+/// The service.
 #[derive(Clone, Debug)]
 pub(crate) struct DecisionService {
     decisions: Arc<Decisions>,
@@ -47,7 +47,7 @@ pub(crate) struct DecisionService {
 }
 
 impl DecisionService {
-    /// The service. Its streams end once the server is to stop.
+    /// A service over the recorded decisions. Its streams end when `stopping` is cancelled.
     pub(crate) fn new(decisions: Arc<Decisions>, stopping: CancellationToken) -> Self {
         Self { decisions, watches: Arc::new(Semaphore::new(MAX_WATCHES)), stopping }
     }
@@ -63,11 +63,11 @@ impl decision_service_server::DecisionService for DecisionService {
     ) -> Result<Response<GetDecisionResponse>, Status> {
         let deadline = parse_deadline(request.metadata(), Duration::ZERO);
         let mut fields = Fields::default();
-        let id = name(&mut fields, &request.get_ref().name);
+        let id = parse_name(&mut fields, &request.get_ref().name);
         let id = fields.finish(id)?;
-        let answer =
+        let recorded =
             with_deadline(deadline, async { self.decisions.get(&id).await.map_err(status::from_decisions) }).await?;
-        Ok(Response::new(GetDecisionResponse { decision: Some(render_decision(&answer, FindingLimit::Single)) }))
+        Ok(Response::new(GetDecisionResponse { decision: Some(render_decision(&recorded, FindingLimit::Single)) }))
     }
 
     async fn list_decisions(
@@ -77,16 +77,16 @@ impl decision_service_server::DecisionService for DecisionService {
         let deadline = parse_deadline(request.metadata(), Duration::ZERO);
         let request = request.get_ref();
         let mut fields = Fields::default();
-        let filter = filter(&mut fields, request.filter.as_ref());
+        let filter = parse_filter(&mut fields, request.filter.as_ref());
         let size = page_token::parse_size(&mut fields, request.page_size).min(MAX_PAGE);
         let binding = format!("{filter:?}");
         let after = page_token::decode::<Cursor>(&mut fields, &binding, &request.page_token);
         fields.finish(Some(()))?;
         let reading =
             async { self.decisions.list(&filter, after.as_ref(), size).await.map_err(status::from_decisions) };
-        let (answers, next) = with_deadline(deadline, reading).await?;
+        let (decisions, next) = with_deadline(deadline, reading).await?;
         Ok(Response::new(ListDecisionsResponse {
-            decisions: answers.iter().map(|answer| render_decision(answer, FindingLimit::Batch)).collect(),
+            decisions: decisions.iter().map(|recorded| render_decision(recorded, FindingLimit::Batch)).collect(),
             next_page_token: next.map(|next| page_token::encode(&binding, &next)).unwrap_or_default(),
         }))
     }
@@ -98,7 +98,7 @@ impl decision_service_server::DecisionService for DecisionService {
         let deadline = parse_deadline(request.metadata(), Duration::ZERO);
         let request = request.get_ref();
         let mut fields = Fields::default();
-        let id = name(&mut fields, &request.name);
+        let id = parse_name(&mut fields, &request.name);
         let policy = request.policy.as_ref().and_then(|policy| {
             let id = policy_fields::parse_draft_name(&mut fields, &policy.name);
             policy_fields::parse_policy(&mut fields, id, Some(policy))
@@ -118,7 +118,7 @@ impl decision_service_server::DecisionService for DecisionService {
         request: Request<WatchDecisionsRequest>,
     ) -> Result<Response<Self::WatchDecisionsStream>, Status> {
         let mut fields = Fields::default();
-        let filter = filter(&mut fields, request.get_ref().filter.as_ref());
+        let filter = parse_filter(&mut fields, request.get_ref().filter.as_ref());
         fields.finish(Some(()))?;
         let permit = Arc::clone(&self.watches).try_acquire_owned().map_err(|_| status::overloaded())?;
         let cursors = self.decisions.tail_positions().await.map_err(status::from_decisions)?;
@@ -138,28 +138,28 @@ fn render_event(event: WatchEvent) -> WatchDecisionsResponse {
     WatchDecisionsResponse { decision }
 }
 
-/// `decisions/{id}`.
-fn name(fields: &mut Fields, given: &str) -> Option<DecisionId> {
-    let Some(id) = given.strip_prefix("decisions/") else {
+/// Parses `decisions/{id}`.
+fn parse_name(fields: &mut Fields, name: &str) -> Option<DecisionId> {
+    let Some(id) = name.strip_prefix("decisions/") else {
         fields.refuse("name", "must have the form decisions/{id}");
         return None;
     };
     fields.check("name", id.parse())
 }
 
-fn filter(fields: &mut Fields, given: Option<&v1::DecisionFilter>) -> Filter {
-    let Some(given) = given else { return Filter::default() };
+fn parse_filter(fields: &mut Fields, wire: Option<&v1::DecisionFilter>) -> Filter {
+    let Some(wire) = wire else { return Filter::default() };
     let policy =
-        if given.policy.is_empty() { None } else { policy_fields::parse_name(fields, "filter.policy", &given.policy) };
+        if wire.policy.is_empty() { None } else { policy_fields::parse_name(fields, "filter.policy", &wire.policy) };
     let filter = Filter {
-        repository: fields.optional("filter.repository", &given.repository, RepositoryName::parse),
-        digest: fields.optional("filter.digest", &given.digest, Digest::parse),
-        environment: fields.optional("filter.environment", &given.environment, Environment::parse),
+        repository: fields.optional("filter.repository", &wire.repository, RepositoryName::parse),
+        digest: fields.optional("filter.digest", &wire.digest, Digest::parse),
+        environment: fields.optional("filter.environment", &wire.environment, Environment::parse),
         verdicts: fields
-            .each("filter.verdicts", &given.verdicts, |fields, path, given| parse_verdict(fields, path, *given)),
+            .each("filter.verdicts", &wire.verdicts, |fields, path, verdict| parse_verdict(fields, path, *verdict)),
         policy,
-        start: parse_timestamp(fields, "filter.start_time", given.start_time.as_ref()),
-        end: parse_timestamp(fields, "filter.end_time", given.end_time.as_ref()),
+        start: parse_timestamp(fields, "filter.start_time", wire.start_time.as_ref()),
+        end: parse_timestamp(fields, "filter.end_time", wire.end_time.as_ref()),
     };
     if filter.start.zip(filter.end).is_some_and(|(start, end)| end <= start) {
         fields.refuse("filter.end_time", "must be later than start_time");

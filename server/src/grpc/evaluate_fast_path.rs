@@ -1,7 +1,7 @@
-//! The way in: EvaluateGate, which most calls are, by the shortest way, and every other method by tonic's router.
+//! Fast path for EvaluateGate; every other method goes through tonic's router.
 //!
-//! A protobuf message is its fields, in whatever order. What all answers of one judgement have in common is most of an answer, and
-//! is put into bytes once; what each has of its own goes after it.
+//! A protobuf message is a sequence of fields in any order. Most fields of a response are the same in all records of one evaluated
+//! decision: they are encoded once and cached. The few others are appended for each response.
 
 use std::{
     convert::Infallible,
@@ -36,18 +36,18 @@ use super::{
 };
 use crate::decisions::RecordedDecision;
 
-/// The largest request: a policy with every list full is well below.
+/// The largest request, in bytes; a policy with every list full is well below.
 pub(crate) const MAX_REQUEST: usize = 4 * 1024 * 1024;
-/// The largest answer: a page of 1,000 findings with full descriptions is about 5 MiB.
+/// The largest response, in bytes; a page of 1,000 findings with full descriptions is about 5 MiB.
 pub(crate) const MAX_RESPONSE: usize = 16 * 1024 * 1024;
-/// What is allocated for a question and for an answer to begin with: enough for most, where tonic takes 8 KiB for either, of which
-/// a thousand calls at once would touch sixteen megabytes.
+/// The initial buffer sizes of a request and a response, in bytes: enough for most. tonic's default of 8 KiB for each would touch
+/// 16 MiB for a thousand concurrent calls.
 const DECODE_BUFFER: usize = 256;
 const ENCODE_BUFFER: usize = 1536;
-/// What tonic sends at once of an answer that comes in several messages, which these do not.
+/// The buffered size at which tonic sends a part of a stream, in bytes; a unary response has one message and never reaches it.
 const YIELD_THRESHOLD: usize = 32 * 1024;
 
-/// Leads each call to its method.
+/// A service that dispatches each call to its method.
 #[derive(Clone, Debug)]
 pub(crate) struct FastPath {
     gate: Arc<ScanGateService>,
@@ -56,7 +56,7 @@ pub(crate) struct FastPath {
 }
 
 impl FastPath {
-    /// The gate, and besides it what these routes lead to.
+    /// A service over the gate and the routes of all other services.
     pub(crate) fn new(gate: ScanGateService, router: Routes) -> Self {
         let gate = Arc::new(gate);
         let service = ScanGateServiceServer::from_arc(Arc::clone(&gate))
@@ -66,6 +66,11 @@ impl FastPath {
     }
 }
 
+/// The most bytes before a field's content: its key and its length.
+const MAX_PREFIX: usize = 16;
+/// The field number of `EvaluateGateResponse.decision`.
+const DECISION_FIELD: u32 = 1;
+
 type ResponseFuture = std::pin::Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
 impl Service<Request<Body>> for FastPath {
@@ -74,7 +79,7 @@ impl Service<Request<Body>> for FastPath {
     type Future = ResponseFuture;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        // As tonic's routes are, always.
+        // Like tonic's routes, always ready.
         Poll::Ready(Ok(()))
     }
 
@@ -92,14 +97,14 @@ fn is_evaluate(path: &str) -> bool {
     method == Some("/EvaluateGate")
 }
 
-/// As the generated server does it, but for the codec.
+/// Does the same as the generated server, with another codec.
 async fn evaluate(gate: &ScanGateService, codec: EvaluateCodec, request: Request<Body>) -> Response<Body> {
     let mut grpc = Grpc::new(codec).apply_max_message_size_config(Some(MAX_REQUEST), Some(MAX_RESPONSE));
-    let answer = service_fn(|request| async { gate.evaluate(request).await.map(tonic::Response::new) });
-    grpc.unary(answer, request).await
+    let service = service_fn(|request| async { gate.evaluate(request).await.map(tonic::Response::new) });
+    grpc.unary(service, request).await
 }
 
-/// Reads questions, and writes answers.
+/// A codec that decodes requests, and encodes responses from recorded decisions.
 #[derive(Clone, Debug)]
 struct EvaluateCodec {
     encoded: EncodedDecisions,
@@ -124,17 +129,17 @@ impl Encoder for EvaluateCodec {
     type Item = RecordedDecision;
     type Error = Status;
 
-    /// Writes an `EvaluateGateResponse`.
-    fn encode(&mut self, answer: RecordedDecision, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        let judgement = &answer.evaluated;
-        let shared = self.encoded.get_or_encode(judgement, |judgement| {
-            decision::render_evaluated_fields(judgement, FindingLimit::Single).encode_to_vec()
+    /// Encodes an `EvaluateGateResponse`.
+    fn encode(&mut self, recorded: RecordedDecision, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        let evaluated = &recorded.evaluated;
+        let shared = self.encoded.get_or_encode(evaluated, |evaluated| {
+            decision::render_evaluated_fields(evaluated, FindingLimit::Single).encode_to_vec()
         });
         let shared = shared.bytes();
-        let own = decision::render_recorded_fields(&answer);
+        let own = decision::render_recorded_fields(&recorded);
         let length = shared.len().saturating_add(own.encoded_len());
-        to.reserve(length.saturating_add(16));
-        encode_key(DECISION, WireType::LengthDelimited, to);
+        to.reserve(length.saturating_add(MAX_PREFIX));
+        encode_key(DECISION_FIELD, WireType::LengthDelimited, to);
         encode_varint(u64::try_from(length).unwrap_or(u64::MAX), to);
         to.put_slice(shared);
         own.encode_raw(to);
@@ -145,6 +150,3 @@ impl Encoder for EvaluateCodec {
         BufferSettings::new(ENCODE_BUFFER, YIELD_THRESHOLD)
     }
 }
-
-/// The number of `EvaluateGateResponse.decision`.
-const DECISION: u32 = 1;

@@ -1,4 +1,4 @@
-//! Collects everything wrong with a request, so that a caller sees all of it at once.
+//! A collector of field violations: a caller receives all violations of a request at once.
 
 use std::fmt::Display;
 
@@ -7,48 +7,48 @@ use tonic_types::FieldViolation;
 
 use super::status;
 
-/// Bytes of violations after which no more are told: they travel in a header, base64, and clients take eight kilobytes of headers.
-const ROOM: usize = 3_000;
-/// The longest path and the longest sentence, in bytes.
-const LONGEST: usize = 500;
-/// What a violation takes besides.
-const FRAME: usize = 16;
+/// The most bytes of violations: they travel base64-encoded in a header, and clients accept 8 KiB of headers.
+const MAX_BYTES: usize = 3_000;
+/// The longest path and the longest description, in bytes.
+const MAX_TEXT: usize = 500;
+/// Encoding overhead of one violation, in bytes.
+const OVERHEAD: usize = 16;
 
-/// What is wrong with a request, by field path.
+/// The violations of one request, by field path.
 #[derive(Debug, Default)]
 pub(crate) struct Fields {
     violations: Vec<FieldViolation>,
-    /// Bytes of them.
-    told: usize,
-    /// A list is longer than it may be: nobody looks at what is in lists any more.
-    is_too_long: bool,
+    /// Their size in bytes.
+    bytes: usize,
+    /// True once a list exceeds its limit: the items of lists are no longer parsed.
+    has_long_list: bool,
 }
 
 impl Fields {
-    /// Notes that a field is wrong.
-    pub(crate) fn refuse(&mut self, path: impl Into<String>, what: impl Display) {
+    /// Records a violation; `description` completes a sentence that begins with the field.
+    pub(crate) fn refuse(&mut self, path: impl Into<String>, description: impl Display) {
         if self.is_full() {
             return;
         }
-        let cut = |mut text: String| {
-            text.truncate(text.floor_char_boundary(LONGEST));
+        let truncate = |mut text: String| {
+            text.truncate(text.floor_char_boundary(MAX_TEXT));
             text
         };
-        let violation = FieldViolation::new(cut(path.into()), cut(what.to_string()));
-        self.told += violation.field.len() + violation.description.len() + FRAME;
+        let violation = FieldViolation::new(truncate(path.into()), truncate(description.to_string()));
+        self.bytes += violation.field.len() + violation.description.len() + OVERHEAD;
         self.violations.push(violation);
     }
 
     fn is_full(&self) -> bool {
-        self.told >= ROOM
+        self.bytes >= MAX_BYTES
     }
 
-    /// Keeps a good value and notes a bad one.
+    /// Returns a parsed value, or records its error as a violation.
     pub(crate) fn check<T, E: Display>(&mut self, path: &str, parsed: Result<T, E>) -> Option<T> {
         parsed.map_err(|error| self.refuse(path, error)).ok()
     }
 
-    /// Parses a field that may be empty.
+    /// Parses a field that may be empty; empty is `None`.
     pub(crate) fn optional<T, E: Display>(
         &mut self,
         path: &str,
@@ -58,7 +58,7 @@ impl Fields {
         if given.is_empty() { None } else { self.check(path, parse(given)) }
     }
 
-    /// Parses every item of a list, each under its own path, as long as it can still matter.
+    /// Parses every item of a list under its own path, until no further violation can be recorded.
     pub(crate) fn each<G, T>(
         &mut self,
         path: &str,
@@ -66,29 +66,29 @@ impl Fields {
         mut parse: impl FnMut(&mut Self, &str, &G) -> Option<T>,
     ) -> Vec<T> {
         let mut parsed = Vec::new();
-        for (at, item) in given.iter().enumerate() {
-            if self.is_too_long || self.is_full() {
+        for (index, item) in given.iter().enumerate() {
+            if self.has_long_list || self.is_full() {
                 break;
             }
-            parsed.extend(parse(self, &format!("{path}[{at}]"), item));
+            parsed.extend(parse(self, &format!("{path}[{index}]"), item));
         }
         parsed
     }
 
-    /// Notes a list that is too long.
-    pub(crate) fn check_length(&mut self, path: &str, count: usize, most: usize) {
-        if count > most {
-            self.refuse(path, format!("must have at most {most} entries, and has {count}"));
-            self.is_too_long = true;
+    /// Records a list that exceeds its limit.
+    pub(crate) fn check_length(&mut self, path: &str, count: usize, max: usize) {
+        if count > max {
+            self.refuse(path, format!("must have at most {max} entries, but has {count}"));
+            self.has_long_list = true;
         }
     }
 
-    /// The value where nothing was wrong; otherwise everything that was.
+    /// Returns the value if there is no violation, else the status with all violations.
     pub(crate) fn finish<T>(self, value: Option<T>) -> Result<T, Status> {
         match value {
             _ if !self.violations.is_empty() => Err(status::invalid_fields(self.violations)),
             Some(value) => Ok(value),
-            None => Err(status::internal("a request was refused without a reason")),
+            None => Err(status::internal("request was refused without a violation")),
         }
     }
 }
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_is_wrong_with_a_request_is_told_within_the_headers_that_clients_take() {
+    fn violations_fit_in_the_headers_clients_accept() {
         for letter in ["a", " ", "%", "é", "\u{1f512}"] {
             for length in [1, 10, 1_000] {
                 let mut fields = Fields::default();

@@ -1,4 +1,4 @@
-//! What every call gets before its handler: an id, a span, a place among the concurrent calls, and headers on the answer.
+//! Middleware for all calls: request id, tracing span, concurrency limit, response headers.
 
 use std::{
     pin::Pin,
@@ -15,37 +15,37 @@ use tracing::Instrument;
 
 use super::status;
 
-/// Carries the id of a request, both ways.
+/// The header of the request id, in requests and responses.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Names the server's version.
+/// The header of the server's version.
 const VERSION: HeaderName = HeaderName::from_static("scangate-version");
-/// Longest id that is taken from a caller.
-const MAX_ID: usize = 128;
+/// The longest request id that is accepted from a caller, in bytes.
+const MAX_REQUEST_ID: usize = 128;
 
 tokio::task_local! {
-    static CURRENT: String;
+    static CURRENT_REQUEST_ID: String;
 }
 
-/// The id of the request that this task serves; empty outside of one.
+/// Returns the id of the request that this task serves; empty outside of a request.
 pub(crate) fn current_request_id() -> String {
-    CURRENT.try_with(Clone::clone).unwrap_or_default()
+    CURRENT_REQUEST_ID.try_with(Clone::clone).unwrap_or_default()
 }
 
-/// Does some of a request's work elsewhere, under its id.
+/// Runs a part of a request on another task, under the request's id and in its span.
 pub(crate) fn with_request_id<F: Future>(id: String, work: F) -> impl Future<Output = F::Output> {
-    CURRENT.scope(id, work.in_current_span())
+    CURRENT_REQUEST_ID.scope(id, work.in_current_span())
 }
 
-/// Puts [`RequestService`] around the services.
+/// A layer that wraps the services in a [`RequestService`].
 #[derive(Clone, Debug)]
 pub(crate) struct RequestLayer {
     permits: Arc<Semaphore>,
 }
 
 impl RequestLayer {
-    /// A layer that lets this many calls run at once and refuses the rest.
-    pub(crate) fn new(concurrent_calls: usize) -> Self {
-        Self { permits: Arc::new(Semaphore::new(concurrent_calls)) }
+    /// A layer that admits this many concurrent calls and refuses the rest.
+    pub(crate) fn new(max_concurrent_calls: usize) -> Self {
+        Self { permits: Arc::new(Semaphore::new(max_concurrent_calls)) }
     }
 }
 
@@ -57,7 +57,7 @@ impl<S> Layer<S> for RequestLayer {
     }
 }
 
-/// See [`RequestLayer`].
+/// The service of a [`RequestLayer`].
 #[derive(Clone, Debug)]
 pub(crate) struct RequestService<S> {
     inner: S,
@@ -80,44 +80,51 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let id = id_of(&request);
+        let id = request_id(&request);
         let span = tracing::info_span!("call", method = request.uri().path().trim_start_matches('/'), request_id = %id);
         // The service that was polled ready is the one to call.
-        let fresh = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, fresh);
+        let clone = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, clone);
         let permits = Arc::clone(&self.permits);
-        let header = HeaderValue::from_str(&id).ok().map(|mut header| {
-            // No two answers have the same: nothing to keep in the connection's table of headers.
-            header.set_sensitive(true);
-            header
-        });
-        let answering = async move {
-            let began = Instant::now();
+        let header = HeaderValue::from_str(&id).ok();
+        let respond = async move {
+            let start = Instant::now();
             let mut response = match permits.try_acquire() {
                 Ok(_permit) => inner.call(request).await?,
                 Err(_) => status::overloaded().into_http(),
             };
-            // The status of a call that succeeds, or fails late, comes in the trailers: absent here.
-            let code = response.headers().get("grpc-status").and_then(|code| code.to_str().ok()).unwrap_or("0");
-            tracing::info!(
-                code,
-                elapsed_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
-                "answered"
-            );
-            let headers = response.headers_mut();
-            headers.extend(header.map(|header| (REQUEST_ID, header)));
-            headers.insert(VERSION, HeaderValue::from_static(env!("CARGO_PKG_VERSION")));
+            log_response(&response, start);
+            add_headers(&mut response, header);
             Ok(response)
         };
-        Box::pin(CURRENT.scope(id, answering.instrument(span)))
+        Box::pin(CURRENT_REQUEST_ID.scope(id, respond.instrument(span)))
     }
 }
 
-/// The caller's id where it has a decent one, else a new one.
-fn id_of(request: &Request<Body>) -> String {
-    let given = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
-    match given {
-        Some(id) if (1..=MAX_ID).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic()) => id.to_owned(),
+fn log_response(response: &Response<Body>, start: Instant) {
+    // A success, or a failure after the first message, has its status in the trailers and thus not here.
+    let code = response.headers().get("grpc-status").and_then(|code| code.to_str().ok()).unwrap_or("0");
+    let elapsed_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+    tracing::info!(code, elapsed_us, "call finished");
+}
+
+fn add_headers(response: &mut Response<Body>, request_id: Option<HeaderValue>) {
+    let headers = response.headers_mut();
+    headers.extend(request_id.map(|mut id| {
+        // Ids are unique: the connection's HPACK table should not index them.
+        id.set_sensitive(true);
+        (REQUEST_ID, id)
+    }));
+    headers.insert(VERSION, HeaderValue::from_static(env!("CARGO_PKG_VERSION")));
+}
+
+/// Returns the caller's request id if it is short printable ASCII, else a random one.
+fn request_id(request: &Request<Body>) -> String {
+    let id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
+    match id {
+        Some(id) if (1..=MAX_REQUEST_ID).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic()) => {
+            id.to_owned()
+        }
         Some(_) | None => format!("{:032x}", rand::random::<u128>()),
     }
 }

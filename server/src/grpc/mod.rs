@@ -1,4 +1,4 @@
-//! The transport: from wire to domain and back. A handler validates, makes one call and converts.
+//! The gRPC layer: converts between wire and domain. A handler validates, makes one call and converts.
 
 mod convert;
 mod deadline;
@@ -13,7 +13,7 @@ mod scan_gate_service;
 mod status;
 mod streaming;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
@@ -29,23 +29,21 @@ use crate::{
     decisions::Decisions, evaluation::Evaluator, observations::Observations, policies::Policies, registry::Registry,
 };
 
-/// What the services share.
+/// The use cases and ports that the services share.
 #[derive(Clone, Debug)]
 pub(crate) struct Services {
-    /// The gate.
+    /// The evaluator behind EvaluateGate.
     pub(crate) gate: Evaluator,
     /// The registry.
     pub(crate) registry: Arc<dyn Registry>,
-    /// The policies.
+    /// The policies and waivers.
     pub(crate) policies: Arc<Policies>,
-    /// What the gate remembers of findings.
+    /// First-seen times of findings.
     pub(crate) observations: Arc<dyn Observations>,
-    /// What the server asks of waivers.
+    /// Server-wide limits of waivers.
     pub(crate) waiver_limits: WaiverLimits,
-    /// What was decided.
+    /// Recorded decisions.
     pub(crate) decisions: Arc<Decisions>,
-    /// How old a reading may be where the caller does not say.
-    pub(crate) findings_max_age: Duration,
-    /// Ends the streams that would go on for ever once the server is to stop.
+    /// Cancelled at shutdown: it ends the streams that have no end of their own.
     pub(crate) stopping: CancellationToken,
 }

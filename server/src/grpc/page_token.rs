@@ -1,4 +1,4 @@
-//! Page tokens: opaque, bound to their query, and worthless for any other.
+//! Page sizes, and page tokens: opaque, and valid only for the query that returned them.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Serialize, de::DeserializeOwned};
@@ -6,31 +6,34 @@ use sha2::{Digest, Sha256};
 
 use super::field_violations::Fields;
 
+/// The longest accepted token, in bytes.
 const MAX_TOKEN: usize = 4096;
+/// Bytes of the query's SHA-256 that a token carries: enough to tell queries apart; tokens grant no access.
+const DIGEST_BYTES: usize = 12;
 
-/// Size of a page where the caller names none.
+/// The page size if the caller sets none.
 const DEFAULT_SIZE: usize = 100;
-/// The largest page.
+/// The largest accepted page size.
 const MAX_SIZE: usize = 1000;
 
-/// The size of a page.
-pub(crate) fn parse_size(fields: &mut Fields, given: i32) -> usize {
-    match usize::try_from(given) {
+/// Parses `page_size`.
+pub(crate) fn parse_size(fields: &mut Fields, size: i32) -> usize {
+    match usize::try_from(size) {
         Ok(0) => DEFAULT_SIZE,
         Ok(size) if size <= MAX_SIZE => size,
         Ok(_) | Err(_) => {
-            fields.refuse("page_size", format!("must be 0 to {MAX_SIZE}, and is {given}"));
+            fields.refuse("page_size", format!("must be 0 to {MAX_SIZE}, but is {size}"));
             DEFAULT_SIZE
         }
     }
 }
 
-/// Wraps a cursor for the query whose next page it names.
+/// Encodes a cursor as a token that is bound to its query.
 pub(crate) fn encode(query: &str, cursor: &impl Serialize) -> String {
     serde_json::to_string(&(digest(query), cursor)).map_or_else(|_| String::new(), |text| URL_SAFE_NO_PAD.encode(text))
 }
 
-/// Unwraps a token; `None` for the first page.
+/// Decodes the token of a query; an empty token, for the first page, is `None`.
 pub(crate) fn decode<T: DeserializeOwned>(fields: &mut Fields, query: &str, token: &str) -> Option<T> {
     if token.is_empty() {
         return None;
@@ -40,18 +43,18 @@ pub(crate) fn decode<T: DeserializeOwned>(fields: &mut Fields, query: &str, toke
         .flatten()
         .and_then(|text| serde_json::from_slice::<(String, T)>(&text).ok());
     match decoded {
-        Some((of, cursor)) if of == digest(query) => Some(cursor),
+        Some((bound_to, cursor)) if bound_to == digest(query) => Some(cursor),
         Some(_) => {
-            fields.refuse("page_token", "belongs to another query; leave it empty and start with the first page");
+            fields.refuse("page_token", "must come from the same query; leave it empty to start with the first page");
             None
         }
         None => {
-            fields.refuse("page_token", "is none of this server's; leave it empty and start with the first page");
+            fields.refuse("page_token", "must be a next_page_token of this server; leave it empty for the first page");
             None
         }
     }
 }
 
 fn digest(query: &str) -> String {
-    URL_SAFE_NO_PAD.encode(Sha256::digest(query).iter().take(12).copied().collect::<Vec<u8>>())
+    URL_SAFE_NO_PAD.encode(Sha256::digest(query).iter().take(DIGEST_BYTES).copied().collect::<Vec<u8>>())
 }

@@ -1,13 +1,16 @@
-//! `ScanGateService`: validate, one call, convert.
+//! `ScanGateService`: scans, findings and decisions.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use scangate_core::Verdict;
+use scangate_core::{
+    Verdict,
+    image::{ImageReference, Platform},
+};
 use scangate_proto::v1::{
-    BatchEvaluateGateItem, BatchEvaluateGateRequest, BatchEvaluateGateResponse, ConfigureScanningRequest,
+    self, BatchEvaluateGateItem, BatchEvaluateGateRequest, BatchEvaluateGateResponse, ConfigureScanningRequest,
     ConfigureScanningResponse, Decision, EvaluateGateRequest, EvaluateGateResponse, GetFindingsRequest,
     GetFindingsResponse, StartScanRequest, StartScanResponse, WatchScanRequest, WatchScanResponse,
     batch_evaluate_gate_item, scan_gate_service_server,
@@ -36,14 +39,14 @@ use crate::{
     findings, scanning_config, scans,
 };
 
-/// The most images of one batch.
+/// The most requests in one batch.
 const MAX_BATCH: usize = 100;
-/// How many images of a batch are decided on at once.
+/// The most requests of one batch that are evaluated concurrently.
 const BATCH_CONCURRENCY: usize = 16;
-/// The most scans that are watched at once.
+/// The most concurrent WatchScan streams.
 const MAX_WATCHES: usize = 1024;
 
-/// The service over the use cases.
+/// The service.
 #[derive(Clone, Debug)]
 pub(crate) struct ScanGateService {
     services: Services,
@@ -51,12 +54,12 @@ pub(crate) struct ScanGateService {
 }
 
 impl ScanGateService {
-    /// The service.
+    /// A service over the use cases.
     pub(crate) fn new(services: Services) -> Self {
         Self { services, watches: Arc::new(Semaphore::new(MAX_WATCHES)) }
     }
 
-    /// The answer to one question.
+    /// Evaluates one request; the fast path and EvaluateGate share it.
     pub(super) async fn evaluate(&self, request: Request<EvaluateGateRequest>) -> Result<RecordedDecision, Status> {
         let deadline = parse_deadline(request.metadata(), wait(request.get_ref()));
         evaluate(&self.services.gate, request.into_inner(), deadline).await
@@ -82,10 +85,7 @@ impl scan_gate_service_server::ScanGateService for ScanGateService {
 
     async fn start_scan(&self, request: Request<StartScanRequest>) -> Result<Response<StartScanResponse>, Status> {
         let deadline = parse_deadline(request.metadata(), Duration::ZERO);
-        let mut fields = Fields::default();
-        let reference = image::parse_image_reference(&mut fields, "image", &request.get_ref().image);
-        let platforms = image::parse_platforms(&mut fields, &request.get_ref().platforms);
-        let reference = fields.finish(reference)?;
+        let (reference, platforms) = parse_selection(&request.get_ref().image, &request.get_ref().platforms)?;
         let (image, started) = with_deadline(deadline, async {
             scans::start(&self.services.registry, &reference, &platforms).await.map_err(status::from_scans)
         })
@@ -102,7 +102,7 @@ impl scan_gate_service_server::ScanGateService for ScanGateService {
     ) -> Result<Response<GetFindingsResponse>, Status> {
         let deadline = parse_deadline(request.metadata(), Duration::ZERO);
         let (query, binding) =
-            evaluate_request::parse_findings_query(request.get_ref(), self.services.findings_max_age)?;
+            evaluate_request::parse_findings_query(request.get_ref(), self.services.gate.findings_max_age())?;
         let page = with_deadline(deadline, async {
             findings::read_page(&self.services.registry, &query).await.map_err(status::from_findings)
         })
@@ -114,10 +114,10 @@ impl scan_gate_service_server::ScanGateService for ScanGateService {
         &self,
         request: Request<EvaluateGateRequest>,
     ) -> Result<Response<EvaluateGateResponse>, Status> {
-        // Over the wire `front` answers, which says the same in bytes.
-        let answer = self.evaluate(request).await?;
+        // Reached only in process: calls from the network take `evaluate_fast_path`, which sends the same response.
+        let recorded = self.evaluate(request).await?;
         Ok(Response::new(EvaluateGateResponse {
-            decision: Some(decision::render_decision(&answer, FindingLimit::Single)),
+            decision: Some(decision::render_decision(&recorded, FindingLimit::Single)),
         }))
     }
 
@@ -125,8 +125,8 @@ impl scan_gate_service_server::ScanGateService for ScanGateService {
         &self,
         request: Request<BatchEvaluateGateRequest>,
     ) -> Result<Response<BatchEvaluateGateResponse>, Status> {
-        let longest = request.get_ref().requests.iter().map(wait).max().unwrap_or_default();
-        let deadline = parse_deadline(request.metadata(), longest);
+        let longest_wait = request.get_ref().requests.iter().map(wait).max().unwrap_or_default();
+        let deadline = parse_deadline(request.metadata(), longest_wait);
         let requests = request.into_inner().requests;
         let mut fields = Fields::default();
         if requests.is_empty() {
@@ -140,21 +140,25 @@ impl scan_gate_service_server::ScanGateService for ScanGateService {
     }
 
     async fn watch_scan(&self, request: Request<WatchScanRequest>) -> Result<Response<Self::WatchScanStream>, Status> {
-        let mut fields = Fields::default();
-        let reference = image::parse_image_reference(&mut fields, "image", &request.get_ref().image);
-        let platforms = image::parse_platforms(&mut fields, &request.get_ref().platforms);
-        let reference = fields.finish(reference)?;
-        let place = Arc::clone(&self.watches).try_acquire_owned().map_err(|_| status::overloaded())?;
-        // One message ahead of a slow reader is enough: the next look is as good.
-        let (tell, told) = mpsc::channel(1);
-        tokio::spawn(scans::watch(Arc::clone(&self.services.registry), reference, platforms, tell));
-        let progress = streaming::from_channel(told, place)
+        let (reference, platforms) = parse_selection(&request.get_ref().image, &request.get_ref().platforms)?;
+        let permit = Arc::clone(&self.watches).try_acquire_owned().map_err(|_| status::overloaded())?;
+        // One buffered message is enough: a slow reader then gets the newest state.
+        let (sender, receiver) = mpsc::channel(1);
+        tokio::spawn(scans::watch(Arc::clone(&self.services.registry), reference, platforms, sender));
+        let progress = streaming::from_channel(receiver, permit)
             .map(|progress| progress.map(|progress| scan::render_progress(&progress)).map_err(status::from_scans));
         Ok(Response::new(Box::pin(progress)))
     }
 }
 
-/// How long a call asks to wait; what is malformed is refused later.
+/// Parses the image and the platforms that a request selects.
+fn parse_selection(image: &str, platforms: &[v1::Platform]) -> Result<(ImageReference, Vec<Platform>), Status> {
+    let mut fields = Fields::default();
+    let selection = image::parse_selection(&mut fields, image, platforms);
+    fields.finish(selection)
+}
+
+/// Returns the requested wait; a malformed one counts as zero here and is refused later.
 fn wait(request: &EvaluateGateRequest) -> Duration {
     request.wait.and_then(|wait| Duration::try_from(wait).ok()).unwrap_or_default()
 }
@@ -164,64 +168,64 @@ async fn evaluate(
     request: EvaluateGateRequest,
     deadline: Instant,
 ) -> Result<RecordedDecision, Status> {
-    let question = evaluate_request::parse_evaluate_request(request)?;
+    let request = evaluate_request::parse_evaluate_request(request)?;
     with_deadline(deadline, async {
-        let answer = gate.evaluate(question, Some(deadline)).await.map_err(status::from_evaluation)?;
-        let EvaluatedDecision { image, decision, .. } = &*answer.evaluated;
+        let recorded = gate.evaluate(request, Some(deadline)).await.map_err(status::from_evaluation)?;
+        let EvaluatedDecision { image, decision, .. } = &*recorded.evaluated;
         tracing::info!(
-            decision = %answer.id,
+            decision = %recorded.id,
             image = %image.pinned(&image.digest),
             verdict = ?decision.verdict,
             revision = decision.revision,
-            "decided"
+            "decision recorded"
         );
-        Ok(answer)
+        Ok(recorded)
     })
     .await
 }
 
-/// Decides on every request, a bounded number at once, and answers in their order.
+/// Evaluates every request, a bounded number concurrently, and returns the items in request order.
 async fn evaluate_all(
     gate: &Evaluator,
     requests: Vec<EvaluateGateRequest>,
     deadline: Instant,
 ) -> Result<Vec<BatchEvaluateGateItem>, Status> {
-    let places = Arc::new(Semaphore::new(BATCH_CONCURRENCY));
+    let permits = Arc::new(Semaphore::new(BATCH_CONCURRENCY));
     let mut evaluations = JoinSet::new();
     let request_id = super::current_request_id();
-    for (at, request) in requests.into_iter().enumerate() {
-        let (gate, places) = (gate.clone(), Arc::clone(&places));
+    for (index, request) in requests.into_iter().enumerate() {
+        let (gate, permits) = (gate.clone(), Arc::clone(&permits));
         let evaluation = async move {
-            let _place = places.acquire().await;
-            let answer = evaluate(&gate, request, deadline).await;
-            (at, answer.map(|answer| decision::render_decision(&answer, FindingLimit::Batch)))
+            let _permit = permits.acquire().await;
+            let recorded = evaluate(&gate, request, deadline).await;
+            (index, recorded.map(|recorded| decision::render_decision(&recorded, FindingLimit::Batch)))
         };
         evaluations.spawn(super::middleware::with_request_id(request_id.clone(), evaluation));
     }
     let mut items = Vec::with_capacity(evaluations.len());
     while let Some(evaluated) = evaluations.join_next().await {
-        let (at, decided) = evaluated.map_err(|_| status::internal("an item of a batch was lost"))?;
-        items.push((at, item(decided)));
+        let (index, decision) = evaluated.map_err(|_| status::internal("batch evaluation task failed"))?;
+        items.push((index, batch_item(decision)));
     }
-    items.sort_by_key(|(at, _)| *at);
+    items.sort_by_key(|(index, _)| *index);
     Ok(items.into_iter().map(|(_, item)| item).collect())
 }
 
-fn item(decided: Result<Decision, Status>) -> BatchEvaluateGateItem {
-    let result = match decided {
+fn batch_item(decision: Result<Decision, Status>) -> BatchEvaluateGateItem {
+    let result = match decision {
         Ok(decision) => batch_evaluate_gate_item::Result::Decision(decision),
-        Err(refused) => batch_evaluate_gate_item::Result::Error(status::to_message(&refused)),
+        Err(status) => batch_evaluate_gate_item::Result::Error(status::to_message(&status)),
     };
     BatchEvaluateGateItem { result: Some(result) }
 }
 
-/// DENY where any is denied; else INDETERMINATE where any is not allowed; ALLOW where all are.
+/// Aggregates the verdicts: DENY if any item is denied, else INDETERMINATE if any is not allowed, else ALLOW.
 fn aggregate(items: &[BatchEvaluateGateItem]) -> Verdict {
     let verdict = |item: &BatchEvaluateGateItem| match &item.result {
         Some(batch_evaluate_gate_item::Result::Decision(decision)) => match decision.verdict() {
-            scangate_proto::v1::Verdict::Allow => Verdict::Allow,
-            scangate_proto::v1::Verdict::Indeterminate => Verdict::Indeterminate,
-            scangate_proto::v1::Verdict::Deny | scangate_proto::v1::Verdict::Unspecified => Verdict::Deny,
+            v1::Verdict::Allow => Verdict::Allow,
+            v1::Verdict::Indeterminate => Verdict::Indeterminate,
+            v1::Verdict::Deny | v1::Verdict::Unspecified => Verdict::Deny,
         },
         Some(batch_evaluate_gate_item::Result::Error(_)) | None => Verdict::Indeterminate,
     };

@@ -1,4 +1,4 @@
-//! EvaluateCodec that come one after the other.
+//! Response streams that are fed by a channel.
 
 use std::pin::Pin;
 
@@ -6,16 +6,16 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 use tonic::Status;
 
-/// A stream of answers.
+/// A stream of responses.
 pub(crate) type ResponseStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// What is told, for as long as somebody reads it. The place among the streams is taken until then.
+/// Returns a stream over a channel. It holds its permit among the concurrent streams until the caller drops it.
 pub(crate) fn from_channel<T: Send>(
-    told: mpsc::Receiver<T>,
-    place: OwnedSemaphorePermit,
+    receiver: mpsc::Receiver<T>,
+    permit: OwnedSemaphorePermit,
 ) -> impl Stream<Item = T> + Send {
-    ReceiverStream::new(told).map(move |told| {
-        let _taken = &place;
-        told
+    ReceiverStream::new(receiver).map(move |item| {
+        let _held = &permit;
+        item
     })
 }

@@ -1,3 +1,3 @@
-//! Network plumbing under the gRPC server.
+//! Network plumbing below the gRPC server.
 
 pub(crate) mod write_coalescing;

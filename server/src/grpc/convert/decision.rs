@@ -1,4 +1,4 @@
-//! EvaluateCodec: decisions and pages of findings.
+//! Conversions of decisions and of pages of findings.
 
 use std::collections::BTreeMap;
 
@@ -24,13 +24,13 @@ use crate::{
     grpc::field_violations::Fields,
 };
 
-/// How many findings one answer shows in its violations, so that it stays within what clients take (4 MiB by default).
-/// Counts are whole, and GetFindings has them all.
+/// The limit on the findings that one decision's violations list, so that a response stays within the message size that
+/// clients accept (4 MiB by default). Counts are always complete, and GetFindings returns all findings.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum FindingLimit {
-    /// For a decision alone.
+    /// For a response with one decision.
     Single,
-    /// For one decision among the hundred of a batch or a page.
+    /// For one decision of a batch or a page, which may have hundreds.
     Batch,
 }
 
@@ -50,37 +50,26 @@ impl FindingLimit {
     }
 }
 
-/// A decision for the wire.
-pub(crate) fn render_decision(answer: &RecordedDecision, room: FindingLimit) -> v1::Decision {
-    let v1::Decision { name, evaluated_at, labels, .. } = render_recorded_fields(answer);
-    v1::Decision { name, evaluated_at, labels, ..render_evaluated_fields(&answer.evaluated, room) }
+/// Renders a decision.
+pub(crate) fn render_decision(recorded: &RecordedDecision, limit: FindingLimit) -> v1::Decision {
+    let v1::Decision { name, evaluated_at, labels, .. } = render_recorded_fields(recorded);
+    v1::Decision { name, evaluated_at, labels, ..render_evaluated_fields(&recorded.evaluated, limit) }
 }
 
-/// What an answer alone has: its name, its time, and what its caller gave it to keep.
-pub(crate) fn render_recorded_fields(answer: &RecordedDecision) -> v1::Decision {
+/// Renders the fields that differ between records of one evaluated decision: name, time and the caller's labels.
+pub(crate) fn render_recorded_fields(recorded: &RecordedDecision) -> v1::Decision {
     v1::Decision {
-        name: format!("decisions/{}", answer.id),
-        evaluated_at: Some(render_timestamp(answer.evaluated_at)),
-        labels: answer.labels.clone(),
+        name: format!("decisions/{}", recorded.id),
+        evaluated_at: Some(render_timestamp(recorded.evaluated_at)),
+        labels: recorded.labels.clone(),
         ..v1::Decision::default()
     }
 }
 
-/// What all answers that tell of a judgement have in common.
-pub(crate) fn render_evaluated_fields(judgement: &EvaluatedDecision, room: FindingLimit) -> v1::Decision {
-    let EvaluatedDecision { image, environment, decision, inputs, deploy } = judgement;
-    let mut findings = room.findings();
-    let scans: BTreeMap<&Digest, &ManifestInput> = inputs.iter().map(|input| (&input.manifest.digest, input)).collect();
-    let is_allowed = decision.verdict == Verdict::Allow && decision.authoritative;
-    let manifest = |manifest: &ManifestDecision| v1::ManifestDecision {
-        digest: manifest.digest.to_string(),
-        platform: manifest.platform.as_ref().map(render_platform),
-        scan: scans.get(&manifest.digest).map(|input| render_scan(&input.scan, &manifest.assessment)),
-        verdict: render_verdict(manifest.verdict).into(),
-        reasons: manifest.reasons.clone(),
-        // Of an image that is denied nothing is to be deployed, its good platforms neither.
-        deploy_image: if is_allowed { image.pinned(&manifest.digest) } else { String::new() },
-    };
+/// Renders the fields that all records of one evaluated decision share.
+pub(crate) fn render_evaluated_fields(evaluated: &EvaluatedDecision, limit: FindingLimit) -> v1::Decision {
+    let EvaluatedDecision { image, environment, decision, inputs: _, deploy } = evaluated;
+    let mut remaining = limit.findings();
     v1::Decision {
         name: String::new(),
         verdict: render_verdict(decision.verdict).into(),
@@ -88,10 +77,10 @@ pub(crate) fn render_evaluated_fields(judgement: &EvaluatedDecision, room: Findi
         image: Some(render_image(image)),
         deploy_image: deploy.as_ref().map(|digest| image.pinned(digest)).unwrap_or_default(),
         environment: environment.as_ref().map(ToString::to_string).unwrap_or_default(),
-        manifests: decision.manifests.iter().map(manifest).collect(),
-        violations: decision.violations.iter().map(|violation| render_violation(violation, &mut findings)).collect(),
-        warnings: decision.warnings.iter().map(|violation| render_violation(violation, &mut findings)).collect(),
-        waived: decision.waived.iter().take(room.waived()).map(render_waived).collect(),
+        manifests: render_manifests(evaluated),
+        violations: decision.violations.iter().map(|violation| render_violation(violation, &mut remaining)).collect(),
+        warnings: decision.warnings.iter().map(|violation| render_violation(violation, &mut remaining)).collect(),
+        waived: decision.waived.iter().take(limit.waived()).map(render_waived).collect(),
         waived_total: decision.waived_total,
         remediation: decision.remediation.as_ref().map(render_remediation),
         authoritative: decision.authoritative,
@@ -105,7 +94,23 @@ pub(crate) fn render_evaluated_fields(judgement: &EvaluatedDecision, room: Findi
     }
 }
 
-/// A verdict for the wire.
+fn render_manifests(evaluated: &EvaluatedDecision) -> Vec<v1::ManifestDecision> {
+    let EvaluatedDecision { image, decision, inputs, .. } = evaluated;
+    let scans: BTreeMap<&Digest, &ManifestInput> = inputs.iter().map(|input| (&input.manifest.digest, input)).collect();
+    let is_allowed = decision.verdict == Verdict::Allow && decision.authoritative;
+    let render = |manifest: &ManifestDecision| v1::ManifestDecision {
+        digest: manifest.digest.to_string(),
+        platform: manifest.platform.as_ref().map(render_platform),
+        scan: scans.get(&manifest.digest).map(|input| render_scan(&input.scan, &manifest.assessment)),
+        verdict: render_verdict(manifest.verdict).into(),
+        reasons: manifest.reasons.clone(),
+        // No platform of a denied image may be deployed, even if it passes by itself.
+        deploy_image: if is_allowed { image.pinned(&manifest.digest) } else { String::new() },
+    };
+    decision.manifests.iter().map(render).collect()
+}
+
+/// Renders a verdict.
 pub(crate) fn render_verdict(verdict: Verdict) -> v1::Verdict {
     match verdict {
         Verdict::Allow => v1::Verdict::Allow,
@@ -114,9 +119,9 @@ pub(crate) fn render_verdict(verdict: Verdict) -> v1::Verdict {
     }
 }
 
-/// A verdict to look for.
-pub(crate) fn parse_verdict(fields: &mut Fields, path: &str, given: i32) -> Option<Verdict> {
-    match v1::Verdict::try_from(given) {
+/// Parses a verdict of a filter.
+pub(crate) fn parse_verdict(fields: &mut Fields, path: &str, verdict: i32) -> Option<Verdict> {
+    match v1::Verdict::try_from(verdict) {
         Ok(v1::Verdict::Allow) => Some(Verdict::Allow),
         Ok(v1::Verdict::Deny) => Some(Verdict::Deny),
         Ok(v1::Verdict::Indeterminate) => Some(Verdict::Indeterminate),
@@ -127,7 +132,7 @@ pub(crate) fn parse_verdict(fields: &mut Fields, path: &str, given: i32) -> Opti
     }
 }
 
-fn render_violation(violation: &Violation, room: &mut usize) -> v1::Violation {
+fn render_violation(violation: &Violation, remaining: &mut usize) -> v1::Violation {
     let mut out = v1::Violation {
         policy: violation.policy.resource_name(),
         description: violation.description.clone(),
@@ -142,23 +147,24 @@ fn render_violation(violation: &Violation, room: &mut usize) -> v1::Violation {
             out.rule = rule.to_string();
             out.matched = *matched;
             out.allowed = *allowed;
-            let shown = findings.iter().take(*room);
-            out.findings =
-                shown.map(|finding| brief(finding, &violation.manifest, violation.platform.as_ref())).collect();
-            *room = room.saturating_sub(out.findings.len());
+            let shown = findings.iter().take(*remaining);
+            out.findings = shown
+                .map(|finding| render_brief_finding(finding, &violation.manifest, violation.platform.as_ref()))
+                .collect();
+            *remaining = remaining.saturating_sub(out.findings.len());
         }
     }
     out
 }
 
-/// A finding without its long text, which is GetFindings' business.
-fn brief(finding: &Finding, manifest: &Digest, platform: Option<&Platform>) -> v1::Finding {
+/// Renders a finding without its long description, which GetFindings returns.
+fn render_brief_finding(finding: &Finding, manifest: &Digest, platform: Option<&Platform>) -> v1::Finding {
     v1::Finding { description: String::new(), ..render_finding(finding, manifest, platform) }
 }
 
 fn render_waived(waived: &Waived) -> v1::WaivedFinding {
     v1::WaivedFinding {
-        finding: Some(brief(&waived.finding, &waived.manifest, waived.platform.as_ref())),
+        finding: Some(render_brief_finding(&waived.finding, &waived.manifest, waived.platform.as_ref())),
         waiver: waived.waiver.resource_name(),
         reason: waived.reason.clone(),
         approver: waived.approver.clone(),
@@ -187,7 +193,7 @@ fn render_next_change(change: &NextChange) -> v1::NextChange {
     }
 }
 
-/// A page of findings for the wire.
+/// Renders a page of findings.
 pub(crate) fn render_findings_page(page: &Page, binding: &str) -> v1::GetFindingsResponse {
     v1::GetFindingsResponse {
         image: Some(render_image(&page.image)),

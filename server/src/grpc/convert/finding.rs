@@ -1,4 +1,4 @@
-//! Findings and severities.
+//! Conversions of findings and severities.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use scangate_proto::v1;
 use super::{image::render_platform, time::render_timestamp};
 use crate::grpc::field_violations::Fields;
 
-/// A severity for the wire.
+/// Renders a severity.
 pub(crate) fn render_severity(severity: Severity) -> v1::Severity {
     match severity {
         Severity::Informational => v1::Severity::Informational,
@@ -23,7 +23,7 @@ pub(crate) fn render_severity(severity: Severity) -> v1::Severity {
     }
 }
 
-/// What a scan says of a severity, for the wire.
+/// Renders a scan's rating; a rating that is no severity is UNRATED.
 pub(crate) fn render_rating(rating: &Rating) -> v1::Severity {
     match rating {
         Rating::Rated(severity) => render_severity(*severity),
@@ -31,9 +31,9 @@ pub(crate) fn render_rating(rating: &Rating) -> v1::Severity {
     }
 }
 
-/// One of the five severities; `None` where none is given.
-pub(crate) fn parse_severity(fields: &mut Fields, path: &str, given: i32) -> Option<Severity> {
-    match v1::Severity::try_from(given) {
+/// Parses one of the five severities; UNSPECIFIED is `None`.
+pub(crate) fn parse_severity(fields: &mut Fields, path: &str, value: i32) -> Option<Severity> {
+    match v1::Severity::try_from(value) {
         Ok(v1::Severity::Unspecified) => None,
         Ok(v1::Severity::Informational) => Some(Severity::Informational),
         Ok(v1::Severity::Low) => Some(Severity::Low),
@@ -47,9 +47,9 @@ pub(crate) fn parse_severity(fields: &mut Fields, path: &str, given: i32) -> Opt
     }
 }
 
-/// The availability of a fix; `None` where none is given.
-pub(crate) fn parse_fix(fields: &mut Fields, path: &str, given: i32) -> Option<Fix> {
-    match v1::FixAvailability::try_from(given) {
+/// Parses the availability of a fix; UNSPECIFIED is `None`.
+pub(crate) fn parse_fix(fields: &mut Fields, path: &str, value: i32) -> Option<Fix> {
+    match v1::FixAvailability::try_from(value) {
         Ok(v1::FixAvailability::Unspecified) => None,
         Ok(v1::FixAvailability::Available) => Some(Fix::Available),
         Ok(v1::FixAvailability::Partial) => Some(Fix::Partial),
@@ -61,7 +61,7 @@ pub(crate) fn parse_fix(fields: &mut Fields, path: &str, given: i32) -> Option<F
     }
 }
 
-/// A finding of a manifest for the wire.
+/// Renders a finding of a manifest.
 pub(crate) fn render_finding(finding: &Finding, manifest: &Digest, platform: Option<&Platform>) -> v1::Finding {
     v1::Finding {
         vulnerability_id: finding.id.to_string(),
@@ -84,7 +84,7 @@ pub(crate) fn render_finding(finding: &Finding, manifest: &Digest, platform: Opt
     }
 }
 
-/// A package for the wire.
+/// Renders a package.
 pub(crate) fn render_package(package: &Package) -> v1::Package {
     v1::Package {
         name: package.name.to_string(),
@@ -95,8 +95,8 @@ pub(crate) fn render_package(package: &Package) -> v1::Package {
     }
 }
 
-fn text(given: Option<&Arc<str>>) -> String {
-    given.map(ToString::to_string).unwrap_or_default()
+fn text(value: Option<&Arc<str>>) -> String {
+    value.map(ToString::to_string).unwrap_or_default()
 }
 
 fn render_fix(fix: Fix) -> v1::FixAvailability {

@@ -1,4 +1,4 @@
-//! Images, repositories, registries and platforms.
+//! Conversions of images, repositories, registries and platforms.
 
 use scangate_core::{
     image::{self, Image, ImageReference, Platform, Repository, RepositoryName},
@@ -9,51 +9,62 @@ use scangate_proto::v1;
 use super::time::render_timestamp;
 use crate::grpc::field_violations::Fields;
 
-/// The most platforms that a call names.
+/// The most platforms that a request selects.
 const MAX_PLATFORMS: usize = 64;
 
-/// An image reference.
-pub(crate) fn parse_image_reference(fields: &mut Fields, path: &str, given: &str) -> Option<ImageReference> {
-    fields.check(path, ImageReference::parse(given))
+/// Parses an image reference and the platforms of an index that a request selects.
+pub(crate) fn parse_selection(
+    fields: &mut Fields,
+    image: &str,
+    platforms: &[v1::Platform],
+) -> Option<(ImageReference, Vec<Platform>)> {
+    let image = parse_image_reference(fields, image);
+    let platforms = parse_platforms(fields, platforms);
+    Some((image?, platforms))
 }
 
-/// A repository, in the default registry where no host is named.
+/// Parses an image reference.
+pub(super) fn parse_image_reference(fields: &mut Fields, image: &str) -> Option<ImageReference> {
+    fields.check("image", ImageReference::parse(image))
+}
+
+/// Parses the platforms that a request selects.
+pub(super) fn parse_platforms(fields: &mut Fields, platforms: &[v1::Platform]) -> Vec<Platform> {
+    fields.check_length("platforms", platforms.len(), MAX_PLATFORMS);
+    fields.each("platforms", platforms, parse_platform)
+}
+
+/// Parses a repository; without a host it is in the default registry.
 pub(crate) fn parse_repository(
     fields: &mut Fields,
     path: &str,
-    given: &str,
+    text: &str,
     default: &RegistryId,
 ) -> Option<Repository> {
-    let (registry, name) = fields.check(path, image::parse_repository(given))?;
+    let (registry, name) = fields.check(path, image::parse_repository(text))?;
     Some(Repository { registry: registry.unwrap_or_else(|| default.clone()), name })
 }
 
-/// A registry, the default where none is named.
-pub(crate) fn parse_registry(fields: &mut Fields, path: &str, given: &str, default: &RegistryId) -> Option<RegistryId> {
-    if given.is_empty() {
+/// Parses a registry; empty is the default registry.
+pub(crate) fn parse_registry(fields: &mut Fields, path: &str, text: &str, default: &RegistryId) -> Option<RegistryId> {
+    if text.is_empty() {
         return Some(default.clone());
     }
-    fields.check(path, RegistryId::parse(given))
+    fields.check(path, RegistryId::parse(text))
 }
 
-/// Names of repositories.
-pub(crate) fn parse_repository_names(fields: &mut Fields, path: &str, given: &[String]) -> Vec<RepositoryName> {
-    fields.each(path, given, |fields, path, name| fields.check(path, RepositoryName::parse(name)))
+/// Parses names of repositories.
+pub(crate) fn parse_repository_names(fields: &mut Fields, path: &str, names: &[String]) -> Vec<RepositoryName> {
+    fields.each(path, names, |fields, path, name| fields.check(path, RepositoryName::parse(name)))
 }
 
-/// Platforms that a caller narrows an index to.
-pub(crate) fn parse_platforms(fields: &mut Fields, given: &[v1::Platform]) -> Vec<Platform> {
-    fields.check_length("platforms", given.len(), MAX_PLATFORMS);
-    fields.each("platforms", given, parse_platform)
+/// Parses a platform.
+pub(crate) fn parse_platform(fields: &mut Fields, path: &str, platform: &v1::Platform) -> Option<Platform> {
+    let variant = if platform.variant.is_empty() { String::new() } else { format!("/{}", platform.variant) };
+    fields.check(path, Platform::parse(&format!("{}/{}{variant}", platform.os, platform.architecture)))
 }
 
-/// A platform.
-pub(crate) fn parse_platform(fields: &mut Fields, path: &str, given: &v1::Platform) -> Option<Platform> {
-    let variant = if given.variant.is_empty() { String::new() } else { format!("/{}", given.variant) };
-    fields.check(path, Platform::parse(&format!("{}/{}{variant}", given.os, given.architecture)))
-}
-
-/// A platform for the wire.
+/// Renders a platform.
 pub(crate) fn render_platform(platform: &Platform) -> v1::Platform {
     v1::Platform {
         os: platform.os.clone(),
@@ -62,7 +73,7 @@ pub(crate) fn render_platform(platform: &Platform) -> v1::Platform {
     }
 }
 
-/// A resolved image for the wire.
+/// Renders a resolved image.
 pub(crate) fn render_image(image: &Image) -> v1::Image {
     v1::Image {
         registry_id: image.registry.account().to_owned(),

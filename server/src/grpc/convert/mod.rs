@@ -1,4 +1,4 @@
-//! Between the wire and the domain. What comes in is validated here and nowhere else.
+//! Conversions: `parse_…` from the wire to the domain, `render_…` back. Requests are validated only here.
 
 pub(crate) mod decision;
 pub(crate) mod evaluate_request;

@@ -1,4 +1,4 @@
-//! Scans, evidence and what became of starting scans.
+//! Conversions of scans, evidence, and outcomes of StartScan.
 
 use jiff::Timestamp;
 use scangate_core::{
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{registry::Started, scans::Progress};
 
-/// A manifest with its scan, judged as of now.
+/// Renders a manifest with its scan, assessed as of now.
 pub(crate) fn render_manifest_scan(examined: &ManifestInput) -> v1::ManifestScan {
     let assessment = assess(&examined.manifest, &examined.scan, Timestamp::now());
     v1::ManifestScan {
@@ -26,7 +26,7 @@ pub(crate) fn render_manifest_scan(examined: &ManifestInput) -> v1::ManifestScan
     }
 }
 
-/// A scan with what the gate makes of it.
+/// Renders a scan with its assessment.
 pub(crate) fn render_scan(scan: &Scan, assessment: &Assessment) -> v1::ScanState {
     let report = scan.report.as_ref();
     v1::ScanState {
@@ -43,12 +43,12 @@ pub(crate) fn render_scan(scan: &Scan, assessment: &Assessment) -> v1::ScanState
         enrichment: render_enrichment(&scan.enrichment).into(),
         enrichment_detail: match &scan.enrichment {
             Enrichment::NotAsked | Enrichment::Complete => String::new(),
-            Enrichment::Partial(why) | Enrichment::Missing(why) => why.clone(),
+            Enrichment::Partial(reason) | Enrichment::Missing(reason) => reason.clone(),
         },
     }
 }
 
-/// ECR's own counts, worst first; unrated ones lead, as they do among findings.
+/// Renders ECR's own counts, worst first. Unrated findings lead, as in lists of findings.
 fn render_counts(report: &Report) -> Vec<v1::SeverityCount> {
     let mut counts: Vec<(Rating, u32)> = report
         .counts
@@ -68,7 +68,7 @@ fn render_counts(report: &Report) -> Vec<v1::SeverityCount> {
         .collect()
 }
 
-/// The progress of a watched scan.
+/// Renders the progress of a watched scan.
 pub(crate) fn render_progress(progress: &Progress) -> v1::WatchScanResponse {
     v1::WatchScanResponse {
         image: Some(render_image(&progress.image)),
@@ -82,23 +82,25 @@ pub(crate) fn render_progress(progress: &Progress) -> v1::WatchScanResponse {
     }
 }
 
-/// What became of starting one scan.
+/// Renders the outcome of StartScan for one manifest.
 pub(crate) fn render_started((manifest, started): &(Manifest, Started)) -> v1::StartedScan {
     use v1::StartScanOutcome as Outcome;
     let (outcome, next, detail) = match started {
-        Started::Started => (Outcome::Started, None, "ECR has accepted the scan; WatchScan follows it".to_owned()),
+        Started::Started => (Outcome::Started, None, "scan started; use WatchScan to follow it".to_owned()),
         Started::AlreadyInProgress => {
-            (Outcome::AlreadyInProgress, None, "a scan is running; WatchScan follows it".to_owned())
+            (Outcome::AlreadyInProgress, None, "scan already in progress; use WatchScan to follow it".to_owned())
         }
         Started::AlreadyScanned { next_possible_at } => {
-            let detail = "basic scanning allows one scan per image and 24 hours; GetFindings has the result".to_owned();
+            let detail =
+                "basic scanning allows one scan per image every 24 hours; use GetFindings to read the last result"
+                    .to_owned();
             (Outcome::AlreadyScanned, *next_possible_at, detail)
         }
         Started::ManagedContinuously => {
-            let detail = "the registry uses enhanced scanning: Inspector scans by itself".to_owned();
+            let detail = "enhanced scanning is on: Amazon Inspector scans the image continuously".to_owned();
             (Outcome::ManagedContinuously, None, detail)
         }
-        Started::Unsupported(why) => (Outcome::Unsupported, None, why.clone()),
+        Started::Unsupported(reason) => (Outcome::Unsupported, None, reason.clone()),
     };
     v1::StartedScan {
         digest: manifest.digest.to_string(),
@@ -109,7 +111,7 @@ pub(crate) fn render_started((manifest, started): &(Manifest, Started)) -> v1::S
     }
 }
 
-/// The kind of scanning.
+/// Renders a scan type.
 pub(crate) fn render_scan_type(scan_type: ScanType) -> v1::ScanType {
     match scan_type {
         ScanType::Basic => v1::ScanType::Basic,
@@ -144,7 +146,7 @@ fn render_enrichment(enrichment: &Enrichment) -> v1::Enrichment {
     }
 }
 
-/// Evidence for the wire.
+/// Renders evidence.
 pub(crate) fn render_evidence(evidence: Evidence) -> v1::Evidence {
     match evidence {
         Evidence::Proven => v1::Evidence::Proven,

@@ -1,4 +1,4 @@
-//! Scanning configurations.
+//! Conversions of scanning configurations.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,10 +16,12 @@ use crate::{
     scanning_config::{Configured, EffectiveScanning, Intent, MergeMode, Target},
 };
 
+/// The most repository filters of one rule.
 const MAX_FILTERS: usize = 100;
+/// The most repositories that a response reports.
 const MAX_REPORT: usize = 100;
 
-/// A request to configure scanning.
+/// Parses a ConfigureScanning request.
 pub(crate) fn parse_target(
     request: &v1::ConfigureScanningRequest,
     default: &RegistryId,
@@ -28,7 +30,7 @@ pub(crate) fn parse_target(
     let mut fields = Fields::default();
     let target = match &request.target {
         None => {
-            fields.refuse("target", "must name what to configure: `repository` or `registry`");
+            fields.refuse("target", "must be set: `repository` or `registry`");
             None
         }
         Some(Wire::Repository(target)) => {
@@ -55,7 +57,7 @@ fn parse_registry_target(fields: &mut Fields, target: &v1::RegistryTarget, defau
     let report = image::parse_repository_names(fields, "registry.report_repositories", &target.report_repositories);
     let scanning = match &target.scanning {
         None => {
-            fields.refuse("registry.scanning", "must say what to set");
+            fields.refuse("registry.scanning", "must be set");
             None
         }
         Some(scanning) => parse_registry_scanning(fields, scanning),
@@ -63,8 +65,8 @@ fn parse_registry_target(fields: &mut Fields, target: &v1::RegistryTarget, defau
     Some(Target::Registry { registry: registry?, scanning: scanning?, mode: mode?, report })
 }
 
-fn parse_registry_scanning(fields: &mut Fields, given: &v1::RegistryScanning) -> Option<RegistryScanning> {
-    let scan_type = match v1::ScanType::try_from(given.scan_type) {
+fn parse_registry_scanning(fields: &mut Fields, scanning: &v1::RegistryScanning) -> Option<RegistryScanning> {
+    let scan_type = match v1::ScanType::try_from(scanning.scan_type) {
         Ok(v1::ScanType::Basic) => Some(ScanType::Basic),
         Ok(v1::ScanType::Enhanced) => Some(ScanType::Enhanced),
         Ok(v1::ScanType::Unspecified) | Err(_) => {
@@ -73,14 +75,14 @@ fn parse_registry_scanning(fields: &mut Fields, given: &v1::RegistryScanning) ->
         }
     };
     let mut rules: BTreeMap<Frequency, BTreeSet<String>> = BTreeMap::new();
-    for (at, rule) in given.rules.iter().enumerate() {
-        let path = format!("registry.scanning.rules[{at}]");
+    for (index, rule) in scanning.rules.iter().enumerate() {
+        let path = format!("registry.scanning.rules[{index}]");
         let frequency = parse_frequency(fields, &format!("{path}.frequency"), rule.frequency, scan_type);
         let filters = parse_filters(fields, &format!("{path}.repository_filters"), &rule.repository_filters);
         if let Some(frequency) = frequency
             && rules.insert(frequency, filters).is_some()
         {
-            fields.refuse(format!("{path}.frequency"), "has a rule already: ECR takes one rule for each frequency");
+            fields.refuse(format!("{path}.frequency"), "must be unique: ECR allows one rule per frequency");
         }
     }
     let rules = rules
@@ -90,12 +92,12 @@ fn parse_registry_scanning(fields: &mut Fields, given: &v1::RegistryScanning) ->
     Some(RegistryScanning { scan_type: scan_type?, rules })
 }
 
-fn parse_frequency(fields: &mut Fields, path: &str, given: i32, scan_type: Option<ScanType>) -> Option<Frequency> {
-    match (v1::ScanFrequency::try_from(given), scan_type) {
+fn parse_frequency(fields: &mut Fields, path: &str, frequency: i32, scan_type: Option<ScanType>) -> Option<Frequency> {
+    match (v1::ScanFrequency::try_from(frequency), scan_type) {
         (Ok(v1::ScanFrequency::ScanOnPush), _) => Some(Frequency::ScanOnPush),
         (Ok(v1::ScanFrequency::ContinuousScan), Some(ScanType::Enhanced) | None) => Some(Frequency::ContinuousScan),
         (Ok(v1::ScanFrequency::ContinuousScan), Some(ScanType::Basic)) => {
-            fields.refuse(path, "basic scanning knows SCAN_FREQUENCY_SCAN_ON_PUSH only");
+            fields.refuse(path, "must be SCAN_FREQUENCY_SCAN_ON_PUSH: basic scanning supports no other frequency");
             None
         }
         (Ok(v1::ScanFrequency::Unspecified | v1::ScanFrequency::Manual) | Err(_), _) => {
@@ -105,17 +107,17 @@ fn parse_frequency(fields: &mut Fields, path: &str, given: i32, scan_type: Optio
     }
 }
 
-fn parse_filters(fields: &mut Fields, path: &str, given: &[String]) -> BTreeSet<String> {
-    if given.is_empty() {
-        fields.refuse(path, "must have at least one filter; `*` is every repository");
+fn parse_filters(fields: &mut Fields, path: &str, filters: &[String]) -> BTreeSet<String> {
+    if filters.is_empty() {
+        fields.refuse(path, "must have at least one filter; `*` matches every repository");
     }
-    fields.check_length(path, given.len(), MAX_FILTERS);
-    let parsed = fields.each(path, given, |fields, path, filter| {
-        let good = (1..=255).contains(&filter.len())
+    fields.check_length(path, filters.len(), MAX_FILTERS);
+    let parsed = fields.each(path, filters, |fields, path, filter| {
+        let is_valid = (1..=255).contains(&filter.len())
             && filter.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"*._-/".contains(&b))
             && filter.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '*')
             && filter.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '*');
-        if good {
+        if is_valid {
             return Some(filter.clone());
         }
         fields.refuse(path, "must be 1 to 255 lower-case letters, digits, `*`, `.`, `_`, `-` or `/`, and begin and end with a letter, digit or `*`");
@@ -124,7 +126,7 @@ fn parse_filters(fields: &mut Fields, path: &str, given: &[String]) -> BTreeSet<
     parsed.into_iter().collect()
 }
 
-/// What a change did.
+/// Renders a change of the scanning configuration.
 pub(crate) fn render_configured(configured: &Configured) -> v1::ConfigureScanningResponse {
     v1::ConfigureScanningResponse {
         before: Some(render_configuration(&configured.before)),

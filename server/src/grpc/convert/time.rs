@@ -1,4 +1,4 @@
-//! Instants and periods.
+//! Conversions of timestamps and durations.
 
 use std::time::Duration;
 
@@ -6,43 +6,43 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::grpc::field_violations::Fields;
 
-/// An instant for the wire, where nanoseconds count up even before 1970.
-pub(crate) fn render_timestamp(instant: Timestamp) -> prost_types::Timestamp {
-    let mut timestamp = prost_types::Timestamp { seconds: instant.as_second(), nanos: instant.subsec_nanosecond() };
-    timestamp.normalize();
-    timestamp
+/// Renders a timestamp. On the wire, nanoseconds count upwards even before 1970.
+pub(crate) fn render_timestamp(timestamp: Timestamp) -> prost_types::Timestamp {
+    let mut wire = prost_types::Timestamp { seconds: timestamp.as_second(), nanos: timestamp.subsec_nanosecond() };
+    wire.normalize();
+    wire
 }
 
-/// A period for the wire.
-pub(crate) fn render_duration(period: SignedDuration) -> prost_types::Duration {
-    prost_types::Duration { seconds: period.as_secs(), nanos: period.subsec_nanos() }
+/// Renders a duration.
+pub(crate) fn render_duration(duration: SignedDuration) -> prost_types::Duration {
+    prost_types::Duration { seconds: duration.as_secs(), nanos: duration.subsec_nanos() }
 }
 
-/// An instant from the wire.
+/// Parses a timestamp.
 pub(crate) fn parse_timestamp(
     fields: &mut Fields,
     path: &str,
-    given: Option<&prost_types::Timestamp>,
+    wire: Option<&prost_types::Timestamp>,
 ) -> Option<Timestamp> {
-    let given = given?;
-    let instant = Timestamp::new(given.seconds, given.nanos).ok().filter(|_| given.nanos >= 0);
-    if instant.is_none() {
-        fields.refuse(path, "must be an instant from the year 1 to 9999, e.g. 2030-01-31T12:00:00Z");
+    let wire = wire?;
+    let timestamp = Timestamp::new(wire.seconds, wire.nanos).ok().filter(|_| wire.nanos >= 0);
+    if timestamp.is_none() {
+        fields.refuse(path, "must be a timestamp from year 1 to 9999, e.g. 2030-01-31T12:00:00Z");
     }
-    instant
+    timestamp
 }
 
-/// A period from the wire, refused where it is negative or longer than `most`.
+/// Parses a duration; a negative one, or one longer than `max`, is a violation.
 pub(crate) fn parse_duration(
     fields: &mut Fields,
     path: &str,
-    given: Option<&prost_types::Duration>,
-    most: Duration,
+    wire: Option<&prost_types::Duration>,
+    max: Duration,
 ) -> Option<Duration> {
-    let given = given?;
-    let period = Duration::try_from(*given).ok().filter(|period| *period <= most);
-    if period.is_none() {
-        fields.refuse(path, format!("must be 0s to {}s", most.as_secs()));
+    let wire = wire?;
+    let duration = Duration::try_from(*wire).ok().filter(|duration| *duration <= max);
+    if duration.is_none() {
+        fields.refuse(path, format!("must be 0s to {}s", max.as_secs()));
     }
-    period
+    duration
 }

@@ -1,4 +1,4 @@
-//! Waivers, both ways: every field checked, every mistake named.
+//! Conversions of waivers. Parsing checks every field and records every violation.
 
 use std::time::Duration;
 
@@ -20,82 +20,85 @@ use super::{
 };
 use crate::grpc::field_violations::Fields;
 
+/// The longest reason, in characters.
 const MAX_REASON: usize = 1000;
+/// The longest ticket, author and approver, in characters.
 const MAX_TEXT: usize = 256;
 
-/// What the server asks of waivers.
+/// Server-wide limits of waivers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WaiverLimits {
-    /// The longest that one may hold.
+    /// The longest time from start to expiry.
     pub(crate) max_term: Duration,
-    /// Whether another than the author must have approved.
+    /// True if a waiver must have an author, and an approver other than the author.
     pub(crate) requires_approver: bool,
 }
 
-/// `waivers/{id}`.
-pub(crate) fn parse_name(fields: &mut Fields, path: &str, given: &str) -> Option<WaiverId> {
-    let Some(id) = given.strip_prefix("waivers/") else {
+/// Parses `waivers/{id}`.
+pub(crate) fn parse_name(fields: &mut Fields, path: &str, name: &str) -> Option<WaiverId> {
+    let Some(id) = name.strip_prefix("waivers/") else {
         fields.refuse(path, "must have the form waivers/{id}");
         return None;
     };
     fields.check(path, WaiverId::parse(id))
 }
 
-/// A waiver under the id that it is to have; what it does not say of its time is as it was before, or begins now.
+/// Parses a waiver under its id. Absent times are those of the `old` waiver; without one the waiver starts now, for the default
+/// term.
 pub(crate) fn parse_waiver(
     fields: &mut Fields,
     path: &str,
     id: Option<WaiverId>,
-    given: Option<&v1::Waiver>,
+    wire: Option<&v1::Waiver>,
     old: Option<&Waiver>,
-    terms: WaiverLimits,
+    limits: WaiverLimits,
 ) -> Option<Waiver> {
-    let Some(given) = given else {
-        fields.refuse(path, "must be given");
+    let Some(wire) = wire else {
+        fields.refuse(path, "must be set");
         return None;
     };
-    let scope = parse_scope(fields, &format!("{path}.scope"), given.scope.as_ref());
-    let conditions = parse_conditions(fields, &format!("{path}.conditions"), given.conditions.as_ref());
-    check_reason(fields, &format!("{path}.reason"), &given.reason);
-    for (field, text) in [("ticket", &given.ticket), ("author", &given.author), ("approver", &given.approver)] {
+    let scope = parse_scope(fields, &format!("{path}.scope"), wire.scope.as_ref());
+    let conditions = parse_conditions(fields, &format!("{path}.conditions"), wire.conditions.as_ref());
+    check_reason(fields, &format!("{path}.reason"), &wire.reason);
+    for (field, text) in [("ticket", &wire.ticket), ("author", &wire.author), ("approver", &wire.approver)] {
         if text.trim().chars().count() > MAX_TEXT {
             fields.refuse(format!("{path}.{field}"), format!("must be at most {MAX_TEXT} characters long"));
         }
     }
-    if terms.requires_approver {
-        check_approver(fields, path, &given.author, &given.approver);
+    if limits.requires_approver {
+        check_approver(fields, path, &wire.author, &wire.approver);
     }
-    let (start_time, expire_time) = parse_term(fields, path, given, old, terms.max_term);
+    let (start_time, expire_time) = parse_term(fields, path, wire, old, limits.max_term);
     Some(Waiver {
         id: id?,
         scope: scope?,
         conditions,
-        reason: given.reason.trim().to_owned(),
-        ticket: given.ticket.trim().to_owned(),
-        author: given.author.trim().to_owned(),
-        approver: given.approver.trim().to_owned(),
+        reason: wire.reason.trim().to_owned(),
+        ticket: wire.ticket.trim().to_owned(),
+        author: wire.author.trim().to_owned(),
+        approver: wire.approver.trim().to_owned(),
         start_time,
         expire_time,
         revocation: None,
     })
 }
 
-/// Why something is waived, or no longer is.
-pub(crate) fn check_reason(fields: &mut Fields, path: &str, given: &str) {
-    if !(1..=MAX_REASON).contains(&given.trim().chars().count()) {
-        fields.refuse(path, format!("must be 1 to {MAX_REASON} characters: whoever meets this waiver will ask why"));
+/// Checks the reason of a waiver or of its revocation.
+pub(crate) fn check_reason(fields: &mut Fields, path: &str, reason: &str) {
+    if !(1..=MAX_REASON).contains(&reason.trim().chars().count()) {
+        fields.refuse(path, format!("must be 1 to {MAX_REASON} characters long"));
     }
 }
 
 fn check_approver(fields: &mut Fields, path: &str, author: &str, approver: &str) {
     let (author, approver) = (author.trim().to_lowercase(), approver.trim().to_lowercase());
     if author.is_empty() {
-        fields.refuse(format!("{path}.author"), "must be given: this server wants to know who asks");
+        fields.refuse(format!("{path}.author"), "must be set: this server requires an author");
     }
     if approver.is_empty() || approver == author {
         fields.refuse(
             format!("{path}.approver"),
-            "must be given, and be another than the author: this server asks for two people",
+            "must be set and differ from the author: this server requires approval by a second person",
         );
     }
 }
@@ -103,40 +106,40 @@ fn check_approver(fields: &mut Fields, path: &str, author: &str, approver: &str)
 fn parse_term(
     fields: &mut Fields,
     path: &str,
-    given: &v1::Waiver,
+    wire: &v1::Waiver,
     old: Option<&Waiver>,
-    most: Duration,
+    max: Duration,
 ) -> (Timestamp, Timestamp) {
     let now = Timestamp::now();
-    let start = parse_timestamp(fields, &format!("{path}.start_time"), given.start_time.as_ref());
+    let start = parse_timestamp(fields, &format!("{path}.start_time"), wire.start_time.as_ref());
     let start = start.or(old.map(|old| old.start_time)).unwrap_or(now);
-    let most = SignedDuration::try_from(most).unwrap_or(SignedDuration::MAX);
+    let max = SignedDuration::try_from(max).unwrap_or(SignedDuration::MAX);
     let end_path = format!("{path}.expire_time");
-    let end = parse_timestamp(fields, &end_path, given.expire_time.as_ref()).or(old.map(|old| old.expire_time));
-    let end = end.unwrap_or_else(|| start.saturating_add(DEFAULT_TERM.min(most)).unwrap_or(Timestamp::MAX));
+    let end = parse_timestamp(fields, &end_path, wire.expire_time.as_ref()).or(old.map(|old| old.expire_time));
+    let end = end.unwrap_or_else(|| start.saturating_add(DEFAULT_TERM.min(max)).unwrap_or(Timestamp::MAX));
     if end <= start {
         fields.refuse(end_path, "must be later than start_time");
     } else if end <= now {
-        fields.refuse(end_path, "must lie in the future: a waiver that is over helps nobody");
-    } else if end.duration_since(start) > most {
-        fields.refuse(end_path, format!("must be at most {} days after start_time", most.as_hours() / 24));
+        fields.refuse(end_path, "must be in the future");
+    } else if end.duration_since(start) > max {
+        fields.refuse(end_path, format!("must be at most {} days after start_time", max.as_hours() / 24));
     }
     (start, end)
 }
 
-fn parse_scope(fields: &mut Fields, path: &str, given: Option<&v1::WaiverScope>) -> Option<Scope> {
-    let Some(given) = given else {
-        fields.refuse(path, "must be given: a waiver says what it covers");
+fn parse_scope(fields: &mut Fields, path: &str, wire: Option<&v1::WaiverScope>) -> Option<Scope> {
+    let Some(wire) = wire else {
+        fields.refuse(path, "must be set: it defines the findings that the waiver covers");
         return None;
     };
-    let vulnerability = fields.check(&format!("{path}.vulnerability_id"), Glob::parse(&given.vulnerability_id));
+    let vulnerability = fields.check(&format!("{path}.vulnerability_id"), Glob::parse(&wire.vulnerability_id));
     let scope = Scope {
         vulnerability: vulnerability?,
-        package: fields.optional(&format!("{path}.package"), &given.package, Glob::parse),
-        repository: fields.optional(&format!("{path}.repository"), &given.repository, Glob::parse),
-        digest: fields.optional(&format!("{path}.digest"), &given.digest, Digest::parse),
-        environment: fields.optional(&format!("{path}.environment"), &given.environment, Glob::parse),
-        platform: given.platform.as_ref().and_then(|given| parse_platform(fields, &format!("{path}.platform"), given)),
+        package: fields.optional(&format!("{path}.package"), &wire.package, Glob::parse),
+        repository: fields.optional(&format!("{path}.repository"), &wire.repository, Glob::parse),
+        digest: fields.optional(&format!("{path}.digest"), &wire.digest, Digest::parse),
+        environment: fields.optional(&format!("{path}.environment"), &wire.environment, Glob::parse),
+        platform: wire.platform.as_ref().and_then(|wire| parse_platform(fields, &format!("{path}.platform"), wire)),
     };
     let narrows = |glob: &Option<Glob>| glob.as_ref().is_some_and(|glob| !glob.matches_everything());
     if scope.vulnerability.matches_everything()
@@ -146,32 +149,32 @@ fn parse_scope(fields: &mut Fields, path: &str, given: Option<&v1::WaiverScope>)
     {
         fields.refuse(
             format!("{path}.vulnerability_id"),
-            "covers every vulnerability everywhere: name vulnerabilities, or a package, a repository or a digest",
+            "must be narrower than every vulnerability, or the scope must set a package, a repository or a digest",
         );
     }
     Some(scope)
 }
 
-fn parse_conditions(fields: &mut Fields, path: &str, given: Option<&v1::WaiverConditions>) -> Conditions {
-    let given = given.copied().unwrap_or_default();
-    let max_epss = given.max_epss.and_then(|given| {
-        let score = Score::new(given).ok().filter(|score| score.value() <= 1.0);
+fn parse_conditions(fields: &mut Fields, path: &str, wire: Option<&v1::WaiverConditions>) -> Conditions {
+    let wire = wire.copied().unwrap_or_default();
+    let max_epss = wire.max_epss.and_then(|wire| {
+        let score = Score::new(wire).ok().filter(|score| score.value() <= 1.0);
         if score.is_none() {
             fields.refuse(format!("{path}.max_epss"), "must be a number from 0 to 1");
         }
         score
     });
     Conditions {
-        until_fixed: given.until_fixed,
-        max_severity: parse_severity(fields, &format!("{path}.max_severity"), given.max_severity),
+        until_fixed: wire.until_fixed,
+        max_severity: parse_severity(fields, &format!("{path}.max_severity"), wire.max_severity),
         max_epss,
-        while_not_exploited: given.while_not_exploited,
+        while_not_exploited: wire.while_not_exploited,
     }
 }
 
-/// A waiver as stored; `matches` says whether anything that was met is in its scope.
-pub(crate) fn render_waiver(revised: &Revision, matches: bool, now: Timestamp) -> v1::Waiver {
-    let waiver = &revised.waiver;
+/// Renders a stored waiver. `matches` is true if a finding seen by this gate is in its scope.
+pub(crate) fn render_waiver(revision: &Revision, matches: bool, now: Timestamp) -> v1::Waiver {
+    let waiver = &revision.waiver;
     let glob = |glob: &Option<Glob>| glob.as_ref().map(ToString::to_string).unwrap_or_default();
     let scope = v1::WaiverScope {
         vulnerability_id: waiver.scope.vulnerability.to_string(),
@@ -201,10 +204,10 @@ pub(crate) fn render_waiver(revised: &Revision, matches: bool, now: Timestamp) -
         revoke_reason: waiver.revocation.as_ref().map(|revocation| revocation.reason.clone()).unwrap_or_default(),
         state: render_state(waiver.state(now)).into(),
         matches_findings: matches,
-        etag: render_etag(revised.revision),
-        revision: revised.revision,
-        create_time: Some(render_timestamp(revised.create_time)),
-        update_time: Some(render_timestamp(revised.update_time)),
+        etag: render_etag(revision.revision),
+        revision: revision.revision,
+        create_time: Some(render_timestamp(revision.create_time)),
+        update_time: Some(render_timestamp(revision.update_time)),
     }
 }
 
@@ -217,9 +220,9 @@ fn render_state(state: State) -> v1::WaiverState {
     }
 }
 
-/// A state to look for.
-pub(crate) fn parse_state(fields: &mut Fields, path: &str, given: i32) -> Option<State> {
-    match v1::WaiverState::try_from(given) {
+/// Parses a state of a filter.
+pub(crate) fn parse_state(fields: &mut Fields, path: &str, state: i32) -> Option<State> {
+    match v1::WaiverState::try_from(state) {
         Ok(v1::WaiverState::Scheduled) => Some(State::Scheduled),
         Ok(v1::WaiverState::Active) => Some(State::Active),
         Ok(v1::WaiverState::Expired) => Some(State::Expired),
@@ -249,7 +252,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_waiver_from_the_wire_does_harm_and_none_that_is_taken_covers_everything(
+        fn parsed_waiver_is_bounded_and_narrow(
             (vulnerability_id, package, repository) in (text(), text(), text()),
             (digest, environment, reason, author) in (text(), text(), text(), text()),
             (start_time, expire_time) in (moment(), moment()),
@@ -258,23 +261,23 @@ mod tests {
         ) {
             let scope = v1::WaiverScope { vulnerability_id, package, repository, digest, environment, platform: None };
             let conditions = v1::WaiverConditions { max_severity, max_epss, ..Default::default() };
-            let given = v1::Waiver {
+            let wire = v1::Waiver {
                 scope: Some(scope), conditions: Some(conditions), reason, author: author.clone(), approver: author,
                 start_time, expire_time, ..Default::default()
             };
             let mut fields = Fields::default();
             let id = WaiverId::parse("w").ok();
-            let terms = WaiverLimits { max_term: Duration::from_hours(24 * days), requires_approver };
+            let limits = WaiverLimits { max_term: Duration::from_hours(24 * days), requires_approver };
 
-            let taken = parse_waiver(&mut fields, "waiver", id, Some(&given), None, terms);
+            let parsed = parse_waiver(&mut fields, "waiver", id, Some(&wire), None, limits);
 
-            if let Ok(taken) = fields.finish(taken) {
+            if let Ok(waiver) = fields.finish(parsed) {
                 prop_assert!(!requires_approver);
-                prop_assert!(taken.start_time < taken.expire_time);
-                let everywhere = taken.scope.package.as_ref().is_none_or(Glob::matches_everything)
-                    && taken.scope.repository.as_ref().is_none_or(Glob::matches_everything)
-                    && taken.scope.digest.is_none();
-                prop_assert!(!(everywhere && taken.scope.vulnerability.matches_everything()));
+                prop_assert!(waiver.start_time < waiver.expire_time);
+                let everywhere = waiver.scope.package.as_ref().is_none_or(Glob::matches_everything)
+                    && waiver.scope.repository.as_ref().is_none_or(Glob::matches_everything)
+                    && waiver.scope.digest.is_none();
+                prop_assert!(!(everywhere && waiver.scope.vulnerability.matches_everything()));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Policies: requests into the domain, and back.
+//! Conversions of policies, etags and revision tokens.
 
 mod parse;
 mod render;

@@ -1,4 +1,4 @@
-//! Policies for the wire.
+//! Rendering of policies.
 
 use scangate_core::{
     decision::AppliedPolicy,
@@ -15,9 +15,9 @@ use super::super::{
     time::{render_duration, render_timestamp},
 };
 
-/// A policy as stored.
-pub(crate) fn render_policy(revised: &Revision) -> v1::Policy {
-    let policy = &revised.policy;
+/// Renders a stored policy.
+pub(crate) fn render_policy(revision: &Revision) -> v1::Policy {
+    let policy = &revision.policy;
     v1::Policy {
         name: policy.id.resource_name(),
         description: policy.description.clone(),
@@ -32,15 +32,15 @@ pub(crate) fn render_policy(revised: &Revision) -> v1::Policy {
         rules: policy.rules.iter().map(render_rule).collect(),
         unrated_as: render_severity(policy.unrated_as).into(),
         honour_suppression: policy.honour_suppression,
-        etag: render_etag(revised.revision),
-        revision: revised.revision,
-        content_digest: revised.content_digest.clone(),
-        create_time: Some(render_timestamp(revised.create_time)),
-        update_time: Some(render_timestamp(revised.update_time)),
+        etag: render_etag(revision.revision),
+        revision: revision.revision,
+        content_digest: revision.content_digest.clone(),
+        create_time: Some(render_timestamp(revision.create_time)),
+        update_time: Some(render_timestamp(revision.update_time)),
     }
 }
 
-/// A policy that a decision rests on.
+/// Renders a reference to a policy that a decision applied.
 pub(crate) fn render_applied_policy(applied: &AppliedPolicy) -> v1::PolicyReference {
     v1::PolicyReference {
         name: applied.id.resource_name(),
@@ -122,7 +122,7 @@ fn render_filter(filter: &Filter) -> v1::FindingFilter {
     };
     v1::FindingFilter {
         min_severity: filter.min_severity.map_or(v1::Severity::Unspecified, render_severity).into(),
-        severities: filter.severities.iter().map(|given| choice(given).into()).collect(),
+        severities: filter.severities.iter().map(|severity| choice(severity).into()).collect(),
         fix: match filter.fix {
             FixFilter::Any => v1::FixFilter::Unspecified,
             FixFilter::Available => v1::FixFilter::Available,

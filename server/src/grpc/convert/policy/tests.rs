@@ -1,4 +1,4 @@
-//! Whatever a caller sends as a policy is refused or taken whole.
+//! Property tests: a policy from the wire is refused, or parsed completely.
 
 use std::{
     collections::BTreeSet,
@@ -21,10 +21,10 @@ use scangate_proto::v1;
 use super::*;
 use crate::grpc::field_violations::Fields;
 
-/// Far more than it takes, in a debug build on a busy machine; far less than anything that runs away.
-const SOON: Duration = Duration::from_secs(20);
+/// A time limit far above a debug build's time on a busy machine, and far below superlinear growth.
+const TIME_LIMIT: Duration = Duration::from_secs(20);
 
-/// A field as callers write it, and now and then what nobody should.
+/// A strategy of mostly valid values, with a few arbitrary ones.
 fn mostly<T: std::fmt::Debug + Clone + 'static>(
     good: impl Strategy<Value = T> + 'static,
     wild: impl Strategy<Value = T> + 'static,
@@ -32,7 +32,7 @@ fn mostly<T: std::fmt::Debug + Clone + 'static>(
     prop_oneof![60 => good, 1 => wild]
 }
 
-/// One of the first numbers of an enum.
+/// A number of an enum with `count` values, or rarely any number.
 fn choice(count: i32) -> impl Strategy<Value = i32> {
     mostly(0..count, any::<i32>())
 }
@@ -64,7 +64,7 @@ fn moment() -> impl Strategy<Value = prost_types::Timestamp> {
     mostly(good, any)
 }
 
-fn written() -> impl Strategy<Value = String> {
+fn expression_text() -> impl Strategy<Value = String> {
     let good = [
         "",
         "finding.epss > 0.1",
@@ -85,7 +85,7 @@ prop_compose! {
         min_epss in option::of(mostly(-0.0..=1.0, any::<f64>())),
         (vulnerability_ids, packages) in (globs(), globs()),
         package_managers in vec(mostly("[A-Z]{1,9}".prop_map(String::from), ".{0,70}".prop_map(String::from)), 0..3),
-        expression in written(),
+        expression in expression_text(),
     ) -> v1::FindingFilter {
         v1::FindingFilter {
             min_severity, severities, fix, min_cvss, min_epss, exploit, vulnerability_ids, packages, package_managers,
@@ -146,19 +146,19 @@ prop_compose! {
     }
 }
 
-fn read(given: &v1::Policy) -> Option<Policy> {
+fn parse(wire: &v1::Policy) -> Option<Policy> {
     let mut fields = Fields::default();
-    let id = parse_name(&mut fields, "policy.name", &given.name);
-    let policy = parse_policy(&mut fields, id, Some(given));
+    let id = parse_name(&mut fields, "policy.name", &wire.name);
+    let policy = parse_policy(&mut fields, id, Some(wire));
     fields.finish(policy).ok()
 }
 
-fn revised(policy: Policy) -> Revision {
+fn revision(policy: Policy) -> Revision {
     let epoch = jiff::Timestamp::UNIX_EPOCH;
     Revision { policy, revision: 7, content_digest: String::new(), create_time: epoch, update_time: epoch }
 }
 
-/// What every policy keeps to, written down a second time.
+/// Returns true if a policy is within all limits, which are repeated here on purpose.
 fn is_within_bounds(policy: &Policy) -> bool {
     let period = |period: SignedDuration, least| (least..=SignedDuration::from_hours(3650 * 24)).contains(&period);
     let globs =
@@ -179,7 +179,7 @@ fn is_within_bounds(policy: &Policy) -> bool {
     let matches = &policy.matches;
     let ids: BTreeSet<_> = policy.rules.iter().map(|rule| &rule.id).collect();
     policy.description.chars().count() <= 1000
-        && [&matches.registries, &matches.repositories, &matches.environments].iter().all(|these| globs(these, 100))
+        && [&matches.registries, &matches.repositories, &matches.environments].iter().all(|list| globs(list, 100))
         && policy.scan.max_scan_age.is_none_or(|age| period(age, SignedDuration::from_mins(1)))
         && policy.rules.len() <= 100
         && ids.len() == policy.rules.len()
@@ -190,43 +190,43 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_policy_from_the_wire_does_harm_and_one_that_is_taken_is_kept_and_told_as_it_is(given in any_policy()) {
-        let Some(taken) = read(&given) else { return Ok(()) };
+    fn parsed_policy_is_bounded_and_round_trips(wire in any_policy()) {
+        let Some(parsed) = parse(&wire) else { return Ok(()) };
 
-        prop_assert!(is_within_bounds(&taken), "{taken:?}");
-        let stored: Policy = serde_json::from_str(&serde_json::to_string(&taken).unwrap()).unwrap();
-        prop_assert_eq!(&stored, &taken);
-        let told = render_policy(&revised(taken.clone()));
-        prop_assert_eq!(read(&told), Some(taken), "{:?}", told);
+        prop_assert!(is_within_bounds(&parsed), "{parsed:?}");
+        let stored: Policy = serde_json::from_str(&serde_json::to_string(&parsed).unwrap()).unwrap();
+        prop_assert_eq!(&stored, &parsed);
+        let rendered = render_policy(&revision(parsed.clone()));
+        prop_assert_eq!(parse(&rendered), Some(parsed), "{:?}", rendered);
     }
 }
 
 #[test]
-fn most_policies_that_are_tried_are_taken() {
+fn generated_policies_are_mostly_valid() {
     let mut runner = TestRunner::deterministic();
-    let tried = (0..200).map(|_| any_policy().new_tree(&mut runner).unwrap().current());
+    let generated = (0..200).map(|_| any_policy().new_tree(&mut runner).unwrap().current());
 
-    let taken = tried.filter(|given| read(given).is_some()).count();
+    let parsed = generated.filter(|wire| parse(wire).is_some()).count();
 
-    assert!((60..200).contains(&taken), "{taken} of 200");
+    assert!((60..200).contains(&parsed), "{parsed} of 200");
 }
 
 #[test]
-fn a_policy_of_nothing_but_lists_that_are_too_long_is_refused_soon() {
-    let many = |text: &str| vec![text.to_owned(); 10_000];
+fn oversized_lists_are_refused_quickly() {
+    let repeated = |text: &str| vec![text.to_owned(); 10_000];
     let hostile = format!("finding.id == '{}'", "(".repeat(1_900));
     let filter = v1::FindingFilter {
         severities: vec![-1; 10_000],
-        vulnerability_ids: many(&"*a".repeat(128)),
-        packages: many(""),
-        package_managers: many(""),
+        vulnerability_ids: repeated(&"*a".repeat(128)),
+        packages: repeated(""),
+        package_managers: repeated(""),
         expression: hostile.clone(),
         ..Default::default()
     };
     let long = v1::Rule { when: Some(filter), ..Default::default() };
     let deep =
         v1::Rule { when: Some(v1::FindingFilter { expression: hostile, ..Default::default() }), ..Default::default() };
-    let matches = v1::PolicyMatch { registries: many("*"), repositories: many(""), environments: many("") };
+    let matches = v1::PolicyMatch { registries: repeated("*"), repositories: repeated(""), environments: repeated("") };
     let start = Instant::now();
     for (rules, matches) in [
         (vec![deep; 10_000], None),
@@ -234,9 +234,9 @@ fn a_policy_of_nothing_but_lists_that_are_too_long_is_refused_soon() {
         (vec![long; 10], None),
         (Vec::new(), Some(matches)),
     ] {
-        let given = v1::Policy { name: "policies/p".to_owned(), rules, r#match: matches, ..Default::default() };
-        assert_eq!(read(&given), None);
+        let wire = v1::Policy { name: "policies/p".to_owned(), rules, r#match: matches, ..Default::default() };
+        assert_eq!(parse(&wire), None);
     }
 
-    assert!(start.elapsed() < SOON, "took {:?}", start.elapsed());
+    assert!(start.elapsed() < TIME_LIMIT, "took {:?}", start.elapsed());
 }

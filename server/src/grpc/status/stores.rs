@@ -1,0 +1,161 @@
+//! Errors of the stores: policies and waivers, decisions, observations.
+
+use scangate_proto::v1::ErrorReason as Reason;
+use tonic::{Code, Status};
+
+use super::{
+    DECISION, LONG_RETRY_DELAY, POLICY, SHORT_RETRY_DELAY, StatusBuilder, WAIVER, internal_error, log, overloaded,
+    policy_not_found, waiver_not_found,
+};
+use crate::{
+    decision_log, decisions, observations, policies,
+    policy_store::{self, ResourceName},
+};
+
+/// The status of a decision that was not recorded, or cannot be read.
+pub(crate) fn from_decisions(error: decisions::Error) -> Status {
+    match error {
+        decisions::Error::Policies(error) => from_policies(error),
+        decisions::Error::Log(error) => from_decision_log(error),
+        decisions::Error::Damaged { ref id, .. } => {
+            let name = format!("decisions/{id}");
+            log(&error, "decision record is damaged");
+            damaged(&name)
+        }
+    }
+}
+
+fn from_decision_log(error: decision_log::Error) -> Status {
+    use decision_log::Error;
+    match error {
+        Error::NotFound(id) => {
+            let name = format!("decisions/{id}");
+            let message =
+                format!("{name} not found or removed by retention; use ListDecisions to see existing decisions");
+            StatusBuilder::new(Code::NotFound, Reason::DecisionNotFound, message).resource(DECISION, &name).build()
+        }
+        Error::RequestIdReused => request_id_reused(),
+        Error::Overloaded => overloaded(),
+        Error::Unavailable(_) => {
+            log(&error, "decision log unavailable");
+            let message = "decision log unavailable: decisions are only returned once recorded; retry later";
+            StatusBuilder::new(Code::Unavailable, Reason::StoreUnavailable, message)
+                .retry_after(SHORT_RETRY_DELAY)
+                .build()
+        }
+        Error::Corrupt { ref what, .. } => {
+            let what = what.clone();
+            log(&error, "decision log is damaged");
+            damaged(&what)
+        }
+    }
+}
+
+fn damaged(what: &str) -> Status {
+    let message =
+        format!("{what} is damaged or incomplete; ask the operator to run `scangate-server verify-decisions`");
+    StatusBuilder::new(Code::DataLoss, Reason::DecisionDamaged, message).build()
+}
+
+fn request_id_reused() -> Status {
+    let message = "request_id was already used for a different request; use a new one for each request";
+    StatusBuilder::new(Code::AlreadyExists, Reason::RequestIdReused, message).build()
+}
+
+/// The status of a failed read or write of policies and waivers.
+pub(crate) fn from_policies(error: policies::Error) -> Status {
+    match error {
+        policies::Error::Store(error) => from_policy_store(error),
+        policies::Error::Stale => {
+            let message = "policy store unavailable: cannot confirm that cached policies are current; retry later";
+            StatusBuilder::new(Code::Unavailable, Reason::StoreUnavailable, message)
+                .retry_after(SHORT_RETRY_DELAY)
+                .build()
+        }
+        policies::Error::RevisionNotReached { asked, reached } => {
+            let message = format!("revision {asked} unavailable: this server is at revision {reached}; retry later");
+            StatusBuilder::new(Code::Unavailable, Reason::RevisionNotReached, message)
+                .retry_after(SHORT_RETRY_DELAY)
+                .build()
+        }
+        policies::Error::Lost(error) => internal_error(&error, "write task failed"),
+    }
+}
+
+/// The status of a failed read or write of observations.
+pub(super) fn from_observations(error: observations::Error) -> Status {
+    from_policy_store(match error {
+        observations::Error::Unavailable(source) => policy_store::Error::Unavailable(source),
+        observations::Error::Corrupt { what, source } => policy_store::Error::Corrupt { what, source },
+    })
+}
+
+fn from_policy_store(error: policy_store::Error) -> Status {
+    use policy_store::Error;
+    match error {
+        Error::NotFound(ResourceName::Policy(id)) => policy_not_found(&id),
+        Error::NotFound(ResourceName::Waiver(id)) => waiver_not_found(&id),
+        Error::AlreadyExists(key) => already_exists(&key),
+        Error::Conflict { name, actual } => conflict(&name, actual),
+        Error::RequestIdReused => request_id_reused(),
+        // Each service limits the size of its requests, so this is a defect.
+        Error::BatchSize => internal_error(&error, "write batch has an invalid size"),
+        Error::DefaultRequired => default_required(),
+        Error::TooManyPolicies => {
+            let message = format!("limit of {} policies reached; delete unused policies", policy_store::MAX_POLICIES);
+            StatusBuilder::new(Code::ResourceExhausted, Reason::TooManyPolicies, message).quota("policies").build()
+        }
+        Error::TooManyWaivers => {
+            let message =
+                format!("limit of {} waivers reached; change existing waivers instead", policy_store::MAX_WAIVERS);
+            StatusBuilder::new(Code::ResourceExhausted, Reason::TooManyWaivers, message).quota("waivers").build()
+        }
+        Error::Revoked(id) => {
+            let name = id.resource_name();
+            let message = format!("{name} is revoked for good; create a new waiver with CreateWaiver");
+            StatusBuilder::new(Code::FailedPrecondition, Reason::WaiverRevoked, message).resource(WAIVER, &name).build()
+        }
+        Error::Unavailable(_) | Error::Corrupt { .. } => store_failed(&error),
+    }
+}
+
+fn already_exists(key: &ResourceName) -> Status {
+    let (reason, method) = match key {
+        ResourceName::Policy(_) => (Reason::PolicyExists, "UpdatePolicy"),
+        ResourceName::Waiver(_) => (Reason::WaiverExists, "UpdateWaiver"),
+    };
+    let name = key.to_string();
+    let message = format!("{name} already exists; read it and change it with {method}");
+    StatusBuilder::new(Code::AlreadyExists, reason, message).resource(resource_type(key), &name).build()
+}
+
+fn conflict(key: &ResourceName, actual: u64) -> Status {
+    let name = key.to_string();
+    let message = format!("{name} has changed since its etag was read; read it again and reapply your change");
+    StatusBuilder::new(Code::Aborted, Reason::EtagMismatch, message)
+        .metadata("revision", actual.to_string())
+        .resource(resource_type(key), &name)
+        .build()
+}
+
+fn default_required() -> Status {
+    let message = "policies/default cannot be deleted because it applies when no other policy does; \
+                   change its rules instead";
+    StatusBuilder::new(Code::FailedPrecondition, Reason::DefaultPolicyRequired, message)
+        .precondition("DEFAULT_POLICY_REQUIRED", "policies/default")
+        .build()
+}
+
+fn store_failed(error: &policy_store::Error) -> Status {
+    log(error, "policy store failed");
+    let message =
+        "policy store unavailable: it failed or timed out; retry later, with the same request_id if you sent one";
+    StatusBuilder::new(Code::Unavailable, Reason::StoreUnavailable, message).retry_after(LONG_RETRY_DELAY).build()
+}
+
+fn resource_type(key: &ResourceName) -> &'static str {
+    match key {
+        ResourceName::Policy(_) => POLICY,
+        ResourceName::Waiver(_) => WAIVER,
+    }
+}
