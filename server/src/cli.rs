@@ -25,6 +25,8 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve the gate over Amazon ECR.
+    ///
+    /// A duration is a number with a unit: ms, s, m, h or d.
     Serve(Box<Config>),
     /// Update the schema of a store.
     ///

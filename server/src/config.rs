@@ -33,10 +33,10 @@ pub struct Config {
     ///
     /// The server confirms the snapshot twice a second and at each write. If the store cannot be reached for longer,
     /// EvaluateGate returns UNAVAILABLE.
-    #[arg(long, default_value = "5s", env = "SCANGATE_STORE_STALENESS", value_parser = parse_staleness)]
+    #[arg(long, default_value = "5s", env = "SCANGATE_STORE_STALENESS", value_name = "DURATION", value_parser = parse_staleness)]
     pub store_staleness: Duration,
-    /// Maximum term of a waiver, from its start to its expiry.
-    #[arg(long, default_value = "365d", env = "SCANGATE_WAIVER_MAX_TERM", value_parser = parse_duration)]
+    /// Maximum term of a waiver, from its start to its expiry; a longer one is refused.
+    #[arg(long, default_value = "365d", env = "SCANGATE_WAIVER_MAX_TERM", value_name = "DURATION", value_parser = parse_duration)]
     pub waiver_max_term: Duration,
     /// Require an author and a different approver for each waiver.
     #[arg(
@@ -47,13 +47,13 @@ pub struct Config {
     /// Retention of recorded decisions, e.g. 400d (minimum 24h, the `request_id` deduplication window).
     ///
     /// Inputs are deleted with the last decision that references them; the remaining hash chain stays verifiable.
-    #[arg(long, default_value = "400d", env = "SCANGATE_DECISION_RETENTION", value_parser = parse_retention)]
+    #[arg(long, default_value = "400d", env = "SCANGATE_DECISION_RETENTION", value_name = "DURATION", value_parser = parse_retention)]
     pub decision_retention: Duration,
     /// Registries that callers may name, as ACCOUNT/REGION or by host, separated by commas.
     ///
     /// The first is the registry of images without a host. If empty, the server uses the account of its AWS credentials in the
     /// AWS SDK's region.
-    #[arg(long = "registry", value_delimiter = ',', env = "SCANGATE_REGISTRIES", value_parser = RegistryId::parse)]
+    #[arg(long = "registry", value_delimiter = ',', env = "SCANGATE_REGISTRIES", value_name = "REGISTRY", value_parser = RegistryId::parse)]
     pub registries: Vec<RegistryId>,
     /// URL that calls to ECR and Inspector go to instead of AWS, e.g. of a simulator or a VPC endpoint.
     #[arg(long, env = "SCANGATE_ECR_ENDPOINT")]
@@ -62,19 +62,19 @@ pub struct Config {
     #[arg(skip)]
     pub ecr_credentials: ecr::Credentials,
     /// Allowed environment names, separated by commas. If empty, any environment is accepted.
-    #[arg(long = "environment", value_delimiter = ',', env = "SCANGATE_ENVIRONMENTS", value_parser = Environment::parse)]
+    #[arg(long = "environment", value_delimiter = ',', env = "SCANGATE_ENVIRONMENTS", value_name = "ENVIRONMENT", value_parser = Environment::parse)]
     pub environments: Vec<Environment>,
-    /// Maximum age of cached ECR data, e.g. 300s, for requests without `max_findings_age`.
-    #[arg(long, default_value = "300s", env = "SCANGATE_FINDINGS_MAX_AGE", value_parser = parse_duration)]
+    /// Maximum age of cached ECR data for requests without `max_findings_age`; older data is read again.
+    #[arg(long, default_value = "300s", env = "SCANGATE_FINDINGS_MAX_AGE", value_name = "DURATION", value_parser = parse_duration)]
     pub findings_max_age: Duration,
-    /// Memory limit of the findings cache, in MiB.
+    /// Memory limit of the findings cache, in MiB; beyond it, the least recently used entries are evicted.
     #[arg(long, default_value_t = 256, env = "SCANGATE_FINDINGS_CACHE_MIB")]
     pub findings_cache_mib: u64,
-    /// Timeout of one attempt of a call to AWS.
-    #[arg(long, default_value = "5s", env = "SCANGATE_ECR_ATTEMPT_TIMEOUT", value_parser = parse_duration)]
+    /// Timeout of one attempt of a call to AWS; the call is then retried.
+    #[arg(long, default_value = "5s", env = "SCANGATE_ECR_ATTEMPT_TIMEOUT", value_name = "DURATION", value_parser = parse_duration)]
     pub ecr_attempt_timeout: Duration,
-    /// Timeout of a call to AWS, retries included.
-    #[arg(long, default_value = "20s", env = "SCANGATE_ECR_TIMEOUT", value_parser = parse_duration)]
+    /// Timeout of a call to AWS, retries included; EvaluateGate then returns UNAVAILABLE.
+    #[arg(long, default_value = "20s", env = "SCANGATE_ECR_TIMEOUT", value_name = "DURATION", value_parser = parse_duration)]
     pub ecr_timeout: Duration,
     /// Read EPSS scores and exploit information of enhanced findings from Amazon Inspector.
     ///
@@ -93,7 +93,7 @@ pub struct Config {
     #[arg(long, default_value_t = 4096, env = "SCANGATE_MAX_CONCURRENT_CALLS")]
     pub max_concurrent_calls: usize,
     /// Time that running calls have to finish after SIGTERM; then they are cancelled.
-    #[arg(long, default_value = "20s", env = "SCANGATE_SHUTDOWN_GRACE", value_parser = parse_duration)]
+    #[arg(long, default_value = "20s", env = "SCANGATE_SHUTDOWN_GRACE", value_name = "DURATION", value_parser = parse_duration)]
     pub shutdown_grace: Duration,
 }
 
