@@ -34,7 +34,7 @@ pub enum Command {
     Migrate(StoreArgs),
     /// Verify the decision log and everything that decisions rest on.
     ///
-    /// Lists modified, reordered or missing records, one a line, and exits with 1 if there are any. Decisions removed by retention
+    /// Lists modified, reordered or missing records, one per line, and exits with 1 if there are any. Decisions removed by retention
     /// are counted but cannot be verified. Copy a SQLite file that a server has open first: `sqlite3 FILE '.backup COPY'`.
     VerifyDecisions(StoreArgs),
     /// Serve the gate over a simulated ECR, to try it out.

@@ -52,21 +52,21 @@ impl Fields {
     pub(crate) fn optional<T, E: Display>(
         &mut self,
         path: &str,
-        given: &str,
+        value: &str,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
-        if given.is_empty() { None } else { self.check(path, parse(given)) }
+        if value.is_empty() { None } else { self.check(path, parse(value)) }
     }
 
     /// Parses every item of a list under its own path, until no further violation can be recorded.
     pub(crate) fn each<G, T>(
         &mut self,
         path: &str,
-        given: &[G],
+        items: &[G],
         mut parse: impl FnMut(&mut Self, &str, &G) -> Option<T>,
     ) -> Vec<T> {
         let mut parsed = Vec::new();
-        for (index, item) in given.iter().enumerate() {
+        for (index, item) in items.iter().enumerate() {
             if self.has_long_list || self.is_full() {
                 break;
             }

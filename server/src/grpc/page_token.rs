@@ -8,7 +8,7 @@ use super::field_violations::Fields;
 
 /// The longest accepted token, in bytes.
 const MAX_TOKEN: usize = 4096;
-/// Bytes of the query's SHA-256 that a token carries: enough to tell queries apart; tokens grant no access.
+/// Bytes of the query's SHA-256 that a token carries: enough to distinguish queries; a token grants no access.
 const DIGEST_BYTES: usize = 12;
 
 /// The page size if the caller sets none.
