@@ -118,7 +118,7 @@ fn prepared_record(number: u64) -> Arc<PreparedRecord> {
         policies: vec![PolicyId::parse("default").unwrap()],
     };
     let (inputs, outcome) = (Blob::encode(&format!("inputs {number}")).unwrap(), Blob::encode("ALLOW").unwrap());
-    let case =
+    let blob =
         Blob::encode(&DecisionRecord { keys: keys.clone(), inputs: inputs.hash(), outcome: outcome.hash() }).unwrap();
-    Arc::new(PreparedRecord { keys, blob: case, parts: vec![inputs, outcome] })
+    Arc::new(PreparedRecord { keys, blob, parts: vec![inputs, outcome] })
 }

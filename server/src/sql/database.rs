@@ -82,9 +82,9 @@ impl Database {
             sqlx::query_scalar("select max(version) from _sqlx_migrations where success")
                 .fetch_one(&database.readers)
                 .await;
-        let ours = MIGRATIONS.iter().map(|migration| migration.version).max();
+        let current = MIGRATIONS.iter().map(|migration| migration.version).max();
         match newest {
-            Ok(newest) if newest == ours => Ok(Arc::new(database)),
+            Ok(newest) if newest == current => Ok(Arc::new(database)),
             Ok(_) | Err(sqlx::Error::Database(_)) => Err(OpenError::NoStore),
             Err(error) => Err(query_error(error).into()),
         }

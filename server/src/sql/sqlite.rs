@@ -16,7 +16,7 @@ use sqlx::{
 
 use super::OpenError;
 
-/// Loads are short and few: the policies in force are held in memory.
+/// Loads are short and few: the current policies are in memory.
 const READERS: u32 = 4;
 /// Maximum wait for a connection from the pool.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);

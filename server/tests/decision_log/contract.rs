@@ -83,13 +83,13 @@ async fn pages(log: &SqlDecisionLog, filter: &Filter, size: usize) -> Vec<u64> {
 
 async fn appended_decision_reads_back_unchanged(store: Arc<Database>) {
     let log = log(&store);
-    let given = append_request(7);
+    let request = append_request(7);
 
-    let id = recorded(log.append(given.clone()).await.unwrap());
+    let id = recorded(log.append(request.clone()).await.unwrap());
     let read = log.get(&id).await.unwrap();
 
-    assert_eq!((read.evaluated_at, &read.labels), (given.evaluated_at, &given.labels));
-    assert_eq!(read.record.keys, given.record.keys);
+    assert_eq!((read.evaluated_at, &read.labels), (request.evaluated_at, &request.labels));
+    assert_eq!(read.record.keys, request.record.keys);
     let blobs = log.blobs(&[read.record.inputs, read.record.outcome]).await.unwrap();
     assert_eq!(blobs[&read.record.inputs].decode::<String>().unwrap(), "inputs 7");
     assert_eq!(verified(&log).await, 1);
@@ -282,8 +282,8 @@ async fn repeated_request_returns_first_decision(store: Arc<Database>) {
 
     assert_eq!(again, AppendResult::Replayed(id.clone()));
     assert!(matches!(reused, Err(Error::RequestIdReused)), "{reused:?}");
-    let asked = with_request_key("r-1", "print", append_request(1)).request_key.unwrap();
-    assert_eq!(other.find_by_request(&asked).await.unwrap(), Some(id));
+    let key = with_request_key("r-1", "print", append_request(1)).request_key.unwrap();
+    assert_eq!(other.find_by_request(&key).await.unwrap(), Some(id));
     assert_eq!(verified(&log).await, 1);
 }
 

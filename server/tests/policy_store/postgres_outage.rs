@@ -160,14 +160,14 @@ async fn server_certificate_is_verified() {
 
 #[tokio::test]
 async fn unsupported_address_is_refused_and_not_shown() {
-    for given in [
+    for text in [
         "Postgres://scangate:secret@db/x",
         "mysql://scangate:secret@db/x",
         "postgres+ssl://scangate:secret@db/x",
         "host=db user=scangate password=secret",
         "password=secret",
     ] {
-        let address = Address::parse(given);
+        let address = Address::parse(text);
 
         let refused = fixtures::open(&address).await.unwrap_err();
 
@@ -179,12 +179,12 @@ async fn unsupported_address_is_refused_and_not_shown() {
 
 #[tokio::test]
 async fn unknown_parameter_is_refused_and_value_not_shown() {
-    for (given, name) in [
+    for (text, name) in [
         ("postgres://scangate@127.0.0.1:1/x?sslmode=require&sslpassword=secret", "sslpassword"),
         ("postgres://scangate@127.0.0.1:1/x?passwrd=secret", "passwrd"),
         ("postgres://scangate@127.0.0.1:1/x?secret", ""),
     ] {
-        let refused = fixtures::open(&Address::parse(given)).await.unwrap_err();
+        let refused = fixtures::open(&Address::parse(text)).await.unwrap_err();
 
         assert!(matches!(&refused, OpenError::Parameter(parameter) if parameter == name), "{refused:?}");
         assert!(!format!("{refused} {refused:?}").contains("secret"));

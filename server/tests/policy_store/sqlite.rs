@@ -195,7 +195,7 @@ async fn expired_requests_are_deleted() {
     store.apply(later(SignedDuration::from_hours(24), create("other"))).await.unwrap();
 
     let mut shell = shell(&directory.path()).await;
-    let remembered: i64 = sqlx::query_scalar("select count(*) from requests").fetch_one(&mut shell).await.unwrap();
+    let stored: i64 = sqlx::query_scalar("select count(*) from requests").fetch_one(&mut shell).await.unwrap();
 
-    assert_eq!(remembered, 0);
+    assert_eq!(stored, 0);
 }

@@ -122,13 +122,13 @@ impl ReverseSegmentScan {
         Ok(())
     }
 
-    async fn expand(&mut self, connection: &mut Connection, chapter: &BatchRow) -> Result<(), Error> {
-        let before = chapter.first_sequence.saturating_sub(1);
+    async fn expand(&mut self, connection: &mut Connection, batch: &BatchRow) -> Result<(), Error> {
+        let before = batch.first_sequence.saturating_sub(1);
         let segments =
-            segment_table::segments_after(connection, &chapter.writer, before, i64::from(MAX_SEGMENTS)).await?;
-        let writer: Arc<str> = chapter.writer.as_str().into();
+            segment_table::segments_after(connection, &batch.writer, before, i64::from(MAX_SEGMENTS)).await?;
+        let writer: Arc<str> = batch.writer.as_str().into();
         for (index, (first, last_time)) in segments.into_iter().enumerate() {
-            if chapter.segments >> index & 1 == 1 {
+            if batch.segments >> index & 1 == 1 {
                 self.push((last_time, Arc::clone(&writer), first));
             }
         }

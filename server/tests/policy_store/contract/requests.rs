@@ -74,9 +74,9 @@ pub(super) async fn request_is_deduplicated_for_24_hours_only(store: Arc<dyn Pol
     let instant = SignedDuration::from_micros(1);
 
     let first = store.apply(request()).await.unwrap().revision;
-    let remembered = store.apply(later(day - instant, request())).await.unwrap().revision;
-    let forgotten = store.apply(later(day, request())).await.unwrap().revision;
-    let remembered_anew = store.apply(later(day + day - instant, request())).await.unwrap().revision;
+    let deduplicated = store.apply(later(day - instant, request())).await.unwrap().revision;
+    let expired = store.apply(later(day, request())).await.unwrap().revision;
+    let deduplicated_again = store.apply(later(day + day - instant, request())).await.unwrap().revision;
 
-    assert_eq!([first, remembered, forgotten, remembered_anew], [2, 2, 3, 3]);
+    assert_eq!([first, deduplicated, expired, deduplicated_again], [2, 2, 3, 3]);
 }

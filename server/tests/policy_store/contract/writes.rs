@@ -167,11 +167,11 @@ pub(super) async fn policies_differing_in_id_share_digest(store: Arc<dyn PolicyS
 
 pub(super) async fn times_are_stored_to_microsecond(store: Arc<dyn PolicyStore>) {
     let at: Timestamp = "2026-03-01T12:00:00.123456789Z".parse().unwrap();
-    let kept: Timestamp = "2026-03-01T12:00:00.123456Z".parse().unwrap();
+    let stored: Timestamp = "2026-03-01T12:00:00.123456Z".parse().unwrap();
 
     let written = store.apply(Write { at, ..create("team") }).await.unwrap().policy().cloned().unwrap();
 
-    assert_eq!((written.create_time, written.update_time), (kept, kept));
+    assert_eq!((written.create_time, written.update_time), (stored, stored));
     assert_eq!(store.load_snapshot().await.unwrap().policies.get(&id("team")), Some(&written));
 }
 
