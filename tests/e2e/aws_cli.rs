@@ -1,4 +1,4 @@
-//! The aws CLI and boto3 against the simulator, and the gate beside them: all see the same.
+//! The aws CLI and boto3 read the same data from the simulator as the gate.
 
 use std::collections::BTreeMap;
 
@@ -11,14 +11,14 @@ use crate::harness::{
     tools::{aws, json, python, stdout},
 };
 
-/// The repository of the AWS tutorial with the recorded image, scanned when somebody asks.
-async fn tutorial() -> Gate {
+/// A gate over the repository of the AWS tutorial: the recorded image, scanned on request.
+async fn tutorial_gate() -> Gate {
     let mut world = World::new();
     world.push(ImageSpec::single("sample-repo", "latest").scan(ScanScript::on_request(seed::debian10_257())));
     gate(world).start().await
 }
 
-async fn counts_of_gate(gate: &Gate) -> BTreeMap<String, u64> {
+async fn severity_counts(gate: &Gate) -> BTreeMap<String, u64> {
     let request = GetFindingsRequest {
         image: "sample-repo:latest".into(),
         max_findings_age: Some(Default::default()),
@@ -30,8 +30,8 @@ async fn counts_of_gate(gate: &Gate) -> BTreeMap<String, u64> {
 }
 
 #[tokio::test]
-async fn the_four_commands_of_the_tutorial_show_what_the_gate_shows() {
-    let gate = tutorial().await;
+async fn aws_tutorial_commands_agree_with_gate() {
+    let gate = tutorial_gate().await;
     let ecr = gate.ecr.endpoint();
     let image = ["--repository-name", "sample-repo", "--image-id", "imageTag=latest"];
     let with = |command: &'static str| [&["ecr", command][..], &image[..]].concat();
@@ -56,7 +56,7 @@ async fn the_four_commands_of_the_tutorial_show_what_the_gate_shows() {
     let described = json(&aws(&ecr, &with("describe-image-scan-findings")).await);
     let counts = &described["imageScanFindings"]["findingSeverityCounts"];
     let counted: BTreeMap<String, u64> = serde_json::from_value(counts.clone()).unwrap();
-    assert_eq!(counted, counts_of_gate(&gate).await);
+    assert_eq!(counted, severity_counts(&gate).await);
     assert_eq!(described["imageScanFindings"]["findings"].as_array().unwrap().len(), 257);
 
     let query = ["--query", "imageScanFindings.findingSeverityCounts.CRITICAL"];
@@ -65,7 +65,7 @@ async fn the_four_commands_of_the_tutorial_show_what_the_gate_shows() {
 }
 
 #[tokio::test]
-async fn boto3_pages_through_the_same_findings() {
+async fn boto3_pages_through_same_findings() {
     let gate = gate(World::demo()).start().await;
     let script = "
 import boto3, json, sys
@@ -82,15 +82,15 @@ print(json.dumps([f['name'] for page in pages for f in page['imageScanFindings']
         .all_findings(GetFindingsRequest { image: "shop/web:1.4.2".into(), ..Default::default() })
         .await
         .unwrap();
-    let mut ours: Vec<String> = all.findings.into_iter().map(|finding| finding.vulnerability_id).collect();
-    let mut theirs: Vec<String> = serde_json::from_value(names).unwrap();
-    ours.sort();
-    theirs.sort();
-    assert_eq!(ours, theirs);
+    let mut from_gate: Vec<String> = all.findings.into_iter().map(|finding| finding.vulnerability_id).collect();
+    let mut from_boto3: Vec<String> = serde_json::from_value(names).unwrap();
+    from_gate.sort();
+    from_boto3.sort();
+    assert_eq!(from_gate, from_boto3);
 }
 
 #[tokio::test]
-async fn boto3_reads_inspectors_coverage() {
+async fn boto3_reads_inspector_coverage() {
     let gate = gate(World::demo_enhanced()).start().await;
     let script = "
 import boto3, json, sys
@@ -105,20 +105,20 @@ print(json.dumps([c['scanStatus'] for c in covered['coveredResources']]))
 }
 
 #[tokio::test]
-async fn boto3_reads_inspectors_findings_and_their_details() {
+async fn boto3_reads_inspector_findings_and_details() {
     let gate = gate(World::demo_enhanced()).start().await;
     let script = "
 import boto3, json, sys
 inspector = boto3.client('inspector2', endpoint_url=sys.argv[1])
-of_image = {'ecrImageRepositoryName': [{'comparison': 'EQUALS', 'value': 'shop/web'}]}
-finding = inspector.list_findings(filterCriteria=of_image)['findings'][0]
+image_filter = {'ecrImageRepositoryName': [{'comparison': 'EQUALS', 'value': 'shop/web'}]}
+finding = inspector.list_findings(filterCriteria=image_filter)['findings'][0]
 details = inspector.batch_get_finding_details(findingArns=[finding['findingArn']])['findingDetails'][0]
 print(json.dumps([finding['epss'], details['epssScore'], details['cisaData']['dateAdded'].isoformat()]))
 ";
 
-    let told = json(&python(script, &[&gate.ecr.endpoint()]).await);
+    let printed = json(&python(script, &[&gate.ecr.endpoint()]).await);
 
-    assert_eq!(told[0]["score"], 0.975);
-    assert_eq!(told[1], 0.975);
-    assert!(told[2].as_str().unwrap().starts_with("2021-12-1"), "{told}");
+    assert_eq!(printed[0]["score"], 0.975);
+    assert_eq!(printed[1], 0.975);
+    assert!(printed[2].as_str().unwrap().starts_with("2021-12-1"), "{printed}");
 }

@@ -1,4 +1,4 @@
-//! The command line against the real gate: exit codes are its interface.
+//! The command line against a running gate; its exit codes are its interface.
 
 use std::process::Output;
 
@@ -39,7 +39,7 @@ async fn each_verdict_has_its_exit_code() {
 }
 
 #[tokio::test]
-async fn an_unreachable_gate_is_a_failure_and_never_permission() {
+async fn unreachable_gate_exits_as_failure() {
     let output = Command::new(binary("scangate"))
         .args(["check", "shop/api:2.0.0", "--server", &format!("http://{}", free_address())])
         .output()
@@ -50,7 +50,7 @@ async fn an_unreachable_gate_is_a_failure_and_never_permission() {
 }
 
 #[tokio::test]
-async fn a_denial_shows_what_to_fix_and_a_permission_what_to_deploy() {
+async fn check_prints_findings_or_deploy_image() {
     let gate = gate(World::demo()).start().await;
 
     let denied = String::from_utf8(scangate(&gate, &["check", "shop/web:1.4.2"]).await.stdout).unwrap();
@@ -62,7 +62,7 @@ async fn a_denial_shows_what_to_fix_and_a_permission_what_to_deploy() {
 }
 
 #[tokio::test]
-async fn findings_scans_and_scanning_are_there_for_people_and_for_machines() {
+async fn findings_scan_and_scanning_commands_succeed() {
     let gate = gate(World::demo()).start().await;
 
     let findings =
@@ -79,7 +79,7 @@ async fn findings_scans_and_scanning_are_there_for_people_and_for_machines() {
 }
 
 #[tokio::test]
-async fn a_policy_is_kept_in_a_file_and_goes_through_its_life() {
+async fn policy_file_passes_through_its_lifecycle() {
     let gate = gate(World::demo()).start().await;
     let file = gate.state.path().join("policy.json");
     std::fs::write(
@@ -91,12 +91,12 @@ async fn a_policy_is_kept_in_a_file_and_goes_through_its_life() {
 
     stdout(&scangate(&gate, &["policy", "validate", "-f", file]).await);
     stdout(&scangate(&gate, &["policy", "create", "shop", "-f", file]).await);
-    let got = json(&scangate(&gate, &["policy", "get", "policies/shop", "--output", "json"]).await);
+    let read = json(&scangate(&gate, &["policy", "get", "policies/shop", "--output", "json"]).await);
     let listed = stdout(&scangate(&gate, &["policy", "list"]).await);
     stdout(&scangate(&gate, &["policy", "delete", "policies/shop", "--etag", "*"]).await);
-    let gone = scangate(&gate, &["policy", "get", "policies/shop"]).await;
+    let deleted = scangate(&gate, &["policy", "get", "policies/shop"]).await;
 
-    assert!(got.to_string().contains("SEVERITY_LOW"));
+    assert!(read.to_string().contains("SEVERITY_LOW"));
     assert!(listed.contains("policies/shop"), "{listed}");
-    assert_eq!(gone.status.code(), Some(3));
+    assert_eq!(deleted.status.code(), Some(3));
 }

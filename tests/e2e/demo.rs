@@ -1,4 +1,4 @@
-//! The demo as a new user meets it.
+//! The `demo` command, and the exit codes of the server's command line.
 
 use std::process::Stdio;
 
@@ -15,47 +15,47 @@ pub async fn demo(state: &std::path::Path) -> Server {
 }
 
 #[tokio::test]
-async fn the_demo_prints_three_grpcurl_lines_that_work_when_pasted() {
+async fn demo_prints_working_grpcurl_commands() {
     let state = tempfile::tempdir().unwrap();
     let mut demo = demo(state.path()).await;
-    let mut lines = demo.lines();
-    let mut pasted = Vec::new();
-    let mut says_that_it_is_simulated = false;
-    while pasted.len() < 3 {
+    let mut lines = demo.stdout_lines();
+    let mut commands = Vec::new();
+    let mut is_marked_simulated = false;
+    while commands.len() < 3 {
         let line = lines.next_line().await.unwrap().unwrap();
-        says_that_it_is_simulated |= line.contains("SIMULATED");
+        is_marked_simulated |= line.contains("SIMULATED");
         if line.trim().starts_with("grpcurl") {
-            pasted.push(line.trim().to_owned());
+            commands.push(line.trim().to_owned());
         }
     }
     let path = format!("{}:{}", tool("bin").display(), std::env::var("PATH").unwrap());
 
-    let mut said = Vec::new();
-    for line in &pasted {
+    let mut outputs = Vec::new();
+    for line in &commands {
         let output = Command::new("bash").args(["-c", line]).env("PATH", &path).output().await.unwrap();
         assert!(output.status.success(), "{line}\n{}", String::from_utf8_lossy(&output.stderr));
-        said.push(String::from_utf8(output.stdout).unwrap());
+        outputs.push(String::from_utf8(output.stdout).unwrap());
     }
 
-    assert!(says_that_it_is_simulated);
-    assert!(said[0].contains("scangate.v1.ScanGateService"));
-    assert!(said[1].contains("VERDICT_DENY"));
-    assert!(said[2].contains("VERDICT_ALLOW"));
+    assert!(is_marked_simulated);
+    assert!(outputs[0].contains("scangate.v1.ScanGateService"));
+    assert!(outputs[1].contains("VERDICT_DENY"));
+    assert!(outputs[2].contains("VERDICT_ALLOW"));
 }
 
 #[tokio::test]
-async fn a_server_that_is_told_to_stop_ends_well() {
+async fn sigterm_ends_demo_successfully() {
     let state = tempfile::tempdir().unwrap();
     let demo = demo(state.path()).await;
 
-    let told = Command::new("kill").args(["-TERM", &demo.id().to_string()]).status().await.unwrap();
+    let killed = Command::new("kill").args(["-TERM", &demo.id().to_string()]).status().await.unwrap();
 
-    assert!(told.success());
-    assert!(demo.ended().await.success());
+    assert!(killed.success());
+    assert!(demo.wait().await.success());
 }
 
 #[tokio::test]
-async fn a_command_line_that_cannot_be_understood_is_usage() {
+async fn invalid_arguments_exit_with_usage_code() {
     for arguments in [&["serve", "--registry", "nonsense"][..], &["serve", "--findings-max-age", "soon"], &["dance"]] {
         let output = Command::new(binary("scangate-server")).args(arguments).output().await.unwrap();
         assert_eq!(output.status.code(), Some(64), "{arguments:?}");
@@ -63,7 +63,7 @@ async fn a_command_line_that_cannot_be_understood_is_usage() {
 }
 
 #[tokio::test]
-async fn decisions_are_kept_for_as_long_as_a_request_may_be_sent_again() {
+async fn retention_below_dedup_window_is_rejected() {
     let arguments = ["serve", "--decision-retention", "23h"];
 
     let output = Command::new(binary("scangate-server")).args(arguments).output().await.unwrap();

@@ -1,4 +1,4 @@
-//! The manuals: what they show is what the server does.
+//! The examples of the policy manual against the server.
 
 use scangate_ecr_simulator::World;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use crate::harness::{
     tools::{root, tool},
 };
 
-/// A fenced block of JSON, and the rows of the tables up to the next one: an image and its verdict.
+/// A fenced JSON block, and the image and verdict of each table row up to the next block.
 #[derive(Debug, Default)]
 struct Example {
     refused: bool,
@@ -40,7 +40,7 @@ fn examples(manual: &str) -> Vec<Example> {
     examples
 }
 
-/// What grpcurl says: the answer, or the error.
+/// Calls a method with grpcurl and returns the response, or the error output.
 async fn call(gate: &Gate, method: &str, request: &Value) -> Result<Value, String> {
     let output = Command::new(tool("bin/grpcurl"))
         .args(["-plaintext", "-d", &request.to_string(), &gate.address.to_string()])
@@ -56,7 +56,7 @@ async fn call(gate: &Gate, method: &str, request: &Value) -> Result<Value, Strin
 }
 
 #[tokio::test]
-async fn every_policy_of_the_manual_answers_as_the_manual_says() {
+async fn policy_manual_examples_match_server() {
     let gate = gate(World::demo()).start().await;
     let manual = std::fs::read_to_string(root().join("docs/policies.md")).unwrap();
 
@@ -73,8 +73,8 @@ async fn every_policy_of_the_manual_answers_as_the_manual_says() {
         }
         created.unwrap();
         for (image, verdict) in &example.verdicts {
-            let asked = json!({ "image": image, "policy": format!("policies/{id}") });
-            let decided = call(&gate, "ScanGateService/EvaluateGate", &asked).await.unwrap();
+            let request = json!({ "image": image, "policy": format!("policies/{id}") });
+            let decided = call(&gate, "ScanGateService/EvaluateGate", &request).await.unwrap();
             let decision = &decided["decision"];
             assert_eq!(&decision["verdict"], verdict, "{image} under {policy}: {:#}", decision["reasons"]);
         }

@@ -1,4 +1,4 @@
-//! What the store has acknowledged survives the death of the server.
+//! Acknowledged policy writes survive SIGKILL of the server.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -9,12 +9,13 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::harness::{client, create, no_findings_from, tools::serve};
+use crate::harness::{client, create_policy_request, deny_findings_from, tools::serve};
 
 const WRITERS: usize = 8;
-const BEFORE_THE_KILL: usize = 40;
+/// The acknowledged writes of each round before the kill.
+const WRITES_PER_ROUND: usize = 40;
 
-/// What was sent, by id; and of that, what was acknowledged with which revision.
+/// The policies sent, and the revisions acknowledged, by policy id.
 #[derive(Default)]
 struct Ledger {
     sent: BTreeMap<String, Policy>,
@@ -22,10 +23,10 @@ struct Ledger {
 }
 
 fn draft(id: &str) -> Policy {
-    Policy { description: format!("written as {id}, {}", "x".repeat(500)), ..no_findings_from(Severity::High) }
+    Policy { description: format!("written as {id}, {}", "x".repeat(500)), ..deny_findings_from(Severity::High) }
 }
 
-/// Writes policies with several writers and kills the server in the midst of it.
+/// Writes policies from several clients and kills the server while they write.
 async fn write_and_kill(ecr: &str, store: &Path, round: usize, ledger: &Arc<Mutex<Ledger>>) {
     let server = serve(ecr, store).await;
     let enough = Arc::new(Notify::new());
@@ -34,13 +35,13 @@ async fn write_and_kill(ecr: &str, store: &Path, round: usize, ledger: &Arc<Mute
         let client = client(server.address).await;
         let (ledger, enough) = (Arc::clone(ledger), Arc::clone(&enough));
         writers.spawn(async move {
-            for at in 0.. {
-                let id = format!("r{round}-w{writer}-{at}");
+            for number in 0.. {
+                let id = format!("r{round}-w{writer}-{number}");
                 ledger.lock().await.sent.insert(id.clone(), draft(&id));
-                let Ok(created) = client.create_policy(create(&id, draft(&id))).await else { return };
+                let Ok(created) = client.create_policy(create_policy_request(&id, draft(&id))).await else { return };
                 let mut ledger = ledger.lock().await;
                 ledger.acknowledged.insert(id, created.revision);
-                if ledger.acknowledged.len() >= (round + 1) * BEFORE_THE_KILL {
+                if ledger.acknowledged.len() >= (round + 1) * WRITES_PER_ROUND {
                     enough.notify_one();
                 }
             }
@@ -52,7 +53,7 @@ async fn write_and_kill(ecr: &str, store: &Path, round: usize, ledger: &Arc<Mute
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_kill_9_every_acknowledged_policy_is_there_and_none_is_half_there() {
+async fn sigkill_loses_no_acknowledged_policy() {
     let ecr = Simulator::start_local(World::demo()).await.unwrap();
     let state = tempfile::tempdir().unwrap();
     let store = state.path().join("scangate.db");
@@ -66,17 +67,17 @@ async fn after_kill_9_every_acknowledged_policy_is_there_and_none_is_half_there(
         let listed = reader.list_policies(ListPoliciesRequest::default()).await.unwrap();
 
         let ledger = ledger.lock().await;
-        let there: BTreeMap<String, Policy> = listed
+        let stored: BTreeMap<String, Policy> = listed
             .policies
             .into_iter()
             .map(|policy| (policy.name.trim_start_matches("policies/").to_owned(), policy))
             .collect();
         for (id, revision) in &ledger.acknowledged {
-            assert_eq!(there.get(id).map(|policy| policy.revision), Some(*revision), "{id} was acknowledged");
+            assert_eq!(stored.get(id).map(|policy| policy.revision), Some(*revision), "acknowledged {id} is lost");
         }
-        for (id, policy) in there.iter().filter(|(id, _)| *id != "default") {
-            let sent = ledger.sent.get(id).unwrap_or_else(|| panic!("nobody sent {id}"));
-            assert_eq!((&policy.description, &policy.rules), (&sent.description, &sent.rules), "{id} is half there");
+        for (id, policy) in stored.iter().filter(|(id, _)| *id != "default") {
+            let sent = ledger.sent.get(id).unwrap_or_else(|| panic!("{id} was not sent"));
+            assert_eq!((&policy.description, &policy.rules), (&sent.description, &sent.rules), "{id} is incomplete");
             assert!(policy.revision <= listed.revision);
         }
         server.kill().await;

@@ -1,4 +1,4 @@
-//! Errors as an interface: code, reason, details, and what to do next.
+//! Error responses: code, reason, details and the next step.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,10 @@ use scangate_client::{
 };
 use scangate_ecr_simulator::World;
 
-use crate::harness::{create, gate, question, rejection};
+use crate::harness::{create_policy_request, evaluate_request, gate, rejection};
 
 #[tokio::test]
-async fn all_malformed_fields_are_named_at_once() {
+async fn malformed_fields_are_reported_together() {
     let gate = gate(World::demo()).start().await;
     let request = EvaluateGateRequest {
         image: "shop/web".into(),
@@ -42,19 +42,21 @@ async fn all_malformed_fields_are_named_at_once() {
 }
 
 #[tokio::test]
-async fn what_does_not_exist_is_not_found_and_says_what() {
+async fn missing_resource_is_not_found_with_reason() {
     let gate = gate(World::demo()).start().await;
 
-    let repository = gate.refusal("shop/nothing:1").await;
-    let image = gate.refusal("shop/web:9.9.9").await;
+    let repository = gate.rejection("shop/nothing:1").await;
+    let image = gate.rejection("shop/web:9.9.9").await;
     let policy = rejection(
         gate.client
-            .evaluate(EvaluateGateRequest { policy: "policies/none".into(), ..question("shop/web:1.4.2") })
+            .evaluate(EvaluateGateRequest { policy: "policies/none".into(), ..evaluate_request("shop/web:1.4.2") })
             .await,
     );
     let platform = Platform { os: "windows".into(), architecture: "amd64".into(), variant: String::new() };
     let platform = rejection(
-        gate.client.evaluate(EvaluateGateRequest { platforms: vec![platform], ..question("shop/worker:3.1.0") }).await,
+        gate.client
+            .evaluate(EvaluateGateRequest { platforms: vec![platform], ..evaluate_request("shop/worker:3.1.0") })
+            .await,
     );
 
     for (refused, reason) in [
@@ -69,10 +71,10 @@ async fn what_does_not_exist_is_not_found_and_says_what() {
 }
 
 #[tokio::test]
-async fn a_registry_that_is_not_served_is_refused_with_those_that_are() {
+async fn unknown_registry_lists_configured_ones() {
     let gate = gate(World::demo()).start().await;
 
-    let refused = gate.refusal("999999999999.dkr.ecr.us-east-1.amazonaws.com/shop/web:1.4.2").await;
+    let refused = gate.rejection("999999999999.dkr.ecr.us-east-1.amazonaws.com/shop/web:1.4.2").await;
 
     assert_eq!((refused.code, refused.reason.as_str()), (Code::InvalidArgument, "REGISTRY_NOT_CONFIGURED"));
     assert_eq!(refused.metadata["configured"], "123456789012/eu-west-1");
@@ -80,10 +82,10 @@ async fn a_registry_that_is_not_served_is_refused_with_those_that_are() {
 }
 
 #[tokio::test]
-async fn a_closed_list_of_environments_refuses_every_other() {
+async fn unknown_environment_lists_known_ones() {
     let gate = gate(World::demo()).flag("--environment", "prod,staging").start().await;
 
-    let request = EvaluateGateRequest { environment: "prd".into(), ..question("shop/api:2.0.0") };
+    let request = EvaluateGateRequest { environment: "prd".into(), ..evaluate_request("shop/api:2.0.0") };
     let refused = rejection(gate.client.evaluate(request).await);
 
     assert_eq!((refused.code, refused.reason.as_str()), (Code::InvalidArgument, "ENVIRONMENT_UNKNOWN"));
@@ -91,22 +93,22 @@ async fn a_closed_list_of_environments_refuses_every_other() {
 }
 
 #[tokio::test]
-async fn a_tag_and_a_digest_that_disagree_are_refused() {
+async fn tag_and_digest_mismatch_is_rejected() {
     let gate = gate(World::demo()).start().await;
     let other = gate.ecr.world(|world| world.image("shop/web", "1.4.2").unwrap().digest().to_owned());
     gate.ecr.world(|world| {
         world.push(scangate_ecr_simulator::ImageSpec::single("shop/web", "2.0.0"));
     });
 
-    let refused = gate.refusal(&format!("shop/web:2.0.0@{other}")).await;
+    let refused = gate.rejection(&format!("shop/web:2.0.0@{other}")).await;
 
     assert_eq!((refused.code, refused.reason.as_str()), (Code::FailedPrecondition, "TAG_DIGEST_MISMATCH"));
 }
 
 #[tokio::test]
-async fn sizes_and_counts_are_bounded() {
+async fn requests_beyond_limits_are_rejected() {
     let gate = gate(World::demo()).start().await;
-    let requests = vec![question("shop/api:2.0.0"); 101];
+    let requests = vec![evaluate_request("shop/api:2.0.0"); 101];
     let large = GetFindingsRequest { image: "shop/web:1.4.2".into(), page_size: 1001, ..Default::default() };
     let long = StartScanRequest { image: format!("shop/{}:1", "a".repeat(2000)), platforms: Vec::new() };
 
@@ -123,27 +125,29 @@ async fn sizes_and_counts_are_bounded() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_wrong_all_over_gets_an_answer_that_clients_take() {
+async fn many_violations_keep_error_small() {
     let gate = gate(World::demo()).start().await;
     let platforms = vec![Platform { os: "Z".repeat(5_000), ..Platform::default() }; 500];
     let rule = |at| Rule { id: format!("Not An Id {at}"), ..Rule::default() };
-    let wrong = Policy { rules: (0..100).map(rule).collect(), ..Policy::default() };
+    let invalid = Policy { rules: (0..100).map(rule).collect(), ..Policy::default() };
 
-    let many = rejection(gate.client.evaluate(EvaluateGateRequest { platforms, ..question("shop/api:2.0.0") }).await);
-    let wrong = rejection(gate.client.create_policy(create("wrong", wrong)).await);
+    let platforms =
+        rejection(gate.client.evaluate(EvaluateGateRequest { platforms, ..evaluate_request("shop/api:2.0.0") }).await);
+    let rules = rejection(gate.client.create_policy(create_policy_request("invalid", invalid)).await);
 
-    for refused in [many, wrong] {
+    for refused in [platforms, rules] {
         assert_eq!((refused.code, refused.reason.as_str()), (Code::InvalidArgument, "INVALID_FIELDS"), "{refused:?}");
-        let told: usize = refused.violations.iter().map(|one| one.field.len() + one.description.len()).sum();
-        assert!((1..5_000).contains(&told) && refused.message.len() < 1_100, "{told}: {}", refused.message);
+        let details: usize =
+            refused.violations.iter().map(|violation| violation.field.len() + violation.description.len()).sum();
+        assert!((1..5_000).contains(&details) && refused.message.len() < 1_100, "{details}: {}", refused.message);
     }
 }
 
 #[tokio::test]
-async fn a_server_at_its_limit_refuses_with_a_time_to_come_back() {
+async fn overloaded_server_returns_retry_delay() {
     let gate = gate(World::demo()).flag("--max-concurrent-calls", "0").start().await;
 
-    let refused = gate.refusal("shop/api:2.0.0").await;
+    let refused = gate.rejection("shop/api:2.0.0").await;
 
     assert_eq!((refused.code, refused.reason.as_str()), (Code::ResourceExhausted, "OVERLOADED"));
     assert!(refused.retry_after.is_some());

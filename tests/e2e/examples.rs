@@ -77,7 +77,7 @@ async fn check_release_with_one_denied_image_deploys_none() {
 }
 
 #[tokio::test]
-async fn watch_scan_ends_with_the_scans_of_all_platforms() {
+async fn watch_scan_ends_with_scans_of_all_platforms() {
     let (demo, _state) = start_demo().await;
 
     let output = stdout(&run("watch_scan", demo.address, &[TWO_PLATFORMS]).await);

@@ -1,4 +1,4 @@
-//! Every fault of the simulator against every RPC: never ALLOW, never a hang, always an error or a verdict of the design.
+//! Every fault of the simulator against every RPC: a documented error or verdict, never ALLOW and never a hang.
 
 use std::time::Duration;
 
@@ -11,15 +11,16 @@ use scangate_client::{
 };
 use scangate_ecr_simulator::{Fault, ImageSpec, ScanScript, World, generate};
 
-use crate::harness::{Gate, gate, question, rejection};
+use crate::harness::{Gate, evaluate_request, gate, rejection};
 
-/// Faults that a correct reader recovers from, or that do not reach the call: the answer may be the right one.
+/// Faults that the server recovers from or that do not affect the call: the correct response is possible.
 const HARMLESS: [&str; 2] = ["delay", "limit_exceeded"];
 
-/// Codes that the design has for a registry that fails.
-const REFUSALS: [Code; 4] = [Code::Unavailable, Code::FailedPrecondition, Code::NotFound, Code::DeadlineExceeded];
+/// Documented codes for a failing registry.
+const DOCUMENTED_CODES: [Code; 4] =
+    [Code::Unavailable, Code::FailedPrecondition, Code::NotFound, Code::DeadlineExceeded];
 
-/// A world in which everything is vulnerable by one critical finding, over several pages, in every kind of image.
+/// A single-platform image and an index, each with one critical finding among several pages.
 fn vulnerable() -> World {
     let mut world = World::new();
     let findings = || {
@@ -37,7 +38,7 @@ fn vulnerable() -> World {
     world
 }
 
-/// The same images without a finding: what a fault must not help, nor a fault-free reading deny.
+/// The same images without findings: allowed only if the scan is read completely.
 fn clean() -> World {
     let mut world = World::new();
     world.push(ImageSpec::single("team/app", "1").scan(ScanScript::clean()));
@@ -49,60 +50,64 @@ fn clean() -> World {
     world
 }
 
-async fn impatient(world: World) -> Gate {
+async fn gate_with_short_timeouts(world: World) -> Gate {
     gate(world).flag("--ecr-attempt-timeout", "400ms").flag("--ecr-timeout", "1500ms").start().await
 }
 
-fn now(image: &str) -> EvaluateGateRequest {
-    EvaluateGateRequest { max_findings_age: Some(Default::default()), ..question(image) }
+fn fresh(image: &str) -> EvaluateGateRequest {
+    EvaluateGateRequest { max_findings_age: Some(Default::default()), ..evaluate_request(image) }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_fault_ever_turns_a_vulnerable_image_into_an_allowed_one() {
+async fn vulnerable_image_is_never_allowed_under_fault() {
     for (name, fault) in Fault::all() {
-        let gate = impatient(vulnerable()).await;
+        let gate = gate_with_short_timeouts(vulnerable()).await;
         gate.ecr.faults().script(fault);
         for image in ["team/app:1", "team/multi:1"] {
-            match gate.client.evaluate(now(image)).await {
+            match gate.client.evaluate(fresh(image)).await {
                 Ok(decision) => assert_ne!(decision.verdict(), Verdict::Allow, "{name} on {image}"),
-                Err(error) => assert_is_designed(&error, name),
+                Err(error) => assert_documented_error(&error, name),
             }
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_fault_never_lets_a_clean_image_through_on_less_than_proof() {
+async fn clean_image_needs_whole_scan_under_fault() {
     for (name, fault) in Fault::all() {
-        // A gate of its own for each: nothing is known from before.
-        let gate = impatient(clean()).await;
+        // A new gate for each fault, with an empty cache.
+        let gate = gate_with_short_timeouts(clean()).await;
         gate.ecr.faults().script(fault);
         for image in ["team/app:1", "team/multi:1"] {
-            match gate.client.evaluate(now(image)).await {
-                // Where a fault leaves the answer whole, a clean image is a clean image.
+            match gate.client.evaluate(fresh(image)).await {
+                // If the fault leaves the response complete, the image is clean.
                 Ok(decision) if decision.verdict() == Verdict::Allow => {
-                    assert!(leaves_a_clean_scan_whole(name, image), "{name} on {image}: {:?}", decision.into_message());
+                    assert!(
+                        leaves_clean_scan_complete(name, image),
+                        "{name} on {image}: {:?}",
+                        decision.into_message()
+                    );
                 }
                 Ok(_) => {}
-                Err(error) => assert_is_designed(&error, name),
+                Err(error) => assert_documented_error(&error, name),
             }
         }
     }
 }
 
-/// Faults that have nothing to bite on in an answer of one page without findings.
-fn leaves_a_clean_scan_whole(name: &str, image: &str) -> bool {
+/// True if the fault has no effect on a response of one page without findings.
+fn leaves_clean_scan_complete(name: &str, image: &str) -> bool {
     match name {
         "missing_page" | "duplicate_page" | "nan_score" | "unknown_severity" | "scan_changes_between_pages" => true,
-        // Only an index is fetched.
+        // Only the manifest of an index is fetched.
         "corrupt_manifest" => image == "team/app:1",
         _ => HARMLESS.contains(&name),
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_other_call_answers_every_fault_with_an_error_of_the_design() {
-    let gate = impatient(vulnerable()).await;
+async fn other_calls_return_documented_fault_codes() {
+    let gate = gate_with_short_timeouts(vulnerable()).await;
 
     for (name, fault) in Fault::all() {
         gate.ecr.faults().clear();
@@ -112,39 +117,39 @@ async fn every_other_call_answers_every_fault_with_an_error_of_the_design() {
             max_findings_age: Some(Default::default()),
             ..Default::default()
         };
-        designed(gate.client.findings(findings).await, name);
+        check_outcome(gate.client.findings(findings).await, name);
         let start = StartScanRequest { image: "team/app:1".into(), platforms: Vec::new() };
-        designed(gate.client.start_scan(start).await, name);
+        check_outcome(gate.client.start_scan(start).await, name);
         let target = RepositoryTarget { repository: "team/app".into(), scan_on_push: true };
         let configure = ConfigureScanningRequest { target: Some(Target::Repository(target)), validate_only: false };
-        designed(gate.client.configure_scanning(configure).await, name);
-        let batch = BatchEvaluateGateRequest { requests: vec![now("team/app:1"), now("team/multi:1")] };
+        check_outcome(gate.client.configure_scanning(configure).await, name);
+        let batch = BatchEvaluateGateRequest { requests: vec![fresh("team/app:1"), fresh("team/multi:1")] };
         let batch = gate.client.batch_evaluate(batch).await.unwrap();
         assert_ne!(batch.into_message().verdict(), Verdict::Allow, "{name}");
         let watch = WatchScanRequest { image: "team/app:1".into(), platforms: Vec::new() };
         if let Ok(mut watch) = gate.client.watch_scan(watch).await {
-            designed(watch.next().await, name);
+            check_outcome(watch.next().await, name);
         }
     }
 }
 
-fn designed<T>(outcome: Result<T, Error>, fault: &str) {
+fn check_outcome<T>(outcome: Result<T, Error>, fault: &str) {
     if let Err(error) = outcome {
-        assert_is_designed(&error, fault);
+        assert_documented_error(&error, fault);
     }
 }
 
 #[track_caller]
-fn assert_is_designed(error: &Error, fault: &str) {
+fn assert_documented_error(error: &Error, fault: &str) {
     let refused = error.rejection().unwrap_or_else(|| panic!("{fault}: {error:?}"));
-    assert!(REFUSALS.contains(&refused.code), "{fault}: {refused:?}");
+    assert!(DOCUMENTED_CODES.contains(&refused.code), "{fault}: {refused:?}");
     assert!(!refused.reason.is_empty(), "{fault}: {refused:?}");
     assert!(!refused.message.is_empty(), "{fault}: {refused:?}");
 }
 
 #[tokio::test]
-async fn each_failure_of_ecr_has_its_reason() {
-    let gate = impatient(clean()).await;
+async fn ecr_failure_maps_to_its_reason() {
+    let gate = gate_with_short_timeouts(clean()).await;
     let cases = [
         ("throttle_400", Code::Unavailable, "ECR_THROTTLED"),
         ("throttle_429", Code::Unavailable, "ECR_THROTTLED"),
@@ -165,7 +170,7 @@ async fn each_failure_of_ecr_has_its_reason() {
         gate.ecr.faults().clear();
         gate.ecr.faults().script(Fault::named(name).unwrap().on("DescribeImages"));
 
-        let refused = rejection(gate.client.evaluate(now("team/app:1")).await);
+        let refused = rejection(gate.client.evaluate(fresh("team/app:1")).await);
 
         assert_eq!((refused.code, refused.reason.as_str()), (code, reason), "{name}: {}", refused.message);
         assert_eq!(refused.retry_after.is_some(), code == Code::Unavailable, "{name}");
@@ -173,18 +178,18 @@ async fn each_failure_of_ecr_has_its_reason() {
 }
 
 #[tokio::test]
-async fn a_refusal_by_iam_names_the_missing_action_and_nothing_of_the_principal() {
-    let gate = impatient(clean()).await;
+async fn iam_denial_names_action_but_no_principal() {
+    let gate = gate_with_short_timeouts(clean()).await;
     gate.ecr.faults().script(Fault::access_denied().on("DescribeImageScanFindings"));
 
-    let refused = gate.refusal("team/app:1").await;
+    let refused = gate.rejection("team/app:1").await;
 
     assert_eq!(refused.metadata["action"], "ecr:DescribeImageScanFindings");
     assert!(!format!("{refused:?}").contains("arn:aws:iam"));
 }
 
 #[tokio::test]
-async fn a_passing_fault_is_retried_and_leaves_no_trace() {
+async fn transient_fault_is_retried() {
     let gate = gate(clean()).start().await;
     for operation in ["DescribeImages", "DescribeImageScanFindings", "GetRegistryScanningConfiguration"] {
         gate.ecr.faults().script(Fault::Throttle429.on(operation).once());
@@ -194,12 +199,12 @@ async fn a_passing_fault_is_retried_and_leaves_no_trace() {
 }
 
 #[tokio::test]
-async fn the_callers_deadline_bounds_a_registry_that_hangs() {
+async fn caller_deadline_bounds_hanging_registry() {
     let gate = gate(clean()).start().await;
     gate.ecr.faults().script(Fault::Hang.on("DescribeImages"));
-    let hurried = gate.client.with_call_timeout(Duration::from_millis(500));
+    let client = gate.client.with_call_timeout(Duration::from_millis(500));
 
-    let outcome = hurried.evaluate(question("team/app:1")).await;
+    let outcome = client.evaluate(evaluate_request("team/app:1")).await;
 
     assert!(matches!(outcome, Err(Error::DeadlineExceeded { .. })), "{outcome:?}");
 }

@@ -1,4 +1,4 @@
-//! Reading findings: whole, filtered, in stable pages, the same for basic and enhanced scans.
+//! GetFindings: complete lists, filters and stable pages, for basic and enhanced scans.
 
 use std::collections::BTreeMap;
 
@@ -9,19 +9,22 @@ use scangate_ecr_simulator::World;
 
 use crate::harness::{Gate, gate, rejection};
 
-fn of(image: &str) -> GetFindingsRequest {
+fn findings_request(image: &str) -> GetFindingsRequest {
     GetFindingsRequest { image: image.to_owned(), ..Default::default() }
 }
 
 async fn filtered(gate: &Gate, filter: FindingsFilter) -> GetFindingsResponse {
-    gate.client.all_findings(GetFindingsRequest { filter: Some(filter), ..of("shop/web:1.4.2") }).await.unwrap()
+    gate.client
+        .all_findings(GetFindingsRequest { filter: Some(filter), ..findings_request("shop/web:1.4.2") })
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
-async fn the_recorded_image_has_its_257_findings_and_ecrs_own_counts() {
+async fn recorded_image_has_all_findings_and_counts() {
     let gate = gate(World::demo()).start().await;
 
-    let all = gate.client.all_findings(of("shop/web:1.4.2")).await.unwrap();
+    let all = gate.client.all_findings(findings_request("shop/web:1.4.2")).await.unwrap();
 
     let scan = all.manifests[0].scan.as_ref().unwrap();
     let counts: BTreeMap<&str, u32> =
@@ -36,14 +39,14 @@ async fn the_recorded_image_has_its_257_findings_and_ecrs_own_counts() {
 }
 
 #[tokio::test]
-async fn pages_are_disjoint_ordered_and_together_whole() {
+async fn pages_together_equal_whole_list() {
     let gate = gate(World::demo()).start().await;
-    let whole = gate.client.all_findings(of("shop/web:1.4.2")).await.unwrap().findings;
+    let whole = gate.client.all_findings(findings_request("shop/web:1.4.2")).await.unwrap().findings;
 
     let mut paged = Vec::new();
     let mut token = String::new();
     loop {
-        let request = GetFindingsRequest { page_size: 40, page_token: token, ..of("shop/web:1.4.2") };
+        let request = GetFindingsRequest { page_size: 40, page_token: token, ..findings_request("shop/web:1.4.2") };
         let page = gate.client.findings(request).await.unwrap();
         assert_eq!(page.total_size, 257);
         paged.extend(page.findings);
@@ -57,7 +60,7 @@ async fn pages_are_disjoint_ordered_and_together_whole() {
 }
 
 #[tokio::test]
-async fn filters_narrow_and_unrated_findings_always_show() {
+async fn filters_narrow_but_keep_unrated_findings() {
     let gate = gate(World::demo()).start().await;
 
     let severe =
@@ -75,11 +78,11 @@ async fn filters_narrow_and_unrated_findings_always_show() {
 }
 
 #[tokio::test]
-async fn an_enhanced_scan_looks_the_same() {
+async fn enhanced_scan_has_same_finding_fields() {
     let gate = gate(World::demo_enhanced()).start().await;
 
-    let log4j = gate.client.all_findings(of("shop/web:1.4.2")).await.unwrap().findings.remove(0);
-    let untriaged = gate.client.all_findings(of("shop/report:4.2.0")).await.unwrap().findings;
+    let log4j = gate.client.all_findings(findings_request("shop/web:1.4.2")).await.unwrap().findings.remove(0);
+    let untriaged = gate.client.all_findings(findings_request("shop/report:4.2.0")).await.unwrap().findings;
 
     assert_eq!(log4j.vulnerability_id, "CVE-2021-44228");
     assert_eq!(log4j.severity(), Severity::Critical);
@@ -93,14 +96,15 @@ async fn an_enhanced_scan_looks_the_same() {
 }
 
 #[tokio::test]
-async fn a_page_token_works_for_its_own_query_only() {
+async fn page_token_is_bound_to_its_query() {
     let gate = gate(World::demo()).start().await;
-    let first = gate.client.findings(GetFindingsRequest { page_size: 10, ..of("shop/web:1.4.2") }).await.unwrap();
+    let first =
+        gate.client.findings(GetFindingsRequest { page_size: 10, ..findings_request("shop/web:1.4.2") }).await.unwrap();
     let token = first.next_page_token;
 
-    let other = GetFindingsRequest { page_token: token.clone(), ..of("shop/worker:3.1.0") };
+    let other = GetFindingsRequest { page_token: token.clone(), ..findings_request("shop/worker:3.1.0") };
     let refused = rejection(gate.client.findings(other).await);
-    let forged = GetFindingsRequest { page_token: format!("{token}x"), ..of("shop/web:1.4.2") };
+    let forged = GetFindingsRequest { page_token: format!("{token}x"), ..findings_request("shop/web:1.4.2") };
     let forged = rejection(gate.client.findings(forged).await);
 
     for refused in [refused, forged] {
@@ -109,9 +113,10 @@ async fn a_page_token_works_for_its_own_query_only() {
 }
 
 #[tokio::test]
-async fn pages_of_two_different_scans_are_never_mixed() {
+async fn page_token_of_older_scan_is_rejected() {
     let gate = gate(World::demo()).start().await;
-    let first = gate.client.findings(GetFindingsRequest { page_size: 10, ..of("shop/web:1.4.2") }).await.unwrap();
+    let first =
+        gate.client.findings(GetFindingsRequest { page_size: 10, ..findings_request("shop/web:1.4.2") }).await.unwrap();
     gate.ecr.world(|world| {
         let script = scangate_ecr_simulator::ScanScript::complete(scangate_ecr_simulator::generate::basic(50, 1));
         world.rescan("shop/web", "1.4.2", script).unwrap();
@@ -121,7 +126,7 @@ async fn pages_of_two_different_scans_are_never_mixed() {
         page_size: 10,
         page_token: first.next_page_token,
         max_findings_age: Some(Default::default()),
-        ..of("shop/web:1.4.2")
+        ..findings_request("shop/web:1.4.2")
     };
     let refused = rejection(gate.client.findings(next).await);
 
@@ -129,13 +134,13 @@ async fn pages_of_two_different_scans_are_never_mixed() {
 }
 
 #[tokio::test]
-async fn what_was_never_scanned_has_no_findings_and_says_why() {
+async fn unscanned_image_returns_empty_list_and_reason() {
     let gate = gate(World::demo()).start().await;
 
-    let none = gate.client.all_findings(of("shop/search:5.0.0")).await.unwrap();
+    let read = gate.client.all_findings(findings_request("shop/search:5.0.0")).await.unwrap();
 
-    let scan = none.manifests[0].scan.as_ref().unwrap();
-    assert!(none.findings.is_empty());
+    let scan = read.manifests[0].scan.as_ref().unwrap();
+    assert!(read.findings.is_empty());
     assert_eq!(scan.status(), ScanStatus::NotFound);
     assert!(scan.evidence_detail.contains("StartScan"), "{}", scan.evidence_detail);
 }

@@ -1,4 +1,4 @@
-//! People with grpcurl: everything can be listed and described, and every line of the README's cookbook works as pasted.
+//! grpcurl: services are listed and described, and the commands of the README and the waiver manual succeed as pasted.
 
 use std::process::Output;
 
@@ -20,7 +20,7 @@ async fn grpcurl(gate: &Gate, arguments: &[&str]) -> Output {
 }
 
 #[tokio::test]
-async fn every_service_and_rpc_is_listed_and_described_with_its_comments() {
+async fn reflection_describes_every_service_and_rpc() {
     let gate = gate(World::demo()).start().await;
 
     let services = stdout(&grpcurl(&gate, &["list"]).await);
@@ -36,7 +36,7 @@ async fn every_service_and_rpc_is_listed_and_described_with_its_comments() {
 }
 
 #[tokio::test]
-async fn a_decision_reads_well() {
+async fn grpcurl_decision_shows_verdict_and_cause() {
     let gate = gate(World::demo()).start().await;
     let evaluate = "scangate.v1.ScanGateService/EvaluateGate";
 
@@ -50,20 +50,20 @@ async fn a_decision_reads_well() {
 }
 
 #[tokio::test]
-async fn an_error_shows_its_reason_and_what_to_do() {
+async fn grpcurl_error_shows_reason_and_field() {
     let gate = gate(World::demo()).start().await;
 
     let refused = grpcurl(&gate, &["-d", r#"{"image": "shop/web"}"#, "scangate.v1.ScanGateService/EvaluateGate"]).await;
 
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    let stderr = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success());
     for part in ["InvalidArgument", "INVALID_FIELDS", "must name a tag or a digest", "\"field\": \"image\""] {
-        assert!(said.contains(part), "{said}");
+        assert!(stderr.contains(part), "{stderr}");
     }
 }
 
-/// Pastes lines into a shell, one after the other.
-async fn paste(gate: &Gate, lines: &[&str]) {
+/// Runs the lines in a shell, one after the other.
+async fn run_in_shell(gate: &Gate, lines: &[&str]) {
     for line in lines {
         let line = line.replace("127.0.0.1:50051", &gate.address.to_string());
         let path = format!("{}:{}", tool("bin").display(), std::env::var("PATH").unwrap());
@@ -73,21 +73,21 @@ async fn paste(gate: &Gate, lines: &[&str]) {
 }
 
 #[tokio::test]
-async fn every_line_of_the_manual_of_waivers_works_as_pasted() {
+async fn waiver_manual_commands_succeed() {
     let gate = gate(World::demo()).start().await;
     let manual = std::fs::read_to_string(root().join("docs/waivers.md")).unwrap();
     let lines: Vec<&str> = manual.lines().filter(|line| line.starts_with("grpcurl ")).collect();
 
     assert_eq!(lines.len(), 6);
-    paste(&gate, &lines).await;
+    run_in_shell(&gate, &lines).await;
 }
 
 #[tokio::test]
-async fn every_line_of_the_cookbook_works_as_pasted() {
+async fn cookbook_commands_succeed_for_every_rpc() {
     let gate = gate(World::demo()).start().await;
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
     let lines: Vec<&str> = readme.lines().filter(|line| line.contains("grpcurl -plaintext")).collect();
-    let served = [
+    let rpcs = [
         "ConfigureScanning",
         "StartScan",
         "GetFindings",
@@ -110,8 +110,8 @@ async fn every_line_of_the_cookbook_works_as_pasted() {
         "Health/Check",
     ];
 
-    paste(&gate, &lines).await;
-    for rpc in served {
+    run_in_shell(&gate, &lines).await;
+    for rpc in rpcs {
         assert!(lines.iter().any(|line| line.contains(rpc)), "the cookbook has no line for {rpc}");
     }
 }

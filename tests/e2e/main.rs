@@ -1,12 +1,12 @@
-//! scan-gate from the outside: the real server, the real client, real sockets, the real AWS SDK against the simulator or
-//! moto, real grpcurl and the real aws CLI. `tests/run` installs what is needed and runs this with everything else.
+//! End-to-end tests: the server and the client over sockets, the AWS SDK against the simulator or moto, grpcurl and the
+//! aws CLI. `tests/run` installs the tools and runs these tests with all others.
 
 mod harness;
 
 mod aws_cli;
 mod cli;
 mod concurrency;
-mod cut_off;
+mod decision_cache;
 mod decisions;
 mod demo;
 mod docs;
@@ -16,15 +16,20 @@ mod errors;
 mod examples;
 mod faults;
 mod findings;
+mod fleet;
+mod grace;
 mod grpcurl;
-mod kept;
 mod moto;
+mod network_partition;
 mod policies;
+mod policy_preview;
+mod policy_validation;
 mod replicas;
 mod revisions;
-mod scanning;
+mod scan_wait;
+mod scanning_config;
 mod scans;
 mod transport;
 mod verdicts;
-mod waiting;
+mod vex_import;
 mod waivers;

@@ -1,4 +1,4 @@
-//! Starting and watching scans.
+//! StartScan and WatchScan.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ fn world() -> World {
 }
 
 #[tokio::test]
-async fn starting_is_idempotent_and_covers_every_platform() {
+async fn start_scan_is_idempotent_over_all_platforms() {
     let gate = gate(world()).start().await;
 
     assert_eq!(outcomes(&gate, "team/new:1").await, [StartScanOutcome::Started]);
@@ -40,7 +40,7 @@ async fn starting_is_idempotent_and_covers_every_platform() {
 }
 
 #[tokio::test]
-async fn the_limit_of_24_hours_is_an_answer_that_says_when_the_next_scan_is_possible() {
+async fn daily_limit_returns_next_possible_scan() {
     let gate = gate(world()).start().await;
 
     let started = gate.client.start_scan(start("team/old:1")).await.unwrap();
@@ -52,14 +52,14 @@ async fn the_limit_of_24_hours_is_an_answer_that_says_when_the_next_scan_is_poss
 }
 
 #[tokio::test]
-async fn enhanced_scanning_cannot_be_started_by_anybody() {
+async fn enhanced_scan_cannot_be_started() {
     let gate = gate(World::demo_enhanced()).start().await;
 
     assert_eq!(outcomes(&gate, "shop/api:2.0.0").await, [StartScanOutcome::ManagedContinuously]);
 }
 
 #[tokio::test]
-async fn an_artifact_cannot_be_scanned() {
+async fn artifact_scan_is_unsupported() {
     let mut world = World::new();
     world.push(ImageSpec::helm_chart("team/chart", "1"));
     let gate = gate(world).start().await;
@@ -68,7 +68,7 @@ async fn an_artifact_cannot_be_scanned() {
 }
 
 #[tokio::test]
-async fn a_watch_follows_every_manifest_to_its_end_and_then_ends() {
+async fn scan_watch_ends_with_last_manifest() {
     let mut world = World::new();
     let script = || ScanScript::on_request(generate::basic(5, 1)).takes(Duration::from_secs(2));
     world.push(
@@ -81,22 +81,22 @@ async fn a_watch_follows_every_manifest_to_its_end_and_then_ends() {
 
     let request = WatchScanRequest { image: "team/multi:1".into(), platforms: Vec::new() };
     let mut watch = gate.client.watch_scan(request).await.unwrap();
-    let mut seen = Vec::new();
+    let mut updates = Vec::new();
     while let Some(progress) = watch.next().await.unwrap() {
         let scan = progress.progress.unwrap().manifest.unwrap().scan.unwrap();
         if scan.status() == ScanStatus::InProgress {
             gate.ecr.clock().advance(Duration::from_mins(10));
         }
-        seen.push((scan.status(), progress.ended, progress.total));
+        updates.push((scan.status(), progress.ended, progress.total));
     }
 
-    assert!(seen.contains(&(ScanStatus::Failed, 1, 2)), "{seen:?}");
-    assert!(seen.contains(&(ScanStatus::Complete, 2, 2)), "{seen:?}");
-    assert_eq!(seen.last().unwrap().1, 2);
+    assert!(updates.contains(&(ScanStatus::Failed, 1, 2)), "{updates:?}");
+    assert!(updates.contains(&(ScanStatus::Complete, 2, 2)), "{updates:?}");
+    assert_eq!(updates.last().unwrap().1, 2);
 }
 
 #[tokio::test]
-async fn a_watch_of_what_was_never_scanned_ends_at_once() {
+async fn scan_watch_of_unscanned_image_ends_at_once() {
     let gate = gate(World::demo()).start().await;
 
     let request = WatchScanRequest { image: "shop/search:5.0.0".into(), platforms: Vec::new() };

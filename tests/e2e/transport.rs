@@ -1,4 +1,4 @@
-//! What surrounds every call: reflection, health, metadata, and a shutdown that loses nothing.
+//! Aspects of every call: reflection, health, metadata and graceful shutdown.
 
 use std::time::Duration;
 
@@ -12,20 +12,20 @@ use tonic::{
 };
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
-use crate::harness::{Gate, gate, question};
+use crate::harness::{Gate, evaluate_request, gate};
 
 async fn channel(gate: &Gate) -> Channel {
     Endpoint::from_shared(format!("http://{}", gate.address)).unwrap().connect().await.unwrap()
 }
 
 #[tokio::test]
-async fn health_is_told_for_the_whole_and_for_each_service() {
+async fn health_covers_server_and_each_service() {
     let gate = gate(World::demo()).start().await;
     let mut health = HealthClient::new(channel(&gate).await);
 
     for service in ["", "scangate.v1.ScanGateService", "scangate.v1.PolicyService", "scangate.v1.DecisionService"] {
-        let answer = health.check(HealthCheckRequest { service: service.to_owned() }).await.unwrap();
-        assert_eq!(answer.into_inner().status(), ServingStatus::Serving, "{service}");
+        let response = health.check(HealthCheckRequest { service: service.to_owned() }).await.unwrap();
+        assert_eq!(response.into_inner().status(), ServingStatus::Serving, "{service}");
     }
 }
 
@@ -35,20 +35,20 @@ async fn reflection_lists_every_service_in_both_versions() {
     let gate = gate(World::demo()).start().await;
     let channel = channel(&gate).await;
 
-    let ask = v1::ServerReflectionRequest {
+    let request = v1::ServerReflectionRequest {
         host: String::new(),
         message_request: Some(v1::server_reflection_request::MessageRequest::ListServices(String::new())),
     };
     let mut client = v1::server_reflection_client::ServerReflectionClient::new(channel.clone());
-    let mut answers = client.server_reflection_info(tokio_stream::once(ask)).await.unwrap().into_inner();
-    let listed = format!("{:?}", answers.next().await.unwrap().unwrap());
-    let ask = v1alpha::ServerReflectionRequest {
+    let mut responses = client.server_reflection_info(tokio_stream::once(request)).await.unwrap().into_inner();
+    let listed = format!("{:?}", responses.next().await.unwrap().unwrap());
+    let request = v1alpha::ServerReflectionRequest {
         host: String::new(),
         message_request: Some(v1alpha::server_reflection_request::MessageRequest::ListServices(String::new())),
     };
     let mut client = v1alpha::server_reflection_client::ServerReflectionClient::new(channel);
-    let mut answers = client.server_reflection_info(tokio_stream::once(ask)).await.unwrap().into_inner();
-    let listed_alpha = format!("{:?}", answers.next().await.unwrap().unwrap());
+    let mut responses = client.server_reflection_info(tokio_stream::once(request)).await.unwrap().into_inner();
+    let listed_alpha = format!("{:?}", responses.next().await.unwrap().unwrap());
 
     for service in ["scangate.v1.ScanGateService", "scangate.v1.PolicyService", "scangate.v1.DecisionService"] {
         assert!(listed.contains(service), "{listed}");
@@ -57,14 +57,14 @@ async fn reflection_lists_every_service_in_both_versions() {
 }
 
 #[tokio::test]
-async fn every_answer_names_its_request_and_the_servers_version() {
+async fn response_metadata_has_request_id_and_version() {
     let gate = gate(World::demo()).start().await;
     let mut raw = ScanGateServiceClient::new(channel(&gate).await);
-    let mut request = Request::new(question("shop/api:2.0.0"));
+    let mut request = Request::new(evaluate_request("shop/api:2.0.0"));
     request.metadata_mut().insert("x-request-id", "deploy-42".parse().unwrap());
 
     let named = raw.evaluate_gate(request).await.unwrap();
-    let unnamed = raw.evaluate_gate(question("shop/api:2.0.0")).await.unwrap();
+    let unnamed = raw.evaluate_gate(evaluate_request("shop/api:2.0.0")).await.unwrap();
 
     assert_eq!(named.metadata().get("x-request-id").unwrap(), "deploy-42");
     assert_eq!(unnamed.metadata().get("x-request-id").unwrap().len(), 32);
@@ -72,11 +72,11 @@ async fn every_answer_names_its_request_and_the_servers_version() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn shutting_down_lets_a_running_call_end() {
+async fn shutdown_lets_running_call_finish() {
     let gate = gate(World::demo()).start().await;
     gate.ecr.faults().script(Fault::Delay(Duration::from_millis(600)).on("DescribeImages"));
     let client = gate.client.clone();
-    let asking = tokio::spawn(async move { client.evaluate(question("shop/api:2.0.0")).await });
+    let call = tokio::spawn(async move { client.evaluate(evaluate_request("shop/api:2.0.0")).await });
     while gate.ecr.calls().count("DescribeImages") == 0 {
         tokio::task::yield_now().await;
     }
@@ -84,11 +84,11 @@ async fn shutting_down_lets_a_running_call_end() {
     let stopped = gate.stop().await;
 
     assert!(stopped.is_ok());
-    assert_eq!(asking.await.unwrap().unwrap().verdict(), Verdict::Allow);
+    assert_eq!(call.await.unwrap().unwrap().verdict(), Verdict::Allow);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_watches_does_not_keep_a_server_from_stopping() {
+async fn open_watches_do_not_block_shutdown() {
     let gate = gate(World::demo()).flag("--shutdown-grace", "1h").start().await;
     let mut policies =
         gate.client.policies().watch_policies(WatchPoliciesRequest::default()).await.unwrap().into_inner();
@@ -99,17 +99,17 @@ async fn whoever_watches_does_not_keep_a_server_from_stopping() {
 
     let stopped = tokio::time::timeout(Duration::from_mins(1), gate.stop()).await;
 
-    stopped.expect("an hour would be waited for calls that do not end").unwrap();
+    stopped.expect("the server waits for open watches").unwrap();
     while policies.message().await.unwrap().is_some() {}
     while decisions.message().await.unwrap().is_some() {}
 }
 
 #[tokio::test]
-async fn labels_come_back_with_the_decision() {
+async fn decision_repeats_request_labels() {
     let gate = gate(World::demo()).start().await;
     let labels = std::collections::BTreeMap::from([("pipeline".to_owned(), "release-7".to_owned())]);
 
-    let request = EvaluateGateRequest { labels: labels.clone(), ..question("shop/api:2.0.0") };
+    let request = EvaluateGateRequest { labels: labels.clone(), ..evaluate_request("shop/api:2.0.0") };
 
     assert_eq!(gate.client.evaluate(request).await.unwrap().into_message().labels, labels);
 }

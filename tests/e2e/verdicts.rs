@@ -1,4 +1,4 @@
-//! What the gate says of every situation that an image can be in.
+//! The verdict of EvaluateGate for each state of an image.
 
 use prost::Message;
 use scangate_client::{
@@ -7,12 +7,12 @@ use scangate_client::{
 };
 use scangate_ecr_simulator::World;
 
-use crate::harness::{gate, question};
+use crate::harness::{evaluate_request, gate};
 
 const HOST: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
 
 #[tokio::test]
-async fn a_vulnerable_image_is_denied_with_its_violations() {
+async fn vulnerable_image_is_denied_with_violations() {
     let gate = gate(World::demo()).start().await;
 
     let decision = gate.decide("shop/web:1.4.2").await;
@@ -27,7 +27,7 @@ async fn a_vulnerable_image_is_denied_with_its_violations() {
 }
 
 #[tokio::test]
-async fn a_clean_image_is_allowed_by_its_digest() {
+async fn clean_image_is_allowed_by_digest() {
     let gate = gate(World::demo()).start().await;
 
     let decision = gate.decide("shop/api:2.0.0").await;
@@ -41,7 +41,7 @@ async fn a_clean_image_is_allowed_by_its_digest() {
 }
 
 #[tokio::test]
-async fn an_index_gets_a_verdict_for_each_platform_and_the_worst_of_them_for_itself() {
+async fn index_takes_worst_platform_verdict() {
     let gate = gate(World::demo()).start().await;
 
     let decision = gate.decide("shop/worker:3.1.0").await;
@@ -56,7 +56,7 @@ async fn an_index_gets_a_verdict_for_each_platform_and_the_worst_of_them_for_its
 }
 
 #[tokio::test]
-async fn an_index_that_is_clean_on_every_platform_is_allowed_as_an_index() {
+async fn clean_index_is_allowed_by_index_digest() {
     let gate = gate(World::demo()).start().await;
 
     let decision = gate.decide("shop/gateway:1.1.0").await;
@@ -67,7 +67,7 @@ async fn an_index_that_is_clean_on_every_platform_is_allowed_as_an_index() {
 }
 
 #[tokio::test]
-async fn nothing_of_a_bad_index_is_handed_out_to_be_deployed() {
+async fn denied_index_offers_no_deploy_image() {
     let gate = gate(World::demo()).start().await;
 
     let decision = gate.decide("shop/worker:3.1.0").await;
@@ -78,13 +78,13 @@ async fn nothing_of_a_bad_index_is_handed_out_to_be_deployed() {
 }
 
 #[tokio::test]
-async fn one_good_platform_of_a_bad_index_is_allowed_by_its_own_digest() {
+async fn selected_clean_platform_is_allowed_by_digest() {
     let gate = gate(World::demo()).start().await;
     let amd64 = Platform { os: "linux".into(), architecture: "amd64".into(), variant: String::new() };
 
     let decision = gate
         .client
-        .evaluate(EvaluateGateRequest { platforms: vec![amd64], ..question("shop/worker:3.1.0") })
+        .evaluate(EvaluateGateRequest { platforms: vec![amd64], ..evaluate_request("shop/worker:3.1.0") })
         .await
         .unwrap()
         .into_message();
@@ -95,7 +95,7 @@ async fn one_good_platform_of_a_bad_index_is_allowed_by_its_own_digest() {
 }
 
 #[tokio::test]
-async fn a_running_scan_is_indeterminate_and_says_when_to_ask_again() {
+async fn running_scan_is_indeterminate_with_retry_delay() {
     let gate = gate(World::demo()).start().await;
 
     let decision = gate.decide("shop/cart:0.9.0").await;
@@ -106,7 +106,7 @@ async fn a_running_scan_is_indeterminate_and_says_when_to_ask_again() {
 }
 
 #[tokio::test]
-async fn what_nobody_can_prove_is_denied_with_a_reason_that_says_which() {
+async fn unproven_scan_is_denied_with_its_evidence() {
     let gate = gate(World::demo()).start().await;
     let cases = [
         ("shop/search:5.0.0", Evidence::NotScanned),
@@ -126,11 +126,11 @@ async fn what_nobody_can_prove_is_denied_with_a_reason_that_says_which() {
 }
 
 #[tokio::test]
-async fn an_enhanced_registry_is_understood_in_every_situation() {
+async fn enhanced_registry_yields_expected_verdicts() {
     let gate = gate(World::demo_enhanced()).start().await;
     let cases = [
         ("shop/web:1.4.2", Verdict::Deny, Evidence::Proven),
-        // MEDIUM, and one that nobody has rated: it ranks HIGH, and nothing fixes it.
+        // One MEDIUM finding, and an unrated one without a fix, which ranks as HIGH.
         ("shop/report:4.2.0", Verdict::Allow, Evidence::Proven),
         ("shop/api:2.0.0", Verdict::Allow, Evidence::Proven),
         ("shop/gateway:1.1.0", Verdict::Allow, Evidence::Proven),
@@ -148,7 +148,7 @@ async fn an_enhanced_registry_is_understood_in_every_situation() {
 }
 
 #[tokio::test]
-async fn an_image_is_known_by_its_tag_its_digest_and_both() {
+async fn image_resolves_by_tag_digest_or_both() {
     let gate = gate(World::demo()).start().await;
     let digest = gate.ecr.world(|world| world.image("shop/api", "2.0.0").unwrap().digest().to_owned());
 
@@ -160,7 +160,7 @@ async fn an_image_is_known_by_its_tag_its_digest_and_both() {
 }
 
 #[tokio::test]
-async fn a_decision_is_about_the_digest_that_the_tag_pointed_at() {
+async fn moved_tag_changes_evaluated_digest() {
     let gate = gate(World::demo()).start().await;
     let before = gate.decide("shop/api:2.0.0").await;
     gate.ecr.world(|world| {
@@ -171,7 +171,10 @@ async fn a_decision_is_about_the_digest_that_the_tag_pointed_at() {
 
     let after = gate
         .client
-        .evaluate(EvaluateGateRequest { max_findings_age: Some(Default::default()), ..question("shop/api:2.0.0") })
+        .evaluate(EvaluateGateRequest {
+            max_findings_age: Some(Default::default()),
+            ..evaluate_request("shop/api:2.0.0")
+        })
         .await
         .unwrap()
         .into_message();
@@ -181,7 +184,7 @@ async fn a_decision_is_about_the_digest_that_the_tag_pointed_at() {
 }
 
 #[tokio::test]
-async fn attestations_and_artifacts_are_no_platforms() {
+async fn attestations_and_artifacts_are_not_platforms() {
     let gate = gate(World::demo()).start().await;
     gate.ecr.world(|world| {
         world.push(scangate_ecr_simulator::ImageSpec::helm_chart("shop/charts", "1.0.0"));
@@ -194,10 +197,12 @@ async fn attestations_and_artifacts_are_no_platforms() {
 }
 
 #[tokio::test]
-async fn a_batch_answers_in_order_and_is_as_good_as_its_worst() {
+async fn batch_keeps_order_and_takes_worst_verdict() {
     let gate = gate(World::demo()).start().await;
-    let requests: Vec<EvaluateGateRequest> =
-        ["shop/api:2.0.0", "shop/none:1", "shop/cart:0.9.0", "shop/gateway:1.1.0"].into_iter().map(question).collect();
+    let requests: Vec<EvaluateGateRequest> = ["shop/api:2.0.0", "shop/none:1", "shop/cart:0.9.0", "shop/gateway:1.1.0"]
+        .into_iter()
+        .map(evaluate_request)
+        .collect();
 
     let all = gate.client.batch_evaluate(scangate_client::v1::BatchEvaluateGateRequest { requests }).await.unwrap();
 
@@ -210,14 +215,14 @@ async fn a_batch_answers_in_order_and_is_as_good_as_its_worst() {
 }
 
 #[tokio::test]
-async fn a_batch_of_a_hundred_denied_images_stays_within_what_clients_take() {
+async fn full_batch_of_denials_fits_message_limit() {
     let gate = gate(World::demo()).start().await;
-    let requests: Vec<EvaluateGateRequest> = (0..100).map(|_| question("shop/web:1.4.2")).collect();
+    let requests: Vec<EvaluateGateRequest> = (0..100).map(|_| evaluate_request("shop/web:1.4.2")).collect();
 
     let all = gate.client.batch_evaluate(scangate_client::v1::BatchEvaluateGateRequest { requests }).await.unwrap();
 
     let decision = all.items()[99].as_ref().unwrap().as_message();
     assert_eq!(decision.violations.iter().map(|violation| violation.matched).sum::<u32>(), 18);
-    // What gRPC takes everywhere unless told otherwise.
+    // The default limit of a gRPC message.
     assert!(all.into_message().encoded_len() < 4 * 1024 * 1024);
 }

@@ -1,4 +1,4 @@
-//! A gate for a test: the real server on a free port, over a simulated ECR of the test's making.
+//! A gate for each test: the server on a free port, over a simulated ECR that the test defines.
 
 pub mod tools;
 
@@ -7,7 +7,10 @@ use std::{net::SocketAddr, time::Duration};
 use clap::Parser;
 use scangate_client::{
     Client, ConnectOptions, Decision, Error, Rejection, RetryPolicy,
-    v1::{self, CreatePolicyRequest, EvaluateGateRequest, FindingFilter, Policy, Rule, RuleEffect, Severity},
+    v1::{
+        self, CreatePolicyRequest, CreatePolicyResponse, CreateWaiverRequest, EvaluateGateRequest, FindingFilter,
+        Policy, Rule, RuleEffect, Severity, Waiver, WaiverScope,
+    },
 };
 use scangate_ecr_simulator::{Simulator, World};
 use scangate_server::{config::Config, registry::ecr::Credentials};
@@ -17,46 +20,46 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 /// The registry of the simulator.
 pub const REGISTRY: &str = "123456789012/eu-west-1";
 
-/// A running gate; stops when it is dropped.
+/// A running gate, which stops when dropped.
 pub struct Gate {
-    /// The client.
+    /// A client without retries.
     pub client: Client,
-    /// The simulated ECR behind it.
+    /// The simulated ECR that it reads.
     pub ecr: Simulator,
-    /// Where it listens.
+    /// The address on which it listens.
     pub address: SocketAddr,
-    /// Where its policies are.
+    /// The folder of its SQLite store.
     pub state: TempDir,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<Result<(), scangate_server::Error>>,
 }
 
-/// A gate in the making.
+/// The settings of a gate to start.
 pub struct Builder {
     world: World,
     store: Option<String>,
     flags: Vec<String>,
 }
 
-/// A gate over this world.
+/// Begins a gate over this simulated ECR.
 pub fn gate(world: World) -> Builder {
     Builder { world, store: None, flags: Vec::new() }
 }
 
 impl Builder {
-    /// With a flag of `scangate-server serve`.
+    /// Adds a flag of `scangate-server serve`.
     pub fn flag(mut self, name: &str, value: &str) -> Self {
         self.flags.extend([name.to_owned(), value.to_owned()]);
         self
     }
 
-    /// With this store, and not with one of its own.
+    /// Uses this store instead of a new SQLite file.
     pub fn store(mut self, address: &str) -> Self {
         self.store = Some(address.to_owned());
         self
     }
 
-    /// Starts it.
+    /// Starts the gate.
     pub async fn start(self) -> Gate {
         let ecr = Simulator::start_local(self.world).await.unwrap();
         let state = tempfile::tempdir().unwrap();
@@ -82,13 +85,13 @@ struct Flags {
     config: Config,
 }
 
-/// The configuration that these flags of `scangate-server serve` make, with credentials that only a simulator takes.
+/// The configuration for these flags of `scangate-server serve`, with credentials that only a simulator accepts.
 pub fn config(flags: &[String]) -> Config {
     let flags = std::iter::once("serve".to_owned()).chain(flags.iter().cloned());
     Config { ecr_credentials: Credentials::Placeholder, ..Flags::try_parse_from(flags).unwrap().config }
 }
 
-/// A client that does not retry: tests see the first answer.
+/// A client without retries: tests see the first response.
 pub async fn client(address: SocketAddr) -> Client {
     let options = ConnectOptions::new(format!("http://{address}"))
         .call_timeout(Duration::from_mins(1))
@@ -97,53 +100,64 @@ pub async fn client(address: SocketAddr) -> Client {
 }
 
 impl Gate {
-    /// Asks about an image.
+    /// Evaluates an image.
     pub async fn evaluate(&self, image: &str) -> Result<Decision, Error> {
-        self.client.evaluate(question(image)).await
+        self.client.evaluate(evaluate_request(image)).await
     }
 
-    /// Asks about an image that there is an answer about.
+    /// Evaluates an image and returns its decision; panics on an error.
     pub async fn decide(&self, image: &str) -> v1::Decision {
         self.evaluate(image).await.unwrap().into_message()
     }
 
-    /// Asks about an image that there is no answer about.
-    pub async fn refusal(&self, image: &str) -> Rejection {
+    /// Evaluates an image and returns the rejection; panics on a decision.
+    pub async fn rejection(&self, image: &str) -> Rejection {
         rejection(self.evaluate(image).await)
     }
 
-    /// Stops it and waits for its end.
+    /// Creates a policy; panics on an error.
+    pub async fn create_policy(&self, id: &str, policy: Policy) -> CreatePolicyResponse {
+        self.client.create_policy(create_policy_request(id, policy)).await.unwrap()
+    }
+
+    /// Creates a waiver; panics on an error.
+    pub async fn create_waiver(&self, id: &str, waiver: Waiver) -> Waiver {
+        let created = self.client.policies().create_waiver(create_waiver_request(id, waiver)).await.unwrap();
+        created.into_inner().waiver.unwrap()
+    }
+
+    /// Stops the gate and waits until it has ended.
     pub async fn stop(mut self) -> Result<(), scangate_server::Error> {
         drop(self.stop.take());
         self.serving.await.unwrap()
     }
 }
 
-/// A question about an image, without anything else.
-pub fn question(image: &str) -> EvaluateGateRequest {
+/// A request to evaluate an image, with all other fields at their defaults.
+pub fn evaluate_request(image: &str) -> EvaluateGateRequest {
     EvaluateGateRequest { image: image.to_owned(), ..Default::default() }
 }
 
-/// What the gate said instead of an answer.
+/// The rejection that a client returned; panics on a response.
 #[track_caller]
 pub fn rejection<T: std::fmt::Debug>(outcome: Result<T, Error>) -> Rejection {
     match outcome {
-        Ok(answer) => panic!("the gate answered: {answer:?}"),
+        Ok(response) => panic!("unexpected response: {response:?}"),
         Err(error) => error.rejection().cloned().unwrap_or_else(|| panic!("no rejection: {error:?}")),
     }
 }
 
-/// What a generated client was told instead of an answer.
+/// The rejection that a generated client returned; panics on a response.
 #[track_caller]
-pub fn refused<T: std::fmt::Debug>(outcome: Result<T, tonic::Status>) -> Rejection {
+pub fn status_rejection<T: std::fmt::Debug>(outcome: Result<T, tonic::Status>) -> Rejection {
     match outcome {
-        Ok(answer) => panic!("the gate answered: {answer:?}"),
+        Ok(response) => panic!("unexpected response: {response:?}"),
         Err(status) => Rejection::from(&status),
     }
 }
 
-/// A policy that allows no finding of a severity or above.
-pub fn no_findings_from(severity: Severity) -> Policy {
+/// A policy that denies every finding of this severity or above.
+pub fn deny_findings_from(severity: Severity) -> Policy {
     let when = FindingFilter { min_severity: severity.into(), ..Default::default() };
     let effect = RuleEffect::Deny.into();
     let rule = Rule { id: "none".to_owned(), when: Some(when), effect, ..Default::default() };
@@ -151,6 +165,17 @@ pub fn no_findings_from(severity: Severity) -> Policy {
 }
 
 /// A request to create a policy.
-pub fn create(id: &str, policy: Policy) -> CreatePolicyRequest {
+pub fn create_policy_request(id: &str, policy: Policy) -> CreatePolicyRequest {
     CreatePolicyRequest { policy_id: id.to_owned(), policy: Some(policy), ..Default::default() }
+}
+
+/// A waiver for a vulnerability in every image.
+pub fn waiver(vulnerability: &str) -> Waiver {
+    let scope = WaiverScope { vulnerability_id: vulnerability.to_owned(), ..Default::default() };
+    Waiver { scope: Some(scope), reason: "not reachable".to_owned(), approver: "bob".to_owned(), ..Default::default() }
+}
+
+/// A request to create a waiver.
+pub fn create_waiver_request(id: &str, waiver: Waiver) -> CreateWaiverRequest {
+    CreateWaiverRequest { waiver_id: id.to_owned(), waiver: Some(waiver), ..Default::default() }
 }

@@ -1,4 +1,4 @@
-//! Programs from outside: our own binaries and the peers that `tests/run` installs.
+//! Processes of tests: our own binaries, and the tools that `tests/run` installs.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -13,14 +13,15 @@ use tokio::{
     process::{Child, ChildStdout, Command},
 };
 
-const START: Duration = Duration::from_mins(1);
+/// The time a server may take to listen.
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// The workspace.
+/// The folder of the workspace.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// A program of ours, beside this test's own.
+/// A binary of the workspace, in the folder that has this test's own binary.
 pub fn binary(name: &str) -> PathBuf {
     let deps = std::env::current_exe().unwrap();
     let path = deps.ancestors().nth(2).unwrap().join(name);
@@ -28,7 +29,7 @@ pub fn binary(name: &str) -> PathBuf {
     path
 }
 
-/// A peer that `tests/run` installs, e.g. `bin/grpcurl` or `venv/bin/aws`.
+/// A tool that `tests/run` installs, e.g. `bin/grpcurl` or `venv/bin/aws`.
 pub fn tool(path: &str) -> PathBuf {
     let tools = std::env::var_os("SCANGATE_TOOLS").map_or_else(|| root().join(".tools"), PathBuf::from);
     let path = tools.join(path);
@@ -36,9 +37,9 @@ pub fn tool(path: &str) -> PathBuf {
     path
 }
 
-/// The aws CLI against an endpoint, with credentials that mean nothing.
+/// Runs the aws CLI against an endpoint, with invalid credentials.
 pub async fn aws(endpoint: &str, arguments: &[&str]) -> Output {
-    credentials(Command::new(tool("venv/bin/aws")))
+    with_test_credentials(Command::new(tool("venv/bin/aws")))
         .args(["--endpoint-url", endpoint, "--output", "json"])
         .args(arguments)
         .output()
@@ -46,13 +47,18 @@ pub async fn aws(endpoint: &str, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-/// A python of the virtual environment that has boto3, running a script.
+/// Runs a script with the Python that has boto3.
 pub async fn python(script: &str, arguments: &[&str]) -> Output {
-    credentials(Command::new(tool("venv/bin/python"))).args(["-c", script]).args(arguments).output().await.unwrap()
+    with_test_credentials(Command::new(tool("venv/bin/python")))
+        .args(["-c", script])
+        .args(arguments)
+        .output()
+        .await
+        .unwrap()
 }
 
-/// With AWS credentials that no AWS would take, and without those of whoever runs the tests.
-pub fn credentials(mut command: Command) -> Command {
+/// Sets credentials that AWS would reject, and removes those of the environment of the tests.
+pub fn with_test_credentials(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AWS_")) {
         command.env_remove(name);
     }
@@ -65,7 +71,7 @@ pub fn credentials(mut command: Command) -> Command {
     command
 }
 
-/// What a program printed, having ended well.
+/// The standard output of a program that succeeded; panics on a failure.
 #[track_caller]
 pub fn stdout(output: &Output) -> String {
     assert!(
@@ -78,63 +84,63 @@ pub fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// The JSON that a program printed.
+/// The JSON on the standard output of a program that succeeded.
 #[track_caller]
 pub fn json(output: &Output) -> serde_json::Value {
     serde_json::from_str(&stdout(output)).unwrap()
 }
 
-/// A port that was free a moment ago.
+/// A loopback address with a port that was free at the time of the call.
 pub fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// A server in a process of its own, killed when dropped.
+/// A server process, killed when dropped.
 pub struct Server {
     child: Child,
-    /// Where it listens.
+    /// The address on which it listens.
     pub address: SocketAddr,
 }
 
 impl Server {
-    /// Starts a program that listens on the address, and waits until it does.
+    /// Starts a program and waits until it listens on the address.
     pub async fn start(mut command: Command, address: SocketAddr) -> Self {
         let child = command.kill_on_drop(true).stdin(Stdio::null()).spawn().unwrap();
         let mut server = Self { child, address };
         let began = Instant::now();
         while TcpStream::connect(address).await.is_err() {
             assert!(server.child.try_wait().unwrap().is_none(), "{command:?} ended");
-            assert!(began.elapsed() < START, "{command:?} does not listen");
+            assert!(began.elapsed() < START_TIMEOUT, "{command:?} does not listen");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         server
     }
 
-    /// Kills it as the kernel does: no handler runs.
+    /// Sends SIGKILL: no handler runs.
     pub async fn kill(mut self) {
         self.child.kill().await.unwrap();
     }
 
-    /// Its id as a process.
+    /// The process id.
     pub fn id(&self) -> u32 {
         self.child.id().unwrap()
     }
 
-    /// Waits for its end.
-    pub async fn ended(mut self) -> std::process::ExitStatus {
+    /// Waits until the process has ended.
+    pub async fn wait(mut self) -> std::process::ExitStatus {
         self.child.wait().await.unwrap()
     }
 
-    /// What it prints.
-    pub fn lines(&mut self) -> Lines<BufReader<ChildStdout>> {
+    /// The lines of its standard output.
+    pub fn stdout_lines(&mut self) -> Lines<BufReader<ChildStdout>> {
         BufReader::new(self.child.stdout.take().unwrap()).lines()
     }
 }
 
-/// `scangate-server serve` in a process of its own.
+/// Starts `scangate-server serve` as a process.
 pub async fn serve(ecr: &str, store: &Path) -> Server {
     let address = free_address();
-    let mut command = credentials(Command::new(binary("scangate-server")));
+    let mut command = with_test_credentials(Command::new(binary("scangate-server")));
     command
         .args(["serve", "--log", "warn", "--registry", super::REGISTRY, "--ecr-endpoint", ecr, "--store"])
         .arg(store);

@@ -1,4 +1,4 @@
-//! Configuring scanning: what was in force, what is, and what would be.
+//! ConfigureScanning: the settings before and after a change, and the dry run.
 
 use scangate_client::v1::{
     ConfigureMode, ConfigureScanningRequest, RegistryScanning, RegistryTarget, RepositoryTarget, ScanFrequency,
@@ -33,7 +33,7 @@ fn apply(target: Target) -> ConfigureScanningRequest {
 }
 
 #[tokio::test]
-async fn scan_on_push_of_a_repository_is_set_and_read_back() {
+async fn repository_scan_on_push_is_set_and_read_back() {
     let gate = gate(world()).start().await;
     let target = RepositoryTarget { repository: "team/app".into(), scan_on_push: true };
 
@@ -48,7 +48,7 @@ async fn scan_on_push_of_a_repository_is_set_and_read_back() {
 }
 
 #[tokio::test]
-async fn merging_keeps_what_is_scanned_and_replacing_does_not() {
+async fn merge_keeps_rules_and_replace_drops_them() {
     let gate = gate(world()).start().await;
     let push = ScanFrequency::ScanOnPush;
     let first = registry(ScanType::Basic, vec![rule(push, "team/*")], ConfigureMode::Merge);
@@ -67,25 +67,25 @@ async fn merging_keeps_what_is_scanned_and_replacing_does_not() {
 }
 
 #[tokio::test]
-async fn validate_only_foresees_what_would_be_in_force_and_changes_nothing() {
+async fn scanning_dry_run_predicts_effect_without_write() {
     let gate = gate(world()).start().await;
     let rules = vec![rule(ScanFrequency::ContinuousScan, "team/*"), rule(ScanFrequency::ScanOnPush, "*")];
     let target = registry(ScanType::Enhanced, rules, ConfigureMode::Replace);
 
     let request = ConfigureScanningRequest { target: Some(Target::Registry(target.clone())), validate_only: true };
-    let foreseen = gate.client.configure_scanning(request).await.unwrap();
+    let predicted = gate.client.configure_scanning(request).await.unwrap();
     let puts = gate.ecr.calls().count("PutRegistryScanningConfiguration");
     let applied = gate.client.configure_scanning(apply(Target::Registry(target))).await.unwrap();
 
     assert_eq!(puts, 0);
-    assert_eq!(foreseen.after, applied.after);
+    assert_eq!(predicted.after, applied.after);
     let frequencies: Vec<ScanFrequency> =
         applied.after.unwrap().repositories.iter().map(scangate_client::v1::RepositoryScanning::frequency).collect();
     assert_eq!(frequencies, [ScanFrequency::ContinuousScan, ScanFrequency::ScanOnPush]);
 }
 
 #[tokio::test]
-async fn what_ecr_would_refuse_is_refused_with_its_path() {
+async fn invalid_scanning_rule_reports_field_paths() {
     let gate = gate(world()).start().await;
     let continuous = vec![rule(ScanFrequency::ContinuousScan, "UPPER")];
     let target = registry(ScanType::Basic, continuous, ConfigureMode::Merge);
@@ -97,7 +97,7 @@ async fn what_ecr_would_refuse_is_refused_with_its_path() {
 }
 
 #[tokio::test]
-async fn a_repository_that_drops_out_of_scanning_is_seen_by_the_next_decision() {
+async fn uncovered_repository_denies_next_decision() {
     let gate = gate(World::demo_enhanced()).start().await;
     assert_eq!(gate.decide("shop/api:2.0.0").await.verdict(), scangate_client::v1::Verdict::Allow);
     let rules = vec![rule(ScanFrequency::ContinuousScan, "elsewhere/*")];
@@ -107,7 +107,7 @@ async fn a_repository_that_drops_out_of_scanning_is_seen_by_the_next_decision() 
     gate.client.configure_scanning(apply(Target::Registry(target))).await.unwrap();
     let fresh = scangate_client::v1::EvaluateGateRequest {
         max_findings_age: Some(Default::default()),
-        ..crate::harness::question("shop/api:2.0.0")
+        ..crate::harness::evaluate_request("shop/api:2.0.0")
     };
     let decision = gate.client.evaluate(fresh).await.unwrap().into_message();
 

@@ -1,4 +1,4 @@
-//! Waiting for a running scan, starting one because a policy says so, and not waiting past the deadline.
+//! Waiting for a running scan, up to the deadline, and scans that a policy starts.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use scangate_client::{
 };
 use scangate_ecr_simulator::{ImageSpec, ScanScript, World};
 
-use crate::harness::{create, gate, question};
+use crate::harness::{evaluate_request, gate};
 
 fn waiting(image: &str, seconds: i64) -> EvaluateGateRequest {
-    EvaluateGateRequest { wait: Some(prost_types::Duration { seconds, nanos: 0 }), ..question(image) }
+    EvaluateGateRequest { wait: Some(prost_types::Duration { seconds, nanos: 0 }), ..evaluate_request(image) }
 }
 
-/// An image of an hour ago whose scan does not end unless the test says so.
+/// An image pushed an hour ago, whose scan runs until the test ends it.
 fn running() -> World {
     let mut world = World::new();
     world.push(ImageSpec::single("team/app", "1").pushed_ago(Duration::from_hours(1)).scan(ScanScript::running()));
@@ -22,41 +22,41 @@ fn running() -> World {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_call_that_waits_gets_the_verdict_when_the_scan_ends() {
+async fn waiting_call_returns_verdict_of_ended_scan() {
     let gate = gate(running()).start().await;
     let client = gate.client.clone();
-    let asking = tokio::spawn(async move { client.evaluate(waiting("team/app:1", 50)).await });
+    let call = tokio::spawn(async move { client.evaluate(waiting("team/app:1", 50)).await });
     while gate.ecr.calls().count("DescribeImageScanFindings") < 2 {
         tokio::task::yield_now().await;
     }
 
-    // The scan is over, and so long ago that its findings have settled.
+    // The scan ended long enough ago for its findings to be settled.
     gate.ecr.world(|world| {
         world.rescan("team/app", "1", ScanScript::clean().completed_ago(Duration::from_mins(10))).unwrap();
     });
 
-    assert_eq!(asking.await.unwrap().unwrap().verdict(), Verdict::Allow);
+    assert_eq!(call.await.unwrap().unwrap().verdict(), Verdict::Allow);
 }
 
 #[tokio::test]
-async fn waiting_ends_with_an_answer_before_the_callers_deadline() {
+async fn wait_ends_before_caller_deadline() {
     let gate = gate(running()).start().await;
     let mut request = tonic::Request::new(waiting("team/app:1", 600));
     request.set_timeout(Duration::from_secs(3));
 
-    let answer = gate.client.gate().evaluate_gate(request).await.unwrap().into_inner();
+    let response = gate.client.gate().evaluate_gate(request).await.unwrap().into_inner();
 
-    assert_eq!(answer.decision.unwrap().verdict(), Verdict::Indeterminate);
+    assert_eq!(response.decision.unwrap().verdict(), Verdict::Indeterminate);
 }
 
 #[tokio::test]
-async fn a_policy_that_says_so_starts_a_scan_and_waits_for_it() {
+async fn start_scan_policy_starts_scan_and_waits() {
     let mut world = World::new();
     let script = ScanScript::on_request(Vec::<scangate_ecr_simulator::BasicFinding>::new());
     world.push(ImageSpec::single("team/app", "1").pushed_ago(Duration::from_hours(24)).scan(script));
     let gate = gate(world).start().await;
     let scan = ScanRequirements { never_scanned: ShortfallAction::StartScan.into(), ..Default::default() };
-    gate.client.create_policy(create("scans", Policy { scan: Some(scan), ..Default::default() })).await.unwrap();
+    gate.create_policy("scans", Policy { scan: Some(scan), ..Default::default() }).await;
 
     let decision = gate.decide("team/app:1").await;
 
@@ -65,13 +65,13 @@ async fn a_policy_that_says_so_starts_a_scan_and_waits_for_it() {
 }
 
 #[tokio::test]
-async fn a_policy_that_wants_a_scan_where_none_can_be_started_denies() {
+async fn start_scan_policy_denies_under_enhanced() {
     let gate = gate(World::demo_enhanced()).start().await;
     gate.ecr.world(|world| {
         world.push(ImageSpec::single("shop/fresh", "1").pushed_ago(Duration::from_hours(24)));
     });
     let scan = ScanRequirements { never_scanned: ShortfallAction::StartScan.into(), ..Default::default() };
-    gate.client.create_policy(create("scans", Policy { scan: Some(scan), ..Default::default() })).await.unwrap();
+    gate.create_policy("scans", Policy { scan: Some(scan), ..Default::default() }).await;
 
     let decision = gate.decide("shop/fresh:1").await;
 
