@@ -12,6 +12,7 @@ use scangate_core::{
     rule::Filter,
     severity::{Rating, Severity},
 };
+use scangate_test_fixtures::noon;
 
 use crate::{
     fixtures,
@@ -52,7 +53,7 @@ fn print_rules(images: &[ManifestInput]) {
     print_header("Rule matching, per distinct finding and rule", &["rule", "ns"]);
     let print = |name: &str, nanoseconds: f64| print_row(&[name, &format!("{nanoseconds:.1}")]);
     print("the same rule, written by hand in Rust (peer)", nanoseconds_per_finding(images, matches_by_hand));
-    let now = fixtures::now();
+    let now = noon();
     let rule = fixtures::rule(0);
     let nanoseconds = nanoseconds_per_finding(images, |finding| rule.when.matches(finding, Severity::High, now));
     print("a rule with six conditions", nanoseconds);
@@ -86,7 +87,7 @@ fn print_decisions(images: &[ManifestInput]) {
     let columns = ["rules", "µs", "ns per finding and rule"];
     print_header("A whole decision on an image of 1,000 findings", &columns);
     for rules in [1, 20, 100] {
-        let policy = fixtures::policy("own", (0..rules).map(fixtures::rule).collect());
+        let policy = scangate_test_fixtures::policy("own", (0..rules).map(fixtures::rule).collect());
         let nanoseconds = nanoseconds_per_decision(images, &fixtures::policy_set(vec![policy]));
         print_row(&[
             rules.to_string(),
@@ -101,7 +102,7 @@ fn nanoseconds_per_decision(images: &[ManifestInput], policies: &PolicySet) -> f
         for (seed, manifest) in images.iter().enumerate() {
             let image = fixtures::image(seed as u64);
             let manifests = std::slice::from_ref(manifest);
-            black_box(decide(&image, None, Selection::Governing(policies), manifests, fixtures::now()));
+            black_box(decide(&image, None, Selection::Governing(policies), manifests, noon()));
         }
     })
 }

@@ -2,23 +2,20 @@
 
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use scangate_core::{
     decision::ManifestInput,
-    finding::{Exploit, Finding, Fix, Package, Score, Status as Life},
+    finding::{Exploit, Finding, Fix, Package, Score},
     first_seen::FirstSeenTimes,
-    image::{Digest, Image, ImageReference},
-    name::{PolicyId, RuleId},
-    policy::{Match, Mode, Policy, PolicySet, Revision, ScanRequirements},
-    rule::{Effect, Filter, FixFilter, Rule},
-    scan::{Content, Counts, Enrichment, Frequency, Manifest, Report, Scan, ScanType, Status},
+    image::Image,
+    policy::{Policy, PolicySet},
+    rule::{Filter, FixFilter, Rule},
+    scan::{Report, Scan},
     severity::{Rating, Severity},
 };
-
-/// The evaluation time of all decisions.
-pub(crate) fn now() -> Timestamp {
-    "2026-03-01T12:00:00Z".parse().unwrap()
-}
+use scangate_test_fixtures::{
+    completed_report, completed_scan, digest, manifest, noon, policy_revision, severity_counts,
+};
 
 /// The xorshift64* generator. Its numbers are the same in every run.
 struct XorShift(u64);
@@ -48,23 +45,21 @@ fn finding(random: &mut XorShift) -> Finding {
     let score =
         |number: u64, divisor: f64| Some(Score::new(f64::from(u32::try_from(number).unwrap()) / divisor).unwrap());
     let package = package(random.below(400));
+    let id = format!("CVE-20{}-{:05}", 10 + random.below(16), random.below(60_000));
     Finding {
-        id: format!("CVE-20{}-{:05}", 10 + random.below(16), random.below(60_000)).into(),
         package,
         severity: Rating::parse(severity),
         fix: if random.below(2) == 0 { Fix::Available } else { Fix::None },
         cvss: score(random.below(101), 10.0),
         epss: score(random.below(1001), 1000.0),
         exploit: if random.below(50) == 0 { Exploit::Known } else { Exploit::NotKnown },
-        status: Life::Active,
         title: Some("A flaw in a library".into()),
         description: Some("A flaw in a library allows an attacker to bypass the permission checks.".into()),
         uri: Some("https://example.com/advisory".into()),
-        first_observed_at: None,
-        published_at: now()
+        published_at: noon()
             .checked_sub(SignedDuration::from_hours(i64::from(u32::try_from(random.below(10_000)).unwrap())))
             .ok(),
-        arn: None,
+        ..scangate_test_fixtures::finding(&id)
     }
 }
 
@@ -81,104 +76,40 @@ fn package(number: u64) -> Package {
 /// A manifest with a completed scan of `findings` findings. Another seed yields other findings.
 pub(crate) fn scanned_manifest(seed: u64, findings: usize) -> ManifestInput {
     let mut random = XorShift::new(seed + 1);
-    let scan = completed_scan((0..findings).map(|_| finding(&mut random)).collect());
-    let manifest = Manifest {
-        digest: digest(seed),
-        platform: None,
-        pushed_at: Some(Timestamp::UNIX_EPOCH),
-        content: Content::Image,
-        archived: false,
-    };
-    ManifestInput { manifest, scan: Arc::new(scan), start: None, first_seen: Arc::new(FirstSeenTimes::default()) }
-}
-
-fn completed_scan(findings: Vec<Finding>) -> Scan {
-    let mut counts = Counts::new();
-    for finding in &findings {
-        *counts.entry(Arc::from(finding.severity.label())).or_default() += 1;
+    let findings: Vec<Finding> = (0..findings).map(|_| finding(&mut random)).collect();
+    let counts = severity_counts(&findings);
+    let report = Report { counts: Some(counts.clone()), enumerated: counts, ..completed_report() };
+    let scan = Scan { report: Some(report.with_findings(findings)), ..completed_scan() };
+    ManifestInput {
+        manifest: manifest(digest(seed)),
+        scan: Arc::new(scan),
+        start: None,
+        first_seen: Arc::new(FirstSeenTimes::default()),
     }
-    let completed_at = now().checked_sub(SignedDuration::from_hours(1)).unwrap();
-    let report = Report {
-        completed_at: Some(completed_at),
-        source_updated_at: Some(completed_at),
-        counts: Some(counts.clone()),
-        enumerated: counts,
-        findings: None,
-    };
-    Scan {
-        read_at: now(),
-        unchanged_since: now(),
-        status: Status::Complete,
-        description: None,
-        scan_type: ScanType::Basic,
-        frequency: Frequency::ScanOnPush,
-        report: Some(report.with_findings(findings)),
-        coverage: None,
-        enrichment: Enrichment::NotAsked,
-        flaws: Vec::new(),
-    }
-}
-
-fn digest(seed: u64) -> Digest {
-    Digest::parse(&format!("sha256:{seed:064x}")).unwrap()
 }
 
 pub(crate) fn image(seed: u64) -> Image {
-    let reference = ImageReference::parse("123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/app:1").unwrap();
-    let (host, registry) = reference.registry.unwrap();
-    Image {
-        registry,
-        host,
-        repository: reference.repository,
-        tag: reference.tag,
-        digest: digest(seed),
-        pushed_at: None,
-    }
+    scangate_test_fixtures::image(digest(seed))
 }
 
 /// A rule with six conditions that a real image rarely violates.
 pub(crate) fn rule(index: usize) -> Rule {
-    Rule {
-        id: RuleId::parse(&format!("rule-{index}")).unwrap(),
-        description: String::new(),
-        when: Filter {
-            min_severity: Some(Severity::Low),
-            fix: FixFilter::Available,
-            min_cvss: Some(Score::new(9.9).unwrap()),
-            min_epss: Some(Score::new(0.999).unwrap()),
-            exploit_known: true,
-            package_managers: vec!["OS".to_owned()],
-            ..Filter::default()
-        },
-        allow: 1000,
-        grace: None,
-        effect: Effect::Deny,
-        waivable: true,
-    }
-}
-
-pub(crate) fn policy(id: &str, rules: Vec<Rule>) -> Policy {
-    Policy {
-        id: PolicyId::parse(id).unwrap(),
-        description: String::new(),
-        matches: Match::default(),
-        mode: Mode::Enforce,
-        effective_time: None,
-        scan: ScanRequirements::default(),
-        rules,
-        unrated_as: Severity::High,
-        honour_suppression: false,
-    }
+    let when = Filter {
+        min_severity: Some(Severity::Low),
+        fix: FixFilter::Available,
+        min_cvss: Some(Score::new(9.9).unwrap()),
+        min_epss: Some(Score::new(0.999).unwrap()),
+        exploit_known: true,
+        package_managers: vec!["OS".to_owned()],
+        ..Filter::default()
+    };
+    Rule { allow: 1000, ..scangate_test_fixtures::rule(&format!("rule-{index}"), when) }
 }
 
 /// The policies with the built-in default, as a store returns them.
 pub(crate) fn policy_set(policies: Vec<Policy>) -> PolicySet {
-    let revised = |policy: Policy| {
-        let (create_time, update_time) = (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
-        let id = policy.id.clone();
-        (id, Arc::new(Revision { policy, revision: 1, content_digest: String::new(), create_time, update_time }))
-    };
     let default = Policy::built_in_default().unwrap();
-    let policies = policies.into_iter().chain([default]).map(revised).collect();
+    let revision = |policy: Policy| (policy.id.clone(), policy_revision(&policy, 1));
+    let policies = policies.into_iter().chain([default]).map(revision).collect();
     PolicySet { revision: 1, policies, ..PolicySet::default() }
 }

@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use scangate_core::{
     glob::Glob,
-    name::WaiverId,
-    policy::Match,
-    waiver::{Conditions, Scope, Waiver},
+    policy::{Match, Policy},
+    waiver::Waiver,
 };
 use scangate_server::{
     policy_store::{Change, PolicyStore as _, Resource, Write, sql::SqlPolicyStore},
@@ -32,32 +31,13 @@ pub(crate) async fn create(path: &Path, policies: usize, governing: usize, waive
     }
 }
 
-fn policy(number: usize, governs: bool) -> scangate_core::policy::Policy {
+fn policy(number: usize, governs: bool) -> Policy {
     let repositories = if governs { "*" } else { "elsewhere/*" };
     let matches = Match { repositories: vec![Glob::parse(repositories).unwrap()], ..Match::default() };
     let rules = (0..5).map(fixtures::rule).collect();
-    scangate_core::policy::Policy { matches, ..fixtures::policy(&format!("policy-{number}"), rules) }
+    Policy { matches, ..scangate_test_fixtures::policy(&format!("policy-{number}"), rules) }
 }
 
 fn waiver(number: usize) -> Waiver {
-    let now = Timestamp::now();
-    Waiver {
-        id: WaiverId::parse(&format!("waiver-{number}")).unwrap(),
-        scope: Scope {
-            vulnerability: Glob::parse(&format!("CVE-2026-{number:06}")).unwrap(),
-            package: None,
-            repository: None,
-            digest: None,
-            environment: None,
-            platform: None,
-        },
-        conditions: Conditions::default(),
-        reason: "not reachable".to_owned(),
-        ticket: String::new(),
-        author: String::new(),
-        approver: String::new(),
-        start_time: now,
-        expire_time: now + SignedDuration::from_hours(24 * 30),
-        revocation: None,
-    }
+    scangate_test_fixtures::waiver(&format!("waiver-{number}"), &format!("CVE-2026-{number:06}"), Timestamp::now())
 }

@@ -6,12 +6,13 @@ use jiff::Timestamp;
 use scangate_core::{
     decision::{ManifestInput, Start},
     first_seen::{FirstSeen, FirstSeenTimes},
-    image::{Digest, Image, ImageReference, Platform},
+    image::{Image, ImageReference, Platform},
     name::{Environment, WaiverId},
-    policy::{Policy, PolicySet, Revision},
+    policy::{Policy, PolicySet},
     scan::{Content, Manifest},
     waiver::{self, Conditions, Revocation, Scope, Waiver},
 };
+use scangate_test_fixtures::{digest, noon, policy_revision, waiver_revision};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -83,7 +84,7 @@ impl Default for Given {
         Self {
             image: "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/app:1".to_owned(),
             environment: None,
-            now: "2026-03-01T12:00:00Z".parse().unwrap(),
+            now: noon(),
             policies: Vec::new(),
             waivers: Vec::new(),
             manifests: vec![ManifestFixture::default()],
@@ -118,7 +119,7 @@ impl Given {
         let policies = std::iter::once(&default).chain(&self.policies);
         PolicySet {
             revision: 7,
-            policies: policies.map(|policy| (policy.id.clone(), policy_revision(policy))).collect(),
+            policies: policies.map(|policy| (policy.id.clone(), policy_revision(policy, 7))).collect(),
             waivers: self.waivers.iter().map(|waiver| waiver.revision(self.now)).collect(),
         }
     }
@@ -143,8 +144,7 @@ impl WaiverFixture {
             expire_time: parse_instant(&self.expire, now),
             revocation: revoked_at.map(|at| Revocation { at, reason: "fixed".to_owned() }),
         };
-        let (create_time, update_time) = (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
-        Arc::new(waiver::Revision { waiver, revision: 7, create_time, update_time })
+        waiver_revision(&waiver, 7)
     }
 }
 
@@ -179,18 +179,4 @@ impl ManifestFixture {
         }
         times
     }
-}
-
-fn digest(index: usize) -> Digest {
-    Digest::parse(&format!("sha256:{index:064x}")).unwrap()
-}
-
-fn policy_revision(policy: &Policy) -> Arc<Revision> {
-    Arc::new(Revision {
-        policy: policy.clone(),
-        revision: 7,
-        content_digest: String::new(),
-        create_time: Timestamp::UNIX_EPOCH,
-        update_time: Timestamp::UNIX_EPOCH,
-    })
 }

@@ -8,6 +8,7 @@ use scangate_core::{
     scan::{Counts, Coverage, Enrichment, Flaw, Frequency, Report, Scan, ScanType, Status},
     severity::Rating,
 };
+use scangate_test_fixtures::severity_counts;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -118,10 +119,7 @@ fn report(scan: &ScanFixture, now: Timestamp) -> Option<Report> {
         .findings
         .as_ref()
         .map(|findings| findings.iter().enumerate().map(|(index, fixture)| finding(index, fixture, now)).collect());
-    let enumerated = findings.iter().flatten().fold(Counts::new(), |mut counts, finding| {
-        *counts.entry(Arc::from(finding.severity.label())).or_default() += 1;
-        counts
-    });
+    let enumerated = severity_counts(findings.iter().flatten());
     let report = Report {
         completed_at: parse_optional(scan.completed.as_deref(), now),
         source_updated_at: parse_optional(scan.source_updated.as_deref(), now),
@@ -156,11 +154,7 @@ fn finding(index: usize, fixture: &FindingFixture, now: Timestamp) -> Finding {
         epss: fixture.epss,
         exploit: fixture.exploit,
         status: fixture.status,
-        title: None,
-        description: None,
-        uri: None,
-        first_observed_at: None,
         published_at: parse_optional(fixture.published.as_deref(), now),
-        arn: None,
+        ..scangate_test_fixtures::finding("")
     }
 }

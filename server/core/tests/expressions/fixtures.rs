@@ -7,6 +7,7 @@ use scangate_core::{
     severity::{Rating, Severity},
     unknown::WhenUnknown,
 };
+use scangate_test_fixtures::{finding, noon};
 
 /// The result of an expression for a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,10 +16,6 @@ pub(crate) enum Answer {
     DoesNot,
     /// `when_unknown` decides.
     Unknown,
-}
-
-pub(crate) fn noon() -> Timestamp {
-    "2026-03-01T12:00:00Z".parse().unwrap()
 }
 
 pub(crate) fn answer(expression: &Expression, finding: &Finding) -> Answer {
@@ -64,19 +61,8 @@ pub(crate) fn full() -> Finding {
 /// A finding whose scan reports only the required fields.
 pub(crate) fn bare() -> Finding {
     Finding {
-        id: "CVE-2026-3003".into(),
         package: Package { name: "linux".into(), ..Package::default() },
         severity: Rating::parse("UNTRIAGED"),
-        fix: Fix::Unknown,
-        cvss: None,
-        epss: None,
-        exploit: Exploit::Unknown,
-        status: Status::Active,
-        title: None,
-        description: None,
-        uri: None,
-        first_observed_at: None,
-        published_at: None,
-        arn: None,
+        ..finding("CVE-2026-3003")
     }
 }

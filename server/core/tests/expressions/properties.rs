@@ -9,8 +9,9 @@ use scangate_core::{
     finding::{Exploit, Finding, Fix, Package, Score, Status},
     severity::Rating,
 };
+use scangate_test_fixtures::noon;
 
-use crate::fixtures::{answer, answer_at, bare, full, noon};
+use crate::fixtures::{answer, answer_at, bare, full};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -7,10 +7,11 @@ use scangate_core::{
     severity::Severity,
     unknown::WhenUnknown,
 };
+use scangate_test_fixtures::noon;
 
 use crate::fixtures::{
     Answer::{self, DoesNot, Matches, Unknown},
-    answer, bare, full, noon,
+    answer, bare, full,
 };
 
 fn parsed(source: &str) -> Expression {

@@ -12,13 +12,11 @@ use scangate_core::{
     name::PolicyId,
     policy::{Match, Mode, PolicySet},
 };
+use scangate_test_fixtures::{policy_revision, waiver_revision};
 
 use crate::{
     config,
-    fixtures::{
-        ManifestDraft, Request, any_manifest, any_scan, image, numbered, policy, policy_revision, request,
-        request_over, waiver_revision,
-    },
+    fixtures::{ManifestDraft, Request, any_manifest, any_scan, image, numbered, policy, request, request_over},
 };
 
 proptest! {
@@ -57,8 +55,8 @@ proptest! {
         let policies = set.policies.values().map(|revision| through_json(&revision.policy));
         let parsed_set = PolicySet {
             revision: set.revision,
-            policies: policies.map(|policy| (policy.id.clone(), policy_revision(&policy))).collect(),
-            waivers: request.waivers.iter().rev().map(|waiver| waiver_revision(&through_json(waiver))).collect(),
+            policies: policies.map(|policy| (policy.id.clone(), policy_revision(&policy, 1))).collect(),
+            waivers: request.waivers.iter().rev().map(|waiver| waiver_revision(&through_json(waiver), 1)).collect(),
         };
         let environment = request.environment.as_ref();
 
@@ -87,7 +85,7 @@ proptest! {
 
     #[test]
     fn advice_equals_enforcement_of_policy_alone(request in request(), mut policy in policy()) {
-        let advised = policy_revision(&policy);
+        let advised = policy_revision(&policy, 1);
         let selection = Selection::Only { policy: &advised, waivers: &request.policy_set().waivers, revision: 1 };
         let advice = decide(&image(), None, selection, &request.inputs(), request.now);
         policy.mode = Mode::Enforce;
