@@ -8,9 +8,10 @@ use scangate_server::{
     decision_log::{AppendResult, DecisionId, DecisionLog, Entry, Error, Filter, sql::SqlDecisionLog},
     sql::Database,
 };
+use scangate_test_fixtures::{digest, noon};
 use tokio::task::JoinSet;
 
-use crate::fixtures::{append_request, digest, noon, prepared_record, recorded, with_request_key};
+use crate::fixtures::{append_request, prepared_record, recorded, with_request_key};
 
 pub(crate) type Promise = fn(Arc<Database>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 

@@ -2,34 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use jiff::{SignedDuration, Timestamp};
-use scangate_core::{
-    Verdict,
-    image::RepositoryName,
-    image::{Digest, Repository},
-    name::PolicyId,
-    registry::Registry,
-};
+use jiff::SignedDuration;
+use scangate_core::{Verdict, image::RepositoryName, name::PolicyId};
 use scangate_server::{
-    decision_log::Blob,
-    decision_log::{AppendRequest, AppendResult, DecisionId, DecisionRecord, IndexTerms, PreparedRecord},
+    decision_log::{AppendRequest, AppendResult, Blob, DecisionId, DecisionRecord, IndexTerms, PreparedRecord},
     idempotency::RequestKey,
 };
-
-pub(crate) fn noon() -> Timestamp {
-    "2026-03-01T12:00:00Z".parse().unwrap()
-}
-
-pub(crate) fn repository(name: &str) -> Repository {
-    Repository {
-        registry: Registry::parse("123456789012/eu-west-1").unwrap(),
-        name: RepositoryName::parse(name).unwrap(),
-    }
-}
-
-pub(crate) fn digest(number: u64) -> Digest {
-    Digest::parse(&format!("sha256:{number:064x}")).unwrap()
-}
+use scangate_test_fixtures::{digest, noon, repository};
 
 /// Prepares the record of an image with that number, with placeholder blobs of its own.
 pub(crate) fn prepared_record(number: u64, verdict: Verdict) -> Arc<PreparedRecord> {

@@ -12,12 +12,13 @@ use scangate_server::{
     decision_log::{DecisionLog as _, Filter, sql::SqlDecisionLog},
     sql::{Address, Database},
 };
+use scangate_test_fixtures::noon;
 use scangate_test_postgres::Cluster;
 use sqlx::{ConnectOptions as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use crate::fixtures::{append_request, noon};
+use crate::fixtures::append_request;
 
 /// Timeout of an operation that a defect would keep running.
 const TIMEOUT: Duration = Duration::from_mins(2);

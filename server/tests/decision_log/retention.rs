@@ -7,11 +7,12 @@ use scangate_server::{
     decision_log::{Blob, DecisionLog as _, Hash, sql::SqlDecisionLog},
     sql::{Address, Database},
 };
+use scangate_test_fixtures::noon;
 use scangate_test_postgres::Cluster;
 use sqlx::{AnyConnection, Connection as _};
 use tempfile::TempDir;
 
-use crate::fixtures::{append_request, noon, prepared_record};
+use crate::fixtures::{append_request, prepared_record};
 
 /// Returns the blobs that the decisions of these numbers reference.
 fn blobs(numbers: impl IntoIterator<Item = u64>) -> BTreeSet<Hash> {

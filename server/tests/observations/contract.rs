@@ -2,16 +2,10 @@
 
 use std::{pin::Pin, sync::Arc};
 
-use jiff::{SignedDuration, Timestamp};
-use scangate_core::{
-    first_seen::FirstSeen,
-    glob::Glob,
-    image::{Repository, RepositoryName},
-    name::Environment,
-    registry::Registry,
-    waiver::Scope,
-};
+use jiff::SignedDuration;
+use scangate_core::{first_seen::FirstSeen, glob::Glob, name::Environment, waiver::Scope};
 use scangate_server::observations::{Observations, SeenFinding};
+use scangate_test_fixtures::{noon, repository};
 
 type Store = Arc<dyn Observations>;
 
@@ -33,17 +27,6 @@ promises! {
 
 /// A vulnerability, a package and their times.
 type Times = Vec<(Arc<str>, Arc<str>, FirstSeen)>;
-
-fn noon() -> Timestamp {
-    "2026-03-01T12:00:00Z".parse().unwrap()
-}
-
-fn repository(name: &str) -> Repository {
-    Repository {
-        registry: Registry::parse("123456789012/eu-west-1").unwrap(),
-        name: RepositoryName::parse(name).unwrap(),
-    }
-}
 
 fn environment(name: &str) -> Environment {
     Environment::parse(name).unwrap()

@@ -1,11 +1,10 @@
 //! Policies, waivers and writes for tests.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use scangate_core::{
-    glob::Glob,
     name::{PolicyId, WaiverId},
     policy::{Policy, PolicySet},
-    waiver::{Conditions, Scope, Waiver},
+    waiver::Waiver,
 };
 use scangate_server::{
     idempotency::RequestKey,
@@ -14,6 +13,7 @@ use scangate_server::{
     },
     sql::{self, Address, Database, OpenError},
 };
+use scangate_test_fixtures::noon;
 
 /// Opens the policy store at an address.
 pub(crate) async fn open(address: &Address) -> Result<SqlPolicyStore, OpenError> {
@@ -44,11 +44,6 @@ impl<S: PolicyStore + ?Sized> LoadSnapshot for S {
     async fn load_snapshot(&self) -> Result<PolicySet, Error> {
         into_snapshot(self.changes(None).await?)
     }
-}
-
-/// The time of the tests' writes.
-pub(crate) fn noon() -> Timestamp {
-    "2026-03-01T12:00:00Z".parse().unwrap()
 }
 
 pub(crate) fn id(id: &str) -> PolicyId {
@@ -99,27 +94,9 @@ pub(crate) fn waiver_id(id: &str) -> WaiverId {
     WaiverId::parse(id).unwrap()
 }
 
-/// A waiver of one vulnerability for a month.
+/// A waiver for one vulnerability.
 pub(crate) fn waiver(name: &str) -> Waiver {
-    Waiver {
-        id: waiver_id(name),
-        scope: Scope {
-            vulnerability: Glob::parse("CVE-2021-44228").unwrap(),
-            package: None,
-            repository: None,
-            digest: None,
-            environment: None,
-            platform: None,
-        },
-        conditions: Conditions::default(),
-        reason: "not reachable".to_owned(),
-        ticket: String::new(),
-        author: String::new(),
-        approver: String::new(),
-        start_time: noon(),
-        expire_time: noon() + SignedDuration::from_hours(30 * 24),
-        revocation: None,
-    }
+    scangate_test_fixtures::waiver(name, "CVE-2021-44228", noon())
 }
 
 /// Creates waivers in one write.

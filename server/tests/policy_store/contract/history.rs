@@ -5,8 +5,9 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use scangate_core::policy::PolicySet;
 use scangate_server::policy_store::{PolicyStore, Precondition, apply_changes};
+use scangate_test_fixtures::noon;
 
-use crate::fixtures::{LoadSnapshot as _, create, delete, id, key, later, noon, update, waive};
+use crate::fixtures::{LoadSnapshot as _, create, delete, id, key, later, update, waive};
 
 pub(super) async fn changes_since_revision_are_listed_in_order(store: Arc<dyn PolicyStore>) {
     store.apply(create("team")).await.unwrap();

@@ -11,8 +11,9 @@ use scangate_core::{
     waiver::{Conditions, Revocation, Scope, Waiver},
 };
 use scangate_server::policy_store::{Change, Error, PolicyStore, Precondition, Resource, ResourceName, Revision};
+use scangate_test_fixtures::noon;
 
-use crate::fixtures::{LoadSnapshot as _, create, noon, requested, waive, waiver, waiver_id, write};
+use crate::fixtures::{LoadSnapshot as _, create, requested, waive, waiver, waiver_id, write};
 
 pub(super) async fn waiver_reads_back_exactly_as_written(store: Arc<dyn PolicyStore>) {
     let written = store.apply(write(Change::Create(vec![Resource::Waiver(elaborate())]))).await.unwrap();

@@ -14,8 +14,9 @@ use scangate_core::{
     unknown::WhenUnknown,
 };
 use scangate_server::policy_store::{Change, Error, PolicyStore, Precondition, Resource, Write};
+use scangate_test_fixtures::noon;
 
-use crate::fixtures::{LoadSnapshot as _, changed, create, delete, id, key, later, noon, update};
+use crate::fixtures::{LoadSnapshot as _, changed, create, delete, id, key, later, update};
 
 pub(super) async fn new_store_holds_default_policy_at_revision_one(store: Arc<dyn PolicyStore>) {
     let set = store.load_snapshot().await.unwrap();
