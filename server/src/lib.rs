@@ -50,8 +50,8 @@ use crate::{
     decisions::Decisions,
     evaluation::{Evaluator, Settings},
     grpc::{
-        DecisionService, FastPath, MAX_REQUEST, MAX_RESPONSE, PolicyService, RequestLayer, ScanGateService, Services,
-        WaiverLimits,
+        DecisionService, FastPath, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES, PolicyService, RequestLayer, ScanGateService,
+        Services, WaiverLimits,
     },
     net::write_coalescing::CoalescingStream,
     observations::{Observations, sql::SqlObservations},
@@ -208,11 +208,11 @@ fn grpc_service(services: Services, health: HealthServer<impl Health>) -> Result
     };
     let gate = ScanGateService::new(services.clone());
     let policies = PolicyServiceServer::new(PolicyService::new(services.clone()))
-        .max_decoding_message_size(MAX_REQUEST)
-        .max_encoding_message_size(MAX_RESPONSE);
+        .max_decoding_message_size(MAX_REQUEST_BYTES)
+        .max_encoding_message_size(MAX_RESPONSE_BYTES);
     let decisions = DecisionServiceServer::new(DecisionService::new(services.decisions, services.stopping))
-        .max_decoding_message_size(MAX_REQUEST)
-        .max_encoding_message_size(MAX_RESPONSE);
+        .max_decoding_message_size(MAX_REQUEST_BYTES)
+        .max_encoding_message_size(MAX_RESPONSE_BYTES);
     let routes = Routes::new(health)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)

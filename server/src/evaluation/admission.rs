@@ -16,7 +16,7 @@ impl Evaluator {
     /// Records the admission of an image with its findings, except those that a waiver covers.
     ///
     /// A waived finding is admitted by its waiver alone: it counts again from the waiver's end, and no grace may begin meanwhile.
-    pub(super) async fn admit(&self, request: &EvaluateRequest, resolved: &Resolved, attempt: &Attempt) {
+    pub(super) async fn record_admission(&self, request: &EvaluateRequest, resolved: &Resolved, attempt: &Attempt) {
         let admitted = admitted_findings(request, resolved, attempt);
         if admitted.is_empty() {
             return;

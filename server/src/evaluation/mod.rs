@@ -67,7 +67,7 @@ pub enum Error {
     Decisions(#[from] decisions::Error),
     /// The decision cannot be encoded for the log.
     #[error("the decision cannot be encoded")]
-    Unrecordable(#[source] serde_json::Error),
+    Encode(#[source] serde_json::Error),
 }
 
 /// The settings of an evaluator.
@@ -154,7 +154,7 @@ impl Evaluator {
         }
     }
 
-    /// Returns a decision as of now, cached or new, and the instant of evaluation.
+    /// Returns a cached or new decision, with the time of its evaluation: a valid cached one counts as evaluated now.
     async fn prepare(
         &self,
         request: &EvaluateRequest,
@@ -186,7 +186,7 @@ impl Evaluator {
         deadline: Option<Instant>,
     ) -> Result<(PreparedDecision, Timestamp), Error> {
         let manifests = select_manifests(resolved, &request.platforms)?;
-        let is_whole = manifests.len() == resolved.manifests.len();
+        let is_all_platforms = manifests.len() == resolved.manifests.len();
         // Read before locking: concurrent callers share one read and its failure.
         let inputs = read_scans(&self.registry, resolved, manifests, freshness).await?;
         // Of concurrent callers with the same key, one evaluates; the others then find its decision in the cache.
@@ -201,16 +201,16 @@ impl Evaluator {
             attempt = self.wait_for_scans(request, resolved, attempt, deadline).await?;
         }
         if attempt.decision.verdict == Verdict::Allow && attempt.decision.authoritative {
-            self.admit(request, resolved, &attempt).await;
+            self.record_admission(request, resolved, &attempt).await;
         }
         let Attempt { inputs, decision, .. } = attempt;
         let evaluated_at = decision.evaluated_at;
-        let prepared = PreparedDecision::new(request, resolved, &inputs, decision, is_whole)?;
+        let prepared = PreparedDecision::new(request, resolved, &inputs, decision, is_all_platforms)?;
         self.cache_decision(key, resolved, &inputs, &prepared);
         Ok((prepared, evaluated_at))
     }
 
-    /// Returns a snapshot that is confirmed now, at least at the requested revision, and contains the requested policy.
+    /// Returns a recently confirmed policy snapshot that has at least the requested revision and contains the requested policy.
     async fn snapshot(&self, request: &EvaluateRequest) -> Result<Arc<PolicySet>, Error> {
         let policies = self.policies.at_least(request.at_least_as_fresh).await?;
         match &request.policy {
@@ -219,7 +219,7 @@ impl Evaluator {
         }
     }
 
-    /// Returns a cached decision that is valid now, at the revision of a snapshot that is confirmed now.
+    /// Returns the cached decision if it is still valid under the current policy snapshot and scans.
     async fn cached_decision(
         &self,
         key: &Key,
@@ -239,7 +239,7 @@ impl Evaluator {
         Ok(is_valid.then(|| (cached.prepared.clone(), now)))
     }
 
-    /// Caches a final decision. One that rests on a scan just started is not final.
+    /// Caches the decision if it is final: not INDETERMINATE, and no scan was started for it.
     fn cache_decision(&self, key: &Key, resolved: &Resolved, inputs: &[ManifestInput], prepared: &PreparedDecision) {
         let is_final = prepared.evaluated.decision.verdict != Verdict::Indeterminate
             && inputs.iter().all(|input| input.start.is_none());

@@ -19,16 +19,16 @@ pub(super) struct PreparedDecision {
 }
 
 impl PreparedDecision {
-    /// Encodes a decision and its inputs. `is_whole` is true if every manifest of the image was evaluated.
+    /// Encodes a decision and its inputs. `is_all_platforms` is true if every manifest of the image was evaluated.
     pub(super) fn new(
         request: &EvaluateRequest,
         resolved: &Resolved,
         inputs: &[ManifestInput],
         decision: Decision,
-        is_whole: bool,
+        is_all_platforms: bool,
     ) -> Result<Self, Error> {
         let (image, environment) = (&resolved.image, request.environment.as_ref());
-        let deploy = deployable(&decision, resolved, is_whole);
+        let deploy = deployable(&decision, resolved, is_all_platforms);
         let (platforms, policy) = (&request.platforms, request.policy.as_ref());
         let record =
             decisions::prepare_record(image, environment, platforms, policy, inputs, &decision, deploy.as_ref());
@@ -39,7 +39,7 @@ impl PreparedDecision {
             decision,
             deploy,
         };
-        Ok(Self { record: Arc::new(record.map_err(Error::Unrecordable)?), evaluated: Arc::new(evaluated) })
+        Ok(Self { record: Arc::new(record.map_err(Error::Encode)?), evaluated: Arc::new(evaluated) })
     }
 }
 
@@ -55,12 +55,12 @@ fn outline(input: &ManifestInput) -> ManifestInput {
 
 /// The digest that an ALLOW permits to deploy: the image if all of it was evaluated, else the only evaluated manifest. Advice
 /// permits none, since the caller chose the policy.
-fn deployable(decision: &Decision, resolved: &Resolved, is_whole: bool) -> Option<Digest> {
+fn deployable(decision: &Decision, resolved: &Resolved, is_all_platforms: bool) -> Option<Digest> {
     if decision.verdict != Verdict::Allow || !decision.authoritative {
         return None;
     }
     match decision.manifests.as_slice() {
-        _ if is_whole => Some(resolved.image.digest.clone()),
+        _ if is_all_platforms => Some(resolved.image.digest.clone()),
         [only] => Some(only.digest.clone()),
         _ => None,
     }

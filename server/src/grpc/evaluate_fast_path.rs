@@ -1,7 +1,8 @@
 //! Fast path for EvaluateGate; every other method goes through tonic's router.
 //!
-//! A protobuf message is a sequence of fields in any order. Most fields of a response are the same in all records of one evaluated
-//! decision: they are encoded once and cached. The few others are appended for each response.
+//! The fields of a protobuf message may be encoded in any order. Most fields of a response depend only on the evaluated
+//! decision: they are encoded once and cached. The few fields that differ between its records are encoded for each response
+//! and appended.
 
 use std::{
     convert::Infallible,
@@ -36,15 +37,16 @@ use super::{
 };
 use crate::decisions::RecordedDecision;
 
-/// The largest request, in bytes; a policy with every list full is well below.
-pub(crate) const MAX_REQUEST: usize = 4 * 1024 * 1024;
-/// The largest response, in bytes; a page of 1,000 findings with full descriptions is about 5 MiB.
-pub(crate) const MAX_RESPONSE: usize = 16 * 1024 * 1024;
-/// The initial buffer sizes of a request and a response, in bytes: enough for most. tonic's default of 8 KiB for each would touch
-/// 16 MiB for a thousand concurrent calls.
+/// The maximum size of a request, in bytes. A policy whose lists are full of names of usual length fits.
+pub(crate) const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
+/// The maximum size of a response, in bytes. A page of 1,000 findings with full descriptions is about 5 MiB.
+pub(crate) const MAX_RESPONSE_BYTES: usize = 16 * 1024 * 1024;
+/// The initial buffer sizes of a request and a response, in bytes. Most messages fit. With tonic's default of 8 KiB for
+/// each, a thousand concurrent calls would touch 16 MiB.
 const DECODE_BUFFER: usize = 256;
 const ENCODE_BUFFER: usize = 1536;
-/// The buffered size at which tonic sends a part of a stream, in bytes; a unary response has one message and never reaches it.
+/// The buffer size at which tonic sends a part of a stream, in bytes. It has no effect on a unary response, which is one
+/// message.
 const YIELD_THRESHOLD: usize = 32 * 1024;
 
 /// A service that dispatches each call to its method.
@@ -60,14 +62,14 @@ impl FastPath {
     pub(crate) fn new(gate: ScanGateService, router: Routes) -> Self {
         let gate = Arc::new(gate);
         let service = ScanGateServiceServer::from_arc(Arc::clone(&gate))
-            .max_decoding_message_size(MAX_REQUEST)
-            .max_encoding_message_size(MAX_RESPONSE);
+            .max_decoding_message_size(MAX_REQUEST_BYTES)
+            .max_encoding_message_size(MAX_RESPONSE_BYTES);
         Self { gate, encoded: EncodedDecisions::new(), router: router.add_service(service).prepare() }
     }
 }
 
-/// The most bytes before a field's content: its key and its length.
-const MAX_PREFIX: usize = 16;
+/// The maximum size of a field's key and length, in bytes.
+const MAX_PREFIX_BYTES: usize = 16;
 /// The field number of `EvaluateGateResponse.decision`.
 const DECISION_FIELD: u32 = 1;
 
@@ -97,9 +99,9 @@ fn is_evaluate(path: &str) -> bool {
     method == Some("/EvaluateGate")
 }
 
-/// Does the same as the generated server, with another codec.
+/// Handles the call like the generated server, but with the codec of this module.
 async fn evaluate(gate: &ScanGateService, codec: EvaluateCodec, request: Request<Body>) -> Response<Body> {
-    let mut grpc = Grpc::new(codec).apply_max_message_size_config(Some(MAX_REQUEST), Some(MAX_RESPONSE));
+    let mut grpc = Grpc::new(codec).apply_max_message_size_config(Some(MAX_REQUEST_BYTES), Some(MAX_RESPONSE_BYTES));
     let service = service_fn(|request| async { gate.evaluate(request).await.map(tonic::Response::new) });
     grpc.unary(service, request).await
 }
@@ -130,19 +132,19 @@ impl Encoder for EvaluateCodec {
     type Error = Status;
 
     /// Encodes an `EvaluateGateResponse`.
-    fn encode(&mut self, recorded: RecordedDecision, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
+    fn encode(&mut self, recorded: RecordedDecision, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
         let evaluated = &recorded.evaluated;
-        let shared = self.encoded.get_or_encode(evaluated, |evaluated| {
+        let encoded = self.encoded.get_or_encode(evaluated, |evaluated| {
             decision::render_evaluated_fields(evaluated, FindingLimit::Single).encode_to_vec()
         });
-        let shared = shared.bytes();
-        let own = decision::render_recorded_fields(&recorded);
-        let length = shared.len().saturating_add(own.encoded_len());
-        to.reserve(length.saturating_add(MAX_PREFIX));
-        encode_key(DECISION_FIELD, WireType::LengthDelimited, to);
-        encode_varint(u64::try_from(length).unwrap_or(u64::MAX), to);
-        to.put_slice(shared);
-        own.encode_raw(to);
+        let evaluated_bytes = encoded.bytes();
+        let recorded_fields = decision::render_recorded_fields(&recorded);
+        let length = evaluated_bytes.len().saturating_add(recorded_fields.encoded_len());
+        buffer.reserve(length.saturating_add(MAX_PREFIX_BYTES));
+        encode_key(DECISION_FIELD, WireType::LengthDelimited, buffer);
+        encode_varint(u64::try_from(length).unwrap_or(u64::MAX), buffer);
+        buffer.put_slice(evaluated_bytes);
+        recorded_fields.encode_raw(buffer);
         Ok(())
     }
 

@@ -21,7 +21,7 @@ pub(crate) use self::convert::waiver::WaiverLimits;
 pub(crate) use self::middleware::{RequestLayer, current_request_id};
 pub(crate) use self::{
     decision_service::DecisionService,
-    evaluate_fast_path::{FastPath, MAX_REQUEST, MAX_RESPONSE},
+    evaluate_fast_path::{FastPath, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES},
     policy_service::PolicyService,
     scan_gate_service::ScanGateService,
 };

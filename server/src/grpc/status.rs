@@ -144,8 +144,8 @@ fn internal_status() -> Status {
 
 /// The status of a call whose deadline expired.
 pub(crate) fn deadline() -> Status {
-    let message =
-        "deadline exceeded; retry with a longer deadline (work that has started continues and serves the next call)";
+    let message = "deadline exceeded; retry with a longer deadline \
+                   (work in progress continues, and the next call can use its result)";
     StatusBuilder::new(Code::DeadlineExceeded, Reason::Deadline, message).retry_after(SHORT_RETRY_DELAY).build()
 }
 

@@ -1,7 +1,7 @@
 //! Single flight: concurrent callers of the same key share one call.
 //!
-//! A flight runs in a task of its own, so a caller that gives up cancels nothing for the others. It ends by its
-//! outcome, its budget or a panic, and is removed from the map in each case.
+//! The call runs in a task of its own, so a cancelled caller does not affect the others. It ends when the call
+//! completes, times out or panics; in each case it is removed from the map.
 
 use std::{
     collections::HashMap,
@@ -18,14 +18,15 @@ use super::{Error, Freshness, Source};
 
 /// The calls in flight, by key.
 pub(super) struct SingleFlight<K, V> {
-    in_flight: Arc<InFlight<K, V>>,
-    budget: Duration,
+    in_flight: Arc<CallMap<K, V>>,
+    timeout: Duration,
 }
 
-type InFlight<K, V> = Mutex<HashMap<K, Flight<V>>>;
+type CallMap<K, V> = Mutex<HashMap<K, Call<V>>>;
 type Outcome<V> = Option<Result<V, Error>>;
 
-struct Flight<V> {
+/// A call in flight.
+struct Call<V> {
     began: Instant,
     outcome: watch::Receiver<Outcome<V>>,
 }
@@ -34,10 +35,10 @@ struct Flight<V> {
 enum Entry<V> {
     /// The value was ready.
     Ready(V),
-    /// The caller started a flight.
+    /// The caller started a call.
     Started(watch::Receiver<Outcome<V>>),
-    /// The caller joined a flight.
-    Joined { began: Instant, outcome: watch::Receiver<Outcome<V>> },
+    /// Another caller's call is in flight.
+    InFlight { began: Instant, outcome: watch::Receiver<Outcome<V>> },
 }
 
 impl<K, V> SingleFlight<K, V>
@@ -45,16 +46,18 @@ where
     K: Clone + Eq + Hash + Send + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    /// Creates a single flight that cancels a call after `budget`.
-    pub(super) fn new(budget: Duration) -> Self {
-        Self { in_flight: Arc::default(), budget }
+    /// Creates a single flight that cancels a call after `timeout`.
+    pub(super) fn new(timeout: Duration) -> Self {
+        Self { in_flight: Arc::default(), timeout }
     }
 
-    /// Joins the flight of `key`, or starts one. A flight that began too early is awaited but not joined. So any number
-    /// of callers that each require a read from now cost two flights at most.
+    /// Joins the call of `key`, or starts one.
     ///
-    /// `recheck` runs under the lock before a flight starts, and returns a value that an earlier flight has left
-    /// meanwhile. `start` receives the instant at which the flight began.
+    /// If the current call started too early for the required freshness, the caller waits for it to end and then starts
+    /// or joins the next one. Concurrent callers that require a fresh read therefore cause at most two calls.
+    ///
+    /// `recheck` runs under the lock before a call starts, and returns the value if an earlier call has cached it
+    /// meanwhile. `start` receives the instant at which the call began.
     pub(super) async fn run<F>(
         &self,
         key: &K,
@@ -70,8 +73,8 @@ where
             match self.enter(key, &recheck, &mut start) {
                 Entry::Ready(value) => return Ok(value),
                 Entry::Started(outcome) => return wait(outcome).await,
-                Entry::Joined { began, outcome } if freshness.admits(began) => return wait(outcome).await,
-                Entry::Joined { mut outcome, .. } => {
+                Entry::InFlight { began, outcome } if freshness.admits(began) => return wait(outcome).await,
+                Entry::InFlight { mut outcome, .. } => {
                     // Successful or not, its outcome is too old for this caller.
                     let _ = outcome.wait_for(Option::is_some).await;
                 }
@@ -89,20 +92,20 @@ where
         F: Future<Output = Result<V, Error>> + Send + 'static,
     {
         let mut in_flight = lock(&self.in_flight);
-        if let Some(flight) = in_flight.get(key) {
-            return Entry::Joined { began: flight.began, outcome: flight.outcome.clone() };
+        if let Some(call) = in_flight.get(key) {
+            return Entry::InFlight { began: call.began, outcome: call.outcome.clone() };
         }
         match (recheck(), start.take()) {
             (None, Some(start)) => Entry::Started(self.spawn(&mut in_flight, key, start)),
             (Some(value), _) => Entry::Ready(value),
-            // Unreachable: a caller that has started a flight does not enter again.
+            // Unreachable: a caller that has started a call does not enter again.
             (None, None) => Entry::Started(watch::channel(None).1),
         }
     }
 
     fn spawn<F>(
         &self,
-        in_flight: &mut HashMap<K, Flight<V>>,
+        in_flight: &mut HashMap<K, Call<V>>,
         key: &K,
         start: impl FnOnce(Instant) -> F,
     ) -> watch::Receiver<Outcome<V>>
@@ -111,12 +114,12 @@ where
     {
         let began = Instant::now();
         let (sender, outcome) = watch::channel(None);
-        in_flight.insert(key.clone(), Flight { began, outcome: outcome.clone() });
+        in_flight.insert(key.clone(), Call { began, outcome: outcome.clone() });
         let guard = Guard { in_flight: Arc::clone(&self.in_flight), key: Some(key.clone()), sender };
-        let (call, budget) = (start(began), self.budget);
+        let (call, timeout) = (start(began), self.timeout);
         let task = async move {
-            let outcome = tokio::time::timeout(budget, call).await;
-            guard.complete(outcome.unwrap_or_else(|_| Err(unavailable("time budget exceeded"))));
+            let outcome = tokio::time::timeout(timeout, call).await;
+            guard.complete(outcome.unwrap_or_else(|_| Err(unavailable("timeout exceeded"))));
         };
         tokio::spawn(task.in_current_span());
         outcome
@@ -129,9 +132,9 @@ impl<K, V> fmt::Debug for SingleFlight<K, V> {
     }
 }
 
-/// Removes the flight from the map before its outcome is published, so that no caller joins a finished flight.
+/// Removes the call from the map before its outcome is published, so that no caller joins a finished call.
 struct Guard<K: Eq + Hash, V> {
-    in_flight: Arc<InFlight<K, V>>,
+    in_flight: Arc<CallMap<K, V>>,
     key: Option<K>,
     sender: watch::Sender<Outcome<V>>,
 }
@@ -164,10 +167,10 @@ async fn wait<V: Clone>(mut outcome: watch::Receiver<Outcome<V>>) -> Result<V, E
 }
 
 fn unavailable(why: &'static str) -> Error {
-    Error::Unavailable { operation: "a shared read", source: Source::new(why) }
+    Error::Unavailable { operation: "a call to ECR", source: Source::new(why) }
 }
 
-/// Every change to the map is a single call, so a panic elsewhere leaves the map consistent.
+/// Locks the map and ignores poisoning: every change is a single call, so the map is consistent after a panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -203,7 +206,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn flight_ends_with_budget() {
+    async fn flight_ends_after_timeout() {
         let flights: SingleFlight<&str, usize> = SingleFlight::new(Duration::from_millis(5));
 
         let joined = flights.run(&"key", Freshness::default(), nothing, |_| std::future::pending()).await;

@@ -62,7 +62,7 @@ impl<'a> Horizon<'a> {
 
     /// Adds a denying rule with its count and the changes of it.
     pub(super) fn add_rule(&mut self, policy_manifest: usize, count: &RuleCount<'a>, allowed: u32) {
-        let state = RuleState::new(policy_manifest, count.matched, allowed);
+        let state = RuleState::new(policy_manifest, count.total, allowed);
         if let Some(policy_manifest) = self.state.policy_manifests.get_mut(policy_manifest)
             && state.is_broken()
         {
@@ -71,7 +71,7 @@ impl<'a> Horizon<'a> {
         self.state.rules.push(state);
         let rule = self.state.rules.len() - 1;
         for change in &count.changes {
-            self.add_event(change.at, Effect::Count { rule, counts: change.counts }, change.cause);
+            self.add_event(change.at, Effect::Count { rule, counts: change.begins_to_count }, change.cause);
         }
     }
 

@@ -130,8 +130,8 @@ impl<'a> ManifestEvaluation<'a, '_> {
         if let Some(violation) = self.rule_violation(selected, rule, &count) {
             self.report(violation, denies);
         }
-        if denies && count.matched > rule.allow {
-            self.accumulator.broken.push(BrokenRule { policy, rule, findings: count.counting });
+        if denies && count.total > rule.allow {
+            self.accumulator.broken.push(BrokenRule { policy, rule, findings: count.counted_records });
         }
     }
 
@@ -139,11 +139,11 @@ impl<'a> ManifestEvaluation<'a, '_> {
     fn rule_violation(&self, selected: SelectedPolicy<'a>, rule: &'a Rule, count: &RuleCount<'a>) -> Option<Violation> {
         // The future mode decides: a policy that waits to become effective will deny.
         let enforced_from = selected.enforced_from(self.now).filter(|_| rule.effect == Effect::Deny);
-        let is_broken = count.matched > rule.allow;
+        let is_broken = count.total > rule.allow;
         let denies_from = enforced_from
-            .and_then(|since| count.broken_from(rule.allow, since))
+            .and_then(|since| count.breach_start(rule.allow, since))
             .filter(|from| selected.will_deny(*from, self.now));
-        let mut findings = count.counting.clone();
+        let mut findings = count.counted_records.clone();
         if !is_broken {
             if denies_from.is_none() || count.in_grace.is_empty() {
                 return None;
@@ -153,7 +153,7 @@ impl<'a> ManifestEvaluation<'a, '_> {
         }
         let breach = Breach::Rule {
             rule: rule.id.clone(),
-            matched: if is_broken { count.matched } else { count_distinct(findings.iter().copied()) },
+            matched: if is_broken { count.total } else { count_distinct(findings.iter().copied()) },
             allowed: rule.allow,
             findings: findings.into_iter().take(MAX_FINDINGS).cloned().collect(),
         };

@@ -32,7 +32,7 @@ impl<'a> Record<'a> {
     }
 
     /// True if time alone can change how the record counts.
-    pub(super) fn is_timed(&self) -> bool {
+    pub(super) fn can_change_over_time(&self) -> bool {
         !self.transitions.is_empty() || self.grace.is_some() || !self.waived.is_empty()
     }
 

@@ -21,8 +21,8 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CountChange<'a> {
     pub(super) at: Timestamp,
-    /// True if the finding counts from then on.
-    pub(super) counts: bool,
+    /// True if the finding counts from then on, false if it no longer counts.
+    pub(super) begins_to_count: bool,
     pub(super) cause: Cause<'a>,
 }
 
@@ -30,12 +30,12 @@ pub(super) struct CountChange<'a> {
 #[derive(Debug, Default)]
 pub(super) struct RuleCount<'a> {
     /// The number of findings that count now; several records of one finding count once.
-    pub(super) matched: u32,
+    pub(super) total: u32,
     /// The records that count now, worst first.
-    pub(super) counting: Vec<&'a Finding>,
-    /// The records that do not count only because of their grace period.
+    pub(super) counted_records: Vec<&'a Finding>,
+    /// The records that would count if they were not in their grace period.
     pub(super) in_grace: Vec<&'a Finding>,
-    /// The records that do not count because of a waiver: the index in the scan's list and the longest waiver.
+    /// The records that a waiver excludes: the index in the scan's list and the longest waiver.
     pub(super) waived: Vec<(usize, &'a Waiver)>,
     /// The changes to come, in order.
     pub(super) changes: Vec<CountChange<'a>>,
@@ -45,17 +45,17 @@ pub(super) struct RuleCount<'a> {
 
 impl RuleCount<'_> {
     /// Returns the first instant from `since` on at which more than `allowed` findings count.
-    pub(super) fn broken_from(&self, allowed: u32, since: Timestamp) -> Option<Timestamp> {
-        let mut count = i64::from(self.matched);
+    pub(super) fn breach_start(&self, allowed: u32, since: Timestamp) -> Option<Timestamp> {
+        let mut total = i64::from(self.total);
         let mut from = since;
         for change in &self.changes {
-            if change.at > from && count > i64::from(allowed) {
+            if change.at > from && total > i64::from(allowed) {
                 return Some(from);
             }
-            count += if change.counts { 1 } else { -1 };
+            total += if change.begins_to_count { 1 } else { -1 };
             from = from.max(change.at);
         }
-        (count > i64::from(allowed)).then_some(from)
+        (total > i64::from(allowed)).then_some(from)
     }
 }
 
@@ -74,9 +74,9 @@ pub(super) fn count_findings<'a>(
         input,
         waivers,
         now,
-        count: RuleCount::default(),
+        result: RuleCount::default(),
         records: Vec::new(),
-        is_timed: false,
+        can_change_over_time: false,
     };
     let prefilter = Prefilter::new(&rule.when, policy);
     for (index, (finding, summary)) in input.scan.findings().iter().zip(summaries).enumerate() {
@@ -99,10 +99,10 @@ struct Counter<'a, 'w> {
     input: &'a ManifestInput,
     waivers: &'w ApplicableWaivers<'a>,
     now: Timestamp,
-    count: RuleCount<'a>,
+    result: RuleCount<'a>,
     records: Vec<Record<'a>>,
-    /// True if time alone can change the count.
-    is_timed: bool,
+    /// True if time alone can change the number of findings that count.
+    can_change_over_time: bool,
 }
 
 impl<'a> Counter<'a, '_> {
@@ -121,16 +121,16 @@ impl<'a> Counter<'a, '_> {
         let boundaries = covering.iter().flat_map(|waiver| [waiver.start_time, waiver.end()]);
         let boundaries = boundaries.chain(transitions.iter().map(|(at, _)| *at));
         let boundaries = boundaries.chain(grace.into_iter().flat_map(|(from, until)| [from, until]));
-        self.count.unchanged_until = boundaries.filter(|at| *at > now).chain(self.count.unchanged_until).min();
+        self.result.unchanged_until = boundaries.filter(|at| *at > now).chain(self.result.unchanged_until).min();
 
         let record = Record { finding, matches, transitions, grace, waived: merge_intervals(covering) };
         match longest {
             _ if !matches => {}
-            Some(waiver) => self.count.waived.push((index, waiver)),
-            None if record.is_in_grace(now) => self.count.in_grace.push(finding),
-            None => self.count.counting.push(finding),
+            Some(waiver) => self.result.waived.push((index, waiver)),
+            None if record.is_in_grace(now) => self.result.in_grace.push(finding),
+            None => self.result.counted_records.push(finding),
         }
-        self.is_timed |= record.is_timed();
+        self.can_change_over_time |= record.can_change_over_time();
         self.records.push(record);
     }
 
@@ -143,18 +143,18 @@ impl<'a> Counter<'a, '_> {
     }
 
     fn finish(self) -> RuleCount<'a> {
-        let mut count = self.count;
-        // Without enough records to break the rule, the exact number of findings makes no difference.
-        let records = u32::try_from(count.counting.len()).unwrap_or(u32::MAX);
-        count.matched = if self.is_timed || records > self.rule.allow {
-            count_distinct(count.counting.iter().copied())
+        let mut result = self.result;
+        // If at most `allow` records count, the rule holds, so duplicates need not be removed.
+        let records = u32::try_from(result.counted_records.len()).unwrap_or(u32::MAX);
+        result.total = if self.can_change_over_time || records > self.rule.allow {
+            count_distinct(result.counted_records.iter().copied())
         } else {
             records
         };
-        if self.is_timed {
-            count.changes = count_changes(self.policy, self.rule, &self.records, self.now);
+        if self.can_change_over_time {
+            result.changes = count_changes(self.policy, self.rule, &self.records, self.now);
         }
-        count
+        result
     }
 }
 
@@ -168,17 +168,17 @@ fn count_changes<'a>(
 ) -> Vec<CountChange<'a>> {
     let mut changes = Vec::new();
     for records in by_finding(records) {
-        let counts = |at| records.iter().any(|record| record.counts(at));
+        let is_counted_at = |at| records.iter().any(|record| record.counts(at));
         let boundaries = records.iter().flat_map(|record| record.boundaries(policy, rule));
         let mut boundaries: Vec<_> = boundaries.filter(|(at, _)| *at > now).collect();
-        // A stable sort: of two at one instant, the first record's comes first, whatever the order of the input.
+        // A stable sort: boundaries at one instant stay in the order of their records.
         boundaries.sort_by_key(|(at, _)| *at);
-        let mut counted = counts(now);
+        let mut was_counted = is_counted_at(now);
         for (at, cause) in boundaries {
-            let counts = counts(at);
-            if counts != counted {
-                counted = counts;
-                changes.push(CountChange { at, counts, cause });
+            let is_counted = is_counted_at(at);
+            if is_counted != was_counted {
+                was_counted = is_counted;
+                changes.push(CountChange { at, begins_to_count: is_counted, cause });
             }
         }
     }

@@ -45,7 +45,8 @@ pub(super) struct GroupCommit {
     writer: Writer,
     /// The connection of the last commit, and the time of that commit.
     last_connection: Option<(PoolConnection<Any>, Instant)>,
-    /// Indexes decisions of stopped writers. It starts with the first append: a process that only reads must not write.
+    /// The task that indexes the decisions of stopped writers. It starts at the first append, so that a process that only
+    /// reads does not write.
     indexer: JoinSet<()>,
 }
 
@@ -98,7 +99,7 @@ impl GroupCommit {
                 tracing::error!(error = &error as &dyn std::error::Error, "decisions were not recorded");
                 self.writer.invalidate();
                 for (_, sender) in batch.drain(..) {
-                    sender.send(Err(share_error(&error))).ok();
+                    sender.send(Err(clone_error(&error))).ok();
                 }
             }
         }
@@ -122,14 +123,14 @@ impl GroupCommit {
                 self.last_connection = Some((connection, Instant::now()));
             }
             Ok(_) => {}
-            // After a timeout, too: a statement may still run on it.
+            // Also after a timeout: a statement may still be running on the connection.
             Err(_) => connection.close_on_drop(),
         }
         outcome?.ok_or_else(|| Error::Unavailable(Arc::new(HeadMismatch)))
     }
 
-    /// Returns the connection of the last commit if it is recent: releasing and acquiring one takes round trips. SQLite has a
-    /// single connection for writing, which other tasks wait for.
+    /// Returns the connection of the last commit if it is recent: this saves the round trips of acquiring another. For SQLite
+    /// the connection is always released, because other tasks wait for the only write connection.
     async fn connection(&mut self) -> Result<PoolConnection<Any>, sql::Error> {
         if let Some((connection, used)) = self.last_connection.take()
             && used.elapsed() < REUSE_CONNECTION
@@ -181,13 +182,13 @@ async fn yield_for_more(queue: &mut mpsc::Receiver<PendingAppend>, batch: &mut V
     }
 }
 
-/// A new chain did not match the database, either.
+/// The head in the database did not match, even after a new chain was started.
 #[derive(Debug, thiserror::Error)]
-#[error("the database has lost recorded decisions twice in a row")]
+#[error("the head in the database did not match, even after a new chain was started")]
 struct HeadMismatch;
 
-/// Copies an error for each caller of a batch.
-fn share_error(error: &Error) -> Error {
+/// Clones an error for each caller of a batch.
+fn clone_error(error: &Error) -> Error {
     match error {
         Error::Unavailable(source) => Error::Unavailable(Arc::clone(source)),
         other @ (Error::NotFound(_) | Error::RequestIdReused | Error::Overloaded | Error::Corrupt { .. }) => {

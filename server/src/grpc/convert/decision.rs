@@ -126,7 +126,7 @@ pub(crate) fn parse_verdict(fields: &mut Fields, path: &str, verdict: i32) -> Op
         Ok(v1::Verdict::Deny) => Some(Verdict::Deny),
         Ok(v1::Verdict::Indeterminate) => Some(Verdict::Indeterminate),
         Ok(v1::Verdict::Unspecified) | Err(_) => {
-            fields.refuse(path, "must be VERDICT_ALLOW, _DENY or _INDETERMINATE");
+            fields.refuse(path, "must be VERDICT_ALLOW, VERDICT_DENY or VERDICT_INDETERMINATE");
             None
         }
     }

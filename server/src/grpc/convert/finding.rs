@@ -41,7 +41,10 @@ pub(crate) fn parse_severity(fields: &mut Fields, path: &str, value: i32) -> Opt
         Ok(v1::Severity::High) => Some(Severity::High),
         Ok(v1::Severity::Critical) => Some(Severity::Critical),
         Ok(v1::Severity::Unrated) | Err(_) => {
-            fields.refuse(path, "must be SEVERITY_INFORMATIONAL, _LOW, _MEDIUM, _HIGH or _CRITICAL");
+            fields.refuse(
+                path,
+                "must be SEVERITY_INFORMATIONAL, SEVERITY_LOW, SEVERITY_MEDIUM, SEVERITY_HIGH or SEVERITY_CRITICAL",
+            );
             None
         }
     }
@@ -55,7 +58,8 @@ pub(crate) fn parse_fix(fields: &mut Fields, path: &str, value: i32) -> Option<F
         Ok(v1::FixAvailability::Partial) => Some(Fix::Partial),
         Ok(v1::FixAvailability::None) => Some(Fix::None),
         Err(_) => {
-            fields.refuse(path, "must be FIX_AVAILABILITY_AVAILABLE, _PARTIAL or _NONE");
+            fields
+                .refuse(path, "must be FIX_AVAILABILITY_AVAILABLE, FIX_AVAILABILITY_PARTIAL or FIX_AVAILABILITY_NONE");
             None
         }
     }

@@ -149,7 +149,7 @@ fn parse_scope(fields: &mut Fields, path: &str, wire: Option<&v1::WaiverScope>) 
     {
         fields.refuse(
             format!("{path}.vulnerability_id"),
-            "must be narrower than every vulnerability, or the scope must set a package, a repository or a digest",
+            "must not match every vulnerability unless the scope sets a package, a repository or a digest",
         );
     }
     Some(scope)
@@ -228,7 +228,10 @@ pub(crate) fn parse_state(fields: &mut Fields, path: &str, state: i32) -> Option
         Ok(v1::WaiverState::Expired) => Some(State::Expired),
         Ok(v1::WaiverState::Revoked) => Some(State::Revoked),
         Ok(v1::WaiverState::Unspecified) | Err(_) => {
-            fields.refuse(path, "must be WAIVER_STATE_SCHEDULED, _ACTIVE, _EXPIRED or _REVOKED");
+            fields.refuse(
+                path,
+                "must be WAIVER_STATE_SCHEDULED, WAIVER_STATE_ACTIVE, WAIVER_STATE_EXPIRED or WAIVER_STATE_REVOKED",
+            );
             None
         }
     }

@@ -44,7 +44,7 @@ pub(crate) fn from_registry(error: Error) -> Status {
             StatusBuilder::new(Code::FailedPrecondition, Reason::ImageTooComplex, message).build()
         }
         Error::Rejected { operation, code, message } => {
-            let message = format!("AWS rejected {operation} with {code}; correct the request: {message}");
+            let message = format!("AWS rejected {operation} ({code}): {message}; correct the request");
             StatusBuilder::new(Code::FailedPrecondition, Reason::EcrRejected, message).metadata("code", code).build()
         }
     }
@@ -61,7 +61,8 @@ fn unavailable(reason: Reason, message: String) -> Status {
 fn not_configured(registry: &RegistryId, configured: &[RegistryId]) -> Status {
     let configured = join(configured);
     let message = format!(
-        "registry {registry} is not configured on this server (configured: {configured}); add it with --registry"
+        "registry {registry} is not configured on this server (configured: {configured}); \
+         use a configured registry, or ask the operator to add it with --registry"
     );
     StatusBuilder::new(Code::InvalidArgument, Reason::RegistryNotConfigured, message)
         .metadata("configured", configured)

@@ -58,7 +58,8 @@ fn damaged(what: &str) -> Status {
 }
 
 fn request_id_reused() -> Status {
-    let message = "request_id was already used for a different request; use a new one for each request";
+    let message = "request_id was already used for a different request; \
+                   use a new request_id for a new request and the same one only for its retries";
     StatusBuilder::new(Code::AlreadyExists, Reason::RequestIdReused, message).build()
 }
 
@@ -112,7 +113,7 @@ fn from_policy_store(error: policy_store::Error) -> Status {
         }
         Error::Revoked(id) => {
             let name = id.resource_name();
-            let message = format!("{name} is revoked for good; create a new waiver with CreateWaiver");
+            let message = format!("{name} is revoked, which cannot be undone; create a new waiver with CreateWaiver");
             StatusBuilder::new(Code::FailedPrecondition, Reason::WaiverRevoked, message).resource(WAIVER, &name).build()
         }
         Error::Unavailable(_) | Error::Corrupt { .. } => store_failed(&error),
@@ -147,9 +148,9 @@ fn default_required() -> Status {
 }
 
 fn store_failed(error: &policy_store::Error) -> Status {
-    log(error, "policy store failed");
+    log(error, "store failed");
     let message =
-        "policy store unavailable: it failed or timed out; retry later, with the same request_id if you sent one";
+        "store unavailable: the operation failed or timed out; retry later, with the same request_id if you sent one";
     StatusBuilder::new(Code::Unavailable, Reason::StoreUnavailable, message).retry_after(LONG_RETRY_DELAY).build()
 }
 

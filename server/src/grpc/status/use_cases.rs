@@ -18,7 +18,7 @@ pub(crate) fn from_evaluation(error: evaluation::Error) -> Status {
         evaluation::Error::Policies(error) => from_policies(error),
         evaluation::Error::Observations(error) => from_observations(error),
         evaluation::Error::Decisions(error) => from_decisions(error),
-        evaluation::Error::Unrecordable(error) => internal_error(&error, "decision record cannot be encoded"),
+        evaluation::Error::Encode(error) => internal_error(&error, "decision record cannot be encoded"),
         evaluation::Error::PolicyNotFound(id) => policy_not_found(&id),
         evaluation::Error::EnvironmentUnknown { environment, known } => environment_unknown(&environment, join(&known)),
     }
@@ -88,7 +88,7 @@ fn from_scan_reader(error: scan_reader::Error) -> Status {
 }
 
 fn environment_unknown(environment: &Environment, known: String) -> Status {
-    let message = format!("unknown environment {environment}; known environments: {known}");
+    let message = format!("unknown environment {environment}; use one of: {known}");
     StatusBuilder::new(Code::InvalidArgument, Reason::EnvironmentUnknown, message).metadata("known", known).build()
 }
 

@@ -47,7 +47,7 @@ pub(crate) fn parse_name(fields: &mut Fields, path: &str, name: &str) -> Option<
     fields.check(path, PolicyId::parse(id))
 }
 
-/// Parses the name of a draft; empty is a reserved name that no stored policy has.
+/// Parses the name of a draft; an empty name becomes a reserved name that no stored policy can have.
 pub(crate) fn parse_draft_name(fields: &mut Fields, name: &str) -> Option<PolicyId> {
     if name.is_empty() { Some(PolicyId::draft()) } else { parse_name(fields, "policy.name", name) }
 }
@@ -155,7 +155,7 @@ fn parse_mode(fields: &mut Fields, mode: i32) -> Option<Mode> {
         Ok(v1::PolicyMode::Warn) => Some(Mode::Warn),
         Ok(v1::PolicyMode::Off) => Some(Mode::Off),
         Err(_) => {
-            fields.refuse("policy.mode", "must be POLICY_MODE_ENFORCE, _WARN or _OFF");
+            fields.refuse("policy.mode", "must be POLICY_MODE_ENFORCE, POLICY_MODE_WARN or POLICY_MODE_OFF");
             None
         }
     }
@@ -165,7 +165,10 @@ fn parse_scan_requirements(fields: &mut Fields, wire: Option<&v1::ScanRequiremen
     let Some(wire) = wire else { return ScanRequirements::default() };
     let age = parse_duration(fields, "policy.scan.max_scan_age", wire.max_scan_age.as_ref(), MAX_PERIOD);
     if age.is_some_and(|age| age < MIN_SCAN_AGE) {
-        fields.refuse("policy.scan.max_scan_age", "must be at least 60s: a usable scan is never younger");
+        fields.refuse(
+            "policy.scan.max_scan_age",
+            "must be at least 60s: a completed scan needs time to settle before it can be used",
+        );
     }
     ScanRequirements {
         max_scan_age: age.and_then(|age| SignedDuration::try_from(age).ok()),
@@ -189,11 +192,14 @@ fn parse_action(fields: &mut Fields, field: &str, action: i32, startable: bool) 
         Ok(v1::ShortfallAction::Warn) => Some(Action::Warn),
         Ok(v1::ShortfallAction::StartScan) if startable => Some(Action::StartScan),
         Ok(v1::ShortfallAction::StartScan) => {
-            fields.refuse(path, "must be SHORTFALL_ACTION_DENY or _WARN: a new scan does not change this condition");
+            fields.refuse(
+                path,
+                "must be SHORTFALL_ACTION_DENY or SHORTFALL_ACTION_WARN: a new scan does not change this condition",
+            );
             None
         }
         Err(_) => {
-            fields.refuse(path, "must be SHORTFALL_ACTION_DENY, _WARN or _START_SCAN");
+            fields.refuse(path, "must be SHORTFALL_ACTION_DENY, SHORTFALL_ACTION_WARN or SHORTFALL_ACTION_START_SCAN");
             None
         }
     }
@@ -244,7 +250,8 @@ fn parse_grace(fields: &mut Fields, path: &str, wire: &v1::Grace) -> Option<Grac
         Ok(v1::GraceClock::Unspecified) | Err(_) => {
             fields.refuse(
                 format!("{path}.clock"),
-                "must be GRACE_CLOCK_FINDING_PUBLISHED, _FIRST_OBSERVED, _FIX_FIRST_SEEN or _FIRST_ADMITTED",
+                "must be GRACE_CLOCK_FINDING_PUBLISHED, GRACE_CLOCK_FIRST_OBSERVED, GRACE_CLOCK_FIX_FIRST_SEEN \
+                 or GRACE_CLOCK_FIRST_ADMITTED",
             );
             None
         }
@@ -306,7 +313,7 @@ fn parse_fix_filter(fields: &mut Fields, path: &str, fix: i32) -> FixFilter {
         Ok(v1::FixFilter::Available) => FixFilter::Available,
         Ok(v1::FixFilter::None) => FixFilter::None,
         Err(_) => {
-            fields.refuse(path, "must be FIX_FILTER_ANY, _AVAILABLE or _NONE");
+            fields.refuse(path, "must be FIX_FILTER_ANY, FIX_FILTER_AVAILABLE or FIX_FILTER_NONE");
             FixFilter::Any
         }
     }
