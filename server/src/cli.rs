@@ -30,12 +30,13 @@ pub enum Command {
     Serve(Box<Config>),
     /// Update the schema of a store.
     ///
-    /// A server does so when it starts. Use this command to update before servers start.
+    /// A server updates the schema at start. Use this command to update it before servers start.
     Migrate(StoreArgs),
-    /// Verify the decision log and everything that decisions rest on.
+    /// Verify the decision log and all data that decisions refer to.
     ///
     /// Lists modified, reordered or missing records, one per line, and exits with 1 if there are any. Decisions removed by retention
-    /// are counted but cannot be verified. Copy a SQLite file that a server has open first: `sqlite3 FILE '.backup COPY'`.
+    /// are counted but cannot be verified. If a server has the SQLite file open, copy the file first:
+    /// `sqlite3 FILE '.backup COPY'`.
     VerifyDecisions(StoreArgs),
     /// Serve the gate over a simulated ECR, to try it out.
     ///

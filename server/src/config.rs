@@ -31,8 +31,8 @@ pub struct Config {
     pub store: Address,
     /// Maximum age of the in-memory policy snapshot (minimum 1s).
     ///
-    /// The server confirms the snapshot twice a second and at each write. If the store cannot be reached for longer,
-    /// EvaluateGate returns UNAVAILABLE.
+    /// The server confirms the snapshot twice a second and at each write. If the store is unreachable for
+    /// longer than this, EvaluateGate returns UNAVAILABLE.
     #[arg(long, default_value = "5s", env = "SCANGATE_STORE_STALENESS", value_name = "DURATION", value_parser = parse_staleness)]
     pub store_staleness: Duration,
     /// Maximum term of a waiver, from its start to its expiry; a longer one is refused.
@@ -46,16 +46,17 @@ pub struct Config {
     pub waiver_needs_approver: bool,
     /// Retention of recorded decisions, e.g. 400d (minimum 24h, the `request_id` deduplication window).
     ///
-    /// Inputs are deleted with the last decision that references them; the remaining hash chain stays verifiable.
+    /// Older decisions are deleted. Their inputs are deleted with the last decision that references them. The remaining hash
+    /// chain can still be verified.
     #[arg(long, default_value = "400d", env = "SCANGATE_DECISION_RETENTION", value_name = "DURATION", value_parser = parse_retention)]
     pub decision_retention: Duration,
     /// Registries that callers may name, as ACCOUNT/REGION or by host, separated by commas.
     ///
-    /// The first is the registry of images without a host. If empty, the server uses the account of its AWS credentials in the
-    /// AWS SDK's region.
+    /// The first is the registry of images without a host. If not set, the server uses the registry of its AWS credentials'
+    /// account, in the SDK's default region.
     #[arg(long = "registry", value_delimiter = ',', env = "SCANGATE_REGISTRIES", value_name = "REGISTRY", value_parser = RegistryId::parse)]
     pub registries: Vec<RegistryId>,
-    /// URL that calls to ECR and Inspector go to instead of AWS, e.g. of a simulator or a VPC endpoint.
+    /// Endpoint URL for ECR and Inspector calls, e.g. of a simulator or a VPC endpoint. Default: the endpoints of AWS.
     #[arg(long, env = "SCANGATE_ECR_ENDPOINT")]
     pub ecr_endpoint: Option<String>,
     /// Credentials for calls to AWS. There is no flag: the server signs with its AWS credentials, only the demo with placeholders.
@@ -81,9 +82,13 @@ pub struct Config {
     /// ECR reports neither. Exploits are those in CISA's catalogue and those that Inspector has seen. If off, EPSS is unknown,
     /// and rules with `min_epss` follow their `when_unknown`.
     ///
-    /// The IAM role needs inspector2:ListFindings and inspector2:BatchGetFindingDetails. Each new read of a scan costs one call
-    /// per 100 findings and one per 10 severe findings, at most 20 of the latter. If Inspector fails, the scan is served without
-    /// this data, marked in `enrichment`, and read again within seconds.
+    /// The IAM role needs inspector2:ListFindings and inspector2:BatchGetFindingDetails. Each new read of a scan costs one
+    /// ListFindings call per 100 findings, and one BatchGetFindingDetails call per 10 severe findings (at most 20 such calls).
+    /// Severe findings are HIGH, CRITICAL or unrated, or have an EPSS that is unknown or at least 0.1. Closed findings and
+    /// those with a known exploit need no details.
+    ///
+    /// If Inspector fails, the scan is served without this data. `enrichment` reports the failure, and the scan is read again
+    /// within seconds.
     #[arg(
         long, env = "SCANGATE_INSPECTOR_ENRICHMENT", num_args = 0..=1, default_value_t = false,
         default_missing_value = "true", action = ArgAction::Set,

@@ -17,13 +17,14 @@ Exit status:
    2  indeterminate: the server cannot decide yet; retry later
    3  the server is unreachable, refused the call or failed
   64  the command line, a file or a value in it is invalid
-With several images, the worst status counts, in the order 1, 64, 3, 2, 0.
+With several images, the exit status is the first of 1, 64, 3, 2, 0 that occurs.
 
 Environment:
-  SCANGATE_TOKEN  bearer token that identifies the caller. It has no flag, because other users of
-                  the machine can read command lines";
+  SCANGATE_TOKEN  bearer token for a proxy in front of the server; this version of the server does
+                  not check it. There is no flag, because other users of the machine can read
+                  command lines";
 
-/// Checks whether container images on Amazon ECR may be deployed, by the decision of a scan-gate server.
+/// Asks a scan-gate server whether container images on Amazon ECR may be deployed.
 #[derive(Debug, Parser)]
 #[command(name = "scangate", version, after_help = EXIT_STATUS, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -35,7 +36,7 @@ pub(crate) struct Cli {
 
 /// The options of every command.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Options of every command")]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalArgs {
     /// URL of the scan-gate server: http://host:port or https://host:port.
     #[arg(long, global = true, value_name = "URL", env = "SCANGATE_SERVER", default_value = "http://127.0.0.1:50051")]
@@ -50,7 +51,8 @@ pub(crate) struct GlobalArgs {
     /// PEM file of the certificate authorities to trust instead of those of the operating system.
     #[arg(long, global = true, value_name = "FILE", env = "SCANGATE_CA_CERT")]
     pub(crate) ca_cert: Option<PathBuf>,
-    /// PEM file of the client certificate, for a server that requires one. Requires --client-key.
+    /// PEM file of the client certificate, for a proxy that requires one; this version of the server does not. Requires
+    /// --client-key.
     #[arg(long, global = true, value_name = "FILE", env = "SCANGATE_CLIENT_CERT", requires = "client_key")]
     pub(crate) client_cert: Option<PathBuf>,
     /// PEM file of the private key of the client certificate. Requires --client-cert.

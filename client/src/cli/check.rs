@@ -22,7 +22,7 @@ use crate::{
 #[command(after_help = "\
 An image is allowed only on an enforced ALLOW with a reference pinned by digest. The reference is printed: deploy exactly \
 this one.
-With --policy, the decision is advice: exit status 0 means that this policy alone would allow the image.
+With --policy, the decision is advisory: exit status 0 means that this policy alone would allow the image.
 JSON output: the Decision for one image, the BatchEvaluateGateResponse for several.")]
 pub(crate) struct CheckArgs {
     /// Images as REGISTRY/REPOSITORY:TAG or with @DIGEST, at most 100. Without a registry, the server's default
@@ -35,7 +35,8 @@ pub(crate) struct CheckArgs {
     /// Platform to select from an image index, e.g. linux/amd64. May be repeated. Default: all platforms.
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform)]
     platform: Vec<Platform>,
-    /// Evaluate this policy alone, e.g. policies/strict. The decision is then advice and permits no deployment.
+    /// Evaluate this policy alone, e.g. policies/strict. The decision is then advisory and does not permit a
+    /// deployment.
     #[arg(long, value_name = "NAME", value_parser = format::parse_policy_name)]
     policy: Option<String>,
     /// Longest time that the server waits for a running scan to end, e.g. 5m; at most 15m. Default: no wait.
