@@ -23,7 +23,7 @@ pub enum Error {
     },
     /// A task that read a scan was cancelled or panicked.
     #[error("the task that read a scan failed")]
-    Lost(#[source] tokio::task::JoinError),
+    TaskFailed(#[source] tokio::task::JoinError),
 }
 
 /// Returns the manifests of an image for the given platforms; an empty list selects all manifests.
@@ -63,7 +63,7 @@ pub async fn read_scans(
     }
     let mut inputs = Vec::with_capacity(reads.len());
     while let Some(read) = reads.join_next().await {
-        inputs.push(read.map_err(Error::Lost)??);
+        inputs.push(read.map_err(Error::TaskFailed)??);
     }
     inputs.sort_by_key(|(index, _)| *index);
     Ok(inputs.into_iter().map(|(_, input)| input).collect())

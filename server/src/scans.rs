@@ -39,7 +39,7 @@ pub enum Error {
     Scans(#[from] scan_reader::Error),
     /// A task that started a scan was cancelled or panicked.
     #[error("the task that started a scan failed")]
-    Lost(#[source] tokio::task::JoinError),
+    TaskFailed(#[source] tokio::task::JoinError),
 }
 
 /// An image with the outcome of starting a scan for each selected manifest.
@@ -63,7 +63,7 @@ pub async fn start(
     }
     let mut outcomes = Vec::with_capacity(starts.len());
     while let Some(outcome) = starts.join_next().await {
-        outcomes.push(outcome.map_err(Error::Lost)??);
+        outcomes.push(outcome.map_err(Error::TaskFailed)??);
     }
     outcomes.sort_by(|(a, _), (b, _)| (&a.platform, &a.digest).cmp(&(&b.platform, &b.digest)));
     Ok((resolved.image.clone(), outcomes))

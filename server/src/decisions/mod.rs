@@ -49,7 +49,7 @@ pub enum Error {
     #[error(transparent)]
     Policies(#[from] policies::Error),
     /// The record of a decision is incomplete or unreadable.
-    #[error("the record of decision {id} is damaged")]
+    #[error("decision {id} unavailable: its record is damaged; run verify-decisions")]
     Damaged {
         /// The decision.
         id: DecisionId,
@@ -144,7 +144,7 @@ impl Decisions {
         Ok(self.log.tail_positions().await?)
     }
 
-    /// Returns the matching decisions recorded since, and advances the cursors.
+    /// Returns the matching decisions recorded after the cursors, and advances the cursors.
     pub async fn read_from(
         &self,
         cursors: &mut Cursors,

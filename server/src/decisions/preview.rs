@@ -12,7 +12,7 @@ use scangate_core::{
 };
 use tokio::sync::mpsc;
 
-use super::{Decisions, LoadedDecision, replay::draft_revision};
+use super::{Decisions, LoadedDecision, replay::as_unsaved_revision};
 use crate::{
     decision_log::{Cursor, DecisionId, Filter},
     policies,
@@ -49,11 +49,11 @@ pub struct ChangedVerdict {
     /// The decision.
     pub id: DecisionId,
     /// The recorded verdict.
-    pub was: Verdict,
+    pub recorded: Verdict,
     /// The verdict with the draft.
-    pub would_be: Verdict,
+    pub replayed: Verdict,
     /// The first added or removed violation, as `policy/rule`; without one, the policy whose scan is pending, as `policy/scan`.
-    pub by: String,
+    pub cause: String,
 }
 
 /// A report on one page of replayed decisions. Counts include the previous pages.
@@ -100,7 +100,7 @@ impl Draft {
         let mut set = set.clone();
         match self {
             Self::Policy(policy) => {
-                let revision = draft_revision(policy.clone(), set.revision);
+                let revision = as_unsaved_revision(policy.clone(), set.revision);
                 set.policies.insert(policy.id.clone(), Arc::new(revision));
             }
             Self::Deletion(id) => {
@@ -124,7 +124,7 @@ impl Preview {
         window: Duration,
         at_least_as_fresh: Option<u64>,
     ) -> Result<Self, Error> {
-        let set = decisions.policies.at_least(at_least_as_fresh).await?;
+        let set = decisions.policies.snapshot_at_least(at_least_as_fresh).await?;
         if let Draft::Deletion(id) = &draft
             && !set.policies.contains_key(id)
         {
@@ -168,17 +168,17 @@ impl Preview {
     ) -> Result<(u64, Vec<ChangedVerdict>, Option<Cursor>), super::Error> {
         let (loaded, next) = self.decisions.load_page(&self.filter, after, PAGE_SIZE).await?;
         let (mut replayed, mut verdicts) = (0, Vec::new());
-        let mut drafted: Option<PolicySet> = None;
+        let mut cached_set: Option<PolicySet> = None;
         for decision in loaded.iter().filter(|decision| decision.outcome.decision.authoritative) {
             let set = self.decisions.policies_of(decision).await?;
             // Neighbouring decisions mostly share a revision, and so the set with the draft.
-            let with_draft = match drafted.take() {
-                Some(drafted) if drafted.revision == set.revision => drafted,
+            let with_draft = match cached_set.take() {
+                Some(cached) if cached.revision == set.revision => cached,
                 Some(_) | None => self.draft.apply_to(&set),
             };
             replayed += 1;
             verdicts.extend(changed_verdict(decision, &with_draft));
-            drafted = Some(with_draft);
+            cached_set = Some(with_draft);
             // Deciding is CPU-bound: let other tasks run in between.
             tokio::task::yield_now().await;
         }
@@ -188,15 +188,15 @@ impl Preview {
 
 fn changed_verdict(loaded: &LoadedDecision, set: &PolicySet) -> Option<ChangedVerdict> {
     let recorded = &loaded.outcome.decision;
-    let would_be = loaded.decide(set);
-    (would_be.verdict != recorded.verdict).then(|| ChangedVerdict {
+    let replayed = loaded.decide(set);
+    (replayed.verdict != recorded.verdict).then(|| ChangedVerdict {
         id: loaded.id.clone(),
-        was: recorded.verdict,
-        would_be: would_be.verdict,
-        by: first_new_violation(&would_be, recorded)
-            .or_else(|| first_new_violation(recorded, &would_be))
-            .or_else(|| first_pending_policy(&would_be, recorded))
-            .or_else(|| first_pending_policy(recorded, &would_be))
+        recorded: recorded.verdict,
+        replayed: replayed.verdict,
+        cause: first_new_violation(&replayed, recorded)
+            .or_else(|| first_new_violation(recorded, &replayed))
+            .or_else(|| first_pending_policy(&replayed, recorded))
+            .or_else(|| first_pending_policy(recorded, &replayed))
             .unwrap_or_default(),
     })
 }
@@ -207,8 +207,8 @@ fn first_new_violation(one: &Decision, other: &Decision) -> Option<String> {
     one.violations.iter().find(is_new).map(name)
 }
 
-/// The first enforced policy under which one decision waits for a scan and that the other does not apply unchanged. A pending scan
-/// is no violation.
+/// If `one` is INDETERMINATE, returns its first enforced policy that is missing from `other` or differs there. Pending scans are
+/// not violations, so they need their own search.
 fn first_pending_policy(one: &Decision, other: &Decision) -> Option<String> {
     let is_pending = one.verdict == Verdict::Indeterminate;
     let enforced = one.policies.iter().filter(|applied| is_pending && applied.mode == Mode::Enforce);

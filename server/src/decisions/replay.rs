@@ -43,10 +43,10 @@ impl LoadedDecision {
             Some(policy) => Selection::Only { policy, waivers: &set.waivers, revision: set.revision },
             None => Selection::Governing(set),
         };
-        self.decide_by(selection)
+        self.decide_with_selection(selection)
     }
 
-    fn decide_by(&self, selection: Selection<'_>) -> Decision {
+    fn decide_with_selection(&self, selection: Selection<'_>) -> Decision {
         let environment = self.recorded_inputs.environment.as_ref();
         decide(&self.recorded_inputs.image, environment, selection, &self.inputs, self.evaluated_at)
     }
@@ -65,8 +65,12 @@ impl Decisions {
         let decision = match policy {
             None => loaded.decide(&set),
             Some(policy) => {
-                let policy = draft_revision(policy, set.revision);
-                loaded.decide_by(Selection::Only { policy: &policy, waivers: &set.waivers, revision: set.revision })
+                let policy = as_unsaved_revision(policy, set.revision);
+                loaded.decide_with_selection(Selection::Only {
+                    policy: &policy,
+                    waivers: &set.waivers,
+                    revision: set.revision,
+                })
             }
         };
         let replayed = Decision { evaluated_at: Timestamp::UNIX_EPOCH, ..decision };
@@ -100,13 +104,13 @@ impl Decisions {
         let hashes = entries.iter().flat_map(|entry| [entry.record.inputs, entry.record.outcome]).collect();
         let blobs = self.log.blobs(&distinct(hashes)).await?;
         let mut resolved = Vec::with_capacity(entries.len());
-        let mut needs = Vec::new();
+        let mut part_hashes = Vec::new();
         for entry in entries {
             let (inputs, outcome) = read_parts(&blobs, &entry)?;
-            needs.extend(inputs.part_hashes());
+            part_hashes.extend(inputs.part_hashes());
             resolved.push((entry, inputs, outcome));
         }
-        let parts: BTreeMap<Hash, Blob> = self.log.blobs(&distinct(needs)).await?;
+        let parts: BTreeMap<Hash, Blob> = self.log.blobs(&distinct(part_hashes)).await?;
         let load = |(entry, recorded_inputs, outcome): (Entry, EvaluationInputs, Outcome)| {
             let inputs = recorded_inputs
                 .load_manifests(&parts)
@@ -127,7 +131,7 @@ fn is_equivalent(one: &Decision, other: &Decision) -> bool {
 }
 
 /// A policy that is not stored, as if it had been written at a revision.
-pub(super) fn draft_revision(policy: Policy, revision: u64) -> Revision {
+pub(super) fn as_unsaved_revision(policy: Policy, revision: u64) -> Revision {
     let (create_time, update_time) = (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
     Revision { policy, revision, content_digest: String::new(), create_time, update_time }
 }

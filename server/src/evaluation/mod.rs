@@ -212,7 +212,7 @@ impl Evaluator {
 
     /// Returns a recently confirmed policy snapshot that has at least the requested revision and contains the requested policy.
     async fn snapshot(&self, request: &EvaluateRequest) -> Result<Arc<PolicySet>, Error> {
-        let policies = self.policies.at_least(request.at_least_as_fresh).await?;
+        let policies = self.policies.snapshot_at_least(request.at_least_as_fresh).await?;
         match &request.policy {
             Some(id) if !policies.policies.contains_key(id) => Err(Error::PolicyNotFound(id.clone())),
             Some(_) | None => Ok(policies),

@@ -1,7 +1,8 @@
 //! Policies and waivers: an immutable in-memory snapshot for evaluation, and durable writes through the store.
 //!
-//! Other servers may write to a shared store. Its snapshot is therefore confirmed on every change notification, and at least every
-//! half second. A snapshot that was not confirmed within the staleness bound is not returned: evaluation fails closed.
+//! Other servers may write to a shared store. The snapshot is therefore refreshed after every change notification, and at least
+//! every half second. A refresh confirms the snapshot. Without a confirmation within the staleness bound, no snapshot is returned:
+//! evaluation fails closed.
 
 mod dry_run;
 mod lint;
@@ -43,19 +44,19 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] policy_store::Error),
     /// The snapshot was not confirmed within the staleness bound.
-    #[error("the policies in memory may be older than those in the store")]
+    #[error("policies unavailable: the snapshot was not confirmed in time; retry later")]
     Stale,
     /// The caller requires a revision that the snapshot has not reached.
-    #[error("revision {asked} is not reached; this server is at revision {reached}")]
+    #[error("revision {required} not reached (this server: {current}); retry later")]
     RevisionNotReached {
         /// The required revision.
-        asked: u64,
+        required: u64,
         /// The revision of the snapshot.
-        reached: u64,
+        current: u64,
     },
     /// The task that wrote was cancelled or panicked.
     #[error("the task that wrote to the policy store failed")]
-    Lost(#[source] tokio::task::JoinError),
+    TaskFailed(#[source] tokio::task::JoinError),
 }
 
 /// The options of a write.
@@ -74,20 +75,19 @@ pub struct Policies {
     snapshot: ArcSwap<PolicySet>,
     /// The revision of the snapshot, for tasks that wait for a later one.
     revision: watch_channel::Sender<u64>,
-    /// True if a write may have succeeded that the snapshot lacks: no snapshot is returned until the next refresh.
+    /// True if the snapshot may lack a successful write. Until the next successful refresh, no snapshot is returned.
     needs_refresh: AtomicBool,
     /// The instant before the read that last confirmed the snapshot.
     confirmed_at: Mutex<Instant>,
     /// The staleness bound of a shared store: the maximum age of `confirmed_at`.
     max_staleness: Duration,
-    /// Serialises refreshes. Holds the time at which the snapshot's revision was written: if the store reports another time, its
-    /// history is not the one that the snapshot was read from.
+    /// Serialises refreshes. Holds the time at which the snapshot's revision was written. If the store reports another time for
+    /// that revision, its history has changed since the snapshot was read.
     revision_time: AsyncMutex<Timestamp>,
 }
 
 impl Policies {
-    /// Reads the snapshot and, for a shared store, keeps it up to date. A snapshot of a shared store that was not confirmed within
-    /// `max_staleness` is not returned.
+    /// Loads the snapshot. For a shared store, also starts the task that refreshes it; `max_staleness` is the staleness bound.
     pub async fn load(store: Arc<dyn PolicyStore>, max_staleness: Duration) -> Result<Arc<Self>, Error> {
         let read_at = Instant::now();
         let changes = store.changes(None).await?;
@@ -104,32 +104,33 @@ impl Policies {
             revision_time: AsyncMutex::new(revision_time),
         });
         if shared {
-            tokio::spawn(keep_confirmed(Arc::downgrade(&policies)));
+            tokio::spawn(poll_store(Arc::downgrade(&policies)));
         }
         Ok(policies)
     }
 
     /// Returns the confirmed snapshot, at least at the given revision.
-    pub async fn at_least(&self, revision: Option<u64>) -> Result<Arc<PolicySet>, Error> {
+    pub async fn snapshot_at_least(&self, revision: Option<u64>) -> Result<Arc<PolicySet>, Error> {
         if !self.is_confirmed() {
             return Err(Error::Stale);
         }
         let set = self.snapshot.load_full();
-        match revision.filter(|asked| *asked > set.revision) {
+        match revision.filter(|required| *required > set.revision) {
             None => Ok(set),
-            Some(asked) if self.store.is_shared() => self.catch_up(asked).await,
-            Some(asked) => Err(Error::RevisionNotReached { asked, reached: set.revision }),
+            Some(required) if self.store.is_shared() => self.catch_up(required).await,
+            Some(required) => Err(Error::RevisionNotReached { required, current: set.revision }),
         }
     }
 
     /// Refreshes once: the caller knows a newer revision than the snapshot, so the store should have it.
-    async fn catch_up(&self, asked: u64) -> Result<Arc<PolicySet>, Error> {
+    async fn catch_up(&self, required: u64) -> Result<Arc<PolicySet>, Error> {
         let refreshed = tokio::time::timeout(CATCH_UP_TIMEOUT, self.refresh()).await;
         if !matches!(refreshed, Ok(true)) {
             return Err(Error::Stale);
         }
         let set = self.snapshot.load_full();
-        if set.revision >= asked { Ok(set) } else { Err(Error::RevisionNotReached { asked, reached: set.revision }) }
+        let current = set.revision;
+        if current >= required { Ok(set) } else { Err(Error::RevisionNotReached { required, current }) }
     }
 
     fn is_confirmed(&self) -> bool {
@@ -142,14 +143,14 @@ impl Policies {
     /// The write runs to its end even if the caller gives up: the snapshot must never miss a write that happened.
     pub async fn write(self: &Arc<Self>, change: Change, options: WriteOptions) -> Result<WriteResult, Error> {
         if options.validate_only {
-            return Ok(dry_run::dry_run(&*self.at_least(None).await?, change)?);
+            return Ok(dry_run::dry_run(&*self.snapshot_at_least(None).await?, change)?);
         }
         let policies = Arc::clone(self);
         let write = Write { change, request: options.request_key, at: Timestamp::now() };
-        tokio::spawn(async move { policies.write_through(write).await }).await.map_err(Error::Lost)?
+        tokio::spawn(async move { policies.apply_and_refresh(write).await }).await.map_err(Error::TaskFailed)?
     }
 
-    async fn write_through(self: Arc<Self>, write: Write) -> Result<WriteResult, Error> {
+    async fn apply_and_refresh(self: Arc<Self>, write: Write) -> Result<WriteResult, Error> {
         let outcome = self.store.apply(write).await;
         match &outcome {
             // After `Unavailable` it is unknown if the change was written.
@@ -191,11 +192,12 @@ impl Policies {
         });
     }
 
-    /// Reads the changes from the store and applies them; a refresh that began after this call is shared. Returns true on success.
+    /// Applies the store's changes to the snapshot; true on success. If another refresh began after this call and has succeeded,
+    /// its result is shared.
     async fn refresh(&self) -> bool {
-        let called = Instant::now();
+        let requested_at = Instant::now();
         let mut revision_time = self.revision_time.lock().await;
-        if !self.needs_refresh.load(Ordering::Acquire) && *lock(&self.confirmed_at) >= called {
+        if !self.needs_refresh.load(Ordering::Acquire) && *lock(&self.confirmed_at) >= requested_at {
             return true;
         }
         let read_at = Instant::now();
@@ -251,13 +253,13 @@ impl Policies {
 
     /// Succeeds if a decision can be made.
     pub async fn ping(&self) -> Result<(), Error> {
-        self.at_least(None).await?;
+        self.snapshot_at_least(None).await?;
         Ok(self.store.ping().await?)
     }
 }
 
-/// Confirms the snapshot of a shared store until the last reference to it is dropped.
-async fn keep_confirmed(policies: Weak<Policies>) {
+/// Refreshes the snapshot of a shared store, on notifications and at intervals, until the last reference to it is dropped.
+async fn poll_store(policies: Weak<Policies>) {
     let mut store = None;
     while let Some(policies) = policies.upgrade() {
         policies.refresh().await;

@@ -46,7 +46,7 @@ impl Policies {
         let Some(Revision::Policy(old)) = entry.and_then(|entry| entry.resource) else {
             return Err(Error::RevisionNotFound { id, revision });
         };
-        let set = self.at_least(None).await?;
+        let set = self.snapshot_at_least(None).await?;
         let resource = Resource::Policy(old.policy.clone());
         let change = match expected {
             Precondition::Any if !set.policies.contains_key(&id) => Change::Create(vec![resource]),

@@ -41,7 +41,7 @@ pub struct ImportRequest {
 
 /// The result of an import.
 #[derive(Clone, Debug)]
-pub struct Imported {
+pub struct ImportResult {
     /// The created waivers, in the order of their ids.
     pub waivers: Vec<StoredWaiver>,
     /// The parts of the document that created no waiver, and earlier waivers that it contradicts, one sentence each.
@@ -52,9 +52,9 @@ pub struct Imported {
 
 impl Waivers {
     /// Creates the waivers of a document that do not exist yet; existing ones are not changed.
-    pub async fn import(&self, request: ImportRequest) -> Result<Imported, Error> {
+    pub async fn import(&self, request: ImportRequest) -> Result<ImportResult, Error> {
         let ImportRequest { document, template, options } = request;
-        let set = self.policies.at_least(None).await?;
+        let set = self.policies.snapshot_at_least(None).await?;
         let now = Timestamp::now();
         let document = Arc::new(document);
         let mut skipped = document.skipped.clone();
@@ -77,9 +77,9 @@ impl Waivers {
         let written = self.create_imported(resources, options, set.revision).await?;
         let mut waivers = Vec::with_capacity(written.resources.len());
         for revision in written.waivers() {
-            waivers.push(self.stored(Arc::clone(revision)).await?);
+            waivers.push(self.with_match_state(Arc::clone(revision)).await?);
         }
-        Ok(Imported { waivers, skipped, revision: written.revision })
+        Ok(ImportResult { waivers, skipped, revision: written.revision })
     }
 
     /// Creates the waivers in one write; without any, the result is empty at the revision read.
@@ -94,8 +94,8 @@ impl Waivers {
         if is_empty && options.request_key.is_none() {
             return Ok(nothing);
         }
-        // A retry finds the waivers of the first attempt and has none to create. The store knows its idempotency key and returns the
-        // first result; only a new request is refused for its size.
+        // A retry finds the waivers of the first attempt, so it has nothing to create. The store recognises its idempotency key and
+        // returns the first result. It refuses a new request without waivers for its size.
         match self.policies.write(Change::Create(resources), options).await {
             Err(policies::Error::Store(policy_store::Error::BatchSize)) if is_empty => Ok(nothing),
             written => Ok(written?),
@@ -123,14 +123,14 @@ async fn contradicted_waivers(
             })
             .collect()
     });
-    comparing.await.map_err(Error::Lost)
+    comparing.await.map_err(Error::TaskFailed)
 }
 
-/// Returns the waivers of a document: the template with the scope and reason of each statement. The same document and template give
-/// the same ids.
+/// Returns the waivers of a document: the template with the scope and reason of each statement. The same document and template
+/// always give the same ids.
 ///
-/// A package without an image becomes a waiver only if the template limits the repositories: `pkg:deb/debian/curl` means Debian's
-/// package, but findings do not distinguish it from Alpine's.
+/// A package without an image becomes a waiver only if the template limits the repositories: findings do not distinguish Debian's
+/// package (`pkg:deb/debian/curl`) from Alpine's.
 fn to_waivers(document: &ParsedDocument, template: &Waiver) -> Vec<Waiver> {
     let waiver = |statement: &Statement| {
         let mut waiver = template.clone();
@@ -172,8 +172,8 @@ fn is_contradicted(document: &ParsedDocument, waiver: &Waiver) -> bool {
 /// The id of an imported waiver: a hash of the document's id and the waiver's scope.
 fn import_id(document: &str, scope: &Scope) -> Option<WaiverId> {
     let Scope { vulnerability, package, repository, digest, environment, platform } = scope;
-    let meaning = (document, vulnerability, package, digest, repository, environment, platform);
-    let hash = Sha256::digest(serde_json::to_vec(&meaning).ok()?);
+    let id_input = (document, vulnerability, package, digest, repository, environment, platform);
+    let hash = Sha256::digest(serde_json::to_vec(&id_input).ok()?);
     let id = hash.iter().take(10).fold(ID_PREFIX.to_owned(), |id, byte| id + &format!("{byte:02x}"));
     WaiverId::parse(&id).ok()
 }

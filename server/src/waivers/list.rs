@@ -39,7 +39,7 @@ pub struct Query {
 
 /// One page of waivers, in the order of their ids.
 #[derive(Clone, Debug)]
-pub struct Listed {
+pub struct WaiverPage {
     /// The waivers; possibly fewer than requested although a next page exists.
     pub waivers: Vec<StoredWaiver>,
     /// The waiver after which the next page begins; `None`: this page is the last.
@@ -60,9 +60,9 @@ impl Filter {
 
 impl Waivers {
     /// Returns one page of waivers.
-    pub async fn list(&self, query: Query) -> Result<Listed, Error> {
+    pub async fn list(&self, query: Query) -> Result<WaiverPage, Error> {
         let Query { filter, at_least_as_fresh, mut after, page_size } = query;
-        let set = self.policies.at_least(at_least_as_fresh).await?;
+        let set = self.policies.snapshot_at_least(at_least_as_fresh).await?;
         let now = Timestamp::now();
         let mut waivers = Vec::new();
         let mut is_last = true;
@@ -75,11 +75,11 @@ impl Waivers {
             if !filter.matches(revision, now) {
                 continue;
             }
-            let stored = self.stored(Arc::clone(revision)).await?;
+            let stored = self.with_match_state(Arc::clone(revision)).await?;
             if !(filter.matches_nothing && stored.matches_findings) {
                 waivers.push(stored);
             }
         }
-        Ok(Listed { waivers, next: after.filter(|_| !is_last), revision: set.revision })
+        Ok(WaiverPage { waivers, next: after.filter(|_| !is_last), revision: set.revision })
     }
 }

@@ -14,8 +14,8 @@ use scangate_core::{
 };
 
 pub use self::{
-    import::{ImportRequest, Imported},
-    list::{Filter, Listed, Query},
+    import::{ImportRequest, ImportResult},
+    list::{Filter, Query, WaiverPage},
 };
 use crate::{
     id,
@@ -38,7 +38,7 @@ pub enum Error {
     NotFound(WaiverId),
     /// The task that compared a document with earlier imports was cancelled or panicked.
     #[error("the task that compared earlier imports failed")]
-    Lost(#[source] tokio::task::JoinError),
+    TaskFailed(#[source] tokio::task::JoinError),
 }
 
 /// A waiver as stored, with its effect.
@@ -52,7 +52,7 @@ pub struct StoredWaiver {
 
 /// The result of a write.
 #[derive(Clone, Debug)]
-pub struct Written {
+pub struct WaiverWrite {
     /// The waiver as written.
     pub waiver: Option<StoredWaiver>,
     /// The store's revision of the write.
@@ -64,7 +64,7 @@ pub struct Written {
 pub struct CurrentWaiver {
     /// The waiver.
     pub revision: Arc<Revision>,
-    /// The precondition of the change: a concurrent write is a conflict, so that it is not lost.
+    /// The precondition of the change. A concurrent write is then a conflict instead of being overwritten.
     pub expected: Precondition,
 }
 
@@ -87,15 +87,15 @@ impl Waivers {
     }
 
     /// Creates a waiver.
-    pub async fn create(&self, waiver: Waiver, options: WriteOptions) -> Result<Written, Error> {
+    pub async fn create(&self, waiver: Waiver, options: WriteOptions) -> Result<WaiverWrite, Error> {
         self.write(Change::Create(vec![Resource::Waiver(waiver)]), options).await
     }
 
     /// Returns one waiver, at least at a revision.
     pub async fn get(&self, id: &WaiverId, at_least_as_fresh: Option<u64>) -> Result<StoredWaiver, Error> {
-        let set = self.policies.at_least(at_least_as_fresh).await?;
+        let set = self.policies.snapshot_at_least(at_least_as_fresh).await?;
         let revision = set.waivers.get(id).ok_or_else(|| Error::NotFound(id.clone()))?;
-        self.stored(Arc::clone(revision)).await
+        self.with_match_state(Arc::clone(revision)).await
     }
 
     /// Replaces a waiver that was read by [`Waivers::current`].
@@ -104,7 +104,7 @@ impl Waivers {
         waiver: Waiver,
         expected: Precondition,
         options: WriteOptions,
-    ) -> Result<Written, Error> {
+    ) -> Result<WaiverWrite, Error> {
         self.write(Change::Update { resource: Resource::Waiver(waiver), expected }, options).await
     }
 
@@ -115,26 +115,27 @@ impl Waivers {
         expected: Precondition,
         reason: &str,
         options: WriteOptions,
-    ) -> Result<Written, Error> {
+    ) -> Result<WaiverWrite, Error> {
         let CurrentWaiver { revision: old, expected } = self.current(id, expected).await?;
         // With an idempotency key the store must see the request, since it records the key.
         if old.waiver.revocation.is_some() && options.request_key.is_none() {
             let revision = old.revision;
-            return Ok(Written { waiver: Some(self.stored(old).await?), revision });
+            return Ok(WaiverWrite { waiver: Some(self.with_match_state(old).await?), revision });
         }
         let mut waiver = old.waiver.clone();
         waiver.revocation.get_or_insert_with(|| Revocation { at: Timestamp::now(), reason: reason.to_owned() });
         self.update(waiver, expected, options).await
     }
 
-    /// Reads a waiver for a change, at least at the revision that the caller has read: an older one could supply outdated times.
+    /// Reads a waiver for a change, at least at the revision in `expected`: an older version could have outdated
+    /// times.
     pub async fn current(&self, id: &WaiverId, expected: Precondition) -> Result<CurrentWaiver, Error> {
         let read_revision = match expected {
             Precondition::Revision(revision) => Some(revision),
             Precondition::Any => None,
         };
-        let (set, is_reached) = match self.policies.at_least(read_revision).await {
-            Err(policies::Error::RevisionNotReached { .. }) => (self.policies.at_least(None).await?, false),
+        let (set, is_reached) = match self.policies.snapshot_at_least(read_revision).await {
+            Err(policies::Error::RevisionNotReached { .. }) => (self.policies.snapshot_at_least(None).await?, false),
             set => (set?, true),
         };
         let revision = set.waivers.get(id).ok_or_else(|| Error::NotFound(id.clone()))?;
@@ -149,17 +150,17 @@ impl Waivers {
         Ok(CurrentWaiver { revision: Arc::clone(revision), expected })
     }
 
-    async fn write(&self, change: Change, options: WriteOptions) -> Result<Written, Error> {
+    async fn write(&self, change: Change, options: WriteOptions) -> Result<WaiverWrite, Error> {
         let written = self.policies.write(change, options).await?;
         let waiver = match written.waivers().next() {
-            Some(revision) => Some(self.stored(Arc::clone(revision)).await?),
+            Some(revision) => Some(self.with_match_state(Arc::clone(revision)).await?),
             None => None,
         };
-        Ok(Written { waiver, revision: written.revision })
+        Ok(WaiverWrite { waiver, revision: written.revision })
     }
 
-    /// Adds whether a finding in the scope of a waiver was ever seen.
-    async fn stored(&self, revision: Arc<Revision>) -> Result<StoredWaiver, Error> {
+    /// Adds the match state of a waiver: true if a finding in its scope was ever seen.
+    async fn with_match_state(&self, revision: Arc<Revision>) -> Result<StoredWaiver, Error> {
         let matches_findings = self.observations.was_seen(&revision.waiver.scope).await?;
         Ok(StoredWaiver { revision, matches_findings })
     }

@@ -1,7 +1,7 @@
 //! Parses OpenVEX 0.2.0 documents into scopes of waivers.
 //!
-//! Documents are untrusted. A statement that cannot be expressed exactly is skipped and reported: none becomes a waiver that covers
-//! more than the statement does.
+//! Documents are untrusted. Statements that a waiver cannot express exactly are skipped and reported. A waiver therefore never
+//! covers more than its statement.
 
 use std::collections::BTreeMap;
 
@@ -136,7 +136,7 @@ pub fn parse(document: &[u8]) -> Result<ParsedDocument, Error> {
     let document: Document = serde_json::from_slice(document)
         .map_err(|error| Error::Malformed(error.to_string().chars().take(MAX_QUOTED).collect()))?;
     document.check()?;
-    let contradictions = document.statements.iter().filter(|statement| statement.contradiction().is_some());
+    let contradictions = document.statements.iter().filter(|statement| statement.refusal_reason().is_some());
     let mut parsed = ParsedDocument {
         contradictions: contradictions.cloned().collect(),
         id: document.id,
@@ -175,7 +175,7 @@ impl Document {
 }
 
 impl ParsedDocument {
-    /// True if the document states, about this or something that may be the same, that it is affected or under investigation.
+    /// True if a statement whose status rules out a waiver may apply to this vulnerability and product.
     pub fn contradicts(&self, vulnerability: &str, package: Option<&Glob>, digest: Option<&Digest>) -> bool {
         let vulnerability = Vulnerability { name: vulnerability.to_owned(), aliases: Vec::new() };
         self.has_contradiction(&vulnerability, package, digest)
@@ -187,7 +187,7 @@ impl ParsedDocument {
         package: Option<&Glob>,
         digest: Option<&Digest>,
     ) -> bool {
-        self.contradictions.iter().any(|statement| statement.may_concern(vulnerability, package, digest))
+        self.contradictions.iter().any(|statement| statement.may_apply_to(vulnerability, package, digest))
     }
 }
 
@@ -198,7 +198,7 @@ impl RawStatement {
         match self.waivable_vulnerability() {
             Ok(vulnerability) => {
                 for product in &self.products {
-                    for (package, digest) in product.subjects(&mut |why| skipped.push(why)) {
+                    for (package, digest) in product.products_to_waive(&mut |why| skipped.push(why)) {
                         // The order of statements does not matter: a contradiction always prevails.
                         if parsed.has_contradiction(&self.vulnerability, package.as_ref(), digest.as_ref()) {
                             skipped.push("another statement of the document marks it affected or under investigation");
@@ -217,7 +217,7 @@ impl RawStatement {
 
     /// Returns the vulnerability if the statement may justify a waiver, else the reason why not.
     fn waivable_vulnerability(&self) -> Result<Glob, &'static str> {
-        if let Some(why) = self.contradiction() {
+        if let Some(why) = self.refusal_reason() {
             return Err(why);
         }
         if self.status == "not_affected" && self.justification.is_empty() && self.impact.is_empty() {
@@ -232,8 +232,8 @@ impl RawStatement {
         Ok(vulnerability)
     }
 
-    /// Returns the reason why the status justifies no waiver; `None` if it may justify one.
-    fn contradiction(&self) -> Option<&'static str> {
+    /// Returns the reason to refuse a waiver for this status, or `None` if a waiver is possible.
+    fn refusal_reason(&self) -> Option<&'static str> {
         match self.status.as_str() {
             "not_affected" | "fixed" => None,
             "affected" => Some("status affected does not justify a waiver"),
@@ -242,15 +242,14 @@ impl RawStatement {
         }
     }
 
-    /// True if the statement concerns this vulnerability and product, or may concern them.
-    fn may_concern(&self, vulnerability: &Vulnerability, package: Option<&Glob>, digest: Option<&Digest>) -> bool {
+    /// True if the statement may apply to this vulnerability and product. A missing digest or package matches any.
+    fn may_apply_to(&self, vulnerability: &Vulnerability, package: Option<&Glob>, digest: Option<&Digest>) -> bool {
         if !self.vulnerability.may_equal(vulnerability) {
             return false;
         }
-        let concerns = |product: &Product| {
+        let may_apply = |product: &Product| {
             let mut is_incomplete = false;
-            let subjects = product.subjects(&mut |_| is_incomplete = true);
-            // A subject without a digest, or without a package, may be this one.
+            let products = product.products_to_waive(&mut |_| is_incomplete = true);
             let overlaps = |(other, image): &(Option<Glob>, Option<Digest>)| {
                 (other
                     .as_ref()
@@ -258,9 +257,9 @@ impl RawStatement {
                     .is_none_or(|(other, package)| may_be_same_name(other.as_str(), package.as_str())))
                     && (image.is_none() || digest.is_none() || image.as_ref() == digest)
             };
-            is_incomplete || subjects.iter().any(overlaps)
+            is_incomplete || products.iter().any(overlaps)
         };
-        self.products.is_empty() || self.products.iter().any(concerns)
+        self.products.is_empty() || self.products.iter().any(may_apply)
     }
 
     fn reason(&self) -> String {
@@ -292,7 +291,7 @@ fn may_be_same_name(one: &str, other: &str) -> bool {
 
 impl Product {
     /// Returns its packages and images: one package, one image, or packages within an image.
-    fn subjects(&self, skip: &mut impl FnMut(&'static str)) -> Vec<(Option<Glob>, Option<Digest>)> {
+    fn products_to_waive(&self, skip: &mut impl FnMut(&'static str)) -> Vec<(Option<Glob>, Option<Digest>)> {
         let Some(kind) = self.component.kind() else {
             skip("a product is neither an image with a digest nor a package with a purl that a waiver can name");
             return Vec::new();
@@ -308,16 +307,16 @@ impl Product {
         if self.subcomponents.is_empty() {
             return vec![(None, Some(digest))];
         }
-        let mut subjects = Vec::new();
+        let mut products = Vec::new();
         for component in &self.subcomponents {
             match component.kind() {
-                Some(ComponentKind::Package(package)) => subjects.push((Some(package), Some(digest.clone()))),
+                Some(ComponentKind::Package(package)) => products.push((Some(package), Some(digest.clone()))),
                 Some(ComponentKind::Image(_)) | None => {
                     skip("a subcomponent is not a package with a purl that a waiver can name");
                 }
             }
         }
-        subjects
+        products
     }
 }
 
@@ -330,7 +329,7 @@ impl Component {
         let hash = self.hashes.get("sha-256").and_then(|hash| Digest::parse(&format!("sha256:{hash}")).ok());
         match purl.strip_prefix("pkg:oci/") {
             Some(image) => image_digest(image, hash).map(ComponentKind::Image),
-            // A hash identifies one file of the package, and a CPE with a version one version: a waiver cannot express either.
+            // A hash identifies one file and a versioned CPE one version. Waivers can express neither.
             None if purl.starts_with("pkg:") && (!self.hashes.is_empty() || self.names_a_version()) => None,
             None if purl.starts_with("pkg:") => package_name(purl).map(ComponentKind::Package),
             None => hash.map(ComponentKind::Image),

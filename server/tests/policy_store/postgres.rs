@@ -90,13 +90,13 @@ async fn write_reaches_other_server_with_and_without_token() {
 
     for _ in 0..50 {
         let revision = write(&one, "default").await;
-        assert_eq!(other.at_least(Some(revision)).await.unwrap().revision, revision);
+        assert_eq!(other.snapshot_at_least(Some(revision)).await.unwrap().revision, revision);
     }
     let revision = write(&one, "default").await;
     let mut seen = other.revisions();
     tokio::time::timeout(BOUND, seen.wait_for(|seen| *seen >= revision)).await.unwrap().unwrap();
 
-    assert_eq!(other.at_least(None).await.unwrap().revision, revision);
+    assert_eq!(other.snapshot_at_least(None).await.unwrap().revision, revision);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -104,9 +104,9 @@ async fn unknown_revision_token_is_not_reached() {
     let cluster = Cluster::start();
     let server = server(&cluster.database()).await;
 
-    let refused = server.at_least(Some(99)).await;
+    let refused = server.snapshot_at_least(Some(99)).await;
 
-    assert!(matches!(refused, Err(policies::Error::RevisionNotReached { asked: 99, reached: 1 })), "{refused:?}");
+    assert!(matches!(refused, Err(policies::Error::RevisionNotReached { required: 99, current: 1 })), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,7 +121,7 @@ async fn unconfirmed_snapshot_is_stale_until_store_returns() {
             _ => cluster.pause(),
         }
         tokio::time::sleep(BOUND + Duration::from_millis(100)).await;
-        let refused = server.at_least(None).await;
+        let refused = server.snapshot_at_least(None).await;
         assert!(matches!(refused, Err(policies::Error::Stale)), "{trouble}: {refused:?}");
         match trouble {
             "crash" => cluster.start_server(),
@@ -139,7 +139,7 @@ async fn unconfirmed_snapshot_is_stale_until_store_returns() {
 
 pub(crate) async fn recovers(server: &Policies) {
     let began = std::time::Instant::now();
-    while server.at_least(None).await.is_err() {
+    while server.snapshot_at_least(None).await.is_err() {
         assert!(began.elapsed() < Duration::from_secs(30), "it does not recover");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -31,7 +31,7 @@ async fn silently_lost_connections_are_replaced() {
 
     let calls = (0..16).map(|_| {
         let server = Arc::clone(&server);
-        tokio::spawn(async move { while server.at_least(Some(99)).await.is_ok() {} })
+        tokio::spawn(async move { while server.snapshot_at_least(Some(99)).await.is_ok() {} })
     });
     let calls: Vec<_> = calls.collect();
     link.lose_connections();
@@ -121,8 +121,8 @@ async fn restored_store_makes_running_server_stale() {
          commit",
     );
     sleep(BOUND + Duration::from_millis(600)).await;
-    let refused = before.at_least(None).await;
-    let anew = server(&database).await.at_least(None).await.unwrap();
+    let refused = before.snapshot_at_least(None).await;
+    let anew = server(&database).await.snapshot_at_least(None).await.unwrap();
 
     assert!(matches!(refused, Err(policies::Error::Stale)), "{refused:?}");
     assert_eq!(anew.revision, 3);

@@ -122,7 +122,7 @@ impl policy_service_server::PolicyService for PolicyService {
         let id = policy_fields::parse_name(&mut fields, "name", &request.get_ref().name);
         let token = policy_fields::parse_revision_token(&mut fields, &request.get_ref().at_least_as_fresh);
         let id = fields.finish(id)?;
-        let set = self.policies.at_least(token).await.map_err(status::from_policies)?;
+        let set = self.policies.snapshot_at_least(token).await.map_err(status::from_policies)?;
         let revision = set.policies.get(&id).ok_or_else(|| status::policy_not_found(&id))?;
         Ok(Response::new(GetPolicyResponse { policy: Some(render_policy(revision)), revision: set.revision }))
     }
@@ -141,7 +141,7 @@ impl policy_service_server::PolicyService for PolicyService {
         let after = page_token::decode::<PolicyId>(&mut fields, &binding, &request.page_token);
         fields.finish(Some(()))?;
 
-        let set = self.policies.at_least(token).await.map_err(status::from_policies)?;
+        let set = self.policies.snapshot_at_least(token).await.map_err(status::from_policies)?;
         let mut listed = set.policies.values().filter(|revision| {
             let matches = &revision.policy.matches;
             after.as_ref().is_none_or(|after| revision.policy.id > *after)

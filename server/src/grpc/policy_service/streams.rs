@@ -43,7 +43,7 @@ impl PolicyService {
     ) -> Result<ResponseStream<WatchPoliciesResponse>, Status> {
         let after = request.after_revision;
         // The caller may know a newer revision than this server: catch up first.
-        self.policies.at_least(Some(after)).await.map_err(status::from_policies)?;
+        self.policies.snapshot_at_least(Some(after)).await.map_err(status::from_policies)?;
         let permit = Arc::clone(&self.streams).try_acquire_owned().map_err(|_| status::overloaded())?;
         let (sender, receiver) = mpsc::channel(WATCH_BUFFER);
         let watching = Arc::clone(&self.policies).watch(Arc::clone(&self.observations), after, sender);
@@ -124,8 +124,8 @@ fn render_findings_page(page: PreviewPage) -> PreviewPolicyResponse {
 fn render_changed_verdict(changed: ChangedVerdict) -> FlippedDecision {
     FlippedDecision {
         decision: format!("decisions/{}", changed.id),
-        was: render_verdict(changed.was).into(),
-        would_be: render_verdict(changed.would_be).into(),
-        flipped_by: changed.by,
+        was: render_verdict(changed.recorded).into(),
+        would_be: render_verdict(changed.replayed).into(),
+        flipped_by: changed.cause,
     }
 }

@@ -73,13 +73,13 @@ pub(crate) fn from_policies(error: policies::Error) -> Status {
                 .retry_after(SHORT_RETRY_DELAY)
                 .build()
         }
-        policies::Error::RevisionNotReached { asked, reached } => {
-            let message = format!("revision {asked} unavailable: this server is at revision {reached}; retry later");
+        policies::Error::RevisionNotReached { required, current } => {
+            let message = format!("revision {required} not reached (this server: {current}); retry later");
             StatusBuilder::new(Code::Unavailable, Reason::RevisionNotReached, message)
                 .retry_after(SHORT_RETRY_DELAY)
                 .build()
         }
-        policies::Error::Lost(error) => internal_error(&error, "write task failed"),
+        policies::Error::TaskFailed(error) => internal_error(&error, "write task failed"),
     }
 }
 

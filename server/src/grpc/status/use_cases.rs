@@ -41,7 +41,7 @@ pub(crate) fn from_scans(error: scans::Error) -> Status {
     match error {
         scans::Error::Registry(error) => from_registry(error),
         scans::Error::Scans(error) => from_scan_reader(error),
-        scans::Error::Lost(error) => internal_error(&error, "scan start task failed"),
+        scans::Error::TaskFailed(error) => internal_error(&error, "scan start task failed"),
     }
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn from_waivers(error: waivers::Error) -> Status {
         waivers::Error::Policies(error) => from_policies(error),
         waivers::Error::Observations(error) => from_observations(error),
         waivers::Error::NotFound(id) => waiver_not_found(&id),
-        waivers::Error::Lost(error) => internal_error(&error, "waiver import task failed"),
+        waivers::Error::TaskFailed(error) => internal_error(&error, "waiver import task failed"),
     }
 }
 
@@ -83,7 +83,7 @@ fn from_scan_reader(error: scan_reader::Error) -> Status {
     match error {
         scan_reader::Error::Registry(error) => from_registry(error),
         scan_reader::Error::PlatformNotFound { missing, available } => platform_not_found(&missing, join(&available)),
-        scan_reader::Error::Lost(error) => internal_error(&error, "scan read task failed"),
+        scan_reader::Error::TaskFailed(error) => internal_error(&error, "scan read task failed"),
     }
 }
 
