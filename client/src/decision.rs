@@ -32,7 +32,7 @@ impl Decision {
     /// assert_eq!(unproven.require_allowed().unwrap_err().refusal, Refusal::NoManifests);
     /// ```
     pub fn require_allowed(&self) -> Result<&str, NotAllowed> {
-        self.require_authority()?;
+        self.require_authoritative()?;
         if self.0.deploy_image.is_empty() {
             return Err(self.refuse(Refusal::NoReference));
         }
@@ -50,7 +50,7 @@ impl Decision {
     ///
     /// The conditions are those of [`require_allowed`](Self::require_allowed), except for the reference of the image.
     pub fn require_allowed_manifests(&self) -> Result<Vec<&str>, NotAllowed> {
-        self.require_authority()?;
+        self.require_authoritative()?;
         self.0.manifests.iter().map(|manifest| self.require_pinned(&manifest.deploy_image, &manifest.digest)).collect()
     }
 
@@ -103,7 +103,7 @@ impl Decision {
         self.0
     }
 
-    fn require_authority(&self) -> Result<(), NotAllowed> {
+    fn require_authoritative(&self) -> Result<(), NotAllowed> {
         self.require_allowed_as_advice()?;
         if self.0.authoritative { Ok(()) } else { Err(self.refuse(Refusal::Advice)) }
     }
@@ -149,7 +149,7 @@ impl From<v1::Decision> for Decision {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub struct NotAllowed {
-    /// The verdict; `Unspecified` if this version does not know it. ALLOW if the decision is refused for another cause.
+    /// The verdict; `Unspecified` if this version does not know it. It is ALLOW if only another check refused the decision.
     pub verdict: Verdict,
     /// The cause of the refusal.
     pub refusal: Refusal,
@@ -160,7 +160,7 @@ pub struct NotAllowed {
 }
 
 impl NotAllowed {
-    /// The refusal of a batch whose items are all allowed, but whose own verdict is not ALLOW.
+    /// Creates the refusal of a batch in which all items are ALLOW, but the verdict on the batch is another.
     pub(crate) fn from_batch_verdict(verdict: i32) -> Self {
         let refusal = match Verdict::try_from(verdict) {
             Ok(Verdict::Deny) => Refusal::Denied,
@@ -204,7 +204,7 @@ pub enum Refusal {
     /// ALLOW without any manifest.
     #[error("the decision covers no manifest")]
     NoManifests,
-    /// ALLOW although the verdict on a manifest is another.
+    /// The verdict is ALLOW, but the verdict on a manifest is another.
     #[error("manifest {digest} is not allowed")]
     ManifestNotAllowed {
         /// The digest of the manifest.

@@ -120,7 +120,7 @@ impl Config {
     pub(crate) fn cache(&self) -> cache::Config {
         cache::Config {
             findings_ttl: self.findings_max_age,
-            bytes: self.findings_cache_mib.saturating_mul(1024 * 1024),
+            max_scan_bytes: self.findings_cache_mib.saturating_mul(1024 * 1024),
             ..cache::Config::default()
         }
     }

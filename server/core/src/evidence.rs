@@ -1,7 +1,7 @@
-//! Evidence: the proof that this very manifest was scanned, that the result is complete, and that it has settled.
+//! Evidence: the proof that a scan is of this manifest, that its result is complete, and that it has settled.
 //!
-//! Evidence is assessed before any rule. Absent never counts as zero, and unknown never counts as good. A shortfall
-//! that time can still cure is *pending*.
+//! Evidence is assessed before any rule. A missing value never counts as zero. An unknown value never counts
+//! as good. A shortfall that may end by waiting is *pending*.
 
 mod assessment;
 mod checks;

@@ -1,4 +1,4 @@
-//! Rules: a filter over findings, the number of findings that may match, and the effect of more.
+//! Rules: a filter over findings, the maximum number of matches, and the effect of exceeding it.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -110,7 +110,8 @@ impl Filter {
             && self.expression_matches(finding, unrated_as, now)
     }
 
-    /// Returns the instants after `now` at which time alone makes the finding match or not match, in order.
+    /// Returns the instants after `now` at which the passage of time changes the match, in order. Each has the new result:
+    /// true if the finding matches from then on.
     pub fn changes(&self, finding: &Finding, unrated_as: Severity, now: Timestamp) -> Vec<(Timestamp, bool)> {
         let Some(expression) = self.expression.as_ref().filter(|expression| expression.depends_on_now()) else {
             return Vec::new();
@@ -194,7 +195,7 @@ pub enum GraceClock {
     FirstObserved,
     /// The gate first saw a fix for it there.
     FixFirstSeen,
-    /// The gate first allowed an image of the repository that has it.
+    /// The gate first allowed an image with the vulnerability, in this repository, into the requested environment.
     FirstAdmitted,
 }
 
@@ -211,8 +212,8 @@ pub struct Grace {
 impl Grace {
     /// Returns the start and the end of a finding's grace period. Without a known clock there is no grace: `None`.
     ///
-    /// The start is tolerated up to [`CLOCK_SLACK`] in the future. Further ahead there is no grace before the start:
-    /// otherwise a publication date in the far future would keep the finding from ever counting.
+    /// A start may be up to [`CLOCK_SLACK`] in the future. With a later start, the finding counts until that long before
+    /// the start. Otherwise, a publication date far in the future would grant unlimited grace.
     pub fn window(&self, finding: &Finding, first_seen: &FirstSeenTimes) -> Option<(Timestamp, Timestamp)> {
         let from = match self.clock {
             GraceClock::FindingPublished => finding.published_at,

@@ -35,7 +35,7 @@ impl Dialect {
     }
 
     /// A table expression over the JSON array in the first parameter, with a row `value` for each element.
-    pub(super) fn rows(self) -> &'static str {
+    pub(super) fn json_rows(self) -> &'static str {
         match self {
             Self::Sqlite => "json_each($1)",
             Self::Postgres => "json_array_elements(cast($1 as json))",
@@ -125,7 +125,7 @@ impl Database {
         &self,
         calls: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        self.within(postgres::QUERY_TIMEOUT, calls).await
+        self.run_with_timeout(postgres::QUERY_TIMEOUT, calls).await
     }
 
     /// Runs calls with the longer timeout of a full load.
@@ -133,10 +133,10 @@ impl Database {
         &self,
         calls: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        self.within(postgres::LOAD_TIMEOUT, calls).await
+        self.run_with_timeout(postgres::LOAD_TIMEOUT, calls).await
     }
 
-    async fn within<T, E: From<Error>>(
+    async fn run_with_timeout<T, E: From<Error>>(
         &self,
         limit: Duration,
         calls: impl Future<Output = Result<T, E>>,
@@ -145,7 +145,7 @@ impl Database {
             Dialect::Sqlite => calls.await,
             Dialect::Postgres => tokio::time::timeout(limit, calls)
                 .await
-                .unwrap_or_else(|late| Err(Error::Unavailable(late.into()).into())),
+                .unwrap_or_else(|elapsed| Err(Error::Unavailable(elapsed.into()).into())),
         }
     }
 

@@ -25,7 +25,7 @@ impl JsonRows {
     ) -> Result<Self, Error> {
         let rows: Vec<T> = rows.into_iter().collect();
         let rows = serde_json::to_string(&rows).map_err(|source| Error::Unavailable(source.into()))?;
-        Ok(Self { text: text.replace("{rows}", Dialect::from_connection(connection).rows()), rows })
+        Ok(Self { text: text.replace("{rows}", Dialect::from_connection(connection).json_rows()), rows })
     }
 
     pub(crate) fn query(self) -> Query<'static, Any, AnyArguments> {

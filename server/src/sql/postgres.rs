@@ -10,7 +10,7 @@ use sqlx::{
 use tokio::{
     sync::Notify,
     task::JoinHandle,
-    time::{sleep, timeout},
+    time::{error::Elapsed, sleep, timeout},
 };
 
 use super::OpenError;
@@ -29,8 +29,8 @@ const SETTINGS: &str = "set statement_timeout = '10s';
     set synchronous_commit = on;
     set application_name = 'scangate';
     set session characteristics as transaction isolation level read committed, read write, not deferrable";
-/// Timeout for all statements of one request. It exceeds `statement_timeout`: it detects a server that vanished without closing
-/// the connection.
+/// Timeout for all statements of one request. It exceeds `statement_timeout`, so it expires only if the database no longer
+/// responds, for example because its host failed without closing the connection.
 pub(super) const QUERY_TIMEOUT: Duration = Duration::from_secs(12);
 /// Timeout for a full load: a million waivers are hundreds of megabytes.
 pub(super) const LOAD_TIMEOUT: Duration = Duration::from_mins(2);
@@ -38,7 +38,7 @@ pub(super) const LOAD_TIMEOUT: Duration = Duration::from_mins(2);
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
 /// Delay before the listener reconnects.
 const RECONNECT_DELAY: Duration = Duration::from_secs(1);
-/// Idle time after which the listener pings its connection: a dead connection is silent, too.
+/// Idle time after which the listener pings its connection. Without notifications, a dead connection looks like an idle one.
 const IDLE_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The server is a standby. It may lag behind the primary and return outdated policies.
@@ -117,7 +117,7 @@ async fn configure(connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
 
 /// True if the server answers a ping. After an error the pool drops the connection without a closing message, which could block.
 async fn is_alive(connection: &mut AnyConnection) -> Result<bool, sqlx::Error> {
-    timeout(PING_TIMEOUT, connection.ping()).await.map_err(|late| io::Error::new(io::ErrorKind::TimedOut, late))??;
+    timeout(PING_TIMEOUT, connection.ping()).await.map_err(timed_out)??;
     Ok(true)
 }
 
@@ -152,11 +152,14 @@ pub(crate) fn listen(url: String, notified: Arc<Notify>) -> JoinHandle<()> {
     })
 }
 
+fn timed_out(elapsed: Elapsed) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, elapsed)
+}
+
 async fn listen_once(url: &str, notified: &Notify) -> Result<(), sqlx::Error> {
-    let late = |late| io::Error::new(io::ErrorKind::TimedOut, late);
-    let mut listener = timeout(ACQUIRE_TIMEOUT, PgListener::connect(url)).await.map_err(late)??;
+    let mut listener = timeout(ACQUIRE_TIMEOUT, PgListener::connect(url)).await.map_err(timed_out)??;
     listener.eager_reconnect(false);
-    timeout(ACQUIRE_TIMEOUT, listener.listen(CHANNEL)).await.map_err(late)??;
+    timeout(ACQUIRE_TIMEOUT, listener.listen(CHANNEL)).await.map_err(timed_out)??;
     loop {
         // Notifications sent while disconnected are lost.
         notified.notify_one();
@@ -165,7 +168,7 @@ async fn listen_once(url: &str, notified: &Notify) -> Result<(), sqlx::Error> {
                 Ok(Ok(Some(_))) => break,
                 Ok(Ok(None)) => return Ok(()),
                 Ok(Err(error)) => return Err(error),
-                Err(_) => timeout(PING_TIMEOUT, listener.execute("select 1")).await.map_err(late)??,
+                Err(_) => timeout(PING_TIMEOUT, listener.execute("select 1")).await.map_err(timed_out)??,
             };
         }
     }

@@ -16,8 +16,8 @@ use sqlx::{
 
 use super::OpenError;
 
-/// Loads are short and few: the current policies are in memory.
-const READERS: u32 = 4;
+/// Maximum number of read connections. Few are needed: current policies are in memory.
+const MAX_READERS: u32 = 4;
 /// Maximum wait for a connection from the pool.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Session settings. Every commit is on disk before it is acknowledged; macOS needs `fullfsync` for that, elsewhere it has no
@@ -74,7 +74,7 @@ impl File {
     }
 
     pub(super) async fn readers(&self) -> Result<Pool<Any>, OpenError> {
-        self.pool(READERS).await
+        self.pool(MAX_READERS).await
     }
 
     async fn pool(&self, connections: u32) -> Result<Pool<Any>, OpenError> {
@@ -83,7 +83,8 @@ impl File {
         PoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
-            // A connection to a file does not age and is not lost, and a test would wait for another thread before every commit.
+            // A connection to a file stays valid, so expiry is disabled. So is the test, which would wait for another thread before
+            // every commit.
             .max_lifetime(None)
             .idle_timeout(None)
             .test_before_acquire(false)

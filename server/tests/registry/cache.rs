@@ -316,7 +316,7 @@ async fn change_of_cancelled_caller_is_visible() {
 
 #[tokio::test]
 async fn cache_without_memory_still_reads() {
-    let harness = cached(basic(findings()), Config { bytes: 0, ..Config::default() }).await;
+    let harness = cached(basic(findings()), Config { max_scan_bytes: 0, ..Config::default() }).await;
 
     any_age(&harness).await;
     let read = any_age(&harness).await;

@@ -59,7 +59,7 @@ impl GroupCommit {
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<PendingAppend>, shutdown: Arc<Notify>) {
         let mut batch = Vec::with_capacity(MAX_BATCH_SIZE);
         loop {
-            let deadline = self.writer.pending_index.next_deadline();
+            let due = self.writer.pending_index.next_due();
             let received = tokio::select! {
                 biased;
                 received = queue.recv_many(&mut batch, MAX_BATCH_SIZE) => received,
@@ -67,8 +67,8 @@ impl GroupCommit {
                     queue.close();
                     continue;
                 }
-                () = sleep_until(deadline.unwrap_or_else(Instant::now).into()), if deadline.is_some() => {
-                    self.index(PendingIndex::pop_ready).await;
+                () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {
+                    self.index(PendingIndex::pop_due).await;
                     continue;
                 }
             };
@@ -77,7 +77,7 @@ impl GroupCommit {
             }
             yield_for_more(&mut queue, &mut batch).await;
             self.commit_and_reply(&mut batch).await;
-            self.index(PendingIndex::pop_ready).await;
+            self.index(PendingIndex::pop_due).await;
         }
         if !self.writer.outcome_unknown {
             self.index(PendingIndex::pop).await;
@@ -163,7 +163,7 @@ impl GroupCommit {
 }
 
 async fn with_commit_timeout<T>(calls: impl Future<Output = Result<T, sql::Error>>) -> Result<T, sql::Error> {
-    timeout(COMMIT_TIMEOUT, calls).await.unwrap_or_else(|late| Err(sql::Error::Unavailable(late.into())))
+    timeout(COMMIT_TIMEOUT, calls).await.unwrap_or_else(|elapsed| Err(sql::Error::Unavailable(elapsed.into())))
 }
 
 /// Yields so that pending appends can join the batch; returns at once if there are none.

@@ -11,13 +11,14 @@ use std::{
 use super::index_terms::{self, Key};
 use crate::decision_log::{Hash, IndexTerms};
 
-/// Maximum number of segments in a batch: a key has one bit for each, without the sign.
+/// Maximum number of segments in a batch: each index key stores one bit per segment in an `i64`; the sign bit is unused.
 pub(super) const MAX_SEGMENTS: u32 = 63;
 /// Approximate maximum number of decisions in a batch, which also bounds the tail that lists scan.
 const MAX_DECISIONS: u64 = 16_384;
 /// Approximate maximum number of records in a batch: it is written in one transaction, which a commit may wait for.
 const MAX_RECORDS: usize = 500;
-/// Maximum time span of a batch, in microseconds, by the times of its segments. A scan by time starts this much later.
+/// Maximum time span of a batch, in microseconds, by the times of its segments. A scan from time T must therefore also read batches
+/// that end up to this long after T.
 pub(super) const MAX_SPAN_MICROS: i64 = 10_000_000;
 /// Maximum wait of a batch for more segments, and the delay before a failed write is retried.
 const INDEX_DELAY: Duration = Duration::from_secs(10);
@@ -119,20 +120,20 @@ impl PendingIndex {
         }
     }
 
-    /// Returns the next batch if it is due.
-    pub(super) fn pop_ready(&mut self) -> Option<IndexBatch> {
+    /// Removes and returns the next batch if it is due.
+    pub(super) fn pop_due(&mut self) -> Option<IndexBatch> {
         let front = self.batches.front()?;
-        let is_ready = self.batches.len() > 1 || front.is_full() || front.started.elapsed() >= INDEX_DELAY;
-        if is_ready { self.batches.pop_front() } else { None }
+        let is_due = self.batches.len() > 1 || front.is_full() || front.started.elapsed() >= INDEX_DELAY;
+        if is_due { self.batches.pop_front() } else { None }
     }
 
-    /// Returns the next batch, due or not.
+    /// Removes and returns the next batch, due or not.
     pub(super) fn pop(&mut self) -> Option<IndexBatch> {
         self.batches.pop_front()
     }
 
-    /// Returns the time at which a batch or a reload is due.
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
+    /// Returns the time at which the next batch or a reload is due.
+    pub(super) fn next_due(&self) -> Option<Instant> {
         self.reload_at.or_else(|| self.batches.front().map(|batch| batch.started + INDEX_DELAY))
     }
 

@@ -59,8 +59,8 @@ impl From<sql::Error> for Error {
     }
 }
 
-/// Minimum age of an unreferenced blob before its deletion: a server that has it in its cache may reference it without storing it
-/// again.
+/// Minimum age of an unreferenced blob before its deletion: a server that has it in its cache may add a reference to it without
+/// storing it again.
 const UNUSED_BLOB_GRACE: SignedDuration = SignedDuration::from_hours(2);
 /// Maximum number of records in the read cache.
 const RECORD_CACHE_CAPACITY: u64 = 10_000;
@@ -192,7 +192,7 @@ impl DecisionLog for SqlDecisionLog {
     }
 
     async fn trim(&self, before: Timestamp) -> Result<u64, Error> {
-        // References to records are visible in index keys only, so unindexed decisions must be indexed first.
+        // Only index keys show which records are in use. So decisions must be indexed before unused blobs are deleted.
         let started = Timestamp::now();
         indexer::index_all(&self.database, SignedDuration::ZERO).await?;
         let mut trimmed = 0_u64;
@@ -218,7 +218,7 @@ impl DecisionLog for SqlDecisionLog {
 }
 
 impl SqlDecisionLog {
-    /// Applies the timeout of one request; it fixes the error type.
+    /// Runs calls with the timeout of one request, and fixes their error type.
     async fn with_timeout<T>(&self, calls: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         self.database.with_timeout(calls).await
     }
@@ -250,7 +250,8 @@ impl SqlDecisionLog {
         discard_if_broken(&mut connection, outcome)
     }
 
-    /// Removes a batch of whole segments from the start of a chain, up to the first with a decision at `before` or later.
+    /// Removes a batch of whole segments from the start of a chain: those before the first segment with a decision at `before` or
+    /// later. Returns the number of decisions removed.
     async fn trim_segments(&self, writer: &str, before: Timestamp) -> Result<u64, sql::Error> {
         let mut connection = self.database.writer().await?;
         let outcome = self.trim_in_transaction(&mut connection, writer, before).await;

@@ -1,6 +1,7 @@
 //! A scan of segments, newest first: a merge of the index batches of a key and the unindexed tails.
 //!
-//! Batches of several writers overlap. So segments are queued until no batch that is still to load can contain a newer one.
+//! The times of the batches of several writers overlap. So a segment waits in a queue until it is newer than every batch that is
+//! not expanded yet.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -16,7 +17,7 @@ use crate::sql::{Connection, Error, JsonRows, query_error};
 
 /// Maximum number of index batches in one read.
 const MAX_BATCHES: u32 = 32;
-/// Maximum length of a tail that is scanned, far above the length while an indexer works.
+/// Number of segments of a tail from which lists fail. A working indexer keeps tails far below it.
 const MAX_UNINDEXED: usize = 20_000;
 
 /// The position of a segment in the order of all: its time, its writer, and its first decision.
@@ -47,7 +48,7 @@ pub(super) struct ReverseSegmentScan {
 impl ReverseSegmentScan {
     /// Opens a scan from a position down to a time.
     pub(super) async fn open(connection: &mut Connection, key: Key, from: Position, since: i64) -> Result<Self, Error> {
-        // A batch that ends later than this begins after the position.
+        // A batch that begins at or before the position ends at most `MAX_SPAN_MICROS` after it.
         let after = Some((from.0.saturating_add(MAX_SPAN_MICROS).saturating_add(1), String::new(), 0));
         let mut scan = Self { key, from, since, queue: BTreeSet::new(), batches: VecDeque::new(), after };
         let limit = i64::try_from(MAX_UNINDEXED).unwrap_or(i64::MAX);
@@ -55,8 +56,12 @@ impl ReverseSegmentScan {
             let name: Arc<str> = writer.as_str().into();
             let tail = segment_table::segments_after(connection, &writer, indexed, limit).await?;
             if tail.len() == MAX_UNINDEXED {
-                // Skipping the newest ones would return an incomplete list.
-                return Err(Error::Unavailable("too many decisions are not indexed yet".into()));
+                // Without the newest segments, the list would be incomplete.
+                let cause = format!(
+                    "decision list unavailable: {MAX_UNINDEXED} or more segments of one writer are not indexed; \
+                     retry later"
+                );
+                return Err(Error::Unavailable(cause.into()));
             }
             for (first, last_time) in tail {
                 scan.push((last_time, Arc::clone(&name), first));
@@ -137,13 +142,13 @@ impl ReverseSegmentScan {
 }
 
 /// Loads the segments at positions, newest first.
-async fn load_bodies(connection: &mut Connection, places: Vec<Position>) -> Result<Vec<(Position, Vec<u8>)>, Error> {
-    if places.is_empty() {
+async fn load_bodies(connection: &mut Connection, positions: Vec<Position>) -> Result<Vec<(Position, Vec<u8>)>, Error> {
+    if positions.is_empty() {
         return Ok(Vec::new());
     }
     let select = "select s.last_time, s.writer, s.first_sequence, s.body from {rows} join decision_segments s
         on s.writer = value ->> 0 and s.first_sequence = cast(value ->> 1 as bigint)";
-    let select = JsonRows::new(connection, select, places.iter().map(|(_, writer, first)| (&**writer, first)))?;
+    let select = JsonRows::new(connection, select, positions.iter().map(|(_, writer, first)| (&**writer, first)))?;
     let rows: Vec<(i64, String, i64, Vec<u8>)> = select.query_as().fetch_all(connection).await.map_err(query_error)?;
     let mut read: Vec<(Position, Vec<u8>)> =
         rows.into_iter().map(|(time, writer, first, body)| ((time, Arc::from(writer), first), body)).collect();

@@ -65,11 +65,12 @@ impl Writer {
         self.pending_index.discard();
     }
 
-    /// Starts a chain under a new name: the database has gone back to an earlier state. The ids of lost decisions are not reused.
+    /// Starts a chain under a new name after the database has gone back to an earlier state, so that ids of lost decisions are not
+    /// reused.
     pub(super) fn start_new_chain(&mut self) {
         let name = Arc::from(id::random_id());
         tracing::error!(
-            lost = %self.name,
+            previous_writer = %self.name,
             writer = %name,
             "the database has lost recorded decisions: it was restored from a backup, or a lagging replica was promoted"
         );
@@ -79,7 +80,7 @@ impl Writer {
         self.stored_blobs.invalidate_all();
     }
 
-    /// Commits a batch. `None` if the head in the database does not match: the database has lost decisions.
+    /// Commits a batch and returns the replies; `None` if the head in the database does not match, so decisions were lost.
     pub(super) async fn commit(
         &mut self,
         connection: &mut Connection,
@@ -104,7 +105,7 @@ impl Writer {
         Ok(Some(deduplicated.results))
     }
 
-    /// Slow path: handles idempotency keys, missing blobs, or an unknown previous commit outcome.
+    /// Commits on the slow path: with idempotency keys, missing blobs, or after a commit with an unknown outcome.
     async fn commit_in_transaction<'a>(
         &mut self,
         connection: &mut Connection,
@@ -112,7 +113,7 @@ impl Writer {
     ) -> Result<Option<(Head, Deduplicated<'a>)>, Error> {
         let database = Arc::clone(&self.database);
         let mut transaction = database.begin_write(connection).await?;
-        // Within the transaction: an abandoned commit may have been in progress until the lock was free.
+        // The head is read within the transaction: before it began, an abandoned commit may still have been in progress.
         if self.outcome_unknown && !self.reload_head(&mut transaction).await? {
             return Ok(None);
         }

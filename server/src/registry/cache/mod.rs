@@ -1,8 +1,8 @@
 //! A caching decorator of the registry port: readings are cached for a configured time, and concurrent reads are
 //! coalesced.
 //!
-//! Scans are cached by digest, in compact form and bounded in bytes. A scan that may still change by itself is cached
-//! for seconds only, as are tags. A caller's [`Freshness`] takes precedence, and errors are never cached.
+//! Scans are cached by digest, in compact form and bounded in bytes. Unsettled scans and tags are cached only for
+//! seconds. A caller's [`Freshness`] takes precedence, and errors are never cached.
 
 mod compact;
 mod invalidation;
@@ -37,25 +37,25 @@ use super::{
 /// The memory limit of cached resolutions, in bytes.
 const MAX_RESOLUTION_BYTES: u64 = 16 * 1024 * 1024;
 
-/// One part in this many of the scan memory is reserved for scans that are being added or dropped.
+/// The divisor of the memory limit; the quotient is the reserve for scans that enter or leave the cache.
 const RESERVE_DIVISOR: u64 = 8;
 
-/// The time-to-live values and the memory limit of the cache.
+/// The TTLs and the memory limit of the cache.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The TTL of a settled scan.
     pub findings_ttl: Duration,
-    /// The TTL of a scan that may still change by itself: none yet, running, just completed, flawed.
+    /// The TTL of an unsettled scan: missing, running, just completed or flawed.
     pub unsettled_ttl: Duration,
-    /// The TTL of a scan without its Inspector enrichment: long enough to spare an Inspector in trouble, short enough
+    /// The TTL of a scan whose Inspector enrichment failed: long enough to spare Inspector while it fails, short enough
     /// to recover soon.
     pub unenriched_ttl: Duration,
     /// The TTL of a tag's digest and of a digest's manifests.
     pub resolution_ttl: Duration,
     /// The estimated memory of cached scans, in bytes. The module `memory` defines the estimate.
-    pub bytes: u64,
+    pub max_scan_bytes: u64,
     /// The timeout of one shared read. It is a backstop for the registry's own budgets.
-    pub flight_budget: Duration,
+    pub flight_timeout: Duration,
 }
 
 impl Default for Config {
@@ -65,8 +65,8 @@ impl Default for Config {
             unsettled_ttl: Duration::from_secs(3),
             unenriched_ttl: Duration::from_secs(20),
             resolution_ttl: Duration::from_secs(5),
-            bytes: 256 * 1024 * 1024,
-            flight_budget: Duration::from_mins(1),
+            max_scan_bytes: 256 * 1024 * 1024,
+            flight_timeout: Duration::from_mins(1),
         }
     }
 }
@@ -107,14 +107,14 @@ impl CachedRegistry {
         Self {
             inner: Arc::new(inner),
             scans: Arc::new(ReadThroughCache::new(
-                config.bytes - config.bytes / RESERVE_DIVISOR,
+                config.max_scan_bytes - config.max_scan_bytes / RESERVE_DIVISOR,
                 max_age,
-                config.flight_budget,
+                config.flight_timeout,
             )),
             pool: Arc::default(),
             recent: Arc::default(),
-            resolutions: ReadThroughCache::new(MAX_RESOLUTION_BYTES, config.resolution_ttl, config.flight_budget),
-            starts: SingleFlight::new(config.flight_budget),
+            resolutions: ReadThroughCache::new(MAX_RESOLUTION_BYTES, config.resolution_ttl, config.flight_timeout),
+            starts: SingleFlight::new(config.flight_timeout),
             invalidations: Invalidations::new(max_age),
             config,
         }
@@ -168,7 +168,7 @@ impl Registry for CachedRegistry {
                 let reading = ttl::to_cached_read(&scan, previous.as_deref(), &pool, began, &config)?;
                 // The cache may reject or evict a scan whose memory is still in use. If such memory adds up beyond the
                 // limit, drop all scans: the limit takes precedence over cached data.
-                if pool.bytes() as u64 > config.bytes {
+                if pool.bytes() as u64 > config.max_scan_bytes {
                     clear(&scans, &pool, &recent);
                 }
                 Ok(reading)

@@ -62,8 +62,8 @@ fn is_unchanged(earlier: &CompactScan, later: &CompactScan) -> bool {
         && later.has_same_findings(earlier)
 }
 
-/// Compares reports without the age of the vulnerability data: a scanner may update that at any time, and it does not
-/// show whether findings still arrive.
+/// Compares reports without the age of the vulnerability data. A scanner may update that age at any time, even if no more
+/// findings arrive.
 fn is_same_report(previous: Option<&Report>, report: Option<&Report>) -> bool {
     match (previous, report) {
         (Some(previous), Some(report)) => {

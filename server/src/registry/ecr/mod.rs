@@ -1,9 +1,9 @@
 //! The adapter of the registry port over the AWS SDK: Amazon ECR, and Amazon Inspector for data that ECR lacks.
 //!
-//! It reads facts and evaluates nothing. To follow one image: [`resolve`] finds its manifests, [`pages`] reads a scan page
-//! by page, [`basic`] and [`enhanced`] convert findings, [`enrichment`] adds data that only Inspector has, and [`scan`]
-//! assembles the result. [`start_scan`] and [`scanning_config`] serve operators of scans. Concurrent calls are not
-//! coalesced here: [`crate::registry::cache`] does that.
+//! It reads facts; the evaluation is in the core. The path of one image: [`resolve`] finds its manifests, [`pages`]
+//! reads a scan page by page, [`basic`] and [`enhanced`] convert findings, [`enrichment`] adds data that only Inspector
+//! has, and [`scan`] assembles the result. [`start_scan`] starts scans, and [`scanning_config`] reads and sets the
+//! scanning configuration. [`crate::registry::cache`] coalesces concurrent calls.
 
 mod basic;
 mod coverage;
@@ -63,13 +63,13 @@ pub struct Config {
     pub operation_timeout: Duration,
     /// The maximum delay before the first retry. It doubles with each further retry.
     pub backoff: Duration,
-    /// The delay before the first of two retries for an image that ECR does not know. It doubles for the second. Just
-    /// after a push, ECR may not know the image yet.
+    /// The delay before the first of two retries for an image that ECR does not find, which can happen just after a push.
+    /// The second delay is twice as long.
     pub fresh_push: Duration,
     /// Findings requested per page, at most 1000. ECR returns at most 100 enhanced findings per page.
     pub page_size: u16,
-    /// The time to live of a repository's scanning configuration. The type and frequency of a scan may be this old, even
-    /// in a read without a cache.
+    /// The TTL of a repository's scanning configuration. The type and frequency of a scan may be this old, even if the
+    /// caller requires a fresh reading.
     pub scanning_ttl: Duration,
     /// True to ask Inspector for EPSS and known exploits of every enhanced finding.
     pub inspector_enrichment: bool,

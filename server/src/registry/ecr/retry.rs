@@ -1,7 +1,7 @@
 //! The retry loop of AWS calls: it ends with a response, a permanent error or the deadline.
 //!
-//! The SDK's own retries are disabled. They repeat the 24-hour rule's LimitExceededException in vain, and do not retry
-//! HTTP 429, which ECR documents as its throttling response.
+//! The SDK's own retries are disabled. They retry LimitExceededException (one manual scan per image per 24 hours), which
+//! cannot succeed. They do not retry HTTP 429, which ECR documents as its throttling response.
 
 use std::{future::Future, time::Duration};
 

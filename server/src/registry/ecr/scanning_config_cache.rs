@@ -43,7 +43,7 @@ pub(super) struct ScanningConfigCache {
 }
 
 impl ScanningConfigCache {
-    /// Creates a cache with this time to live and this budget for one shared read.
+    /// Creates a cache with this TTL and this budget for one shared read.
     pub(super) fn new(client: Arc<RegistryClient>, ttl: Duration, budget: Duration) -> Self {
         Self {
             client,
@@ -59,7 +59,7 @@ impl ScanningConfigCache {
         *self.invalidated_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    /// Returns the scanning in effect for a repository, at most as old as the time to live.
+    /// Returns the scanning in effect for a repository, at most as old as the TTL.
     pub(super) async fn effective_scanning(
         &self,
         repository: &RepositoryName,

@@ -55,21 +55,21 @@ async fn shared_values_are_stored_once() {
 
 #[tokio::test]
 async fn distinct_images_stay_within_memory_limit() {
-    let config = Config { bytes: 4 * 1024 * 1024, ..Config::default() };
+    let config = Config { max_scan_bytes: 4 * 1024 * 1024, ..Config::default() };
     let harness = Harness::new(config.clone());
 
     for image in 0..1_000 {
         harness.replace_and_read(image, distinct_scan(image, 100)).await;
         let bytes = harness.bytes();
-        assert!(bytes <= config.bytes, "{bytes} bytes after {image} images");
+        assert!(bytes <= config.max_scan_bytes, "{bytes} bytes after {image} images");
     }
-    assert!(harness.bytes() > config.bytes / 2, "there was room for more");
+    assert!(harness.bytes() > config.max_scan_bytes / 2, "there was room for more");
 }
 
 /// A value outlives the image that added it if an image of little weight shares it.
 #[tokio::test]
 async fn inherited_values_stay_within_memory_limit() {
-    let config = Config { bytes: 4 * 1024 * 1024, ..Config::default() };
+    let config = Config { max_scan_bytes: 4 * 1024 * 1024, ..Config::default() };
     let harness = Harness::new(config.clone());
 
     for image in 0..500 {
@@ -78,14 +78,14 @@ async fn inherited_values_stay_within_memory_limit() {
         harness.replace_and_read(sharer, distinct_scan(image, 100)).await;
         harness.replace_and_read(owner, scan(Vec::new())).await;
         let bytes = harness.bytes();
-        assert!(bytes <= config.bytes, "{bytes} bytes after {image} images");
+        assert!(bytes <= config.max_scan_bytes, "{bytes} bytes after {image} images");
     }
 }
 
 /// An image that inherits values outweighs the images that it evicts, and is admitted all the same.
 #[tokio::test]
 async fn latest_scan_is_cached_in_full_cache() {
-    let harness = Harness::new(Config { bytes: 4 * 1024 * 1024, ..Config::default() });
+    let harness = Harness::new(Config { max_scan_bytes: 4 * 1024 * 1024, ..Config::default() });
     for image in 0..500 {
         let (owner, sharer) = (image, image + 1_000);
         harness.replace_and_read(owner, distinct_scan(image, 100)).await;

@@ -3,10 +3,10 @@
 //! Images are built on one another, so most of their findings have the same values. Each value is stored once, as long
 //! as a cached scan uses it.
 //!
-//! A cache bounds the sum of its entries' weights, and each weight is set once. But a shared value outlives the scan
-//! that added it. So each new scan reserves all memory that is not reserved yet: its own, and that left behind by
-//! dropped scans. Reserved memory is thus never less than the memory in use when the last scan was added. A cache that
-//! bounds reserved memory bounds memory in use.
+//! The cache bounds the sum of its entries' weights, and the weight of an entry never changes. But a shared value can
+//! outlive the scan that added it. So each new scan reserves, as its weight, all memory in use that is not reserved yet:
+//! its own memory, and shared values that dropped scans left behind. Invariant: whenever a scan is added, the reserved
+//! memory is at least the memory in use. A bound on reserved memory is therefore a bound on memory in use.
 
 use std::{
     fmt,
