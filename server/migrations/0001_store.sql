@@ -1,13 +1,13 @@
--- The schema for both SQLite and PostgreSQL. Times are microseconds since 1970 UTC.
+-- One text for SQLite and PostgreSQL. Times are microseconds since 1970 UTC.
 
--- The store's revision. Every write increments it in its own transaction.
+-- Grows by one with every write, in the write's own transaction.
 create table store_revision (
     id bigint not null primary key check (id = 1),
     revision bigint not null check (revision >= 0)
 );
 
--- The history: every revision of every policy and waiver, immutable. A deletion has no body. Documents that one write creates
--- share a revision.
+-- Every revision of every policy and waiver that ever was, never changed; without a body where it was removed. Documents that
+-- were written together share a revision.
 create table document_revisions (
     kind text not null check (kind in ('policies', 'waivers')),
     id text not null,
@@ -22,7 +22,7 @@ create table document_revisions (
 
 create index document_revisions_by_revision on document_revisions (revision);
 
--- The current documents. Each references its revision in the history.
+-- The documents in force, each of which is a revision above.
 create table documents (
     kind text not null,
     id text not null,
@@ -35,7 +35,7 @@ create table documents (
     foreign key (kind, id, revision) references document_revisions (kind, id, revision)
 );
 
--- Idempotency keys of writes, with the revision that each of them wrote.
+-- Requests that a retry would repeat, with the revision that each of them wrote.
 create table requests (
     id text not null primary key,
     fingerprint text not null,
@@ -45,20 +45,20 @@ create table requests (
 
 create index requests_by_expire_time on requests (expire_time);
 
--- The writers of the decision log. Each server process is a writer with its own hash chain.
+-- Decisions. Each server process that records them is a writer, and chains its own: every entry's hash covers the one before.
 create table decision_writers (
     writer text not null primary key,
     -- The last decision recorded, and the hash of the chain up to it.
     sequence bigint not null,
     hash bytea not null,
-    -- The last decision that retention has removed, and the hash up to it: the start of the remaining chain.
+    -- The last decision that retention has removed, and the hash up to it: where the chain now begins.
     pruned_sequence bigint not null,
     pruned_hash bytea not null,
-    -- The last indexed decision. Lists scan later segments directly.
+    -- The last decision that can be found by keys. What comes after it is looked through.
     indexed bigint not null
 );
 
--- Segments: the decisions of one commit, compressed. `hash` is the chain's hash after the last of them.
+-- Decisions that were committed together, packed; `hash` is that of the chain after the last of them.
 create table decision_segments (
     writer text not null,
     first_sequence bigint not null,
@@ -69,9 +69,9 @@ create table decision_segments (
     primary key (writer, first_sequence)
 );
 
--- The index: a row per term of an index batch, which is up to 63 consecutive segments of one writer. `first_sequence` is the
--- first of the batch. Each bit of `segments` is set if a segment has the term; the lowest bit is the first segment. The times
--- are those of the earliest and the latest segment, at most ten seconds apart.
+-- What segments can be found by: a row for each thing that any decision of a chapter is about, which is up to 63 consecutive
+-- segments of one writer. `first_sequence` is that of the chapter; each bit of `segments` says whether one of them has it, the
+-- lowest bit for the first of them. Times are those of the earliest and the latest of all of them, at most ten seconds apart.
 create table decision_keys (
     kind text not null,
     name text not null,
@@ -85,8 +85,8 @@ create table decision_keys (
 
 create index decision_keys_by_chapter on decision_keys (writer, first_sequence);
 
--- Blobs: decision records (`is_case`) and their parts, compressed, by the SHA-256 of their content. `used` is the time of the
--- last decision that references the blob, up to an hour late.
+-- What decisions rest on, by the SHA-256 of its content, packed. `used` is when it was last recorded with a decision, give or
+-- take an hour.
 create table decision_blobs (
     hash text not null primary key,
     is_case bigint not null,
@@ -96,7 +96,7 @@ create table decision_blobs (
 
 create index decision_blobs_by_use on decision_blobs (is_case, used);
 
--- The parts that each decision record references.
+-- Which blobs a case refers to.
 create table decision_parts (
     whole text not null,
     part text not null,
@@ -105,7 +105,7 @@ create table decision_parts (
 
 create index decision_parts_by_part on decision_parts (part);
 
--- Idempotency keys of evaluations, with the decision recorded for each.
+-- Requests that a retry would repeat, with the decision that each of them got.
 create table decision_requests (
     id text not null primary key,
     fingerprint text not null,
@@ -116,7 +116,7 @@ create table decision_requests (
 
 create index decision_requests_by_expire_time on decision_requests (expire_time);
 
--- The first time that a vulnerability was seen in a package of a repository, and the first time that a fix was seen.
+-- When the gate met a vulnerability in a package of a repository, and a fix for it.
 create table observations (
     registry text not null,
     repository text not null,
@@ -129,7 +129,7 @@ create table observations (
 
 create index observations_by_vulnerability on observations (vulnerability);
 
--- The first time that an image with the vulnerability was allowed into an environment. The empty name stands for none.
+-- When it first allowed an image with it into an environment; the empty name: to where nobody named one.
 create table admissions (
     registry text not null,
     repository text not null,

@@ -251,6 +251,16 @@ pub struct Report {
     pub damage: Vec<String>,
 }
 
+impl Report {
+    /// Adds a damage sentence. Sentences after the first 1,000 are dropped: they would repeat that the log is damaged.
+    pub fn add_damage(&mut self, damage: String) {
+        const MAX_DAMAGE: usize = 1_000;
+        if self.damage.len() < MAX_DAMAGE {
+            self.damage.push(damage);
+        }
+    }
+}
+
 /// A log of decisions.
 #[async_trait::async_trait]
 pub trait DecisionLog: Send + Sync + fmt::Debug {

@@ -11,12 +11,13 @@ use crate::{
 pub async fn verify(log: &dyn DecisionLog, store: &dyn PolicyStore) -> Result<Report, Error> {
     let mut report = log.verify().await?;
     // The log comes first: a policy is written before a decision can rest on it.
-    let corrupt = store.corrupt_revisions().await.map_err(policies::Error::from)?;
-    report.damage.extend(corrupt);
+    for damage in store.corrupt_revisions().await.map_err(policies::Error::from)? {
+        report.add_damage(damage);
+    }
     for ((id, revision, content_digest), outcome) in std::mem::take(&mut report.policies) {
         let stored = store.content_digest(&id, revision).await.map_err(policies::Error::from)?;
         if stored.as_ref() != Some(&content_digest) {
-            report.damage.push(format!(
+            report.add_damage(format!(
                 "policy {id} at revision {revision} is missing or changed; outcome {outcome} rests on it"
             ));
         }

@@ -19,11 +19,11 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use super::PreparedDecision;
 
 /// The memory budget of the cache, in bytes.
-const MAX_BYTES: u64 = 64 * 1024 * 1024;
+const MAX_BYTES: u64 = 48 * 1024 * 1024;
 /// The estimated size of a cached decision without findings, in bytes.
 const DECISION_BYTES: usize = 6 * 1024;
-/// The estimated size of each reported finding in bytes: as a value and encoded.
-const FINDING_BYTES: usize = 1536;
+/// The estimated size of each reported finding in bytes. Its encoded form has a cache of its own, in the gRPC layer.
+const FINDING_BYTES: usize = 1024;
 /// A decision that is unused for this long is evicted.
 const DECISION_IDLE_TIME: Duration = Duration::from_mins(10);
 

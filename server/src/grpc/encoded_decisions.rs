@@ -16,7 +16,7 @@ use moka::sync::Cache;
 use crate::decisions::EvaluatedDecision;
 
 /// The memory limit of all entries, in bytes.
-const MAX_BYTES: u64 = 32 * 1024 * 1024;
+const MAX_BYTES: u64 = 16 * 1024 * 1024;
 /// Bytes that an entry takes beside its encoded form: the cache's own node, and the allocation that a [`Weak`] keeps.
 const ENTRY_OVERHEAD: usize = 256 + size_of::<EvaluatedDecision>();
 /// An entry that is not read for this long is evicted.

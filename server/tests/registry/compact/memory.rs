@@ -106,7 +106,7 @@ async fn latest_scan_is_cached_in_full_cache() {
 #[tokio::test]
 async fn overfull_cache_is_cleared_once() {
     let (bytes, unsettled_ttl) = (1024 * 1024, Duration::from_mins(1));
-    let harness = Harness::new(Config { bytes, unsettled_ttl, ..Config::default() });
+    let harness = Harness::new(Config { max_scan_bytes: bytes, unsettled_ttl, ..Config::default() });
 
     for image in 0..200_u64 {
         harness.replace_and_read(image, distinct_scan(image, 100)).await;

@@ -17,8 +17,6 @@ use crate::{
 
 /// Maximum number of segments or blobs in one read.
 const READ_BATCH_SIZE: i64 = 64;
-/// Maximum number of reported defects.
-const MAX_DAMAGE: usize = 1_000;
 
 /// Verifies the log in one snapshot of the database.
 pub(super) async fn verify(database: &Database) -> Result<Report, Error> {
@@ -48,9 +46,7 @@ struct Verifier {
 
 impl Verifier {
     fn report_damage(&mut self, what: String) {
-        if self.report.damage.len() < MAX_DAMAGE {
-            self.report.damage.push(what);
-        }
+        self.report.add_damage(what);
     }
 
     async fn check_chain(&mut self, connection: &mut Connection, writer: &WriterRow) -> Result<(), Error> {
