@@ -134,12 +134,12 @@ pub enum Error {
         image: String,
     },
     /// The requested tag points to another digest than the requested one.
-    #[error("tag {tag} points to {actual}, not to {asked}")]
+    #[error("tag {tag} points to {actual}, not to {requested}")]
     TagDigestMismatch {
         /// The tag.
         tag: String,
         /// The requested digest.
-        asked: String,
+        requested: String,
         /// The digest that the tag points to; empty if the registry did not return it.
         actual: String,
     },

@@ -186,38 +186,39 @@ mod tests {
 
     use super::*;
 
-    fn flights() -> SingleFlight<&'static str, usize> {
+    fn single_flight() -> SingleFlight<&'static str, usize> {
         SingleFlight::new(Duration::from_secs(5))
     }
 
-    fn nothing() -> Option<usize> {
+    fn not_ready() -> Option<usize> {
         None
     }
 
     #[tokio::test]
     async fn panicking_flight_is_error_and_is_removed() {
-        let flights = flights();
+        let single_flight = single_flight();
 
-        let joined =
-            flights.run(&"key", Freshness::default(), nothing, |_| async { resume_unwind(Box::new("lost")) }).await;
+        let joined = single_flight
+            .run(&"key", Freshness::default(), not_ready, |_| async { resume_unwind(Box::new("lost")) })
+            .await;
 
         assert!(matches!(joined, Err(Error::Unavailable { .. })));
-        assert!(lock(&flights.in_flight).is_empty());
+        assert!(lock(&single_flight.in_flight).is_empty());
     }
 
     #[tokio::test]
     async fn flight_ends_after_timeout() {
-        let flights: SingleFlight<&str, usize> = SingleFlight::new(Duration::from_millis(5));
+        let single_flight: SingleFlight<&str, usize> = SingleFlight::new(Duration::from_millis(5));
 
-        let joined = flights.run(&"key", Freshness::default(), nothing, |_| std::future::pending()).await;
+        let joined = single_flight.run(&"key", Freshness::default(), not_ready, |_| std::future::pending()).await;
 
         assert!(matches!(joined, Err(Error::Unavailable { .. })));
-        assert!(lock(&flights.in_flight).is_empty());
+        assert!(lock(&single_flight.in_flight).is_empty());
     }
 
     #[tokio::test]
     async fn ready_value_starts_no_flight() {
-        let joined = flights()
+        let joined = single_flight()
             .run(&"key", Freshness::default(), || Some(7), |_| async { Err(unavailable("this must not start")) })
             .await;
 
@@ -226,18 +227,18 @@ mod tests {
 
     #[tokio::test]
     async fn strict_callers_cost_two_flights_at_most() {
-        let flights = Arc::new(flights());
+        let single_flight = Arc::new(single_flight());
         let started = Arc::new(AtomicUsize::new(0));
         let gate = Arc::new(Notify::new());
         let call = |freshness| {
-            let (flights, started, gate) = (Arc::clone(&flights), Arc::clone(&started), Arc::clone(&gate));
+            let (single_flight, started, gate) = (Arc::clone(&single_flight), Arc::clone(&started), Arc::clone(&gate));
             tokio::spawn(async move {
                 let start = move |_| async move {
                     let number = started.fetch_add(1, Ordering::SeqCst) + 1;
                     gate.notified().await;
                     Ok(number)
                 };
-                flights.run(&"key", freshness, nothing, start).await
+                single_flight.run(&"key", freshness, not_ready, start).await
             })
         };
         let first = call(Freshness::default());
@@ -262,7 +263,7 @@ mod tests {
 
     #[tokio::test]
     async fn cancelled_caller_cancels_no_flight() {
-        let flights = flights();
+        let single_flight = single_flight();
         let gate = Arc::new(Notify::new());
         let ended = Arc::new(Notify::new());
         let start = {
@@ -274,8 +275,8 @@ mod tests {
             }
         };
 
-        let given_up = flights.run(&"key", Freshness::default(), nothing, start);
-        assert!(tokio::time::timeout(Duration::from_millis(1), given_up).await.is_err());
+        let cancelled = single_flight.run(&"key", Freshness::default(), not_ready, start);
+        assert!(tokio::time::timeout(Duration::from_millis(1), cancelled).await.is_err());
         gate.notify_one();
 
         ended.notified().await;

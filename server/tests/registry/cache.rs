@@ -92,11 +92,11 @@ async fn strict_freshness_forces_new_reading() {
     any_age(&harness).await;
     harness.simulator.world(|world| world.rescan(APP, "1", ScanScript::failed())).unwrap();
 
-    let kept = any_age(&harness).await;
+    let cached = any_age(&harness).await;
     let now = read(&harness, Freshness::within(NOW)).await;
     let after = any_age(&harness).await;
 
-    assert_eq!(kept.scan.status, Status::Complete);
+    assert_eq!(cached.scan.status, Status::Complete);
     assert_eq!(now.scan.status, Status::Failed);
     assert_eq!(after.scan.status, Status::Failed);
     assert_eq!(harness.calls("DescribeImages"), 2);
@@ -143,11 +143,11 @@ async fn cancelled_caller_leaves_others_running() {
     harness.simulator.faults().script(Fault::Delay(Duration::from_millis(200)).on("DescribeImageScanFindings"));
     let (app, now) = (repository(APP), Freshness::within(NOW));
 
-    let impatient = harness.registry.scan(&app, &manifest, now);
-    assert!(tokio::time::timeout(Duration::from_millis(20), impatient).await.is_err());
-    let patient = harness.registry.scan(&app, &manifest, now).await;
+    let cancelled = harness.registry.scan(&app, &manifest, now);
+    assert!(tokio::time::timeout(Duration::from_millis(20), cancelled).await.is_err());
+    let completed = harness.registry.scan(&app, &manifest, now).await;
 
-    assert!(patient.is_ok());
+    assert!(completed.is_ok());
     assert_eq!(harness.calls("DescribeImageScanFindings"), 1);
 }
 
@@ -307,8 +307,8 @@ async fn change_of_cancelled_caller_is_visible() {
     harness.simulator.faults().script(slow.on("PutRegistryScanningConfiguration"));
     let (registry, enhanced) = (registry_id(), RegistryScanning { scan_type: ScanType::Enhanced, rules: Vec::new() });
 
-    let gone = harness.registry.put_registry_scanning(&registry, &enhanced);
-    assert!(tokio::time::timeout(Duration::from_millis(50), gone).await.is_err());
+    let cancelled = harness.registry.put_registry_scanning(&registry, &enhanced);
+    assert!(tokio::time::timeout(Duration::from_millis(50), cancelled).await.is_err());
 
     let seen = async { while any_age(&harness).await.scan.scan_type == ScanType::Basic {} };
     assert!(tokio::time::timeout(Duration::from_secs(10), seen).await.is_ok());

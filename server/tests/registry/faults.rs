@@ -19,7 +19,7 @@ fn worlds() -> [World; 2] {
     ]
 }
 
-async fn impatient(world: World) -> Harness<Ecr> {
+async fn ecr_with_short_timeouts(world: World) -> Harness<Ecr> {
     let simulator = simulate(world).await;
     let short = Config {
         attempt_timeout: Duration::from_millis(150),
@@ -43,7 +43,7 @@ async fn no_fault_hides_critical_finding() {
     for (name, fault) in Fault::all() {
         for operation in operations {
             for world in worlds() {
-                let harness = impatient(world).await;
+                let harness = ecr_with_short_timeouts(world).await;
                 harness.simulator.faults().script(fault.clone().on(operation));
 
                 let Ok(read) = harness.scan(IMAGE).await else { continue };

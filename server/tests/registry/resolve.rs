@@ -68,11 +68,11 @@ async fn mismatch_reports_digest_of_tag() {
     let second = world.push(ImageSpec::single(APP, "2")).digest;
     let harness = ecr(world).await;
 
-    for asked in [second.as_str(), UNKNOWN] {
-        let error = harness.resolve(&format!("{IMAGE}@{asked}")).await.unwrap_err();
+    for expected in [second.as_str(), UNKNOWN] {
+        let error = harness.resolve(&format!("{IMAGE}@{expected}")).await.unwrap_err();
 
-        let Error::TagDigestMismatch { tag, asked: requested, actual } = error else { panic!("{error:?}") };
-        assert_eq!((tag.as_str(), requested.as_str(), actual.as_str()), ("1", asked, first.as_str()));
+        let Error::TagDigestMismatch { tag, requested, actual } = error else { panic!("{error:?}") };
+        assert_eq!((tag.as_str(), requested.as_str(), actual.as_str()), ("1", expected, first.as_str()));
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) fn from_registry(error: Error) -> Status {
             let message = format!("image {image} not found in repository {repository}; check that it was pushed there");
             not_found(Reason::ImageNotFound, message, "image", &format!("{repository}:{image}"))
         }
-        Error::TagDigestMismatch { tag, asked, actual } => tag_digest_mismatch(&tag, &asked, &actual),
+        Error::TagDigestMismatch { tag, requested, actual } => tag_digest_mismatch(&tag, &requested, &actual),
         Error::AccessDenied { action, detail } => access_denied(action, &detail),
         Error::Credentials(_) => {
             let message = "AWS credentials unavailable: missing, invalid or expired; \

@@ -267,5 +267,5 @@ fn to_manifest(described: &ImageDescription, platform: Option<scangate_core::ima
 }
 
 fn mismatch(tag: &Tag, requested: &Digest, actual: &Digest) -> Error {
-    Error::TagDigestMismatch { tag: tag.to_string(), asked: requested.to_string(), actual: actual.to_string() }
+    Error::TagDigestMismatch { tag: tag.to_string(), requested: requested.to_string(), actual: actual.to_string() }
 }

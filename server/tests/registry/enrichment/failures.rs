@@ -14,7 +14,7 @@ use scangate_server::registry::{
     ecr::Config,
 };
 
-use super::{ADDED, DETAILS, LIST, asking, epss, harness, high, many, why};
+use super::{ADDED, DETAILS, LIST, enriching, epss, harness, high, many, missing_reason};
 use crate::support::{Harness, IMAGE, Read, ecr_with, enhanced, scan};
 
 /// Faults, each with a part of the reported reason.
@@ -37,7 +37,7 @@ fn failures() -> Vec<(Fault, &'static str)> {
     ]
 }
 
-async fn under(rule: Rule) -> Read {
+async fn read_under(rule: Rule) -> Read {
     let findings = many(101, "HIGH").into_iter().map(|finding| finding.known_exploited(ADDED, ADDED));
     let harness = harness(findings).await;
     harness.simulator.faults().script(rule);
@@ -58,9 +58,9 @@ async fn failed_list_leaves_epss_and_exploits_unknown() {
     for (fault, reason) in failures() {
         // A fault on the second page, too: a partial list is unusable.
         for rule in [fault.clone().on(LIST), fault.clone().on(LIST).skip(1)] {
-            let read = under(rule.clone()).await;
+            let read = read_under(rule.clone()).await;
 
-            assert!(why(&read.scan.enrichment).contains(reason), "{rule:?}: {:?}", read.scan.enrichment);
+            assert!(missing_reason(&read.scan.enrichment).contains(reason), "{rule:?}: {:?}", read.scan.enrichment);
             assert!(read.scan.findings().iter().all(|finding| finding.epss.is_none()), "{rule:?}");
             assert_eq!(exploits(&read.scan), [0, 0, 101], "{rule:?}");
         }
@@ -70,9 +70,9 @@ async fn failed_list_leaves_epss_and_exploits_unknown() {
 #[tokio::test]
 async fn list_with_repeated_page_is_unusable() {
     for fault in [Fault::RepeatPage, Fault::TokenLoop] {
-        let read = under(fault.clone().on(LIST)).await;
+        let read = read_under(fault.clone().on(LIST)).await;
 
-        assert!(why(&read.scan.enrichment).contains("page token repeats"), "{fault:?}");
+        assert!(missing_reason(&read.scan.enrichment).contains("page token repeats"), "{fault:?}");
         assert!(read.scan.findings().iter().all(|finding| finding.epss.is_none()), "{fault:?}");
         assert_eq!(exploits(&read.scan), [0, 0, 101], "{fault:?}");
     }
@@ -80,9 +80,9 @@ async fn list_with_repeated_page_is_unusable() {
 
 #[tokio::test]
 async fn missing_page_is_reported_as_missing_findings() {
-    let read = under(Fault::MissingPage.on(LIST)).await;
+    let read = read_under(Fault::MissingPage.on(LIST)).await;
 
-    assert_eq!(why(&read.scan.enrichment), "Inspector does not list 1 of ECR's findings");
+    assert_eq!(missing_reason(&read.scan.enrichment), "Inspector does not list 1 of ECR's findings");
     assert_eq!(read.scan.findings().iter().filter(|finding| finding.epss.is_none()).count(), 1);
     assert_eq!(exploits(&read.scan), [100, 0, 1]);
 }
@@ -91,9 +91,9 @@ async fn missing_page_is_reported_as_missing_findings() {
 async fn failed_details_keep_epss_and_earlier_exploits() {
     let failures = failures().into_iter().chain([(Fault::PartialFailure, "INTERNAL_ERROR")]);
     for (fault, reason) in failures {
-        let read = under(fault.clone().on(DETAILS).skip(1)).await;
+        let read = read_under(fault.clone().on(DETAILS).skip(1)).await;
 
-        assert!(why(&read.scan.enrichment).contains(reason), "{fault:?}: {:?}", read.scan.enrichment);
+        assert!(missing_reason(&read.scan.enrichment).contains(reason), "{fault:?}: {:?}", read.scan.enrichment);
         assert!(read.scan.findings().iter().all(|finding| finding.epss == epss(0.01)), "{fault:?}");
         assert_eq!(exploits(&read.scan), [10, 0, 91], "{fault:?}");
     }
@@ -102,10 +102,10 @@ async fn failed_details_keep_epss_and_earlier_exploits() {
 #[tokio::test]
 async fn missing_permission_is_named_with_action() {
     for operation in [LIST, DETAILS] {
-        let read = under(Fault::access_denied().on(operation)).await;
+        let read = read_under(Fault::access_denied().on(operation)).await;
 
         let reason = format!("AWS denies this server inspector2:{operation}; grant it to the server's role");
-        assert_eq!(why(&read.scan.enrichment), reason);
+        assert_eq!(missing_reason(&read.scan.enrichment), reason);
     }
 }
 
@@ -124,19 +124,19 @@ async fn transient_failure_is_retried() {
     }
 }
 
-fn hasty(config: Config) -> Config {
-    asking(Config { operation_timeout: Duration::from_millis(800), ..config })
+fn short_timeout(config: Config) -> Config {
+    enriching(Config { operation_timeout: Duration::from_millis(800), ..config })
 }
 
 #[tokio::test]
 async fn hanging_inspector_leaves_time_for_response() {
     for operation in [LIST, DETAILS] {
-        let harness = ecr_with(enhanced(ScanScript::complete(vec![high().epss(0.9)])), hasty).await;
+        let harness = ecr_with(enhanced(ScanScript::complete(vec![high().epss(0.9)])), short_timeout).await;
         harness.simulator.faults().script(Fault::Hang.on(operation));
 
         let read = harness.read().await;
 
-        assert_eq!(why(&read.scan.enrichment), format!("AWS unavailable: {operation} failed or timed out"));
+        assert_eq!(missing_reason(&read.scan.enrichment), format!("AWS unavailable: {operation} failed or timed out"));
         assert_eq!(exploits(&read.scan), [0, 0, 1], "{operation}");
         assert_eq!(read.assessment().evidence, Evidence::Proven);
     }
@@ -144,12 +144,12 @@ async fn hanging_inspector_leaves_time_for_response() {
 
 #[tokio::test]
 async fn slow_ecr_leaves_no_time_for_inspector() {
-    let harness = ecr_with(enhanced(ScanScript::complete(vec![high().epss(0.9)])), hasty).await;
+    let harness = ecr_with(enhanced(ScanScript::complete(vec![high().epss(0.9)])), short_timeout).await;
     harness.simulator.faults().script(Fault::Delay(Duration::from_millis(650)).on("DescribeImageScanFindings"));
 
     let read = harness.read().await;
 
-    assert_eq!(why(&read.scan.enrichment), "no time left for Inspector");
+    assert_eq!(missing_reason(&read.scan.enrichment), "no time left for Inspector");
     assert_eq!(exploits(&read.scan), [0, 0, 1]);
     assert_eq!(harness.calls(LIST), 0);
     assert_eq!(read.assessment().evidence, Evidence::Proven);
@@ -188,10 +188,10 @@ async fn unenriched_scan_is_cached_briefly() {
         assert_eq!(any_age(harness).await.scan.findings()[0].epss, None);
     }
 
-    let (healed, kept) = (any_age(&brief).await, any_age(&longer).await);
+    let (healed, cached) = (any_age(&brief).await, any_age(&longer).await);
 
     assert_eq!((healed.scan.findings()[0].epss, &healed.scan.enrichment), (epss(0.9), &Enrichment::Complete));
-    assert_eq!(kept.scan.findings()[0].epss, None);
+    assert_eq!(cached.scan.findings()[0].epss, None);
     assert_eq!(longer.calls(LIST), 1);
 }
 

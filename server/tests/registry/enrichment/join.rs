@@ -8,7 +8,7 @@ use scangate_core::{
 use scangate_ecr_simulator::{EnhancedFinding, Fault, ScanScript, generate};
 use serde_json::json;
 
-use super::{ADDED, DETAILS, LIST, asking, epss, harness, high, many, named, read, read_one, why};
+use super::{ADDED, DETAILS, LIST, enriching, epss, harness, high, many, missing_reason, named, read, read_one};
 use crate::support::{basic, ecr, ecr_with, enhanced};
 
 #[tokio::test]
@@ -39,9 +39,9 @@ async fn every_page_of_inspector_list_is_read() {
 #[tokio::test]
 async fn inspector_is_called_only_where_needed() {
     let found = ScanScript::complete(vec![high().epss(0.9).known_exploited(ADDED, ADDED)]);
-    let on_basic = ecr_with(basic(ScanScript::complete(generate::basic(3, 1))), asking).await;
-    let clean = ecr_with(enhanced(ScanScript::clean()), asking).await;
-    let failed = ecr_with(enhanced(ScanScript::failed()), asking).await;
+    let on_basic = ecr_with(basic(ScanScript::complete(generate::basic(3, 1))), enriching).await;
+    let clean = ecr_with(enhanced(ScanScript::clean()), enriching).await;
+    let failed = ecr_with(enhanced(ScanScript::failed()), enriching).await;
     let off = ecr(enhanced(found)).await;
     for (harness, enrichment) in [
         (on_basic, Enrichment::NotAsked),
@@ -179,7 +179,7 @@ async fn finding_missing_in_inspector_is_reported() {
     let read = harness.read().await;
 
     assert_eq!((read.scan.findings()[0].epss, read.scan.findings()[0].exploit), (None, Exploit::Unknown));
-    assert_eq!(why(&read.scan.enrichment), "Inspector does not list 1 of ECR's findings");
+    assert_eq!(missing_reason(&read.scan.enrichment), "Inspector does not list 1 of ECR's findings");
     assert_eq!(harness.calls(DETAILS), 0);
 }
 
@@ -213,7 +213,7 @@ async fn foreign_record_is_ignored_and_reported() {
         let read = harness.read().await;
 
         assert_eq!(read.scan.findings()[0].epss, None, "{member}");
-        assert!(why(&read.scan.enrichment).contains("another image or account"), "{member}");
+        assert!(missing_reason(&read.scan.enrichment).contains("another image or account"), "{member}");
         assert_eq!(read.assessment().evidence, Evidence::Proven, "{member}");
     }
 }

@@ -17,13 +17,13 @@ pub(crate) const LIST: &str = "ListFindings";
 pub(crate) const DETAILS: &str = "BatchGetFindingDetails";
 pub(crate) const ADDED: i64 = 1_639_094_400;
 
-pub(crate) fn asking(config: Config) -> Config {
+pub(crate) fn enriching(config: Config) -> Config {
     Config { inspector_enrichment: true, ..config }
 }
 
 pub(crate) async fn harness(findings: impl IntoIterator<Item = EnhancedFinding>) -> Harness<Ecr> {
     let findings: Vec<_> = findings.into_iter().collect();
-    ecr_with(enhanced(ScanScript::complete(findings)), asking).await
+    ecr_with(enhanced(ScanScript::complete(findings)), enriching).await
 }
 
 pub(crate) async fn read(findings: impl IntoIterator<Item = EnhancedFinding>) -> Read {
@@ -52,7 +52,7 @@ pub(crate) fn many(count: usize, severity: &str) -> Vec<EnhancedFinding> {
     (0..count).map(|number| named(&format!("CVE-2024-{number:04}"), severity).epss(0.01)).collect()
 }
 
-pub(crate) fn why(enrichment: &Enrichment) -> &str {
-    let Enrichment::Missing(why) = enrichment else { panic!("nothing is missing: {enrichment:?}") };
-    why
+pub(crate) fn missing_reason(enrichment: &Enrichment) -> &str {
+    let Enrichment::Missing(reason) = enrichment else { panic!("nothing is missing: {enrichment:?}") };
+    reason
 }
