@@ -131,7 +131,8 @@ fn matching_findings<'a>(inputs: &'a [ManifestInput], filter: &Filter) -> Vec<(&
         .flat_map(|input| input.scan.findings().iter().map(|finding| (&input.manifest, finding)))
         .filter(|(_, finding)| filter.matches(finding))
         .collect();
-    // The order is total over manifests and stable within a scan, so that pages never shift.
+    // Equal findings are ordered by manifest digest, then as in their scan (the sort is stable). So the order is the same for
+    // every page.
     matching.sort_by(|a, b| a.1.worst_first(b.1).then_with(|| a.0.digest.cmp(&b.0.digest)));
     matching
 }

@@ -107,7 +107,7 @@ async fn replay_reproduces_recorded_decision() {
     for image in IMAGES {
         decisions.push(gate.decide(image).await);
     }
-    // The policies in force now differ from those of the decisions.
+    // The current policies differ from those of the decisions.
     gate.create_policy("lax", Policy::default()).await;
 
     for decision in decisions {

@@ -12,6 +12,8 @@ use crate::{
 };
 
 /// A rule that denies, with the records that count under it on one manifest.
+///
+/// A record is one entry of the scan's list of findings; several records with one identity count as one finding.
 #[derive(Clone, Debug)]
 pub(crate) struct BrokenRule<'a> {
     pub(crate) policy: &'a Policy,

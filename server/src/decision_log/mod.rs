@@ -272,7 +272,7 @@ pub trait DecisionLog: Send + Sync + fmt::Debug {
     /// that the caller cancels is recorded whole or not at all (`cancelled_append_leaves_whole_record_or_none`).
     async fn append(&self, request: AppendRequest) -> Result<AppendResult, Error>;
 
-    /// Returns if decisions can be recorded. After a failed append it probes with a write, so that recovery is detected.
+    /// Succeeds if decisions can be recorded. After a failed append it probes with a write, so that recovery is detected.
     async fn ping(&self) -> Result<(), Error>;
 
     /// Returns the decision recorded for an idempotency key within the deduplication window, `None` for an unknown key

@@ -180,7 +180,7 @@ impl Decisions {
         Ok(decisions)
     }
 
-    /// Returns the policies and waivers that were in force at a revision.
+    /// Returns the policies and waivers that were current at a revision.
     async fn policies_at(&self, revision: u64) -> Result<Arc<PolicySet>, Error> {
         if let Some(set) = self.sets.get(&revision) {
             return Ok(set);

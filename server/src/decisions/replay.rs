@@ -53,7 +53,7 @@ impl LoadedDecision {
 }
 
 impl Decisions {
-    /// Replays a decision: under the policies that were in force, which must give the same decision, or under `policy` for advice.
+    /// Replays a decision: under the policies of its revision, which must give the same decision, or under `policy` for advice.
     pub async fn replay(&self, id: &DecisionId, policy: Option<Policy>) -> Result<Replayed, Error> {
         let recorded = self.get(id).await?;
         let loaded = self.load(vec![self.log.get(id).await?]).await?;

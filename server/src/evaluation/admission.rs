@@ -30,7 +30,7 @@ impl Evaluator {
     }
 }
 
-/// The findings that no waiver covers in any manifest.
+/// The findings without those that a waiver may cover in at least one manifest.
 fn admitted_findings(request: &EvaluateRequest, resolved: &Resolved, attempt: &Attempt) -> Vec<SeenFinding> {
     let Attempt { inputs, policies, decision } = attempt;
     let mut covered = BTreeSet::new();
@@ -50,7 +50,8 @@ fn admitted_findings(request: &EvaluateRequest, resolved: &Resolved, attempt: &A
     findings.filter(|finding| !covered.contains(&finding_key(finding))).map(SeenFinding::from_finding).collect()
 }
 
-/// True if a waiver covers the finding under any ranking of unrated findings: policies differ in that ranking.
+/// True if a waiver covers the finding under at least one ranking of unrated findings. Policies differ in that ranking, so the
+/// lowest is used.
 fn may_be_covered(finding: &Finding, waivers: &ApplicableWaivers<'_>, decision: &Decision) -> bool {
     let lowest = Severity::Informational;
     waivers

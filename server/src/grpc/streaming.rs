@@ -9,7 +9,7 @@ use tonic::Status;
 /// A stream of responses.
 pub(crate) type ResponseStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// Returns a stream over a channel. It holds its permit among the concurrent streams until the caller drops it.
+/// Returns a stream over a channel. The stream holds its concurrency permit until the stream is dropped.
 pub(crate) fn from_channel<T: Send>(
     receiver: mpsc::Receiver<T>,
     permit: OwnedSemaphorePermit,

@@ -138,7 +138,7 @@ impl Policies {
             && (!self.store.is_shared() || lock(&self.confirmed_at).elapsed() < self.max_staleness)
     }
 
-    /// Applies a change. On return it is durable and in force for every later call on this server.
+    /// Applies a change. On return it is durable and visible to every later call on this server.
     ///
     /// The write runs to its end even if the caller gives up: the snapshot must never miss a write that happened.
     pub async fn write(self: &Arc<Self>, change: Change, options: WriteOptions) -> Result<WriteResult, Error> {
@@ -231,12 +231,12 @@ impl Policies {
         true
     }
 
-    /// Returns the changes after a revision, as recorded by the store; `None`: everything in force.
+    /// Returns the changes after a revision, as recorded by the store; `None`: all current policies and waivers.
     pub async fn changes(&self, after: Option<u64>) -> Result<ChangeSet, Error> {
         Ok(self.store.changes(after).await?)
     }
 
-    /// Returns the policies and waivers that were in force at a revision.
+    /// Returns the policies and waivers that were current at a revision.
     pub async fn snapshot_at(&self, revision: u64) -> Result<PolicySet, Error> {
         Ok(self.store.snapshot_at(revision).await?)
     }

@@ -55,8 +55,8 @@ pub enum ChangeEvent {
 type Sender = mpsc::Sender<Result<WatchEvent, Error>>;
 
 impl Policies {
-    /// Sends the changes after a revision until the receiver is closed; after revision 0, everything in force comes first. An error
-    /// is sent and ends the watch.
+    /// Sends the changes after revision `after` until the receiver is closed. If `after` is 0, all current policies and waivers
+    /// are sent first. An error is sent and ends the watch.
     pub async fn watch(self: Arc<Self>, observations: Arc<dyn Observations>, mut after: u64, sender: Sender) {
         let mut revisions = self.revisions();
         let mut is_first = true;
@@ -100,7 +100,7 @@ async fn send_changes(
     let mut entries = changes.entries.into_iter().peekable();
     while let Some(entry) = entries.next() {
         let is_last_of_revision = entries.peek().is_none_or(|next| next.revision != entry.revision);
-        // The initial state is in the order of names, so that no revision is complete before its last event.
+        // Until the whole initial state is sent, its events report revision 0, so that an interrupted receiver starts over.
         if is_last_of_revision && !is_state {
             complete = entry.revision;
         }

@@ -189,8 +189,9 @@ pub struct ChangeSet {
     pub revision: u64,
     /// The time of the write of that revision.
     pub write_time: Timestamp,
-    /// The time of the write of the revision before these changes; `None` if the store lacks that revision. It exposes a store
-    /// that was restored from a backup and then written to: the revision may be equal, but the time differs.
+    /// The write time of the revision from which these changes start (the `after` of the call); `None` if the store lacks that
+    /// revision or the call has no `after`. If it differs from the time that the caller knows for this revision, the store was
+    /// restored from a backup and then written to.
     pub begin_time: Option<Timestamp>,
     /// The changes, ordered by revision and, within one, by name.
     pub entries: Vec<Entry>,
@@ -260,8 +261,8 @@ pub trait PolicyStore: Send + Sync + fmt::Debug {
     /// (`changes_since_revision_are_listed_in_order`).
     ///
     /// Each call sees one revision as a whole, also during writes (`load_during_writes_sees_one_revision`,
-    /// `changes_during_writes_are_complete_and_ordered`). An unreadable resource is [`Error::Corrupt`]: a policy that was
-    /// skipped would open the gate.
+    /// `changes_during_writes_are_complete_and_ordered`). An unreadable resource is [`Error::Corrupt`]: to skip a policy would
+    /// fail open.
     async fn changes(&self, after: Option<u64>) -> Result<ChangeSet, Error>;
 
     /// Returns the content as of a revision that the store has reached (`snapshot_at_past_revision_stays_readable`).
@@ -288,7 +289,7 @@ pub trait PolicyStore: Send + Sync + fmt::Debug {
     /// Returns the content digest of a policy at a revision; `None` if the history lacks it.
     async fn content_digest(&self, id: &PolicyId, revision: u64) -> Result<Option<String>, Error>;
 
-    /// Returns if the store answers.
+    /// Succeeds if the store answers.
     async fn ping(&self) -> Result<(), Error>;
 
     /// True if other servers write to the store, so that content read earlier may be stale.

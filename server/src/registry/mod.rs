@@ -39,7 +39,7 @@ impl Freshness {
         self.not_before.is_none_or(|not_before| began >= not_before)
     }
 
-    /// Returns the stricter of this freshness and that of a read which began at `instant`.
+    /// Also requires that the read began at `instant` or later; `None` adds no requirement.
     #[must_use]
     pub fn and_not_before(self, instant: Option<Instant>) -> Self {
         Self { not_before: self.not_before.max(instant) }
@@ -224,8 +224,9 @@ pub trait Registry: Send + Sync + fmt::Debug {
     /// fetched by digest and hashed. Bytes that do not hash to their digest are an [`Error::MalformedResponse`].
     async fn resolve(&self, image: &ImageReference, freshness: Freshness) -> Result<Arc<Resolved>, Error>;
 
-    /// Reads the complete scan of a manifest. "No scan" is a reading, not an error. A flaw in the response is part of
-    /// the reading. An error means that nothing is known about the scan: throttling, outage, rejection.
+    /// Reads the complete scan of a manifest. "No scan" is a reading, not an error. A response about another image,
+    /// with malformed values or with missing pages is returned with its [`Scan::flaws`], not as an error. An error
+    /// means that nothing is known about the scan: throttling, outage, rejection.
     async fn scan(
         &self,
         repository: &Repository,

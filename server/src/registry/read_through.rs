@@ -47,8 +47,8 @@ where
     /// `budget`.
     pub(super) fn new(capacity: u64, max_age: Duration, budget: Duration) -> Self {
         let entries = Cache::builder()
-            // Admit every new entry and evict the oldest. A frequency-based policy would keep refusing an entry that
-            // outweighs its victims, so every call for it would go to the registry.
+            // Admit every new entry and evict the least recently used. A frequency-based policy would keep refusing an
+            // entry that outweighs its victims, so every call for it would go to the registry.
             .eviction_policy(EvictionPolicy::lru())
             .max_capacity(capacity)
             .weigher(|_, reading: &CachedRead<V>| reading.weight)
@@ -91,8 +91,8 @@ where
     /// Removes all entries.
     pub(super) fn clear(&self) {
         self.entries.invalidate_all();
-        // moka drops an invalidated entry two maintenance runs later. Until then its memory would be counted, and the
-        // cache would be cleared again.
+        // moka drops an invalidated entry two maintenance runs later. Until then the memory check in `cache/mod.rs`
+        // would still count it, and would clear the cache again.
         (0..3).for_each(|_| self.run_maintenance());
     }
 

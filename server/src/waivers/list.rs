@@ -10,7 +10,7 @@ use scangate_core::{
 
 use super::{Error, StoredWaiver, Waivers};
 
-/// The most waivers that one page of a search for waivers without findings reads: each costs a query.
+/// With `matches_nothing`, the maximum number of waivers examined for one page, because each can cost a query.
 const MAX_SCANNED: usize = 1_000;
 
 /// Conditions on waivers; all given ones must hold.

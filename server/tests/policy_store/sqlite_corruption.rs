@@ -1,4 +1,4 @@
-//! A corrupt file: loading fails and names the unreadable record, since a policy that was skipped would open the gate.
+//! A corrupt file: loading fails and names the unreadable record, since to skip a policy would fail open.
 
 use std::fs;
 

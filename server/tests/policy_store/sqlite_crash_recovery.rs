@@ -129,7 +129,7 @@ async fn disagreements(shell: &mut SqliteConnection) -> Vec<String> {
              select id, revision, body, content_digest from document_revisions
              where (id, revision) in (select id, max(revision) from document_revisions group by id)
          )
-         select 'in force: ' || id from (
+         select 'current: ' || id from (
              select id, revision, body, content_digest from documents except select * from latest
          )
          union all select 'recorded: ' || id from (

@@ -24,7 +24,7 @@ pub struct Match {
 impl Match {
     /// True if a call about this repository and environment is governed.
     ///
-    /// A call without an environment meets the policies of all environments, so leaving it out never loosens the
+    /// The policies of all environments govern a call without an environment, so leaving it out never loosens the
     /// verdict.
     pub fn governs(&self, registry: &Registry, repository: &RepositoryName, environment: Option<&Environment>) -> bool {
         any_or_empty(&self.registries, &registry.to_string())

@@ -57,7 +57,7 @@ impl PolicySet {
     /// Returns the policies that govern a call at an instant, in the order of their ids: all matching policies that are
     /// not OFF, and the default if none of the others is enforced.
     ///
-    /// A call without an environment also meets the default if a call about any environment would.
+    /// The default also governs a call without an environment if it would govern a call about at least one environment.
     pub fn governing(
         &self,
         registry: &Registry,

@@ -50,7 +50,7 @@ pub struct Subject<'a> {
 impl Scope {
     /// True if the scope covers findings of the subject.
     ///
-    /// A call without an environment meets the policies of all environments, so only waivers for all environments cover
+    /// The policies of all environments govern a call without an environment, so only waivers for all environments cover
     /// it: leaving the environment out never loosens the verdict.
     pub fn includes(&self, subject: Subject<'_>) -> bool {
         let environment = |glob: &Glob| match subject.environment {

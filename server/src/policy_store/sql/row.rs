@@ -1,4 +1,4 @@
-//! Converts resources to rows and back. An unreadable row is an error: a policy that was skipped would open the gate.
+//! Converts resources to rows and back. An unreadable row is an error: to skip a policy would fail open.
 //!
 //! The body is the resource's JSON without its id. The content digest is taken over that stored text, so it stays valid when the
 //! type gains fields, and policies that differ only in their id share it.

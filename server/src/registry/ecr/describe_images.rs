@@ -40,8 +40,8 @@ pub(super) struct ImageDescription {
 
 /// The images to search.
 ///
-/// Active images are requested without a filter: AWS does not document a filter beside image ids, and no deployable
-/// image may depend on one.
+/// Active images are requested without a filter. AWS does not document whether a filter works together with image ids,
+/// so the lookup of active images must not rely on that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ArchiveFilter {
     /// Images that can be pulled.
@@ -50,7 +50,7 @@ pub(super) enum ArchiveFilter {
     All,
 }
 
-/// Describes images. A single unknown image fails the whole request; the error names it as `named`.
+/// Describes images. If one of them is unknown, ECR fails the whole request; the error reports `image` as not found.
 pub(super) async fn describe(
     client: &RegistryClient,
     repository: &Repository,

@@ -89,7 +89,8 @@ impl Enricher<'_> {
         let foreign = match list::load(self, records).await {
             Ok(foreign) => foreign,
             Err(error) => {
-                // A partial list may lack the worse of two records.
+                // Inspector may list a finding more than once. The record with the higher EPSS may be on a page that
+                // was not read.
                 for record in records.values_mut() {
                     record.epss = None;
                 }
@@ -158,8 +159,8 @@ impl InspectorRecord {
         if let Some(status) = self.status {
             finding.status = stricter(finding.status, status);
         }
-        // A fix that ECR does not report already counts as available; "no fix" from Inspector would make the result
-        // less strict.
+        // If ECR reports nothing about a fix, rules already count one as available. Taking "no fix" from Inspector
+        // would make the result less strict, so only Available and Partial are taken.
         if finding.fix == Fix::Unknown && matches!(self.fix, Fix::Available | Fix::Partial) {
             finding.fix = self.fix;
         }
