@@ -85,7 +85,7 @@ impl Load {
                 due = Instant::now();
             }
             self.call(&mut sender).await;
-            // Measured from the due time. Otherwise a stalled server would hide the waiting calls.
+            // Measured from the due time, so that the latency includes the wait behind a stalled call (coordinated omission).
             latencies.push(due.elapsed());
         }
         latencies

@@ -16,7 +16,7 @@ use crate::registry::{self, Registry, RegistryScanning, RepositoryScanning, Scan
 /// The way a new registry configuration is combined with the effective one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MergeMode {
-    /// Rules are added; no repository stops being scanned.
+    /// Rules are added to the effective ones. While the scan type stays the same, no repository stops being scanned.
     Merge,
     /// The new configuration replaces the effective one.
     Replace,

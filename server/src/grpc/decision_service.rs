@@ -35,7 +35,7 @@ use crate::{
 const MAX_WATCHES: usize = 256;
 /// The events buffered for a slow receiver.
 const WATCH_BUFFER: usize = 16;
-/// The most decisions in one page: each may list findings.
+/// The most decisions in one page. Each may list findings, so this bounds the size of the response.
 const MAX_PAGE: usize = 1_000;
 
 /// The service.

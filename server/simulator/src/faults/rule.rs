@@ -124,7 +124,8 @@ pub(crate) struct Target {
 pub struct Faults(Arc<Mutex<Vec<Rule>>>);
 
 impl Faults {
-    /// Adds a rule. If several rules match a call, all their faults apply; the first canned response wins.
+    /// Adds a rule. If several rules match a call, all their faults apply. Of the faults that replace the whole
+    /// response, only that of the first rule does.
     pub fn script(&self, rule: impl Into<Rule>) {
         let rule = rule.into();
         self.with(|rules| rules.push(rule));

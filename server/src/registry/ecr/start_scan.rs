@@ -126,8 +126,8 @@ impl ScanStarter<'_> {
     }
 }
 
-/// Returns the end of the quota period. It counts from the start of the scan, which ECR does not report; the completion
-/// is a little later.
+/// Returns a time at which the quota period is certainly over. The period begins with the scan, but ECR reports only the
+/// scan's completion, so the result is a little late.
 fn next_possible_at(response: &ScanResponse) -> Option<Timestamp> {
     response.completed_at.as_ref().and_then(timestamp)?.checked_add(QUOTA_PERIOD).ok()
 }
