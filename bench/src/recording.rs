@@ -7,12 +7,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use scangate_core::{
-    Verdict,
-    image::{Digest, RepositoryName},
-    name::PolicyId,
-    registry::Registry,
-};
+use scangate_core::{Verdict, image::RepositoryName, name::PolicyId, registry::Registry};
 use scangate_server::{
     decision_log::{
         AppendRequest, Blob, DecisionLog as _, DecisionRecord, IndexTerms, PreparedRecord, sql::SqlDecisionLog,
@@ -20,6 +15,7 @@ use scangate_server::{
     idempotency::RequestKey,
     sql::{Address, Database},
 };
+use scangate_test_fixtures::digest;
 use scangate_test_postgres::Cluster;
 use tempfile::TempDir;
 
@@ -112,7 +108,7 @@ fn prepared_record(number: u64) -> Arc<PreparedRecord> {
     let keys = IndexTerms {
         registry: Registry::parse("123456789012/eu-west-1").unwrap(),
         repository: RepositoryName::parse(&format!("team/app-{}", number % 20)).unwrap(),
-        digests: vec![Digest::parse(&format!("sha256:{number:064x}")).unwrap()],
+        digests: vec![digest(number)],
         environment: None,
         verdict: Verdict::Allow,
         policies: vec![PolicyId::parse("default").unwrap()],

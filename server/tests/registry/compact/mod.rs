@@ -16,16 +16,16 @@ use std::{
 
 use jiff::Timestamp;
 use scangate_core::{
-    finding::{Exploit, Finding, Fix, Package, Score, Status as FindingStatus},
+    finding::{Finding, Fix, Package, Score},
     image::{Digest, ImageReference, Repository, RepositoryName},
     registry::Registry as RegistryId,
     scan::{Content, Enrichment, Frequency, Manifest, Report, Scan, ScanType, Status},
-    severity::Rating,
 };
 use scangate_server::registry::{
     Error, Freshness, Registry, RegistryScanning, RepositoryScanning, Resolved, Started,
     cache::{CachedRegistry, Config},
 };
+use scangate_test_fixtures::digest;
 
 use crate::support::{APP, registry_id, repository};
 
@@ -119,13 +119,7 @@ impl Harness {
 }
 
 pub(crate) fn manifest(image: u64) -> Manifest {
-    Manifest {
-        digest: Digest::parse(&format!("sha256:{image:064x}")).unwrap(),
-        platform: None,
-        pushed_at: None,
-        content: Content::Image,
-        archived: false,
-    }
+    Manifest { digest: digest(image), platform: None, pushed_at: None, content: Content::Image, archived: false }
 }
 
 pub(crate) fn scan(findings: Vec<Finding>) -> Scan {
@@ -145,20 +139,12 @@ pub(crate) fn scan(findings: Vec<Finding>) -> Scan {
 
 fn finding(id: &str, description: &str) -> Finding {
     Finding {
-        id: id.into(),
         package: Package { name: "openssl".into(), version: "1.1.1".into(), ..Package::default() },
-        severity: Rating::parse("HIGH"),
         fix: Fix::Available,
         cvss: Score::new(7.5).ok(),
-        epss: None,
-        exploit: Exploit::Unknown,
-        status: FindingStatus::Active,
-        title: None,
         description: Some(description.into()),
         uri: Some(format!("https://example.org/{id}").into()),
-        first_observed_at: None,
-        published_at: None,
-        arn: None,
+        ..scangate_test_fixtures::finding(id)
     }
 }
 
