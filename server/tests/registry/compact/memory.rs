@@ -3,9 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use scangate_server::registry::{Freshness, Registry as _, cache::Config};
+use tokio::sync::Mutex;
 
 use super::{Harness, distinct_scan, manifest, scan};
 use crate::support::{APP, repository};
+
+/// Held by tests of the memory limit, so that they run one at a time. moka reclaims dropped entries by epoch, and a busy
+/// thread of another test delays that.
+static EXCLUSIVE: Mutex<()> = Mutex::const_new(());
 
 #[tokio::test]
 async fn concurrent_readers_share_one_scan() {
@@ -41,6 +46,7 @@ async fn only_last_two_scans_stay_decoded() {
 
 #[tokio::test]
 async fn shared_values_are_stored_once() {
+    let _guard = EXCLUSIVE.lock().await;
     let (shared, unshared) = (Harness::new(Config::default()), Harness::new(Config::default()));
 
     for image in 0..50 {
@@ -55,6 +61,7 @@ async fn shared_values_are_stored_once() {
 
 #[tokio::test]
 async fn distinct_images_stay_within_memory_limit() {
+    let _guard = EXCLUSIVE.lock().await;
     let config = Config { max_scan_bytes: 4 * 1024 * 1024, ..Config::default() };
     let harness = Harness::new(config.clone());
 
@@ -69,6 +76,7 @@ async fn distinct_images_stay_within_memory_limit() {
 /// A value outlives the image that added it if an image of little weight shares it.
 #[tokio::test]
 async fn inherited_values_stay_within_memory_limit() {
+    let _guard = EXCLUSIVE.lock().await;
     let config = Config { max_scan_bytes: 4 * 1024 * 1024, ..Config::default() };
     let harness = Harness::new(config.clone());
 
@@ -85,6 +93,7 @@ async fn inherited_values_stay_within_memory_limit() {
 /// An image that inherits values outweighs the images that it evicts, and is admitted all the same.
 #[tokio::test]
 async fn latest_scan_is_cached_in_full_cache() {
+    let _guard = EXCLUSIVE.lock().await;
     let harness = Harness::new(Config { max_scan_bytes: 4 * 1024 * 1024, ..Config::default() });
     for image in 0..500 {
         let (owner, sharer) = (image, image + 1_000);
@@ -105,6 +114,7 @@ async fn latest_scan_is_cached_in_full_cache() {
 /// cache again.
 #[tokio::test]
 async fn overfull_cache_is_cleared_once() {
+    let _guard = EXCLUSIVE.lock().await;
     let (bytes, unsettled_ttl) = (1024 * 1024, Duration::from_mins(1));
     let harness = Harness::new(Config { max_scan_bytes: bytes, unsettled_ttl, ..Config::default() });
 
