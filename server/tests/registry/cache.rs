@@ -310,7 +310,12 @@ async fn change_of_cancelled_caller_is_visible() {
     let cancelled = harness.registry.put_registry_scanning(&registry, &enhanced);
     assert!(tokio::time::timeout(Duration::from_millis(50), cancelled).await.is_err());
 
-    let seen = async { while any_age(&harness).await.scan.scan_type == ScanType::Basic {} };
+    let seen = async {
+        while any_age(&harness).await.scan.scan_type == ScanType::Basic {
+            // A cached read is ready at once: without this, the task that completes the change would not run.
+            tokio::task::yield_now().await;
+        }
+    };
     assert!(tokio::time::timeout(Duration::from_secs(10), seen).await.is_ok());
 }
 
