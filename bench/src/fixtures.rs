@@ -70,6 +70,7 @@ fn package(number: u64) -> Package {
         manager: Some("OS".into()),
         path: None,
         fixed_in: None,
+        source_layer: None,
     }
 }
 

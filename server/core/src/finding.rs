@@ -29,6 +29,9 @@ pub struct Package {
     /// The version that fixes the vulnerability.
     #[serde(default)]
     pub fixed_in: Option<Arc<str>>,
+    /// The layer of the image that installs the package, as a digest.
+    #[serde(default)]
+    pub source_layer: Option<Arc<str>>,
 }
 
 /// The availability of a fix.
@@ -57,6 +60,16 @@ pub enum Exploit {
     Known,
     /// No exploit is known.
     NotKnown,
+}
+
+/// An entry in CISA's catalogue of known exploited vulnerabilities.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Kev {
+    /// The time at which CISA added the vulnerability.
+    pub added_at: Option<Timestamp>,
+    /// The time by which CISA demands a remedy.
+    pub due_at: Option<Timestamp>,
 }
 
 /// The status of a finding.
@@ -137,6 +150,9 @@ impl From<Score> for f64 {
 pub struct Finding {
     /// Vulnerability identifier.
     pub id: Arc<str>,
+    /// The identifiers of related vulnerabilities, in order and without duplicates.
+    #[serde(default)]
+    pub related_ids: Vec<Arc<str>>,
     /// The affected package.
     pub package: Package,
     /// The severity that the scan reports.
@@ -153,6 +169,9 @@ pub struct Finding {
     /// The knowledge about exploits.
     #[serde(default)]
     pub exploit: Exploit,
+    /// The entry in CISA's catalogue of known exploited vulnerabilities.
+    #[serde(default)]
+    pub kev: Option<Kev>,
     /// The status of the finding.
     #[serde(default)]
     pub status: Status,
@@ -184,10 +203,11 @@ impl Finding {
 
     /// The other fields that a rule can ask for.
     fn properties(&self) -> impl Ord + '_ {
-        let package = (&self.package.manager, &self.package.fixed_in);
+        let package = (&self.package.manager, &self.package.fixed_in, &self.package.source_layer);
         let texts = (&self.title, &self.uri, &self.description);
         let times = (self.first_observed_at, self.published_at);
-        (&self.severity, self.fix, self.cvss, self.epss, self.exploit, self.status, package, texts, times)
+        let exploit = (self.exploit, self.kev);
+        (&self.severity, self.fix, self.cvss, self.epss, exploit, self.status, package, &self.related_ids, texts, times)
     }
 
     /// Compares two findings, worst first, in a total order that does not depend on the order of ECR's pages.
@@ -226,12 +246,14 @@ mod tests {
     fn finding() -> Finding {
         Finding {
             id: "CVE-2026-1".into(),
+            related_ids: Vec::new(),
             package: Package { name: "openssl".into(), ..Package::default() },
             severity: Rating::parse("HIGH"),
             fix: Fix::default(),
             cvss: None,
             epss: None,
             exploit: Exploit::default(),
+            kev: None,
             status: Status::default(),
             title: None,
             description: None,
@@ -246,6 +268,9 @@ mod tests {
     fn records_with_different_properties_stay() {
         let others = [
             Finding { title: Some("one".into()), ..finding() },
+            Finding { related_ids: vec!["GHSA-1".into()], ..finding() },
+            Finding { kev: Some(Kev::default()), ..finding() },
+            Finding { package: Package { source_layer: Some("sha256:1".into()), ..finding().package }, ..finding() },
             Finding { description: Some("one".into()), ..finding() },
             Finding { uri: Some("https://example.org".into()), ..finding() },
             Finding { published_at: Some(Timestamp::UNIX_EPOCH), ..finding() },

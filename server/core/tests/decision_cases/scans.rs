@@ -59,6 +59,8 @@ struct FindingFixture {
     severity: Rating,
     id: Option<Arc<str>>,
     #[serde(default)]
+    related_ids: Vec<Arc<str>>,
+    #[serde(default)]
     package: Arc<str>,
     #[serde(default)]
     version: Arc<str>,
@@ -144,9 +146,11 @@ fn finding(index: usize, fixture: &FindingFixture, now: Timestamp) -> Finding {
         manager: fixture.manager.clone(),
         path: fixture.path.clone(),
         fixed_in: fixture.fixed_in.clone(),
+        source_layer: None,
     };
     Finding {
         id: fixture.id.clone().unwrap_or_else(|| format!("CVE-2026-{index:04}").into()),
+        related_ids: fixture.related_ids.clone(),
         package,
         severity: fixture.severity.clone(),
         fix: fixture.fix,

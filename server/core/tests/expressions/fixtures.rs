@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use scangate_core::{
     expression::Expression,
-    finding::{Exploit, Finding, Fix, Package, Score, Status},
+    finding::{Exploit, Finding, Fix, Kev, Package, Score, Status},
     severity::{Rating, Severity},
     unknown::WhenUnknown,
 };
@@ -36,18 +36,21 @@ pub(crate) fn answer_at(expression: &Expression, finding: &Finding, now: Timesta
 pub(crate) fn full() -> Finding {
     Finding {
         id: "CVE-2026-1001".into(),
+        related_ids: vec!["GHSA-2026-1001".into()],
         package: Package {
             name: "openssl".into(),
             version: "3.0.11".into(),
             manager: Some("OS".into()),
             path: Some("usr/lib".into()),
             fixed_in: Some("3.0.13".into()),
+            source_layer: Some("sha256:1a".into()),
         },
         severity: Rating::Rated(Severity::Critical),
         fix: Fix::Available,
         cvss: Some(Score::new(9.8).unwrap()),
         epss: Some(Score::new(0.5).unwrap()),
         exploit: Exploit::Known,
+        kev: Some(Kev { added_at: None, due_at: Some("2026-03-10T12:00:00Z".parse().unwrap()) }),
         status: Status::Active,
         title: Some("Überlauf im Handshake".into()),
         description: Some("A heap overflow.".into()),

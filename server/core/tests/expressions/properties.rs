@@ -200,7 +200,7 @@ prop_compose! {
             cvss: score(cvss),
             epss: score(epss),
             title: title.map(Into::into),
-            description: None, uri: None, arn: None,
+            description: None, uri: None, arn: None, kev: None, related_ids: Vec::new(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use scangate_core::{
-    finding::{Exploit, Finding, Fix, Package, Status},
+    finding::{Exploit, Finding, Fix, Kev, Package, Status},
     image::{Digest, Platform},
     severity::{Rating, Severity},
 };
@@ -85,6 +85,8 @@ pub(crate) fn render_finding(finding: &Finding, manifest: &Digest, platform: Opt
         manifest_digest: manifest.to_string(),
         platform: platform.map(render_platform),
         finding_arn: text(finding.arn.as_ref()),
+        related_ids: finding.related_ids.iter().map(ToString::to_string).collect(),
+        kev: finding.kev.map(render_kev),
     }
 }
 
@@ -96,6 +98,14 @@ pub(crate) fn render_package(package: &Package) -> v1::Package {
         manager: text(package.manager.as_ref()),
         path: text(package.path.as_ref()),
         fixed_in: text(package.fixed_in.as_ref()),
+        source_layer_digest: text(package.source_layer.as_ref()),
+    }
+}
+
+fn render_kev(kev: Kev) -> v1::KnownExploitedVulnerability {
+    v1::KnownExploitedVulnerability {
+        add_time: kev.added_at.map(render_timestamp),
+        due_time: kev.due_at.map(render_timestamp),
     }
 }
 

@@ -27,6 +27,7 @@ fn finding(found: &ImageScanFinding, diagnostics: &mut ScanDiagnostics) -> Findi
     let name = found.name.as_deref().unwrap_or_default();
     Finding {
         id: diagnostics.intern(name, MAX_NAME_BYTES),
+        related_ids: Vec::new(),
         fix: if fixed_in.is_some() { Fix::Available } else { Fix::Unknown },
         package: Package {
             name: diagnostics.intern(attribute(found, "package_name").unwrap_or_default(), MAX_NAME_BYTES),
@@ -34,11 +35,13 @@ fn finding(found: &ImageScanFinding, diagnostics: &mut ScanDiagnostics) -> Findi
             manager: None,
             path: None,
             fixed_in,
+            source_layer: None,
         },
         severity: rating(found.severity.as_ref().map_or("", |severity| severity.as_str()), diagnostics),
         cvss: score(found, name, diagnostics),
         epss: None,
         exploit: Exploit::Unknown,
+        kev: None,
         status: Status::Active,
         title: None,
         description: diagnostics.non_empty(found.description.as_deref(), MAX_DESCRIPTION_BYTES),

@@ -1,5 +1,7 @@
 //! Conversion of enhanced findings: Inspector reports one finding for each vulnerability, with all its packages.
 
+use std::{collections::BTreeSet, sync::Arc};
+
 use aws_sdk_ecr::types::{EnhancedImageScanFinding, PackageVulnerabilityDetails, VulnerablePackage};
 use scangate_core::{
     finding::{Exploit, Finding, Fix, Package, Score, Status},
@@ -74,12 +76,14 @@ fn finding(found: &EnhancedImageScanFinding, diagnostics: &mut ScanDiagnostics) 
     let severity = rating(found.severity.as_deref().unwrap_or_default(), diagnostics);
     Finding {
         id: diagnostics.intern(id, MAX_NAME_BYTES),
+        related_ids: related_ids(details, id, diagnostics),
         package: Package { name: diagnostics.intern("", MAX_NAME_BYTES), ..Package::default() },
         cvss: score(found, id, &severity, diagnostics),
         severity,
         fix: parse_fix(found.fix_available.as_deref()),
         epss: None,
         exploit: parse_exploit(found.exploit_available.as_deref()),
+        kev: None,
         status: parse_status(found.status.as_deref()),
         title: diagnostics.non_empty(Some(title), MAX_NAME_BYTES),
         description: diagnostics.non_empty(found.description.as_deref(), MAX_DESCRIPTION_BYTES),
@@ -91,6 +95,18 @@ fn finding(found: &EnhancedImageScanFinding, diagnostics: &mut ScanDiagnostics) 
     }
 }
 
+/// Returns `relatedVulnerabilities` in order, without duplicates and without the finding's own id.
+fn related_ids(
+    details: Option<&PackageVulnerabilityDetails>,
+    id: &str,
+    diagnostics: &mut ScanDiagnostics,
+) -> Vec<Arc<str>> {
+    let related = details.and_then(|details| details.related_vulnerabilities.as_deref()).unwrap_or_default();
+    let related = related.iter().filter(|related| !related.is_empty() && *related != id);
+    let ids: BTreeSet<Arc<str>> = related.map(|related| diagnostics.intern(related, MAX_NAME_BYTES)).collect();
+    ids.into_iter().collect()
+}
+
 fn package(vulnerable: &VulnerablePackage, diagnostics: &mut ScanDiagnostics) -> Package {
     Package {
         name: diagnostics.intern(vulnerable.name.as_deref().unwrap_or_default(), MAX_NAME_BYTES),
@@ -98,6 +114,7 @@ fn package(vulnerable: &VulnerablePackage, diagnostics: &mut ScanDiagnostics) ->
         manager: diagnostics.non_empty(vulnerable.package_manager.as_deref(), MAX_NAME_BYTES),
         path: diagnostics.non_empty(vulnerable.file_path.as_deref(), MAX_NAME_BYTES),
         fixed_in: diagnostics.non_empty(vulnerable.fixed_in_version.as_deref(), MAX_NAME_BYTES),
+        source_layer: diagnostics.non_empty(vulnerable.source_layer_hash.as_deref(), MAX_NAME_BYTES),
     }
 }
 

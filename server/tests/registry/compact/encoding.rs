@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use scangate_core::{
-    finding::{Exploit, Finding, Fix, Package, Score, Status},
+    finding::{Exploit, Finding, Fix, Kev, Package, Score, Status},
     scan::{Report, Scan},
     severity::Rating,
 };
@@ -34,9 +34,14 @@ prop_compose! {
     fn package()(
         (name, version) in (text(), text()),
         (manager, path, fixed_in) in (option::of(text()), option::of(text()), option::of(text())),
+        source_layer in option::of(text()),
     ) -> Package {
-        Package { name, version, manager, path, fixed_in }
+        Package { name, version, manager, path, fixed_in, source_layer }
     }
+}
+
+fn kev() -> impl Strategy<Value = Kev> {
+    (option::of(instant()), option::of(instant())).prop_map(|(added_at, due_at)| Kev { added_at, due_at })
 }
 
 prop_compose! {
@@ -50,10 +55,12 @@ prop_compose! {
         (title, description, uri) in (option::of(text()), option::of(text()), option::of(text())),
         (first_observed_at, published_at) in (option::of(instant()), option::of(instant())),
         arn in option::of(arn()),
+        (related_ids, kev) in (vec(text(), 0..3), option::of(kev())),
     ) -> Finding {
         let score = |value: Option<f64>| value.map(|value| Score::new(value).unwrap());
         Finding {
             id, package, fix, exploit, status, title, description, uri, first_observed_at, published_at, arn,
+            related_ids, kev,
             severity: Rating::parse(severity),
             cvss: score(cvss),
             epss: score(epss),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use scangate_core::{
-    finding::{Exploit, Finding, Fix, Package, Score, Status},
+    finding::{Exploit, Finding, Fix, Kev, Package, Score, Status},
     severity::{Rating, Severity},
 };
 
@@ -32,6 +32,7 @@ struct FixedFields {
     cvss: Option<Score>,
     epss: Option<Score>,
     exploit: Exploit,
+    kev: Option<Kev>,
     status: Status,
     published_at: Option<Timestamp>,
 }
@@ -42,8 +43,8 @@ impl FixedFields {
             Rating::Rated(severity) => Some(*severity),
             Rating::Unrated(_) => None,
         };
-        let Finding { fix, cvss, epss, exploit, status, published_at, .. } = *finding;
-        Self { severity, fix, cvss, epss, exploit, status, published_at }
+        let Finding { fix, cvss, epss, exploit, kev, status, published_at, .. } = *finding;
+        Self { severity, fix, cvss, epss, exploit, kev, status, published_at }
     }
 }
 
@@ -62,6 +63,7 @@ impl Dictionary {
         let (uri, title) = (finding.uri.as_deref(), finding.title.as_deref());
         let uri_start = uri.and_then(|uri| uri.strip_suffix(id));
         let title_end = title.and_then(|title| title.strip_prefix(id));
+        let related_ids = encode_list(&finding.related_ids);
         let optional = [
             finding.description.as_deref(),
             uri_start.or(uri),
@@ -70,6 +72,8 @@ impl Dictionary {
             package.path.as_deref(),
             title_end.or(title),
             label,
+            related_ids.as_deref(),
+            package.source_layer.as_deref(),
         ];
         let mut encoded = EncodedFinding {
             fixed_fields: self.fixed_fields.intern(&FixedFields::from_finding(finding), |fields| Arc::new(*fields))?,
@@ -116,19 +120,22 @@ impl Dictionary {
         let text = |id: u32| self.texts.get(id).map(Arc::clone);
         let fields = self.fixed_fields.get(encoded.fixed_fields)?;
         let [id, name, version] = encoded.required.map(text);
-        let [description, uri, fixed_in, manager, path, title, label] = encoded.optional.map(|id| id.and_then(text));
+        let optional = encoded.optional.map(|id| id.and_then(text));
+        let [description, uri, fixed_in, manager, path, title, label, related_ids, source_layer] = optional;
         let id = id?;
         let severity = match (fields.severity, label) {
             (Some(severity), _) => Rating::Rated(severity),
             (None, label) => Rating::Unrated(label?),
         };
         Some(Finding {
-            package: Package { name: name?, version: version?, manager, path, fixed_in },
+            package: Package { name: name?, version: version?, manager, path, fixed_in, source_layer },
+            related_ids: decode_list(related_ids.as_deref())?,
             severity,
             fix: fields.fix,
             cvss: fields.cvss,
             epss: fields.epss,
             exploit: fields.exploit,
+            kev: fields.kev,
             status: fields.status,
             title: if encoded.title_begins_with_id { Some(concat(&[&id, &title?])) } else { title },
             description,
@@ -157,6 +164,16 @@ impl Dictionary {
     pub(super) fn bytes(&self) -> usize {
         self.texts.bytes() + self.fixed_fields.bytes()
     }
+}
+
+/// Encodes a list as one text, so that scans share it; `None` if it is empty.
+fn encode_list(list: &[Arc<str>]) -> Option<String> {
+    if list.is_empty() { None } else { serde_json::to_string(list).ok() }
+}
+
+/// Decodes a list; `None` if the text is none.
+fn decode_list(text: Option<&str>) -> Option<Vec<Arc<str>>> {
+    text.map_or_else(|| Some(Vec::new()), |text| serde_json::from_str(text).ok())
 }
 
 fn concat(parts: &[&str]) -> Arc<str> {

@@ -8,10 +8,10 @@ use jiff::Timestamp;
 /// The number of texts that every finding has.
 pub(super) const REQUIRED: usize = 3;
 /// The number of texts that a finding may lack.
-pub(super) const OPTIONAL: usize = 7;
+pub(super) const OPTIONAL: usize = 9;
 
 /// Bits of the mask of present fields. The bits of basic findings come first, so that their mask fits into one byte.
-const HAS_OPTIONAL: [u64; OPTIONAL] = [1, 1 << 1, 1 << 2, 1 << 3, 1 << 4, 1 << 5, 1 << 8];
+const HAS_OPTIONAL: [u64; OPTIONAL] = [1, 1 << 1, 1 << 2, 1 << 3, 1 << 4, 1 << 5, 1 << 8, 1 << 11, 1 << 12];
 const URI_ENDS_WITH_ID: u64 = 1 << 6;
 const TITLE_BEGINS_WITH_ID: u64 = 1 << 7;
 const HAS_TIME: u64 = 1 << 9;
