@@ -19,8 +19,8 @@ pub(crate) enum Cause<'a> {
     WaiverBegins(&'a Waiver),
     /// A waiver ends.
     WaiverEnds(&'a Waiver),
-    /// A policy becomes effective.
-    Effective(&'a Policy),
+    /// A policy becomes effective; it may take the place of the default from then on.
+    Effective { policy: &'a Policy, replaces_default: bool },
     /// A scan becomes too old for a policy.
     TooOld(&'a Policy, &'a ManifestInput),
     /// The evidence of a scan changes.
@@ -44,7 +44,10 @@ impl fmt::Display for Cause<'_> {
             }
             Self::WaiverBegins(waiver) => write!(f, "{} begins", waiver.id.resource_name()),
             Self::WaiverEnds(waiver) => write!(f, "{} ends", waiver.id.resource_name()),
-            Self::Effective(policy) => write!(f, "{} becomes effective", name(policy)),
+            Self::Effective { policy, replaces_default: false } => write!(f, "{} becomes effective", name(policy)),
+            Self::Effective { policy, replaces_default: true } => {
+                write!(f, "{} becomes effective and takes the place of policies/default", name(policy))
+            }
             Self::TooOld(policy, input) => {
                 write!(f, "the scan of {} becomes too old for {}", manifest_name(input), name(policy))
             }

@@ -16,7 +16,6 @@ use self::{
     selection::{SelectedPolicy, is_enforced, select},
 };
 use crate::{
-    cause::Cause,
     decision::{Decision, MAX_WAIVED, ManifestDecision, ManifestInput, Verdict},
     image::Image,
     name::Environment,
@@ -97,7 +96,7 @@ pub fn decide(
 ) -> Decision {
     let policies = select(selection, image, environment, now);
     let mut accumulator = Accumulator::default();
-    add_policies(&mut accumulator, &policies, environment, now);
+    add_policies(&mut accumulator, &policies, now);
     let mut decisions = Vec::with_capacity(manifests.len());
     for input in sorted(manifests) {
         let waivers = selection.waivers().applicable_to(subject(image, environment, input), now);
@@ -137,14 +136,13 @@ fn sorted(manifests: &[ManifestInput]) -> Vec<&ManifestInput> {
 /// Adds the policies to the horizon, each with the instant from which on it will be enforced.
 fn add_policies<'a>(
     accumulator: &mut Accumulator<'a>,
-    policies: &[SelectedPolicy<'a>],
-    environment: Option<&Environment>,
+    policies: &'a [SelectedPolicy<'a>],
     now: Timestamp,
 ) {
     for (index, selected) in policies.iter().enumerate() {
-        accumulator.horizon.add_policy(selected.status(environment));
+        accumulator.horizon.add_policy(selected.status());
         if let Some(effective) = selected.enforced_from(now).filter(|from| *from > now) {
-            accumulator.horizon.add_enforcement(index, effective, Cause::Effective(&selected.revision.policy));
+            accumulator.horizon.add_enforcement(index, effective, selected.effective());
         }
     }
 }

@@ -133,6 +133,9 @@ pub struct AppliedPolicy {
     pub content_digest: String,
     /// The mode in which it was applied.
     pub mode: Mode,
+    /// True if it took the place of `policies/default` in this decision.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replaces_default: bool,
 }
 
 /// One package to upgrade.

@@ -31,6 +31,7 @@ pub(crate) fn for_violation(violation: &Violation, denies: bool) -> String {
 /// Lists the reasons of a decision; the first one is a summary. `unnamed` is an environment that no policy names.
 pub(crate) fn for_decision(decision: &Decision, enforced: bool, unnamed: Option<&Environment>) -> Vec<String> {
     let mut reasons = vec![summary(decision, enforced)];
+    reasons.extend(replacement(decision));
     if let Some(environment) = unnamed {
         reasons.push(format!(
             "no policy names the environment {environment}; policies for all environments apply, check the spelling"
@@ -51,13 +52,21 @@ pub(crate) fn for_decision(decision: &Decision, enforced: bool, unnamed: Option<
     reasons
 }
 
+/// Names the policies that took the place of the default.
+fn replacement(decision: &Decision) -> Option<String> {
+    let replacing = decision.policies.iter().filter(|applied| applied.replaces_default);
+    let names: Vec<String> = replacing.map(|applied| applied.id.resource_name()).collect();
+    let verb = if names.len() == 1 { "takes" } else { "take" };
+    (!names.is_empty()).then(|| format!("{} {verb} the place of policies/default (replaces_default)", names.join(", ")))
+}
+
 fn summary(decision: &Decision, enforced: bool) -> String {
     let manifests = &decision.manifests;
     if manifests.is_empty() {
         return "the image has no deployable manifest, so nothing is proven".to_owned();
     }
     if !enforced {
-        return "no enforced policy governs the image, so it is denied; enforce a policy that matches it".to_owned();
+        return "neither policies/default nor a policy in its place is enforced, so the image is denied; set the mode of policies/default to ENFORCE".to_owned();
     }
     let total = manifests.len();
     let share = |verdict| match total {

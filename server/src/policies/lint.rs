@@ -9,20 +9,30 @@ use scangate_core::{
 
 /// Returns notes on a policy, one sentence each.
 pub fn lint(policy: &Policy) -> Vec<String> {
-    let mut notes = match policy.mode {
-        Mode::Enforce if !policy.id.is_default() => vec![
-            "this policy takes the place of policies/default for the images that it governs: default rules that it does not repeat no longer apply to them"
-                .to_owned(),
-        ],
-        Mode::Enforce => Vec::new(),
-        Mode::Warn => vec!["this policy only reports and never denies; policies/default still governs the images that it matches".to_owned()],
-        Mode::Off => vec!["this policy is not evaluated; policies/default still governs the images that it matches".to_owned()],
-    };
+    let mut notes: Vec<String> = effect(policy).map(str::to_owned).collect();
     notes.extend(policy.rules.iter().filter_map(|rule| gap(policy, rule)));
     if let (Mode::Enforce, Some(effective)) = (policy.mode, policy.effective_time.filter(|at| *at > Timestamp::now())) {
-        notes.push(format!("this policy only warns until {effective}"));
+        let floor = if policy.replaces_default { "; policies/default stays in its place until then" } else { "" };
+        notes.push(format!("this policy only warns until {effective}{floor}"));
     }
     notes
+}
+
+/// Describes the effect of a policy on the verdict, and on the default.
+fn effect(policy: &Policy) -> impl Iterator<Item = &'static str> {
+    let mode = match (policy.mode, policy.replaces_default) {
+        (Mode::Enforce, false) => None,
+        (Mode::Enforce, true) => Some(
+            "this policy takes the place of policies/default for what it matches: rules of policies/default that it does not repeat no longer apply there",
+        ),
+        (Mode::Warn, false) => Some("this policy only reports and never denies"),
+        (Mode::Warn, true) => Some("this policy only reports and never denies; policies/default still applies to what it matches, because only an enforced policy replaces it"),
+        (Mode::Off, false) => Some("this policy is not evaluated"),
+        (Mode::Off, true) => Some("this policy is not evaluated; policies/default still applies to what it matches, because only an enforced policy replaces it"),
+    };
+    let is_partial = policy.mode == Mode::Enforce && policy.replaces_default && !policy.matches.admits_every_environment();
+    let environment = "policies/default still applies to calls without an environment, because this policy does not cover all environments";
+    mode.into_iter().chain(is_partial.then_some(environment))
 }
 
 /// Reports severities that a rule skips although it denies lower ones, unless another rule certainly denies them.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::horizon::PolicyStatus;
 use crate::{
+    cause::Cause,
     decision::AppliedPolicy,
     image::Image,
     name::Environment,
@@ -59,8 +60,10 @@ pub(super) struct SelectedPolicy<'a> {
     pub(super) revision: &'a Revision,
     pub(super) mode: Mode,
     is_only: bool,
+    /// True if it takes the place of the default while it is enforced.
+    can_replace_default: bool,
     /// The instant from which on another policy takes its place.
-    displaced_from: Option<Timestamp>,
+    replaced_from: Option<Timestamp>,
 }
 
 impl SelectedPolicy<'_> {
@@ -76,16 +79,22 @@ impl SelectedPolicy<'_> {
 
     /// True if a denial by this policy from `at` on calls for a warning `now`.
     pub(super) fn will_deny(&self, at: Timestamp, now: Timestamp) -> bool {
-        at > now && self.displaced_from.is_none_or(|displaced| at < displaced)
+        at > now && self.replaced_from.is_none_or(|replaced| at < replaced)
     }
 
-    pub(super) fn status(&self, environment: Option<&Environment>) -> PolicyStatus {
-        let policy = &self.revision.policy;
-        PolicyStatus {
-            mode: self.mode,
-            is_default: policy.id.is_default() && !self.is_only,
-            displaces: !self.is_only && policy.can_displace_default(environment),
-        }
+    /// True if the policy has taken the place of the default.
+    fn replaces_default(&self) -> bool {
+        self.can_replace_default && self.mode == Mode::Enforce
+    }
+
+    /// The change of the verdict when the policy becomes effective.
+    pub(super) fn effective(&self) -> Cause<'_> {
+        Cause::Effective { policy: &self.revision.policy, replaces_default: self.can_replace_default }
+    }
+
+    pub(super) fn status(&self) -> PolicyStatus {
+        let is_default = self.revision.policy.id.is_default() && !self.is_only;
+        PolicyStatus { mode: self.mode, is_default, needs_no_default: self.is_only || self.can_replace_default }
     }
 
     pub(super) fn applied(&self) -> AppliedPolicy {
@@ -94,6 +103,7 @@ impl SelectedPolicy<'_> {
             revision: self.revision.revision,
             content_digest: self.revision.content_digest.clone(),
             mode: self.mode,
+            replaces_default: self.replaces_default(),
         }
     }
 }
@@ -108,7 +118,13 @@ pub(super) fn select<'a>(
     match selection {
         Selection::Governing(set) => select_governing(set, image, environment, now),
         Selection::Only { policy, .. } => {
-            vec![SelectedPolicy { revision: policy, mode: Mode::Enforce, is_only: true, displaced_from: None }]
+            vec![SelectedPolicy {
+                revision: policy,
+                mode: Mode::Enforce,
+                is_only: true,
+                can_replace_default: false,
+                replaced_from: None,
+            }]
         }
     }
 }
@@ -121,21 +137,22 @@ fn select_governing<'a>(
 ) -> Vec<SelectedPolicy<'a>> {
     let governing = set.governing(&image.registry, &image.repository, environment, now);
     let policies = governing.iter().map(|revision| &revision.policy);
-    let displacing = policies.filter(|policy| policy.mode == Mode::Enforce && policy.can_displace_default(environment));
-    let displaced_from = displacing.filter_map(|policy| policy.effective_time.filter(|at| *at > now)).min();
+    let replacing = policies.filter(|policy| policy.mode == Mode::Enforce && policy.can_replace_default(environment));
+    let replaced_from = replacing.filter_map(|policy| policy.effective_time.filter(|at| *at > now)).min();
     let selected = |revision: &'a Arc<Revision>| SelectedPolicy {
         revision,
         mode: revision.policy.mode_at(now),
         is_only: false,
-        displaced_from: displaced_from.filter(|_| revision.policy.id.is_default()),
+        can_replace_default: revision.policy.can_replace_default(environment),
+        replaced_from: replaced_from.filter(|_| revision.policy.id.is_default()),
     };
     governing.into_iter().map(selected).collect()
 }
 
-/// True if an enforced policy governs the image. If the default governs, some environment depends on it alone, so it
-/// must be enforced itself.
+/// True if the default or a policy in its place is enforced. Without either, nothing is proven.
 pub(super) fn is_enforced(policies: &[SelectedPolicy<'_>]) -> bool {
-    let enforced = |selected: &SelectedPolicy<'_>| selected.mode == Mode::Enforce;
-    let is_default = |selected: &&SelectedPolicy<'_>| selected.revision.policy.id.is_default();
-    policies.iter().any(enforced) && policies.iter().filter(is_default).all(enforced)
+    policies.iter().any(|selected| {
+        let is_default = selected.revision.policy.id.is_default();
+        selected.mode == Mode::Enforce && (is_default || selected.status().needs_no_default)
+    })
 }

@@ -42,6 +42,9 @@ pub struct Policy {
     /// The instant before which ENFORCE acts as WARN; `None`: effective at once.
     #[serde(default)]
     pub effective_time: Option<Timestamp>,
+    /// True if it takes the place of `policies/default` for the calls that it governs, while it is enforced.
+    #[serde(default)]
+    pub replaces_default: bool,
     /// Its requirements on a scan.
     #[serde(default)]
     pub scan: ScanRequirements,
@@ -71,10 +74,11 @@ impl Policy {
             Filter { min_severity: Some(Severity::High), fix: FixFilter::Available, ..Filter::default() };
         Ok(Self {
             id: PolicyId::parse(PolicyId::DEFAULT)?,
-            description: "Governs every image that no other enforced policy governs.".to_owned(),
+            description: "Governs every image, beside the policies that match it.".to_owned(),
             matches: Match::default(),
             mode: Mode::Enforce,
             effective_time: None,
+            replaces_default: false,
             scan: ScanRequirements::default(),
             rules: vec![
                 denying("no-critical", "No CRITICAL findings: upgrade or remove the packages.", no_critical)?,
@@ -97,10 +101,12 @@ impl Policy {
         }
     }
 
-    /// True if the policy displaces the default while it is enforced. A call without an environment needs a policy that
-    /// covers every environment.
-    pub(crate) fn can_displace_default(&self, environment: Option<&Environment>) -> bool {
-        !self.id.is_default() && (environment.is_some() || self.matches.admits_every_environment())
+    /// True if the policy takes the place of the default while it is enforced. A call without an environment needs a
+    /// policy that covers every environment.
+    pub(crate) fn can_replace_default(&self, environment: Option<&Environment>) -> bool {
+        self.replaces_default
+            && !self.id.is_default()
+            && (environment.is_some() || self.matches.admits_every_environment())
     }
 
     /// True if the status of a finding lets it count under this policy.

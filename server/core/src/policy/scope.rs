@@ -38,7 +38,7 @@ impl Match {
     }
 
     /// True if every environment is governed.
-    pub(super) fn admits_every_environment(&self) -> bool {
+    pub fn admits_every_environment(&self) -> bool {
         self.environments.is_empty() || self.environments.iter().any(Glob::matches_everything)
     }
 

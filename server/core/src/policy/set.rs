@@ -55,7 +55,7 @@ impl PolicySet {
     }
 
     /// Returns the policies that govern a call at an instant, in the order of their ids: all matching policies that are
-    /// not OFF, and the default if none of the others is enforced.
+    /// not OFF, and the default unless an enforced policy replaces it.
     ///
     /// The default also governs a call without an environment if it would govern a call about at least one environment.
     pub fn governing(
@@ -66,10 +66,10 @@ impl PolicySet {
         now: Timestamp,
     ) -> Vec<&Arc<Revision>> {
         let mut governing = self.matching(registry, repository, environment);
-        let displaces = |revision: &&Arc<Revision>| {
-            revision.policy.mode_at(now) == Mode::Enforce && revision.policy.can_displace_default(environment)
+        let replaces = |revision: &&Arc<Revision>| {
+            revision.policy.mode_at(now) == Mode::Enforce && revision.policy.can_replace_default(environment)
         };
-        if governing.iter().any(displaces) {
+        if governing.iter().any(replaces) {
             governing.retain(|revision| !revision.policy.id.is_default());
         }
         governing

@@ -91,6 +91,7 @@ proptest! {
         policy.mode = Mode::Enforce;
         policy.matches = Match::default();
         policy.effective_time = None;
+        policy.replaces_default = true;
         policy.id = PolicyId::parse("own").unwrap();
         let alone = Request { policies: vec![policy], environment: None, ..request };
 

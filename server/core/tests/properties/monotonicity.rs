@@ -123,12 +123,22 @@ proptest! {
     }
 
     #[test]
-    fn added_policy_never_loosens_without_default(request in request(), mut policy in policy()) {
-        prop_assume!(request.is_governed_without_default());
+    fn added_policy_never_loosens(request in request(), mut policy in policy()) {
+        policy.replaces_default = false;
         let before = request.decide();
         policy.id = PolicyId::parse("one-more").unwrap();
         let mut after = request;
         after.policies.push(policy);
+
+        prop_assert!(did_not_loosen(&before, &after.decide()));
+    }
+
+    #[test]
+    fn policy_that_replaces_no_more_never_loosens(request in request(), at in any::<Index>()) {
+        prop_assume!(!request.policies.is_empty());
+        let before = request.decide();
+        let mut after = request;
+        after.policy(at).replaces_default = false;
 
         prop_assert!(did_not_loosen(&before, &after.decide()));
     }

@@ -8,8 +8,8 @@ pub(in crate::decide) struct PolicyStatus {
     /// The current mode.
     pub(in crate::decide) mode: Mode,
     pub(in crate::decide) is_default: bool,
-    /// True if it displaces the default while it is enforced.
-    pub(in crate::decide) displaces: bool,
+    /// True if no default is needed beside it while it is enforced: it takes the default's place, or it is judged alone.
+    pub(in crate::decide) needs_no_default: bool,
 }
 
 /// One manifest under one policy.

@@ -9,9 +9,8 @@ pub(super) struct Timeline {
     /// The indices of the manifests under each policy.
     manifests_by_policy: Vec<Vec<usize>>,
     default: Option<usize>,
-    /// The number of enforced policies that displace the default.
-    displacing: usize,
-    enforced: usize,
+    /// The number of enforced policies that need no default.
+    replacing: usize,
     denying: usize,
     waiting: usize,
 }
@@ -24,11 +23,10 @@ impl Timeline {
                 manifests.push(index);
             }
         }
-        let displacing = |policy: &&PolicyStatus| policy.displaces && policy.mode == Mode::Enforce;
-        let displacing = state.policies.iter().filter(displacing).count();
+        let replacing = |policy: &&PolicyStatus| policy.needs_no_default && policy.mode == Mode::Enforce;
+        let replacing = state.policies.iter().filter(replacing).count();
         let default = state.policies.iter().position(|policy| policy.is_default);
-        let mut timeline =
-            Self { state, manifests_by_policy, default, displacing, enforced: 0, denying: 0, waiting: 0 };
+        let mut timeline = Self { state, manifests_by_policy, default, replacing, denying: 0, waiting: 0 };
         for policy in 0..timeline.state.policies.len() {
             if timeline.is_active(policy) {
                 timeline.set_active(policy, true);
@@ -56,7 +54,7 @@ impl Timeline {
 
     pub(super) fn verdict(&self) -> Verdict {
         let has_no_manifest = self.state.policy_manifests.is_empty();
-        if self.enforced == 0 || has_no_manifest || self.denying > 0 || self.lacks_enforced_default() {
+        if has_no_manifest || self.denying > 0 || self.lacks_enforced_default() {
             Verdict::Deny
         } else if self.waiting > 0 {
             Verdict::Indeterminate
@@ -67,12 +65,11 @@ impl Timeline {
 
     fn is_active(&self, policy: usize) -> bool {
         let active =
-            |status: &PolicyStatus| status.mode == Mode::Enforce && !(status.is_default && self.displacing > 0);
+            |status: &PolicyStatus| status.mode == Mode::Enforce && !(status.is_default && self.replacing > 0);
         self.state.policies.get(policy).is_some_and(active)
     }
 
     fn set_active(&mut self, policy: usize, active: bool) {
-        adjust(&mut self.enforced, active);
         let indices = self.manifests_by_policy.get(policy).into_iter().flatten();
         let manifests = indices.filter_map(|index| self.state.policy_manifests.get(*index));
         let verdicts: Vec<Verdict> = manifests.map(PolicyManifest::verdict).collect();
@@ -105,9 +102,9 @@ impl Timeline {
     fn enforce(&mut self, index: usize) -> bool {
         let Some(policy) = self.state.policies.get_mut(index) else { return false };
         policy.mode = Mode::Enforce;
-        let displaces = policy.displaces;
+        let replaces = policy.needs_no_default;
         let default = self.default.filter(|default| *default != index && self.is_active(*default));
-        self.displacing += usize::from(displaces);
+        self.replacing += usize::from(replaces);
         if let Some(default) = default.filter(|default| !self.is_active(*default)) {
             self.set_active(default, false);
         }
@@ -117,10 +114,10 @@ impl Timeline {
         true
     }
 
-    /// True if the default governs and is not enforced, so that no enforced policy covers its part.
+    /// True if neither the default nor a policy in its place is enforced.
     fn lacks_enforced_default(&self) -> bool {
         let default = self.default.and_then(|default| self.state.policies.get(default));
-        self.displacing == 0 && default.is_some_and(|default| default.mode != Mode::Enforce)
+        self.replacing == 0 && default.is_none_or(|default| default.mode != Mode::Enforce)
     }
 }
 

@@ -111,6 +111,9 @@ pub(crate) fn parse_policy(fields: &mut Fields, id: Option<PolicyId>, wire: Opti
         if effective_time.is_some() {
             fields.refuse("policy.effective_time", "must be empty for policies/default: it is always in effect");
         }
+        if wire.replaces_default {
+            fields.refuse("policy.replaces_default", "must be false for policies/default: it cannot replace itself");
+        }
     }
     Some(Policy {
         id: id?,
@@ -118,6 +121,7 @@ pub(crate) fn parse_policy(fields: &mut Fields, id: Option<PolicyId>, wire: Opti
         matches,
         mode: mode?,
         effective_time,
+        replaces_default: wire.replaces_default,
         scan,
         rules,
         unrated_as,
@@ -125,12 +129,13 @@ pub(crate) fn parse_policy(fields: &mut Fields, id: Option<PolicyId>, wire: Opti
     })
 }
 
-/// Checks that the default policy applies to every image: one without any policy could only be denied.
+/// Checks that the default policy is a floor: it applies to every image, always.
 fn check_default(fields: &mut Fields, matches: &Match, mode: Option<Mode>) {
     if *matches != Match::default() {
         fields.refuse(
             "policy.match",
-            "must be empty for policies/default: it applies to every image without another policy",
+            "must be empty for policies/default: it applies to every image; create a policy with replaces_default to \
+             take its place for some",
         );
     }
     if mode.is_some_and(|mode| mode != Mode::Enforce) {

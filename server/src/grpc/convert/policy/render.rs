@@ -28,6 +28,7 @@ pub(crate) fn render_policy(revision: &Revision) -> v1::Policy {
         }),
         mode: render_mode(policy.mode).into(),
         effective_time: policy.effective_time.map(render_timestamp),
+        replaces_default: policy.replaces_default,
         scan: (policy.scan != ScanRequirements::default()).then(|| render_scan(&policy.scan)),
         rules: policy.rules.iter().map(render_rule).collect(),
         unrated_as: render_severity(policy.unrated_as).into(),
@@ -47,6 +48,7 @@ pub(crate) fn render_applied_policy(applied: &AppliedPolicy) -> v1::PolicyRefere
         revision: applied.revision,
         content_digest: applied.content_digest.clone(),
         mode: render_mode(applied.mode).into(),
+        replaces_default: applied.replaces_default,
     }
 }
 

@@ -134,14 +134,14 @@ prop_compose! {
         effective_time in option::weighted(0.3, moment()),
         scan in option::of(requirements()),
         rules in vec(rule(), 0..4),
-        honour_suppression in any::<bool>(),
+        (honour_suppression, replaces_default) in any::<(bool, bool)>(),
     ) -> v1::Policy {
         let matches = matches.map(|(registries, repositories, environments)| v1::PolicyMatch {
             registries, repositories, environments,
         });
         v1::Policy {
             name: format!("policies/{name}"), description, r#match: matches, mode, effective_time, scan, rules, unrated_as,
-            honour_suppression, ..Default::default()
+            honour_suppression, replaces_default, ..Default::default()
         }
     }
 }
