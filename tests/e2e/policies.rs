@@ -48,6 +48,8 @@ async fn policy_applies_once_its_write_returns() {
 fn complete_policy() -> Policy {
     let scan = ScanRequirements {
         max_scan_age: Some(scangate_client::prost_types::Duration { seconds: 604_800, nanos: 0 }),
+        max_basic_scan_age: Some(scangate_client::prost_types::Duration { seconds: 86_400, nanos: 0 }),
+        max_source_age: Some(scangate_client::prost_types::Duration { seconds: 1_209_600, nanos: 5 }),
         never_scanned: ShortfallAction::StartScan.into(),
         unknown: ShortfallAction::Warn.into(),
         ..Default::default()

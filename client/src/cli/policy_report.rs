@@ -73,8 +73,17 @@ fn globs(globs: &[String]) -> String {
 }
 
 fn scan_requirements(policy: &Policy) -> Vec<String> {
-    let max_age = policy.scan.as_ref().and_then(|scan| scan.max_scan_age).and_then(|age| Duration::try_from(age).ok());
-    max_age.map(|age| format!("maximum age {}", format::duration(age))).into_iter().collect()
+    let Some(scan) = &policy.scan else { return Vec::new() };
+    let limits = [
+        ("maximum age", scan.max_scan_age),
+        ("maximum age of a basic scan", scan.max_basic_scan_age),
+        ("maximum age of the vulnerability data", scan.max_source_age),
+    ];
+    let line = |(limit, age): (&str, Option<_>)| {
+        let age = Duration::try_from(age?).ok()?;
+        Some(format!("{limit} {}", format::duration(age)))
+    };
+    limits.into_iter().filter_map(line).collect()
 }
 
 /// One line for each rule, e.g. `no-critical  DENY above 0  no critical vulnerability may be deployed`.

@@ -242,6 +242,14 @@ pub struct Scan {
     /// The flaws of the response.
     #[serde(default)]
     pub flaws: Vec<Flaw>,
+    /// The earliest scan of this digest after its push that this server knows: of an empty enhanced result, the earliest
+    /// `lastScannedAt` that it has read. `None`: only this reading is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_scanned_at: Option<Timestamp>,
+    /// The instant at which Inspector stops scanning the image, by the registry's re-scan duration; `None`: never, or
+    /// unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eligible_until: Option<Timestamp>,
 }
 
 impl Scan {
@@ -266,6 +274,8 @@ impl Scan {
             coverage: self.coverage.clone(),
             enrichment: self.enrichment.clone(),
             flaws: self.flaws.clone(),
+            first_scanned_at: self.first_scanned_at,
+            eligible_until: self.eligible_until,
         }
     }
 

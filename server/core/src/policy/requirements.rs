@@ -22,8 +22,15 @@ pub enum Action {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScanRequirements {
-    /// The maximum age of a scan; `None`: no limit.
+    /// The maximum age of any scan, since it completed or, for continuous scanning, since ECR reports that it was last
+    /// current; `None`: no limit.
     pub max_scan_age: Option<SignedDuration>,
+    /// The maximum age of a basic scan since it completed; `None`: no limit beside `max_scan_age`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_basic_scan_age: Option<SignedDuration>,
+    /// The maximum age of the vulnerability data, ECR's `vulnerabilitySourceUpdatedAt`; `None`: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_source_age: Option<SignedDuration>,
     /// NOT_SCANNED, NOT_COVERED.
     pub never_scanned: Option<Action>,
     /// SCAN_PENDING.

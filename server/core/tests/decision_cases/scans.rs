@@ -30,6 +30,8 @@ struct ScanFixture {
     counts: Option<CountsFixture>,
     coverage: Option<CoverageFixture>,
     flaws: Vec<Flaw>,
+    first_scanned: Option<String>,
+    eligible_until: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -95,6 +97,8 @@ pub(crate) fn scan(fields: &Map<String, Value>, now: Timestamp) -> Scan {
         }),
         description: scan.description,
         enrichment: Enrichment::NotAsked,
+        first_scanned_at: parse_optional(scan.first_scanned.as_deref(), now),
+        eligible_until: parse_optional(scan.eligible_until.as_deref(), now),
         flaws: scan.flaws,
     }
 }

@@ -59,6 +59,8 @@ fn scan() -> Scan {
         coverage: None,
         enrichment: Enrichment::NotAsked,
         flaws: Vec::new(),
+        first_scanned_at: None,
+        eligible_until: None,
     }
 }
 

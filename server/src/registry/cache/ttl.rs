@@ -51,6 +51,8 @@ fn is_unchanged(earlier: &CompactScan, later: &CompactScan) -> bool {
         coverage,
         enrichment: _,
         flaws,
+        first_scanned_at: _,
+        eligible_until,
     } = previous;
     *status == scan.status
         && *description == scan.description
@@ -59,6 +61,7 @@ fn is_unchanged(earlier: &CompactScan, later: &CompactScan) -> bool {
         && is_same_report(report.as_ref(), scan.report.as_ref())
         && *coverage == scan.coverage
         && *flaws == scan.flaws
+        && *eligible_until == scan.eligible_until
         && later.has_same_findings(earlier)
 }
 

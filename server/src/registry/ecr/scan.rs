@@ -93,6 +93,8 @@ impl ScanAssembler<'_> {
             coverage,
             enrichment,
             flaws: diagnostics.into_flaws(),
+            first_scanned_at: None,
+            eligible_until: None,
         })
     }
 

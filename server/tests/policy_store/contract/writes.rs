@@ -191,6 +191,8 @@ fn elaborate() -> Policy {
         effective_time: Some("2026-04-01T00:00:00.000000001Z".parse().unwrap()),
         scan: ScanRequirements {
             max_scan_age: Some(SignedDuration::new(86_400, 1)),
+            max_basic_scan_age: Some(SignedDuration::new(86_400, 2)),
+            max_source_age: Some(SignedDuration::new(86_400, 3)),
             never_scanned: Some(Action::StartScan),
             failed: Some(Action::Warn),
             too_old: Some(Action::Deny),

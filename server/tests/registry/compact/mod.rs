@@ -134,6 +134,8 @@ pub(crate) fn scan(findings: Vec<Finding>) -> Scan {
         coverage: None,
         enrichment: Enrichment::NotAsked,
         flaws: Vec::new(),
+        first_scanned_at: None,
+        eligible_until: None,
     }
 }
 

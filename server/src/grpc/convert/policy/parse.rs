@@ -33,9 +33,9 @@ const MAX_DESCRIPTION: usize = 1000;
 const MAX_MANAGERS: usize = 100;
 /// The most severities of a rule.
 const MAX_SEVERITIES: usize = 10;
-/// The smallest `max_scan_age`.
+/// The smallest limit of an age in `scan`.
 const MIN_SCAN_AGE: Duration = Duration::from_mins(1);
-/// The largest `max_scan_age` and grace period.
+/// The largest limit of an age in `scan`, and the longest grace period.
 const MAX_PERIOD: Duration = Duration::from_hours(3650 * 24);
 
 /// Parses `policies/{id}`.
@@ -168,15 +168,10 @@ fn parse_mode(fields: &mut Fields, mode: i32) -> Option<Mode> {
 
 fn parse_scan_requirements(fields: &mut Fields, wire: Option<&v1::ScanRequirements>) -> ScanRequirements {
     let Some(wire) = wire else { return ScanRequirements::default() };
-    let age = parse_duration(fields, "policy.scan.max_scan_age", wire.max_scan_age.as_ref(), MAX_PERIOD);
-    if age.is_some_and(|age| age < MIN_SCAN_AGE) {
-        fields.refuse(
-            "policy.scan.max_scan_age",
-            "must be at least 60s: a completed scan needs time to settle before it can be used",
-        );
-    }
     ScanRequirements {
-        max_scan_age: age.and_then(|age| SignedDuration::try_from(age).ok()),
+        max_scan_age: parse_max_age(fields, "max_scan_age", wire.max_scan_age.as_ref()),
+        max_basic_scan_age: parse_max_age(fields, "max_basic_scan_age", wire.max_basic_scan_age.as_ref()),
+        max_source_age: parse_max_age(fields, "max_source_age", wire.max_source_age.as_ref()),
         never_scanned: parse_action(fields, "never_scanned", wire.never_scanned, true),
         scanning: parse_action(fields, "scanning", wire.scanning, true),
         failed: parse_action(fields, "failed", wire.failed, true),
@@ -187,6 +182,15 @@ fn parse_scan_requirements(fields: &mut Fields, wire: Option<&v1::ScanRequiremen
         too_old: parse_action(fields, "too_old", wire.too_old, true),
         unknown: parse_action(fields, "unknown", wire.unknown, false),
     }
+}
+
+fn parse_max_age(fields: &mut Fields, field: &str, wire: Option<&prost_types::Duration>) -> Option<SignedDuration> {
+    let path = format!("policy.scan.{field}");
+    let age = parse_duration(fields, &path, wire, MAX_PERIOD)?;
+    if age < MIN_SCAN_AGE {
+        fields.refuse(path, "must be at least 60s: a completed scan needs time to settle before it can be used");
+    }
+    SignedDuration::try_from(age).ok()
 }
 
 fn parse_action(fields: &mut Fields, field: &str, action: i32, startable: bool) -> Option<Action> {

@@ -76,6 +76,8 @@ fn render_scan(scan: &ScanRequirements) -> v1::ScanRequirements {
     };
     v1::ScanRequirements {
         max_scan_age: scan.max_scan_age.map(render_duration),
+        max_basic_scan_age: scan.max_basic_scan_age.map(render_duration),
+        max_source_age: scan.max_source_age.map(render_duration),
         never_scanned: action(scan.never_scanned),
         scanning: action(scan.scanning),
         failed: action(scan.failed),

@@ -109,11 +109,15 @@ fn requirements() -> impl Strategy<Value = v1::ScanRequirements> {
     let (anything, no_start) = (|| choice(4), || choice(3));
     let startable = (anything(), anything(), anything(), anything());
     let others = (no_start(), no_start(), no_start(), no_start(), no_start());
-    (option::of(length()), startable, others).prop_map(|(max_scan_age, startable, others)| {
+    let ages = (option::of(length()), option::of(length()), option::of(length()));
+    (ages, startable, others).prop_map(|(ages, startable, others)| {
+        let (max_scan_age, max_basic_scan_age, max_source_age) = ages;
         let (never_scanned, scanning, failed, too_old) = startable;
         let (unsupported, eligibility_expired, findings_unavailable, archived, unknown) = others;
         v1::ScanRequirements {
             max_scan_age,
+            max_basic_scan_age,
+            max_source_age,
             never_scanned,
             scanning,
             failed,
@@ -180,7 +184,9 @@ fn is_within_bounds(policy: &Policy) -> bool {
     let ids: BTreeSet<_> = policy.rules.iter().map(|rule| &rule.id).collect();
     policy.description.chars().count() <= 1000
         && [&matches.registries, &matches.repositories, &matches.environments].iter().all(|list| globs(list, 100))
-        && policy.scan.max_scan_age.is_none_or(|age| period(age, SignedDuration::from_mins(1)))
+        && [policy.scan.max_scan_age, policy.scan.max_basic_scan_age, policy.scan.max_source_age]
+            .iter()
+            .all(|age| age.is_none_or(|age| period(age, SignedDuration::from_mins(1))))
         && policy.rules.len() <= 100
         && ids.len() == policy.rules.len()
         && policy.rules.iter().all(rule)
