@@ -52,7 +52,7 @@ async fn missing_resource_is_not_found_with_reason() {
             .evaluate(EvaluateGateRequest { policy: "policies/none".into(), ..evaluate_request("shop/web:1.4.2") })
             .await,
     );
-    let platform = Platform { os: "windows".into(), architecture: "amd64".into(), variant: String::new() };
+    let platform = Platform { os: "windows".into(), architecture: "amd64".into(), ..Platform::default() };
     let platform = rejection(
         gate.client
             .evaluate(EvaluateGateRequest { platforms: vec![platform], ..evaluate_request("shop/worker:3.1.0") })

@@ -80,7 +80,7 @@ async fn denied_index_offers_no_deploy_image() {
 #[tokio::test]
 async fn selected_clean_platform_is_allowed_by_digest() {
     let gate = gate(World::demo()).start().await;
-    let amd64 = Platform { os: "linux".into(), architecture: "amd64".into(), variant: String::new() };
+    let amd64 = Platform { os: "linux".into(), architecture: "amd64".into(), ..Platform::default() };
 
     let decision = gate
         .client

@@ -123,16 +123,21 @@ impl From<DurationArg> for prost_types::Duration {
 }
 
 pub(crate) fn parse_platform(text: &str) -> Result<Platform, String> {
-    let invalid = || "expected OS/ARCH or OS/ARCH/VARIANT, e.g. linux/amd64".to_owned();
+    let invalid = || "expected OS[(OS_VERSION)]/ARCH[/VARIANT], e.g. linux/amd64".to_owned();
     let mut parts = text.split('/');
     let (Some(os), Some(architecture), variant, None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
         return Err(invalid());
     };
-    if os.is_empty() || architecture.is_empty() || variant == Some("") {
+    let (os, os_version) = match os.split_once('(') {
+        Some((os, version)) => (os, Some(version.strip_suffix(')').ok_or_else(invalid)?)),
+        None => (os, None),
+    };
+    if os.is_empty() || architecture.is_empty() || os_version == Some("") || variant == Some("") {
         return Err(invalid());
     }
     Ok(Platform {
         os: os.to_owned(),
+        os_version: os_version.unwrap_or_default().to_owned(),
         architecture: architecture.to_owned(),
         variant: variant.unwrap_or_default().to_owned(),
     })

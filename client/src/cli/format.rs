@@ -44,10 +44,12 @@ enum_names!(
 );
 
 pub(crate) fn platform(platform: Option<&Platform>) -> String {
-    let Some(Platform { os, architecture, variant }) = platform else {
+    let Some(Platform { os, os_version, architecture, variant }) = platform else {
         return String::new();
     };
-    if variant.is_empty() { format!("{os}/{architecture}") } else { format!("{os}/{architecture}/{variant}") }
+    let version = if os_version.is_empty() { String::new() } else { format!("({os_version})") };
+    let variant = if variant.is_empty() { String::new() } else { format!("/{variant}") };
+    format!("{os}{version}/{architecture}{variant}")
 }
 
 pub(crate) fn package(package: Option<&Package>) -> String {

@@ -104,7 +104,12 @@ async fn check_options_reach_the_request() {
     let expected = EvaluateGateRequest {
         image: "team/app:2".into(),
         environment: "prod".into(),
-        platforms: vec![Platform { os: "linux".into(), architecture: "arm64".into(), variant: "v8".into() }],
+        platforms: vec![Platform {
+            os: "linux".into(),
+            architecture: "arm64".into(),
+            variant: "v8".into(),
+            ..Default::default()
+        }],
         wait: seconds(300),
         max_findings_age: seconds(0),
         at_least_as_fresh: "token".into(),

@@ -46,7 +46,9 @@ pub enum Error {
     #[error("must name a tag or a digest; there is no default tag, so `latest` is never deployed by accident")]
     Unpinned,
     /// The platform is malformed.
-    #[error("platform {value:?} must be os/architecture or os/architecture/variant, e.g. linux/arm64/v8")]
+    #[error(
+        "platform {value:?} must be os/architecture[/variant], with an os version in brackets if it matters, e.g. linux/arm64 or windows(10.0.17763.1)/amd64"
+    )]
     Platform {
         /// The platform, shortened.
         value: String,

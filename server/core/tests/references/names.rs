@@ -88,13 +88,25 @@ fn tags_follow_length_and_characters() {
 }
 
 #[test]
-fn platform_has_os_architecture_and_optional_variant() {
-    for text in ["linux/amd64", "linux/arm64/v8", "windows/amd64", "unknown/unknown"] {
+fn platform_has_os_architecture_and_options() {
+    for text in ["linux/amd64", "linux/arm64/v8", "windows(10.0.17763.1)/amd64", "unknown/unknown"] {
         assert_eq!(Platform::parse(text).unwrap().to_string(), text);
     }
-    for text in
-        ["", "linux", "linux/", "/amd64", "linux//v8", "linux/arm64/", "linux/arm64/v8/x", "linux/ amd64", "*/amd64"]
-    {
+    for text in [
+        "",
+        "linux",
+        "linux/",
+        "/amd64",
+        "linux//v8",
+        "linux/arm64/",
+        "linux/arm64/v8/x",
+        "linux/ amd64",
+        "*/amd64",
+        "windows()/amd64",
+        "windows(10.0/amd64",
+        "windows10.0)/amd64",
+        "windows(10.0)x/amd64",
+    ] {
         assert!(Platform::parse(text).is_err(), "{text:?}");
     }
 }
@@ -105,7 +117,53 @@ fn platform_without_variant_requests_every_variant() {
 
     assert!(platform("linux/arm64/v8").satisfies(&platform("linux/arm64")));
     assert!(platform("linux/arm64/v8").satisfies(&platform("linux/arm64/v8")));
-    assert!(!platform("linux/arm64").satisfies(&platform("linux/arm64/v8")));
-    assert!(!platform("linux/arm64/v7").satisfies(&platform("linux/arm64/v8")));
+    assert!(!platform("linux/arm64/v9").satisfies(&platform("linux/arm64/v8")));
     assert!(!platform("windows/arm64").satisfies(&platform("linux/arm64")));
+}
+
+#[test]
+fn architecture_implies_variant() {
+    let platform = |text: &str| Platform::parse(text).unwrap();
+
+    for (bare, implied, other) in [
+        ("linux/arm64", "linux/arm64/v8", "linux/arm64/v9"),
+        ("linux/arm", "linux/arm/v7", "linux/arm/v6"),
+        ("linux/amd64", "linux/amd64/v1", "linux/amd64/v3"),
+    ] {
+        assert!(platform(bare).satisfies(&platform(implied)), "{bare}");
+        assert!(!platform(bare).satisfies(&platform(other)), "{bare}");
+        assert_eq!(platform(bare).into_stated(), platform(implied).into_stated());
+    }
+    assert_eq!(platform("linux/arm64/v8").into_stated().to_string(), "linux/arm64");
+    assert_eq!(platform("linux/arm").into_stated().to_string(), "linux/arm/v7");
+}
+
+#[test]
+fn request_without_os_version_stands_for_all() {
+    let platform = |text: &str| Platform::parse(text).unwrap();
+    let child = platform("windows(10.0.17763.1)/amd64");
+
+    assert!(child.satisfies(&platform("windows/amd64")));
+    assert!(child.satisfies(&child));
+    assert!(!child.satisfies(&platform("windows(10.0.20348.1)/amd64")));
+    assert!(!platform("windows/amd64").satisfies(&child));
+}
+
+#[test]
+fn platform_names_follow_containerd() {
+    for (written, normalized) in [
+        ("Linux/x86_64", "linux/amd64"),
+        ("linux/x86-64", "linux/amd64"),
+        ("linux/AArch64", "linux/arm64"),
+        ("linux/arm64/8", "linux/arm64/v8"),
+        ("linux/arm64/V9", "linux/arm64/v9"),
+        ("linux/i386", "linux/386"),
+        ("linux/armhf", "linux/arm/v7"),
+        ("linux/armel", "linux/arm/v6"),
+        ("linux/arm/6", "linux/arm/v6"),
+        ("macOS/arm64", "darwin/arm64"),
+        ("Windows(10.0.17763.1)/AMD64", "windows(10.0.17763.1)/amd64"),
+    ] {
+        assert_eq!(Platform::parse(written).unwrap().to_string(), normalized, "{written}");
+    }
 }

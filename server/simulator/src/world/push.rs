@@ -194,12 +194,7 @@ fn descriptor(child: &Child, media_type: &str, digest: &str, size: usize, previo
     let mut descriptor = json!({"mediaType": media_type, "digest": digest, "size": size});
     let Some(members) = descriptor.as_object_mut() else { return descriptor };
     if let Some(platform) = &child.platform {
-        let mut parts = platform.split('/');
-        let mut platform = json!({"os": parts.next(), "architecture": parts.next().unwrap_or_default()});
-        if let (Some(variant), Some(platform)) = (parts.next(), platform.as_object_mut()) {
-            platform.insert("variant".into(), variant.into());
-        }
-        members.insert("platform".into(), platform);
+        members.insert("platform".into(), platform_members(platform));
     }
     let mut annotations: serde_json::Map<String, Value> =
         child.annotations.iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect();
@@ -210,6 +205,21 @@ fn descriptor(child: &Child, media_type: &str, digest: &str, size: usize, previo
         members.insert("annotations".into(), annotations.into());
     }
     descriptor
+}
+
+/// The members of a platform, as an index states them.
+fn platform_members(platform: &str) -> Value {
+    let mut parts = platform.split('/');
+    let os = parts.next().unwrap_or_default();
+    let (os, version) =
+        os.split_once('(').map_or((os, None), |(os, version)| (os, Some(version.trim_end_matches(')'))));
+    let members = [
+        ("os", Some(os)),
+        ("architecture", Some(parts.next().unwrap_or_default())),
+        ("variant", parts.next()),
+        ("os.version", version),
+    ];
+    members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), Value::from(value?)))).collect()
 }
 
 const PUSH_TO_SCAN_DELAY: Duration = Duration::from_secs(30);

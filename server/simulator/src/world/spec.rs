@@ -135,7 +135,7 @@ impl ImageSpec {
     }
 
     /// Sets the platform and scan script of a single image, or adds such a child to an index. The platform is
-    /// `os/architecture` or `os/architecture/variant`.
+    /// `os[(os version)]/architecture[/variant]`.
     #[must_use]
     pub fn platform(self, platform: &str, scan: ScanScript) -> Self {
         match self.shape {

@@ -60,14 +60,17 @@ pub(crate) fn parse_repository_names(fields: &mut Fields, path: &str, names: &[S
 
 /// Parses a platform.
 pub(crate) fn parse_platform(fields: &mut Fields, path: &str, platform: &v1::Platform) -> Option<Platform> {
-    let variant = if platform.variant.is_empty() { String::new() } else { format!("/{}", platform.variant) };
-    fields.check(path, Platform::parse(&format!("{}/{}{variant}", platform.os, platform.architecture)))
+    let set = |text: &'_ str| (!text.is_empty()).then(|| text.to_owned());
+    let (os_version, variant) = (set(&platform.os_version), set(&platform.variant));
+    let parsed = Platform::new(&platform.os, os_version.as_deref(), &platform.architecture, variant.as_deref());
+    fields.check(path, parsed)
 }
 
 /// Renders a platform.
 pub(crate) fn render_platform(platform: &Platform) -> v1::Platform {
     v1::Platform {
         os: platform.os.clone(),
+        os_version: platform.os_version.clone().unwrap_or_default(),
         architecture: platform.architecture.clone(),
         variant: platform.variant.clone().unwrap_or_default(),
     }

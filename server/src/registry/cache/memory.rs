@@ -51,7 +51,7 @@ pub(super) fn size_of_allocation<T: ?Sized>(value: &T) -> usize {
 /// Returns the size of a resolution.
 pub(super) fn size_of_resolved(resolved: &Resolved) -> u32 {
     let manifest = |manifest: &Manifest| {
-        let platform = manifest.platform.as_ref().map_or(0, |_| size_of::<Platform>() + 3 * ALLOCATION);
+        let platform = manifest.platform.as_ref().map_or(0, |_| size_of::<Platform>() + 4 * ALLOCATION);
         size_of::<Manifest>() + manifest.digest.as_str().len() + ALLOCATION + platform
     };
     in_bytes(ENTRY + resolved.manifests.iter().map(manifest).sum::<usize>())

@@ -126,7 +126,7 @@ const DESCRIPTOR_MEMBERS: [&str; 5] = ["mediaType", "digest", "platform", "annot
 fn parse_child(descriptor: &RawDescriptor) -> Result<Option<Child>, InvalidManifest> {
     reject_similar_members(&descriptor.others, &DESCRIPTOR_MEMBERS)?;
     if let Some(platform) = &descriptor.platform {
-        reject_similar_members(&platform.others, &["os", "architecture", "variant"])?;
+        reject_similar_members(&platform.others, &["os", "os.version", "architecture", "variant"])?;
     }
     if descriptor.is_attestation() {
         return Ok(None);
@@ -179,6 +179,8 @@ impl RawDescriptor {
 #[derive(Deserialize)]
 struct RawPlatform {
     os: Option<String>,
+    #[serde(rename = "os.version")]
+    os_version: Option<String>,
     architecture: Option<String>,
     variant: Option<String>,
     #[serde(flatten)]
@@ -187,12 +189,11 @@ struct RawPlatform {
 
 impl RawPlatform {
     fn parse(&self) -> Option<Platform> {
-        let variant = self.variant.as_deref().filter(|variant| !variant.is_empty());
-        let text = match (self.os.as_deref()?, self.architecture.as_deref()?, variant) {
-            (os, architecture, None) => format!("{os}/{architecture}"),
-            (os, architecture, Some(variant)) => format!("{os}/{architecture}/{variant}"),
-        };
-        Platform::parse(&text).ok()
+        fn set(text: &Option<String>) -> Option<&str> {
+            text.as_deref().filter(|text| !text.is_empty())
+        }
+        let (os, architecture) = (self.os.as_deref()?, self.architecture.as_deref()?);
+        Platform::new(os, set(&self.os_version), architecture, set(&self.variant)).ok().map(Platform::into_stated)
     }
 }
 
