@@ -21,8 +21,10 @@ pub(crate) enum Cause<'a> {
     WaiverEnds(&'a Waiver),
     /// A policy becomes effective; it may take the place of the default from then on.
     Effective { policy: &'a Policy, replaces_default: bool },
-    /// A scan becomes too old for a policy.
+    /// A scan or its vulnerability data becomes too old for a policy.
     TooOld(&'a Policy, &'a ManifestInput),
+    /// Inspector stops scanning an image.
+    EligibilityEnds(&'a ManifestInput),
     /// The evidence of a scan changes.
     Evidence(&'a ManifestInput),
 }
@@ -50,6 +52,9 @@ impl fmt::Display for Cause<'_> {
             }
             Self::TooOld(policy, input) => {
                 write!(f, "the scan of {} becomes too old for {}", manifest_name(input), name(policy))
+            }
+            Self::EligibilityEnds(input) => {
+                write!(f, "the re-scan duration of {} ends, and Inspector stops scanning it", manifest_name(input))
             }
             Self::Evidence(input) => {
                 write!(f, "the time in which the scan of {} may still arrive or settle ends", manifest_name(input))

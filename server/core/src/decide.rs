@@ -81,8 +81,9 @@ use crate::{
 ///     decision.reasons,
 ///     [
 ///         "the policies are not satisfied: policies/default",
-///         "policies/default, rule no-critical: 1 matching, 0 allowed, worst CRITICAL CVE-2026-1 in openssl",
-///         "policies/default, rule no-fixable-high: 1 matching, 0 allowed, worst CRITICAL CVE-2026-1 in openssl",
+///         "policies/default, rule no-critical: 1 matching, 0 allowed, worst CRITICAL CVE-2026-1 in openssl (fix unknown)",
+///         "policies/default, rule no-fixable-high: 1 matching, 0 allowed, worst CRITICAL CVE-2026-1 in openssl (fix unknown)",
+///         "the scan dates from 2026-02-28T12:01:00Z, its vulnerability data from 2026-02-28T11:00:00Z",
 ///     ]
 /// );
 /// # Ok::<(), Box<dyn std::error::Error>>(())

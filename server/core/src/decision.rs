@@ -20,6 +20,9 @@ pub const MAX_FINDINGS: usize = 100;
 /// The maximum number of waived findings that a decision lists. Their count is always complete.
 pub const MAX_WAIVED: usize = 1000;
 
+/// The maximum number of packages with unknown fixes that a remediation lists.
+pub const MAX_UNKNOWN_FIXES: usize = 100;
+
 /// The verdict, from the most to the least permissive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -150,6 +153,16 @@ pub struct Upgrade {
     pub fixes: Vec<String>,
 }
 
+/// A package with findings whose fix the scan does not report: fix unknown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnknownFix {
+    /// The package; its name is empty if the scan names none.
+    pub package: Package,
+    /// The vulnerabilities, in order.
+    pub vulnerabilities: Vec<String>,
+}
+
 /// The changes that would resolve a DENY.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -158,6 +171,9 @@ pub struct Remediation {
     pub upgrades: Vec<Upgrade>,
     /// The violations that no known upgrade resolves, as `policy/rule`, or `policy/scan` for a scan that falls short.
     pub unfixable: Vec<String>,
+    /// The packages with findings of broken rules whose fix the scan does not report, at most [`MAX_UNKNOWN_FIXES`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown_fixes: Vec<UnknownFix>,
 }
 
 /// A verdict with its trail: the facts that explain it.

@@ -1,11 +1,14 @@
 //! Evidence: the proof that a scan is of this manifest, that its result is complete, and that it has settled.
 //!
 //! Evidence is assessed before any rule. A missing value never counts as zero. An unknown value never counts
-//! as good. A shortfall that may end by waiting is *pending*.
+//! as good. A shortfall that may end by waiting is *pending*. A scan can fall short in several respects, and each of
+//! them counts by itself.
 
+mod ages;
 mod assessment;
 mod checks;
 mod completed;
+mod coverage;
 mod window;
 
 use std::collections::BTreeSet;
@@ -13,64 +16,137 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 pub use self::{
-    assessment::{Assessment, Evidence},
-    window::{ARRIVAL_WINDOW, CLOCK_SLACK, POLL, REGISTRATION_WINDOW, SETTLE_DELAY, SETTLE_TIME},
+    ages::Ages,
+    assessment::{Assessment, Evidence, Shortfall},
+    window::{ARRIVAL_WINDOW, CLOCK_SLACK, POLL, REGISTRATION_WINDOW, SETTLE_DELAY, SETTLE_TIME, UNRENEWED_AGE},
 };
 use self::{
-    checks::{UPDATE, flaw, is_off, not_covered},
-    completed::assess_completed,
+    checks::{UPDATE, incomplete, is_clean_enhanced, is_off, not_covered, scan_again, void},
+    completed::{assess_completed, is_rescanning},
     window::happened_within,
 };
-use crate::scan::{Content, Flaw, Frequency, Manifest, Scan, Status};
+use crate::scan::{Content, Frequency, Manifest, Scan, ScanType, Status};
 
 /// Assesses the scan of a manifest at an instant.
 pub fn assess(manifest: &Manifest, scan: &Scan, now: Timestamp) -> Assessment {
-    unusable(manifest, scan).unwrap_or_else(|| assess_by_status(manifest, scan, now))
+    if let Some(void) = void(manifest, scan, now) {
+        return Assessment::new(vec![void], Ages::default(), false);
+    }
+    let found = shortfalls(manifest, scan, now);
+    let is_renewing = (matches!(scan.status, Status::NotFound | Status::InProgress | Status::Pending)
+        || is_rescanning(scan))
+        && found.iter().any(|shortfall| shortfall.evidence == Evidence::ScanPending);
+    Assessment::new(found, Ages::new(scan), is_renewing)
 }
 
-/// Returns the shortfall that applies whatever the scan's status is.
-fn unusable(manifest: &Manifest, scan: &Scan) -> Option<Assessment> {
-    if let Some(flaw) = flaw(scan, |flaw| !matches!(flaw, Flaw::Incomplete(_))) {
-        return Some(flaw);
+/// Returns every shortfall of a scan under any policy, the gravest first.
+fn shortfalls(manifest: &Manifest, scan: &Scan, now: Timestamp) -> Vec<Shortfall> {
+    let mut found = Vec::new();
+    if manifest.archived || scan.status == Status::ImageArchived {
+        let step = "restore it and scan it before deploying";
+        found.push(Shortfall::new(Evidence::Archived, "the image is archived", step));
     }
-    if manifest.archived {
-        return Some(archived());
+    let is_artifact = manifest.content == Content::Artifact;
+    if is_artifact {
+        let cause = "the manifest is an artifact, not a container image, and ECR does not scan artifacts";
+        found.push(Shortfall::new(Evidence::Unsupported, cause, "deploy a container image"));
     }
-    (manifest.content == Content::Artifact).then(|| {
-        let detail = "the manifest is an artifact, not a container image; ECR does not scan artifacts";
-        Assessment::new(Evidence::Unsupported, detail)
-    })
+    found.extend(not_covered(scan));
+    if !is_artifact || !is_unscannable(&scan.status) {
+        found.extend(assess_by_status(manifest, scan, now));
+    }
+    let is_incomplete = found.iter().any(|shortfall| shortfall.evidence == Evidence::Incomplete);
+    found.extend(incomplete(scan).filter(|_| !is_incomplete));
+    found.extend(ended_eligibility(scan, now));
+    found.extend(scanned_before_push(manifest, scan));
+    found
 }
 
-fn assess_by_status(manifest: &Manifest, scan: &Scan, now: Timestamp) -> Assessment {
-    let (evidence, detail) = match &scan.status {
-        Status::NotFound => return assess_not_found(manifest, scan, now),
-        Status::InProgress => return Assessment::pending("the scan is running"),
-        Status::Pending => return Assessment::pending("the scan has not started yet"),
+/// True for a status that follows from the kind of an artifact.
+fn is_unscannable(status: &Status) -> bool {
+    matches!(status, Status::NotFound | Status::Failed | Status::UnsupportedImage)
+}
+
+fn assess_by_status(manifest: &Manifest, scan: &Scan, now: Timestamp) -> Vec<Shortfall> {
+    let why = scan.description.as_ref().map_or_else(String::new, |text| format!(": {}", text.trim_end_matches('.')));
+    let (evidence, cause, step) = match &scan.status {
+        Status::NotFound => return Vec::from_iter(assess_not_found(manifest, scan, now)),
+        Status::InProgress => return vec![Shortfall::pending("the scan is running")],
+        Status::Pending => return vec![Shortfall::pending("the scan has not started yet")],
         Status::Complete | Status::Active => return assess_completed(manifest, scan, now),
-        Status::ImageArchived => return archived(),
-        Status::Failed => (Evidence::ScanFailed, format!("the scan failed{}", description(scan))),
-        Status::UnsupportedImage => (Evidence::Unsupported, format!("ECR cannot scan this image{}", description(scan))),
-        Status::ScanEligibilityExpired => (Evidence::EligibilityExpired, ELIGIBILITY_EXPIRED.to_owned()),
-        Status::FindingsUnavailable => {
-            (Evidence::FindingsUnavailable, format!("ECR reports the findings as unavailable{}", description(scan)))
+        // An archived image is reported as such, whatever the status of its scan.
+        Status::ImageArchived => return Vec::new(),
+        Status::Failed => (
+            Evidence::ScanFailed,
+            format!("the scan failed{why}"),
+            "scan it again with StartScan, or use a base image that ECR can scan",
+        ),
+        Status::UnsupportedImage => {
+            (Evidence::Unsupported, format!("ECR cannot scan this image{why}"), "use a base image that ECR can scan")
         }
+        Status::ScanEligibilityExpired => {
+            (Evidence::EligibilityExpired, NO_LONGER_SCANNED.to_owned(), RENEW_ELIGIBILITY)
+        }
+        Status::FindingsUnavailable => (
+            Evidence::FindingsUnavailable,
+            format!("ECR reports the findings as unavailable{why}"),
+            "retry later, or push the image again",
+        ),
         Status::LimitExceeded => {
-            (Evidence::LimitExceeded, format!("an ECR limit stopped the scan{}; retry later", description(scan)))
+            (Evidence::LimitExceeded, format!("an ECR limit stopped the scan{why}"), "retry later")
         }
-        Status::ImageSizeExceeded => (Evidence::TooLarge, "the image is too large for a scan".to_owned()),
+        Status::ImageSizeExceeded => {
+            (Evidence::TooLarge, format!("the image is too large for a scan{why}"), "make it smaller and push it again")
+        }
         Status::Unrecognised(label) => {
-            (Evidence::UnknownStatus, format!("ECR returned the unrecognised scan status {label:?}; {UPDATE}"))
+            (Evidence::UnknownStatus, format!("ECR returned the unrecognised scan status {label:?}"), UPDATE)
         }
     };
-    Assessment::new(evidence, detail)
+    vec![Shortfall::new(evidence, cause, step)]
 }
 
-const ELIGIBILITY_EXPIRED: &str =
-    "Inspector no longer scans this image and closes its findings; push the image again or extend the re-scan duration";
+const NO_LONGER_SCANNED: &str = "Inspector no longer scans this image and closes its findings";
+const RENEW_ELIGIBILITY: &str = "push the image again or extend the re-scan duration";
 
-fn description(scan: &Scan) -> String {
-    scan.description.as_ref().map_or_else(String::new, |text| format!(": {text}"))
+/// Without scanning, a missing scan is no shortfall of its own.
+fn assess_not_found(manifest: &Manifest, scan: &Scan, now: Timestamp) -> Option<Shortfall> {
+    if is_off(scan) {
+        return None;
+    }
+    if scan.frequency != Frequency::Manual && happened_within(manifest.pushed_at, REGISTRATION_WINDOW, now) {
+        let cause = "the image was pushed a moment ago, and ECR has no record of its scan yet";
+        return Some(Shortfall::pending(cause));
+    }
+    let step = match scan.scan_type {
+        ScanType::Basic => "start one with StartScan or enable scanning for the repository",
+        ScanType::Enhanced => "Inspector scans recently pushed images only, so push the image again",
+    };
+    Some(Shortfall::new(Evidence::NotScanned, "ECR has no scan of this manifest", step))
+}
+
+/// Returns the shortfall of a result whose computed end of eligibility has passed since it was read. A reading after
+/// that end shows that Inspector still scans the image, so the computed end was wrong.
+fn ended_eligibility(scan: &Scan, now: Timestamp) -> Option<Shortfall> {
+    let ended_at = eligibility_end(scan).filter(|at| *at <= now)?;
+    let cause = format!("the re-scan duration of the image ended at {ended_at}: {NO_LONGER_SCANNED}");
+    Some(Shortfall::new(Evidence::EligibilityExpired, cause, RENEW_ELIGIBILITY))
+}
+
+/// Returns the instant at which Inspector stops scanning an image, as far as the reading does not contradict it.
+pub(crate) fn eligibility_end(scan: &Scan) -> Option<Timestamp> {
+    let is_in_force = scan.scan_type == ScanType::Enhanced && matches!(scan.status, Status::Complete | Status::Active);
+    scan.eligible_until.filter(|until| is_in_force && scan.read_at < *until)
+}
+
+fn scanned_before_push(manifest: &Manifest, scan: &Scan) -> Option<Shortfall> {
+    // An empty enhanced result is dated by Inspector's coverage, and is unproven if that is before the push.
+    if is_clean_enhanced(scan) {
+        return None;
+    }
+    let completed_at = scan.report.as_ref().and_then(|report| report.completed_at)?;
+    let pushed_at = manifest.pushed_at.filter(|pushed_at| completed_at < *pushed_at)?;
+    let cause = format!("the scan completed at {completed_at}, before the image was pushed at {pushed_at}");
+    Some(Shortfall::new(Evidence::Stale, cause, scan_again(scan.scan_type == ScanType::Basic)))
 }
 
 /// Returns the later instants at which [`assess`] may return another result by time alone, in order.
@@ -81,25 +157,9 @@ pub(crate) fn change_instants(manifest: &Manifest, scan: &Scan, now: Timestamp) 
         report.and_then(|report| report.completed_at),
         report.and_then(|report| report.source_updated_at),
         scan.coverage.as_ref().and_then(|coverage| coverage.last_scanned_at),
+        scan.first_scanned_at,
     ];
     let windows = [REGISTRATION_WINDOW, ARRIVAL_WINDOW, SETTLE_TIME, -CLOCK_SLACK];
     let ends = dates.into_iter().flatten().flat_map(|date| windows.map(|window| date.checked_add(window).ok()));
-    ends.flatten().filter(|at| *at > now).collect()
-}
-
-fn archived() -> Assessment {
-    Assessment::new(Evidence::Archived, "the image is archived; restore it and scan it before deploying")
-}
-
-fn assess_not_found(manifest: &Manifest, scan: &Scan, now: Timestamp) -> Assessment {
-    if is_off(scan) {
-        return not_covered();
-    }
-    if scan.frequency != Frequency::Manual && happened_within(manifest.pushed_at, REGISTRATION_WINDOW, now) {
-        return Assessment::pending("the image was pushed a moment ago, and ECR has no record of its scan yet");
-    }
-    Assessment::new(
-        Evidence::NotScanned,
-        "ECR has no scan of this manifest; start one with StartScan or enable scanning for the repository",
-    )
+    ends.flatten().chain(eligibility_end(scan)).filter(|at| *at > now).collect()
 }

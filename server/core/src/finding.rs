@@ -196,6 +196,11 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// True if the scan reports neither a fix, nor a fixed version, nor that there is no fix. Basic scans often do not.
+    pub fn is_fix_unknown(&self) -> bool {
+        self.fix == Fix::Unknown && self.package.fixed_in.is_none()
+    }
+
     /// The fields that identify a finding within a manifest.
     pub(crate) fn identity(&self) -> impl Ord + Hash + '_ {
         (&self.id, &self.package.name, &self.package.version, &self.package.path)

@@ -1,9 +1,11 @@
 //! The reasons of a decision, as text for its readers.
 
 use crate::{
-    decision::{Breach, Decision, Verdict, Violation},
+    decision::{Breach, Decision, ManifestDecision, Verdict, Violation},
     evidence::Evidence,
+    finding::Finding,
     name::Environment,
+    rule::Rule,
 };
 
 /// The maximum number of reasons of a decision. Its violations stay complete.
@@ -20,12 +22,29 @@ pub(crate) fn for_violation(violation: &Violation, denies: bool) -> String {
     match &violation.breach {
         Breach::Rule { rule, matched, allowed, findings } => {
             let worst = findings.first().map_or_else(String::new, |worst| {
-                format!(", worst {} {} in {}", worst.severity.label(), worst.id, worst.package.name)
+                let package = match &*worst.package.name {
+                    "" => "a package without a name",
+                    name => name,
+                };
+                let fix = if worst.is_fix_unknown() { " (fix unknown)" } else { "" };
+                format!(", worst {} {} in {package}{fix}", worst.severity.label(), worst.id)
             });
             format!("{policy}, rule {rule}{effect}: {matched} matching, {allowed} allowed{worst}")
         }
         Breach::Scan(evidence) => format!("{policy}{effect}: {evidence}: {}", violation.description),
     }
+}
+
+/// Describes a broken rule: its own description, and the share of the findings whose fix is unknown.
+pub(crate) fn for_rule(rule: &Rule, findings: &[&Finding]) -> String {
+    let unknown = findings.iter().filter(|finding| finding.is_fix_unknown()).count();
+    let share = match unknown {
+        0 => return rule.description.clone(),
+        all if all == findings.len() => "every finding",
+        _ => "some findings",
+    };
+    let note = format!("Fix unknown for {share}: the scan names no fixed version.");
+    if rule.description.is_empty() { note } else { format!("{} {note}", rule.description) }
 }
 
 /// Lists the reasons of a decision; the first one is a summary. `unnamed` is an environment that no policy names.
@@ -42,13 +61,17 @@ pub(crate) fn for_decision(decision: &Decision, enforced: bool, unnamed: Option<
             continue;
         }
         let prefix = manifest.platform.as_ref().map_or_else(String::new, |platform| format!("{platform}: "));
-        reasons.extend(manifest.reasons.iter().map(|reason| format!("{prefix}{reason}")));
+        // One sentence at the end states the ages of all scans.
+        let ages = manifest.assessment.ages.describe();
+        let others = manifest.reasons.iter().filter(|reason| Some(*reason) != ages.as_ref());
+        reasons.extend(others.map(|reason| format!("{prefix}{reason}")));
     }
     if reasons.len() > MAX_REASONS {
         let left_out = reasons.len() - MAX_REASONS;
         reasons.truncate(MAX_REASONS);
         reasons.push(format!("and {left_out} more reasons; see the violations"));
     }
+    reasons.extend(ages(&decision.manifests));
     reasons
 }
 
@@ -58,6 +81,18 @@ fn replacement(decision: &Decision) -> Option<String> {
     let names: Vec<String> = replacing.map(|applied| applied.id.resource_name()).collect();
     let verb = if names.len() == 1 { "takes" } else { "take" };
     (!names.is_empty()).then(|| format!("{} {verb} the place of policies/default (replaces_default)", names.join(", ")))
+}
+
+/// States the ages that the decision rests on; `None` if no scan has any.
+fn ages(manifests: &[ManifestDecision]) -> Option<String> {
+    if let [only] = manifests {
+        return only.assessment.ages.describe();
+    }
+    let ages = || manifests.iter().map(|manifest| &manifest.assessment.ages);
+    let current_at = ages().filter_map(|ages| ages.current_at).min()?;
+    let source = ages().filter_map(|ages| ages.source_updated_at).min();
+    let source = source.map_or_else(String::new, |source| format!(", the oldest vulnerability data from {source}"));
+    Some(format!("the oldest scan dates from {current_at}{source}"))
 }
 
 fn summary(decision: &Decision, enforced: bool) -> String {

@@ -5,7 +5,7 @@ mod version;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    decision::{Breach, Remediation, Upgrade, Violation},
+    decision::{Breach, MAX_UNKNOWN_FIXES, Remediation, UnknownFix, Upgrade, Violation},
     finding::{Finding, Fix, Package},
     policy::Policy,
     rule::Rule,
@@ -21,27 +21,29 @@ pub(crate) struct BrokenRule<'a> {
     pub(crate) findings: Vec<&'a Finding>,
 }
 
-/// The unit of an upgrade: a package of one name and version, at every path.
-type PackageKey<'a> = (&'a str, &'a str);
+/// The unit of an upgrade: a package of one manager, name and version, at every path.
+type PackageKey<'a> = (&'a str, &'a str, Option<&'a str>);
 type Identity<'a> = (&'a str, &'a str, &'a str, Option<&'a str>);
 
 /// The upgrades that can satisfy one broken rule.
 struct Requirement<'a> {
     /// The number of findings to remove.
     needed: usize,
-    /// The findings that an upgrade of each package removes.
-    removes: BTreeMap<PackageKey<'a>, BTreeSet<Identity<'a>>>,
+    /// The number of findings that the upgrade of one package removes.
+    removes: BTreeMap<PackageKey<'a>, usize>,
+    /// The packages of each finding that only the upgrade of several packages removes.
+    shared: Vec<BTreeSet<PackageKey<'a>>>,
     /// The records that upgrades can remove.
     records: Vec<&'a Finding>,
 }
 
 impl<'a> Requirement<'a> {
-    /// Returns `None` if too many findings have no fix.
+    /// Returns `None` if too many findings have no known fix.
     fn new(broken: &BrokenRule<'a>) -> Option<Self> {
+        let mut packages: BTreeMap<Identity<'a>, BTreeSet<PackageKey<'a>>> = BTreeMap::new();
         let mut remaining = BTreeSet::new();
-        let mut all = BTreeSet::new();
         for finding in &broken.findings {
-            all.insert(identity(finding));
+            packages.entry(identity(finding)).or_default().insert(package_key(finding));
             // If two records of one finding differ, the one without a fix decides.
             if !is_fixable(finding) {
                 remaining.insert(identity(finding));
@@ -51,17 +53,27 @@ impl<'a> Requirement<'a> {
         if remaining.len() > allowed {
             return None;
         }
-        let mut requirement =
-            Self { needed: all.len().saturating_sub(allowed), removes: BTreeMap::new(), records: Vec::new() };
-        for finding in broken.findings.iter().filter(|finding| !remaining.contains(&identity(finding))) {
-            requirement.removes.entry(package_key(finding)).or_default().insert(identity(finding));
-            requirement.records.push(finding);
+        let needed = packages.len().saturating_sub(allowed);
+        let (mut removes, mut shared) = (BTreeMap::new(), Vec::new());
+        for (_, packages) in packages.into_iter().filter(|(identity, _)| !remaining.contains(identity)) {
+            match packages.first() {
+                Some(only) if packages.len() == 1 => *removes.entry(*only).or_default() += 1,
+                Some(_) | None => shared.push(packages),
+            }
         }
-        Some(requirement)
+        let is_removable = |finding: &&&Finding| !remaining.contains(&identity(finding));
+        let records = broken.findings.iter().filter(is_removable).copied().collect();
+        Some(Self { needed, removes, shared, records })
+    }
+
+    /// The packages whose upgrade removes something.
+    fn candidates(&self) -> impl Iterator<Item = PackageKey<'a>> {
+        self.removes.keys().chain(self.shared.iter().flatten()).copied()
     }
 
     fn removed_by(&self, chosen: &BTreeSet<PackageKey<'a>>) -> usize {
-        self.removes.iter().filter(|(key, _)| chosen.contains(*key)).map(|(_, findings)| findings.len()).sum()
+        let alone: usize = self.removes.iter().filter(|(key, _)| chosen.contains(*key)).map(|(_, count)| count).sum();
+        alone + self.shared.iter().filter(|packages| packages.is_subset(chosen)).count()
     }
 
     fn is_met_by(&self, chosen: &BTreeSet<PackageKey<'a>>) -> bool {
@@ -69,10 +81,15 @@ impl<'a> Requirement<'a> {
     }
 
     /// The packages without which the requirement cannot be met.
-    fn indispensable(&self) -> Vec<PackageKey<'a>> {
-        let all: usize = self.removes.values().map(BTreeSet::len).sum();
-        let without = |findings: &BTreeSet<_>| all.saturating_sub(findings.len());
-        self.removes.iter().filter(|(_, findings)| without(findings) < self.needed).map(|(key, _)| *key).collect()
+    fn indispensable(&self) -> BTreeSet<PackageKey<'a>> {
+        let all = self.removes.values().sum::<usize>() + self.shared.len();
+        self.candidates().filter(|key| all.saturating_sub(self.touched_by(key)) < self.needed).collect()
+    }
+
+    /// The number of findings that stay without the upgrade of a package.
+    fn touched_by(&self, key: &PackageKey<'a>) -> usize {
+        let shared = self.shared.iter().filter(|packages| packages.contains(key)).count();
+        self.removes.get(key).copied().unwrap_or_default() + shared
     }
 }
 
@@ -95,7 +112,21 @@ pub(crate) fn compute(broken: &[BrokenRule<'_>], violations: &[Violation]) -> Op
         }
     }
     let upgrades = minimal_upgrades(&requirements).into_iter().map(|key| upgrade(key, &requirements)).collect();
-    Some(Remediation { upgrades, unfixable: unfixable.into_iter().collect() })
+    Some(Remediation { upgrades, unfixable: unfixable.into_iter().collect(), unknown_fixes: unknown_fixes(broken) })
+}
+
+/// Lists the findings whose fix the scan does not report, by package.
+fn unknown_fixes(broken: &[BrokenRule<'_>]) -> Vec<UnknownFix> {
+    let mut by_package: BTreeMap<PackageKey<'_>, (&Package, BTreeSet<&str>)> = BTreeMap::new();
+    for finding in broken.iter().flat_map(|broken| &broken.findings).filter(|finding| finding.is_fix_unknown()) {
+        let entry = by_package.entry(package_key(finding)).or_insert((&finding.package, BTreeSet::new()));
+        entry.1.insert(&finding.id);
+    }
+    let list = by_package.into_values().take(MAX_UNKNOWN_FIXES).map(|(package, ids)| UnknownFix {
+        package: Package { path: None, fixed_in: None, ..package.clone() },
+        vulnerabilities: ids.into_iter().map(str::to_owned).collect(),
+    });
+    list.collect()
 }
 
 /// The maximum number of candidates for the exhaustive search. Beyond it, a greedy choice may be larger than the
@@ -108,7 +139,7 @@ fn minimal_upgrades<'a>(requirements: &[Requirement<'a>]) -> BTreeSet<PackageKey
     let mut chosen: BTreeSet<PackageKey<'a>> = requirements.iter().flat_map(Requirement::indispensable).collect();
     let candidates: BTreeSet<PackageKey<'a>> = unmet(requirements, &chosen)
         .iter()
-        .flat_map(|requirement| requirement.removes.keys().copied())
+        .flat_map(|requirement| requirement.candidates())
         .filter(|key| !chosen.contains(key))
         .collect();
     if unmet(requirements, &chosen).is_empty() {
@@ -119,6 +150,20 @@ fn minimal_upgrades<'a>(requirements: &[Requirement<'a>]) -> BTreeSet<PackageKey
     }
     while let Some(next) = greedy_step(&unmet(requirements, &chosen), &chosen, &candidates) {
         chosen.insert(next);
+    }
+    without_superfluous(chosen, requirements)
+}
+
+/// Drops each package whose upgrade is not needed beside the others: a greedy choice may contain some.
+fn without_superfluous<'a>(
+    mut chosen: BTreeSet<PackageKey<'a>>,
+    requirements: &[Requirement<'a>],
+) -> BTreeSet<PackageKey<'a>> {
+    for key in chosen.clone() {
+        chosen.remove(&key);
+        if !requirements.iter().all(|requirement| requirement.is_met_by(&chosen)) {
+            chosen.insert(key);
+        }
     }
     chosen
 }
@@ -151,7 +196,7 @@ fn greedy_step<'a>(
     let gain = |key: &PackageKey<'a>| -> usize {
         let gains = unmet.iter().map(|requirement| {
             let missing = requirement.needed.saturating_sub(requirement.removed_by(chosen));
-            requirement.removes.get(key).map_or(0, BTreeSet::len).min(missing)
+            requirement.touched_by(key).min(missing)
         });
         gains.sum()
     };
@@ -164,10 +209,11 @@ fn upgrade(key: PackageKey<'_>, requirements: &[Requirement<'_>]) -> Upgrade {
     let mut fixes = BTreeSet::new();
     let mut version: Option<&str> = None;
     let mut is_known = true;
-    let mut package = Package { name: key.0.into(), version: key.1.into(), ..Package::default() };
+    let (name, installed, manager) = key;
+    let manager = manager.map(Into::into);
+    let package = Package { name: name.into(), version: installed.into(), manager, ..Package::default() };
     for finding in records.filter(|finding| package_key(finding) == key) {
         fixes.insert(finding.id.to_string());
-        package.manager = package.manager.take().max(finding.package.manager.clone());
         match finding.package.fixed_in.as_deref() {
             Some(fixed_in) if version.is_none_or(|last| version::compare(last, fixed_in).is_lt()) => {
                 version = Some(fixed_in);
@@ -180,16 +226,18 @@ fn upgrade(key: PackageKey<'_>, requirements: &[Requirement<'_>]) -> Upgrade {
     Upgrade { package, to_version, fixes: fixes.into_iter().collect() }
 }
 
+/// True if an upgrade of a package with a name removes the finding.
 fn is_fixable(finding: &Finding) -> bool {
-    match finding.fix {
+    let has_fix = match finding.fix {
         Fix::Available | Fix::Partial => true,
         Fix::Unknown => finding.package.fixed_in.is_some(),
         Fix::None => false,
-    }
+    };
+    has_fix && !finding.package.name.is_empty()
 }
 
 fn package_key(finding: &Finding) -> PackageKey<'_> {
-    (&finding.package.name, &finding.package.version)
+    (&finding.package.name, &finding.package.version, finding.package.manager.as_deref())
 }
 
 fn identity(finding: &Finding) -> Identity<'_> {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    finding::{Finding, fold_duplicates},
+    finding::{Finding, Fix, fold_duplicates},
     image::{Digest, Platform},
 };
 
@@ -178,9 +178,15 @@ pub struct Report {
 }
 
 impl Report {
-    /// Sets the findings from ECR's list, in any order and with duplicates.
+    /// Sets the findings from ECR's list, in any order and with duplicates. A fixed version outweighs the statement that
+    /// there is no fix.
     #[must_use]
-    pub fn with_findings(mut self, findings: Vec<Finding>) -> Self {
+    pub fn with_findings(mut self, mut findings: Vec<Finding>) -> Self {
+        for finding in &mut findings {
+            if finding.fix == Fix::None && finding.package.fixed_in.is_some() {
+                finding.fix = Fix::Available;
+            }
+        }
         self.findings = Some(fold_duplicates(findings));
         self
     }

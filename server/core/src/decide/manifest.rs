@@ -14,7 +14,7 @@ use super::{
 use crate::{
     cause::Cause,
     decision::{Breach, MAX_FINDINGS, ManifestDecision, ManifestInput, Remediation, Verdict, Violation, Waived},
-    evidence::{Assessment, POLL, assess, change_instants},
+    evidence::{Assessment, Evidence, POLL, Shortfall, UNRENEWED_AGE, assess, change_instants, eligibility_end},
     finding::Finding,
     policy::{Mode, Policy},
     reasons,
@@ -84,6 +84,7 @@ pub(super) fn decide_manifest<'a>(
     for (index, selected) in policies.iter().enumerate().filter(|(_, selected)| selected.mode != Mode::Off) {
         evaluation.apply_policy(index, *selected, &assessment);
     }
+    evaluation.warn_of_unrenewed_scan(policies, &assessment);
     evaluation.collect_waived();
     evaluation.into_decision(assessment)
 }
@@ -155,9 +156,9 @@ impl<'a> ManifestEvaluation<'a, '_> {
             rule: rule.id.clone(),
             matched: if is_broken { count.total } else { count_distinct(findings.iter().copied()) },
             allowed: rule.allow,
-            findings: findings.into_iter().take(MAX_FINDINGS).cloned().collect(),
+            findings: findings.iter().take(MAX_FINDINGS).copied().cloned().collect(),
         };
-        Some(self.violation(&selected.revision.policy, breach, rule.description.clone(), denies_from))
+        Some(self.violation(&selected.revision.policy, breach, reasons::for_rule(rule, &findings), denies_from))
     }
 
     fn apply_scan_requirements(&mut self, selected: SelectedPolicy<'a>, assessment: &Assessment) -> Verdict {
@@ -165,7 +166,7 @@ impl<'a> ManifestEvaluation<'a, '_> {
         let enforced = selected.mode == Mode::Enforce;
         let mut verdict = Verdict::Allow;
         let mut wants_scan = false;
-        for shortfall in assessment.shortfalls(policy.scan.max_scan_age, self.now) {
+        for shortfall in assessment.shortfalls(&policy.scan, self.now) {
             match scan_outcome(policy, self.input, &shortfall) {
                 ScanOutcome::Accept => {}
                 ScanOutcome::Wait { starts } if enforced => {
@@ -176,7 +177,7 @@ impl<'a> ManifestEvaluation<'a, '_> {
                 // A policy that only warns neither waits nor starts a scan.
                 ScanOutcome::Wait { .. } | ScanOutcome::Warn => {
                     self.report(
-                        self.violation(policy, Breach::Scan(shortfall.evidence), shortfall.detail, None),
+                        self.violation(policy, Breach::Scan(shortfall.evidence), shortfall.detail(), None),
                         false,
                     );
                 }
@@ -207,20 +208,42 @@ impl<'a> ManifestEvaluation<'a, '_> {
             let policy_manifest = match added {
                 None => *added.insert(horizon.add_policy_manifest(index, verdict(*from))),
                 Some(policy_manifest) => {
-                    horizon.add_scan_change(policy_manifest, *from, verdict(*from), Cause::Evidence(input));
+                    let cause = match eligibility_end(&input.scan) {
+                        Some(end) if end == *from => Cause::EligibilityEnds(input),
+                        Some(_) | None => Cause::Evidence(input),
+                    };
+                    horizon.add_scan_change(policy_manifest, *from, verdict(*from), cause);
                     policy_manifest
                 }
             };
-            let stale_from = policy.scan.max_scan_age.and_then(|limit| assessment.stale_from(limit));
-            if let Some(at) = stale_from.filter(|at| at > from && until.is_none_or(|until| *at < until)) {
+            let stale_from = assessment.ages.stale_from(&policy.scan);
+            for at in stale_from.filter(|at| at > from && until.is_none_or(|until| *at < until)) {
                 horizon.add_scan_change(policy_manifest, at, verdict(at), Cause::TooOld(policy, input));
             }
         }
         added.unwrap_or_default()
     }
 
-    fn wait(&mut self, shortfall: &Assessment) {
-        self.reasons.insert(shortfall.detail.clone());
+    /// Warns of an enhanced scan on push that is past its best: Inspector does not repeat it, and a limit on its age is
+    /// a policy's choice. The warning names the first policy that applies.
+    fn warn_of_unrenewed_scan(&mut self, policies: &[SelectedPolicy<'a>], assessment: &Assessment) {
+        let (from, current_at) = (assessment.ages.unrenewed_from(), assessment.ages.current_at);
+        let (Some(from), Some(current_at)) = (from, current_at) else { return };
+        let Some(first) = policies.iter().find(|selected| selected.mode != Mode::Off) else { return };
+        if from > self.now {
+            self.accumulator.horizon.note_change_at(Some(from));
+            return;
+        }
+        let detail = format!(
+            "the scan dates from {current_at}, more than {} days ago, and scanning on push never repeats it: it lacks \
+             newer vulnerabilities; push the image again, or switch the repository to continuous scanning",
+            UNRENEWED_AGE.as_hours() / 24
+        );
+        self.report(self.violation(&first.revision.policy, Breach::Scan(Evidence::Stale), detail, None), false);
+    }
+
+    fn wait(&mut self, shortfall: &Shortfall) {
+        self.reasons.insert(shortfall.detail());
         let retry_after = shortfall.retry_after.unwrap_or(POLL);
         self.accumulator.retry_after = self.accumulator.retry_after.max(Some(retry_after));
     }
@@ -268,6 +291,7 @@ impl<'a> ManifestEvaluation<'a, '_> {
         if reasons.is_empty() {
             reasons.push(assessment.detail.clone());
         }
+        reasons.extend(assessment.ages.describe());
         ManifestDecision {
             digest: self.input.manifest.digest.clone(),
             platform: self.input.manifest.platform.clone(),

@@ -4,8 +4,9 @@ use jiff::Timestamp;
 
 use crate::{
     decision::{ManifestInput, Start, Verdict},
-    evidence::{Assessment, Evidence},
+    evidence::{Assessment, Evidence, Shortfall},
     policy::{Action, Policy},
+    scan::ScanType,
 };
 
 /// The effect of one shortfall under a policy.
@@ -21,29 +22,36 @@ pub(super) enum ScanOutcome {
 }
 
 /// Returns the effect of a shortfall under a policy.
-pub(super) fn scan_outcome(policy: &Policy, input: &ManifestInput, shortfall: &Assessment) -> ScanOutcome {
-    match (policy.scan.on_shortfall(shortfall.evidence), &input.start) {
-        (None, _) => ScanOutcome::Accept,
-        (Some(Action::Warn), _) => ScanOutcome::Warn,
-        (Some(Action::Deny), _) => ScanOutcome::Deny(shortfall.detail.clone()),
-        (Some(Action::StartScan), _) if shortfall.evidence == Evidence::ScanPending => {
-            ScanOutcome::Wait { starts: false }
+pub(super) fn scan_outcome(policy: &Policy, input: &ManifestInput, shortfall: &Shortfall) -> ScanOutcome {
+    match policy.scan.on_shortfall(shortfall.evidence) {
+        None => ScanOutcome::Accept,
+        Some(Action::Warn) => ScanOutcome::Warn,
+        Some(Action::Deny) => ScanOutcome::Deny(shortfall.detail()),
+        Some(Action::StartScan) => start_outcome(input, shortfall),
+    }
+}
+
+fn start_outcome(input: &ManifestInput, shortfall: &Shortfall) -> ScanOutcome {
+    let refused = |why: &str| ScanOutcome::Deny(format!("{}; no scan can be started: {why}", shortfall.cause));
+    match &input.start {
+        _ if shortfall.evidence == Evidence::ScanPending => ScanOutcome::Wait { starts: false },
+        _ if shortfall.outlasts_scans => ScanOutcome::Deny(shortfall.detail()),
+        Some(Start::Running) => ScanOutcome::Wait { starts: false },
+        Some(Start::Refused(why)) => refused(why),
+        None if input.scan.scan_type == ScanType::Enhanced => {
+            refused("the registry uses enhanced scanning, whose scans cannot be started on request")
         }
-        (Some(Action::StartScan), None) => ScanOutcome::Wait { starts: true },
-        (Some(Action::StartScan), Some(Start::Running)) => ScanOutcome::Wait { starts: false },
-        (Some(Action::StartScan), Some(Start::Refused(why))) => {
-            ScanOutcome::Deny(format!("{}; no scan can be started: {why}", shortfall.detail))
-        }
+        None => ScanOutcome::Wait { starts: true },
     }
 }
 
 /// Returns the verdict of the scan alone at an instant, as if the policy were enforced.
 pub(super) fn scan_verdict(policy: &Policy, input: &ManifestInput, assessment: &Assessment, at: Timestamp) -> Verdict {
-    let verdict = |shortfall: Assessment| match scan_outcome(policy, input, &shortfall) {
+    let verdict = |shortfall: Shortfall| match scan_outcome(policy, input, &shortfall) {
         ScanOutcome::Accept | ScanOutcome::Warn => Verdict::Allow,
         ScanOutcome::Wait { .. } => Verdict::Indeterminate,
         ScanOutcome::Deny(_) => Verdict::Deny,
     };
-    let shortfalls = assessment.shortfalls(policy.scan.max_scan_age, at);
+    let shortfalls = assessment.shortfalls(&policy.scan, at);
     shortfalls.into_iter().map(verdict).max().unwrap_or(Verdict::Allow)
 }

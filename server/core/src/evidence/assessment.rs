@@ -1,11 +1,12 @@
-//! The assessment of a scan: its evidence, the reason, and its age.
+//! The assessment of a scan: its evidence, its shortfalls and its ages.
 
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::window::POLL;
+use super::{ages::Ages, window::POLL};
+use crate::policy::{Action, ScanRequirements};
 
 /// The evidence of a scan. Only [`Evidence::Proven`] lets the rules alone decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -57,7 +58,41 @@ impl fmt::Display for Evidence {
     }
 }
 
-/// Evidence with its reason.
+/// One respect in which a scan falls short.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shortfall {
+    /// The evidence; never [`Evidence::Proven`].
+    pub evidence: Evidence,
+    /// The cause.
+    pub cause: String,
+    /// The next step; empty for a pending scan, which only needs time.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub step: String,
+    /// For a pending scan: the delay before a retry makes sense.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<SignedDuration>,
+    /// True if a new scan does not cure it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub outlasts_scans: bool,
+}
+
+impl Shortfall {
+    pub(super) fn new(evidence: Evidence, cause: impl Into<String>, step: impl Into<String>) -> Self {
+        Self { evidence, cause: cause.into(), step: step.into(), retry_after: None, outlasts_scans: false }
+    }
+
+    pub(super) fn pending(cause: impl Into<String>) -> Self {
+        Self { retry_after: Some(POLL), ..Self::new(Evidence::ScanPending, cause, "") }
+    }
+
+    /// Describes the shortfall in one sentence, with the next step.
+    pub fn detail(&self) -> String {
+        if self.step.is_empty() { self.cause.clone() } else { format!("{}; {}", self.cause, self.step) }
+    }
+}
+
+/// The assessment of a scan. The evidence, the detail and the delay are those of the first shortfall.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Assessment {
@@ -65,56 +100,35 @@ pub struct Assessment {
     pub evidence: Evidence,
     /// The reason in one sentence, with the next step if the scan is not proven.
     pub detail: String,
-    /// The start of the scan's age. Set only for a completed scan, and always for a proven one.
-    pub current_at: Option<Timestamp>,
     /// For a pending scan: the delay before a retry makes sense.
     pub retry_after: Option<SignedDuration>,
-    /// The reason why the scan is too old under every policy, whatever its other shortfalls.
-    pub(super) outdated: Option<String>,
+    /// The times that the scan's ages count from.
+    pub ages: Ages,
+    /// The shortfalls under every policy. A policy that tolerates one tolerates no other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    shortfalls: Vec<Shortfall>,
+    /// True if a running scan will replace the result.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_renewing: bool,
 }
 
 impl Assessment {
-    pub(super) fn new(evidence: Evidence, detail: impl Into<String>) -> Self {
-        Self { evidence, detail: detail.into(), current_at: None, retry_after: None, outdated: None }
-    }
-
-    pub(super) fn pending(detail: impl Into<String>) -> Self {
-        Self { retry_after: Some(POLL), ..Self::new(Evidence::ScanPending, detail) }
-    }
-
-    pub(super) fn proven() -> Self {
-        Self::new(Evidence::Proven, "the scan is complete, consistent and settled")
-    }
-
-    /// Returns this assessment under a limit on the scan's age, which a proven scan may exceed.
-    #[must_use]
-    pub fn with_max_age(&self, max_age: Option<SignedDuration>, now: Timestamp) -> Self {
-        match (self.evidence, self.stale(max_age, now)) {
-            (Evidence::Proven, Some(stale)) => stale,
-            _ => self.clone(),
-        }
-    }
-
-    /// Returns every shortfall under a limit on the scan's age. Other shortfalls do not hide the age: a policy that
-    /// tolerates the one does not tolerate the other.
-    pub(crate) fn shortfalls(&self, max_age: Option<SignedDuration>, now: Timestamp) -> Vec<Self> {
-        let shortfall = (self.evidence != Evidence::Proven).then(|| self.clone());
-        shortfall.into_iter().chain(self.stale(max_age, now)).collect()
-    }
-
-    /// Returns the first instant at which the scan's age exceeds a limit.
-    pub(crate) fn stale_from(&self, limit: SignedDuration) -> Option<Timestamp> {
-        self.current_at?.checked_add(limit).ok()?.checked_add(SignedDuration::from_nanos(1)).ok()
-    }
-
-    fn stale(&self, max_age: Option<SignedDuration>, now: Timestamp) -> Option<Self> {
-        let exceeds = |limit: SignedDuration| {
-            let current_at = self.current_at.filter(|at| now.duration_since(*at) > limit)?;
-            Some(format!(
-                "the scan dates from {current_at} and exceeds the policy's maximum age of {limit:#}; scan the image again"
-            ))
+    pub(super) fn new(shortfalls: Vec<Shortfall>, ages: Ages, is_renewing: bool) -> Self {
+        let (evidence, detail, retry_after) = match shortfalls.first() {
+            Some(first) => (first.evidence, first.detail(), first.retry_after),
+            None => (Evidence::Proven, "the scan is complete, consistent and settled".to_owned(), None),
         };
-        let detail = self.outdated.clone().or_else(|| max_age.and_then(exceeds))?;
-        Some(Self::new(Evidence::Stale, detail))
+        Self { evidence, detail, retry_after, ages, shortfalls, is_renewing }
+    }
+
+    /// Returns every shortfall under a policy's requirements at an instant.
+    pub fn shortfalls(&self, requirements: &ScanRequirements, now: Timestamp) -> Vec<Shortfall> {
+        let mut shortfalls = self.shortfalls.clone();
+        shortfalls.extend(self.ages.shortfalls(requirements, now));
+        // A policy that waits for the running scan does not judge the result that it replaces.
+        if self.is_renewing && requirements.on_shortfall(Evidence::ScanPending) == Some(Action::StartScan) {
+            shortfalls.retain(|shortfall| !matches!(shortfall.evidence, Evidence::Stale | Evidence::Incomplete));
+        }
+        shortfalls
     }
 }

@@ -5,128 +5,75 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    assessment::{Assessment, Evidence},
-    checks::{UPDATE, flaw, is_off, not_covered},
-    window::{ARRIVAL_WINDOW, CLOCK_SLACK, SETTLE_DELAY, SETTLE_TIME, happened_within},
+    assessment::{Evidence, Shortfall},
+    checks::{incomplete, is_clean_enhanced, is_off, scan_again, total},
+    coverage::{Proof, proof},
+    window::{ARRIVAL_WINDOW, POLL, SETTLE_DELAY, SETTLE_TIME, happened_within},
 };
 use crate::{
     finding::Finding,
-    scan::{Counts, Coverage, Frequency, Manifest, Report, Scan, ScanType, Status},
+    scan::{Counts, Manifest, Report, Scan, ScanType},
 };
 
-/// Assesses a scan whose status is COMPLETE or ACTIVE. Every assessment carries the scan's age, whatever its shortfall.
-pub(super) fn assess_completed(manifest: &Manifest, scan: &Scan, now: Timestamp) -> Assessment {
-    let report = scan.report.as_ref();
-    let undated = assess_undated(manifest, scan, now);
-    let dated = if report.is_some_and(|report| is_clean_enhanced(scan, report)) {
-        // The times in ECR's report prove nothing here; Inspector's do.
-        Assessment { current_at: scan.coverage.as_ref().and_then(|coverage| coverage.last_scanned_at), ..undated }
-    } else {
-        let completed_at = report.and_then(|report| report.completed_at);
-        let outdated = completed_at.zip(manifest.pushed_at).and_then(|(at, pushed_at)| outdated(at, pushed_at));
-        let source = report.and_then(|report| report.source_updated_at);
-        Assessment { current_at: completed_at.map(|at| current_at(scan, at, source)), outdated, ..undated }
+/// Returns the shortfalls of a scan whose status is COMPLETE or ACTIVE.
+pub(super) fn assess_completed(manifest: &Manifest, scan: &Scan, now: Timestamp) -> Vec<Shortfall> {
+    let no_push_time = || {
+        let (cause, step) = ("ECR reports no push time for the image", "retry, or push the image again");
+        manifest.pushed_at.is_none().then(|| Shortfall::new(Evidence::Incomplete, cause, step))
     };
-    dated.with_max_age(None, now)
+    let mut found = Vec::from_iter(incomplete(scan).or_else(no_push_time));
+    let content = Completed { scan, pushed_at: manifest.pushed_at, now }.assess();
+    // All shortfalls of the content but a pending one have the same effect, so the first is enough.
+    found.extend(content.filter(|content| found.is_empty() || content.evidence == Evidence::ScanPending));
+    found
 }
 
-/// Returns the start of a result's age: for continuous scanning the last time at which it was current, for basic
-/// scanning the older of the completion and the vulnerability data.
-fn current_at(scan: &Scan, completed_at: Timestamp, source: Option<Timestamp>) -> Timestamp {
-    let source = source.unwrap_or(completed_at);
-    match scan.scan_type {
-        ScanType::Basic => source.min(completed_at),
-        ScanType::Enhanced if scan.status == Status::Active => source.max(completed_at),
-        ScanType::Enhanced => completed_at,
-    }
-}
-
-fn outdated(completed_at: Timestamp, pushed_at: Timestamp) -> Option<String> {
-    (completed_at < pushed_at).then(|| {
-        format!(
-            "the scan completed at {completed_at}, before the image was pushed at {pushed_at}; scan the image again"
-        )
-    })
-}
-
-fn is_clean_enhanced(scan: &Scan, report: &Report) -> bool {
-    scan.scan_type == ScanType::Enhanced
-        && report.findings.as_ref().is_some_and(Vec::is_empty)
-        && total(&report.enumerated) == 0
-        && report.counts.as_ref().is_none_or(|counts| total(counts) == 0)
-}
-
-fn assess_undated(manifest: &Manifest, scan: &Scan, now: Timestamp) -> Assessment {
-    if is_off(scan) {
-        return not_covered();
-    }
-    if scan.frequency == Frequency::Unrecognised {
-        return Assessment::new(
-            Evidence::NotCovered,
-            format!("ECR returned an unrecognised scan frequency for the repository; {UPDATE}"),
-        );
-    }
-    if let Some(malformed) = dated_in_the_future(scan, now) {
-        return malformed;
-    }
-    if let Some(incomplete) = flaw(scan, |_| true) {
-        return incomplete;
-    }
-    let Some(pushed_at) = manifest.pushed_at else {
-        return Assessment::new(Evidence::Incomplete, "ECR reports no push time for the image");
-    };
-    Completed { scan, pushed_at, now }.assess()
-}
-
-/// The clocks of ECR and Inspector may run ahead by [`CLOCK_SLACK`]. A time further ahead would never grow old.
-fn dated_in_the_future(scan: &Scan, now: Timestamp) -> Option<Assessment> {
-    let report = scan.report.as_ref();
-    let times = [
-        ("the scan's completion time", report.and_then(|report| report.completed_at)),
-        ("the time of the vulnerability data", report.and_then(|report| report.source_updated_at)),
-        ("Inspector's last scan time", scan.coverage.as_ref().and_then(|coverage| coverage.last_scanned_at)),
-    ];
-    times.into_iter().find_map(|(name, at)| {
-        let at = at.filter(|at| at.duration_since(now) > CLOCK_SLACK)?;
-        let detail = format!("{name} is in the future, {at}; check the server's clock");
-        Some(Assessment::new(Evidence::Malformed, detail))
-    })
+/// True if a scan is running that will replace an empty enhanced result.
+pub(super) fn is_rescanning(scan: &Scan) -> bool {
+    is_clean_enhanced(scan) && matches!(proof(scan), Proof::Pending(_))
 }
 
 struct Completed<'a> {
     scan: &'a Scan,
-    pushed_at: Timestamp,
+    pushed_at: Option<Timestamp>,
     now: Timestamp,
 }
 
 impl Completed<'_> {
-    fn assess(&self) -> Assessment {
-        let Some(report) = &self.scan.report else { return self.missing("its result") };
-        let Some(findings) = &report.findings else { return self.missing("its list of findings") };
-        if is_clean_enhanced(self.scan, report) {
-            return self.assess_clean_enhanced();
+    fn assess(&self) -> Option<Shortfall> {
+        let Some(report) = &self.scan.report else { return Some(self.missing("its result (imageScanFindings)")) };
+        let Some(findings) = &report.findings else { return Some(self.missing("its list of findings")) };
+        if is_clean_enhanced(self.scan) {
+            // Without scanning, a missing proof is no shortfall of its own.
+            return if is_off(self.scan) { None } else { self.assess_clean_enhanced() };
         }
+        let is_basic = self.scan.scan_type == ScanType::Basic;
         match (&report.counts, report.completed_at, report.source_updated_at) {
-            (None, _, _) => self.missing("its count of findings"),
-            (_, None, _) => self.missing("its completion time"),
-            (_, _, None) if self.scan.scan_type == ScanType::Basic => self.missing("the age of its vulnerability data"),
-            (Some(counts), Some(completed_at), _) => self
-                .inconsistent(counts, report, findings, completed_at)
-                .or_else(|| self.unsettled(completed_at))
-                .unwrap_or_else(Assessment::proven),
+            (None, _, _) => Some(self.missing("its count of findings (findingSeverityCounts)")),
+            (_, None, _) => Some(self.missing("its completion time (imageScanCompletedAt)")),
+            (_, _, None) if is_basic => {
+                Some(self.missing("the time of its vulnerability data (vulnerabilitySourceUpdatedAt)"))
+            }
+            (Some(counts), Some(completed_at), _) => {
+                self.inconsistent(counts, report, findings, completed_at).or_else(|| self.unsettled(completed_at))
+            }
         }
     }
 
-    fn missing(&self, part: &str) -> Assessment {
+    fn missing(&self, part: &str) -> Shortfall {
         if self.is_arriving() {
-            Assessment::pending(format!("ECR reports the scan as complete, but {part} has not arrived yet"))
-        } else {
-            Assessment::new(Evidence::Incomplete, format!("ECR reports the scan as complete, but {part} is missing"))
+            return Shortfall::pending(format!("ECR reports the scan as complete, but {part} has not arrived yet"));
         }
+        let cause = format!("ECR reports the scan as complete, but {part} is missing from its response");
+        Shortfall::new(Evidence::Incomplete, cause, self.retry())
+    }
+
+    fn retry(&self) -> String {
+        format!("retry, and if it persists, {}", scan_again(self.scan.scan_type == ScanType::Basic))
     }
 
     fn is_arriving(&self) -> bool {
-        happened_within(Some(self.pushed_at), ARRIVAL_WINDOW, self.now)
+        happened_within(self.pushed_at, ARRIVAL_WINDOW, self.now)
     }
 
     /// True if the scan was read within the settle time. A cached reading proves no more than it did when it was read.
@@ -140,7 +87,7 @@ impl Completed<'_> {
         report: &Report,
         findings: &[Finding],
         completed_at: Timestamp,
-    ) -> Option<Assessment> {
+    ) -> Option<Shortfall> {
         // Findings are sorted by severity, so after `dedup` only a few labels go into the set.
         let mut labels: Vec<&str> = findings.iter().map(|finding| finding.severity.label()).collect();
         labels.dedup();
@@ -150,63 +97,66 @@ impl Completed<'_> {
         {
             return None;
         }
-        let detail = format!(
+        let cause = format!(
             "ECR counts {} findings and lists {}, or their severities differ",
             total(counts),
             total(&report.enumerated)
         );
         Some(if self.is_settling(completed_at) {
-            Assessment::pending(detail)
+            Shortfall::pending(cause)
         } else {
-            Assessment::new(Evidence::Inconsistent, detail)
+            Shortfall::new(Evidence::Inconsistent, cause, self.retry())
         })
     }
 
-    fn unsettled(&self, completed_at: Timestamp) -> Option<Assessment> {
+    fn unsettled(&self, completed_at: Timestamp) -> Option<Shortfall> {
         let observed = self.scan.read_at.duration_since(self.scan.unchanged_since).max(SignedDuration::ZERO);
-        (self.is_settling(completed_at) && observed < SETTLE_DELAY).then(|| Assessment {
+        (self.is_settling(completed_at) && observed < SETTLE_DELAY).then(|| Shortfall {
             retry_after: Some(SETTLE_DELAY.saturating_sub(observed)),
-            ..Assessment::pending("the scan completed a moment ago and its findings may still change")
+            ..Shortfall::pending("the scan completed a moment ago and its findings may still change")
         })
     }
 
-    fn assess_clean_enhanced(&self) -> Assessment {
-        match self.scan.coverage.as_ref().map_or_else(|| Err(NOT_LISTED.to_owned()), scanned_at) {
-            Err(reason) => self.unproven(&reason),
-            Ok(at) if at < self.pushed_at => {
-                self.unproven(&format!("Inspector last scanned the image at {at}, before it was pushed"))
-            }
-            // Findings reach ECR after the scan, so every image begins with an empty list.
-            Ok(at) => self.unsettled(at).unwrap_or_else(Assessment::proven),
+    fn assess_clean_enhanced(&self) -> Option<Shortfall> {
+        match proof(self.scan) {
+            Proof::ScannedAt(at) => match self.pushed_at.filter(|pushed_at| at < *pushed_at) {
+                Some(_) => Some(self.unproven(
+                    &format!("Inspector last scanned the image at {at}, before it was pushed"),
+                    scan_again(false),
+                )),
+                None => self.unsettled_clean(at),
+            },
+            Proof::Pending(reason) => Some(Shortfall::pending(format!(
+                "the enhanced scan lists no findings yet, and Inspector's coverage reports {reason}"
+            ))),
+            Proof::Missing(cause, step) => Some(self.unproven(&cause, step)),
         }
     }
 
-    fn unproven(&self, reason: &str) -> Assessment {
+    /// Findings reach ECR after the scan, so every image begins with an empty list. Equal readings of it prove nothing
+    /// within the settle time; a rescan of an image that was scanned before opens no new window.
+    fn unsettled_clean(&self, last_scanned_at: Timestamp) -> Option<Shortfall> {
+        let known =
+            self.scan.first_scanned_at.filter(|first| self.pushed_at.is_none_or(|pushed_at| *first >= pushed_at));
+        let first = known.map_or(last_scanned_at, |first| first.min(last_scanned_at));
+        // Counted from the reading, so that the answer does not change from one moment to the next.
+        let rest = SETTLE_TIME.saturating_sub(self.scan.read_at.duration_since(first));
+        self.is_settling(first).then(|| Shortfall {
+            retry_after: Some(if rest.is_positive() { rest.min(SETTLE_TIME) } else { POLL }),
+            ..Shortfall::pending(format!(
+                "Inspector first scanned the image at {first} and lists no findings; they may arrive up to {} s later",
+                SETTLE_TIME.as_secs()
+            ))
+        })
+    }
+
+    fn unproven(&self, cause: &str, step: &str) -> Shortfall {
         if self.is_arriving() {
-            Assessment::pending(format!("the enhanced scan lists no findings yet, and {reason}"))
-        } else {
-            Assessment::new(
-                Evidence::UnprovenClean,
-                format!("the enhanced scan lists no findings, and {reason}; this does not prove that a scan ran"),
-            )
+            return Shortfall::pending(format!("the enhanced scan lists no findings yet, and {cause}"));
         }
+        let cause = format!("the enhanced scan lists no findings, and {cause}, which does not prove that a scan ran");
+        Shortfall::new(Evidence::UnprovenClean, cause, step)
     }
-}
-
-const NOT_LISTED: &str = "Inspector's coverage does not list the image";
-/// The coverage reasons under which Inspector has scanned the image.
-const SCANNED: [&str; 2] = ["SUCCESSFUL", "SCAN_FREQUENCY_SCAN_ON_PUSH"];
-
-/// Returns the time of Inspector's last scan, or the reason why it is unknown.
-fn scanned_at(coverage: &Coverage) -> Result<Timestamp, String> {
-    if !coverage.active || !SCANNED.contains(&coverage.reason.as_str()) {
-        return Err(format!("Inspector's coverage reports {}", coverage.reason));
-    }
-    coverage.last_scanned_at.ok_or_else(|| "Inspector's coverage reports no scan time for the image".to_owned())
-}
-
-fn total(counts: &Counts) -> u64 {
-    counts.values().map(|count| u64::from(*count)).sum()
 }
 
 /// Returns the counts other than zero, because ECR omits zeroes.

@@ -2,7 +2,7 @@
 
 use scangate_core::{
     Decision, Verdict,
-    decision::{Breach, ManifestDecision, Upgrade, Violation, Waived},
+    decision::{Breach, ManifestDecision, UnknownFix, Upgrade, Violation, Waived},
     evidence::Evidence,
     name::PolicyId,
 };
@@ -139,10 +139,21 @@ fn remediation(decision: &Decision) -> Value {
     let Some(remediation) = &decision.remediation else { return json!("NONE") };
     let render = |upgrade: &Upgrade| {
         let package = &upgrade.package;
-        json!({ "package": package.name, "from": package.version, "to": upgrade.to_version, "fixes": upgrade.fixes })
+        let fixes = &upgrade.fixes;
+        let mut rendered =
+            json!({ "package": package.name, "from": package.version, "to": upgrade.to_version, "fixes": fixes });
+        if let Some(manager) = &package.manager {
+            rendered["manager"] = json!(manager);
+        }
+        rendered
     };
     let upgrades: Vec<Value> = remediation.upgrades.iter().map(render).collect();
-    json!({ "upgrades": upgrades, "unfixable": remediation.unfixable })
+    let mut rendered = json!({ "upgrades": upgrades, "unfixable": remediation.unfixable });
+    if !remediation.unknown_fixes.is_empty() {
+        let unknown = |unknown: &UnknownFix| json!({ "package": unknown.package.name, "vulnerabilities": unknown.vulnerabilities });
+        rendered["unknown_fixes"] = remediation.unknown_fixes.iter().map(unknown).collect();
+    }
+    rendered
 }
 
 fn manifests(decision: &Decision) -> Value {

@@ -47,6 +47,8 @@ fn without_exceptions(mut request: Request) -> Request {
         (policy.mode, policy.effective_time) = (Mode::Enforce, None);
         // Findings that another scan may still change are not reported.
         policy.scan.max_scan_age = None;
+        policy.scan.max_basic_scan_age = None;
+        policy.scan.max_source_age = None;
         for rule in &mut policy.rules {
             (rule.grace, rule.allow) = (None, 0);
         }

@@ -8,7 +8,7 @@ use scangate_core::{
     decide,
     decide::Selection,
     decision::ManifestInput,
-    evidence::SETTLE_DELAY,
+    evidence::SETTLE_TIME,
     name::PolicyId,
     policy::{Match, Mode, PolicySet},
 };
@@ -75,12 +75,13 @@ proptest! {
         let mut request = request;
         request.now = Timestamp::from_second(now).unwrap();
         for policy in &mut request.policies {
-            policy.scan.max_scan_age = Some(SignedDuration::new(age.0 / 2, age.1 % 1_000_000_000));
+            let age = Some(SignedDuration::new(age.0 / 2, age.1 % 1_000_000_000));
+            (policy.scan.max_scan_age, policy.scan.max_source_age) = (age, age);
         }
 
         let decision = request.decide();
 
-        prop_assert!(decision.retry_after.is_none_or(|after| after <= SETTLE_DELAY && after > SignedDuration::ZERO));
+        prop_assert!(decision.retry_after.is_none_or(|after| after <= SETTLE_TIME && after > SignedDuration::ZERO));
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! Evidence: ALLOW needs proof, and only a proof is assessed as proven.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use scangate_core::{
     Verdict,
-    decision::{AppliedPolicy, ManifestDecision},
+    decision::AppliedPolicy,
     evidence::{CLOCK_SLACK, Evidence, SETTLE_DELAY, SETTLE_TIME, assess},
     policy::{Action, Mode, Policy},
-    scan::{Content, Frequency, Report, Scan, ScanType, Status},
+    scan::{Content, Flaw, Frequency, Report, Scan, ScanType, Status},
 };
 
 use crate::{
@@ -32,7 +32,7 @@ proptest! {
         prop_assert!(!decision.manifests.is_empty());
         prop_assert_eq!(decision.manifests.len(), request.manifests.len());
         prop_assert!(decision.violations.is_empty());
-        for manifest in &decision.manifests {
+        for manifest in &request.manifests {
             for policy in &enforced {
                 prop_assert!(is_tolerated(policy, manifest, request.now));
             }
@@ -46,7 +46,7 @@ proptest! {
 
             let is_proven = assessment.evidence == Evidence::Proven;
             prop_assert!(!is_proven || is_proof(manifest, request.now), "{assessment:?}");
-            prop_assert!(!is_proven || assessment.current_at.is_some());
+            prop_assert!(!is_proven || assessment.ages.current_at.is_some());
             prop_assert_eq!(assessment.evidence == Evidence::ScanPending, assessment.retry_after.is_some());
         }
     }
@@ -71,30 +71,129 @@ proptest! {
     }
 }
 
-/// True if a policy accepts the evidence and the age of a scan, or warns of each shortfall.
-fn is_tolerated(policy: &Policy, manifest: &ManifestDecision, now: Timestamp) -> bool {
+/// The situations of a scan that a policy must warn of, each by itself, before it lets the image pass. Stated a second
+/// time, without the code under test.
+fn situations(manifest: &ManifestDraft, policy: &Policy, now: Timestamp) -> Vec<Evidence> {
+    let scan = manifest.scan.build();
+    let report = scan.report.as_ref();
+    let is_artifact = manifest.manifest.content == Content::Artifact;
+    let is_off = scan.scan_type == ScanType::Enhanced && scan.frequency == Frequency::Manual;
+    let is_incomplete = scan.flaws.iter().any(|flaw| matches!(flaw, Flaw::Incomplete(_)));
+    let times = times(&scan, report);
+    let exceeds = |at: Option<Timestamp>, limit: Option<SignedDuration>| {
+        limit.is_some_and(|limit| at.is_some_and(|at| now.duration_since(at) > limit))
+    };
+    let is_basic = scan.scan_type == ScanType::Basic;
+    let is_too_old = exceeds(times.current, policy.scan.max_scan_age)
+        || is_basic && exceeds(times.current, policy.scan.max_basic_scan_age)
+        || exceeds(times.source, policy.scan.max_source_age);
+    let is_before_push = report.zip(manifest.manifest.pushed_at).is_some_and(|(report, pushed_at)| {
+        !is_dated_by_coverage(&scan) && report.completed_at.is_some_and(|at| at < pushed_at)
+    });
+    let ended = |until: Timestamp| scan.read_at < until && until <= now;
+    let is_ended = scan.scan_type == ScanType::Enhanced && is_done(&scan) && scan.eligible_until.is_some_and(ended);
+    let by_status = match scan.status {
+        Status::NotFound => Some(Evidence::NotScanned).filter(|_| !is_off && !is_artifact),
+        Status::InProgress | Status::Pending => Some(Evidence::ScanPending),
+        Status::Failed => Some(Evidence::ScanFailed).filter(|_| !is_artifact),
+        Status::UnsupportedImage => Some(Evidence::Unsupported),
+        Status::ScanEligibilityExpired => Some(Evidence::EligibilityExpired),
+        Status::FindingsUnavailable => Some(Evidence::FindingsUnavailable),
+        Status::LimitExceeded => Some(Evidence::LimitExceeded),
+        Status::ImageArchived => Some(Evidence::Archived),
+        Status::ImageSizeExceeded => Some(Evidence::TooLarge),
+        Status::Unrecognised(_) => Some(Evidence::UnknownStatus),
+        Status::Complete | Status::Active => None,
+    };
+    let others = [
+        (manifest.manifest.archived, Evidence::Archived),
+        (is_artifact, Evidence::Unsupported),
+        (is_off || scan.frequency == Frequency::Unrecognised, Evidence::NotCovered),
+        (is_incomplete, Evidence::Incomplete),
+        (is_before_push || is_too_old, Evidence::Stale),
+        (is_ended, Evidence::EligibilityExpired),
+    ];
+    by_status.into_iter().chain(others.into_iter().filter_map(|(holds, evidence)| holds.then_some(evidence))).collect()
+}
+
+struct Times {
+    current: Option<Timestamp>,
+    source: Option<Timestamp>,
+}
+
+fn times(scan: &Scan, report: Option<&Report>) -> Times {
+    let source = report.and_then(|report| report.source_updated_at);
+    let completed = report.and_then(|report| report.completed_at);
+    if is_dated_by_coverage(scan) {
+        let last = scan.coverage.as_ref().and_then(|coverage| coverage.last_scanned_at);
+        return Times { current: last, source: source.or(last) };
+    }
+    let is_continuous = scan.scan_type == ScanType::Enhanced && scan.status == Status::Active;
+    let current = if is_continuous { completed.map(|at| at.max(source.unwrap_or(at))) } else { completed };
+    Times { current, source }
+}
+
+fn is_done(scan: &Scan) -> bool {
+    matches!(scan.status, Status::Complete | Status::Active)
+}
+
+fn is_dated_by_coverage(scan: &Scan) -> bool {
+    let is_empty = |report: &Report| {
+        report.findings.as_ref().is_some_and(Vec::is_empty)
+            && report.counts.iter().flatten().all(|(_, count)| *count == 0)
+    };
+    scan.scan_type == ScanType::Enhanced && is_done(scan) && scan.report.as_ref().is_some_and(is_empty)
+}
+
+/// True if a policy accepts the scan, or warns of each of its situations.
+fn is_tolerated(policy: &Policy, manifest: &ManifestDraft, now: Timestamp) -> bool {
     let warns = |evidence| policy.scan.on_shortfall(evidence) == Some(Action::Warn);
-    let evidence = manifest.assessment.with_max_age(policy.scan.max_scan_age, now).evidence;
-    let exceeds = |limit| manifest.assessment.current_at.is_some_and(|at| now.duration_since(at) > limit);
-    let is_too_old = policy.scan.max_scan_age.is_some_and(exceeds);
-    (evidence == Evidence::Proven || warns(evidence)) && (!is_too_old || warns(Evidence::Stale))
+    let scan = manifest.scan.build();
+    let is_void = scan.flaws.iter().any(|flaw| !matches!(flaw, Flaw::Incomplete(_))) || is_dated_ahead(manifest, now);
+    // The content of a completed scan is a proof, or the policy warns of unknown or unsettled content.
+    let is_judged = is_done(&scan) && !situations(manifest, policy, now).contains(&Evidence::NotCovered);
+    let is_content_tolerated =
+        !is_judged || has_proof(manifest, now) || warns(Evidence::Incomplete) || warns(Evidence::ScanPending);
+    !is_void && is_content_tolerated && situations(manifest, policy, now).into_iter().all(warns)
+}
+
+fn is_dated_ahead(manifest: &ManifestDraft, now: Timestamp) -> bool {
+    let scan = &manifest.scan;
+    let last = scan.base.coverage.as_ref().and_then(|coverage| coverage.last_scanned_at);
+    let report = scan.report.as_ref().map(|report| [report.completed_at, report.source_updated_at]);
+    let times = report.into_iter().flatten().chain([last, manifest.manifest.pushed_at]);
+    times.flatten().any(|at| at.duration_since(now) > CLOCK_SLACK)
 }
 
 /// The conditions of a proof, stated a second time.
 fn is_proof(manifest: &ManifestDraft, now: Timestamp) -> bool {
     let scan = manifest.scan.build();
-    let (Some(report), Some(pushed_at)) = (&scan.report, manifest.manifest.pushed_at) else { return false };
-    let is_not_ahead = |at: Timestamp| at.duration_since(now) <= CLOCK_SLACK;
-    let is_settled = |at: Timestamp| {
-        scan.read_at.min(now).duration_since(at) >= SETTLE_TIME
-            || scan.read_at.duration_since(scan.unchanged_since) >= SETTLE_DELAY
-    };
     scan.flaws.is_empty()
-        && matches!(scan.status, Status::Complete | Status::Active)
         && scan.frequency != Frequency::Unrecognised
         && !(scan.scan_type == ScanType::Enhanced && scan.frequency == Frequency::Manual)
         && manifest.manifest.content == Content::Image
         && !manifest.manifest.archived
+        && !scan
+            .eligible_until
+            .is_some_and(|until| scan.scan_type == ScanType::Enhanced && scan.read_at < until && until <= now)
+        && has_proof(manifest, now)
+}
+
+/// The conditions on the content of a completed scan.
+fn has_proof(manifest: &ManifestDraft, now: Timestamp) -> bool {
+    let scan = manifest.scan.build();
+    let (Some(report), Some(pushed_at)) = (&scan.report, manifest.manifest.pushed_at) else { return false };
+    let is_not_ahead = |at: Timestamp| at.duration_since(now) <= CLOCK_SLACK;
+    let is_settled = |at: Timestamp| {
+        if is_dated_by_coverage(&scan) {
+            // Equal readings do not settle an empty result; an earlier known scan of this push does.
+            let first = scan.first_scanned_at.filter(|first| *first >= pushed_at).map_or(at, |first| first.min(at));
+            return scan.read_at.min(now).duration_since(first) >= SETTLE_TIME;
+        }
+        scan.read_at.min(now).duration_since(at) >= SETTLE_TIME
+            || scan.read_at.duration_since(scan.unchanged_since) >= SETTLE_DELAY
+    };
+    is_done(&scan)
         && counts_agree(&manifest.scan.counting, &scan, report)
         && proven_at(&scan, report).is_some_and(|at| at >= pushed_at && is_not_ahead(at) && is_settled(at))
         && report.source_updated_at.is_none_or(is_not_ahead)
@@ -104,7 +203,10 @@ fn is_proof(manifest: &ManifestDraft, now: Timestamp) -> bool {
 fn proven_at(scan: &Scan, report: &Report) -> Option<Timestamp> {
     let findings = report.findings.as_ref()?;
     if scan.scan_type == ScanType::Enhanced && findings.is_empty() {
-        scan.coverage.as_ref().filter(|coverage| coverage.active)?.last_scanned_at
+        let coverage = scan.coverage.as_ref()?;
+        let proves = coverage.active && coverage.reason == "SUCCESSFUL"
+            || coverage.reason == "SCAN_FREQUENCY_SCAN_ON_PUSH" && scan.frequency == Frequency::ScanOnPush;
+        coverage.last_scanned_at.filter(|_| proves)
     } else {
         report.completed_at
     }

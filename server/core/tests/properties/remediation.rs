@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use scangate_core::{
     Decision, Verdict,
     decision::{Breach, Upgrade, Violation},
-    finding::{Finding, Fix},
+    finding::{Finding, Fix, Package},
     image::Digest,
 };
 
@@ -66,7 +66,8 @@ fn violated(decision: &Decision) -> BTreeSet<(String, Digest)> {
 /// True if an upgrade removes a finding.
 fn removes(upgrade: &Upgrade, finding: &Finding) -> bool {
     let package = &upgrade.package;
-    (&package.name, &package.version) == (&finding.package.name, &finding.package.version)
+    let of = |package: &Package| (package.name.clone(), package.version.clone(), package.manager.clone());
+    of(package) == of(&finding.package)
         && upgrade.fixes.contains(&finding.id.to_string())
         && matches!(finding.fix, Fix::Available | Fix::Partial)
 }

@@ -1,0 +1,133 @@
+//! The ages of a scan and of its vulnerability data, and the limits of policies on them.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    assessment::{Evidence, Shortfall},
+    checks::{is_clean_enhanced, scan_again},
+    window::UNRENEWED_AGE,
+};
+use crate::{
+    policy::ScanRequirements,
+    scan::{Frequency, Scan, ScanType, Status},
+};
+
+/// The times that a scan's ages count from; `None`: unknown.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ages {
+    /// The start of the scan's age: its completion. For continuous scanning, the last time at which ECR reports it as
+    /// current; for an empty enhanced result, Inspector's `lastScannedAt`.
+    pub current_at: Option<Timestamp>,
+    /// The time of the vulnerability data, `vulnerabilitySourceUpdatedAt`. For an empty enhanced result without it,
+    /// Inspector's `lastScannedAt`.
+    pub source_updated_at: Option<Timestamp>,
+    /// True for a basic scan.
+    is_basic: bool,
+    /// True for an enhanced scan on push, which is never repeated.
+    is_unrenewable: bool,
+    /// True if the scan has a list of findings.
+    has_result: bool,
+}
+
+impl Ages {
+    pub(super) fn new(scan: &Scan) -> Self {
+        let report = scan.report.as_ref();
+        let completed_at = report.and_then(|report| report.completed_at);
+        let source = report.and_then(|report| report.source_updated_at);
+        let (current_at, source_updated_at) = if is_clean_enhanced(scan) {
+            // The times in ECR's report prove nothing here; Inspector's do.
+            let last_scanned_at = scan.coverage.as_ref().and_then(|coverage| coverage.last_scanned_at);
+            (last_scanned_at, source.or(last_scanned_at))
+        } else if scan.scan_type == ScanType::Enhanced && scan.status == Status::Active {
+            (completed_at.map(|at| source.map_or(at, |source| source.max(at))), source)
+        } else {
+            (completed_at, source)
+        };
+        Self {
+            current_at,
+            source_updated_at,
+            is_basic: scan.scan_type == ScanType::Basic,
+            is_unrenewable: scan.scan_type == ScanType::Enhanced && scan.frequency == Frequency::ScanOnPush,
+            has_result: report.is_some_and(|report| report.findings.is_some()),
+        }
+    }
+
+    /// Describes the times in one sentence; `None` if both are unknown.
+    pub(crate) fn describe(&self) -> Option<String> {
+        match (self.current_at, self.source_updated_at) {
+            (Some(current_at), Some(source)) => {
+                Some(format!("the scan dates from {current_at}, its vulnerability data from {source}"))
+            }
+            (Some(current_at), None) => {
+                Some(format!("the scan dates from {current_at}; ECR reports no time of its vulnerability data"))
+            }
+            (None, Some(source)) => {
+                Some(format!("ECR reports no time of the scan; its vulnerability data dates from {source}"))
+            }
+            (None, None) => None,
+        }
+    }
+
+    /// Returns the instants at which a limit of a policy begins to be exceeded.
+    pub(crate) fn stale_from(&self, requirements: &ScanRequirements) -> impl Iterator<Item = Timestamp> {
+        let limits =
+            [(self.current_at, self.scan_limit(requirements)), (self.source_updated_at, requirements.max_source_age)];
+        limits.into_iter().filter_map(|(at, limit)| after(at?, limit?))
+    }
+
+    /// Returns the first instant at which a scan that cannot be renewed calls for a warning.
+    pub(crate) fn unrenewed_from(&self) -> Option<Timestamp> {
+        after(self.current_at.filter(|_| self.is_unrenewable)?, UNRENEWED_AGE)
+    }
+
+    /// The stricter of the limits on this scan's age.
+    fn scan_limit(&self, requirements: &ScanRequirements) -> Option<SignedDuration> {
+        let basic = requirements.max_basic_scan_age.filter(|_| self.is_basic);
+        requirements.max_scan_age.into_iter().chain(basic).min()
+    }
+
+    pub(super) fn shortfalls(
+        &self,
+        requirements: &ScanRequirements,
+        now: Timestamp,
+    ) -> impl Iterator<Item = Shortfall> {
+        let scan = self.scan_limit(requirements).and_then(|limit| self.stale_scan(limit, now));
+        let source = requirements.max_source_age.and_then(|limit| self.stale_source(limit, now));
+        scan.into_iter().chain(source)
+    }
+
+    fn stale_scan(&self, limit: SignedDuration, now: Timestamp) -> Option<Shortfall> {
+        let cause = match self.current_at {
+            Some(at) if now.duration_since(at) > limit => {
+                format!("the scan dates from {at} and exceeds the policy's maximum age of {limit:#}")
+            }
+            None if self.has_result => {
+                format!("ECR reports no time of the scan, but the policy limits its age to {limit:#}")
+            }
+            Some(_) | None => return None,
+        };
+        Some(Shortfall::new(Evidence::Stale, cause, scan_again(self.is_basic)))
+    }
+
+    /// A new scan does not renew the time of the vulnerability data: only ECR and Inspector do.
+    fn stale_source(&self, limit: SignedDuration, now: Timestamp) -> Option<Shortfall> {
+        let cause = match self.source_updated_at {
+            Some(at) if now.duration_since(at) > limit => format!(
+                "the vulnerability data of the scan dates from {at} and exceeds the policy's maximum age of {limit:#}"
+            ),
+            None if self.has_result => {
+                format!("ECR reports no time of the vulnerability data, but the policy limits its age to {limit:#}")
+            }
+            Some(_) | None => return None,
+        };
+        let step = "AWS alone renews that data: retry later, or raise or remove max_source_age";
+        Some(Shortfall { outlasts_scans: true, ..Shortfall::new(Evidence::Stale, cause, step) })
+    }
+}
+
+/// Returns the first instant at which more than `limit` has passed.
+fn after(at: Timestamp, limit: SignedDuration) -> Option<Timestamp> {
+    at.checked_add(limit).ok()?.checked_add(SignedDuration::from_nanos(1)).ok()
+}
