@@ -103,7 +103,7 @@ pub struct Page {
 /// Reads one page.
 pub async fn read_page(registry: &Arc<dyn Registry>, query: &Query) -> Result<Page, Error> {
     let freshness = Freshness::within(query.max_age);
-    let resolved = registry.resolve(&query.image, freshness).await?;
+    let resolved = registry.resolve(&query.image, &query.platforms, freshness).await?;
     let inputs = read_scans(registry, &resolved, select_manifests(&resolved, &query.platforms)?, freshness).await?;
     let fingerprint = fingerprint(&inputs);
     if query.cursor.as_ref().is_some_and(|cursor| cursor.fingerprint != fingerprint) {

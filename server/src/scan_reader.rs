@@ -26,23 +26,18 @@ pub enum Error {
     TaskFailed(#[source] tokio::task::JoinError),
 }
 
-/// Returns the manifests of an image for the given platforms; an empty list selects all manifests.
+/// Returns the manifests of an image that was resolved for the given platforms. Each platform must have one.
 ///
-/// A single-platform image may state no platform. It is then selected for any platform, which is never less strict.
+/// A single-platform image may state no platform. It then stands for any platform, which is never less strict.
 pub fn select_manifests(resolved: &Resolved, platforms: &[Platform]) -> Result<Vec<Manifest>, Error> {
-    let available = || resolved.manifests.iter().filter_map(|manifest| manifest.platform.as_ref());
-    if platforms.is_empty() || available().next().is_none() {
-        return Ok(resolved.manifests.clone());
+    let available = &resolved.platforms;
+    let missing = platforms.iter().find(|wanted| !available.iter().any(|platform| platform.satisfies(wanted)));
+    match missing {
+        Some(missing) if !available.is_empty() => {
+            Err(Error::PlatformNotFound { missing: missing.clone(), available: available.clone() })
+        }
+        Some(_) | None => Ok(resolved.manifests.clone()),
     }
-    let missing = platforms.iter().find(|wanted| !available().any(|platform| platform.satisfies(wanted)));
-    if let Some(missing) = missing {
-        return Err(Error::PlatformNotFound { missing: missing.clone(), available: available().cloned().collect() });
-    }
-    let is_selected = |manifest: &&Manifest| {
-        // A manifest of an index that states no platform may run anywhere, so it is always selected.
-        manifest.platform.as_ref().is_none_or(|platform| platforms.iter().any(|wanted| platform.satisfies(wanted)))
-    };
-    Ok(resolved.manifests.iter().filter(is_selected).cloned().collect())
 }
 
 /// Reads the scans of all manifests concurrently and returns them in the order of the manifests.

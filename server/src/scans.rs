@@ -51,7 +51,7 @@ pub async fn start(
     image: &ImageReference,
     platforms: &[Platform],
 ) -> Result<StartedScans, Error> {
-    let resolved = registry.resolve(image, Freshness::within(MAX_RESOLUTION_AGE)).await?;
+    let resolved = registry.resolve(image, platforms, Freshness::within(MAX_RESOLUTION_AGE)).await?;
     let mut starts = JoinSet::new();
     for manifest in select_manifests(&resolved, platforms)? {
         let registry = Arc::clone(registry);
@@ -123,7 +123,7 @@ struct LastReport {
 
 impl Watch {
     async fn run(mut self, image: ImageReference, platforms: Vec<Platform>) -> Result<(), Error> {
-        let resolved = self.registry.resolve(&image, Freshness::within(MAX_RESOLUTION_AGE)).await?;
+        let resolved = self.registry.resolve(&image, &platforms, Freshness::within(MAX_RESOLUTION_AGE)).await?;
         let manifests = select_manifests(&resolved, &platforms)?;
         let mut delay = INITIAL_DELAY;
         loop {

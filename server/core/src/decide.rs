@@ -135,11 +135,7 @@ fn sorted(manifests: &[ManifestInput]) -> Vec<&ManifestInput> {
 }
 
 /// Adds the policies to the horizon, each with the instant from which on it will be enforced.
-fn add_policies<'a>(
-    accumulator: &mut Accumulator<'a>,
-    policies: &'a [SelectedPolicy<'a>],
-    now: Timestamp,
-) {
+fn add_policies<'a>(accumulator: &mut Accumulator<'a>, policies: &'a [SelectedPolicy<'a>], now: Timestamp) {
     for (index, selected) in policies.iter().enumerate() {
         accumulator.horizon.add_policy(selected.status());
         if let Some(effective) = selected.enforced_from(now).filter(|from| *from > now) {

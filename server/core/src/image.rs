@@ -32,7 +32,7 @@ validated_text! {
 /// An image reference: a repository with a tag, a digest, or both.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ImageReference {
-    /// The registry's host as written, and its registry; `None`: the server's default registry.
+    /// The registry's host in lower case and without a port, and its registry; `None`: the server's default registry.
     pub registry: Option<(String, Registry)>,
     /// The repository.
     pub repository: RepositoryName,
@@ -43,7 +43,8 @@ pub struct ImageReference {
 }
 
 impl ImageReference {
-    /// Parses `[HOST/]REPOSITORY[:TAG][@DIGEST]`.
+    /// Parses `[SCHEME][HOST/]REPOSITORY[:TAG][@DIGEST]`. The scheme is `https://`, `docker://` or `docker-pullable://`,
+    /// as tools print it. White space around the reference, `:443` and capitals in the host are accepted.
     ///
     /// ```
     /// use scangate_core::image::{Error, ImageReference};
@@ -60,6 +61,7 @@ impl ImageReference {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn parse(reference: &str) -> Result<Self, Error> {
+        let reference = reference.trim();
         if reference.len() > MAX_REFERENCE {
             return Err(Error::TooLong);
         }
@@ -82,7 +84,7 @@ impl ImageReference {
 
 /// Parses `[HOST/]REPOSITORY`, the argument of calls about a repository.
 pub fn parse_repository(reference: &str) -> Result<(Option<Registry>, RepositoryName), Error> {
-    let (registry, repository) = split_host(reference)?;
+    let (registry, repository) = split_host(reference.trim())?;
     Ok((registry.map(|(_, registry)| registry), RepositoryName::parse(repository)?))
 }
 
@@ -106,7 +108,7 @@ impl fmt::Display for Repository {
 pub struct Image {
     /// The registry.
     pub registry: Registry,
-    /// The registry's host as the caller wrote it, or ECR's default for it.
+    /// The registry's host as the caller wrote it, in lower case and without a port, or ECR's default for it.
     pub host: String,
     /// The repository.
     pub repository: RepositoryName,
@@ -127,19 +129,43 @@ impl Image {
 
 type Host = Option<(String, Registry)>;
 
+/// Schemes that tools write in front of a reference.
+const SCHEMES: [&str; 3] = ["https://", "docker://", "docker-pullable://"];
+
 fn split_host(reference: &str) -> Result<(Host, &str), Error> {
     if reference.is_empty() {
         return Err(Error::Empty);
     }
-    let Some((first, rest)) = reference.split_once('/') else {
-        return Ok((None, reference));
-    };
-    // Docker's rule: the first component is a host if it has a dot or a port, or is `localhost`. The reference to a
-    // repository whose first component has a dot therefore needs its host.
-    let looks_like_host = first == "localhost" || first.contains(':') || first.contains('.');
-    if !looks_like_host {
-        return Ok((None, reference));
+    let (scheme, reference) = split_scheme(reference)?;
+    let host = reference.split_once('/').filter(|(first, _)| looks_like_host(first));
+    match (scheme, host) {
+        (_, Some((host, rest))) => Ok((Some(parse_host(host)?), rest)),
+        (Some(scheme), None) => Err(Error::SchemeWithoutHost { scheme: scheme.to_owned() }),
+        (None, None) => Ok((None, reference)),
     }
-    let registry = Registry::from_host(first).map_err(|source| Error::Host { host: first.to_owned(), source })?;
-    Ok((Some((first.to_owned(), registry)), rest))
+}
+
+fn split_scheme(reference: &str) -> Result<(Option<&'static str>, &str), Error> {
+    let Some((name, rest)) = reference.split_once("://") else { return Ok((None, reference)) };
+    let is_written = |scheme: &&&str| scheme.strip_suffix("://").is_some_and(|known| known.eq_ignore_ascii_case(name));
+    match SCHEMES.iter().find(is_written) {
+        Some(scheme) => Ok((Some(*scheme), rest)),
+        None => Err(Error::Scheme { scheme: format!("{}://", name.chars().take(100).collect::<String>()) }),
+    }
+}
+
+/// Docker's rule: the first component is a host if it has a dot or a port, or is `localhost`. The reference to a
+/// repository whose first component has a dot therefore needs its host.
+fn looks_like_host(first: &str) -> bool {
+    first == "localhost" || first.contains(':') || first.contains('.')
+}
+
+fn parse_host(written: &str) -> Result<(String, Registry), Error> {
+    let lower = written.to_ascii_lowercase();
+    let (host, port) = lower.split_once(':').map_or((lower.as_str(), None), |(host, port)| (host, Some(port)));
+    let registry = Registry::from_host(host).map_err(|source| Error::Host { host: written.to_owned(), source })?;
+    match port {
+        None | Some("443") => Ok((host.to_owned(), registry)),
+        Some(_) => Err(Error::Port { host: written.to_owned() }),
+    }
 }

@@ -14,10 +14,10 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Content {
-    /// A container image.
+    /// A container image, or anything that a container runtime may run as one.
     #[default]
     Image,
-    /// A signature, a chart or an SBOM, which ECR does not scan.
+    /// A signature, a chart, an SBOM or a build cache: its verified bytes show that no container runtime runs it.
     Artifact,
 }
 
@@ -39,6 +39,16 @@ pub struct Manifest {
     /// True if ECR has moved it to the archive.
     #[serde(default)]
     pub archived: bool,
+    /// The reason why its content is unknown, although an index lists it: the repository lacks it or refuses it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<String>,
+}
+
+impl Manifest {
+    /// True if it is a container image whose content the registry serves. No policy can accept anything else.
+    pub fn is_readable_image(&self) -> bool {
+        self.content == Content::Image && self.unreadable.is_none()
+    }
 }
 
 /// ECR's status of a scan: every value of `ScanStatus`, no record, or an unrecognised value.

@@ -163,7 +163,7 @@ impl Evaluator {
         let freshness = Freshness::within(request.max_findings_age.unwrap_or(self.settings.findings_max_age));
         // Fail before any call to ECR if the policy is unknown or no snapshot is available.
         drop(self.snapshot(request).await?);
-        let resolved = self.registry.resolve(&request.image, freshness).await?;
+        let resolved = self.registry.resolve(&request.image, &request.platforms, freshness).await?;
         let key = Key {
             image: resolved.image.clone(),
             platforms: request.platforms.clone(),
@@ -186,7 +186,6 @@ impl Evaluator {
         deadline: Option<Instant>,
     ) -> Result<(PreparedDecision, Timestamp), Error> {
         let manifests = select_manifests(resolved, &request.platforms)?;
-        let is_all_platforms = manifests.len() == resolved.manifests.len();
         // Read before locking: concurrent callers share one read and its failure.
         let inputs = read_scans(&self.registry, resolved, manifests, freshness).await?;
         // Of concurrent callers with the same key, one evaluates; the others then find its decision in the cache.
@@ -205,7 +204,7 @@ impl Evaluator {
         }
         let Attempt { inputs, decision, .. } = attempt;
         let evaluated_at = decision.evaluated_at;
-        let prepared = PreparedDecision::new(request, resolved, &inputs, decision, is_all_platforms)?;
+        let prepared = PreparedDecision::new(request, resolved, &inputs, decision)?;
         self.cache_decision(key, resolved, &inputs, &prepared);
         Ok((prepared, evaluated_at))
     }

@@ -19,16 +19,15 @@ pub(super) struct PreparedDecision {
 }
 
 impl PreparedDecision {
-    /// Encodes a decision and its inputs. `is_all_platforms` is true if every manifest of the image was evaluated.
+    /// Encodes a decision and its inputs.
     pub(super) fn new(
         request: &EvaluateRequest,
         resolved: &Resolved,
         inputs: &[ManifestInput],
         decision: Decision,
-        is_all_platforms: bool,
     ) -> Result<Self, Error> {
         let (image, environment) = (&resolved.image, request.environment.as_ref());
-        let deploy = deployable(&decision, resolved, is_all_platforms);
+        let deploy = deployable(&decision, resolved);
         let (platforms, policy) = (&request.platforms, request.policy.as_ref());
         let record =
             decisions::prepare_record(image, environment, platforms, policy, inputs, &decision, deploy.as_ref());
@@ -55,12 +54,12 @@ fn outline(input: &ManifestInput) -> ManifestInput {
 
 /// The digest that an ALLOW permits to deploy: the image if all of it was evaluated, else the only evaluated manifest. Advice
 /// permits none, since the caller chose the policy.
-fn deployable(decision: &Decision, resolved: &Resolved, is_all_platforms: bool) -> Option<Digest> {
+fn deployable(decision: &Decision, resolved: &Resolved) -> Option<Digest> {
     if decision.verdict != Verdict::Allow || !decision.authoritative {
         return None;
     }
     match decision.manifests.as_slice() {
-        _ if is_all_platforms => Some(resolved.image.digest.clone()),
+        _ if resolved.is_complete => Some(resolved.image.digest.clone()),
         [only] => Some(only.digest.clone()),
         _ => None,
     }

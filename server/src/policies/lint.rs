@@ -26,11 +26,16 @@ fn effect(policy: &Policy) -> impl Iterator<Item = &'static str> {
             "this policy takes the place of policies/default for what it matches: rules of policies/default that it does not repeat no longer apply there",
         ),
         (Mode::Warn, false) => Some("this policy only reports and never denies"),
-        (Mode::Warn, true) => Some("this policy only reports and never denies; policies/default still applies to what it matches, because only an enforced policy replaces it"),
+        (Mode::Warn, true) => Some(
+            "this policy only reports and never denies; policies/default still applies to what it matches, because only an enforced policy replaces it",
+        ),
         (Mode::Off, false) => Some("this policy is not evaluated"),
-        (Mode::Off, true) => Some("this policy is not evaluated; policies/default still applies to what it matches, because only an enforced policy replaces it"),
+        (Mode::Off, true) => Some(
+            "this policy is not evaluated; policies/default still applies to what it matches, because only an enforced policy replaces it",
+        ),
     };
-    let is_partial = policy.mode == Mode::Enforce && policy.replaces_default && !policy.matches.admits_every_environment();
+    let is_partial =
+        policy.mode == Mode::Enforce && policy.replaces_default && !policy.matches.admits_every_environment();
     let environment = "policies/default still applies to calls without an environment, because this policy does not cover all environments";
     mode.into_iter().chain(is_partial.then_some(environment))
 }

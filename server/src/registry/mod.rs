@@ -16,7 +16,7 @@ use std::{
 
 use jiff::Timestamp;
 use scangate_core::{
-    image::{Image, ImageReference, Repository, RepositoryName},
+    image::{Image, ImageReference, Platform, Repository, RepositoryName},
     registry::Registry as RegistryId,
     scan::{Frequency, Manifest, Scan, ScanType},
 };
@@ -51,8 +51,13 @@ impl Freshness {
 pub struct Resolved {
     /// The image by digest.
     pub image: Image,
-    /// The manifests: one for a plain image, one for each platform of an index, without attestations.
+    /// The manifests for the requested platforms: one for a plain image, one for each platform of an index. Attestations
+    /// and artifacts are no platforms.
     pub manifests: Vec<Manifest>,
+    /// The platforms that an index states, requested or not; empty for a plain image.
+    pub platforms: Vec<Platform>,
+    /// True if no manifest of the image is left out because its platform was not requested.
+    pub is_complete: bool,
 }
 
 impl Resolved {
@@ -220,9 +225,16 @@ impl Source {
 /// A container registry with a scanner.
 #[async_trait::async_trait]
 pub trait Registry: Send + Sync + fmt::Debug {
-    /// Resolves a reference to a digest once, and an index to its deployable manifests. The manifest's bytes are
-    /// fetched by digest and hashed. Bytes that do not hash to their digest are an [`Error::MalformedResponse`].
-    async fn resolve(&self, image: &ImageReference, freshness: Freshness) -> Result<Arc<Resolved>, Error>;
+    /// Resolves a reference to a digest once, and an index to its deployable manifests for these platforms; an empty
+    /// list stands for all. Other manifests are not read. A manifest that the registry lacks or refuses is returned with
+    /// [`Manifest::unreadable`]. An index's bytes are fetched by digest and hashed. Bytes that do not hash to their
+    /// digest are an [`Error::MalformedResponse`].
+    async fn resolve(
+        &self,
+        image: &ImageReference,
+        platforms: &[Platform],
+        freshness: Freshness,
+    ) -> Result<Arc<Resolved>, Error>;
 
     /// Reads the complete scan of a manifest. "No scan" is a reading, not an error. A response about another image,
     /// with malformed values or with missing pages is returned with its [`Scan::flaws`], not as an error. An error

@@ -109,7 +109,7 @@ async fn strict_freshness_sees_moved_tag() {
     harness.simulator.world(|world| world.push(ImageSpec::single(APP, "1").content("another")));
 
     let image = reference(IMAGE);
-    let second = harness.registry.resolve(&image, Freshness::within(NOW)).await.unwrap();
+    let second = harness.registry.resolve(&image, &[], Freshness::within(NOW)).await.unwrap();
 
     assert_ne!(first.digest, second.image.digest);
 }
@@ -244,7 +244,7 @@ async fn equal_readings_are_unchanged_since_first() {
 async fn cached_resolution_has_requested_host() {
     let harness = cached(basic(findings()), Config::default()).await;
     let resolve = async |image: &str| {
-        let resolved = harness.registry.resolve(&reference(image), Freshness::default()).await;
+        let resolved = harness.registry.resolve(&reference(image), &[], Freshness::default()).await;
         resolved.map(|resolved| resolved.image.host.clone())
     };
 

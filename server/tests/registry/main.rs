@@ -6,6 +6,7 @@ mod enhanced;
 mod enrichment;
 mod faults;
 mod findings;
+mod index;
 mod resolve;
 mod retries;
 mod scanning;

@@ -1,21 +1,14 @@
 //! Resolution of references to manifests.
 
-use scangate_core::{
-    image::Platform,
-    scan::{Content, Manifest},
-};
-use scangate_ecr_simulator::{ACCOUNT, Child, Fault, ImageSpec, REGION, ScanScript, World};
+use scangate_core::scan::Content;
+use scangate_ecr_simulator::{ACCOUNT, Fault, ImageSpec, REGION, ScanScript, World};
 use scangate_server::registry::{Error, Freshness, Registry, ecr::Config};
 
 use crate::support::{APP, IMAGE, basic, config, ecr, ecr_with, reference, simulate};
 
 const UNKNOWN: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
 
-fn platforms(manifests: &[Manifest]) -> Vec<Option<String>> {
-    manifests.iter().map(|manifest| manifest.platform.as_ref().map(Platform::to_string)).collect()
-}
-
-fn index() -> ImageSpec {
+pub(crate) fn index() -> ImageSpec {
     ImageSpec::index(APP, "1")
         .platform("linux/amd64", ScanScript::clean())
         .platform("linux/arm64/v8", ScanScript::clean())
@@ -138,94 +131,6 @@ async fn default_registry_is_that_of_credentials() {
 }
 
 #[tokio::test]
-async fn index_resolves_to_platforms_only() {
-    for spec in [index(), index().docker()] {
-        let mut world = World::new();
-        let pushed = world.push(spec);
-        let harness = ecr(world).await;
-
-        let resolved = harness.resolve(IMAGE).await.unwrap();
-
-        assert_eq!(resolved.image.digest.as_str(), pushed.digest);
-        assert_eq!(platforms(&resolved.manifests), [Some("linux/amd64".to_owned()), Some("linux/arm64/v8".to_owned())]);
-        assert!(resolved.manifests.iter().all(|manifest| manifest.pushed_at.is_some()));
-        assert_eq!((harness.calls("DescribeImages"), harness.calls("BatchGetImage")), (2, 1));
-    }
-}
-
-#[tokio::test]
-async fn index_is_fetched_once() {
-    let mut world = World::new();
-    world.push(index());
-    let harness = ecr(world).await;
-
-    harness.resolve(IMAGE).await.unwrap();
-    harness.resolve(IMAGE).await.unwrap();
-
-    assert_eq!((harness.calls("DescribeImages"), harness.calls("BatchGetImage")), (4, 1));
-}
-
-#[tokio::test]
-async fn half_attestation_counts_as_image() {
-    let by_platform = Child::platform("linux/amd64", ScanScript::clean()).stated_platform(Some("unknown/unknown"));
-    let by_annotation = Child::platform("linux/amd64", ScanScript::clean())
-        .annotate("vnd.docker.reference.type", "attestation-manifest");
-    for child in [by_platform, by_annotation] {
-        let mut world = World::new();
-        world.push(ImageSpec::index(APP, "1").child(child));
-
-        let resolved = ecr(world).await.resolve(IMAGE).await.unwrap();
-
-        assert_eq!(resolved.manifests.len(), 1);
-    }
-}
-
-#[tokio::test]
-async fn index_of_attestations_has_no_manifests() {
-    let mut world = World::new();
-    world.push(ImageSpec::index(APP, "1").attestation());
-
-    let resolved = ecr(world).await.resolve(IMAGE).await.unwrap();
-
-    assert_eq!(resolved.manifests, []);
-}
-
-#[tokio::test]
-async fn nested_index_is_expanded_one_level_only() {
-    let inner = || ImageSpec::index(APP, "inner").platform("linux/arm64", ScanScript::clean());
-    let nested = ImageSpec::index(APP, "1").platform("linux/amd64", ScanScript::clean()).child(Child::image(inner()));
-    let middle = ImageSpec::index(APP, "middle").child(Child::image(inner()));
-    let too_deep = ImageSpec::index(APP, "1").child(Child::image(middle));
-
-    let mut world = World::new();
-    world.push(nested);
-    let resolved = ecr(world).await.resolve(IMAGE).await.unwrap();
-    assert_eq!(platforms(&resolved.manifests), [Some("linux/amd64".to_owned()), Some("linux/arm64".to_owned())]);
-
-    let mut world = World::new();
-    world.push(too_deep);
-    let error = ecr(world).await.resolve(IMAGE).await.unwrap_err();
-    assert!(matches!(error, Error::TooComplex(_)), "{error:?}");
-}
-
-#[tokio::test]
-async fn index_with_too_many_manifests_is_refused() {
-    let of = |count: usize| {
-        (0..count).fold(ImageSpec::index(APP, "1"), |index, number| {
-            index.platform(&format!("linux/arch{number}"), ScanScript::clean())
-        })
-    };
-    let mut world = World::new();
-    world.push(of(64));
-    assert_eq!(ecr(world).await.resolve(IMAGE).await.unwrap().manifests.len(), 64);
-
-    let mut world = World::new();
-    world.push(of(65));
-    let error = ecr(world).await.resolve(IMAGE).await.unwrap_err();
-    assert!(matches!(error, Error::TooComplex(_)), "{error:?}");
-}
-
-#[tokio::test]
 async fn manifest_with_wrong_hash_is_refused() {
     let mut world = World::new();
     world.push(index());
@@ -264,16 +169,6 @@ async fn failure_within_successful_response_is_error() {
 }
 
 #[tokio::test]
-async fn index_with_missing_child_is_not_found() {
-    let mut world = World::new();
-    world.push(ImageSpec::index(APP, "1").child(Child::absent("linux/amd64")));
-
-    let error = ecr(world).await.resolve(IMAGE).await.unwrap_err();
-
-    assert!(matches!(error, Error::ImageNotFound { .. }), "{error:?}");
-}
-
-#[tokio::test]
 async fn archived_image_is_resolved_as_archived() {
     for spec in [ImageSpec::single(APP, "1"), index()] {
         let mut world = World::new();
@@ -286,36 +181,7 @@ async fn archived_image_is_resolved_as_archived() {
     }
 }
 
-#[tokio::test]
-async fn archived_child_is_marked_archived() {
-    let mut world = World::new();
-    let child = world.push(index()).children.remove(0).digest;
-    world.archive(APP, &child).unwrap();
-
-    let resolved = ecr(world).await.resolve(IMAGE).await.unwrap();
-
-    let archived: Vec<_> = resolved.manifests.iter().map(|manifest| manifest.archived).collect();
-    assert_eq!(archived, [true, false]);
-}
-
-#[tokio::test]
-async fn artifacts_are_distinguished_from_images() {
-    let subject = world_with(ImageSpec::single(APP, "0")).1;
-    let artifacts = [
-        ImageSpec::helm_chart(APP, "1"),
-        ImageSpec::artifact(APP, "1", "application/vnd.example.sbom", "application/spdx+json"),
-        ImageSpec::cosign_signature(APP, "1").subject(&subject),
-    ];
-    for artifact in artifacts {
-        let (world, _) = world_with(artifact);
-
-        let resolved = ecr(world).await.resolve(IMAGE).await.unwrap();
-
-        assert_eq!(resolved.manifests.first().unwrap().content, Content::Artifact);
-    }
-}
-
-fn world_with(spec: ImageSpec) -> (World, String) {
+pub(crate) fn world_with(spec: ImageSpec) -> (World, String) {
     let mut world = World::new();
     let digest = world.push(spec).digest;
     (world, digest)
@@ -382,7 +248,7 @@ async fn waiting_for_permit_counts_towards_budget() {
     harness.simulator.faults().script(Fault::Hang);
 
     let image = reference(IMAGE);
-    let resolve = || harness.registry.resolve(&image, Freshness::default());
+    let resolve = || harness.registry.resolve(&image, &[], Freshness::default());
     let (first, second) = tokio::join!(resolve(), resolve());
 
     assert!(matches!(first, Err(Error::Unavailable { .. })));

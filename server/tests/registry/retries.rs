@@ -186,7 +186,7 @@ async fn unreachable_ecr_is_unavailable() {
     let registry = harness.registry;
     harness.simulator.stop().await;
 
-    let error = registry.resolve(&reference(IMAGE), Freshness::default()).await.unwrap_err();
+    let error = registry.resolve(&reference(IMAGE), &[], Freshness::default()).await.unwrap_err();
 
     assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
 }

@@ -13,7 +13,7 @@ use scangate_server::registry::{Error, Freshness, Registry, Started, ecr::Ecr};
 use crate::support::{APP, Harness, IMAGE, basic, ecr, enhanced, reference, repository};
 
 async fn start(harness: &Harness<Ecr>) -> Result<Started, Error> {
-    let resolved = harness.registry.resolve(&reference(IMAGE), Freshness::default()).await?;
+    let resolved = harness.registry.resolve(&reference(IMAGE), &[], Freshness::default()).await?;
     let [manifest] = resolved.manifests.as_slice() else { panic!("not one manifest") };
     harness.registry.start_scan(&repository(APP), manifest).await
 }
@@ -104,7 +104,14 @@ async fn archived_image_is_not_scanned() {
 
     let known = start(&harness).await.unwrap();
     let digest = Digest::parse(&digest).unwrap();
-    let manifest = Manifest { digest, platform: None, pushed_at: None, content: Content::Image, archived: false };
+    let manifest = Manifest {
+        digest,
+        platform: None,
+        pushed_at: None,
+        content: Content::Image,
+        archived: false,
+        unreadable: None,
+    };
     let found_out = harness.registry.start_scan(&repository(APP), &manifest).await.unwrap();
 
     assert!(archived(&known), "{known:?}");

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use scangate_core::{
     evidence::{Assessment, assess},
-    image::{ImageReference, Repository, RepositoryName},
+    image::{ImageReference, Platform, Repository, RepositoryName},
     registry::Registry as RegistryId,
     scan::{Manifest, Report, Scan},
 };
@@ -131,7 +131,13 @@ impl<R> Harness<R> {
 
 impl Harness<Ecr> {
     pub(crate) async fn resolve(&self, image: &str) -> Result<Arc<Resolved>, Error> {
-        self.registry.resolve(&reference(image), Freshness::default()).await
+        self.registry.resolve(&reference(image), &[], Freshness::default()).await
+    }
+
+    /// Resolves an image for platforms.
+    pub(crate) async fn resolve_for(&self, image: &str, platforms: &[&str]) -> Result<Arc<Resolved>, Error> {
+        let platforms: Vec<Platform> = platforms.iter().filter_map(|platform| Platform::parse(platform).ok()).collect();
+        self.registry.resolve(&reference(image), &platforms, Freshness::default()).await
     }
 
     /// Resolves an image of one manifest and reads its scan.
@@ -150,7 +156,7 @@ impl Harness<Ecr> {
 
 /// Resolves an image of one manifest and reads its scan.
 pub(crate) async fn scan(registry: &dyn Registry, image: &str, freshness: Freshness) -> Result<Read, Error> {
-    let resolved = registry.resolve(&reference(image), freshness).await?;
+    let resolved = registry.resolve(&reference(image), &[], freshness).await?;
     let [manifest] = resolved.manifests.as_slice() else { panic!("{image} has several manifests") };
     let scan = registry.scan(&resolved.repository(), manifest, freshness).await?;
     Ok(Read { manifest: manifest.clone(), scan })

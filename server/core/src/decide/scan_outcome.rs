@@ -21,8 +21,12 @@ pub(super) enum ScanOutcome {
     Wait { starts: bool },
 }
 
-/// Returns the effect of a shortfall under a policy.
+/// Returns the effect of a shortfall under a policy. No policy accepts a manifest that is no image, or whose content is
+/// unknown.
 pub(super) fn scan_outcome(policy: &Policy, input: &ManifestInput, shortfall: &Shortfall) -> ScanOutcome {
+    if !input.manifest.is_readable_image() {
+        return ScanOutcome::Deny(shortfall.detail());
+    }
     match policy.scan.on_shortfall(shortfall.evidence) {
         None => ScanOutcome::Accept,
         Some(Action::Warn) => ScanOutcome::Warn,

@@ -5,6 +5,8 @@ use crate::registry;
 /// Maximum length of an image reference, in bytes.
 pub const MAX_REFERENCE: usize = 1024;
 
+const EXAMPLE_HOST: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
+
 /// An error of an image reference or one of its parts.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -14,8 +16,30 @@ pub enum Error {
     /// The reference is longer than [`MAX_REFERENCE`].
     #[error("must be at most {MAX_REFERENCE} bytes long")]
     TooLong,
+    /// The reference begins with a scheme that is not accepted.
+    #[error(
+        "begins with {scheme:?}, which is not accepted; write the image without it, like {EXAMPLE_HOST}/team/app:1"
+    )]
+    Scheme {
+        /// The scheme, shortened.
+        scheme: String,
+    },
+    /// No registry's host follows the scheme.
+    #[error(
+        "begins with {scheme:?} without a registry's host; add a host like {EXAMPLE_HOST}, or leave out {scheme:?} for the default registry"
+    )]
+    SchemeWithoutHost {
+        /// The scheme.
+        scheme: String,
+    },
+    /// The host is one of ECR's, and has another port.
+    #[error("{host:?} has a port that Amazon ECR does not serve; leave out the port")]
+    Port {
+        /// The host as written.
+        host: String,
+    },
     /// The part before the first `/` looks like a host and is not one of ECR's.
-    #[error("{host:?} is not an Amazon ECR registry: {source}")]
+    #[error("{}", describe_host(host, source))]
     Host {
         /// The host as written.
         host: String,
@@ -31,7 +55,10 @@ pub enum Error {
         value: String,
     },
     /// The tag does not follow the rules for tags.
-    #[error("tag {value:?} must be 1 to 128 letters, digits, `_`, `.` or `-`, and must not start with `.` or `-`")]
+    #[error(
+        "tag {value:?} must be 1 to 128 letters, digits, `_`, `.` or `-`, and must not start with `.` or `-`{}",
+        describe_plus(value)
+    )]
     Tag {
         /// The tag, shortened.
         value: String,
@@ -53,4 +80,18 @@ pub enum Error {
         /// The platform, shortened.
         value: String,
     },
+}
+
+fn describe_host(host: &str, source: &registry::Error) -> String {
+    let host: String = host.chars().take(300).collect();
+    match source {
+        registry::Error::Form => format!(
+            "{host:?} is not the host of a private Amazon ECR registry; write one like {EXAMPLE_HOST}, or no host for the default registry"
+        ),
+        registry::Error::Partition { .. } => format!("{host:?} is not the host of an Amazon ECR registry: {source}"),
+    }
+}
+
+fn describe_plus(tag: &str) -> &'static str {
+    if tag.contains('+') { "; a version with `+` is pushed with `_` in its place" } else { "" }
 }

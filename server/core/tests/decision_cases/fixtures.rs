@@ -67,6 +67,7 @@ struct ManifestFixture {
     pushed: Option<String>,
     content: Content,
     archived: bool,
+    unreadable: Option<String>,
     scan: Map<String, Value>,
     start: Option<StartFixture>,
     clocks: Vec<FirstSeenFixture>,
@@ -99,6 +100,7 @@ impl Default for ManifestFixture {
             pushed: Some("1d ago".to_owned()),
             content: Content::Image,
             archived: false,
+            unreadable: None,
             scan: Map::new(),
             start: None,
             clocks: Vec::new(),
@@ -157,6 +159,7 @@ impl ManifestFixture {
                 pushed_at: parse_optional(self.pushed.as_deref(), now),
                 content: self.content,
                 archived: self.archived,
+                unreadable: self.unreadable.clone(),
             },
             scan: Arc::new(scan(&self.scan, now)),
             start: self.start.clone().map(|start| match start {

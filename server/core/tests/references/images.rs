@@ -34,6 +34,23 @@ fn image_with_host_is_in_its_registry() {
 }
 
 #[test]
+fn common_forms_parse_to_same_image() {
+    let plain = ImageReference::parse(&format!("{HOST}/team/app:1.0")).unwrap();
+    for text in [
+        format!("https://{HOST}/team/app:1.0"),
+        format!("docker://{HOST}/team/app:1.0"),
+        format!("docker-pullable://{HOST}/team/app:1.0"),
+        format!("HTTPS://{HOST}/team/app:1.0"),
+        format!("{HOST}:443/team/app:1.0"),
+        format!("{}/team/app:1.0", HOST.to_uppercase()),
+        format!(" {HOST}/team/app:1.0\n"),
+    ] {
+        assert_eq!(ImageReference::parse(&text).as_ref(), Ok(&plain), "{text:?}");
+    }
+    assert_eq!(ImageReference::parse(" team/app:1\n"), ImageReference::parse("team/app:1"));
+}
+
+#[test]
 fn image_without_tag_and_digest_is_refused() {
     for text in ["team/app", "app", &format!("{HOST}/team/app")] {
         assert_eq!(ImageReference::parse(text), Err(Error::Unpinned), "{text}");
@@ -65,7 +82,11 @@ fn host_in_other_place_is_repository_or_refused() {
     for text in [
         format!("{HOST}//app:1"),
         format!("/{HOST}/app:1"),
-        format!("https://{HOST}/app:1"),
+        format!("http://{HOST}/app:1"),
+        format!("https://https://{HOST}/app:1"),
+        format!("{HOST}:/app:1"),
+        format!("{HOST}:443:443/app:1"),
+        "https://team/app:1".to_owned(),
         format!("{HOST}@evil.com/app:1"),
         format!("evil.com@{HOST}/app:1"),
         format!("{HOST}/app:1/../../evil:2"),
@@ -87,14 +108,20 @@ fn malformed_image_is_refused_for_its_own_reason() {
     expect(&"a".repeat(MAX_REFERENCE + 1), |error| *error == Error::TooLong);
     expect("Team/app:1", |error| matches!(error, Error::Repository { .. }));
     expect("tëam/app:1", |error| matches!(error, Error::Repository { .. }));
-    expect(" team/app:1", |error| matches!(error, Error::Repository { .. }));
+    expect("team /app:1", |error| matches!(error, Error::Repository { .. }));
+    expect("oci://team/app:1", |error| matches!(error, Error::Scheme { scheme } if scheme == "oci://"));
+    expect("docker://team/app:1", |error| matches!(error, Error::SchemeWithoutHost { .. }));
+    expect(&format!("{HOST}:5000/team/app:1"), |error| matches!(error, Error::Port { .. }));
     expect("a:1", |error| matches!(error, Error::Repository { .. }));
     expect(&format!("{}:1", "a".repeat(257)), |error| matches!(error, Error::Repository { .. }));
     expect("team/app:", |error| matches!(error, Error::Tag { .. }));
     expect("team/app:1:2", |error| matches!(error, Error::Tag { .. }));
     expect("team/app:-1", |error| matches!(error, Error::Tag { .. }));
     expect("team/app:ünicode", |error| matches!(error, Error::Tag { .. }));
-    expect("team/app:1 ", |error| matches!(error, Error::Tag { .. }));
+    expect("team/app:1 x", |error| matches!(error, Error::Tag { .. }));
+    expect("team/app:1+x", |error| {
+        matches!(error, Error::Tag { .. }) && error.to_string().contains("`_` in its place")
+    });
     expect(&format!("team/app:{}", "1".repeat(129)), |error| matches!(error, Error::Tag { .. }));
     expect("team/app@", |error| matches!(error, Error::Digest { .. }));
     expect("team/app@sha256:12", |error| matches!(error, Error::Digest { .. }));

@@ -31,6 +31,7 @@ fn manifest() -> Manifest {
         pushed_at: Some(at("09:00:00")),
         content: Content::Image,
         archived: false,
+        unreadable: None,
     }
 }
 
@@ -109,8 +110,8 @@ fn cached(policy: Value, waiver: Option<Value>) -> CachedDecision {
         labels: BTreeMap::new(),
         request_key: None,
     };
-    let resolved = Resolved { image, manifests: vec![manifest()] };
-    let prepared = PreparedDecision::new(&request, &resolved, &inputs, decision, true).unwrap();
+    let resolved = Resolved { image, manifests: vec![manifest()], platforms: Vec::new(), is_complete: true };
+    let prepared = PreparedDecision::new(&request, &resolved, &inputs, decision).unwrap();
     CachedDecision { manifests: resolved.manifests, read_times: vec![at("11:59:00")], prepared }
 }
 

@@ -48,13 +48,19 @@ pub(super) fn size_of_allocation<T: ?Sized>(value: &T) -> usize {
     size_of_val(value) + ALLOCATION
 }
 
+/// The size of a platform with its texts.
+const PLATFORM: usize = size_of::<Platform>() + 4 * ALLOCATION;
+
 /// Returns the size of a resolution.
 pub(super) fn size_of_resolved(resolved: &Resolved) -> u32 {
     let manifest = |manifest: &Manifest| {
-        let platform = manifest.platform.as_ref().map_or(0, |_| size_of::<Platform>() + 4 * ALLOCATION);
-        size_of::<Manifest>() + manifest.digest.as_str().len() + ALLOCATION + platform
+        let platform = manifest.platform.as_ref().map_or(0, |_| PLATFORM);
+        let unreadable = manifest.unreadable.as_deref().map_or(0, size_of_allocation);
+        size_of::<Manifest>() + manifest.digest.as_str().len() + ALLOCATION + platform + unreadable
     };
-    in_bytes(ENTRY + resolved.manifests.iter().map(manifest).sum::<usize>())
+    let manifests = resolved.manifests.iter().map(manifest).sum::<usize>();
+    // A key requests at most as many platforms as a request may name; an index states as many again.
+    in_bytes(ENTRY + manifests + 2 * PLATFORM * resolved.platforms.len())
 }
 
 fn size_of_counts(counts: &Counts) -> usize {

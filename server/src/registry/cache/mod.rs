@@ -10,13 +10,13 @@ mod memory;
 mod recent;
 mod ttl;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use scangate_core::{
     evidence::SETTLE_TIME,
-    image::{Digest, ImageReference, Repository, RepositoryName, Tag},
+    image::{Digest, ImageReference, Platform, Repository, RepositoryName, Tag},
     registry::Registry as RegistryId,
     scan::{Manifest, Scan},
 };
@@ -91,12 +91,14 @@ struct ScanKey {
     digest: Digest,
 }
 
-/// An image reference without the host that the caller wrote.
+/// An image reference without the host that the caller wrote, and the platforms that a call selects.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct ImageKey {
     repository: Repository,
     tag: Option<Tag>,
     digest: Option<Digest>,
+    /// The requested platforms, sorted and each once: the registry reads no others.
+    platforms: Vec<Platform>,
 }
 
 impl CachedRegistry {
@@ -126,22 +128,28 @@ impl CachedRegistry {
         self.pool.bytes() as u64
     }
 
-    fn image_key(&self, image: &ImageReference) -> ImageKey {
+    fn image_key(&self, image: &ImageReference, platforms: &[Platform]) -> ImageKey {
         let registry = image.registry.as_ref().map_or_else(|| self.inner.default_registry(), |(_, registry)| registry);
         let repository = Repository { registry: registry.clone(), name: image.repository.clone() };
-        ImageKey { repository, tag: image.tag.clone(), digest: image.digest.clone() }
+        let platforms = BTreeSet::from_iter(platforms).into_iter().cloned().collect();
+        ImageKey { repository, tag: image.tag.clone(), digest: image.digest.clone(), platforms }
     }
 }
 
 #[async_trait]
 impl Registry for CachedRegistry {
-    async fn resolve(&self, image: &ImageReference, freshness: Freshness) -> Result<Arc<Resolved>, Error> {
-        let key = self.image_key(image);
+    async fn resolve(
+        &self,
+        image: &ImageReference,
+        platforms: &[Platform],
+        freshness: Freshness,
+    ) -> Result<Arc<Resolved>, Error> {
+        let key = self.image_key(image, platforms);
         let ttl = self.config.resolution_ttl;
         let read = |began| {
-            let (inner, requested) = (Arc::clone(&self.inner), key.reference());
+            let (inner, requested, platforms) = (Arc::clone(&self.inner), key.reference(), key.platforms.clone());
             async move {
-                let value = inner.resolve(&requested, freshness).await?;
+                let value = inner.resolve(&requested, &platforms, freshness).await?;
                 let weight = memory::size_of_resolved(&value);
                 Ok(CachedRead { value, began, ttl, weight })
             }

@@ -1,19 +1,18 @@
 //! Two reads of ECR: descriptions of images, and the bytes of a manifest.
 
+use std::collections::HashMap;
+
 use aws_sdk_ecr::types::{
     DescribeImagesFilter, Image, ImageDetail, ImageFailure, ImageIdentifier, ImageStatus, ImageStatusFilter,
 };
 use jiff::Timestamp;
-use scangate_core::{
-    image::{Digest, Repository},
-    scan::Content,
-};
+use scangate_core::image::{Digest, Repository};
 use sha2::{Digest as _, Sha256};
 
 use super::{
     diagnostics::timestamp,
     error::{malformed, sanitize},
-    manifest::{self, MANIFEST_TYPES},
+    manifest::MANIFEST_TYPES,
     operation::Operation,
     registry_client::RegistryClient,
     retry::Deadline,
@@ -33,7 +32,10 @@ pub(super) struct ImageDescription {
     pub(super) pushed_at: Option<Timestamp>,
     /// The media type of the manifest.
     pub(super) media_type: Option<String>,
-    pub(super) content: Content,
+    /// The media type of the config, or the artifact type that the manifest states.
+    pub(super) artifact_type: Option<String>,
+    /// True if the manifest states a subject, as signatures and SBOMs do.
+    pub(super) is_referrer: bool,
     /// True if the image cannot be pulled now: it is archived or being restored.
     pub(super) archived: bool,
 }
@@ -84,51 +86,99 @@ fn to_description(detail: ImageDetail, repository: &Repository) -> Result<ImageD
         Some(time) => Some(timestamp(time).ok_or_else(|| malformed(DESCRIBE_IMAGES, "imagePushedAt is out of range"))?),
         None => None,
     };
-    let is_image = detail.artifact_media_type.as_deref().is_none_or(manifest::is_image_config);
-    let content = if is_image && detail.subject_manifest_digest.is_none() { Content::Image } else { Content::Artifact };
-    let archived = detail.image_status.is_some_and(|status| status != ImageStatus::Active);
-    Ok(ImageDescription { digest, pushed_at, media_type: detail.image_manifest_media_type, content, archived })
+    Ok(ImageDescription {
+        digest,
+        pushed_at,
+        media_type: detail.image_manifest_media_type,
+        artifact_type: detail.artifact_media_type,
+        is_referrer: detail.subject_manifest_digest.is_some(),
+        archived: detail.image_status.is_some_and(|status| status != ImageStatus::Active),
+    })
 }
 
-/// Fetches a manifest's bytes by digest, and verifies them against the digest.
-pub(super) async fn fetch_manifest(
+/// Fetches the bytes of manifests by digest, and verifies them against the digests. Returns one result per digest, in
+/// their order: the bytes, or ECR's refusal of this manifest.
+pub(super) async fn fetch_manifests(
     client: &RegistryClient,
     repository: &Repository,
-    digest: &Digest,
+    digests: &[&Digest],
     deadline: Deadline,
-) -> Result<String, Error> {
+) -> Result<Vec<Result<String, Refusal>>, Error> {
+    let ids = digests.iter().map(|digest| ImageIdentifier::builder().image_digest(digest.as_str()).build());
     let request = client
         .ecr
         .batch_get_image()
         .registry_id(repository.registry.account())
         .repository_name(repository.name.as_str())
-        .image_ids(ImageIdentifier::builder().image_digest(digest.as_str()).build())
+        .set_image_ids(Some(ids.collect()))
         .set_accepted_media_types(Some(MANIFEST_TYPES.map(str::to_owned).to_vec()));
+    let name = digests.first().map_or("", |digest| digest.as_str());
     let response = client
         .retry
         .call(BATCH_GET_IMAGE, deadline, || request.clone().send())
         .await
-        .map_err(|error| error.into_image_error(BATCH_GET_IMAGE, repository, digest.as_str()))?;
-    if let Some(error) = response.failures.into_iter().flatten().next() {
-        return Err(fetch_error(&error, repository, digest));
+        .map_err(|error| error.into_image_error(BATCH_GET_IMAGE, repository, name))?;
+    let mut manifests = HashMap::new();
+    for image in response.images.into_iter().flatten() {
+        let manifest = image_manifest(image, repository)?;
+        manifests.insert(sha256_digest(manifest.as_bytes()), manifest);
     }
-    let mut images = response.images.into_iter().flatten();
-    let (Some(image), None) = (images.next(), images.next()) else {
-        return Err(malformed(BATCH_GET_IMAGE, "the response must have exactly one image"));
+    let failures = response.failures.unwrap_or_default();
+    let of = |digest: &&Digest| match (manifests.remove(digest.as_str()), failure_of(&failures, digest)) {
+        // A failure counts even beside the bytes.
+        (_, Some(failure)) => to_refusal(failure).map(Err),
+        (Some(manifest), None) => Ok(Ok(manifest)),
+        (None, None) => Err(malformed(BATCH_GET_IMAGE, format!("no manifest's bytes hash to {digest}"))),
     };
-    verify_manifest(image, repository, digest)
+    digests.iter().map(of).collect()
 }
 
-fn verify_manifest(image: Image, repository: &Repository, digest: &Digest) -> Result<String, Error> {
+/// ECR's refusal to return one manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The repository does not hold the manifest.
+    Missing,
+    /// Another failure code, with its message.
+    Code(String, String),
+}
+
+impl Refusal {
+    /// Converts to the error about the requested image itself.
+    pub(super) fn into_error(self, repository: &Repository, digest: &Digest) -> Error {
+        match self {
+            Self::Missing => Error::ImageNotFound { repository: repository.clone(), image: digest.to_string() },
+            Self::Code(code, message) => Error::Rejected { operation: BATCH_GET_IMAGE.name, code, message },
+        }
+    }
+}
+
+fn image_manifest(image: Image, repository: &Repository) -> Result<String, Error> {
     verify_repository(BATCH_GET_IMAGE, repository, image.registry_id.as_deref(), image.repository_name.as_deref())?;
     let manifest = image.image_manifest.unwrap_or_default();
     if manifest.len() > MAX_MANIFEST_BYTES {
-        return Err(Error::TooComplex(format!("manifest {digest} has more than {MAX_MANIFEST_BYTES} bytes")));
-    }
-    if sha256_digest(manifest.as_bytes()) != digest.as_str() {
-        return Err(malformed(BATCH_GET_IMAGE, format!("the manifest's bytes do not hash to {digest}")));
+        return Err(Error::TooComplex(format!("a manifest has more than {MAX_MANIFEST_BYTES} bytes")));
     }
     Ok(manifest)
+}
+
+/// Returns the failure that is about a digest, or one that names no image.
+fn failure_of<'a>(failures: &'a [ImageFailure], digest: &Digest) -> Option<&'a ImageFailure> {
+    let named = |failure: &'a ImageFailure| failure.image_id.as_ref().and_then(|id| id.image_digest.as_deref());
+    failures.iter().find(|failure| named(failure).is_none_or(|named| named == digest.as_str()))
+}
+
+/// Converts a failure entry of a successful response. An outage is an error of the whole read.
+fn to_refusal(failure: &ImageFailure) -> Result<Refusal, Error> {
+    let code = failure.failure_code.as_ref().map_or("", |code| code.as_str());
+    let message = sanitize(failure.failure_reason.as_deref().unwrap_or_default());
+    match code {
+        "ImageNotFound" => Ok(Refusal::Missing),
+        "UpstreamUnavailable" | "UpstreamTooManyRequests" => {
+            let operation = BATCH_GET_IMAGE.name;
+            Err(Error::Unavailable { operation, source: Source::new(format!("{code}: {message}")) })
+        }
+        _ => Ok(Refusal::Code(sanitize(code), message)),
+    }
 }
 
 fn sha256_digest(bytes: &[u8]) -> String {
@@ -139,20 +189,6 @@ fn sha256_digest(bytes: &[u8]) -> String {
         let _ = write!(digest, "{byte:02x}");
         digest
     })
-}
-
-/// Converts a failure entry of a successful response.
-fn fetch_error(error: &ImageFailure, repository: &Repository, digest: &Digest) -> Error {
-    let operation = BATCH_GET_IMAGE.name;
-    let code = error.failure_code.as_ref().map_or("", |code| code.as_str());
-    let message = sanitize(error.failure_reason.as_deref().unwrap_or_default());
-    match code {
-        "ImageNotFound" => Error::ImageNotFound { repository: repository.clone(), image: digest.to_string() },
-        "UpstreamUnavailable" | "UpstreamTooManyRequests" => {
-            Error::Unavailable { operation, source: Source::new(format!("{code}: {message}")) }
-        }
-        _ => Error::Rejected { operation, code: sanitize(code), message },
-    }
 }
 
 /// Rejects a response about another repository.

@@ -4,13 +4,16 @@
 //! Runtimes written in Go match JSON member names case-insensitively. A member `Manifests` beside `manifests` would
 //! show them other children under the same digest.
 
+mod nature;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
-use scangate_core::{
-    image::{Digest, Platform},
-    scan::Content,
-};
+use scangate_core::image::{Digest, Platform};
 use serde::{Deserialize, de::IgnoredAny};
+
+pub(super) use self::nature::{Nature, is_image_config};
 
 const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
@@ -25,8 +28,6 @@ const DOCKER_SCHEMA_1: [&str; 2] = [
     "application/vnd.docker.distribution.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v1+prettyjws",
 ];
-const IMAGE_CONFIGS: [&str; 2] =
-    ["application/vnd.docker.container.image.v1+json", "application/vnd.oci.image.config.v1+json"];
 
 /// The kind of manifest that a media type stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,18 +52,13 @@ impl ManifestKind {
     }
 }
 
-/// True if a manifest with a config of this media type is a container image.
-pub(super) fn is_image_config(media_type: &str) -> bool {
-    IMAGE_CONFIGS.contains(&media_type)
-}
-
 /// A parsed manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Document {
     /// An index with its children, without attestations.
     Index(Vec<Child>),
     /// A single manifest.
-    Single(Content),
+    Single(Nature),
 }
 
 /// A child of an index.
@@ -71,6 +67,15 @@ pub(super) struct Child {
     pub(super) digest: Digest,
     pub(super) kind: ManifestKind,
     pub(super) platform: Option<Platform>,
+    /// The media type in its descriptor; empty if there is none.
+    pub(super) media_type: String,
+}
+
+impl Child {
+    /// True if the index states that it runs nowhere: `unknown/unknown`. A runtime never selects such a child.
+    pub(super) fn runs_nowhere(&self) -> bool {
+        self.platform.as_ref().is_some_and(|platform| platform.os == "unknown" && platform.architecture == "unknown")
+    }
 }
 
 /// An error of parsing: the bytes are no manifest, or an ambiguous one.
@@ -110,15 +115,30 @@ pub(super) fn parse_document(text: &str, known: Option<&str>) -> Result<Document
         }
         (Some(_), Some(ManifestKind::Single | ManifestKind::Other)) => Err(InvalidManifest::IndexAndImage),
         (None, Some(ManifestKind::Index)) => Err(InvalidManifest::UnknownKind),
-        (None, Some(ManifestKind::Other)) => Ok(Document::Single(Content::Artifact)),
+        (None, Some(ManifestKind::Other)) => Ok(Document::Single(Nature::Artifact)),
         (None, None | Some(ManifestKind::Single)) => {
-            let config = top.config.ok_or(InvalidManifest::UnknownKind)?;
-            reject_similar_members(&config.others, &DESCRIPTOR_MEMBERS)?;
-            let kind = top.artifact_type.filter(|kind| !kind.is_empty()).or(config.media_type).unwrap_or_default();
-            let is_image = is_image_config(&kind) && top.subject.is_none();
-            Ok(Document::Single(if is_image { Content::Image } else { Content::Artifact }))
+            let media_type = top.media_type.as_deref().or(known);
+            Ok(Document::Single(parse_nature(media_type, top.config, top.layers.unwrap_or_default())?))
         }
     }
+}
+
+fn parse_nature(
+    media_type: Option<&str>,
+    config: Option<RawDescriptor>,
+    layers: Vec<RawDescriptor>,
+) -> Result<Nature, InvalidManifest> {
+    // Docker's first schema has no config.
+    if media_type.is_some_and(|media_type| DOCKER_SCHEMA_1.contains(&media_type)) {
+        return Ok(Nature::Image);
+    }
+    let config = config.ok_or(InvalidManifest::UnknownKind)?;
+    for descriptor in layers.iter().chain([&config]) {
+        reject_similar_members(&descriptor.others, &DESCRIPTOR_MEMBERS)?;
+    }
+    let layers: Vec<&str> = layers.iter().map(|layer| layer.media_type.as_deref().unwrap_or_default()).collect();
+    let is_oci = media_type == Some(OCI_MANIFEST);
+    Ok(Nature::of(is_oci, config.media_type.as_deref().unwrap_or_default(), &layers))
 }
 
 const DESCRIPTOR_MEMBERS: [&str; 5] = ["mediaType", "digest", "platform", "annotations", "artifactType"];
@@ -134,6 +154,7 @@ fn parse_child(descriptor: &RawDescriptor) -> Result<Option<Child>, InvalidManif
     Ok(Some(Child {
         digest: Digest::parse(descriptor.digest.as_deref().unwrap_or_default())?,
         kind: ManifestKind::from_media_type(descriptor.media_type.as_deref().unwrap_or_default()),
+        media_type: descriptor.media_type.clone().unwrap_or_default(),
         // An invalid platform cannot be selected; the child is evaluated all the same.
         platform: descriptor.platform.as_ref().and_then(RawPlatform::parse),
     }))
@@ -143,11 +164,13 @@ fn parse_child(descriptor: &RawDescriptor) -> Result<Option<Child>, InvalidManif
 #[serde(rename_all = "camelCase")]
 struct RawManifest {
     media_type: Option<String>,
-    artifact_type: Option<String>,
+    #[serde(rename = "artifactType")]
+    _artifact_type: Option<IgnoredAny>,
     manifests: Option<Vec<RawDescriptor>>,
     config: Option<RawDescriptor>,
-    layers: Option<IgnoredAny>,
-    subject: Option<IgnoredAny>,
+    layers: Option<Vec<RawDescriptor>>,
+    #[serde(rename = "subject")]
+    _subject: Option<IgnoredAny>,
     #[serde(flatten)]
     others: OtherMembers,
 }
@@ -206,112 +229,5 @@ fn reject_similar_members(others: &OtherMembers, known: &[&str]) -> Result<(), I
     match others.keys().find(|name| known.iter().any(|known| folded(known) == folded(name))) {
         Some(name) => Err(InvalidManifest::AmbiguousMember(name.chars().take(100).collect())),
         None => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const A: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
-
-    fn index_of(children: &str) -> Result<Document, InvalidManifest> {
-        parse_document(&format!(r#"{{"mediaType":"{OCI_INDEX}","manifests":[{children}]}}"#), Some(OCI_INDEX))
-    }
-
-    fn children(descriptor: &str) -> usize {
-        match index_of(descriptor).unwrap() {
-            Document::Index(children) => children.len(),
-            Document::Single(_) => panic!("an index was read as a single manifest"),
-        }
-    }
-
-    #[test]
-    fn attestation_needs_platform_and_annotation() {
-        let unknown = r#""platform":{"os":"unknown","architecture":"unknown"}"#;
-        let annotated = r#""annotations":{"vnd.docker.reference.type":"attestation-manifest"}"#;
-        let linux = r#""platform":{"os":"linux","architecture":"amd64"}"#;
-
-        assert_eq!(children(&format!(r#"{{"digest":"{A}",{unknown},{annotated}}}"#)), 0);
-        assert_eq!(children(&format!(r#"{{"digest":"{A}",{unknown}}}"#)), 1);
-        assert_eq!(children(&format!(r#"{{"digest":"{A}",{annotated}}}"#)), 1);
-        assert_eq!(children(&format!(r#"{{"digest":"{A}",{linux},{annotated}}}"#)), 1);
-    }
-
-    #[test]
-    fn member_differing_in_case_is_refused() {
-        let tops = [
-            format!(r#"{{"manifests":[],"Manifests":[{{"digest":"{A}"}}]}}"#),
-            format!(r#"{{"manifests":[],"manife{}ts":[]}}"#, 'ſ'),
-            format!(r#"{{"manifests":[],"mediatype":"{OCI_MANIFEST}"}}"#),
-        ];
-        for text in tops {
-            assert!(
-                matches!(parse_document(&text, Some(OCI_INDEX)), Err(InvalidManifest::AmbiguousMember(_))),
-                "{text}"
-            );
-        }
-        let digest = format!(r#"{{"digest":"{A}","Digest":"{A}"}}"#);
-        let os = format!(r#"{{"digest":"{A}","platform":{{"os":"linux","architecture":"amd64","OS":"unknown"}}}}"#);
-        assert!(matches!(index_of(&digest), Err(InvalidManifest::AmbiguousMember(_))));
-        assert!(matches!(index_of(&os), Err(InvalidManifest::AmbiguousMember(_))));
-    }
-
-    #[test]
-    fn duplicate_member_is_refused() {
-        assert!(matches!(parse_document(r#"{"manifests":[],"manifests":[]}"#, None), Err(InvalidManifest::Json(_))));
-    }
-
-    #[test]
-    fn manifest_of_index_and_image_is_refused() {
-        let both = format!(r#"{{"manifests":[{{"digest":"{A}"}}],"config":{{"digest":"{A}"}}}}"#);
-        let layers = r#"{"manifests":[],"layers":[]}"#;
-        let image = format!(r#"{{"mediaType":"{OCI_MANIFEST}","manifests":[]}}"#);
-
-        for text in [both.as_str(), layers, &image] {
-            assert!(matches!(parse_document(text, None), Err(InvalidManifest::IndexAndImage)), "{text}");
-        }
-    }
-
-    #[test]
-    fn media_type_differing_from_ecr_is_refused() {
-        let text = format!(r#"{{"mediaType":"{DOCKER_LIST}","manifests":[]}}"#);
-
-        assert!(matches!(parse_document(&text, Some(OCI_INDEX)), Err(InvalidManifest::MediaType { .. })));
-    }
-
-    #[test]
-    fn child_with_invalid_digest_is_refused() {
-        for digest in ["", "sha256:abc", "sha512:aaaa"] {
-            assert!(
-                matches!(index_of(&format!(r#"{{"digest":"{digest}"}}"#)), Err(InvalidManifest::Digest(_))),
-                "{digest}"
-            );
-        }
-    }
-
-    #[test]
-    fn deeply_nested_json_is_refused() {
-        let deep = format!(r#"{{"manifests":[],"x":{}1{}}}"#, "[".repeat(10_000), "]".repeat(10_000));
-
-        assert!(matches!(parse_document(&deep, None), Err(InvalidManifest::Json(_))));
-    }
-
-    #[test]
-    fn config_distinguishes_image_from_artifact() {
-        let manifest = |config: &str, more: &str| {
-            parse_document(
-                &format!(r#"{{"config":{{"mediaType":"{config}","digest":"{A}"}},"layers":[]{more}}}"#),
-                None,
-            )
-            .unwrap()
-        };
-        let image = "application/vnd.oci.image.config.v1+json";
-        let chart = "application/vnd.cncf.helm.config.v1+json";
-
-        assert_eq!(manifest(image, ""), Document::Single(Content::Image));
-        assert_eq!(manifest(chart, ""), Document::Single(Content::Artifact));
-        assert_eq!(manifest(image, r#","artifactType":"application/sbom""#), Document::Single(Content::Artifact));
-        assert_eq!(manifest(image, r#","subject":{"digest":"x"}"#), Document::Single(Content::Artifact));
     }
 }

@@ -29,7 +29,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use scangate_core::{
-    image::{ImageReference, Repository, RepositoryName},
+    image::{ImageReference, Platform, Repository, RepositoryName},
     registry::Registry as RegistryId,
     scan::{Manifest, Scan},
 };
@@ -133,7 +133,12 @@ impl Ecr {
 
 #[async_trait]
 impl Registry for Ecr {
-    async fn resolve(&self, image: &ImageReference, _: Freshness) -> Result<Arc<Resolved>, Error> {
+    async fn resolve(
+        &self,
+        image: &ImageReference,
+        platforms: &[Platform],
+        _: Freshness,
+    ) -> Result<Arc<Resolved>, Error> {
         let registry = image.registry.as_ref().map_or(&self.default, |(_, registry)| registry);
         let resolver = resolve::ImageResolver {
             client: &self.served(registry)?.client,
@@ -141,7 +146,7 @@ impl Registry for Ecr {
             fresh_push: self.fresh_push,
             repository: Repository { registry: registry.clone(), name: image.repository.clone() },
         };
-        resolver.resolve(image).await.map(Arc::new)
+        resolver.resolve(image, platforms).await.map(Arc::new)
     }
 
     async fn scan(&self, repository: &Repository, manifest: &Manifest, _: Freshness) -> Result<Arc<Scan>, Error> {

@@ -1,27 +1,27 @@
 //! Resolves a reference to its deployable manifests. The tag is resolved once; every later request is by digest.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+mod documents;
+mod index;
+
+use std::{sync::Arc, time::Duration};
 
 use aws_sdk_ecr::types::ImageIdentifier;
 use moka::sync::Cache;
 use scangate_core::{
-    image::{Digest, Image, ImageReference, Repository, Tag},
+    image::{Digest, Image, ImageReference, Platform, Repository, Tag},
     scan::{Content, Manifest},
 };
 
+use self::index::Selection;
 use super::{
-    describe_images::{ArchiveFilter, DESCRIBE_IMAGES, ImageDescription, describe, fetch_manifest},
+    describe_images::{ArchiveFilter, DESCRIBE_IMAGES, ImageDescription, describe},
     error::malformed,
-    manifest::{self, Child, Document, ManifestKind},
+    manifest::{Document, ManifestKind, Nature, is_image_config},
     registry_client::RegistryClient,
     retry::Deadline,
 };
 use crate::registry::{Error, Resolved};
 
-/// The maximum of manifests in an index, including nested indexes.
-const MAX_CHILDREN: usize = 64;
-/// The maximum nesting: an index may contain indexes, and those no further ones.
-const MAX_DEPTH: usize = 2;
 /// The memory limit of cached documents, in bytes.
 const MAX_DOCUMENT_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -51,10 +51,10 @@ pub(super) struct ImageResolver<'a> {
 
 impl ImageResolver<'_> {
     /// Resolves an image of this repository.
-    pub(super) async fn resolve(&self, image: &ImageReference) -> Result<Resolved, Error> {
+    pub(super) async fn resolve(&self, image: &ImageReference, platforms: &[Platform]) -> Result<Resolved, Error> {
         let permit = self.client.acquire(DESCRIBE_IMAGES).await?;
         let description = self.find(image, permit.deadline).await?;
-        let manifests = self.list_manifests(&description, permit.deadline).await?;
+        let selection = self.select_manifests(&description, platforms, permit.deadline).await?;
         let host = image.registry.as_ref().map_or_else(|| self.repository.registry.host(), |(host, _)| host.clone());
         let image = Image {
             registry: self.repository.registry.clone(),
@@ -64,7 +64,8 @@ impl ImageResolver<'_> {
             digest: description.digest,
             pushed_at: description.pushed_at,
         };
-        Ok(Resolved { image, manifests })
+        let Selection { manifests, platforms, is_complete } = selection;
+        Ok(Resolved { image, manifests, platforms, is_complete })
     }
 
     /// Finds an image. One that ECR does not know may be archived, or may have been pushed just now.
@@ -138,131 +139,66 @@ impl ImageResolver<'_> {
         Error::ImageNotFound { repository: self.repository.clone(), image }
     }
 
-    async fn list_manifests(&self, description: &ImageDescription, deadline: Deadline) -> Result<Vec<Manifest>, Error> {
+    async fn select_manifests(
+        &self,
+        description: &ImageDescription,
+        platforms: &[Platform],
+        deadline: Deadline,
+    ) -> Result<Selection, Error> {
         // An archived image can be neither fetched nor deployed.
         if description.archived {
-            return Ok(vec![to_manifest(description, None)]);
+            return Ok(Selection::of_single(to_manifest(description, None)));
         }
         let kind = match description.media_type.as_deref() {
             Some(media_type) => ManifestKind::from_media_type(media_type),
-            None => match self.load_document(&description.digest, None, deadline).await?.as_ref() {
+            None => match self.load_document(description, deadline).await?.as_ref() {
                 Document::Index(_) => ManifestKind::Index,
-                Document::Single(Content::Image) => ManifestKind::Single,
-                Document::Single(Content::Artifact) => ManifestKind::Other,
+                Document::Single(_) => ManifestKind::Single,
             },
         };
         match kind {
-            ManifestKind::Index => self.list_children(description, deadline).await,
-            ManifestKind::Single => Ok(vec![to_manifest(description, None)]),
-            ManifestKind::Other => Ok(vec![Manifest { content: Content::Artifact, ..to_manifest(description, None) }]),
-        }
-    }
-
-    async fn list_children(&self, description: &ImageDescription, deadline: Deadline) -> Result<Vec<Manifest>, Error> {
-        let children = self.expand_index(description, deadline).await?;
-        let mut seen = HashSet::new();
-        let digests = children.iter().map(|child| &child.digest).filter(|digest| seen.insert(*digest));
-        let ids: Vec<_> =
-            digests.map(|digest| ImageIdentifier::builder().image_digest(digest.as_str()).build()).collect();
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let known = self.describe_children(description, &ids, deadline).await?;
-        children.iter().map(|child| self.child_manifest(child, &known)).collect()
-    }
-
-    /// Describes an index's children. If one is missing, archived images are searched, too.
-    async fn describe_children(
-        &self,
-        description: &ImageDescription,
-        ids: &[ImageIdentifier],
-        deadline: Deadline,
-    ) -> Result<Vec<ImageDescription>, Error> {
-        let name = format!("a manifest of index {}", description.digest);
-        let active = describe(self.client, &self.repository, ids, ArchiveFilter::Active, &name, deadline).await;
-        let missing = match &active {
-            Ok(known) => known.len() < ids.len(),
-            Err(error) => matches!(error, Error::ImageNotFound { .. }),
-        };
-        if !missing {
-            return active;
-        }
-        let all = describe(self.client, &self.repository, ids, ArchiveFilter::All, &name, deadline).await;
-        if matches!(all, Err(Error::Rejected { .. })) { active } else { all }
-    }
-
-    fn child_manifest(&self, child: &Child, known: &[ImageDescription]) -> Result<Manifest, Error> {
-        let Some(found) = known.iter().find(|known| known.digest == child.digest) else {
-            return Err(self.not_found(child.digest.to_string()));
-        };
-        let kind = found.media_type.as_deref().map_or(child.kind, ManifestKind::from_media_type);
-        if kind != child.kind {
-            let detail = format!("the index declares {} as {:?}, ECR as {kind:?}", child.digest, child.kind);
-            return Err(malformed(DESCRIBE_IMAGES, detail));
-        }
-        let manifest = to_manifest(found, child.platform.clone());
-        Ok(match kind {
-            ManifestKind::Single => manifest,
-            ManifestKind::Index | ManifestKind::Other => Manifest { content: Content::Artifact, ..manifest },
-        })
-    }
-
-    /// Returns every child that is no index itself, once for each platform.
-    async fn expand_index(&self, description: &ImageDescription, deadline: Deadline) -> Result<Vec<Child>, Error> {
-        let too_complex = |what: String| Error::TooComplex(format!("index {} {what}", description.digest));
-        let mut indexes = vec![(description.digest.clone(), description.media_type.clone(), 1)];
-        let mut children: Vec<Child> = Vec::new();
-        let mut next = 0;
-        while let Some((digest, media_type, depth)) = indexes.get(next).cloned() {
-            next += 1;
-            let document = self.load_document(&digest, media_type.as_deref(), deadline).await?;
-            let Document::Index(found) = document.as_ref() else {
-                return Err(malformed(DESCRIBE_IMAGES, format!("{digest} is declared as an index, but is none")));
-            };
-            for child in found {
-                match child.kind {
-                    ManifestKind::Index if depth >= MAX_DEPTH => {
-                        return Err(too_complex("nests too deeply".to_owned()));
-                    }
-                    ManifestKind::Index if indexes.iter().any(|(known, _, _)| *known == child.digest) => {}
-                    ManifestKind::Index => indexes.push((child.digest.clone(), None, depth + 1)),
-                    ManifestKind::Single | ManifestKind::Other if children.contains(child) => {}
-                    ManifestKind::Single | ManifestKind::Other => children.push(child.clone()),
-                }
-                if indexes.len() + children.len() > MAX_CHILDREN + 1 {
-                    return Err(too_complex(format!("has more than {MAX_CHILDREN} manifests")));
-                }
+            ManifestKind::Index => self.select_children(description, platforms, deadline).await,
+            ManifestKind::Single | ManifestKind::Other => {
+                let content = self.content_of(description, kind, deadline).await?;
+                Ok(Selection::of_single(Manifest { content, ..to_manifest(description, None) }))
             }
         }
-        Ok(children)
     }
 
-    async fn load_document(
+    /// Returns the content of a manifest that was requested by itself. The bytes are read only if ECR's description does
+    /// not suggest an image: each read counts as a pull.
+    async fn content_of(
         &self,
-        digest: &Digest,
-        media_type: Option<&str>,
+        description: &ImageDescription,
+        kind: ManifestKind,
         deadline: Deadline,
-    ) -> Result<Arc<Document>, Error> {
-        let key = (self.repository.clone(), digest.clone());
-        if let Some(document) = self.documents.0.get(&key) {
-            return Ok(document);
+    ) -> Result<Content, Error> {
+        let is_ordinary = kind == ManifestKind::Single
+            && !description.is_referrer
+            && description.media_type.is_some()
+            && description.artifact_type.as_deref().is_none_or(is_image_config);
+        if is_ordinary {
+            return Ok(Content::Image);
         }
-        let text = fetch_manifest(self.client, &self.repository, digest, deadline).await?;
-        let document = manifest::parse_document(&text, media_type)
-            .map_err(|error| malformed(DESCRIBE_IMAGES, format!("{digest}: {error}")))
-            .map(Arc::new)?;
-        self.documents.0.insert(key, Arc::clone(&document));
-        Ok(document)
+        match self.load_document(description, deadline).await?.as_ref() {
+            Document::Single(Nature::Image) => Ok(Content::Image),
+            Document::Single(Nature::ForeignLayers | Nature::Artifact) => Ok(Content::Artifact),
+            Document::Index(_) => {
+                let detail = format!("{} is declared as an image, but is an index", description.digest);
+                Err(malformed(DESCRIBE_IMAGES, detail))
+            }
+        }
     }
 }
 
-fn to_manifest(described: &ImageDescription, platform: Option<scangate_core::image::Platform>) -> Manifest {
+fn to_manifest(described: &ImageDescription, platform: Option<Platform>) -> Manifest {
     Manifest {
         digest: described.digest.clone(),
         platform,
         pushed_at: described.pushed_at,
-        content: described.content,
+        content: Content::Image,
         archived: described.archived,
+        unreadable: None,
     }
 }
 

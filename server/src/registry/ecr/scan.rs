@@ -32,11 +32,34 @@ pub(super) async fn read_scan(
 ) -> Result<Scan, Error> {
     let permit = client.acquire(DESCRIBE_FINDINGS).await?;
     let read_at = Timestamp::now();
+    if manifest.unreadable.is_some() {
+        // ECR has no image to report on.
+        let effective = scanning.effective_scanning(&repository.name, permit.deadline).await?;
+        return Ok(without_record(effective, read_at));
+    }
     let pages = Pages { client, repository, digest: &manifest.digest, deadline: permit.deadline };
     let effective = scanning.effective_scanning(&repository.name, permit.deadline);
     let (effective, response) = tokio::try_join!(effective, pages.read())?;
     let assembler = ScanAssembler { client, repository, digest: &manifest.digest, deadline: permit.deadline };
     assembler.assemble(response, effective, read_at).await
+}
+
+/// The scan of a manifest that the registry does not serve.
+fn without_record(scanning: EffectiveScanning, read_at: Timestamp) -> Scan {
+    Scan {
+        read_at,
+        unchanged_since: read_at,
+        status: Status::NotFound,
+        description: None,
+        scan_type: scanning.scan_type,
+        frequency: scanning.frequency,
+        report: None,
+        coverage: None,
+        enrichment: Enrichment::NotAsked,
+        flaws: Vec::new(),
+        first_scanned_at: None,
+        eligible_until: None,
+    }
 }
 
 struct ScanAssembler<'a> {

@@ -34,6 +34,9 @@ pub(super) async fn start(
     if manifest.archived {
         return Ok(Started::Unsupported(ARCHIVED.to_owned()));
     }
+    if let Some(detail) = &manifest.unreadable {
+        return Ok(Started::Unsupported(detail.clone()));
+    }
     let permit = client.acquire(START_SCAN).await?;
     if scanning.effective_scanning(&repository.name, permit.deadline).await?.scan_type == ScanType::Enhanced {
         return Ok(Started::ManagedContinuously);

@@ -17,7 +17,7 @@ use std::{
 use jiff::Timestamp;
 use scangate_core::{
     finding::{Finding, Fix, Package, Score},
-    image::{Digest, ImageReference, Repository, RepositoryName},
+    image::{Digest, ImageReference, Platform, Repository, RepositoryName},
     registry::Registry as RegistryId,
     scan::{Content, Enrichment, Frequency, Manifest, Report, Scan, ScanType, Status},
 };
@@ -40,7 +40,7 @@ struct FakeRegistry {
 
 #[async_trait::async_trait]
 impl Registry for FakeRegistry {
-    async fn resolve(&self, _: &ImageReference, _: Freshness) -> Result<Arc<Resolved>, Error> {
+    async fn resolve(&self, _: &ImageReference, _: &[Platform], _: Freshness) -> Result<Arc<Resolved>, Error> {
         unimplemented!("nothing is resolved here")
     }
 
@@ -119,7 +119,14 @@ impl Harness {
 }
 
 pub(crate) fn manifest(image: u64) -> Manifest {
-    Manifest { digest: digest(image), platform: None, pushed_at: None, content: Content::Image, archived: false }
+    Manifest {
+        digest: digest(image),
+        platform: None,
+        pushed_at: None,
+        content: Content::Image,
+        archived: false,
+        unreadable: None,
+    }
 }
 
 pub(crate) fn scan(findings: Vec<Finding>) -> Scan {

@@ -64,8 +64,7 @@ impl Timeline {
     }
 
     fn is_active(&self, policy: usize) -> bool {
-        let active =
-            |status: &PolicyStatus| status.mode == Mode::Enforce && !(status.is_default && self.replacing > 0);
+        let active = |status: &PolicyStatus| status.mode == Mode::Enforce && !(status.is_default && self.replacing > 0);
         self.state.policies.get(policy).is_some_and(active)
     }
 

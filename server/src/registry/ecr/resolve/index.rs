@@ -1,0 +1,264 @@
+//! Selects the children of an index: first by platform, then by what they are. Only selected children are read, so that one
+//! that nobody asked for can be missing, archived or unreadable.
+
+use std::{collections::HashSet, pin::Pin, sync::Arc};
+
+use aws_sdk_ecr::types::ImageIdentifier;
+use scangate_core::{
+    image::{Digest, Platform},
+    scan::{Content, Manifest},
+};
+
+use super::{ImageResolver, documents::Unreadable, to_manifest};
+use crate::registry::{
+    Error,
+    ecr::{
+        describe_images::{ArchiveFilter, DESCRIBE_IMAGES, ImageDescription, Refusal, describe},
+        error::malformed,
+        manifest::{Child, Document, ManifestKind, Nature, is_image_config},
+        retry::Deadline,
+    },
+};
+
+/// The maximum of manifests in an index, including nested indexes.
+const MAX_CHILDREN: usize = 64;
+/// The maximum nesting: an index may contain indexes, and those no further ones.
+const MAX_DEPTH: usize = 2;
+
+/// The manifests of an image for the requested platforms.
+#[derive(Debug)]
+pub(super) struct Selection {
+    pub(super) manifests: Vec<Manifest>,
+    pub(super) platforms: Vec<Platform>,
+    pub(super) is_complete: bool,
+}
+
+impl Selection {
+    /// Selects an image that is no index.
+    pub(super) fn of_single(manifest: Manifest) -> Self {
+        Self { manifests: vec![manifest], platforms: Vec::new(), is_complete: true }
+    }
+}
+
+/// A selected child with what ECR says about it.
+struct Candidate<'a> {
+    child: &'a Child,
+    /// `None`: ECR does not know it.
+    described: Option<&'a ImageDescription>,
+}
+
+impl Candidate<'_> {
+    /// True if only the bytes show what the child is. The others are judged by their scans, which is the strictest
+    /// outcome.
+    fn needs_document(&self) -> bool {
+        self.described.is_some_and(|described| {
+            let kind = described.media_type.as_deref().map(ManifestKind::from_media_type);
+            let is_ordinary = self.child.kind == ManifestKind::Single
+                && kind == Some(ManifestKind::Single)
+                && described.artifact_type.as_deref().is_some_and(is_image_config)
+                && !described.is_referrer
+                && !self.child.runs_nowhere();
+            !described.archived && !is_ordinary
+        })
+    }
+
+    /// Returns the child's manifest; `None` if its bytes show that no container runtime runs it.
+    fn manifest(&self, document: Option<&Result<Arc<Document>, Unreadable>>) -> Option<Manifest> {
+        let Some(described) = self.described else {
+            return Some(self.unreadable(&missing()));
+        };
+        let (child, image) = (self.child, to_manifest(described, self.child.platform.clone()));
+        match document.map(|document| document.as_ref().map(Arc::as_ref)) {
+            None => Some(image),
+            Some(Err(unreadable)) => Some(self.unreadable(unreadable)),
+            Some(Ok(Document::Index(_))) => Some(self.unreadable(&declared_otherwise("is an index"))),
+            Some(Ok(Document::Single(Nature::Artifact))) => None,
+            Some(Ok(Document::Single(Nature::ForeignLayers))) if child.runs_nowhere() => None,
+            Some(Ok(Document::Single(_))) if child.kind == ManifestKind::Index => {
+                Some(self.unreadable(&declared_otherwise("is no index")))
+            }
+            Some(Ok(Document::Single(Nature::Image | Nature::ForeignLayers))) => Some(image),
+        }
+    }
+
+    fn unreadable(&self, reason: &Unreadable) -> Manifest {
+        let Child { digest, platform, media_type, kind } = self.child;
+        let name = match platform {
+            Some(platform) => format!("{platform} ({digest})"),
+            None if *kind == ManifestKind::Other => format!("{digest} of media type {media_type:?}"),
+            None => format!("{digest} without a platform"),
+        };
+        let detail = match reason {
+            Unreadable::Refused(Refusal::Missing) => {
+                format!("the index lists {name}, but the repository does not hold this manifest")
+            }
+            Unreadable::Refused(Refusal::Code(code, message)) => {
+                format!("the index lists {name}, but ECR refuses this manifest: {code}: {message}")
+            }
+            Unreadable::Invalid(why) => format!("the index lists {name}, but {why}"),
+        };
+        Manifest {
+            digest: digest.clone(),
+            platform: platform.clone(),
+            pushed_at: self.described.and_then(|described| described.pushed_at),
+            content: Content::Image,
+            archived: false,
+            unreadable: Some(detail),
+        }
+    }
+}
+
+fn missing() -> Unreadable {
+    Unreadable::Refused(Refusal::Missing)
+}
+
+fn declared_otherwise(actual: &str) -> Unreadable {
+    Unreadable::Invalid(format!("the manifest {actual}, although the index declares it otherwise"))
+}
+
+impl ImageResolver<'_> {
+    /// Selects the children of an index for the requested platforms; an empty list selects all.
+    pub(super) async fn select_children(
+        &self,
+        index: &ImageDescription,
+        requested: &[Platform],
+        deadline: Deadline,
+    ) -> Result<Selection, Error> {
+        let children = self.expand_index(index, deadline).await?;
+        let selected: Vec<&Child> = children.iter().filter(|child| is_requested(child, requested)).collect();
+        let described = self.describe_children(&selected, deadline).await?;
+        let of = |child: &Child| described.iter().find(|described| described.digest == child.digest);
+        let candidates: Vec<_> = selected.iter().map(|child| Candidate { child, described: of(child) }).collect();
+        let mut doubtful: Vec<(&Digest, Option<&str>)> = Vec::new();
+        for candidate in candidates.iter().filter(|candidate| candidate.needs_document()) {
+            let media_type = candidate.described.and_then(|described| described.media_type.as_deref());
+            if !doubtful.iter().any(|(digest, _)| *digest == &candidate.child.digest) {
+                doubtful.push((&candidate.child.digest, media_type));
+            }
+        }
+        let documents = self.load_all(&doubtful, deadline).await?;
+        let document = |candidate: &Candidate<'_>| {
+            let position = doubtful.iter().position(|(digest, _)| **digest == candidate.child.digest)?;
+            documents.get(position).filter(|_| candidate.needs_document())
+        };
+        let mut manifests = Vec::with_capacity(candidates.len());
+        let mut platforms: Vec<_> = children.iter().filter(|child| !is_requested(child, requested)).collect();
+        for candidate in &candidates {
+            if let Some(manifest) = candidate.manifest(document(candidate)) {
+                manifests.push(manifest);
+                platforms.push(candidate.child);
+            }
+        }
+        Ok(Selection { manifests, platforms: stated(&platforms), is_complete: selected.len() == children.len() })
+    }
+
+    /// Describes children. If one is missing, archived images are searched, too; then each is described by itself.
+    async fn describe_children(&self, children: &[&Child], deadline: Deadline) -> Result<Vec<ImageDescription>, Error> {
+        let mut seen = HashSet::new();
+        let digests: Vec<&Digest> = children.iter().map(|child| &child.digest).filter(|d| seen.insert(*d)).collect();
+        if digests.is_empty() {
+            return Ok(Vec::new());
+        }
+        match self.describe_digests(&digests, ArchiveFilter::Active, deadline).await {
+            Ok(known) if known.len() >= digests.len() => return Ok(known),
+            Ok(_) | Err(Error::ImageNotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        match self.describe_known(&digests, ArchiveFilter::All, deadline).await {
+            // AWS may refuse the filter.
+            Err(Error::Rejected { .. }) => self.describe_known(&digests, ArchiveFilter::Active, deadline).await,
+            known => known,
+        }
+    }
+
+    /// Describes the children that ECR knows. One unknown child fails a whole request, so the halves are asked for then.
+    fn describe_known<'a>(&'a self, digests: &'a [&'a Digest], filter: ArchiveFilter, deadline: Deadline) -> Known<'a> {
+        Box::pin(async move {
+            match self.describe_digests(digests, filter, deadline).await {
+                Err(Error::ImageNotFound { .. }) if digests.len() > 1 => {
+                    let (left, right) = digests.split_at(digests.len() / 2);
+                    let left = self.describe_known(left, filter, deadline);
+                    let right = self.describe_known(right, filter, deadline);
+                    let (mut known, right) = tokio::try_join!(left, right)?;
+                    known.extend(right);
+                    Ok(known)
+                }
+                Err(Error::ImageNotFound { .. }) => Ok(Vec::new()),
+                known => known,
+            }
+        })
+    }
+
+    async fn describe_digests(
+        &self,
+        digests: &[&Digest],
+        filter: ArchiveFilter,
+        deadline: Deadline,
+    ) -> Result<Vec<ImageDescription>, Error> {
+        let id = |digest: &&Digest| ImageIdentifier::builder().image_digest(digest.as_str()).build();
+        let ids: Vec<_> = digests.iter().map(id).collect();
+        describe(self.client, &self.repository, &ids, filter, "a manifest of the index", deadline).await
+    }
+
+    /// Returns every child that is no index itself, once for each platform, and each nested index that cannot be read.
+    async fn expand_index(&self, index: &ImageDescription, deadline: Deadline) -> Result<Vec<Child>, Error> {
+        let too_complex = |what: String| Error::TooComplex(format!("index {} {what}", index.digest));
+        let mut children = self.load_index(index, deadline).await?;
+        let mut expanded = HashSet::from([index.digest.clone()]);
+        let mut leaves: Vec<Child> = Vec::new();
+        for depth in 1..=MAX_DEPTH {
+            let (nested, found): (Vec<_>, Vec<_>) =
+                children.into_iter().partition(|child| child.kind == ManifestKind::Index);
+            found.into_iter().for_each(|child| push_once(&mut leaves, child));
+            children = Vec::new();
+            for child in nested.into_iter().filter(|child| expanded.insert(child.digest.clone())) {
+                if depth == MAX_DEPTH {
+                    return Err(too_complex("nests too deeply".to_owned()));
+                }
+                match self.load_one((&child.digest, None), deadline).await?.as_deref() {
+                    Ok(Document::Index(found)) => children.extend_from_slice(found),
+                    Ok(Document::Single(_)) | Err(_) => push_once(&mut leaves, child),
+                }
+            }
+            if leaves.len() + children.len() + expanded.len() > MAX_CHILDREN + 1 {
+                return Err(too_complex(format!("has more than {MAX_CHILDREN} manifests")));
+            }
+        }
+        Ok(leaves)
+    }
+
+    async fn load_index(&self, index: &ImageDescription, deadline: Deadline) -> Result<Vec<Child>, Error> {
+        match self.load_document(index, deadline).await?.as_ref() {
+            Document::Index(children) => Ok(children.clone()),
+            Document::Single(_) => {
+                let detail = format!("{} is declared as an index, but is none", index.digest);
+                Err(malformed(DESCRIBE_IMAGES, detail))
+            }
+        }
+    }
+}
+
+type Known<'a> = Pin<Box<dyn Future<Output = Result<Vec<ImageDescription>, Error>> + Send + 'a>>;
+
+fn push_once(children: &mut Vec<Child>, child: Child) {
+    if !children.contains(&child) {
+        children.push(child);
+    }
+}
+
+/// True if a child is selected. One without a platform may run anywhere, so it always is.
+fn is_requested(child: &Child, requested: &[Platform]) -> bool {
+    requested.is_empty()
+        || child.platform.as_ref().is_none_or(|platform| requested.iter().any(|wanted| platform.satisfies(wanted)))
+}
+
+/// Returns the platforms of children, in their order, each once.
+fn stated(children: &[&Child]) -> Vec<Platform> {
+    let mut platforms: Vec<Platform> = Vec::new();
+    for child in children.iter().filter(|child| !child.runs_nowhere()) {
+        if let Some(platform) = child.platform.as_ref().filter(|platform| !platforms.contains(platform)) {
+            platforms.push(platform.clone());
+        }
+    }
+    platforms
+}
