@@ -19,6 +19,7 @@ mod findings;
 mod fleet;
 mod grace;
 mod grpcurl;
+mod images;
 mod moto;
 mod network_partition;
 mod policies;

@@ -229,6 +229,34 @@ pub enum Enrichment {
     Missing(String),
 }
 
+/// The use of an image in clusters, which Inspector reports for ECS and EKS. It proves nothing: unknown is not unused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Usage {
+    /// `inUseCount`: the tasks and pods that run the image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_use_count: Option<u64>,
+    /// `lastInUseAt`: the last time at which one ran.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_in_use_at: Option<Timestamp>,
+}
+
+impl Usage {
+    /// Returns the more recent and the more frequent use.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            in_use_count: self.in_use_count.max(other.in_use_count),
+            last_in_use_at: self.last_in_use_at.max(other.last_in_use_at),
+        }
+    }
+
+    /// True if nothing is known.
+    pub fn is_unknown(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// The scan of one manifest, as it was read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -266,6 +294,9 @@ pub struct Scan {
     /// unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eligible_until: Option<Timestamp>,
+    /// The use of the image; enhanced scanning only.
+    #[serde(default, skip_serializing_if = "Usage::is_unknown")]
+    pub usage: Usage,
 }
 
 impl Scan {
@@ -292,6 +323,7 @@ impl Scan {
             flaws: self.flaws.clone(),
             first_scanned_at: self.first_scanned_at,
             eligible_until: self.eligible_until,
+            usage: self.usage,
         }
     }
 

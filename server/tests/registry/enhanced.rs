@@ -1,6 +1,6 @@
 //! Conversion of enhanced findings.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use scangate_core::{
     evidence::Evidence,
@@ -8,10 +8,10 @@ use scangate_core::{
     scan::Flaw,
     severity::{Rating, Severity},
 };
-use scangate_ecr_simulator::{EnhancedFinding, Fault, ScanScript, generate, seed};
+use scangate_ecr_simulator::{EnhancedFinding, Fault, ImageSpec, ScanScript, World, generate, seed};
 use serde_json::{Value, json};
 
-use crate::support::{Read, ecr, enhanced};
+use crate::support::{APP, Read, ecr, enhanced};
 
 async fn read(findings: Vec<EnhancedFinding>) -> Read {
     ecr(enhanced(ScanScript::complete(findings))).await.read().await
@@ -206,4 +206,21 @@ async fn enhanced_response_without_list_has_no_findings() {
 
     assert_eq!(read.report().findings, None);
     assert_eq!(read.assessment().evidence, Evidence::Incomplete);
+}
+
+#[tokio::test]
+async fn use_of_image_comes_with_findings_or_coverage() {
+    for (scan, expected) in [
+        (ScanScript::complete(vec![high()]), Some(3)),
+        (ScanScript::clean(), Some(3)),
+        (ScanScript::complete(vec![high().field("/resources", json!([]))]), None),
+    ] {
+        let mut world = World::enhanced();
+        world.push(ImageSpec::single(APP, "1").scan(scan).in_use(3, Duration::from_hours(1)));
+
+        let read = ecr(world).await.read().await;
+
+        assert_eq!(read.scan.usage.in_use_count, expected);
+        assert_eq!(read.scan.usage.last_in_use_at.is_some(), expected.is_some());
+    }
 }

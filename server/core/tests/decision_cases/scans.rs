@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use scangate_core::{
     finding::{Exploit, Finding, Fix, Package, Score, Status as FindingStatus},
-    scan::{Counts, Coverage, Enrichment, Flaw, Frequency, Report, Scan, ScanType, Status},
+    scan::{Counts, Coverage, Enrichment, Flaw, Frequency, Report, Scan, ScanType, Status, Usage},
     severity::Rating,
 };
 use scangate_test_fixtures::severity_counts;
@@ -99,6 +99,7 @@ pub(crate) fn scan(fields: &Map<String, Value>, now: Timestamp) -> Scan {
         enrichment: Enrichment::NotAsked,
         first_scanned_at: parse_optional(scan.first_scanned.as_deref(), now),
         eligible_until: parse_optional(scan.eligible_until.as_deref(), now),
+        usage: Usage::default(),
         flaws: scan.flaws,
     }
 }

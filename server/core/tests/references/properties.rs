@@ -87,12 +87,16 @@ proptest! {
 
     #[test]
     fn accepted_reference_renders_as_written(text in near_reference()) {
-        if let Ok(ImageReference { registry, repository, tag, digest }) = ImageReference::parse(&text) {
-            let host = registry.map(|(host, _)| format!("{host}/")).unwrap_or_default();
-            let tag = tag.map(|tag| format!(":{tag}")).unwrap_or_default();
-            let digest = digest.map(|digest| format!("@{digest}")).unwrap_or_default();
+        if let Ok(image) = ImageReference::parse(&text) {
+            let ImageReference { registry, repository, tag, digest } = &image;
+            let host = registry.as_ref().map(|(host, _)| format!("{host}/")).unwrap_or_default();
+            let tag = tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
+            let digest = digest.as_ref().map(|digest| format!("@{digest}")).unwrap_or_default();
+            let rendered = format!("{host}{repository}{tag}{digest}");
 
-            prop_assert_eq!(format!("{host}{repository}{tag}{digest}"), text);
+            prop_assert_eq!(ImageReference::parse(&rendered), Ok(image.clone()));
+            // The scheme, the port and the case of a host are not kept.
+            prop_assert!(registry.is_some() || rendered == text.trim());
         }
     }
 }

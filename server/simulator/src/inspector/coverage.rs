@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::filter::{self, FieldValue, text};
 use crate::clock::{epoch_seconds, saturating_sub};
-use crate::operations::Request;
+use crate::operations::{Request, add_use};
 use crate::wire::{OperationResult, Paging};
 use crate::world::{Coverage, Image, ImageStatus, Progress, Repository, ScanFrequency, ScanType, World};
 
@@ -130,6 +130,7 @@ impl CoveredImage<'_> {
                 "ecrRepository": {"name": self.repository.name(), "scanFrequency": frequency.as_str()},
             },
         });
+        add_use(&mut row, "/resourceMetadata/ecrImage", self.image);
         if let Some(scanned_at) = self.scanned_at {
             crate::findings::set_pointer(&mut row, "/lastScannedAt", epoch_seconds(scanned_at));
         }

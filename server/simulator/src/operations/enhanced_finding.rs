@@ -41,7 +41,7 @@ fn arn(finding: &EnhancedFinding, world: &World, image: &Image) -> String {
 
 fn resource(finding: &EnhancedFinding, world: &World, repository: &Repository, image: &Image) -> Value {
     let tags: Vec<&str> = repository.tags_of(image.digest()).collect();
-    json!({
+    let mut resource = json!({
         "id": format!("{}/{}", world.repository_arn(repository.name()), image.digest()),
         "type": "AWS_ECR_CONTAINER_IMAGE",
         "tags": {},
@@ -50,5 +50,17 @@ fn resource(finding: &EnhancedFinding, world: &World, repository: &Repository, i
             "platform": finding.os_name(), "pushedAt": epoch_seconds(image.pushed_at()), "registry": world.account(),
             "repositoryName": repository.name(),
         }},
-    })
+    });
+    add_use(&mut resource, "/details/awsEcrContainerImage", image);
+    resource
+}
+
+/// Adds the use of an image to the object at a JSON pointer.
+pub(crate) fn add_use(body: &mut Value, pointer: &str, image: &Image) {
+    if let (Some((count, last_at)), Some(members)) =
+        (image.in_use, body.pointer_mut(pointer).and_then(Value::as_object_mut))
+    {
+        members.insert("inUseCount".into(), json!(count));
+        members.insert("lastInUseAt".into(), epoch_seconds(last_at));
+    }
 }

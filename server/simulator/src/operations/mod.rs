@@ -22,7 +22,7 @@ use crate::server::Protocol;
 use crate::wire::{Error, ImageId, Input, OperationResult, PagingFault};
 use crate::world::{Image, Repository, World};
 
-pub(crate) use enhanced_finding::to_json as enhanced_finding_to_json;
+pub(crate) use enhanced_finding::{add_use, to_json as enhanced_finding_to_json};
 
 /// The arguments of an operation.
 pub(crate) struct Request<'a> {

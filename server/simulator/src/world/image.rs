@@ -38,6 +38,8 @@ pub struct Image {
     pub(crate) archived_at: Option<Timestamp>,
     pub(crate) activated_at: Option<Timestamp>,
     pub(crate) scan: Scan,
+    /// The number of tasks and pods that run the image, and the last time at which one did.
+    pub(crate) in_use: Option<(u64, Timestamp)>,
 }
 
 /// The scans of an image: a script, and the start time of the latest scan.

@@ -58,6 +58,12 @@ impl World {
         {
             image.archive(pushed_at);
         }
+        if let Some((count, last_ago)) = spec.in_use
+            && let Some(repository) = self.find_repository_mut(&spec.repository)
+            && let Some(image) = repository.image_mut(&digest)
+        {
+            image.in_use = Some((count, saturating_sub(now, last_ago)));
+        }
         Pushed { digest, children }
     }
 
@@ -107,6 +113,7 @@ impl World {
             archived_at: None,
             activated_at: None,
             scan,
+            in_use: None,
         });
         if let Some(tag) = tag {
             repository.set_tag(tag, &digest);

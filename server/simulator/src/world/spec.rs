@@ -16,6 +16,7 @@ pub struct ImageSpec {
     pub(crate) scan: ScanScript,
     pub(crate) pushed_ago: Option<Duration>,
     pub(crate) archived: bool,
+    pub(crate) in_use: Option<(u64, Duration)>,
 }
 
 #[derive(Clone, Debug)]
@@ -37,6 +38,7 @@ impl ImageSpec {
             scan: ScanScript::never(),
             pushed_ago: None,
             archived: false,
+            in_use: None,
         }
     }
 
@@ -122,6 +124,14 @@ impl ImageSpec {
     #[must_use]
     pub fn archived(mut self) -> Self {
         self.archived = true;
+        self
+    }
+
+    /// Sets the number of tasks and pods that run the image, and the time since one last did. Enhanced findings and
+    /// coverage report both.
+    #[must_use]
+    pub fn in_use(mut self, count: u64, last_ago: Duration) -> Self {
+        self.in_use = Some((count, last_ago));
         self
     }
 

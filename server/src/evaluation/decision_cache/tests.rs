@@ -10,7 +10,7 @@ use scangate_core::{
     finding::Finding,
     image::ImageReference,
     policy::{Policy, PolicySet, Revision},
-    scan::{Content, Enrichment, Frequency, Report, Scan, ScanType, Status},
+    scan::{Content, Enrichment, Frequency, Report, Scan, ScanType, Status, Usage},
     waiver::{self, Waiver},
 };
 use serde_json::{Value, from_value, json};
@@ -62,6 +62,7 @@ fn scan() -> Scan {
         flaws: Vec::new(),
         first_scanned_at: None,
         eligible_until: None,
+        usage: Usage::default(),
     }
 }
 

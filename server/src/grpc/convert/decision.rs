@@ -7,6 +7,7 @@ use scangate_core::{
     decision::{Breach, ManifestDecision, ManifestInput, NextChange, Remediation, Upgrade, Violation, Waived},
     finding::Finding,
     image::{Digest, Platform},
+    scan::Usage,
 };
 use scangate_proto::v1;
 
@@ -98,6 +99,7 @@ fn render_manifests(evaluated: &EvaluatedDecision) -> Vec<v1::ManifestDecision> 
     let EvaluatedDecision { image, decision, inputs, .. } = evaluated;
     let scans: BTreeMap<&Digest, &ManifestInput> = inputs.iter().map(|input| (&input.manifest.digest, input)).collect();
     let is_allowed = decision.verdict == Verdict::Allow && decision.authoritative;
+    let usage = |digest: &Digest| scans.get(digest).map_or_else(Usage::default, |input| input.scan.usage);
     let render = |manifest: &ManifestDecision| v1::ManifestDecision {
         digest: manifest.digest.to_string(),
         platform: manifest.platform.as_ref().map(render_platform),
@@ -106,6 +108,8 @@ fn render_manifests(evaluated: &EvaluatedDecision) -> Vec<v1::ManifestDecision> 
         reasons: manifest.reasons.clone(),
         // No platform of a denied image may be deployed, even if it passes by itself.
         deploy_image: if is_allowed { image.pinned(&manifest.digest) } else { String::new() },
+        in_use_count: usage(&manifest.digest).in_use_count,
+        last_in_use_at: usage(&manifest.digest).last_in_use_at.map(render_timestamp),
     };
     decision.manifests.iter().map(render).collect()
 }

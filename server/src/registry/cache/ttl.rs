@@ -53,6 +53,8 @@ fn is_unchanged(earlier: &CompactScan, later: &CompactScan) -> bool {
         flaws,
         first_scanned_at: _,
         eligible_until,
+        // The use of an image changes without a scan.
+        usage: _,
     } = previous;
     *status == scan.status
         && *description == scan.description

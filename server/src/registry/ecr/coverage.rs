@@ -8,12 +8,12 @@ use aws_sdk_inspector2::types::{
 };
 use scangate_core::{
     image::{Digest, Repository},
-    scan::Coverage,
+    scan::{Coverage, Usage},
 };
 
 use super::{
-    diagnostics::ScanDiagnostics, error::sanitize, operation::Operation, registry_client::RegistryClient,
-    retry::Deadline,
+    diagnostics::ScanDiagnostics, enhanced::usage, error::sanitize, operation::Operation,
+    registry_client::RegistryClient, retry::Deadline,
 };
 use crate::registry::Error;
 
@@ -23,14 +23,14 @@ const PAGE_SIZE: i32 = 200;
 /// The pages of a repository's coverage, 4,000 images, before an image counts as not listed.
 const MAX_PAGES: usize = 20;
 
-/// Returns Inspector's coverage of an image; `None` if Inspector does not list it.
+/// Returns Inspector's coverage of an image, and the use that it reports; `None` if Inspector does not list it.
 pub(super) async fn load(
     client: &RegistryClient,
     repository: &Repository,
     digest: &Digest,
     deadline: Deadline,
     diagnostics: &mut ScanDiagnostics,
-) -> Result<Option<Coverage>, Error> {
+) -> Result<Option<(Coverage, Usage)>, Error> {
     let resource_path = format!("repository/{}/{digest}", repository.name);
     let arn = format!(
         "arn:{}:ecr:{}:{}:{resource_path}",
@@ -43,7 +43,7 @@ pub(super) async fn load(
     for resource in [Some(arn.as_str()), None] {
         let query = CoverageQuery { client, repository, deadline };
         if let Some(row) = query.find(resource, &resource_path).await? {
-            return Ok(Some(to_coverage(&row, diagnostics)));
+            return Ok(Some((to_coverage(&row, diagnostics), to_usage(&row))));
         }
     }
     Ok(None)
@@ -111,6 +111,11 @@ fn to_coverage(row: &CoveredResource, diagnostics: &mut ScanDiagnostics) -> Cove
         reason: row.scan_status.as_ref().map(|status| sanitize(status.reason.as_str())).unwrap_or_default(),
         last_scanned_at: diagnostics.time("lastScannedAt", row.last_scanned_at.as_ref()),
     }
+}
+
+fn to_usage(row: &CoveredResource) -> Usage {
+    let image = row.resource_metadata.as_ref().and_then(|metadata| metadata.ecr_image.as_ref());
+    image.map_or_else(Usage::default, |image| usage(image.in_use_count, image.last_in_use_at.as_ref()))
 }
 
 fn equals(value: &str) -> Result<CoverageStringFilter, Error> {

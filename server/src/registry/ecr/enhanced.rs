@@ -2,16 +2,20 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use aws_sdk_ecr::types::{EnhancedImageScanFinding, PackageVulnerabilityDetails, VulnerablePackage};
+use aws_sdk_ecr::{
+    primitives::DateTime,
+    types::{EnhancedImageScanFinding, PackageVulnerabilityDetails, VulnerablePackage},
+};
 use scangate_core::{
     finding::{Exploit, Finding, Fix, Package, Score, Status},
     image::{Digest, Repository},
+    scan::Usage,
     severity::{Rating, Severity},
 };
 
 use super::{
     basic::rating,
-    diagnostics::{MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES, ScanDiagnostics},
+    diagnostics::{MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES, ScanDiagnostics, timestamp},
     finding_list::FindingList,
 };
 
@@ -31,6 +35,7 @@ pub(super) fn add_findings(
 ) {
     for found in page {
         subject.verify(found, diagnostics);
+        list.usage = list.usage.max(subject.usage(found));
         let finding = finding(found, diagnostics);
         *list.enumerated.entry(diagnostics.intern(finding.severity.label(), MAX_NAME_BYTES)).or_default() += 1;
         let packages = details(found).and_then(|details| details.vulnerable_packages.as_deref()).unwrap_or_default();
@@ -45,6 +50,14 @@ pub(super) fn add_findings(
 }
 
 impl Subject<'_> {
+    /// Returns the use of this image according to a finding.
+    fn usage(self, found: &EnhancedImageScanFinding) -> Usage {
+        let resources = found.resources.iter().flatten();
+        let images = resources.filter_map(|resource| resource.details.as_ref()?.aws_ecr_container_image.as_ref());
+        let own = images.filter(|image| image.image_hash.as_deref() == Some(self.digest.as_str()));
+        own.map(|image| usage(image.in_use_count, image.last_in_use_at.as_ref())).fold(Usage::default(), Usage::max)
+    }
+
     fn verify(self, found: &EnhancedImageScanFinding, diagnostics: &mut ScanDiagnostics) {
         let resources = found.resources.iter().flatten();
         let images = resources.filter_map(|resource| resource.details.as_ref()?.aws_ecr_container_image.as_ref());
@@ -61,6 +74,14 @@ impl Subject<'_> {
                     .mismatch(format!("a finding is about {} instead of {expected}", stated.unwrap_or_default()));
             }
         }
+    }
+}
+
+/// Converts `inUseCount` and `lastInUseAt`. An impossible value counts as unknown: no verdict rests on it.
+pub(super) fn usage(in_use_count: Option<i64>, last_in_use_at: Option<&DateTime>) -> Usage {
+    Usage {
+        in_use_count: in_use_count.and_then(|count| u64::try_from(count).ok()),
+        last_in_use_at: last_in_use_at.and_then(timestamp),
     }
 }
 

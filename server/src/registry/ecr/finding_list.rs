@@ -1,6 +1,9 @@
 //! The findings of one scan type, collected from all pages.
 
-use scangate_core::{finding::Finding, scan::Counts};
+use scangate_core::{
+    finding::Finding,
+    scan::{Counts, Usage},
+};
 
 /// The findings of one scan type.
 #[derive(Debug, Default)]
@@ -9,6 +12,8 @@ pub(super) struct FindingList {
     pub(super) findings: Vec<Finding>,
     /// The number of ECR's records by severity: ECR counts records, not packages.
     pub(super) enumerated: Counts,
+    /// The use of the image, which every enhanced finding repeats.
+    pub(super) usage: Usage,
 }
 
 impl FindingList {
@@ -16,6 +21,7 @@ impl FindingList {
     pub(super) fn merge(mut self, other: Option<Self>) -> Self {
         if let Some(other) = other {
             self.findings.extend(other.findings);
+            self.usage = self.usage.max(other.usage);
             for (label, count) in other.enumerated {
                 *self.enumerated.entry(label).or_default() += count;
             }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use scangate_core::{
     finding::Finding,
     image::{Digest, Repository},
-    scan::{Counts, Coverage, Enrichment, Manifest, Report, Scan, ScanType, Status},
+    scan::{Counts, Coverage, Enrichment, Manifest, Report, Scan, ScanType, Status, Usage},
 };
 
 use super::{
@@ -59,6 +59,7 @@ fn without_record(scanning: EffectiveScanning, read_at: Timestamp) -> Scan {
         flaws: Vec::new(),
         first_scanned_at: None,
         eligible_until: None,
+        usage: Usage::default(),
     }
 }
 
@@ -96,6 +97,7 @@ impl ScanAssembler<'_> {
         let list = FindingLists { basic, enhanced }.select(scanning.scan_type, done, report.counts.as_ref());
         // A running scan returns empty lists, which prove nothing yet.
         let mut enrichment = Enrichment::NotAsked;
+        let usage = list.as_ref().map_or_else(Usage::default, |list| list.usage);
         if let Some(mut list) = list.filter(|list| done || !list.findings.is_empty()) {
             if self.client.inspector_enrichment && scanning.scan_type == ScanType::Enhanced {
                 enrichment = self.enrich(done && diagnostics.is_flawless(), &mut list.findings).await;
@@ -103,8 +105,8 @@ impl ScanAssembler<'_> {
             report.enumerated = list.enumerated;
             report = report.with_findings(list.findings);
         }
-        let coverage =
-            if needs_coverage(&report, scanning, done) { self.coverage(&mut diagnostics).await? } else { None };
+        let needed = needs_coverage(&report, scanning, done);
+        let (coverage, covered) = self.coverage(needed, &mut diagnostics).await?.unzip();
         Ok(Scan {
             read_at,
             unchanged_since: read_at,
@@ -118,6 +120,7 @@ impl ScanAssembler<'_> {
             flaws: diagnostics.into_flaws(),
             first_scanned_at: None,
             eligible_until: None,
+            usage: usage.max(covered.unwrap_or_default()),
         })
     }
 
@@ -130,7 +133,14 @@ impl ScanAssembler<'_> {
         Enricher { client, repository, digest, deadline: client.enrichment_deadline(deadline) }.enrich(findings).await
     }
 
-    async fn coverage(&self, diagnostics: &mut ScanDiagnostics) -> Result<Option<Coverage>, Error> {
+    async fn coverage(
+        &self,
+        needed: bool,
+        diagnostics: &mut ScanDiagnostics,
+    ) -> Result<Option<(Coverage, Usage)>, Error> {
+        if !needed {
+            return Ok(None);
+        }
         coverage::load(self.client, self.repository, self.digest, self.deadline, diagnostics).await
     }
 }

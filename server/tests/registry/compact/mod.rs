@@ -19,7 +19,7 @@ use scangate_core::{
     finding::{Finding, Fix, Package, Score},
     image::{Digest, ImageReference, Platform, Repository, RepositoryName},
     registry::Registry as RegistryId,
-    scan::{Content, Enrichment, Frequency, Manifest, Report, Scan, ScanType, Status},
+    scan::{Content, Enrichment, Frequency, Manifest, Report, Scan, ScanType, Status, Usage},
 };
 use scangate_server::registry::{
     Error, Freshness, Registry, RegistryScanning, RepositoryScanning, Resolved, Started,
@@ -143,6 +143,7 @@ pub(crate) fn scan(findings: Vec<Finding>) -> Scan {
         flaws: Vec::new(),
         first_scanned_at: None,
         eligible_until: None,
+        usage: Usage::default(),
     }
 }
 

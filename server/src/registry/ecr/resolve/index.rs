@@ -1,5 +1,5 @@
-//! Selects the children of an index: first by platform, then by what they are. Only selected children are read, so that one
-//! that nobody asked for can be missing, archived or unreadable.
+//! Selects the children of an index: first by platform, then by what they are. Only selected children are read, so that any
+//! other may be missing, archived or unreadable.
 
 use std::{collections::HashSet, pin::Pin, sync::Arc};
 
