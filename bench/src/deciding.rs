@@ -87,7 +87,8 @@ fn print_decisions(images: &[ManifestInput]) {
     let columns = ["rules", "µs", "ns per finding and rule"];
     print_header("A whole decision on an image of 1,000 findings", &columns);
     for rules in [1, 20, 100] {
-        let policy = scangate_test_fixtures::policy("own", (0..rules).map(fixtures::rule).collect());
+        let mut policy = scangate_test_fixtures::policy("own", (0..rules).map(fixtures::rule).collect());
+        policy.replaces_default = true;
         let nanoseconds = nanoseconds_per_decision(images, &fixtures::policy_set(vec![policy]));
         print_row(&[
             rules.to_string(),

@@ -35,7 +35,7 @@ fn policy(number: usize, governs: bool) -> Policy {
     let repositories = if governs { "*" } else { "elsewhere/*" };
     let matches = Match { repositories: vec![Glob::parse(repositories).unwrap()], ..Match::default() };
     let rules = (0..5).map(fixtures::rule).collect();
-    Policy { matches, ..scangate_test_fixtures::policy(&format!("policy-{number}"), rules) }
+    Policy { matches, replaces_default: governs, ..scangate_test_fixtures::policy(&format!("policy-{number}"), rules) }
 }
 
 fn waiver(number: usize) -> Waiver {

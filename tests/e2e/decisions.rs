@@ -108,7 +108,7 @@ async fn replay_reproduces_recorded_decision() {
         decisions.push(gate.decide(image).await);
     }
     // The current policies differ from those of the decisions.
-    gate.create_policy("lax", Policy::default()).await;
+    gate.create_policy("lax", Policy { replaces_default: true, ..Policy::default() }).await;
 
     for decision in decisions {
         let replayed = replay(&gate, &decision.name, None).await;
@@ -124,7 +124,7 @@ async fn replay_under_draft_returns_its_verdict() {
     let gate = gate(World::demo()).start().await;
     let denied = gate.decide("shop/web:1.4.2").await;
     let also_denied = gate.decide("shop/worker:3.1.0").await;
-    gate.create_policy("lax", Policy::default()).await;
+    gate.create_policy("lax", Policy { replaces_default: true, ..Policy::default() }).await;
 
     let lax = replay(&gate, &denied.name, Some(Policy::default())).await;
     let strict = deny_findings_from(Severity::Informational);
@@ -140,7 +140,7 @@ async fn replay_under_draft_returns_its_verdict() {
 async fn replay_under_own_policy_reports_no_change() {
     let gate = gate(World::demo()).start().await;
     let decision = gate.decide("shop/web:1.4.2").await;
-    gate.create_policy("lax", Policy::default()).await;
+    gate.create_policy("lax", Policy { replaces_default: true, ..Policy::default() }).await;
     let request = GetPolicyRequest { name: "policies/default".into(), ..Default::default() };
     let default = gate.client.get_policy(request).await.unwrap().policy.unwrap();
 

@@ -1,4 +1,4 @@
-//! The examples of the policy manual against the server.
+//! The examples of the policy manual against the server: each policy alone, and beside `policies/default`.
 
 use scangate_ecr_simulator::World;
 use serde_json::{Value, json};
@@ -52,6 +52,58 @@ async fn call(gate: &Gate, method: &str, request: &Value) -> Result<Value, Strin
         Ok(serde_json::from_slice(&output.stdout).unwrap())
     } else {
         Err(String::from_utf8(output.stderr).unwrap())
+    }
+}
+
+/// A policy that is stored beside the default, with the image, environment and verdict of each table row.
+#[derive(Debug, Default)]
+struct StoredExample {
+    policy: String,
+    verdicts: Vec<[String; 3]>,
+}
+
+fn stored_examples(manual: &str) -> Vec<StoredExample> {
+    let mut examples: Vec<StoredExample> = Vec::new();
+    let (mut inside, mut stored) = (false, false);
+    for line in manual.lines() {
+        match line {
+            "```json stored" => {
+                examples.push(StoredExample::default());
+                (inside, stored) = (true, true);
+            }
+            "```" => inside = false,
+            line if line.starts_with("```") => stored = false,
+            line if inside && stored => examples.last_mut().unwrap().policy.push_str(line),
+            line if stored => {
+                let cells: Vec<&str> = line.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
+                if let ["", image, environment, verdict @ ("ALLOW" | "DENY" | "INDETERMINATE"), ..] = cells[..] {
+                    let row = [image.to_owned(), environment.to_owned(), format!("VERDICT_{verdict}")];
+                    examples.last_mut().unwrap().verdicts.push(row);
+                }
+            }
+            _ => {}
+        }
+    }
+    examples
+}
+
+#[tokio::test]
+async fn manual_examples_beside_default_match_server() {
+    let manual = std::fs::read_to_string(root().join("docs/policies.md")).unwrap();
+
+    let examples = stored_examples(&manual);
+
+    assert!(examples.len() >= 3 && examples.iter().all(|example| example.verdicts.len() >= 2), "{examples:?}");
+    for example in examples {
+        let gate = gate(World::demo()).start().await;
+        let policy: Value = serde_json::from_str(&example.policy).unwrap();
+        call(&gate, "PolicyService/CreatePolicy", &json!({ "policy_id": "example", "policy": policy })).await.unwrap();
+        for [image, environment, verdict] in &example.verdicts {
+            let request = json!({ "image": image, "environment": environment });
+            let decided = call(&gate, "ScanGateService/EvaluateGate", &request).await.unwrap();
+            let decision = &decided["decision"];
+            assert_eq!(&decision["verdict"], verdict, "{image} in {environment}: {:#}", decision["reasons"]);
+        }
     }
 }
 

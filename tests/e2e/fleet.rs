@@ -111,7 +111,7 @@ async fn replace_policy(writer: &Client, policy: Policy) -> UpdatePolicyResponse
 }
 
 fn lax() -> Policy {
-    Policy { description: "lax".to_owned(), ..Policy::default() }
+    Policy { description: "lax".to_owned(), replaces_default: true, ..Policy::default() }
 }
 
 fn strict() -> Policy {

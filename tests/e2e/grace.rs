@@ -71,6 +71,7 @@ async fn waived_admission_starts_no_grace() {
     let mut policy = deny_after_grace(Severity::Low);
     // The rule is broken only if more findings lack grace than a decision lists.
     policy.rules[0].allow = 1_100;
+    policy.replaces_default = true;
     gate.create_policy("team", policy).await;
     let mut waiver = waiver("*");
     waiver.scope.as_mut().unwrap().repository = "team/app".into();

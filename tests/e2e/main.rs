@@ -22,6 +22,7 @@ mod grpcurl;
 mod images;
 mod moto;
 mod network_partition;
+mod newer_server;
 mod policies;
 mod policy_preview;
 mod policy_validation;

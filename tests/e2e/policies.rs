@@ -8,7 +8,7 @@ use scangate_client::{
         ShortfallAction, UpdatePolicyRequest, Verdict,
     },
 };
-use scangate_ecr_simulator::World;
+use scangate_ecr_simulator::{EnhancedFinding, ImageSpec, ScanScript, World};
 
 use crate::harness::{create_policy_request, deny_findings_from, evaluate_request, gate, rejection};
 
@@ -25,7 +25,7 @@ fn for_shop(policy: Policy) -> Policy {
 async fn policy_applies_once_its_write_returns() {
     let gate = gate(World::demo()).start().await;
     assert_eq!(gate.decide("shop/web:1.4.2").await.verdict(), Verdict::Deny);
-    let lax = Policy { rules: Vec::new(), ..for_shop(Policy::default()) };
+    let lax = Policy { replaces_default: true, ..for_shop(Policy::default()) };
 
     let created = gate.create_policy("lax", lax).await;
     let under_lax = gate.decide("shop/web:1.4.2").await;
@@ -39,8 +39,10 @@ async fn policy_applies_once_its_write_returns() {
 
     assert_eq!(under_lax.verdict(), Verdict::Allow);
     assert_eq!(under_lax.policies[0].name, "policies/lax");
+    assert!(under_lax.policies[0].replaces_default && under_lax.policies.len() == 1);
+    assert!(under_lax.reasons[1].contains("takes the place of policies/default"), "{:?}", under_lax.reasons);
     assert_eq!(under_lax.revision, created.revision);
-    assert!(created.notes[0].contains("policies/default"));
+    assert!(created.notes[0].contains("takes the place of policies/default"), "{:?}", created.notes);
     assert_eq!(without.verdict(), Verdict::Deny);
 }
 
@@ -80,6 +82,7 @@ fn complete_policy() -> Policy {
         rules: vec![rule],
         unrated_as: Severity::Critical.into(),
         honour_suppression: true,
+        replaces_default: true,
         ..for_shop(Policy::default())
     }
 }
@@ -103,6 +106,34 @@ async fn stored_policy_equals_written_policy() {
     };
     assert_eq!(stripped, written);
     assert_eq!(read.content_digest.len(), 64);
+}
+
+#[tokio::test]
+async fn policy_without_replacement_only_tightens() {
+    let gate = gate(World::demo()).start().await;
+    let before = gate.decide("shop/web:1.4.2").await;
+    let written = gate.create_policy("team", for_shop(Policy::default())).await;
+
+    let after = gate.decide("shop/web:1.4.2").await;
+
+    assert_eq!([before.verdict(), after.verdict()], [Verdict::Deny; 2]);
+    let names: Vec<&str> = after.policies.iter().map(|policy| policy.name.as_str()).collect();
+    assert_eq!(names, ["policies/default", "policies/team"]);
+    assert!(after.policies.iter().all(|policy| !policy.replaces_default));
+    assert_eq!(written.notes, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn malicious_package_denies_under_default() {
+    let finding = EnhancedFinding::new("MAL-2026-1234", "UNTRIAGED").package("leftpad", "9.9.9");
+    let mut world = World::enhanced();
+    world.push(ImageSpec::single("team/app", "1").scan(ScanScript::complete(vec![finding])));
+    let gate = gate(world).start().await;
+
+    let decision = gate.decide("team/app:1").await;
+
+    assert_eq!(decision.verdict(), Verdict::Deny);
+    assert!(decision.violations.iter().any(|violation| violation.rule == "no-malicious"), "{:?}", decision.violations);
 }
 
 #[tokio::test]
@@ -151,7 +182,7 @@ async fn default_policy_stays_present_and_unrestricted() {
     let default = gate.client.get_policy(get("policies/default")).await.unwrap().policy.unwrap();
     let update = |policy: Policy| UpdatePolicyRequest { policy: Some(policy), ..Default::default() };
 
-    let off = Policy { mode: PolicyMode::Off.into(), ..for_shop(default.clone()) };
+    let off = Policy { mode: PolicyMode::Off.into(), replaces_default: true, ..for_shop(default.clone()) };
     let refused = rejection(gate.client.update_policy(update(off)).await);
     let delete =
         DeletePolicyRequest { name: "policies/default".into(), etag: default.etag.clone(), ..Default::default() };
@@ -159,7 +190,7 @@ async fn default_policy_stays_present_and_unrestricted() {
     gate.client.update_policy(update(Policy { rules: Vec::new(), ..default })).await.unwrap();
 
     let fields: Vec<&str> = refused.violations.iter().map(|violation| violation.field.as_str()).collect();
-    assert_eq!(fields, ["policy.match", "policy.mode"]);
+    assert_eq!(fields, ["policy.match", "policy.mode", "policy.replaces_default"]);
     assert_eq!(undeleted.reason, "DEFAULT_POLICY_REQUIRED");
     assert_eq!(gate.decide("shop/web:1.4.2").await.verdict(), Verdict::Allow);
 }
@@ -173,6 +204,7 @@ async fn stored_expression_is_verbatim_and_enforced() {
             when: Some(FindingFilter { expression: expression.into(), ..Default::default() }),
             ..Default::default()
         }],
+        replaces_default: true,
         ..for_shop(deny_findings_from(Severity::High))
     };
     let kernel = "finding.severity >= \"MEDIUM\" &&\n  finding.package.name.startsWith(\"linux\")";

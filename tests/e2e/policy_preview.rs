@@ -47,17 +47,17 @@ async fn preview_lists_changed_verdicts() {
     }
 
     let strict = Policy { name: "policies/strict".into(), ..deny_findings_from(Severity::Low) };
-    let lax = Policy { name: "policies/lax".into(), ..Policy::default() };
+    let lax = Policy { name: "policies/lax".into(), replaces_default: true, ..Policy::default() };
 
     assert_eq!(preview(&gate, Draft::Policy(strict)).await, (5, Vec::new()), "denied decisions stay denied");
-    let (replayed, changed) = preview(&gate, Draft::Policy(lax)).await;
+    let (replayed, changed) = preview(&gate, Draft::Policy(lax.clone())).await;
     let changed_names: Vec<&str> = changed.iter().map(|(name, _, _)| name.as_str()).collect();
     assert_eq!((replayed, changed_names), (5, vec![names[2].as_str(), names[0].as_str()]));
     assert!(changed.iter().all(|(_, would_be, by)| *would_be == Verdict::Allow && by.starts_with("default/no-")));
     let (_, changed) = preview(&gate, Draft::Waiver(waiver("CVE-2022-2274"))).await;
     assert_eq!(changed, [(names[2].clone(), Verdict::Allow, "default/no-critical".to_owned())]);
     let later = prost_types::Timestamp { seconds: 4_000_000_000, nanos: 0 };
-    let lax_later = Policy { name: "policies/lax".into(), effective_time: Some(later), ..Policy::default() };
+    let lax_later = Policy { effective_time: Some(later), ..lax };
     assert_eq!(
         preview(&gate, Draft::Policy(lax_later)).await.1.len(),
         2,
@@ -69,7 +69,7 @@ async fn preview_lists_changed_verdicts() {
 async fn preview_notes_depend_on_draft_mode() {
     let gate = gate(World::demo()).start().await;
     let notes = async |mode: PolicyMode| {
-        let draft = Draft::Policy(Policy { mode: mode.into(), ..Policy::default() });
+        let draft = Draft::Policy(Policy { mode: mode.into(), replaces_default: true, ..Policy::default() });
         let mut stream = start_preview(&gate, draft).await.unwrap();
         stream.message().await.unwrap().unwrap().notes
     };
@@ -83,7 +83,8 @@ async fn preview_notes_depend_on_draft_mode() {
 #[tokio::test]
 async fn changed_verdict_names_policy_that_waits() {
     let gate = gate(World::demo()).start().await;
-    let shop = |scan| Policy { name: "policies/shop".into(), scan: Some(scan), ..Policy::default() };
+    let shop =
+        |scan| Policy { name: "policies/shop".into(), replaces_default: true, scan: Some(scan), ..Policy::default() };
     let warn = ShortfallAction::Warn.into();
     let lax = shop(ScanRequirements { never_scanned: warn, scanning: warn, ..Default::default() });
     let waiting = gate.decide("shop/cart:0.9.0").await;

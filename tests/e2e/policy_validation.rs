@@ -3,8 +3,8 @@
 use scangate_client::{
     Code,
     v1::{
-        CreatePolicyRequest, FindingFilter, GetPolicyRequest, Policy, PolicyMatch, PolicyMode, Rule, RuleEffect,
-        ScanRequirements, Severity, ShortfallAction,
+        CreatePolicyRequest, FindingFilter, GetPolicyRequest, Policy, PolicyMatch, PolicyMode, RollbackPolicyRequest,
+        Rule, RuleEffect, ScanRequirements, Severity, ShortfallAction, UpdatePolicyRequest,
     },
 };
 use scangate_ecr_simulator::World;
@@ -48,6 +48,30 @@ async fn rule_skipping_worse_severity_gets_note() {
         assert_eq!(note.is_some(), expected.is_some(), "{policy:?}: {notes:?}");
         assert!(note.is_none_or(|note| note.contains(expected.unwrap())), "{note:?}");
     }
+}
+
+#[tokio::test]
+async fn replacement_of_default_is_noted_on_every_write() {
+    let gate = gate(World::demo()).start().await;
+    let takes_place = "takes the place of policies/default for what it matches";
+    let dev = PolicyMatch { environments: vec!["dev".into()], ..Default::default() };
+    let replacing = Policy { replaces_default: true, r#match: Some(dev), ..Policy::default() };
+
+    let created = gate.create_policy("dev", replacing.clone()).await;
+    let stored = created.policy.unwrap();
+    let later = Some(scangate_client::prost_types::Timestamp { seconds: 4_000_000_000, nanos: 0 });
+    let later = Policy { effective_time: later, ..stored.clone() };
+    let update = UpdatePolicyRequest { policy: Some(later), ..Default::default() };
+    let updated = gate.client.update_policy(update).await.unwrap();
+    let rollback =
+        RollbackPolicyRequest { name: stored.name, revision: created.revision, etag: "*".into(), ..Default::default() };
+    let restored = gate.client.policies().rollback_policy(rollback).await.unwrap().into_inner();
+
+    for notes in [&created.notes, &updated.notes, &restored.notes] {
+        assert!(notes[0].contains(takes_place), "{notes:?}");
+        assert!(notes[1].contains("calls without an environment"), "{notes:?}");
+    }
+    assert!(updated.notes[2].contains("policies/default stays in its place until then"), "{:?}", updated.notes);
 }
 
 #[tokio::test]

@@ -115,7 +115,9 @@ fn violation_headline(violation: &Violation) -> String {
         None => String::new(),
     };
     let Violation { policy, rule, description, matched, allowed, .. } = violation;
-    let subject = if rule.is_empty() {
+    let subject = if rule.is_empty() && violation.evidence() == Evidence::Unspecified {
+        format!("{policy}{platform}: not understood")
+    } else if rule.is_empty() {
         format!("{policy}{platform}: {}", format::evidence(violation.evidence))
     } else {
         let findings = if *matched == 1 { "finding" } else { "findings" };

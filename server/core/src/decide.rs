@@ -70,9 +70,8 @@ use crate::{
 ///
 /// let policy = Policy::built_in_default()?;
 /// let id = policy.id.clone();
-/// let revision =
-///     Revision { policy, revision: 1, content_digest: String::new(), create_time: now, update_time: now };
-/// let set = PolicySet { revision: 1, policies: [(id, Arc::new(revision))].into(), ..PolicySet::default() };
+/// let revision = Arc::new(Revision::unsaved(policy, 1));
+/// let set = PolicySet { revision: 1, policies: [(id, revision)].into(), ..PolicySet::default() };
 ///
 /// let decision = decide(&image, None, Selection::Governing(&set), &[input], now);
 ///

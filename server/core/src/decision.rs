@@ -52,6 +52,8 @@ pub enum Breach {
     },
     /// The scan falls short of a requirement of the policy.
     Scan(Evidence),
+    /// This server does not understand a part of the stored policy.
+    NotUnderstood,
 }
 
 /// A violation of one policy by one manifest.

@@ -21,6 +21,7 @@ pub(crate) mod remediation;
 pub mod rule;
 pub mod scan;
 pub mod severity;
+mod stored;
 mod text;
 pub mod unknown;
 pub mod waiver;

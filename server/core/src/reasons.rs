@@ -32,6 +32,7 @@ pub(crate) fn for_violation(violation: &Violation, denies: bool) -> String {
             format!("{policy}, rule {rule}{effect}: {matched} matching, {allowed} allowed{worst}")
         }
         Breach::Scan(evidence) => format!("{policy}{effect}: {evidence}: {}", violation.description),
+        Breach::NotUnderstood => format!("{policy}{effect}: {}", violation.description),
     }
 }
 

@@ -93,15 +93,22 @@ impl<'a> Requirement<'a> {
     }
 }
 
+/// Names a violation that no upgrade of a package resolves, whatever the findings.
+fn without_upgrade(violation: &Violation) -> Option<String> {
+    match violation.breach {
+        Breach::Rule { .. } => None,
+        Breach::Scan(_) => Some(format!("{}/scan", violation.policy)),
+        Breach::NotUnderstood => Some(format!("{}/unknown-fields", violation.policy)),
+    }
+}
+
 /// Computes the upgrades that resolve a DENY; `None` without violations.
 pub(crate) fn compute(broken: &[BrokenRule<'_>], violations: &[Violation]) -> Option<Remediation> {
     if violations.is_empty() {
         return None;
     }
     let mut unfixable = BTreeSet::new();
-    for violation in violations.iter().filter(|violation| matches!(violation.breach, Breach::Scan(_))) {
-        unfixable.insert(format!("{}/scan", violation.policy));
-    }
+    unfixable.extend(violations.iter().filter_map(without_upgrade));
     let mut requirements = Vec::new();
     for broken in broken {
         match Requirement::new(broken) {

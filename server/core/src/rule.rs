@@ -11,6 +11,7 @@ use crate::{
     glob::{Glob, any_or_empty},
     name::RuleId,
     severity::{Rating, Severity},
+    stored::is_default,
     unknown::WhenUnknown,
 };
 
@@ -67,26 +68,37 @@ pub enum SeverityChoice {
 #[serde(deny_unknown_fields, default)]
 pub struct Filter {
     /// The minimum severity.
+    #[serde(skip_serializing_if = "is_default")]
     pub min_severity: Option<Severity>,
     /// The accepted severities; empty: any.
+    #[serde(skip_serializing_if = "is_default")]
     pub severities: Vec<SeverityChoice>,
     /// The availability of a fix.
+    #[serde(skip_serializing_if = "is_default")]
     pub fix: FixFilter,
     /// The minimum CVSS score.
+    #[serde(skip_serializing_if = "is_default")]
     pub min_cvss: Option<Score>,
     /// The minimum EPSS.
+    #[serde(skip_serializing_if = "is_default")]
     pub min_epss: Option<Score>,
     /// True to match only findings with a known exploit.
+    #[serde(skip_serializing_if = "is_default")]
     pub exploit_known: bool,
     /// Globs over the vulnerability id; empty: any.
+    #[serde(skip_serializing_if = "is_default")]
     pub vulnerability_ids: Vec<Glob>,
     /// Globs over the package's name; empty: any.
+    #[serde(skip_serializing_if = "is_default")]
     pub packages: Vec<Glob>,
     /// The accepted package managers, compared without case; empty: any.
+    #[serde(skip_serializing_if = "is_default")]
     pub package_managers: Vec<String>,
     /// An expression over the finding.
+    #[serde(skip_serializing_if = "is_default")]
     pub expression: Option<Expression>,
     /// The result for a finding that lacks a field.
+    #[serde(skip_serializing_if = "is_default")]
     pub when_unknown: WhenUnknown,
 }
 
@@ -234,24 +246,29 @@ pub struct Rule {
     /// Its id within the policy.
     pub id: RuleId,
     /// A description for readers.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub description: String,
     /// The findings that match.
     pub when: Filter,
     /// The number of findings of a manifest that may match.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub allow: u32,
     /// The period during which a matching finding does not count yet.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub grace: Option<Grace>,
     /// The effect of more than `allow` findings.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub effect: Effect,
     /// True if waivers apply to the rule.
-    #[serde(default = "waivable")]
+    #[serde(default = "waivable", skip_serializing_if = "is_waivable")]
     pub waivable: bool,
 }
 
 fn waivable() -> bool {
     true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_waivable(waivable: &bool) -> bool {
+    *waivable
 }

@@ -43,7 +43,7 @@ impl EvaluatedDecision {
     pub(crate) fn finding_count(&self) -> usize {
         let count = |violation: &Violation| match &violation.breach {
             Breach::Rule { findings, .. } => findings.len(),
-            Breach::Scan(_) => 0,
+            Breach::Scan(_) | Breach::NotUnderstood => 0,
         };
         let decision = &self.decision;
         let violations = decision.violations.iter().chain(&decision.warnings).map(count).sum::<usize>();

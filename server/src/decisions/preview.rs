@@ -7,12 +7,12 @@ use scangate_core::{
     Decision, Verdict,
     decision::{Breach, Violation},
     name::PolicyId,
-    policy::{Mode, Policy, PolicySet},
+    policy::{self, Mode, Policy, PolicySet},
     waiver::{self, Waiver},
 };
 use tokio::sync::mpsc;
 
-use super::{Decisions, LoadedDecision, replay::as_unsaved_revision};
+use super::{Decisions, LoadedDecision};
 use crate::{
     decision_log::{Cursor, DecisionId, Filter},
     policies,
@@ -100,7 +100,7 @@ impl Draft {
         let mut set = set.clone();
         match self {
             Self::Policy(policy) => {
-                let revision = as_unsaved_revision(policy.clone(), set.revision);
+                let revision = policy::Revision::unsaved(policy.clone(), set.revision);
                 set.policies.insert(policy.id.clone(), Arc::new(revision));
             }
             Self::Deletion(id) => {
@@ -109,7 +109,14 @@ impl Draft {
             Self::Waiver(waiver) => {
                 let (create_time, update_time) = (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
                 let (waiver, revision) = (waiver.clone(), set.revision);
-                set.waivers.insert(Arc::new(waiver::Revision { waiver, revision, create_time, update_time }));
+                let unknown_fields = Vec::new();
+                set.waivers.insert(Arc::new(waiver::Revision {
+                    waiver,
+                    revision,
+                    create_time,
+                    update_time,
+                    unknown_fields,
+                }));
             }
         }
         set
@@ -219,5 +226,6 @@ fn name(violation: &Violation) -> String {
     match &violation.breach {
         Breach::Rule { rule, .. } => format!("{}/{rule}", violation.policy),
         Breach::Scan(_) => format!("{}/scan", violation.policy),
+        Breach::NotUnderstood => format!("{}/unknown-fields", violation.policy),
     }
 }

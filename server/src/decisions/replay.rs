@@ -65,7 +65,7 @@ impl Decisions {
         let decision = match policy {
             None => loaded.decide(&set),
             Some(policy) => {
-                let policy = as_unsaved_revision(policy, set.revision);
+                let policy = Revision::unsaved(policy, set.revision);
                 loaded.decide_with_selection(Selection::Only {
                     policy: &policy,
                     waivers: &set.waivers,
@@ -128,10 +128,4 @@ fn is_equivalent(one: &Decision, other: &Decision) -> bool {
         violations.map(|found| (&found.manifest, &found.breach, found.description.as_str())).collect()
     }
     one.verdict == other.verdict && breaches(one) == breaches(other)
-}
-
-/// A policy that is not stored, as if it had been written at a revision.
-pub(super) fn as_unsaved_revision(policy: Policy, revision: u64) -> Revision {
-    let (create_time, update_time) = (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
-    Revision { policy, revision, content_digest: String::new(), create_time, update_time }
 }

@@ -67,9 +67,17 @@ fn draft(resource: Resource, revision: u64, old: Option<&Revision>) -> Revision 
             content_digest: String::new(),
             create_time,
             update_time: now,
+            unknown_fields: Vec::new(),
         })),
         Resource::Waiver(waiver) => {
-            Revision::Waiver(Arc::new(waiver::Revision { waiver, revision, create_time, update_time: now }))
+            let unknown_fields = Vec::new();
+            Revision::Waiver(Arc::new(waiver::Revision {
+                waiver,
+                revision,
+                create_time,
+                update_time: now,
+                unknown_fields,
+            }))
         }
     }
 }

@@ -29,7 +29,7 @@ pub use self::{
 };
 use crate::{
     idempotency::RequestKey,
-    policy_store::{self, Change, ChangeSet, Entry, PolicyStore, Write, WriteResult, apply_changes},
+    policy_store::{self, Change, ChangeSet, Entry, PolicyStore, Revision, Write, WriteResult, apply_changes},
 };
 
 /// The longest time between two confirmations of a shared store, and the delay before a failed read is repeated.
@@ -92,6 +92,7 @@ impl Policies {
         let read_at = Instant::now();
         let changes = store.changes(None).await?;
         let revision_time = changes.write_time;
+        report_unknown_fields(&changes);
         let set = policy_store::into_snapshot(changes)?;
         let shared = store.is_shared();
         let policies = Arc::new(Self {
@@ -165,6 +166,7 @@ impl Policies {
                 | policy_store::Error::TooManyPolicies
                 | policy_store::Error::TooManyWaivers
                 | policy_store::Error::Revoked(_)
+                | policy_store::Error::FromNewerServer { .. }
                 | policy_store::Error::Corrupt { .. },
             ) => {}
         }
@@ -220,6 +222,7 @@ impl Policies {
         }
         if changes.revision > snapshot.revision {
             *revision_time = changes.write_time;
+            report_unknown_fields(&changes);
             let mut set = PolicySet::clone(&snapshot);
             apply_changes(&mut set, changes);
             let revision = set.revision;
@@ -267,6 +270,28 @@ async fn poll_store(policies: Weak<Policies>) {
         drop(policies);
         // Poll in time for the staleness bound even if the store sends no notification.
         tokio::time::timeout(POLL_INTERVAL, shared.changed()).await.ok();
+    }
+}
+
+/// Logs each revision that enters the snapshot and that only a newer server understands. A metrics layer of `tracing` counts
+/// them by the field `monotonic_counter`.
+fn report_unknown_fields(changes: &ChangeSet) {
+    for revision in changes.entries.iter().filter_map(|entry| entry.resource.as_ref()) {
+        let unknown_fields = revision.unknown_fields();
+        if unknown_fields.is_empty() {
+            continue;
+        }
+        let effect = match revision {
+            Revision::Policy(_) => "denies what it matches",
+            Revision::Waiver(_) => "covers nothing",
+        };
+        tracing::error!(
+            monotonic_counter.documents_from_newer_server = 1_u64,
+            name = %revision.name(),
+            revision = revision.revision(),
+            unknown_fields = unknown_fields.join("; "),
+            "a newer server wrote a document that this server does not understand, so it {effect}; upgrade this server"
+        );
     }
 }
 

@@ -43,9 +43,11 @@ impl Policies {
     ) -> Result<Rollback, Error> {
         let entries = self.history(&id, Some(revision.saturating_add(1)), 1).await?;
         let entry = entries.into_iter().find(|entry| entry.revision == revision);
-        let Some(Revision::Policy(old)) = entry.and_then(|entry| entry.resource) else {
+        let Some(resource) = entry.and_then(|entry| entry.resource) else {
             return Err(Error::RevisionNotFound { id, revision });
         };
+        resource.check_understood().map_err(super::Error::Store)?;
+        let Revision::Policy(old) = resource else { return Err(Error::RevisionNotFound { id, revision }) };
         let set = self.snapshot_at_least(None).await?;
         let resource = Resource::Policy(old.policy.clone());
         let change = match expected {

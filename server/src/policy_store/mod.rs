@@ -60,8 +60,9 @@ impl Resource {
         }
     }
 
-    /// Refuses to reinstate a revoked waiver.
+    /// Refuses to reinstate a revoked waiver, and to drop fields that only a newer server understands.
     pub(crate) fn check_replaces(&self, old: &Revision) -> Result<(), Error> {
+        old.check_understood()?;
         match (self, old) {
             (Self::Waiver(waiver), Revision::Waiver(old))
                 if old.waiver.revocation.is_some() && waiver.revocation.is_none() =>
@@ -96,6 +97,22 @@ impl Revision {
         match self {
             Self::Policy(revised) => revised.revision,
             Self::Waiver(revised) => revised.revision,
+        }
+    }
+
+    /// The parts of the stored resource that this server does not understand, because a newer server wrote them.
+    pub fn unknown_fields(&self) -> &[String] {
+        match self {
+            Self::Policy(revised) => &revised.unknown_fields,
+            Self::Waiver(revised) => &revised.unknown_fields,
+        }
+    }
+
+    /// Refuses a resource of which this server understands only a part: to write it again would drop the rest.
+    pub(crate) fn check_understood(&self) -> Result<(), Error> {
+        match self.unknown_fields() {
+            [] => Ok(()),
+            fields => Err(Error::FromNewerServer { name: self.name(), fields: fields.join("; ") }),
         }
     }
 }
@@ -235,6 +252,14 @@ pub enum Error {
     /// The write would reinstate a revoked waiver.
     #[error("waivers/{0} is revoked and cannot be reinstated")]
     Revoked(WaiverId),
+    /// The stored resource has fields that only a newer server understands: to replace it would drop them.
+    #[error("{name} was written by a newer server ({fields})")]
+    FromNewerServer {
+        /// The name of the resource.
+        name: ResourceName,
+        /// The parts that this server does not understand.
+        fields: String,
+    },
     /// A stored record cannot be read.
     #[error("the policy store is corrupt: {what} cannot be read")]
     Corrupt {
@@ -261,8 +286,8 @@ pub trait PolicyStore: Send + Sync + fmt::Debug {
     /// (`changes_since_revision_are_listed_in_order`).
     ///
     /// Each call sees one revision as a whole, also during writes (`load_during_writes_sees_one_revision`,
-    /// `changes_during_writes_are_complete_and_ordered`). An unreadable resource is [`Error::Corrupt`]: to skip a policy would
-    /// fail open.
+    /// `changes_during_writes_are_complete_and_ordered`). A damaged resource is [`Error::Corrupt`]: to skip a policy would
+    /// fail open. A resource of a newer server has `unknown_fields` (`newer_documents_are_read_in_part`).
     async fn changes(&self, after: Option<u64>) -> Result<ChangeSet, Error>;
 
     /// Returns the content as of a revision that the store has reached (`snapshot_at_past_revision_stays_readable`).
@@ -280,7 +305,8 @@ pub trait PolicyStore: Send + Sync + fmt::Debug {
     /// [`Error::Conflict`] (`stale_revision_conflicts_and_changes_nothing`). Of concurrent writes that expect one revision,
     /// exactly one succeeds (`concurrent_writes_at_one_revision_one_wins`).
     /// A cancelled call applies the whole change or nothing (`cancelled_write_leaves_all_or_nothing`). A revoked waiver cannot
-    /// be reinstated under any precondition: [`Error::Revoked`] (`revoked_waiver_stays_revoked`).
+    /// be reinstated under any precondition: [`Error::Revoked`] (`revoked_waiver_stays_revoked`). A resource of a newer server
+    /// can be deleted but not replaced: [`Error::FromNewerServer`] (`newer_documents_are_not_replaced`).
     async fn apply(&self, write: Write) -> Result<WriteResult, Error>;
 
     /// Returns the gaps and unreadable entries of the history, one sentence each; empty if the history is complete.

@@ -53,7 +53,7 @@ impl Filter {
         let waiver = &revision.waiver;
         let within = self.expires_within.and_then(|within| SignedDuration::try_from(within).ok());
         let horizon = within.and_then(|within| now.saturating_add(within).ok());
-        (self.states.is_empty() || self.states.contains(&waiver.state(now)))
+        (self.states.is_empty() || (revision.is_understood() && self.states.contains(&waiver.state(now))))
             && horizon.is_none_or(|horizon| now < waiver.end() && waiver.end() <= horizon)
     }
 }

@@ -29,7 +29,8 @@ pub(crate) async fn open(address: &Address) -> Result<SqlPolicyStore, OpenError>
         | Error::DefaultRequired
         | Error::TooManyPolicies
         | Error::TooManyWaivers
-        | Error::Revoked(_) => panic!("{error:?}"),
+        | Error::Revoked(_)
+        | Error::FromNewerServer { .. } => panic!("{error:?}"),
     })
 }
 

@@ -4,6 +4,7 @@
 
 mod contract;
 mod fixtures;
+mod newer_documents;
 mod postgres;
 mod postgres_outage;
 mod sqlite;

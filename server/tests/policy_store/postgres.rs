@@ -12,6 +12,7 @@ use scangate_test_postgres::Cluster;
 use crate::{
     contract::{FILL, PROMISES, full_store_takes_changes_but_no_new_policies},
     fixtures::{self, LoadSnapshot as _, changed, create, update},
+    newer_documents,
 };
 
 pub(crate) const BOUND: Duration = Duration::from_secs(2);
@@ -47,6 +48,11 @@ async fn postgres_meets_contract() {
     let full = open(&database).await.unwrap();
     cluster.execute(&database, FILL);
     full_store_takes_changes_but_no_new_policies(Arc::new(full)).await;
+
+    let database = cluster.database();
+    let newer = open(&database).await.unwrap();
+    cluster.execute(&database, &newer_documents::sql());
+    newer_documents::newer_documents_are_read_in_part(Arc::new(newer)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

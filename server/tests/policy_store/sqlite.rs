@@ -12,12 +12,13 @@ use scangate_server::{
     policy_store::{Error, PolicyStore as _, Precondition, sql::SqlPolicyStore},
     sql::{Address, OpenError},
 };
-use sqlx::{ConnectOptions as _, SqliteConnection, sqlite::SqliteConnectOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
 use crate::{
     contract::{FILL, PROMISES, full_store_takes_changes_but_no_new_policies},
     fixtures::{LoadSnapshot as _, changed, create, delete, id, later, open, requested, update},
+    newer_documents,
 };
 
 /// A directory for a store that does not exist yet.
@@ -66,6 +67,16 @@ async fn full_store_refuses_further_policies() {
 
     assert_eq!(store.load_snapshot().await.unwrap().policies.len(), 10_000);
     full_store_takes_changes_but_no_new_policies(Arc::new(store)).await;
+}
+
+#[tokio::test]
+async fn newer_documents_stop_only_themselves() {
+    let directory = StoreDirectory::new();
+    let store = directory.open().await.unwrap();
+    let documents = AssertSqlSafe(newer_documents::sql());
+    sqlx::raw_sql(documents).execute(&mut shell(&directory.path()).await).await.unwrap();
+
+    newer_documents::newer_documents_are_read_in_part(Arc::new(store)).await;
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ async fn damaged_by(sql: &'static str) -> (String, String) {
 
 #[tokio::test]
 async fn modified_body_refuses_to_load() {
-    let damage = damaged_by("update documents set body = replace(body, 'ENFORCE', 'OFF') where id = 'team'").await;
+    let damage = damaged_by("update documents set body = replace(body, 'CRITICAL', 'LOW') where id = 'team'").await;
 
     assert_eq!(damage, ("policies/team".to_owned(), "the content digest does not match the body".to_owned()));
 }
@@ -51,18 +51,6 @@ async fn body_without_json_refuses_to_load() {
 
     assert_eq!(what, "policies/team");
     assert!(why.contains("EOF while parsing"), "{why}");
-}
-
-#[tokio::test]
-async fn body_with_unknown_field_refuses_to_load() {
-    let (what, why) = damaged_by(
-        "update documents set body = '{\"strictness\":\"high\"}',
-         content_digest = 'f1722e2c35d53be234f091ab6fdf81fa22e11e0b06f46fde81e0340eba1544b8' where id = 'team'",
-    )
-    .await;
-
-    assert_eq!(what, "policies/team");
-    assert!(why.contains("unknown field `strictness`"), "{why}");
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use crate::{
     decision::{Breach, MAX_FINDINGS, ManifestDecision, ManifestInput, Remediation, Verdict, Violation, Waived},
     evidence::{Assessment, Evidence, POLL, Shortfall, UNRENEWED_AGE, assess, change_instants, eligibility_end},
     finding::Finding,
-    policy::{Mode, Policy},
+    policy::{Mode, Policy, Revision},
     reasons,
     remediation::{self, BrokenRule},
     rule::{Effect, Rule},
@@ -103,6 +103,10 @@ fn assessments_over_time(input: &ManifestInput, first: Assessment, now: Timestam
 impl<'a> ManifestEvaluation<'a, '_> {
     fn apply_policy(&mut self, index: usize, selected: SelectedPolicy<'a>, assessment: &Assessment) {
         let policy = &selected.revision.policy;
+        if !selected.revision.is_understood() {
+            self.deny_not_understood(index, selected.revision);
+            return;
+        }
         let scan = self.apply_scan_requirements(selected, assessment);
         self.verdict = self.verdict.max(scan);
         let policy_manifest = self.project_scan(index, policy);
@@ -117,6 +121,16 @@ impl<'a> ManifestEvaluation<'a, '_> {
                 self.apply_rule(selected, rule, count);
             }
         }
+    }
+
+    /// Denies under a policy of which this server does not understand a part.
+    fn deny_not_understood(&mut self, index: usize, revision: &'a Revision) {
+        self.accumulator.horizon.add_policy_manifest(index, Verdict::Deny);
+        let description = format!(
+            "a newer server wrote this policy, and this server does not understand {}; upgrade this server",
+            revision.unknown_fields.join("; ")
+        );
+        self.report(self.violation(&revision.policy, Breach::NotUnderstood, description, None), true);
     }
 
     fn apply_rule(&mut self, selected: SelectedPolicy<'a>, rule: &'a Rule, count: RuleCount<'a>) {

@@ -136,14 +136,14 @@ fn select_governing<'a>(
     now: Timestamp,
 ) -> Vec<SelectedPolicy<'a>> {
     let governing = set.governing(&image.registry, &image.repository, environment, now);
-    let policies = governing.iter().map(|revision| &revision.policy);
-    let replacing = policies.filter(|policy| policy.mode == Mode::Enforce && policy.can_replace_default(environment));
+    let replacing = governing.iter().filter(|revision| revision.can_replace_default(environment));
+    let replacing = replacing.map(|revision| &revision.policy).filter(|policy| policy.mode == Mode::Enforce);
     let replaced_from = replacing.filter_map(|policy| policy.effective_time.filter(|at| *at > now)).min();
     let selected = |revision: &'a Arc<Revision>| SelectedPolicy {
         revision,
-        mode: revision.policy.mode_at(now),
+        mode: revision.mode_at(now),
         is_only: false,
-        can_replace_default: revision.policy.can_replace_default(environment),
+        can_replace_default: revision.can_replace_default(environment),
         replaced_from: replaced_from.filter(|_| revision.policy.id.is_default()),
     };
     governing.into_iter().map(selected).collect()

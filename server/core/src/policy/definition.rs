@@ -1,14 +1,19 @@
 //! The policy: its scope, its requirements on a scan, and its rules.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{requirements::ScanRequirements, scope::Match};
+use super::{
+    requirements::{Action, ScanRequirements},
+    scope::Match,
+};
 use crate::{
     finding::{Finding, Status},
+    glob::Glob,
     name::{Environment, PolicyId, RuleId},
-    rule::{Effect, Filter, FixFilter, Rule},
+    rule::{Effect, Filter, FixFilter, Rule, SeverityChoice},
     severity::Severity,
+    stored::is_default,
 };
 
 /// The strictness with which a policy is applied.
@@ -31,31 +36,31 @@ pub struct Policy {
     /// The id in `policies/{id}`.
     pub id: PolicyId,
     /// A description for readers.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub description: String,
     /// The calls that it governs.
-    #[serde(default, rename = "match")]
+    #[serde(default, rename = "match", skip_serializing_if = "is_default")]
     pub matches: Match,
     /// Its strictness.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub mode: Mode,
     /// The instant before which ENFORCE acts as WARN; `None`: effective at once.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub effective_time: Option<Timestamp>,
     /// True if it takes the place of `policies/default` for the calls that it governs, while it is enforced.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub replaces_default: bool,
     /// Its requirements on a scan.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub scan: ScanRequirements,
     /// Its rules.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub rules: Vec<Rule>,
     /// The rank of unrated findings.
-    #[serde(default = "high")]
+    #[serde(default = "high", skip_serializing_if = "is_high")]
     pub unrated_as: Severity,
     /// True if findings that Inspector suppresses do not count.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub honour_suppression: bool,
 }
 
@@ -63,15 +68,18 @@ fn high() -> Severity {
     Severity::High
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_high(severity: &Severity) -> bool {
+    *severity == high()
+}
+
 impl Policy {
-    /// Returns the policy that a new store begins with: a proven scan, no CRITICAL, no fixable HIGH.
+    /// Returns the policy that a new store begins with: a proven scan, no basic scan older than 30 days, no CRITICAL, no
+    /// fixable HIGH, no malicious package. Unrated findings without a fix are a warning; those with one rank as HIGH.
     ///
     /// # Errors
     /// Never in practice: the ids are valid constants.
     pub fn built_in_default() -> Result<Self, crate::name::Error> {
-        let no_critical = Filter { min_severity: Some(Severity::Critical), ..Filter::default() };
-        let no_fixable_high =
-            Filter { min_severity: Some(Severity::High), fix: FixFilter::Available, ..Filter::default() };
         Ok(Self {
             id: PolicyId::parse(PolicyId::DEFAULT)?,
             description: "Governs every image, beside the policies that match it.".to_owned(),
@@ -79,15 +87,13 @@ impl Policy {
             mode: Mode::Enforce,
             effective_time: None,
             replaces_default: false,
-            scan: ScanRequirements::default(),
-            rules: vec![
-                denying("no-critical", "No CRITICAL findings: upgrade or remove the packages.", no_critical)?,
-                denying(
-                    "no-fixable-high",
-                    "No HIGH findings that an upgrade removes: upgrade the packages.",
-                    no_fixable_high,
-                )?,
-            ],
+            // A rollback to an old image waits for one scan instead of failing.
+            scan: ScanRequirements {
+                max_basic_scan_age: Some(MAX_BASIC_SCAN_AGE),
+                too_old: Some(Action::StartScan),
+                ..ScanRequirements::default()
+            },
+            rules: default_rules()?,
             unrated_as: Severity::High,
             honour_suppression: false,
         })
@@ -119,14 +125,40 @@ impl Policy {
     }
 }
 
-fn denying(id: &str, description: &str, when: Filter) -> Result<Rule, crate::name::Error> {
-    Ok(Rule {
-        id: RuleId::parse(id)?,
-        description: description.to_owned(),
-        when,
-        allow: 0,
-        grace: None,
-        effect: Effect::Deny,
-        waivable: true,
-    })
+/// The maximum age of a basic scan under the built-in default.
+const MAX_BASIC_SCAN_AGE: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+fn default_rules() -> Result<Vec<Rule>, crate::name::Error> {
+    let malicious = Glob::parse("MAL-*").ok();
+    let rules = [
+        (
+            "no-critical",
+            "No CRITICAL findings: upgrade or remove the packages.",
+            Effect::Deny,
+            Filter { min_severity: Some(Severity::Critical), ..Filter::default() },
+        ),
+        (
+            "no-fixable-high",
+            "No HIGH findings that an upgrade removes: upgrade the packages.",
+            Effect::Deny,
+            Filter { min_severity: Some(Severity::High), fix: FixFilter::Available, ..Filter::default() },
+        ),
+        (
+            "no-malicious",
+            "No malicious packages, with or without a fix: remove them.",
+            Effect::Deny,
+            Filter { vulnerability_ids: malicious.into_iter().collect(), ..Filter::default() },
+        ),
+        (
+            "review-unrated",
+            "Unrated findings without a fix: assess them.",
+            Effect::Warn,
+            Filter { severities: vec![SeverityChoice::Unrated], fix: FixFilter::None, ..Filter::default() },
+        ),
+    ];
+    let rule = |(id, description, effect, when): (&str, &str, _, _)| {
+        let (id, description) = (RuleId::parse(id)?, description.to_owned());
+        Ok(Rule { id, description, when, allow: 0, grace: None, effect, waivable: true })
+    };
+    rules.into_iter().map(rule).collect()
 }

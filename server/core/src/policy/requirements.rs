@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
-use crate::evidence::Evidence;
+use crate::{evidence::Evidence, stored::is_default};
 
 /// The effect of a scan that falls short of a requirement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,30 +24,40 @@ pub enum Action {
 pub struct ScanRequirements {
     /// The maximum age of any scan, since it completed or, for continuous scanning, since ECR reports that it was last
     /// current; `None`: no limit.
+    #[serde(skip_serializing_if = "is_default")]
     pub max_scan_age: Option<SignedDuration>,
     /// The maximum age of a basic scan since it completed; `None`: no limit beside `max_scan_age`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "is_default")]
     pub max_basic_scan_age: Option<SignedDuration>,
     /// The maximum age of the vulnerability data, ECR's `vulnerabilitySourceUpdatedAt`; `None`: no limit.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "is_default")]
     pub max_source_age: Option<SignedDuration>,
     /// NOT_SCANNED, NOT_COVERED.
+    #[serde(skip_serializing_if = "is_default")]
     pub never_scanned: Option<Action>,
     /// SCAN_PENDING.
+    #[serde(skip_serializing_if = "is_default")]
     pub scanning: Option<Action>,
     /// SCAN_FAILED.
+    #[serde(skip_serializing_if = "is_default")]
     pub failed: Option<Action>,
     /// UNSUPPORTED, TOO_LARGE.
+    #[serde(skip_serializing_if = "is_default")]
     pub unsupported: Option<Action>,
     /// ELIGIBILITY_EXPIRED.
+    #[serde(skip_serializing_if = "is_default")]
     pub eligibility_expired: Option<Action>,
     /// FINDINGS_UNAVAILABLE, LIMIT_EXCEEDED.
+    #[serde(skip_serializing_if = "is_default")]
     pub findings_unavailable: Option<Action>,
     /// ARCHIVED.
+    #[serde(skip_serializing_if = "is_default")]
     pub archived: Option<Action>,
     /// STALE.
+    #[serde(skip_serializing_if = "is_default")]
     pub too_old: Option<Action>,
     /// UNKNOWN_STATUS, UNPROVEN_CLEAN, INCOMPLETE, INCONSISTENT.
+    #[serde(skip_serializing_if = "is_default")]
     pub unknown: Option<Action>,
 }
 

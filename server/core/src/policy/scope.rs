@@ -7,6 +7,7 @@ use crate::{
     image::RepositoryName,
     name::Environment,
     registry::Registry,
+    stored::is_default,
 };
 
 /// The calls that a policy governs. An empty list matches everything.
@@ -14,10 +15,13 @@ use crate::{
 #[serde(deny_unknown_fields, default)]
 pub struct Match {
     /// Globs over `ACCOUNT/REGION`.
+    #[serde(skip_serializing_if = "is_default")]
     pub registries: Vec<Glob>,
     /// Globs over repository names.
+    #[serde(skip_serializing_if = "is_default")]
     pub repositories: Vec<Glob>,
     /// Globs over environments.
+    #[serde(skip_serializing_if = "is_default")]
     pub environments: Vec<Glob>,
 }
 

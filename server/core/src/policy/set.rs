@@ -25,6 +25,38 @@ pub struct Revision {
     pub create_time: Timestamp,
     /// The time at which this revision was written.
     pub update_time: Timestamp,
+    /// The parts of the stored policy that this server does not understand, because a newer server wrote them. If there
+    /// are any, `policy` has only the other parts, and the policy denies what it matches in every mode. A match that is
+    /// not understood matches everything.
+    pub unknown_fields: Vec<String>,
+}
+
+impl Revision {
+    /// Returns the revision of a policy that is not stored, as if it had been written at a revision of the store.
+    pub fn unsaved(policy: Policy, revision: u64) -> Self {
+        let (create_time, update_time) = (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
+        Self { policy, revision, content_digest: String::new(), create_time, update_time, unknown_fields: Vec::new() }
+    }
+
+    /// True if this server understands every part of the policy.
+    pub fn is_understood(&self) -> bool {
+        self.unknown_fields.is_empty()
+    }
+
+    /// Returns the mode in which the policy is applied at an instant.
+    pub fn mode_at(&self, now: Timestamp) -> Mode {
+        if self.is_understood() { self.policy.mode_at(now) } else { Mode::Enforce }
+    }
+
+    /// True if the policy takes the place of the default while it is enforced.
+    pub(crate) fn can_replace_default(&self, environment: Option<&Environment>) -> bool {
+        self.is_understood() && self.policy.can_replace_default(environment)
+    }
+
+    fn governs(&self, registry: &Registry, repository: &RepositoryName, environment: Option<&Environment>) -> bool {
+        let is_off = self.is_understood() && self.policy.mode == Mode::Off;
+        self.policy.id.is_default() || (!is_off && self.policy.matches.governs(registry, repository, environment))
+    }
 }
 
 /// Every policy at one revision of the store: an immutable snapshot, shared by all evaluations.
@@ -47,11 +79,8 @@ impl PolicySet {
         repository: &RepositoryName,
         environment: Option<&Environment>,
     ) -> Vec<&Arc<Revision>> {
-        let governs = |policy: &Policy| {
-            policy.id.is_default()
-                || (policy.mode != Mode::Off && policy.matches.governs(registry, repository, environment))
-        };
-        self.policies.values().filter(|revision| governs(&revision.policy)).collect()
+        let governs = |revision: &&Arc<Revision>| revision.governs(registry, repository, environment);
+        self.policies.values().filter(governs).collect()
     }
 
     /// Returns the policies that govern a call at an instant, in the order of their ids: all matching policies that are
@@ -67,7 +96,7 @@ impl PolicySet {
     ) -> Vec<&Arc<Revision>> {
         let mut governing = self.matching(registry, repository, environment);
         let replaces = |revision: &&Arc<Revision>| {
-            revision.policy.mode_at(now) == Mode::Enforce && revision.policy.can_replace_default(environment)
+            revision.mode_at(now) == Mode::Enforce && revision.can_replace_default(environment)
         };
         if governing.iter().any(replaces) {
             governing.retain(|revision| !revision.policy.id.is_default());

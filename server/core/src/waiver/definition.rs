@@ -8,6 +8,7 @@ use crate::{
     finding::{Exploit, Finding, Fix, Score},
     name::WaiverId,
     severity::Severity,
+    stored::is_default,
 };
 
 /// The conditions under which a waiver covers a finding. A condition on an unknown value is not met.
@@ -15,12 +16,16 @@ use crate::{
 #[serde(deny_unknown_fields, default)]
 pub struct Conditions {
     /// No fix is available, not even a partial one.
+    #[serde(skip_serializing_if = "is_default")]
     pub until_fixed: bool,
     /// The finding's severity is at most this.
+    #[serde(skip_serializing_if = "is_default")]
     pub max_severity: Option<Severity>,
     /// The finding's EPSS is at most this.
+    #[serde(skip_serializing_if = "is_default")]
     pub max_epss: Option<Score>,
     /// No exploit is known.
+    #[serde(skip_serializing_if = "is_default")]
     pub while_not_exploited: bool,
 }
 
@@ -67,25 +72,25 @@ pub struct Waiver {
     /// The findings that it covers.
     pub scope: Scope,
     /// The conditions under which it covers them.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub conditions: Conditions,
     /// The reason for the exception.
     pub reason: String,
     /// The ticket that tracks it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub ticket: String,
     /// The name of the requester.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub author: String,
     /// The name of the approver.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub approver: String,
     /// The first instant at which it is in force.
     pub start_time: Timestamp,
     /// The first instant at which it is no longer in force.
     pub expire_time: Timestamp,
     /// The revocation, if it was revoked.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub revocation: Option<Revocation>,
 }
 

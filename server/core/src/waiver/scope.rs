@@ -7,6 +7,7 @@ use crate::{
     glob::Glob,
     image::{Digest, Platform, RepositoryName},
     name::Environment,
+    stored::is_default,
 };
 
 /// The findings that a waiver covers: every field that is set must match.
@@ -16,19 +17,19 @@ pub struct Scope {
     /// A glob over vulnerability ids.
     pub vulnerability: Glob,
     /// A glob over package names; `None`: any.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub package: Option<Glob>,
     /// A glob over repository names; `None`: any.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub repository: Option<Glob>,
     /// The digest of the requested image or of the manifest; `None`: any.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub digest: Option<Digest>,
     /// A glob over environments; `None`: any.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub environment: Option<Glob>,
     /// The platform of the manifest; `None`: any.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub platform: Option<Platform>,
 }
 

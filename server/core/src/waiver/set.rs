@@ -19,6 +19,16 @@ pub struct Revision {
     pub create_time: Timestamp,
     /// The time at which this revision was written.
     pub update_time: Timestamp,
+    /// The parts of the stored waiver that this server does not understand, because a newer server wrote them. If there
+    /// are any, `waiver` has only the other parts, and the waiver covers nothing.
+    pub unknown_fields: Vec<String>,
+}
+
+impl Revision {
+    /// True if this server understands every part of the waiver.
+    pub fn is_understood(&self) -> bool {
+        self.unknown_fields.is_empty()
+    }
 }
 
 /// Every waiver at one revision of the store. Copies share their common parts, so inserting one waiver costs about the
@@ -80,6 +90,8 @@ impl WaiverSet {
         let id = revision.waiver.id.clone();
         self.remove(&id);
         match revision.waiver.scope.vulnerability.exact() {
+            // A waiver that is not understood covers nothing, so it is not indexed.
+            _ if !revision.is_understood() => {}
             Some(vulnerability) => {
                 self.exact.entry(Arc::from(vulnerability)).or_default().insert(id.clone(), Arc::clone(&revision));
             }

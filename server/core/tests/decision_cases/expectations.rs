@@ -111,6 +111,7 @@ fn violations(violations: &[Violation]) -> Value {
                 json!({ "policy": violation.policy, "rule": rule, "matched": matched, "allowed": allowed })
             }
             Breach::Scan(evidence) => json!({ "policy": violation.policy, "evidence": evidence }),
+            Breach::NotUnderstood => json!({ "policy": violation.policy, "understood": false }),
         };
         if let (Some(platform), Value::Object(rendered)) = (&violation.platform, &mut rendered) {
             rendered.insert("platform".to_owned(), json!(platform));

@@ -8,7 +8,7 @@ use scangate_core::{
     first_seen::{FirstSeen, FirstSeenTimes},
     image::{Image, ImageReference, Platform},
     name::{Environment, WaiverId},
-    policy::{Policy, PolicySet},
+    policy::{self, Policy, PolicySet},
     scan::{Content, Manifest},
     waiver::{self, Conditions, Revocation, Scope, Waiver},
 };
@@ -29,6 +29,8 @@ pub(crate) struct Given {
     pub(crate) now: Timestamp,
     policies: Vec<Policy>,
     waivers: Vec<WaiverFixture>,
+    /// The ids of policies and waivers that a newer server wrote with a field that this one does not know.
+    not_understood: Vec<String>,
     manifests: Vec<ManifestFixture>,
 }
 
@@ -88,6 +90,7 @@ impl Default for Given {
             now: noon(),
             policies: Vec::new(),
             waivers: Vec::new(),
+            not_understood: Vec::new(),
             manifests: vec![ManifestFixture::default()],
         }
     }
@@ -121,9 +124,26 @@ impl Given {
         let policies = std::iter::once(&default).chain(&self.policies);
         PolicySet {
             revision: 7,
-            policies: policies.map(|policy| (policy.id.clone(), policy_revision(policy, 7))).collect(),
-            waivers: self.waivers.iter().map(|waiver| waiver.revision(self.now)).collect(),
+            policies: policies.map(|policy| (policy.id.clone(), self.policy_revision(policy))).collect(),
+            waivers: self.waivers.iter().map(|waiver| self.waiver_revision(waiver)).collect(),
         }
+    }
+
+    fn policy_revision(&self, policy: &Policy) -> Arc<policy::Revision> {
+        let mut revision = Arc::unwrap_or_clone(policy_revision(policy, 7));
+        revision.unknown_fields = self.unknown_fields(policy.id.as_str());
+        Arc::new(revision)
+    }
+
+    fn waiver_revision(&self, waiver: &WaiverFixture) -> Arc<waiver::Revision> {
+        let mut revision = Arc::unwrap_or_clone(waiver.revision(self.now));
+        revision.unknown_fields = self.unknown_fields(waiver.id.as_str());
+        Arc::new(revision)
+    }
+
+    fn unknown_fields(&self, id: &str) -> Vec<String> {
+        let is_listed = self.not_understood.iter().any(|listed| listed == id);
+        is_listed.then(|| "unknown field `quorum`".to_owned()).into_iter().collect()
     }
 
     pub(crate) fn manifests(&self) -> Vec<ManifestInput> {

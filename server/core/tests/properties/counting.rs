@@ -43,6 +43,9 @@ proptest! {
 /// age.
 fn without_exceptions(mut request: Request) -> Request {
     request.waivers.clear();
+    if !request.policies.iter().any(|policy| policy.id.is_default()) {
+        request.policies.push(Policy::built_in_default().unwrap());
+    }
     for policy in &mut request.policies {
         (policy.mode, policy.effective_time) = (Mode::Enforce, None);
         // Findings that another scan may still change are not reported.
@@ -85,7 +88,7 @@ fn counted(decision: &Decision, policy: &Policy, rule: &Rule, input: &ManifestIn
         {
             Some(*matched)
         }
-        Breach::Rule { .. } | Breach::Scan(_) => None,
+        Breach::Rule { .. } | Breach::Scan(_) | Breach::NotUnderstood => None,
     });
     counted.unwrap_or_default()
 }

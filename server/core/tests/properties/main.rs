@@ -10,6 +10,7 @@ mod horizon;
 mod monotonicity;
 mod remediation;
 mod scale;
+mod unknown_fields;
 mod waivers;
 
 use proptest::prelude::ProptestConfig;

@@ -7,7 +7,7 @@ use scangate_core::{
     Decision, Verdict,
     finding::Finding,
     first_seen::FirstSeenTimes,
-    name::PolicyId,
+    name::{Environment, PolicyId},
     scan::ScanType,
     severity::{Rating, Severity},
 };
@@ -144,11 +144,14 @@ proptest! {
     }
 
     #[test]
-    fn missing_environment_never_loosens(request in request()) {
-        let with = request.decide();
-        let without = Request { environment: None, ..request }.decide();
+    fn missing_environment_is_never_looser_than_any(request in request()) {
+        let without = Request { environment: None, ..request.clone() }.decide();
 
-        prop_assert!(without.verdict >= with.verdict);
+        for environment in ["prod", "dev", "devil", "pod", "staging"] {
+            let environment = Some(Environment::parse(environment).unwrap());
+            let with = Request { environment, ..request.clone() }.decide();
+            prop_assert!(without.verdict >= with.verdict, "{:?}", with.policies);
+        }
     }
 
     #[test]

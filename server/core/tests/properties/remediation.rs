@@ -59,6 +59,7 @@ fn violated(decision: &Decision) -> BTreeSet<(String, Digest)> {
     let name = |violation: &Violation| match &violation.breach {
         Breach::Rule { rule, .. } => format!("{}/{rule}", violation.policy),
         Breach::Scan(_) => format!("{}/scan", violation.policy),
+        Breach::NotUnderstood => format!("{}/unknown-fields", violation.policy),
     };
     decision.violations.iter().map(|violation| (name(violation), violation.manifest.clone())).collect()
 }

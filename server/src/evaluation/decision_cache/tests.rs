@@ -69,13 +69,12 @@ fn scan() -> Scan {
 fn set(policy: Value, waiver: Option<Value>) -> PolicySet {
     let (create_time, update_time) = (at("08:00:00"), at("08:00:00"));
     let policies = [Policy::built_in_default().unwrap(), from_value(policy).unwrap()];
-    let revised = |policy: Policy| {
-        let content_digest = String::new();
-        Arc::new(Revision { policy, revision: REVISION, content_digest, create_time, update_time })
-    };
+    let revised =
+        |policy: Policy| Arc::new(Revision { create_time, update_time, ..Revision::unsaved(policy, REVISION) });
     let waivers = waiver.map(|waiver| {
         let waiver: Waiver = from_value(waiver).unwrap();
-        Arc::new(waiver::Revision { waiver, revision: REVISION, create_time, update_time })
+        let unknown_fields = Vec::new();
+        Arc::new(waiver::Revision { waiver, revision: REVISION, create_time, update_time, unknown_fields })
     });
     PolicySet {
         revision: REVISION,

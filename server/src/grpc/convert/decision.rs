@@ -147,6 +147,8 @@ fn render_violation(violation: &Violation, remaining: &mut usize) -> v1::Violati
     };
     match &violation.breach {
         Breach::Scan(evidence) => out.evidence = render_evidence(*evidence).into(),
+        // The description says it all.
+        Breach::NotUnderstood => {}
         Breach::Rule { rule, matched, allowed, findings } => {
             out.rule = rule.to_string();
             out.matched = *matched;

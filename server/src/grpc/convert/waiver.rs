@@ -15,7 +15,7 @@ use scangate_proto::v1;
 use super::{
     finding::{parse_severity, render_severity},
     image::{parse_platform, render_platform},
-    policy::render_etag,
+    policy::{check_complete, render_etag},
     time::{parse_timestamp, render_timestamp},
 };
 use crate::grpc::field_violations::Fields;
@@ -57,6 +57,7 @@ pub(crate) fn parse_waiver(
         fields.refuse(path, "must be set");
         return None;
     };
+    check_complete(fields, path, &wire.unknown_fields);
     let scope = parse_scope(fields, &format!("{path}.scope"), wire.scope.as_ref());
     let conditions = parse_conditions(fields, &format!("{path}.conditions"), wire.conditions.as_ref());
     check_reason(fields, &format!("{path}.reason"), &wire.reason);
@@ -202,12 +203,14 @@ pub(crate) fn render_waiver(revision: &Revision, matches: bool, now: Timestamp) 
         expire_time: Some(render_timestamp(waiver.expire_time)),
         revoke_time: waiver.revocation.as_ref().map(|revocation| render_timestamp(revocation.at)),
         revoke_reason: waiver.revocation.as_ref().map(|revocation| revocation.reason.clone()).unwrap_or_default(),
-        state: render_state(waiver.state(now)).into(),
+        state: if revision.is_understood() { render_state(waiver.state(now)) } else { v1::WaiverState::Unspecified }
+            .into(),
         matches_findings: matches,
         etag: render_etag(revision.revision),
         revision: revision.revision,
         create_time: Some(render_timestamp(revision.create_time)),
         update_time: Some(render_timestamp(revision.update_time)),
+        unknown_fields: revision.unknown_fields.clone(),
     }
 }
 

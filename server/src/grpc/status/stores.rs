@@ -116,8 +116,21 @@ fn from_policy_store(error: policy_store::Error) -> Status {
             let message = format!("{name} is revoked, which cannot be undone; create a new waiver with CreateWaiver");
             StatusBuilder::new(Code::FailedPrecondition, Reason::WaiverRevoked, message).resource(WAIVER, &name).build()
         }
+        Error::FromNewerServer { name, fields } => from_newer_server(&name, &fields),
         Error::Unavailable(_) | Error::Corrupt { .. } => store_failed(&error),
     }
+}
+
+fn from_newer_server(key: &ResourceName, fields: &str) -> Status {
+    let name = key.to_string();
+    let message = format!(
+        "{name} was written by a newer server, and this server would drop what it does not understand ({fields}); upgrade \
+         this server, or send the request to an upgraded one"
+    );
+    StatusBuilder::new(Code::FailedPrecondition, Reason::DocumentFromNewerServer, message)
+        .metadata("unknown_fields", fields.to_owned())
+        .resource(resource_type(key), &name)
+        .build()
 }
 
 fn already_exists(key: &ResourceName) -> Status {
@@ -140,8 +153,8 @@ fn conflict(key: &ResourceName, actual: u64) -> Status {
 }
 
 fn default_required() -> Status {
-    let message = "policies/default cannot be deleted because it applies when no other policy does; \
-                   change its rules instead";
+    let message = "policies/default cannot be deleted because it applies to every image; change its rules, or create a \
+                   policy with replaces_default";
     StatusBuilder::new(Code::FailedPrecondition, Reason::DefaultPolicyRequired, message)
         .precondition("DEFAULT_POLICY_REQUIRED", "policies/default")
         .build()

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     idempotency::{DEDUP_WINDOW, RequestKey},
     policy_store::{
-        Change, Error, MAX_CREATE_BATCH_SIZE, MAX_POLICIES, MAX_WAIVERS, Precondition, Resource, ResourceName,
+        Change, Entry, Error, MAX_CREATE_BATCH_SIZE, MAX_POLICIES, MAX_WAIVERS, Precondition, Resource, ResourceName,
         Revision, Write, WriteResult,
     },
     sql::Connection,
@@ -109,10 +109,13 @@ async fn update(
 ) -> Result<i64, Error> {
     let current = check_precondition(connection, resource.name(), expected).await?;
     let create_time = current.create_time;
-    if let Resource::Waiver(_) = resource
-        && let Some(old) = current.into_entry()?.resource
-    {
-        resource.check_replaces(&old)?;
+    match (resource, current.into_entry()) {
+        (Resource::Policy(_) | Resource::Waiver(_), Ok(Entry { resource: Some(old), .. })) => {
+            resource.check_replaces(&old)?;
+        }
+        // A new version repairs a damaged policy. A damaged waiver could be a revoked one.
+        (Resource::Policy(_), Err(_)) | (_, Ok(Entry { resource: None, .. })) => {}
+        (Resource::Waiver(_), Err(error)) => return Err(error),
     }
     let revision = queries::next_revision(connection).await?;
     put_resource(connection, resource, revision, create_time, now).await?;

@@ -4,6 +4,7 @@
 
 mod apply;
 mod history_check;
+mod partial;
 mod queries;
 mod row;
 

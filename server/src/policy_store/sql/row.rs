@@ -1,4 +1,5 @@
-//! Converts resources to rows and back. An unreadable row is an error: to skip a policy would fail open.
+//! Converts resources to rows and back. A damaged row is an error: to skip a policy would fail open. A row of a newer server is
+//! read in part.
 //!
 //! The body is the resource's JSON without its id. The content digest is taken over that stored text, so it stays valid when the
 //! type gains fields, and policies that differ only in their id share it.
@@ -7,10 +8,11 @@ use std::{num::TryFromIntError, sync::Arc};
 
 use jiff::Timestamp;
 use scangate_core::{policy, waiver};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
+use super::partial::{self, Partial};
 use crate::policy_store::{Entry, Error, Resource, ResourceName, Revision};
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -102,19 +104,27 @@ impl Row {
                 }
                 let create_time = Timestamp::from_microsecond(self.create_time)?;
                 Some(match &name {
-                    ResourceName::Policy(_) => Revision::Policy(Arc::new(policy::Revision {
-                        policy: decode_body(&body, self.id)?,
-                        revision,
-                        content_digest,
-                        create_time,
-                        update_time: write_time,
-                    })),
-                    ResourceName::Waiver(_) => Revision::Waiver(Arc::new(waiver::Revision {
-                        waiver: decode_body(&body, self.id)?,
-                        revision,
-                        create_time,
-                        update_time: write_time,
-                    })),
+                    ResourceName::Policy(_) => {
+                        let (policy, unknown_fields) = decode_body(&body, self.id)?;
+                        Revision::Policy(Arc::new(policy::Revision {
+                            policy,
+                            revision,
+                            content_digest,
+                            create_time,
+                            update_time: write_time,
+                            unknown_fields,
+                        }))
+                    }
+                    ResourceName::Waiver(_) => {
+                        let (waiver, unknown_fields) = decode_body(&body, self.id)?;
+                        Revision::Waiver(Arc::new(waiver::Revision {
+                            waiver,
+                            revision,
+                            create_time,
+                            update_time: write_time,
+                            unknown_fields,
+                        }))
+                    }
                 })
             }
             (Some(_), None) | (None, Some(_)) => return Err(CorruptRow::Half.into()),
@@ -165,12 +175,21 @@ fn encode_body(resource: &impl Serialize) -> Result<String, Source> {
     Ok(serde_json::to_string(&fields)?)
 }
 
-fn decode_body<T: DeserializeOwned>(body: &str, id: String) -> Result<T, Source> {
+/// Deserialises a resource, with the parts that this server does not understand. Text that is no JSON object is an error.
+fn decode_body<T: Partial>(body: &str, id: String) -> Result<(T, Vec<String>), Source> {
     let mut fields: Map<String, Value> = serde_json::from_str(body)?;
     if fields.insert("id".to_owned(), Value::String(id)).is_some() {
         return Err(CorruptRow::Id.into());
     }
-    Ok(serde_json::from_value(Value::Object(fields))?)
+    // Most resources are understood, so the fields are not copied for the others.
+    let fields = Value::Object(fields);
+    match T::deserialize(&fields) {
+        Ok(resource) => Ok((resource, Vec::new())),
+        Err(refused) => {
+            let Value::Object(fields) = fields else { return Err(refused.into()) };
+            Ok(partial::read(fields, &refused)?)
+        }
+    }
 }
 
 fn digest_of(body: &str) -> String {

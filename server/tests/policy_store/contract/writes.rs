@@ -189,6 +189,7 @@ fn elaborate() -> Policy {
         },
         mode: Mode::Warn,
         effective_time: Some("2026-04-01T00:00:00.000000001Z".parse().unwrap()),
+        replaces_default: true,
         scan: ScanRequirements {
             max_scan_age: Some(SignedDuration::new(86_400, 1)),
             max_basic_scan_age: Some(SignedDuration::new(86_400, 2)),

@@ -94,6 +94,7 @@ pub(crate) fn parse_policy(fields: &mut Fields, id: Option<PolicyId>, wire: Opti
         fields.refuse("policy", "must be set");
         return None;
     };
+    check_complete(fields, "policy", &wire.unknown_fields);
     check_description(fields, "policy.description", &wire.description);
     let effective_time = parse_timestamp(fields, "policy.effective_time", wire.effective_time.as_ref());
     let matches = wire.r#match.clone().unwrap_or_default();
@@ -127,6 +128,16 @@ pub(crate) fn parse_policy(fields: &mut Fields, id: Option<PolicyId>, wire: Opti
         unrated_as,
         honour_suppression: wire.honour_suppression,
     })
+}
+
+/// Refuses a resource that an older server returned in part: to write it would drop the rest.
+pub(crate) fn check_complete(fields: &mut Fields, path: &str, unknown_fields: &[String]) {
+    if !unknown_fields.is_empty() {
+        fields.refuse(
+            format!("{path}.unknown_fields"),
+            "must be empty: a server that did not understand the whole returned it; read it from an upgraded server",
+        );
+    }
 }
 
 /// Checks that the default policy is a floor: it applies to every image, always.

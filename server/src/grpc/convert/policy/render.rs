@@ -38,6 +38,7 @@ pub(crate) fn render_policy(revision: &Revision) -> v1::Policy {
         content_digest: revision.content_digest.clone(),
         create_time: Some(render_timestamp(revision.create_time)),
         update_time: Some(render_timestamp(revision.update_time)),
+        unknown_fields: revision.unknown_fields.clone(),
     }
 }
 

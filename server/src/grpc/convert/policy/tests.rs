@@ -158,8 +158,7 @@ fn parse(wire: &v1::Policy) -> Option<Policy> {
 }
 
 fn revision(policy: Policy) -> Revision {
-    let epoch = jiff::Timestamp::UNIX_EPOCH;
-    Revision { policy, revision: 7, content_digest: String::new(), create_time: epoch, update_time: epoch }
+    Revision::unsaved(policy, 7)
 }
 
 /// Returns true if a policy is within all limits, which are repeated here on purpose.
