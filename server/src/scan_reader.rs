@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use scangate_core::{decision::ManifestInput, image::Platform, scan::Manifest};
+use scangate_core::{
+    decision::ManifestInput,
+    image::{Platform, Repository},
+    scan::{Content, Manifest, Scan, Status},
+};
 use tokio::task::JoinSet;
 
 use crate::registry::{self, Freshness, Registry, Resolved};
@@ -53,6 +57,8 @@ pub async fn read_scans(
         let repository = resolved.repository();
         reads.spawn(async move {
             let scan = registry.scan(&repository, &manifest, freshness).await?;
+            let content = verify_content(&registry, &repository, &manifest, &scan).await?;
+            let manifest = Manifest { content, ..manifest };
             Ok::<_, registry::Error>((index, ManifestInput { manifest, scan, start: None, first_seen: Arc::default() }))
         });
     }
@@ -62,4 +68,20 @@ pub async fn read_scans(
     }
     inputs.sort_by_key(|(index, _)| *index);
     Ok(inputs.into_iter().map(|(_, input)| input).collect())
+}
+
+/// Returns what a manifest is. Without a result of a scan, only its bytes show that it is no image, and no policy may then
+/// accept it.
+async fn verify_content(
+    registry: &Arc<dyn Registry>,
+    repository: &Repository,
+    manifest: &Manifest,
+    scan: &Scan,
+) -> Result<Content, registry::Error> {
+    let is_doubtful = matches!(scan.status, Status::NotFound | Status::Failed | Status::UnsupportedImage);
+    if is_doubtful && manifest.is_readable_image() && !manifest.archived {
+        registry.content(repository, manifest).await
+    } else {
+        Ok(manifest.content)
+    }
 }

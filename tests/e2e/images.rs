@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use scangate_client::{
     Code,
-    v1::{Decision, EvaluateGateRequest, Evidence, GetFindingsRequest, Platform, StartScanRequest, Verdict},
+    v1::{
+        Decision, EvaluateGateRequest, Evidence, GetFindingsRequest, Platform, Policy, ScanRequirements,
+        ShortfallAction, StartScanRequest, Verdict,
+    },
 };
 use scangate_ecr_simulator::{Child, ImageSpec, ScanScript, ScanningConfig, World};
 
@@ -146,6 +149,22 @@ async fn artifact_is_never_allowed() {
 }
 
 #[tokio::test]
+async fn no_policy_accepts_artifact() {
+    for status in ["UNSUPPORTED_IMAGE", "FAILED"] {
+        let gate = gate(world(ImageSpec::cosign_signature(APP, "1").scan(ScanScript::status(status)))).start().await;
+        let warn = ShortfallAction::Warn.into();
+        let scan = ScanRequirements { unsupported: warn, failed: warn, never_scanned: warn, ..Default::default() };
+        let policy = Policy { replaces_default: true, scan: Some(scan), ..Policy::default() };
+        gate.create_policy("trusting", policy).await;
+
+        let decision = gate.decide(IMAGE).await;
+
+        assert_eq!(decision.verdict(), Verdict::Deny);
+        assert_eq!(decision.manifests[0].scan.as_ref().unwrap().evidence(), Evidence::Unsupported);
+    }
+}
+
+#[tokio::test]
 async fn index_of_build_cache_is_denied_with_reason() {
     let blob = format!("sha256:{}", "a".repeat(64));
     let text = format!(
@@ -183,8 +202,7 @@ async fn missing_platform_disturbs_no_other_call() {
         .findings(GetFindingsRequest { image: IMAGE.into(), ..GetFindingsRequest::default() })
         .await
         .unwrap();
-    let started =
-        gate.client.start_scan(StartScanRequest { image: IMAGE.into(), platforms, ..Default::default() }).await;
+    let started = gate.client.start_scan(StartScanRequest { image: IMAGE.into(), platforms }).await;
 
     assert_eq!(page.manifests.len(), 2);
     assert_eq!(started.unwrap().scans.len(), 1);

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use scangate_core::{
     image::{Image, ImageReference, Platform, Repository, RepositoryName},
     registry::Registry as RegistryId,
-    scan::{Frequency, Manifest, Scan, ScanType},
+    scan::{Content, Frequency, Manifest, Scan, ScanType},
 };
 
 /// The required freshness of a reading: it began at `not_before` or later. `None` accepts any reading.
@@ -235,6 +235,10 @@ pub trait Registry: Send + Sync + fmt::Debug {
         platforms: &[Platform],
         freshness: Freshness,
     ) -> Result<Arc<Resolved>, Error>;
+
+    /// Reads what a manifest that has no result is: the bytes show an artifact that its description hides, such as a
+    /// signature with the config of an image. A manifest that the registry does not serve counts as an image.
+    async fn content(&self, repository: &Repository, manifest: &Manifest) -> Result<Content, Error>;
 
     /// Reads the complete scan of a manifest. "No scan" is a reading, not an error. A response about another image,
     /// with malformed values or with missing pages is returned with its [`Scan::flaws`], not as an error. An error

@@ -1,5 +1,7 @@
 //! The children of an index: chosen by platform first, then by what a container runtime would run.
 
+use std::sync::Arc;
+
 use scangate_core::{
     image::Platform,
     scan::{Content, Manifest},
@@ -123,7 +125,10 @@ async fn archived_child_is_marked_archived() {
 /// Pushes an index and resolves it for platforms.
 async fn resolve(spec: ImageSpec, platforms: &[&str]) -> Resolved {
     let (world, _) = world_with(spec);
-    (*ecr(world).await.resolve_for(IMAGE, platforms).await.unwrap()).clone()
+    match ecr(world).await.resolve_for(IMAGE, platforms).await {
+        Ok(resolved) => Arc::unwrap_or_clone(resolved),
+        Err(error) => panic!("{IMAGE} cannot be resolved: {error}"),
+    }
 }
 
 fn amd64_and(child: Child) -> ImageSpec {
@@ -210,7 +215,7 @@ async fn missing_child_is_named() {
 async fn missing_nested_index_is_named() {
     let resolved = resolve(amd64_and(Child::absent("linux/arm64").stated_platform(None)), &["linux/amd64"]).await;
 
-    let unreadable = resolved.manifests.iter().filter_map(|manifest| manifest.unreadable.as_deref()).next();
+    let unreadable = resolved.manifests.iter().find_map(|manifest| manifest.unreadable.as_deref());
     assert!(unreadable.is_some_and(|reason| reason.contains("without a platform")), "{unreadable:?}");
 }
 

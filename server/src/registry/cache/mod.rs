@@ -18,7 +18,7 @@ use scangate_core::{
     evidence::SETTLE_TIME,
     image::{Digest, ImageReference, Platform, Repository, RepositoryName, Tag},
     registry::Registry as RegistryId,
-    scan::{Manifest, Scan},
+    scan::{Content, Manifest, Scan},
 };
 
 use tracing::Instrument as _;
@@ -156,6 +156,11 @@ impl Registry for CachedRegistry {
         };
         let resolved = self.resolutions.get(&key, freshness, read).await?;
         Ok(with_requested_host(resolved, image))
+    }
+
+    async fn content(&self, repository: &Repository, manifest: &Manifest) -> Result<Content, Error> {
+        // The adapter keeps what it has read: a manifest never changes.
+        self.inner.content(repository, manifest).await
     }
 
     async fn scan(

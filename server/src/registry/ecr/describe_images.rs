@@ -20,7 +20,7 @@ use super::{
 use crate::registry::{Error, Source};
 
 pub(super) const DESCRIBE_IMAGES: Operation = Operation::read("DescribeImages");
-const BATCH_GET_IMAGE: Operation = Operation::read("BatchGetImage");
+pub(super) const BATCH_GET_IMAGE: Operation = Operation::read("BatchGetImage");
 
 /// The size limit of manifests in ECR.
 const MAX_MANIFEST_BYTES: usize = 4 * 1024 * 1024;

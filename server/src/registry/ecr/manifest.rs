@@ -118,7 +118,7 @@ pub(super) fn parse_document(text: &str, known: Option<&str>) -> Result<Document
         (None, Some(ManifestKind::Other)) => Ok(Document::Single(Nature::Artifact)),
         (None, None | Some(ManifestKind::Single)) => {
             let media_type = top.media_type.as_deref().or(known);
-            Ok(Document::Single(parse_nature(media_type, top.config, top.layers.unwrap_or_default())?))
+            Ok(Document::Single(parse_nature(media_type, top.config, &top.layers.unwrap_or_default())?))
         }
     }
 }
@@ -126,7 +126,7 @@ pub(super) fn parse_document(text: &str, known: Option<&str>) -> Result<Document
 fn parse_nature(
     media_type: Option<&str>,
     config: Option<RawDescriptor>,
-    layers: Vec<RawDescriptor>,
+    layers: &[RawDescriptor],
 ) -> Result<Nature, InvalidManifest> {
     // Docker's first schema has no config.
     if media_type.is_some_and(|media_type| DOCKER_SCHEMA_1.contains(&media_type)) {
@@ -212,11 +212,13 @@ struct RawPlatform {
 
 impl RawPlatform {
     fn parse(&self) -> Option<Platform> {
-        fn set(text: &Option<String>) -> Option<&str> {
-            text.as_deref().filter(|text| !text.is_empty())
+        fn set(text: Option<&String>) -> Option<&str> {
+            text.map(String::as_str).filter(|text| !text.is_empty())
         }
         let (os, architecture) = (self.os.as_deref()?, self.architecture.as_deref()?);
-        Platform::new(os, set(&self.os_version), architecture, set(&self.variant)).ok().map(Platform::into_stated)
+        Platform::new(os, set(self.os_version.as_ref()), architecture, set(self.variant.as_ref()))
+            .ok()
+            .map(Platform::into_stated)
     }
 }
 

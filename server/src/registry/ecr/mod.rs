@@ -31,10 +31,14 @@ use jiff::Timestamp;
 use scangate_core::{
     image::{ImageReference, Platform, Repository, RepositoryName},
     registry::Registry as RegistryId,
-    scan::{Manifest, Scan},
+    scan::{Content, Manifest, Scan},
 };
 
-use self::{registry_client::RegistryClient, resolve::DocumentCache, scanning_config_cache::ScanningConfigCache};
+use self::{
+    registry_client::RegistryClient,
+    resolve::{DocumentCache, ImageResolver},
+    scanning_config_cache::ScanningConfigCache,
+};
 use super::{Error, Freshness, Registry, RegistryScanning, RepositoryScanning, Resolved, Started};
 
 /// The source of the credentials that sign requests.
@@ -129,6 +133,15 @@ impl Ecr {
             configured: self.registries.iter().map(|served| served.client.id.clone()).collect(),
         })
     }
+
+    fn resolver(&self, repository: &Repository) -> Result<ImageResolver<'_>, Error> {
+        Ok(ImageResolver {
+            client: &self.served(&repository.registry)?.client,
+            documents: &self.documents,
+            fresh_push: self.fresh_push,
+            repository: repository.clone(),
+        })
+    }
 }
 
 #[async_trait]
@@ -140,13 +153,13 @@ impl Registry for Ecr {
         _: Freshness,
     ) -> Result<Arc<Resolved>, Error> {
         let registry = image.registry.as_ref().map_or(&self.default, |(_, registry)| registry);
-        let resolver = resolve::ImageResolver {
-            client: &self.served(registry)?.client,
-            documents: &self.documents,
-            fresh_push: self.fresh_push,
-            repository: Repository { registry: registry.clone(), name: image.repository.clone() },
-        };
+        let repository = Repository { registry: registry.clone(), name: image.repository.clone() };
+        let resolver = self.resolver(&repository)?;
         resolver.resolve(image, platforms).await.map(Arc::new)
+    }
+
+    async fn content(&self, repository: &Repository, manifest: &Manifest) -> Result<Content, Error> {
+        self.resolver(repository)?.verify_content(&manifest.digest).await
     }
 
     async fn scan(&self, repository: &Repository, manifest: &Manifest, _: Freshness) -> Result<Arc<Scan>, Error> {

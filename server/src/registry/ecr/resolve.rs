@@ -12,9 +12,9 @@ use scangate_core::{
     scan::{Content, Manifest},
 };
 
-use self::index::Selection;
+use self::{documents::Unreadable, index::Selection};
 use super::{
-    describe_images::{ArchiveFilter, DESCRIBE_IMAGES, ImageDescription, describe},
+    describe_images::{ArchiveFilter, BATCH_GET_IMAGE, DESCRIBE_IMAGES, ImageDescription, describe},
     error::malformed,
     manifest::{Document, ManifestKind, Nature, is_image_config},
     registry_client::RegistryClient,
@@ -66,6 +66,19 @@ impl ImageResolver<'_> {
         };
         let Selection { manifests, platforms, is_complete } = selection;
         Ok(Resolved { image, manifests, platforms, is_complete })
+    }
+
+    /// Returns what the bytes of a single manifest are.
+    pub(super) async fn verify_content(&self, digest: &Digest) -> Result<Content, Error> {
+        let permit = self.client.acquire(BATCH_GET_IMAGE).await?;
+        match self.load_one((digest, None), permit.deadline).await? {
+            Ok(document) => Ok(match document.as_ref() {
+                Document::Single(Nature::ForeignLayers | Nature::Artifact) => Content::Artifact,
+                Document::Single(Nature::Image) | Document::Index(_) => Content::Image,
+            }),
+            Err(Unreadable::Refused(_)) => Ok(Content::Image),
+            Err(invalid @ Unreadable::Invalid(_)) => Err(invalid.into_error(&self.repository, digest)),
+        }
     }
 
     /// Finds an image. One that ECR does not know may be archived, or may have been pushed just now.

@@ -35,7 +35,7 @@ pub(super) async fn read_scan(
     if manifest.unreadable.is_some() {
         // ECR has no image to report on.
         let effective = scanning.effective_scanning(&repository.name, permit.deadline).await?;
-        return Ok(without_record(effective, read_at));
+        return Ok(unreported(effective, read_at));
     }
     let pages = Pages { client, repository, digest: &manifest.digest, deadline: permit.deadline };
     let effective = scanning.effective_scanning(&repository.name, permit.deadline);
@@ -44,8 +44,8 @@ pub(super) async fn read_scan(
     assembler.assemble(response, effective, read_at).await
 }
 
-/// The scan of a manifest that the registry does not serve.
-fn without_record(scanning: EffectiveScanning, read_at: Timestamp) -> Scan {
+/// A scan of which ECR reports nothing.
+fn unreported(scanning: EffectiveScanning, read_at: Timestamp) -> Scan {
     Scan {
         read_at,
         unchanged_since: read_at,
@@ -108,19 +108,14 @@ impl ScanAssembler<'_> {
         let needed = needs_coverage(&report, scanning, done);
         let (coverage, covered) = self.coverage(needed, &mut diagnostics).await?.unzip();
         Ok(Scan {
-            read_at,
-            unchanged_since: read_at,
             status,
             description,
-            scan_type: scanning.scan_type,
-            frequency: scanning.frequency,
             report: (done || report != Report::default()).then_some(report),
             coverage,
             enrichment,
             flaws: diagnostics.into_flaws(),
-            first_scanned_at: None,
-            eligible_until: None,
             usage: usage.max(covered.unwrap_or_default()),
+            ..unreported(scanning, read_at)
         })
     }
 

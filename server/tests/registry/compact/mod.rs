@@ -44,6 +44,10 @@ impl Registry for FakeRegistry {
         unimplemented!("nothing is resolved here")
     }
 
+    async fn content(&self, _: &Repository, manifest: &Manifest) -> Result<Content, Error> {
+        Ok(manifest.content)
+    }
+
     async fn scan(&self, _: &Repository, manifest: &Manifest, _: Freshness) -> Result<Arc<Scan>, Error> {
         self.reads.fetch_add(1, Ordering::Relaxed);
         Ok(Arc::new(self.scans.lock().unwrap()[&manifest.digest].clone()))

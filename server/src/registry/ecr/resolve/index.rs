@@ -68,16 +68,19 @@ impl Candidate<'_> {
             return Some(self.unreadable(&missing()));
         };
         let (child, image) = (self.child, to_manifest(described, self.child.platform.clone()));
-        match document.map(|document| document.as_ref().map(Arc::as_ref)) {
-            None => Some(image),
-            Some(Err(unreadable)) => Some(self.unreadable(unreadable)),
-            Some(Ok(Document::Index(_))) => Some(self.unreadable(&declared_otherwise("is an index"))),
-            Some(Ok(Document::Single(Nature::Artifact))) => None,
-            Some(Ok(Document::Single(Nature::ForeignLayers))) if child.runs_nowhere() => None,
-            Some(Ok(Document::Single(_))) if child.kind == ManifestKind::Index => {
+        let document = match document {
+            None => return Some(image),
+            Some(Err(unreadable)) => return Some(self.unreadable(unreadable)),
+            Some(Ok(document)) => document.as_ref(),
+        };
+        match document {
+            Document::Index(_) => Some(self.unreadable(&declared_otherwise("is an index"))),
+            Document::Single(Nature::Artifact) => None,
+            Document::Single(Nature::ForeignLayers) if child.runs_nowhere() => None,
+            Document::Single(Nature::Image | Nature::ForeignLayers) if child.kind == ManifestKind::Index => {
                 Some(self.unreadable(&declared_otherwise("is no index")))
             }
-            Some(Ok(Document::Single(Nature::Image | Nature::ForeignLayers))) => Some(image),
+            Document::Single(Nature::Image | Nature::ForeignLayers) => Some(image),
         }
     }
 
@@ -209,7 +212,9 @@ impl ImageResolver<'_> {
         for depth in 1..=MAX_DEPTH {
             let (nested, found): (Vec<_>, Vec<_>) =
                 children.into_iter().partition(|child| child.kind == ManifestKind::Index);
-            found.into_iter().for_each(|child| push_once(&mut leaves, child));
+            for child in found {
+                push_once(&mut leaves, child);
+            }
             children = Vec::new();
             for child in nested.into_iter().filter(|child| expanded.insert(child.digest.clone())) {
                 if depth == MAX_DEPTH {
