@@ -66,6 +66,16 @@ pub trait Observations: Send + Sync + fmt::Debug {
         at: Timestamp,
     ) -> Result<FirstSeenTimes, Error>;
 
+    /// Returns the first-seen times that [`Self::observe`] would return, and records nothing
+    /// (`expected_times_are_not_recorded`).
+    async fn expected_times(
+        &self,
+        repository: &Repository,
+        environment: Option<&Environment>,
+        findings: &[SeenFinding],
+        at: Timestamp,
+    ) -> Result<FirstSeenTimes, Error>;
+
     /// Records that an image with these findings was allowed into an environment. The record does not count for other
     /// environments, whose policies may be stricter (`admission_counts_for_its_environment_only`).
     async fn record_admission(

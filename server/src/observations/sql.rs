@@ -69,6 +69,23 @@ impl Observations for SqlObservations {
         self.database.with_timeout(self.observe_distinct(repository, environment, distinct(findings), at)).await
     }
 
+    async fn expected_times(
+        &self,
+        repository: &Repository,
+        environment: Option<&Environment>,
+        findings: &[SeenFinding],
+        at: Timestamp,
+    ) -> Result<FirstSeenTimes, Error> {
+        let findings = distinct(findings);
+        let mut times = self.database.with_timeout(self.load_times(repository, environment, &findings)).await?;
+        for finding in &findings {
+            let times = times.entry(key(finding)).or_default();
+            times.first_observed_at = times.first_observed_at.or(Some(at));
+            times.fix_first_seen_at = times.fix_first_seen_at.or(finding.fix_seen.then_some(at));
+        }
+        Ok(to_times(times))
+    }
+
     async fn record_admission(
         &self,
         repository: &Repository,

@@ -22,6 +22,7 @@ macro_rules! promises {
 promises! {
     first_seen_times_are_set_once,
     admission_counts_for_its_environment_only,
+    expected_times_are_not_recorded,
     was_seen_compares_scope_with_observations,
 }
 
@@ -74,6 +75,22 @@ async fn admission_counts_for_its_environment_only(store: Store) {
         let times: Times = store.observe(&app, environment, &findings, later).await.unwrap().into();
         assert_eq!((times[0].2.first_observed_at, times[0].2.first_admitted_at), (Some(noon()), expected));
     }
+}
+
+async fn expected_times_are_not_recorded(store: Store) {
+    let app = repository("team/app");
+    let findings = [seen("CVE-1", "openssl", true), seen("CVE-2", "zlib", false)];
+    store.observe(&app, None, &[seen("CVE-1", "openssl", false)], noon()).await.unwrap();
+    let later = noon() + SignedDuration::from_hours(1);
+    let last = later + SignedDuration::from_hours(1);
+
+    let expected: Times = store.expected_times(&app, None, &findings, later).await.unwrap().into();
+    let unrecorded: Times = store.expected_times(&app, None, &findings, last).await.unwrap().into();
+    let observed: Times = store.observe(&app, None, &findings, later).await.unwrap().into();
+
+    assert_eq!(expected, observed);
+    assert_eq!(unrecorded[0].2.fix_first_seen_at, Some(last));
+    assert_eq!(unrecorded[1].2.first_observed_at, Some(last));
 }
 
 async fn was_seen_compares_scope_with_observations(store: Store) {
