@@ -11,6 +11,8 @@ use scangate_client::{
     },
 };
 
+use crate::report::sanitize;
+
 /// The collection in a policy's resource name.
 const POLICIES: &str = "policies/";
 
@@ -61,7 +63,7 @@ pub(crate) fn fixed_in(package: Option<&Package>) -> String {
 }
 
 pub(crate) fn short_digest(digest: &str) -> String {
-    digest.chars().take(SHORT_DIGEST_LENGTH).collect()
+    sanitize(digest).chars().take(SHORT_DIGEST_LENGTH).collect()
 }
 
 /// Returns the time to the second, in RFC 3339; empty if absent.
