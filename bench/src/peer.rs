@@ -6,8 +6,8 @@
 use prost::Message as _;
 use scangate_proto::v1::{
     BatchEvaluateGateRequest, BatchEvaluateGateResponse, ConfigureScanningRequest, ConfigureScanningResponse,
-    EvaluateGateRequest, EvaluateGateResponse, GetFindingsRequest, GetFindingsResponse, StartScanRequest,
-    StartScanResponse, WatchScanRequest, WatchScanResponse,
+    EvaluateGateRequest, EvaluateGateResponse, GetFindingsRequest, GetFindingsResponse, SimulateGateRequest,
+    SimulateGateResponse, StartScanRequest, StartScanResponse, WatchScanRequest, WatchScanResponse,
     scan_gate_service_server::{ScanGateService, ScanGateServiceServer},
 };
 use tokio::net::TcpListener;
@@ -49,6 +49,10 @@ impl ScanGateService for CannedService {
         &self,
         _: Request<BatchEvaluateGateRequest>,
     ) -> Result<Response<BatchEvaluateGateResponse>, Status> {
+        unimplemented()
+    }
+
+    async fn simulate_gate(&self, _: Request<SimulateGateRequest>) -> Result<Response<SimulateGateResponse>, Status> {
         unimplemented()
     }
 

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use scangate_core::{Verdict, image::RepositoryName, name::PolicyId, registry::Registry};
 use scangate_server::{
     decision_log::{
@@ -86,12 +86,14 @@ async fn append(
                 let request = request_id_prefix.map(|prefix| RequestKey {
                     id: format!("{prefix}-{callers}-{caller}-{number}"),
                     fingerprint: format!("{number:064x}"),
+                    window: SignedDuration::from_mins(10),
                 });
                 log.append(AppendRequest {
                     record: Arc::clone(&records[(caller + number) % records.len()]),
                     evaluated_at: Timestamp::now(),
                     labels: BTreeMap::from([("pipeline".to_owned(), "deploy".to_owned())]),
                     request_key: request,
+                    supersedes: None,
                 })
                 .await
                 .unwrap();

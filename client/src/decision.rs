@@ -9,6 +9,10 @@ use crate::{
 
 /// The server's decision on one image.
 ///
+/// Deploy only what a `deploy_image` says: the decision's own ([`require_allowed`](Self::require_allowed)) or, if you asked for
+/// several but not all platforms of an index, the one of each manifest
+/// ([`require_allowed_manifests`](Self::require_allowed_manifests)).
+///
 /// [`require_allowed`](Self::require_allowed) returns the reference to deploy. The evidence behind the verdict is in
 /// [`as_message`](Self::as_message).
 #[derive(Debug, Clone, PartialEq)]
@@ -16,7 +20,7 @@ use crate::{
 pub struct Decision(v1::Decision);
 
 impl Decision {
-    /// Returns the reference to deploy, pinned by digest; anything but an enforced, consistent ALLOW is an error.
+    /// Returns the reference to deploy, pinned by digest; anything but a consistent ALLOW is an error.
     ///
     /// A request for several, but not all, platforms of an index has no single reference and fails with
     /// [`Refusal::NoReference`]. Use [`require_allowed_manifests`](Self::require_allowed_manifests) for it.
@@ -32,7 +36,7 @@ impl Decision {
     /// assert_eq!(unproven.require_allowed().unwrap_err().refusal, Refusal::NoManifests);
     /// ```
     pub fn require_allowed(&self) -> Result<&str, NotAllowed> {
-        self.require_authoritative()?;
+        self.require_consistent_allow()?;
         if self.0.deploy_image.is_empty() {
             return Err(self.refuse(Refusal::NoReference));
         }
@@ -50,27 +54,8 @@ impl Decision {
     ///
     /// The conditions are those of [`require_allowed`](Self::require_allowed), except for the reference of the image.
     pub fn require_allowed_manifests(&self) -> Result<Vec<&str>, NotAllowed> {
-        self.require_authoritative()?;
+        self.require_consistent_allow()?;
         self.0.manifests.iter().map(|manifest| self.require_pinned(&manifest.deploy_image, &manifest.digest)).collect()
-    }
-
-    /// Accepts advice as well: a decision under a policy that the caller named.
-    ///
-    /// Returns no reference on purpose: advice does not permit a deployment.
-    pub fn require_allowed_as_advice(&self) -> Result<(), NotAllowed> {
-        match self.0.verdict() {
-            Verdict::Allow => {}
-            Verdict::Deny => return Err(self.refuse(Refusal::Denied)),
-            Verdict::Indeterminate => return Err(self.refuse(Refusal::Indeterminate)),
-            Verdict::Unspecified => return Err(self.refuse(Refusal::UnknownVerdict(self.0.verdict))),
-        }
-        if self.0.manifests.is_empty() {
-            return Err(self.refuse(Refusal::NoManifests));
-        }
-        if let Some(manifest) = self.0.manifests.iter().find(|manifest| manifest.verdict() != Verdict::Allow) {
-            return Err(self.refuse(Refusal::ManifestNotAllowed { digest: manifest.digest.clone() }));
-        }
-        if self.0.violations.is_empty() { Ok(()) } else { Err(self.refuse(Refusal::Contradiction)) }
     }
 
     /// The resource name of the recorded decision, e.g. for `GetDecision`.
@@ -103,9 +88,20 @@ impl Decision {
         self.0
     }
 
-    fn require_authoritative(&self) -> Result<(), NotAllowed> {
-        self.require_allowed_as_advice()?;
-        if self.0.authoritative { Ok(()) } else { Err(self.refuse(Refusal::Advice)) }
+    fn require_consistent_allow(&self) -> Result<(), NotAllowed> {
+        match self.0.verdict() {
+            Verdict::Allow => {}
+            Verdict::Deny => return Err(self.refuse(Refusal::Denied)),
+            Verdict::Indeterminate => return Err(self.refuse(Refusal::Indeterminate)),
+            Verdict::Unspecified => return Err(self.refuse(Refusal::UnknownVerdict(self.0.verdict))),
+        }
+        if self.0.manifests.is_empty() {
+            return Err(self.refuse(Refusal::NoManifests));
+        }
+        if let Some(manifest) = self.0.manifests.iter().find(|manifest| manifest.verdict() != Verdict::Allow) {
+            return Err(self.refuse(Refusal::ManifestNotAllowed { digest: manifest.digest.clone() }));
+        }
+        if self.0.violations.is_empty() { Ok(()) } else { Err(self.refuse(Refusal::Contradiction)) }
     }
 
     fn require_pinned<'a>(&self, reference: &'a str, digest: &str) -> Result<&'a str, NotAllowed> {
@@ -198,9 +194,6 @@ pub enum Refusal {
     /// The verdict is unknown to this version.
     #[error("unknown verdict ({0})")]
     UnknownVerdict(i32),
-    /// ALLOW under a policy that the caller named, not under the policies that the server enforces.
-    #[error("the decision is advice only; send the request without a policy to get an enforced decision")]
-    Advice,
     /// ALLOW without any manifest.
     #[error("the decision covers no manifest")]
     NoManifests,

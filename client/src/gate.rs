@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use prost_types::Duration as RequestedDuration;
+
 use crate::{
     batch::BatchDecision,
     client::Client,
@@ -9,7 +11,8 @@ use crate::{
     error::Error,
     v1::{
         BatchEvaluateGateRequest, ConfigureScanningRequest, ConfigureScanningResponse, EvaluateGateRequest,
-        GetFindingsRequest, GetFindingsResponse, StartScanRequest, StartScanResponse, WatchScanRequest,
+        GetFindingsRequest, GetFindingsResponse, SimulateGateRequest, Simulation, StartScanRequest, StartScanResponse,
+        WatchScanRequest,
     },
     watch::ScanWatch,
 };
@@ -34,7 +37,7 @@ impl Client {
     /// # }
     /// ```
     pub async fn evaluate(&self, request: EvaluateGateRequest) -> Result<Decision, Error> {
-        let call = self.call_with_wait(requested_wait(&request));
+        let call = self.call_with_wait(requested_wait(request.wait));
         let response = call
             .unary(request, |request| {
                 let mut gate = self.gate();
@@ -47,7 +50,9 @@ impl Client {
     /// Evaluates up to 100 images of one release in one call.
     pub async fn batch_evaluate(&self, request: BatchEvaluateGateRequest) -> Result<BatchDecision, Error> {
         let requested = request.requests.len();
-        let call = self.call_with_wait(request.requests.iter().map(requested_wait).max().unwrap_or_default());
+        let call = self.call_with_wait(
+            request.requests.iter().map(|request| requested_wait(request.wait)).max().unwrap_or_default(),
+        );
         let response = call
             .unary(request, |request| {
                 let mut gate = self.gate();
@@ -55,6 +60,34 @@ impl Client {
             })
             .await?;
         BatchDecision::parse(response, requested)
+    }
+
+    /// Evaluates an image under one policy alone, stored or a draft, and records nothing.
+    ///
+    /// A simulation permits no deployment: it has no reference. A `wait` in the request is added to the call's timeout.
+    ///
+    /// ```no_run
+    /// # use scangate_client::{Client, Error, v1::{SimulateGateRequest, simulate_gate_request::SimulatedPolicy}};
+    /// # async fn simulate(client: Client) -> Result<(), Error> {
+    /// let request = SimulateGateRequest {
+    ///     image: "team/app:2.3.0".into(),
+    ///     simulated_policy: Some(SimulatedPolicy::PolicyName("policies/strict".into())),
+    ///     ..Default::default()
+    /// };
+    /// let simulation = client.simulate(request).await?;
+    /// println!("policies/strict alone: {}", simulation.verdict().as_str_name());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn simulate(&self, request: SimulateGateRequest) -> Result<Simulation, Error> {
+        let call = self.call_with_wait(requested_wait(request.wait));
+        let response = call
+            .unary(request, |request| {
+                let mut gate = self.gate();
+                async move { gate.simulate_gate(request).await }
+            })
+            .await?;
+        response.simulation.ok_or(Error::Incomplete { missing: "no simulation" })
     }
 
     /// Returns one page of the findings of an image.
@@ -99,6 +132,6 @@ impl Client {
 }
 
 /// The time that the server may wait for a scan. A negative duration counts as zero here: the server rejects it.
-fn requested_wait(request: &EvaluateGateRequest) -> Duration {
-    request.wait.and_then(|wait| Duration::try_from(wait).ok()).unwrap_or_default()
+fn requested_wait(wait: Option<RequestedDuration>) -> Duration {
+    wait.and_then(|wait| Duration::try_from(wait).ok()).unwrap_or_default()
 }

@@ -1,5 +1,8 @@
 //! Client for scan-gate: checks whether a container image on Amazon ECR may be deployed, and fails closed.
 //!
+//! One rule: **deploy only what a `deploy_image` says**. [`Decision::require_allowed`] returns the decision's own;
+//! [`Decision::require_allowed_manifests`] returns the one of each manifest, for several but not all platforms of an index.
+//!
 //! ```no_run
 //! use scangate_client::{Client, ConnectOptions, v1::EvaluateGateRequest};
 //!
@@ -19,7 +22,8 @@
 //! ```
 //!
 //! Every call has a deadline and is retried where a repetition is safe ([`RetryPolicy`]). A missing field never permits
-//! a deployment: [`Decision::require_allowed`] returns a reference for an enforced ALLOW only.
+//! a deployment: [`Decision::require_allowed`] returns a reference for a consistent ALLOW only. A simulation
+//! ([`Client::simulate`]) has no reference.
 //!
 //! Complete programs are in [`examples/`](https://github.com/scan-gate/scan-gate/tree/main/client/examples).
 //!

@@ -6,13 +6,16 @@ use clap::{ArgAction, Args};
 use scangate_core::{name::Environment, registry::Registry as RegistryId};
 
 use crate::{
-    idempotency::DEDUP_WINDOW,
+    idempotency::MAX_WINDOW,
     registry::{cache, ecr},
     sql::Address,
 };
 
 /// The smallest `--store-staleness`: servers poll the store every half second, so less would fail between two polls.
 const MIN_STORE_STALENESS: Duration = Duration::from_secs(1);
+
+/// The smallest `--request-id-window`.
+const MIN_REQUEST_ID_WINDOW: Duration = Duration::from_secs(1);
 
 /// The configuration of a server.
 #[derive(Clone, Debug, Args)]
@@ -44,7 +47,13 @@ pub struct Config {
         default_missing_value = "true", action = ArgAction::Set,
     )]
     pub waiver_needs_approver: bool,
-    /// Retention of recorded decisions, e.g. 400d (minimum 24h, the `request_id` deduplication window).
+    /// Retry window of an EvaluateGate `request_id`, from 1s to 24h, counted from the decision that it stands for.
+    ///
+    /// Within it, a retry returns the recorded decision if that still holds. A longer window helps callers that retry late, and
+    /// stores more ids. Writes of policies and waivers keep their ids for 24h in any case.
+    #[arg(long, default_value = "10m", env = "SCANGATE_REQUEST_ID_WINDOW", value_name = "DURATION", value_parser = parse_request_id_window)]
+    pub request_id_window: Duration,
+    /// Retention of recorded decisions, e.g. 400d (minimum 24h, the longest `request_id` window).
     ///
     /// Older decisions are deleted. Their inputs are deleted with the last decision that references them. The remaining hash
     /// chain can still be verified.
@@ -134,11 +143,19 @@ fn parse_staleness(text: &str) -> Result<Duration, String> {
     Ok(staleness)
 }
 
-/// Parses a retention. Within the deduplication window, a repeated request must find its decision in the log.
+fn parse_request_id_window(text: &str) -> Result<Duration, String> {
+    let window = parse_duration(text)?;
+    if window < MIN_REQUEST_ID_WINDOW || window > MAX_WINDOW.unsigned_abs() {
+        return Err(format!("must be from {}s to {}h", MIN_REQUEST_ID_WINDOW.as_secs(), MAX_WINDOW.as_hours()));
+    }
+    Ok(window)
+}
+
+/// Parses a retention. Within the window of its request id, a repeated request must find its decision in the log.
 fn parse_retention(text: &str) -> Result<Duration, String> {
     let retention = parse_duration(text)?;
-    if retention < DEDUP_WINDOW.unsigned_abs() {
-        return Err(format!("must be at least {}h, the request_id deduplication window", DEDUP_WINDOW.as_hours()));
+    if retention < MAX_WINDOW.unsigned_abs() {
+        return Err(format!("must be at least {}h, the longest request_id window", MAX_WINDOW.as_hours()));
     }
     Ok(retention)
 }
@@ -154,5 +171,18 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         "h" => Ok(Duration::from_secs(amount.saturating_mul(3600))),
         "d" => Ok(Duration::from_secs(amount.saturating_mul(86_400))),
         _ => Err("must be like 300s, 250ms, 5m, 2h or 30d".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_id_window_has_limits() {
+        let accepts = |text| parse_request_id_window(text).is_ok();
+
+        assert!(accepts("1s") && accepts("10m") && accepts("24h"));
+        assert!(!accepts("999ms") && !accepts("0s") && !accepts("25h"));
     }
 }

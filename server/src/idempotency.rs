@@ -1,15 +1,26 @@
-//! Idempotency keys: a request that is sent again takes effect once and gets the same answer.
+//! Idempotency keys: a request that is sent again takes effect once. Each kind of request has its own window.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
-/// The deduplication window: a repeated request within it gets the first answer. Stores record each key for this long.
-pub const DEDUP_WINDOW: SignedDuration = SignedDuration::from_hours(24);
+/// The window of writes of policies and waivers.
+pub const WRITE_WINDOW: SignedDuration = SignedDuration::from_hours(24);
+/// The longest window of any request: the log keeps recorded decisions for at least this long.
+pub const MAX_WINDOW: SignedDuration = SignedDuration::from_hours(24);
 
 /// The idempotency key of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestKey {
     /// The caller's `request_id`.
     pub id: String,
-    /// SHA-256 over the request without its id, base64: it distinguishes a retry from a reuse of the id.
+    /// SHA-256 over the parts that identify the request, base64: it distinguishes a retry from a reuse of the id.
     pub fingerprint: String,
+    /// The time for which a store keeps the key.
+    pub window: SignedDuration,
+}
+
+impl RequestKey {
+    /// Returns the first instant at which the key is forgotten, if it is recorded at an instant; in microseconds.
+    pub(crate) fn expire_micros(&self, recorded_at: Timestamp) -> i64 {
+        recorded_at.saturating_add(self.window).unwrap_or(Timestamp::MAX).as_microsecond()
+    }
 }

@@ -30,6 +30,7 @@ pub mod waivers;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use jiff::SignedDuration;
 use scangate_proto::{
     FILE_DESCRIPTOR_SET,
     v1::{decision_service_server::DecisionServiceServer, policy_service_server::PolicyServiceServer},
@@ -53,6 +54,7 @@ use crate::{
         DecisionService, FastPath, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES, PolicyService, RequestLayer, ScanGateService,
         Services, WaiverLimits,
     },
+    idempotency::MAX_WINDOW,
     net::write_coalescing::CoalescingStream,
     observations::{Observations, sql::SqlObservations},
     policies::Policies,
@@ -141,6 +143,7 @@ async fn services(config: &Config, database: &Arc<Database>, log: Arc<dyn Decisi
     let registry: Arc<dyn Registry> = Arc::new(CachedRegistry::new(Ecr::connect(config.ecr()).await?, config.cache()));
     let settings = Settings {
         findings_max_age: config.findings_max_age,
+        request_id_window: SignedDuration::try_from(config.request_id_window).unwrap_or(MAX_WINDOW),
         environments: config.environments.iter().cloned().collect(),
     };
     let gate = Evaluator::new(

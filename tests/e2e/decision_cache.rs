@@ -1,9 +1,9 @@
 //! The decision cache returns a decision only while a new evaluation would return the same.
 
-use scangate_client::v1::{EvaluateGateRequest, GetFindingsRequest, Policy, Severity, Verdict};
+use scangate_client::v1::{GetFindingsRequest, Verdict};
 use scangate_ecr_simulator::{BasicFinding, ImageSpec, ScanScript, World};
 
-use crate::harness::{deny_findings_from, evaluate_request, gate};
+use crate::harness::gate;
 
 const IMAGE: &str = "team/app:1";
 
@@ -31,24 +31,4 @@ async fn newer_scan_reading_replaces_cached_decision() {
 
     assert_eq!(first, [Verdict::Allow; 2]);
     assert_eq!((cached.verdict(), after_read.verdict()), (Verdict::Allow, Verdict::Deny));
-}
-
-#[tokio::test]
-async fn cache_separates_advice_by_policy() {
-    let mut world = clean();
-    world.rescan("team/app", "1", ScanScript::complete([BasicFinding::new("CVE-1", "CRITICAL")])).unwrap();
-    let gate = gate(world).start().await;
-    gate.create_policy("lax", Policy::default()).await;
-    gate.create_policy("strict", deny_findings_from(Severity::Low)).await;
-    let evaluate = async |policy: &str| {
-        let request = EvaluateGateRequest { policy: policy.to_owned(), ..evaluate_request(IMAGE) };
-        let decision = gate.client.evaluate(request).await.unwrap();
-        (decision.verdict(), decision.as_message().authoritative)
-    };
-
-    for _ in 0..2 {
-        assert_eq!(evaluate("policies/lax").await, (Verdict::Allow, false));
-        assert_eq!(evaluate("").await, (Verdict::Deny, true));
-        assert_eq!(evaluate("policies/strict").await, (Verdict::Deny, false));
-    }
 }

@@ -125,10 +125,10 @@ async fn policy_manual_examples_match_server() {
         }
         created.unwrap();
         for (image, verdict) in &example.verdicts {
-            let request = json!({ "image": image, "policy": format!("policies/{id}") });
-            let decided = call(&gate, "ScanGateService/EvaluateGate", &request).await.unwrap();
-            let decision = &decided["decision"];
-            assert_eq!(&decision["verdict"], verdict, "{image} under {policy}: {:#}", decision["reasons"]);
+            let request = json!({ "image": image, "policy_name": format!("policies/{id}") });
+            let simulated = call(&gate, "ScanGateService/SimulateGate", &request).await.unwrap();
+            let simulation = &simulated["simulation"];
+            assert_eq!(&simulation["verdict"], verdict, "{image} under {policy}: {:#}", simulation["reasons"]);
         }
     }
 }

@@ -21,12 +21,11 @@ async fn malformed_fields_are_reported_together() {
         image: "shop/web".into(),
         environment: "PROD!".into(),
         platforms: vec![Platform { os: "lin ux".into(), ..Default::default() }],
-        policy: "shop".into(),
         wait: Some(Duration { seconds: -1, nanos: 0 }),
         max_findings_age: Some(Duration { seconds: i64::MAX, nanos: 0 }),
         at_least_as_fresh: "yesterday".into(),
         labels: BTreeMap::from([(String::new(), "x".repeat(300))]),
-        request_id: String::new(),
+        request_id: "deploy-42".into(),
     };
 
     let refused = rejection(gate.client.evaluate(request).await);
@@ -37,7 +36,16 @@ async fn malformed_fields_are_reported_together() {
     assert_eq!(refused.reason, "INVALID_FIELDS");
     assert_eq!(
         fields,
-        ["image", "environment", "platforms[0]", "policy", "wait", "max_findings_age", "at_least_as_fresh", "labels"]
+        [
+            "request_id",
+            "image",
+            "environment",
+            "platforms[0]",
+            "wait",
+            "max_findings_age",
+            "at_least_as_fresh",
+            "labels"
+        ]
     );
 }
 
@@ -47,11 +55,6 @@ async fn missing_resource_is_not_found_with_reason() {
 
     let repository = gate.rejection("shop/nothing:1").await;
     let image = gate.rejection("shop/web:9.9.9").await;
-    let policy = rejection(
-        gate.client
-            .evaluate(EvaluateGateRequest { policy: "policies/none".into(), ..evaluate_request("shop/web:1.4.2") })
-            .await,
-    );
     let platform = Platform { os: "windows".into(), architecture: "amd64".into(), ..Platform::default() };
     let platform = rejection(
         gate.client
@@ -59,12 +62,9 @@ async fn missing_resource_is_not_found_with_reason() {
             .await,
     );
 
-    for (refused, reason) in [
-        (&repository, "REPOSITORY_NOT_FOUND"),
-        (&image, "IMAGE_NOT_FOUND"),
-        (&policy, "POLICY_NOT_FOUND"),
-        (&platform, "PLATFORM_NOT_FOUND"),
-    ] {
+    for (refused, reason) in
+        [(&repository, "REPOSITORY_NOT_FOUND"), (&image, "IMAGE_NOT_FOUND"), (&platform, "PLATFORM_NOT_FOUND")]
+    {
         assert_eq!((refused.code, refused.reason.as_str()), (Code::NotFound, reason), "{refused:?}");
     }
     assert_eq!(platform.metadata["available"], "linux/amd64, linux/arm64");

@@ -62,10 +62,13 @@ async fn grpcurl_error_shows_reason_and_field() {
     }
 }
 
+/// Stands for `uuidgen` where it is not installed.
+const UUIDGEN: &str = "command -v uuidgen >/dev/null || uuidgen() { cat /proc/sys/kernel/random/uuid; }; ";
+
 /// Runs the lines in a shell, one after the other.
 async fn run_in_shell(gate: &Gate, lines: &[&str]) {
     for line in lines {
-        let line = line.replace("127.0.0.1:50051", &gate.address.to_string());
+        let line = format!("{UUIDGEN}{}", line.replace("127.0.0.1:50051", &gate.address.to_string()));
         let path = format!("{}:{}", tool("bin").display(), std::env::var("PATH").unwrap());
         let output = Command::new("bash").args(["-c", &line]).env("PATH", path).output().await.unwrap();
         assert!(output.status.success(), "{line}\n{}", String::from_utf8_lossy(&output.stderr));
@@ -93,6 +96,7 @@ async fn cookbook_commands_succeed_for_every_rpc() {
         "GetFindings",
         "EvaluateGate",
         "BatchEvaluateGate",
+        "SimulateGate",
         "WatchScan",
         "CreatePolicy",
         "GetPolicy",

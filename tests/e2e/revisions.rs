@@ -76,23 +76,26 @@ async fn rollback_dry_run_changes_nothing() {
     assert_eq!((current.revision, current.policy.unwrap().revision), (updated, updated));
 }
 
+const REFUSED_ID: &str = "1b4e28ba-2fa1-4d3c-883f-0016d3cca427";
+const RESTORED_ID: &str = "6f1c2a34-9d0e-4b7a-8c55-0a1b2c3d4e5f";
+
 #[tokio::test]
 async fn rollback_restores_deleted_policy() {
     let gate = gate(World::demo()).start().await;
     let created = gate.create_policy("team", deny_findings_from(Severity::Low)).await;
     let old = created.policy.unwrap();
     let deleted = delete(&gate, "team").await;
-    let rollback = |etag: &str| RollbackPolicyRequest {
+    let rollback = |etag: &str, request_id: &str| RollbackPolicyRequest {
         name: "policies/team".into(),
         revision: created.revision,
         etag: etag.into(),
-        request_id: format!("rollback-{etag}"),
+        request_id: request_id.into(),
         ..Default::default()
     };
 
-    let refused = status_rejection(gate.client.policies().rollback_policy(rollback(&old.etag)).await);
-    let restored = gate.client.policies().rollback_policy(rollback("*")).await.unwrap().into_inner();
-    let again = gate.client.policies().rollback_policy(rollback("*")).await.unwrap().into_inner();
+    let refused = status_rejection(gate.client.policies().rollback_policy(rollback(&old.etag, REFUSED_ID)).await);
+    let restored = gate.client.policies().rollback_policy(rollback("*", RESTORED_ID)).await.unwrap().into_inner();
+    let again = gate.client.policies().rollback_policy(rollback("*", RESTORED_ID)).await.unwrap().into_inner();
 
     assert_eq!(refused.reason, "POLICY_NOT_FOUND");
     assert_eq!(restored.revision, deleted + 1);

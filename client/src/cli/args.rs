@@ -8,14 +8,17 @@ use scangate_client::{prost_types, v1::Platform};
 
 use crate::{
     check::CheckArgs, findings::FindingsArgs, policy::PolicyCommand, scan::ScanCommand, scanning::ScanningCommand,
+    simulate::SimulateArgs,
 };
 
 const EXIT_STATUS: &str = "\
 Exit status:
-   0  allowed; for commands other than check: success
+   0  allowed; for commands other than check and simulate: success
    1  denied
    2  indeterminate: the server cannot decide yet; retry later
    3  the server is unreachable, refused the call or failed
+  10  simulate only: the policy alone would allow the image; never 0, because a simulation permits
+      no deployment
   64  the command line, a file or a value in it is invalid
 With several images, the exit status is the first of 1, 64, 3, 2, 0 that occurs.
 
@@ -64,6 +67,8 @@ pub(crate) struct GlobalArgs {
 pub(crate) enum Command {
     /// Check whether images may be deployed.
     Check(CheckArgs),
+    /// Simulate one policy, stored or a draft, on an image. Permits no deployment and records nothing.
+    Simulate(SimulateArgs),
     /// List the findings of an image.
     Findings(FindingsArgs),
     /// Start a scan, or watch its progress.

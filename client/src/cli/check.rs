@@ -10,7 +10,7 @@ use crate::{
     args::{DurationArg, OutputFormat, parse_pair, parse_platform},
     decision_report,
     error::CliError,
-    format, json,
+    json,
     outcome::{CommandOutput, Outcome},
     progress,
     report::Report,
@@ -20,9 +20,8 @@ use crate::{
 /// The arguments of `scangate check`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-An image is allowed only on an enforced ALLOW with a reference pinned by digest. The reference is printed: deploy exactly \
+An image is allowed only on an ALLOW with a reference pinned by digest. The reference is printed: deploy exactly \
 this one.
-With --policy, the decision is advisory: exit status 0 means that this policy alone would allow the image.
 JSON output: the Decision for one image, the BatchEvaluateGateResponse for several.")]
 pub(crate) struct CheckArgs {
     /// Images as REGISTRY/REPOSITORY:TAG or with @DIGEST, at most 100. Without a registry, the server's default
@@ -35,10 +34,6 @@ pub(crate) struct CheckArgs {
     /// Platform to select from an image index, e.g. linux/amd64. May be repeated. Default: all platforms.
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform)]
     platform: Vec<Platform>,
-    /// Evaluate this policy alone, e.g. policies/strict. The decision is then advisory and does not permit a
-    /// deployment.
-    #[arg(long, value_name = "NAME", value_parser = format::parse_policy_name)]
-    policy: Option<String>,
     /// Longest time that the server waits for a running scan to end, e.g. 5m; at most 15m. Default: no wait.
     #[arg(long, value_name = "DURATION")]
     wait: Option<DurationArg>,
@@ -104,7 +99,6 @@ impl CheckArgs {
             image: image.to_owned(),
             environment: self.env.clone(),
             platforms: self.platform.clone(),
-            policy: self.policy.clone().unwrap_or_default(),
             wait: self.wait.map(Into::into),
             max_findings_age: self.max_findings_age.map(Into::into),
             at_least_as_fresh: self.at_least_as_fresh.clone(),
@@ -120,9 +114,7 @@ impl CheckArgs {
 
     /// The refusal of the decision under the check that the arguments select; `None` if the image is allowed.
     fn refusal(&self, decision: &Decision) -> Option<NotAllowed> {
-        let allowed = if self.policy.is_some() {
-            decision.require_allowed_as_advice()
-        } else if !self.platform.is_empty() && decision.as_message().deploy_image.is_empty() {
+        let allowed = if !self.platform.is_empty() && decision.as_message().deploy_image.is_empty() {
             decision.require_allowed_manifests().map(drop)
         } else {
             decision.require_allowed().map(drop)

@@ -1,10 +1,14 @@
-//! Renders a decision: the verdict, its evidence, and the next steps.
+//! Renders decisions and simulations: the verdict, its evidence, and the next steps.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use scangate_client::{
     NotAllowed, Refusal,
-    v1::{Decision, Evidence, Finding, ManifestDecision, Package, Verdict, Violation, WaivedFinding},
+    prost_types::Duration as RetryAfter,
+    v1::{
+        Decision, Evidence, Finding, Package, Platform, PolicyReference, ScanState, Simulation, Verdict, Violation,
+        WaivedFinding,
+    },
 };
 
 use crate::{
@@ -17,45 +21,98 @@ const MAX_SHOWN_FINDINGS: usize = 10;
 
 const NO_FIX_STEP: &str = "for findings without a fix: remove the package, or use another base image";
 
+/// The parts that decisions and simulations share.
+struct Evaluation<'a> {
+    manifests: Vec<ManifestRow<'a>>,
+    violations: &'a [Violation],
+    warnings: &'a [Violation],
+    waived: &'a [WaivedFinding],
+}
+
+/// The outcome for one manifest.
+struct ManifestRow<'a> {
+    digest: &'a str,
+    platform: Option<&'a Platform>,
+    verdict: i32,
+    scan: Option<&'a ScanState>,
+}
+
 /// Adds the decision on `image`; `refusal` is the cause for which it permits no deployment.
 pub(crate) fn write_decision(report: &mut Report, image: &str, decision: &Decision, refusal: Option<&NotAllowed>) {
+    let Decision { manifests, violations, warnings, waived, .. } = decision;
     report.line(&headline(image, decision, refusal));
-    for reason in &decision.reasons {
-        report.line(&format!("  {reason}"));
-    }
+    write_reasons(report, &decision.reasons);
     if refusal.is_none() {
         write_references(report, decision);
     }
-    if !decision.manifests.is_empty() {
-        report.blank();
-        report.table(&manifest_table(&decision.manifests));
-    }
-    report.section("violations", &violation_lines(&decision.violations));
-    report.section("warnings", &violation_lines(&decision.warnings));
-    report.section("waived", &decision.waived.iter().map(waived_line).collect::<Vec<_>>());
+    let manifests = manifests.iter().map(|manifest| ManifestRow {
+        digest: &manifest.digest,
+        platform: manifest.platform.as_ref(),
+        verdict: manifest.verdict,
+        scan: manifest.scan.as_ref(),
+    });
+    let evaluation = Evaluation { manifests: manifests.collect(), violations, warnings, waived };
+    write_evaluation(report, &evaluation);
     if refusal.is_some() {
-        report.section("next steps", &next_steps(decision));
+        report.section("next steps", &next_steps(&evaluation, decision.verdict(), decision.retry_after));
     }
-    write_footer(report, decision);
+    let id = if decision.name.is_empty() { String::new() } else { format!(", {}", decision.name) };
+    write_footer(report, "decided", &decision.policies, &format!("{}{id}", decision.revision));
+}
+
+/// Adds the simulation on `image`. It has no reference to deploy.
+pub(crate) fn write_simulation(report: &mut Report, image: &str, simulation: &Simulation) {
+    let Simulation { manifests, violations, warnings, waived, .. } = simulation;
+    let verdict = format::verdict(simulation.verdict);
+    report.line(&format!("SIMULATED {verdict}  {image}{}", in_environment(&simulation.environment)));
+    write_reasons(report, &simulation.reasons);
+    report.line("  a simulation permits no deployment; use `scangate check`");
+    let manifests = manifests.iter().map(|manifest| ManifestRow {
+        digest: &manifest.digest,
+        platform: manifest.platform.as_ref(),
+        verdict: manifest.verdict,
+        scan: manifest.scan.as_ref(),
+    });
+    let evaluation = Evaluation { manifests: manifests.collect(), violations, warnings, waived };
+    write_evaluation(report, &evaluation);
+    if simulation.verdict() != Verdict::Allow {
+        report.section("next steps", &next_steps(&evaluation, simulation.verdict(), simulation.retry_after));
+    }
+    write_footer(report, "simulated", &simulation.policies, &simulation.revision.to_string());
+}
+
+fn write_reasons(report: &mut Report, reasons: &[String]) {
+    for reason in reasons {
+        report.line(&format!("  {reason}"));
+    }
+}
+
+fn write_evaluation(report: &mut Report, evaluation: &Evaluation<'_>) {
+    if !evaluation.manifests.is_empty() {
+        report.blank();
+        report.table(&manifest_table(&evaluation.manifests));
+    }
+    report.section("violations", &violation_lines(evaluation.violations));
+    report.section("warnings", &violation_lines(evaluation.warnings));
+    report.section("waived", &evaluation.waived.iter().map(waived_line).collect::<Vec<_>>());
 }
 
 /// The verdict as received, or NOT ALLOWED with the cause if the decision is inconsistent.
 fn headline(image: &str, decision: &Decision, refusal: Option<&NotAllowed>) -> String {
     let verdict = format::verdict(decision.verdict);
-    let environment =
-        if decision.environment.is_empty() { String::new() } else { format!(" in {}", decision.environment) };
+    let environment = in_environment(&decision.environment);
     match refusal.map(|refusal| &refusal.refusal) {
-        None if !decision.authoritative => format!("{verdict} (advice only)  {image}{environment}"),
         None | Some(Refusal::Denied | Refusal::Indeterminate) => format!("{verdict}  {image}{environment}"),
         Some(cause) => format!("NOT ALLOWED  {image}{environment}: {cause}"),
     }
 }
 
-/// Adds the references to deploy; advice has none, because it permits no deployment.
+fn in_environment(environment: &str) -> String {
+    if environment.is_empty() { String::new() } else { format!(" in {environment}") }
+}
+
+/// Adds the references to deploy.
 fn write_references(report: &mut Report, decision: &Decision) {
-    if !decision.authoritative {
-        return;
-    }
     if !decision.deploy_image.is_empty() {
         report.line(&format!("  deploy  {}", decision.deploy_image));
         return;
@@ -66,13 +123,13 @@ fn write_references(report: &mut Report, decision: &Decision) {
     }
 }
 
-fn manifest_table(manifests: &[ManifestDecision]) -> Table {
+fn manifest_table(manifests: &[ManifestRow<'_>]) -> Table {
     let mut table = Table::new(&["PLATFORM", "DIGEST", "VERDICT", "EVIDENCE", "SCAN", "COMPLETED", "FINDINGS"]);
     for manifest in manifests {
-        let scan = manifest.scan.clone().unwrap_or_default();
+        let scan = manifest.scan.cloned().unwrap_or_default();
         table.row([
-            format::platform(manifest.platform.as_ref()),
-            format::short_digest(&manifest.digest),
+            format::platform(manifest.platform),
+            format::short_digest(manifest.digest),
             format::verdict(manifest.verdict),
             format::evidence(scan.evidence),
             format::scan_type(scan.scan_type),
@@ -134,17 +191,17 @@ fn waived_line(waived: &WaivedFinding) -> String {
 }
 
 /// The steps that may change the verdict, without duplicates.
-fn next_steps(decision: &Decision) -> Vec<String> {
-    let findings = || decision.violations.iter().flat_map(|violation| &violation.findings);
+fn next_steps(evaluation: &Evaluation<'_>, verdict: Verdict, retry_after: Option<RetryAfter>) -> Vec<String> {
+    let findings = || evaluation.violations.iter().flat_map(|violation| &violation.findings);
     let upgrades: BTreeSet<String> = findings().filter_map(upgrade_step).collect();
     let mut steps: Vec<String> = upgrades.into_iter().collect();
     if findings().any(|finding| fixed_package(finding).is_none()) {
         steps.push(NO_FIX_STEP.to_owned());
     }
-    let gaps: BTreeSet<String> = decision.manifests.iter().filter_map(evidence_gap).collect();
+    let gaps: BTreeSet<String> = evaluation.manifests.iter().filter_map(evidence_gap).collect();
     steps.extend(gaps);
-    if decision.verdict() == Verdict::Indeterminate {
-        let delay = decision.retry_after.and_then(|delay| Duration::try_from(delay).ok());
+    if verdict == Verdict::Indeterminate {
+        let delay = retry_after.and_then(|delay| Duration::try_from(delay).ok());
         let when = delay.map_or_else(|| "later".to_owned(), |delay| format!("in {}", format::duration(delay)));
         steps.push(format!("retry {when}, or let the server wait for the scan with --wait 5m"));
     }
@@ -162,21 +219,20 @@ fn fixed_package(finding: &Finding) -> Option<&Package> {
 }
 
 /// The cause for which the scan of a manifest is not proven, for example `linux/amd64: scan in progress`.
-fn evidence_gap(manifest: &ManifestDecision) -> Option<String> {
-    let scan = manifest.scan.as_ref().filter(|scan| scan.evidence() != Evidence::Proven)?;
-    let subject = match &manifest.platform {
+fn evidence_gap(manifest: &ManifestRow<'_>) -> Option<String> {
+    let scan = manifest.scan.filter(|scan| scan.evidence() != Evidence::Proven)?;
+    let subject = match manifest.platform {
         Some(platform) => format::platform(Some(platform)),
-        None => format::short_digest(&manifest.digest),
+        None => format::short_digest(manifest.digest),
     };
     Some(format!("{subject}: {}", scan.evidence_detail)).filter(|_| !scan.evidence_detail.is_empty())
 }
 
-fn write_footer(report: &mut Report, decision: &Decision) {
-    let policies: Vec<&str> = decision.policies.iter().map(|policy| policy.name.as_str()).collect();
+fn write_footer(report: &mut Report, verb: &str, policies: &[PolicyReference], revision: &str) {
+    let policies: Vec<&str> = policies.iter().map(|policy| policy.name.as_str()).collect();
     if policies.is_empty() {
         return;
     }
     report.blank();
-    let id = if decision.name.is_empty() { String::new() } else { format!(", {}", decision.name) };
-    report.line(&format!("decided by {} at revision {}{id}", policies.join(", "), decision.revision));
+    report.line(&format!("{verb} by {} at revision {revision}", policies.join(", ")));
 }

@@ -37,6 +37,7 @@ impl_named_message!(
     GetFindingsResponse,
     ListPoliciesResponse,
     Policy,
+    Simulation,
     StartScanResponse,
     UpdatePolicyResponse,
     WatchScanResponse,

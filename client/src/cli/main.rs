@@ -16,6 +16,7 @@ mod report;
 mod scan;
 mod scanning;
 mod session;
+mod simulate;
 
 use std::{
     io::{self, ErrorKind, Write},
@@ -54,6 +55,7 @@ fn run(cli: Cli) -> Result<CommandOutput, CliError> {
         let session = Session::open(&cli.global)?;
         match cli.command {
             Command::Check(check) => check.run(&session).await,
+            Command::Simulate(simulate) => simulate.run(&session).await,
             Command::Findings(findings) => findings.run(&session).await,
             Command::Scan(scan) => scan.run(&session).await,
             Command::Scanning(scanning) => scanning.run(&session).await,

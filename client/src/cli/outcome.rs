@@ -9,6 +9,8 @@ use scangate_client::{Code, NotAllowed, Refusal, Rejection};
 pub(crate) enum Outcome {
     /// Allowed; for commands without a verdict: success.
     Success,
+    /// A simulated ALLOW. Its exit status is not 0, so that `scangate simulate … && deploy` never deploys.
+    WouldAllow,
     /// The server cannot decide yet.
     Indeterminate,
     /// The server is unreachable, failed, or sent an inconsistent decision.
@@ -25,8 +27,7 @@ impl From<&NotAllowed> for Outcome {
             Refusal::Denied => Self::Denied,
             Refusal::Indeterminate | Refusal::UnknownVerdict(_) => Self::Indeterminate,
             // An inconsistent ALLOW is a failure of the server.
-            Refusal::Advice
-            | Refusal::NoManifests
+            Refusal::NoManifests
             | Refusal::ManifestNotAllowed { .. }
             | Refusal::Contradiction
             | Refusal::NoReference
@@ -49,6 +50,7 @@ impl From<Outcome> for ExitCode {
             Outcome::Denied => 1,
             Outcome::Indeterminate => 2,
             Outcome::Failed => 3,
+            Outcome::WouldAllow => 10,
             Outcome::Usage => 64,
         })
     }

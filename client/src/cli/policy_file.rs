@@ -20,6 +20,10 @@ pub(crate) struct PolicyFileArgs {
 }
 
 impl PolicyFileArgs {
+    pub(crate) fn from_path(path: PathBuf) -> Self {
+        Self { path }
+    }
+
     pub(crate) fn load(&self) -> Result<Policy, CliError> {
         let text = self.read_text().map_err(|source| CliError::File { path: self.path.clone(), source })?;
         json::parse_policy(&text).map_err(|source| CliError::PolicyFile { path: self.path.clone(), source })

@@ -22,7 +22,6 @@ fn allowed() -> v1::Decision {
         image: Some(Image { digest: DIGEST.into(), ..Default::default() }),
         deploy_image: REFERENCE.into(),
         manifests: vec![manifest()],
-        authoritative: true,
         ..Default::default()
     }
 }
@@ -53,7 +52,6 @@ fn other_decisions_are_refused_with_their_cause() {
         (v1::Decision { verdict: 3, ..allowed() }, Refusal::Indeterminate),
         (v1::Decision { verdict: 99, ..allowed() }, Refusal::UnknownVerdict(99)),
         (v1::Decision { verdict: -1, ..allowed() }, Refusal::UnknownVerdict(-1)),
-        (v1::Decision { authoritative: false, ..allowed() }, Refusal::Advice),
         (v1::Decision { manifests: Vec::new(), ..allowed() }, Refusal::NoManifests),
         (v1::Decision { violations: vec![Violation::default()], ..allowed() }, Refusal::Contradiction),
         (with_manifest(0), Refusal::ManifestNotAllowed { digest: DIGEST.into() }),
@@ -100,14 +98,6 @@ fn manifest_without_reference_is_refused() {
         decision.require_allowed_manifests().unwrap_err().refusal,
         Refusal::NotPinned { reference: String::new() }
     );
-}
-
-#[test]
-fn advice_is_accepted_only_on_request() {
-    let advice = Decision::from(v1::Decision { authoritative: false, ..allowed() });
-
-    assert_eq!(advice.require_allowed_as_advice(), Ok(()));
-    assert_eq!(advice.require_allowed_manifests().unwrap_err().refusal, Refusal::Advice);
 }
 
 #[test]

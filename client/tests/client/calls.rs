@@ -90,7 +90,7 @@ async fn invalid_token_is_rejected_and_not_shown() {
 #[tokio::test]
 async fn response_without_decision_is_incomplete() {
     let server = fake_server::start().await;
-    server.service.evaluate.respond_with([Ok(EvaluateGateResponse { decision: None })]);
+    server.service.evaluate.respond_with([Ok(EvaluateGateResponse::default())]);
 
     let error = server.client().await.evaluate(evaluate_request()).await.unwrap_err();
 

@@ -66,6 +66,7 @@ pub struct FakeService {
     pub start: Script<StartScanRequest, StartScanResponse>,
     pub findings: Script<GetFindingsRequest, GetFindingsResponse>,
     pub evaluate: Script<EvaluateGateRequest, EvaluateGateResponse>,
+    pub simulate: Script<SimulateGateRequest, SimulateGateResponse>,
     pub batch: Script<BatchEvaluateGateRequest, BatchEvaluateGateResponse>,
     pub watch: Script<WatchScanRequest, Vec<WatchScanResponse>>,
     pub create: Script<CreatePolicyRequest, CreatePolicyResponse>,
@@ -156,6 +157,13 @@ impl ScanGateService for FakeService {
         request: Request<BatchEvaluateGateRequest>,
     ) -> Result<Response<BatchEvaluateGateResponse>, Status> {
         self.batch.next_response(request).await
+    }
+
+    async fn simulate_gate(
+        &self,
+        request: Request<SimulateGateRequest>,
+    ) -> Result<Response<SimulateGateResponse>, Status> {
+        self.simulate.next_response(request).await
     }
 
     type WatchScanStream = Pin<Box<dyn Stream<Item = Result<WatchScanResponse, Status>> + Send>>;

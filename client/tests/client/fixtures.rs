@@ -28,7 +28,6 @@ pub fn decision(verdict: Verdict) -> Decision {
         image: Some(Image { digest: DIGEST.into(), ..Default::default() }),
         deploy_image: deploy_image.into(),
         manifests: vec![manifest],
-        authoritative: true,
         policies: vec![PolicyReference { name: "policies/default".into(), ..Default::default() }],
         revision: 7,
         ..Default::default()
@@ -57,7 +56,7 @@ pub fn denied() -> Decision {
 }
 
 pub fn evaluate_response(decision: Decision) -> EvaluateGateResponse {
-    EvaluateGateResponse { decision: Some(decision) }
+    EvaluateGateResponse { decision: Some(decision), ..Default::default() }
 }
 
 pub fn evaluate_request() -> EvaluateGateRequest {
@@ -65,13 +64,13 @@ pub fn evaluate_request() -> EvaluateGateRequest {
 }
 
 pub fn item(decision: Decision) -> BatchEvaluateGateItem {
-    BatchEvaluateGateItem { result: Some(batch_evaluate_gate_item::Result::Decision(decision)) }
+    BatchEvaluateGateItem { result: Some(batch_evaluate_gate_item::Result::Decision(decision)), ..Default::default() }
 }
 
 pub fn error_item(status: &Status) -> BatchEvaluateGateItem {
     // The details of a tonic status are the encoded `google.rpc.Status`.
     let error = tonic_types::Status::decode(status.details()).unwrap();
-    BatchEvaluateGateItem { result: Some(batch_evaluate_gate_item::Result::Error(error)) }
+    BatchEvaluateGateItem { result: Some(batch_evaluate_gate_item::Result::Error(error)), ..Default::default() }
 }
 
 pub fn unavailable() -> Status {

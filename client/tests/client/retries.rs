@@ -100,6 +100,15 @@ async fn other_status_codes_are_not_retried() {
     }
 }
 
+fn is_uuid4(id: &str) -> bool {
+    let form: String = id.chars().map(|char| if char.is_ascii_hexdigit() { 'x' } else { char }).collect();
+    let variant = id.chars().nth(19);
+    form == "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"
+        && id == id.to_lowercase()
+        && id.chars().nth(14) == Some('4')
+        && variant.is_some_and(|digit| "89ab".contains(digit))
+}
+
 #[tokio::test]
 async fn retried_write_reuses_its_request_id() {
     let server = fake_server::start().await;
@@ -108,7 +117,7 @@ async fn retried_write_reuses_its_request_id() {
     server.client().await.create_policy(CreatePolicyRequest::default()).await.unwrap();
 
     let ids: Vec<_> = server.service.create.requests().into_iter().map(|request| request.request_id).collect();
-    assert!(matches!(ids.as_slice(), [first, second] if first == second && first.len() == 32), "{ids:?}");
+    assert!(matches!(ids.as_slice(), [first, second] if first == second && is_uuid4(first)), "{ids:?}");
 }
 
 #[tokio::test]
@@ -128,11 +137,12 @@ async fn writes_have_different_request_ids() {
 async fn caller_request_id_is_preserved() {
     let server = fake_server::start().await;
     server.service.update.respond_with([Ok(UpdatePolicyResponse::default())]);
-    let request = UpdatePolicyRequest { request_id: "change-42".into(), ..Default::default() };
+    let request =
+        UpdatePolicyRequest { request_id: "6f1c2a34-9d0e-4b7a-8c55-0a1b2c3d4e5f".into(), ..Default::default() };
 
     server.client().await.update_policy(request).await.unwrap();
 
-    assert_eq!(server.service.update.requests()[0].request_id, "change-42");
+    assert_eq!(server.service.update.requests()[0].request_id, "6f1c2a34-9d0e-4b7a-8c55-0a1b2c3d4e5f");
 }
 
 #[tokio::test]

@@ -116,7 +116,6 @@ pub fn decide(
         waived: accumulator.waived,
         waived_total: accumulator.waived_total,
         policies: policies.iter().map(SelectedPolicy::applied).collect(),
-        authoritative: matches!(selection, Selection::Governing(_)),
         revision: selection.revision(),
         evaluated_at: now,
         retry_after: accumulator.retry_after.filter(|_| verdict == Verdict::Indeterminate),

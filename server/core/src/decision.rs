@@ -200,8 +200,6 @@ pub struct Decision {
     pub remediation: Option<Remediation>,
     /// The policies that it rests on, by id.
     pub policies: Vec<AppliedPolicy>,
-    /// True if the gate selected the policies; false if the caller named one.
-    pub authoritative: bool,
     /// The store's revision of the policies.
     pub revision: u64,
     /// The instant of the decision.

@@ -123,8 +123,10 @@ pub struct AppendRequest {
     pub evaluated_at: Timestamp,
     /// The caller's labels.
     pub labels: BTreeMap<String, String>,
-    /// The idempotency key, stored for the deduplication window.
+    /// The idempotency key, stored for its window.
     pub request_key: Option<RequestKey>,
+    /// The decision that the key stands for so far, and that this one supersedes.
+    pub supersedes: Option<DecisionId>,
 }
 
 /// A recorded decision.
@@ -267,16 +269,18 @@ pub trait DecisionLog: Send + Sync + fmt::Debug {
     /// Appends a decision, and returns once it is durable (`appended_decision_reads_back_unchanged`).
     ///
     /// A known idempotency key returns the decision recorded for it and appends nothing
-    /// (`repeated_request_returns_first_decision`). Of concurrent appends with one key, one is recorded
-    /// (`concurrent_repeated_requests_record_once`). A key with another fingerprint is [`Error::RequestIdReused`]. An append
+    /// (`repeated_request_returns_first_decision`), unless the append supersedes exactly that decision: then the key stands for
+    /// the new one, for another window (`superseding_decision_takes_over_request`). Of concurrent appends with one key, one is
+    /// recorded (`concurrent_repeated_requests_record_once`), also if all of them supersede the same decision
+    /// (`concurrent_superseding_requests_record_once`). A key with another fingerprint is [`Error::RequestIdReused`]. An append
     /// that the caller cancels is recorded whole or not at all (`cancelled_append_leaves_whole_record_or_none`).
     async fn append(&self, request: AppendRequest) -> Result<AppendResult, Error>;
 
     /// Succeeds if decisions can be recorded. After a failed append it probes with a write, so that recovery is detected.
     async fn ping(&self) -> Result<(), Error>;
 
-    /// Returns the decision recorded for an idempotency key within the deduplication window, `None` for an unknown key
-    /// (`repeated_request_returns_first_decision`). A key with another fingerprint is [`Error::RequestIdReused`].
+    /// Returns the decision that an idempotency key stands for, `None` for an unknown key and after the key's window
+    /// (`repeated_request_returns_first_decision`, `request_is_forgotten_after_its_window`). A key with another fingerprint is [`Error::RequestIdReused`].
     async fn find_by_request(&self, request: &RequestKey) -> Result<Option<DecisionId>, Error>;
 
     /// Returns a decision; a missing one is [`Error::NotFound`] (`unknown_decision_is_not_found`).

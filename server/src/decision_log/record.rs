@@ -10,7 +10,7 @@ use scangate_core::{
     finding::Finding,
     first_seen::FirstSeenTimes,
     image::{Digest, Image, Platform},
-    name::{Environment, PolicyId},
+    name::Environment,
     scan::{Manifest, Report, Scan},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -44,8 +44,6 @@ pub struct EvaluationInputs {
     pub environment: Option<Environment>,
     /// The requested platforms; empty for all.
     pub platforms: Vec<Platform>,
-    /// The policy that the caller named.
-    pub policy: Option<PolicyId>,
     /// The evaluated manifests.
     manifests: Vec<ManifestRecord>,
 }
@@ -80,7 +78,6 @@ impl EvaluationInputs {
         image: &Image,
         environment: Option<&Environment>,
         platforms: &[Platform],
-        policy: Option<&PolicyId>,
         manifests: &[ManifestInput],
     ) -> Result<(Self, Vec<Blob>), serde_json::Error> {
         let mut parts = Vec::new();
@@ -92,7 +89,6 @@ impl EvaluationInputs {
             image: image.clone(),
             environment: environment.cloned(),
             platforms: platforms.to_vec(),
-            policy: policy.cloned(),
             manifests: records,
         };
         Ok((inputs, parts))

@@ -6,37 +6,55 @@ use jiff::Timestamp;
 use scangate_core::{
     Decision,
     decision::{Breach, ManifestInput, Violation},
-    image::{Digest, Image},
+    image::{Digest, Image, Repository},
     name::Environment,
 };
 
 use crate::decision_log::{DecisionId, EvaluationInputs, Outcome};
 
-/// A decision with the inputs that responses report.
+/// An evaluation with the inputs that responses report. By itself it permits no deployment: it may be a simulation.
 #[derive(Clone, Debug)]
-pub struct EvaluatedDecision {
+pub struct Evaluation {
     /// The image as resolved.
     pub image: Image,
     /// The requested environment.
     pub environment: Option<Environment>,
-    /// The decision.
+    /// The result.
     pub decision: Decision,
     /// The inputs without findings and first-seen times; not necessarily in the decision's order of manifests.
     pub inputs: Vec<ManifestInput>,
+}
+
+/// A decision under the policies that govern the image.
+#[derive(Clone, Debug)]
+pub struct EvaluatedDecision {
+    /// The evaluation.
+    pub evaluation: Evaluation,
     /// The digest to deploy; only on ALLOW, and only if one digest stands for everything that was evaluated.
     pub deploy: Option<Digest>,
 }
 
-impl EvaluatedDecision {
-    /// The decision of a record, without findings and first-seen times of its inputs.
-    pub(crate) fn from_record(inputs: &EvaluationInputs, outcome: Outcome) -> Self {
+impl Evaluation {
+    /// An evaluation of recorded inputs, without their findings and first-seen times.
+    pub(crate) fn from_record(inputs: &EvaluationInputs, decision: Decision) -> Self {
         Self {
             image: inputs.image.clone(),
             environment: inputs.environment.clone(),
-            decision: outcome.decision,
+            decision,
             inputs: inputs.outlines(),
-            deploy: outcome.deploy,
         }
+    }
+
+    /// The repository of the image.
+    pub(crate) fn repository(&self) -> Repository {
+        Repository { registry: self.image.registry.clone(), name: self.image.repository.clone() }
+    }
+}
+
+impl EvaluatedDecision {
+    /// The decision of a record.
+    pub(crate) fn from_record(inputs: &EvaluationInputs, outcome: Outcome) -> Self {
+        Self { evaluation: Evaluation::from_record(inputs, outcome.decision), deploy: outcome.deploy }
     }
 
     /// The number of findings that it reports.
@@ -45,7 +63,7 @@ impl EvaluatedDecision {
             Breach::Rule { findings, .. } => findings.len(),
             Breach::Scan(_) | Breach::NotUnderstood => 0,
         };
-        let decision = &self.decision;
+        let decision = &self.evaluation.decision;
         let violations = decision.violations.iter().chain(&decision.warnings).map(count).sum::<usize>();
         violations + decision.waived.len()
     }

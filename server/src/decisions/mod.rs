@@ -16,13 +16,13 @@ use scangate_core::{
     Decision,
     decision::ManifestInput,
     image::{Digest, Image, Platform},
-    name::{Environment, PolicyId},
+    name::Environment,
     policy::PolicySet,
 };
 
 pub(crate) use self::replay::LoadedDecision;
 pub use self::{
-    evaluated::{EvaluatedDecision, RecordedDecision},
+    evaluated::{EvaluatedDecision, Evaluation, RecordedDecision},
     replay::Replayed,
     verify::verify,
     watch::WatchEvent,
@@ -72,7 +72,6 @@ pub(crate) fn prepare_record(
     image: &Image,
     environment: Option<&Environment>,
     platforms: &[Platform],
-    policy: Option<&PolicyId>,
     inputs: &[ManifestInput],
     decision: &Decision,
     deploy: Option<&Digest>,
@@ -89,7 +88,7 @@ pub(crate) fn prepare_record(
         verdict: decision.verdict,
         policies: decision.policies.iter().map(|applied| applied.id.clone()).collect(),
     };
-    let (inputs, mut parts) = EvaluationInputs::new(image, environment, platforms, policy, inputs)?;
+    let (inputs, mut parts) = EvaluationInputs::new(image, environment, platforms, inputs)?;
     let inputs = Blob::encode(&inputs)?;
     let outcome = Blob::encode(&Outcome::new(decision, deploy))?;
     let blob = Blob::encode(&DecisionRecord { keys: keys.clone(), inputs: inputs.hash(), outcome: outcome.hash() })?;

@@ -167,8 +167,6 @@ impl Preview {
     }
 
     /// Replays one page of decisions: their number, the changed verdicts and the start of the next page.
-    ///
-    /// Decisions under a policy that the caller named are left out.
     async fn preview_page(
         &self,
         after: Option<&Cursor>,
@@ -176,7 +174,7 @@ impl Preview {
         let (loaded, next) = self.decisions.load_page(&self.filter, after, PAGE_SIZE).await?;
         let (mut replayed, mut verdicts) = (0, Vec::new());
         let mut cached_set: Option<PolicySet> = None;
-        for decision in loaded.iter().filter(|decision| decision.outcome.decision.authoritative) {
+        for decision in &loaded {
             let set = self.decisions.policies_of(decision).await?;
             // Neighbouring decisions mostly share a revision, and so the set with the draft.
             let with_draft = match cached_set.take() {

@@ -11,7 +11,7 @@ use scangate_core::{
     policy::{Policy, PolicySet, Revision},
 };
 
-use super::{Decisions, Error, EvaluatedDecision, RecordedDecision, distinct, read_parts};
+use super::{Decisions, Error, Evaluation, RecordedDecision, distinct, read_parts};
 use crate::decision_log::{self, Blob, Cursor, DecisionId, Entry, EvaluationInputs, Filter, Hash, Outcome};
 
 /// A recorded decision and its replay.
@@ -19,9 +19,9 @@ use crate::decision_log::{self, Blob, Cursor, DecisionId, Entry, EvaluationInput
 pub struct Replayed {
     /// The decision as recorded.
     pub recorded: RecordedDecision,
-    /// The decision as replayed on the same inputs, at the same instant.
-    pub replayed: RecordedDecision,
-    /// True if both are equal.
+    /// The evaluation of the same inputs, at the same instant.
+    pub replayed: Evaluation,
+    /// True if both are equal, apart from texts.
     pub same: bool,
 }
 
@@ -36,14 +36,9 @@ pub(crate) struct LoadedDecision {
 }
 
 impl LoadedDecision {
-    /// Decides again under a set of policies and waivers; by the policy that the caller had named, if any.
+    /// Decides again under a set of policies and waivers.
     pub(crate) fn decide(&self, set: &PolicySet) -> Decision {
-        let named = self.recorded_inputs.policy.as_ref().and_then(|id| set.policies.get(id));
-        let selection = match named {
-            Some(policy) => Selection::Only { policy, waivers: &set.waivers, revision: set.revision },
-            None => Selection::Governing(set),
-        };
-        self.decide_with_selection(selection)
+        self.decide_with_selection(Selection::Governing(set))
     }
 
     fn decide_with_selection(&self, selection: Selection<'_>) -> Decision {
@@ -53,7 +48,7 @@ impl LoadedDecision {
 }
 
 impl Decisions {
-    /// Replays a decision: under the policies of its revision, which must give the same decision, or under `policy` for advice.
+    /// Replays a decision: under the policies of its revision, which must give the same decision, or under `policy` alone.
     pub async fn replay(&self, id: &DecisionId, policy: Option<Policy>) -> Result<Replayed, Error> {
         let recorded = self.get(id).await?;
         let loaded = self.load(vec![self.log.get(id).await?]).await?;
@@ -61,26 +56,25 @@ impl Decisions {
             return Err(decision_log::Error::NotFound(id.clone()).into());
         };
         let set = self.policies_of(&loaded).await?;
-        let is_advice = policy.is_some();
-        let decision = match policy {
-            None => loaded.decide(&set),
+        let original = &loaded.outcome.decision;
+        let (decision, same) = match policy {
+            None => {
+                let decision = loaded.decide(&set);
+                let same = without_texts(&decision) == without_texts(original);
+                (decision, same)
+            }
             Some(policy) => {
                 let policy = Revision::unsaved(policy, set.revision);
-                loaded.decide_with_selection(Selection::Only {
+                let decision = loaded.decide_with_selection(Selection::Only {
                     policy: &policy,
                     waivers: &set.waivers,
                     revision: set.revision,
-                })
+                });
+                let same = is_equivalent(&decision, original);
+                (decision, same)
             }
         };
-        let replayed = Decision { evaluated_at: Timestamp::UNIX_EPOCH, ..decision };
-        let original = &loaded.outcome.decision;
-        let same = if is_advice { is_equivalent(&replayed, original) } else { replayed == *original };
-        // A replay that differs, or is advice, permits nothing to be deployed.
-        let deploy = if same && replayed.authoritative { loaded.outcome.deploy } else { None };
-        let outcome = Outcome { decision: replayed, deploy };
-        let evaluated = EvaluatedDecision::from_record(&loaded.recorded_inputs, outcome);
-        let replayed = RecordedDecision { evaluated: Arc::new(evaluated), ..recorded.clone() };
+        let replayed = Evaluation::from_record(&loaded.recorded_inputs, decision);
         Ok(Replayed { recorded, replayed, same })
     }
 
@@ -123,9 +117,108 @@ impl Decisions {
 
 /// True if two decisions have the same verdict for the same breaches, whatever policies report them.
 fn is_equivalent(one: &Decision, other: &Decision) -> bool {
-    fn breaches(decision: &Decision) -> Vec<(&Digest, &Breach, &str)> {
-        let violations = decision.violations.iter();
-        violations.map(|found| (&found.manifest, &found.breach, found.description.as_str())).collect()
+    fn breaches(decision: &Decision) -> Vec<(&Digest, &Breach)> {
+        decision.violations.iter().map(|found| (&found.manifest, &found.breach)).collect()
     }
     one.verdict == other.verdict && breaches(one) == breaches(other)
+}
+
+/// A decision without its time and without the gate's sentences, whose wording may differ between versions of the server.
+fn without_texts(decision: &Decision) -> Decision {
+    let mut decision = Decision { evaluated_at: Timestamp::UNIX_EPOCH, reasons: Vec::new(), ..decision.clone() };
+    for manifest in &mut decision.manifests {
+        manifest.reasons.clear();
+        manifest.assessment = manifest.assessment.without_texts();
+    }
+    for violation in decision.violations.iter_mut().chain(&mut decision.warnings) {
+        violation.description.clear();
+    }
+    if let Some(change) = &mut decision.next_change {
+        change.reason.clear();
+    }
+    decision
+}
+
+#[cfg(test)]
+mod tests {
+    use scangate_core::{Verdict, decision::NextChange, scan::Scan};
+    use serde_json::{Value, from_value, json, to_value};
+
+    use super::*;
+
+    /// A DENY of the default policy for one finding.
+    fn denied() -> Decision {
+        let time = "2026-03-01T12:00:00Z";
+        let now: Timestamp = time.parse().unwrap();
+        let digest = format!("sha256:{:064x}", 1);
+        let image = json!({
+            "registry": "123456789012/eu-west-1", "host": "host", "repository": "team/app", "tag": null,
+            "digest": digest, "pushed_at": null,
+        });
+        let scan: Scan = from_value(json!({
+            "read_at": time, "unchanged_since": time, "status": "COMPLETE", "scan_type": "BASIC", "frequency": "MANUAL",
+            "report": {
+                "completed_at": "2026-03-01T11:00:00Z", "source_updated_at": "2026-03-01T11:00:00Z",
+                "counts": { "CRITICAL": 1 }, "enumerated": { "CRITICAL": 1 },
+                "findings": [{ "id": "CVE-1", "package": { "name": "openssl" }, "severity": "CRITICAL" }],
+            },
+        }))
+        .unwrap();
+        let manifest = from_value(json!({ "digest": digest, "pushed_at": "2026-03-01T10:00:00Z" })).unwrap();
+        let input = ManifestInput { manifest, scan: Arc::new(scan), start: None, first_seen: Arc::default() };
+        let policy = Revision::unsaved(Policy::built_in_default().unwrap(), 1);
+        let set = PolicySet {
+            revision: 1,
+            policies: [(policy.policy.id.clone(), Arc::new(policy))].into(),
+            ..PolicySet::default()
+        };
+        let decision = decide(&from_value(image).unwrap(), None, Selection::Governing(&set), &[input], now);
+        let next_change = NextChange { time: now, verdict: Verdict::Allow, reason: "the grace period ends".into() };
+        Decision { next_change: Some(next_change), ..decision }
+    }
+
+    /// Rewords every sentence of a decision's stored form.
+    fn reword(value: &mut Value) {
+        match value {
+            Value::Object(fields) => {
+                for (name, field) in fields {
+                    match name.as_str() {
+                        "reasons" => *field = json!(["reworded"]),
+                        "reason" | "description" | "detail" | "cause" | "step" if field.is_string() => {
+                            *field = json!("reworded");
+                        }
+                        _ => reword(field),
+                    }
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(reword),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+
+    #[test]
+    fn reworded_decision_is_the_same() {
+        let decision = denied();
+        let mut stored = to_value(&decision).unwrap();
+        reword(&mut stored);
+        let reworded: Decision = from_value(stored).unwrap();
+
+        assert_ne!(reworded, decision);
+        assert_eq!(without_texts(&reworded), without_texts(&decision));
+        assert!(is_equivalent(&reworded, &decision));
+    }
+
+    #[test]
+    fn other_verdict_or_breach_is_not_the_same() {
+        let decision = denied();
+        let indeterminate = Decision { verdict: Verdict::Indeterminate, ..decision.clone() };
+        let fewer = Decision { violations: decision.violations[..1].to_vec(), ..decision.clone() };
+
+        for other in [indeterminate, Decision { violations: Vec::new(), ..decision.clone() }, fewer] {
+            if other != decision {
+                assert_ne!(without_texts(&other), without_texts(&decision));
+                assert!(!is_equivalent(&other, &decision));
+            }
+        }
+    }
 }

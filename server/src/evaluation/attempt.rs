@@ -105,13 +105,7 @@ impl Evaluator {
         inputs: Vec<ManifestInput>,
     ) -> Result<Attempt, Error> {
         let policies = self.snapshot(request).await?;
-        let selection = match &request.policy {
-            None => Selection::Governing(&policies),
-            Some(id) => {
-                let policy = policies.policies.get(id).ok_or_else(|| Error::PolicyNotFound(id.clone()))?;
-                Selection::Only { policy, waivers: &policies.waivers, revision: policies.revision }
-            }
-        };
+        let selection = Selection::Governing(&policies);
         let decision = decide(&resolved.image, request.environment.as_ref(), selection, &inputs, Timestamp::now());
         Ok(Attempt { inputs, policies, decision })
     }

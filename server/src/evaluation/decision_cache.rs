@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use moka::sync::Cache;
 use scangate_core::{
     image::{Image, Platform},
-    name::{Environment, PolicyId},
+    name::Environment,
     scan::Manifest,
 };
 
@@ -40,7 +40,6 @@ pub(super) struct Key {
     pub(super) image: Image,
     pub(super) platforms: Vec<Platform>,
     pub(super) environment: Option<Environment>,
-    pub(super) policy: Option<PolicyId>,
 }
 
 /// A decision and the inputs that invalidate it.
@@ -64,7 +63,7 @@ impl PreparedDecision {
 impl CachedDecision {
     /// True if the decision is valid at an instant, provided that its scan reads are still fresh.
     pub(super) fn is_valid_at(&self, revision: u64, manifests: &[Manifest], now: Timestamp) -> bool {
-        let decision = &self.prepared.evaluated.decision;
+        let decision = &self.prepared.evaluated.evaluation.decision;
         decision.revision == revision
             && self.manifests == manifests
             // A clock that went back invalidates every decision.

@@ -1,10 +1,13 @@
-//! Evaluates an image: resolve, read scans, take a policy snapshot, decide, record. Waits for running scans on request.
+//! Evaluates an image: resolve, read scans, take a policy snapshot, decide, record. Waits for running scans on request. `retry`
+//! handles requests with an idempotency key, and `simulate` evaluates under one policy without a record.
 
 mod admission;
 mod attempt;
 mod decision_cache;
 mod prepared;
+mod retry;
 mod scan_wait;
+mod simulate;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use scangate_core::{
     Verdict,
     decision::ManifestInput,
@@ -21,6 +24,7 @@ use scangate_core::{
     policy::PolicySet,
 };
 
+pub use self::simulate::{SimulateRequest, SimulatedPolicy};
 use self::{
     attempt::Attempt,
     decision_cache::{CachedDecision, DecisionCache, Key},
@@ -48,7 +52,7 @@ pub enum Error {
     /// No policy snapshot is available that is fresh enough.
     #[error(transparent)]
     Policies(#[from] policies::Error),
-    /// The requested policy does not exist.
+    /// The policy to simulate does not exist.
     #[error("policy {0} not found")]
     PolicyNotFound(PolicyId),
     /// The requested environment is not configured.
@@ -75,6 +79,8 @@ pub enum Error {
 pub struct Settings {
     /// The maximum age of a registry read if the request names none.
     pub findings_max_age: Duration,
+    /// The time for which the idempotency key of a request is kept.
+    pub request_id_window: SignedDuration,
     /// The allowed environments; empty: any.
     pub environments: BTreeSet<Environment>,
 }
@@ -88,8 +94,6 @@ pub struct EvaluateRequest {
     pub environment: Option<Environment>,
     /// The platforms to evaluate; empty: all.
     pub platforms: Vec<Platform>,
-    /// The only policy to apply; the decision is then advice.
-    pub policy: Option<PolicyId>,
     /// The longest wait for a running scan.
     pub wait: Duration,
     /// The maximum age of a registry read.
@@ -98,8 +102,17 @@ pub struct EvaluateRequest {
     pub at_least_as_fresh: Option<u64>,
     /// Labels of the caller, recorded and returned with the decision.
     pub labels: BTreeMap<String, String>,
-    /// The idempotency key: a repeated request gets the same decision.
+    /// The idempotency key: a repeated request gets the same decision while that holds.
     pub request_key: Option<RequestKey>,
+}
+
+/// The decision on a request.
+#[derive(Clone, Debug)]
+pub struct Evaluated {
+    /// The recorded decision.
+    pub recorded: RecordedDecision,
+    /// True if it was recorded for an earlier request with the same idempotency key.
+    pub replayed: bool,
 }
 
 /// The EvaluateGate use case.
@@ -130,27 +143,30 @@ impl Evaluator {
         self.settings.findings_max_age
     }
 
+    /// The time for which the idempotency key of a request is kept.
+    pub(crate) fn request_id_window(&self) -> SignedDuration {
+        self.settings.request_id_window
+    }
+
     /// Evaluates one image and returns once the decision is durably recorded. Waits for a running scan as long as the request
     /// allows, but never past `deadline`.
-    pub async fn evaluate(
-        &self,
-        request: EvaluateRequest,
-        deadline: Option<Instant>,
-    ) -> Result<RecordedDecision, Error> {
-        self.check_environment(&request)?;
-        if let Some(key) = &request.request_key
-            && let Some(recorded) = self.decisions.find_by_request(key).await?
-        {
-            return Ok(recorded);
+    pub async fn evaluate(&self, request: EvaluateRequest, deadline: Option<Instant>) -> Result<Evaluated, Error> {
+        self.check_environment(request.environment.as_ref())?;
+        if let Some(key) = request.request_key.clone() {
+            // Boxed to keep the future of the common case small.
+            return Box::pin(self.evaluate_with_key(request, key, deadline)).await;
         }
         let (PreparedDecision { record, evaluated }, evaluated_at) = self.prepare(&request, deadline).await?;
         // Hold only what the response needs during the append: many calls may wait here.
-        let EvaluateRequest { labels, request_key, .. } = request;
-        let append = AppendRequest { record, evaluated_at, labels: labels.clone(), request_key };
+        let EvaluateRequest { labels, .. } = request;
+        let append =
+            AppendRequest { record, evaluated_at, labels: labels.clone(), request_key: None, supersedes: None };
         match self.decisions.record(append).await? {
-            AppendResult::Recorded(id) => Ok(RecordedDecision { id, evaluated, evaluated_at, labels }),
-            // A concurrent call with the same idempotency key was recorded first.
-            AppendResult::Replayed(id) => Ok(self.decisions.get(&id).await?),
+            AppendResult::Recorded(id) => {
+                let recorded = RecordedDecision { id, evaluated, evaluated_at, labels };
+                Ok(Evaluated { recorded, replayed: false })
+            }
+            AppendResult::Replayed(id) => Ok(Evaluated { recorded: self.decisions.get(&id).await?, replayed: true }),
         }
     }
 
@@ -161,14 +177,13 @@ impl Evaluator {
         deadline: Option<Instant>,
     ) -> Result<(PreparedDecision, Timestamp), Error> {
         let freshness = Freshness::within(request.max_findings_age.unwrap_or(self.settings.findings_max_age));
-        // Fail before any call to ECR if the policy is unknown or no snapshot is available.
+        // Fail before any call to ECR if no snapshot is available.
         drop(self.snapshot(request).await?);
         let resolved = self.registry.resolve(&request.image, &request.platforms, freshness).await?;
         let key = Key {
             image: resolved.image.clone(),
             platforms: request.platforms.clone(),
             environment: request.environment.clone(),
-            policy: request.policy.clone(),
         };
         match self.cached_decision(&key, request, &resolved, freshness).await? {
             Some(cached) => Ok(cached),
@@ -199,7 +214,7 @@ impl Evaluator {
             drop(lock.take());
             attempt = self.wait_for_scans(request, resolved, attempt, deadline).await?;
         }
-        if attempt.decision.verdict == Verdict::Allow && attempt.decision.authoritative {
+        if attempt.decision.verdict == Verdict::Allow {
             self.record_admission(request, resolved, &attempt).await;
         }
         let Attempt { inputs, decision, .. } = attempt;
@@ -209,13 +224,9 @@ impl Evaluator {
         Ok((prepared, evaluated_at))
     }
 
-    /// Returns a recently confirmed policy snapshot that has at least the requested revision and contains the requested policy.
+    /// Returns a recently confirmed policy snapshot that has at least the requested revision.
     async fn snapshot(&self, request: &EvaluateRequest) -> Result<Arc<PolicySet>, Error> {
-        let policies = self.policies.snapshot_at_least(request.at_least_as_fresh).await?;
-        match &request.policy {
-            Some(id) if !policies.policies.contains_key(id) => Err(Error::PolicyNotFound(id.clone())),
-            Some(_) | None => Ok(policies),
-        }
+        Ok(self.policies.snapshot_at_least(request.at_least_as_fresh).await?)
     }
 
     /// Returns the cached decision if it is still valid under the current policy snapshot and scans.
@@ -230,7 +241,7 @@ impl Evaluator {
         let policies = self.snapshot(request).await?;
         let now = Timestamp::now();
         let repository = resolved.repository();
-        let mut reads = cached.prepared.evaluated.inputs.iter().zip(&cached.read_times);
+        let mut reads = cached.prepared.evaluated.evaluation.inputs.iter().zip(&cached.read_times);
         let is_valid = cached.is_valid_at(policies.revision, &resolved.manifests, now)
             && reads.all(|(input, read_time)| {
                 self.registry.cached_since(&repository, &input.manifest, freshness) == Some(*read_time)
@@ -240,7 +251,7 @@ impl Evaluator {
 
     /// Caches the decision if it is final: not INDETERMINATE, and no scan was started for it.
     fn cache_decision(&self, key: &Key, resolved: &Resolved, inputs: &[ManifestInput], prepared: &PreparedDecision) {
-        let is_final = prepared.evaluated.decision.verdict != Verdict::Indeterminate
+        let is_final = prepared.evaluated.evaluation.decision.verdict != Verdict::Indeterminate
             && inputs.iter().all(|input| input.start.is_none());
         if is_final {
             let read_times = inputs.iter().map(|input| input.scan.read_at).collect();
@@ -250,9 +261,9 @@ impl Evaluator {
         }
     }
 
-    fn check_environment(&self, request: &EvaluateRequest) -> Result<(), Error> {
+    fn check_environment(&self, environment: Option<&Environment>) -> Result<(), Error> {
         let known = &self.settings.environments;
-        match &request.environment {
+        match environment {
             Some(environment) if !known.is_empty() && !known.contains(environment) => {
                 Err(Error::EnvironmentUnknown { environment: environment.clone(), known: known.clone() })
             }

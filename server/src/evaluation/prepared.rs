@@ -7,7 +7,7 @@ use scangate_core::{Decision, Verdict, decision::ManifestInput, image::Digest};
 use super::{Error, EvaluateRequest};
 use crate::{
     decision_log::PreparedRecord,
-    decisions::{self, EvaluatedDecision},
+    decisions::{self, EvaluatedDecision, Evaluation},
     registry::Resolved,
 };
 
@@ -28,22 +28,21 @@ impl PreparedDecision {
     ) -> Result<Self, Error> {
         let (image, environment) = (&resolved.image, request.environment.as_ref());
         let deploy = deployable(&decision, resolved);
-        let (platforms, policy) = (&request.platforms, request.policy.as_ref());
-        let record =
-            decisions::prepare_record(image, environment, platforms, policy, inputs, &decision, deploy.as_ref());
-        let evaluated = EvaluatedDecision {
+        let platforms = &request.platforms;
+        let record = decisions::prepare_record(image, environment, platforms, inputs, &decision, deploy.as_ref());
+        let evaluation = Evaluation {
             image: image.clone(),
             environment: environment.cloned(),
             inputs: inputs.iter().map(outline).collect(),
             decision,
-            deploy,
         };
+        let evaluated = EvaluatedDecision { evaluation, deploy };
         Ok(Self { record: Arc::new(record.map_err(Error::Encode)?), evaluated: Arc::new(evaluated) })
     }
 }
 
 /// An input without its findings and first-seen times.
-fn outline(input: &ManifestInput) -> ManifestInput {
+pub(super) fn outline(input: &ManifestInput) -> ManifestInput {
     ManifestInput {
         manifest: input.manifest.clone(),
         scan: Arc::new(input.scan.without_findings()),
@@ -52,10 +51,9 @@ fn outline(input: &ManifestInput) -> ManifestInput {
     }
 }
 
-/// The digest that an ALLOW permits to deploy: the image if all of it was evaluated, else the only evaluated manifest. Advice
-/// permits none, since the caller chose the policy.
+/// The digest that an ALLOW permits to deploy: the image if all of it was evaluated, else the only evaluated manifest.
 fn deployable(decision: &Decision, resolved: &Resolved) -> Option<Digest> {
-    if decision.verdict != Verdict::Allow || !decision.authoritative {
+    if decision.verdict != Verdict::Allow {
         return None;
     }
     match decision.manifests.as_slice() {

@@ -19,6 +19,7 @@ use super::{
     convert::{
         decision::{FindingLimit, parse_verdict, render_decision},
         policy as policy_fields,
+        simulation::render_simulation,
         time::parse_timestamp,
     },
     deadline::{parse_deadline, with_deadline},
@@ -108,7 +109,7 @@ impl decision_service_server::DecisionService for DecisionService {
         let replayed = with_deadline(deadline, replaying).await?;
         Ok(Response::new(ReplayDecisionResponse {
             recorded: Some(render_decision(&replayed.recorded, FindingLimit::Single)),
-            replayed: Some(render_decision(&replayed.replayed, FindingLimit::Single)),
+            replayed: Some(render_simulation(&replayed.replayed)),
             same: replayed.same,
         }))
     }

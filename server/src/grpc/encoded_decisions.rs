@@ -93,6 +93,7 @@ mod tests {
     use serde_json::{from_value, json};
 
     use super::*;
+    use crate::decisions::Evaluation;
 
     fn decision(revision: u64) -> Arc<EvaluatedDecision> {
         let image: Image = from_value(json!({
@@ -110,18 +111,18 @@ mod tests {
             waived_total: 0,
             remediation: None,
             policies: Vec::new(),
-            authoritative: true,
             revision,
             evaluated_at: Timestamp::UNIX_EPOCH,
             retry_after: None,
             next_change: None,
             unchanged_until: None,
         };
-        Arc::new(EvaluatedDecision { image, environment: None, decision, inputs: Vec::new(), deploy: None })
+        let evaluation = Evaluation { image, environment: None, decision, inputs: Vec::new() };
+        Arc::new(EvaluatedDecision { evaluation, deploy: None })
     }
 
     fn encode(decision: &EvaluatedDecision) -> Vec<u8> {
-        decision.decision.revision.to_be_bytes().to_vec()
+        decision.evaluation.decision.revision.to_be_bytes().to_vec()
     }
 
     fn encode_again(_: &EvaluatedDecision) -> Vec<u8> {

@@ -35,7 +35,7 @@ use super::{
     convert::decision::{self, FindingLimit},
     encoded_decisions::EncodedDecisions,
 };
-use crate::decisions::RecordedDecision;
+use crate::evaluation::Evaluated;
 
 /// The maximum size of a request, in bytes. A policy whose lists are full of names of usual length fits.
 pub(crate) const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
@@ -68,10 +68,12 @@ impl FastPath {
     }
 }
 
-/// The maximum size of a field's key and length, in bytes.
+/// The maximum size of the key and length of `decision`, and of the whole field `replayed`, in bytes.
 const MAX_PREFIX_BYTES: usize = 16;
 /// The field number of `EvaluateGateResponse.decision`.
 const DECISION_FIELD: u32 = 1;
+/// The field number of `EvaluateGateResponse.replayed`.
+const REPLAYED_FIELD: u32 = 2;
 
 type ResponseFuture = std::pin::Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
@@ -113,7 +115,7 @@ struct EvaluateCodec {
 }
 
 impl Codec for EvaluateCodec {
-    type Encode = RecordedDecision;
+    type Encode = Evaluated;
     type Decode = EvaluateGateRequest;
     type Encoder = Self;
     type Decoder = ProstDecoder<EvaluateGateRequest>;
@@ -128,11 +130,12 @@ impl Codec for EvaluateCodec {
 }
 
 impl Encoder for EvaluateCodec {
-    type Item = RecordedDecision;
+    type Item = Evaluated;
     type Error = Status;
 
     /// Encodes an `EvaluateGateResponse`.
-    fn encode(&mut self, recorded: RecordedDecision, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+    fn encode(&mut self, evaluated: Evaluated, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        let Evaluated { recorded, replayed } = evaluated;
         let evaluated = &recorded.evaluated;
         let encoded = self.encoded.get_or_encode(evaluated, |evaluated| {
             decision::render_evaluated_fields(evaluated, FindingLimit::Single).encode_to_vec()
@@ -145,6 +148,11 @@ impl Encoder for EvaluateCodec {
         encode_varint(u64::try_from(length).unwrap_or(u64::MAX), buffer);
         buffer.put_slice(evaluated_bytes);
         recorded_fields.encode_raw(buffer);
+        // The default is not encoded.
+        if replayed {
+            encode_key(REPLAYED_FIELD, WireType::Varint, buffer);
+            encode_varint(1, buffer);
+        }
         Ok(())
     }
 

@@ -11,9 +11,9 @@ use scangate_core::{
 };
 use scangate_proto::v1::{
     self, BatchEvaluateGateItem, BatchEvaluateGateRequest, BatchEvaluateGateResponse, ConfigureScanningRequest,
-    ConfigureScanningResponse, Decision, EvaluateGateRequest, EvaluateGateResponse, GetFindingsRequest,
-    GetFindingsResponse, StartScanRequest, StartScanResponse, WatchScanRequest, WatchScanResponse,
-    batch_evaluate_gate_item, scan_gate_service_server,
+    ConfigureScanningResponse, EvaluateGateRequest, EvaluateGateResponse, GetFindingsRequest, GetFindingsResponse,
+    SimulateGateRequest, SimulateGateResponse, StartScanRequest, StartScanResponse, WatchScanRequest,
+    WatchScanResponse, batch_evaluate_gate_item, scan_gate_service_server,
 };
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -27,6 +27,7 @@ use super::{
     convert::{
         decision::{self, FindingLimit},
         evaluate_request, image, scan, scanning as scanning_fields,
+        simulation::render_simulation,
     },
     deadline::{parse_deadline, with_deadline},
     field_violations::Fields,
@@ -34,8 +35,8 @@ use super::{
     streaming::{self, ResponseStream},
 };
 use crate::{
-    decisions::{EvaluatedDecision, RecordedDecision},
-    evaluation::Evaluator,
+    decisions::Evaluation,
+    evaluation::{Evaluated, Evaluator},
     findings, scanning_config, scans,
 };
 
@@ -60,8 +61,8 @@ impl ScanGateService {
     }
 
     /// Evaluates one request; the fast path and EvaluateGate share it.
-    pub(super) async fn evaluate(&self, request: Request<EvaluateGateRequest>) -> Result<RecordedDecision, Status> {
-        let deadline = parse_deadline(request.metadata(), wait(request.get_ref()));
+    pub(super) async fn evaluate(&self, request: Request<EvaluateGateRequest>) -> Result<Evaluated, Status> {
+        let deadline = parse_deadline(request.metadata(), wait(request.get_ref().wait));
         evaluate(&self.services.gate, request.into_inner(), deadline).await
     }
 }
@@ -115,9 +116,10 @@ impl scan_gate_service_server::ScanGateService for ScanGateService {
         request: Request<EvaluateGateRequest>,
     ) -> Result<Response<EvaluateGateResponse>, Status> {
         // Reached only in process: calls from the network take `evaluate_fast_path`, which sends the same response.
-        let recorded = self.evaluate(request).await?;
+        let Evaluated { recorded, replayed } = self.evaluate(request).await?;
         Ok(Response::new(EvaluateGateResponse {
             decision: Some(decision::render_decision(&recorded, FindingLimit::Single)),
+            replayed,
         }))
     }
 
@@ -125,7 +127,8 @@ impl scan_gate_service_server::ScanGateService for ScanGateService {
         &self,
         request: Request<BatchEvaluateGateRequest>,
     ) -> Result<Response<BatchEvaluateGateResponse>, Status> {
-        let longest_wait = request.get_ref().requests.iter().map(wait).max().unwrap_or_default();
+        let longest_wait =
+            request.get_ref().requests.iter().map(|request| wait(request.wait)).max().unwrap_or_default();
         let deadline = parse_deadline(request.metadata(), longest_wait);
         let requests = request.into_inner().requests;
         let mut fields = Fields::default();
@@ -133,10 +136,23 @@ impl scan_gate_service_server::ScanGateService for ScanGateService {
             fields.refuse("requests", "must have at least one request");
         }
         fields.check_length("requests", requests.len(), MAX_BATCH);
+        evaluate_request::check_request_ids(&mut fields, &requests);
         fields.finish(Some(()))?;
         let items = evaluate_all(&self.services.gate, requests, deadline).await?;
         let verdict = decision::render_verdict(aggregate(&items)).into();
         Ok(Response::new(BatchEvaluateGateResponse { items, verdict }))
+    }
+
+    async fn simulate_gate(
+        &self,
+        request: Request<SimulateGateRequest>,
+    ) -> Result<Response<SimulateGateResponse>, Status> {
+        let deadline = parse_deadline(request.metadata(), wait(request.get_ref().wait));
+        let request = evaluate_request::parse_simulate_request(request.get_ref())?;
+        let simulating =
+            async { self.services.gate.simulate(request, Some(deadline)).await.map_err(status::from_evaluation) };
+        let simulation = render_simulation(&with_deadline(deadline, simulating).await?);
+        Ok(Response::new(SimulateGateResponse { simulation: Some(simulation) }))
     }
 
     async fn watch_scan(&self, request: Request<WatchScanRequest>) -> Result<Response<Self::WatchScanStream>, Status> {
@@ -159,27 +175,24 @@ fn parse_selection(image: &str, platforms: &[v1::Platform]) -> Result<(ImageRefe
 }
 
 /// Returns the requested wait; a malformed one counts as zero here and is refused later.
-fn wait(request: &EvaluateGateRequest) -> Duration {
-    request.wait.and_then(|wait| Duration::try_from(wait).ok()).unwrap_or_default()
+fn wait(requested: Option<prost_types::Duration>) -> Duration {
+    requested.and_then(|wait| Duration::try_from(wait).ok()).unwrap_or_default()
 }
 
-async fn evaluate(
-    gate: &Evaluator,
-    request: EvaluateGateRequest,
-    deadline: Instant,
-) -> Result<RecordedDecision, Status> {
-    let request = evaluate_request::parse_evaluate_request(request)?;
+async fn evaluate(gate: &Evaluator, request: EvaluateGateRequest, deadline: Instant) -> Result<Evaluated, Status> {
+    let request = evaluate_request::parse_evaluate_request(request, gate.request_id_window())?;
     with_deadline(deadline, async {
-        let recorded = gate.evaluate(request, Some(deadline)).await.map_err(status::from_evaluation)?;
-        let EvaluatedDecision { image, decision, .. } = &*recorded.evaluated;
+        let evaluated = gate.evaluate(request, Some(deadline)).await.map_err(status::from_evaluation)?;
+        let Evaluation { image, decision, .. } = &evaluated.recorded.evaluated.evaluation;
         tracing::info!(
-            decision = %recorded.id,
+            decision = %evaluated.recorded.id,
             image = %image.pinned(&image.digest),
             verdict = ?decision.verdict,
             revision = decision.revision,
+            replayed = evaluated.replayed,
             "decision recorded"
         );
-        Ok(recorded)
+        Ok(evaluated)
     })
     .await
 }
@@ -197,26 +210,28 @@ async fn evaluate_all(
         let (gate, permits) = (gate.clone(), Arc::clone(&permits));
         let evaluation = async move {
             let _permit = permits.acquire().await;
-            let recorded = evaluate(&gate, request, deadline).await;
-            (index, recorded.map(|recorded| decision::render_decision(&recorded, FindingLimit::Batch)))
+            let evaluated = evaluate(&gate, request, deadline).await;
+            (index, batch_item(evaluated))
         };
         evaluations.spawn(super::middleware::with_request_id(request_id.clone(), evaluation));
     }
     let mut items = Vec::with_capacity(evaluations.len());
     while let Some(evaluated) = evaluations.join_next().await {
-        let (index, decision) = evaluated.map_err(|_| status::internal("batch evaluation task failed"))?;
-        items.push((index, batch_item(decision)));
+        items.push(evaluated.map_err(|_| status::internal("batch evaluation task failed"))?);
     }
     items.sort_by_key(|(index, _)| *index);
     Ok(items.into_iter().map(|(_, item)| item).collect())
 }
 
-fn batch_item(decision: Result<Decision, Status>) -> BatchEvaluateGateItem {
-    let result = match decision {
-        Ok(decision) => batch_evaluate_gate_item::Result::Decision(decision),
-        Err(status) => batch_evaluate_gate_item::Result::Error(status::to_message(&status)),
+fn batch_item(evaluated: Result<Evaluated, Status>) -> BatchEvaluateGateItem {
+    use batch_evaluate_gate_item::Result::{Decision, Error};
+    let (result, replayed) = match evaluated {
+        Ok(Evaluated { recorded, replayed }) => {
+            (Decision(decision::render_decision(&recorded, FindingLimit::Batch)), replayed)
+        }
+        Err(status) => (Error(status::to_message(&status)), false),
     };
-    BatchEvaluateGateItem { result: Some(result) }
+    BatchEvaluateGateItem { result: Some(result), replayed }
 }
 
 /// Aggregates the verdicts: DENY if any item is denied, else INDETERMINATE if any is not allowed, else ALLOW.
@@ -230,4 +245,33 @@ fn aggregate(items: &[BatchEvaluateGateItem]) -> Verdict {
         Some(batch_evaluate_gate_item::Result::Error(_)) | None => Verdict::Indeterminate,
     };
     items.iter().map(verdict).max().unwrap_or(Verdict::Deny)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(verdict: Option<v1::Verdict>) -> BatchEvaluateGateItem {
+        use batch_evaluate_gate_item::Result::{Decision, Error};
+        let result = match verdict {
+            Some(verdict) => Decision(v1::Decision { verdict: verdict.into(), ..v1::Decision::default() }),
+            None => Error(status::to_message(&Status::not_found("image"))),
+        };
+        BatchEvaluateGateItem { result: Some(result), ..BatchEvaluateGateItem::default() }
+    }
+
+    #[test]
+    fn batch_is_allowed_only_if_every_item_is() {
+        let results = [Some(v1::Verdict::Allow), Some(v1::Verdict::Indeterminate), Some(v1::Verdict::Deny), None];
+        for one in results {
+            for other in results {
+                let items = [item(Some(v1::Verdict::Allow)), item(one), item(other)];
+
+                let all_allowed = one == results[0] && other == results[0];
+                assert_eq!(aggregate(&items) == Verdict::Allow, all_allowed, "{one:?} {other:?}");
+            }
+        }
+        assert_ne!(aggregate(&[BatchEvaluateGateItem::default()]), Verdict::Allow);
+        assert_ne!(aggregate(&[]), Verdict::Allow);
+    }
 }

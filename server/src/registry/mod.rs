@@ -254,6 +254,10 @@ pub trait Registry: Send + Sync + fmt::Debug {
     /// to read.
     fn cached_since(&self, repository: &Repository, manifest: &Manifest, freshness: Freshness) -> Option<Timestamp>;
 
+    /// Returns true if a scan that was read at an instant is known to be outdated: a later reading is cached, or this server has
+    /// started a scan or changed the configuration since. It does not read.
+    fn is_outdated(&self, repository: &Repository, manifest: &Manifest, read_at: Timestamp) -> bool;
+
     /// Starts a scan, or returns the reason against it. Safe to repeat. Concurrent calls for one digest cost one call.
     async fn start_scan(&self, repository: &Repository, manifest: &Manifest) -> Result<Started, Error>;
 

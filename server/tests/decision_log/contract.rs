@@ -1,17 +1,24 @@
-//! The promises of every backend, one function each, over a new store.
+//! The promises of every backend, one function each, over a new store. `requests` has those about idempotency keys.
+
+mod requests;
 
 use std::{collections::BTreeSet, pin::Pin, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use scangate_core::{Verdict, image::RepositoryName};
 use scangate_server::{
-    decision_log::{AppendResult, DecisionId, DecisionLog, Entry, Error, Filter, sql::SqlDecisionLog},
+    decision_log::{DecisionId, DecisionLog, Entry, Error, Filter, sql::SqlDecisionLog},
     sql::Database,
 };
 use scangate_test_fixtures::{digest, noon};
 use tokio::task::JoinSet;
 
-use crate::fixtures::{append_request, prepared_record, recorded, with_request_key};
+use self::requests::{
+    concurrent_repeated_requests_record_once, concurrent_superseding_requests_record_once,
+    only_the_current_decision_is_superseded, repeated_request_returns_first_decision,
+    request_is_forgotten_after_its_window, superseding_decision_takes_over_request,
+};
+use crate::fixtures::{append_request, prepared_record, recorded};
 
 pub(crate) type Promise = fn(Arc<Database>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -36,6 +43,10 @@ promises! {
     partly_trimmed_batch_stays_fully_indexed,
     repeated_request_returns_first_decision,
     concurrent_repeated_requests_record_once,
+    superseding_decision_takes_over_request,
+    only_the_current_decision_is_superseded,
+    concurrent_superseding_requests_record_once,
+    request_is_forgotten_after_its_window,
     cancelled_append_leaves_whole_record_or_none,
     read_from_returns_each_decision_once,
     shared_blobs_are_stored_once,
@@ -272,42 +283,6 @@ async fn later_appends_do_not_move_pages(store: Arc<Database>) {
 
     assert_eq!(seen.len(), 100);
     assert_eq!(seen.into_iter().collect::<BTreeSet<_>>(), (0..100).collect());
-}
-
-async fn repeated_request_returns_first_decision(store: Arc<Database>) {
-    let (log, other) = (log(&store), log(&store));
-    let id = recorded(log.append(with_request_key("r-1", "print", append_request(1))).await.unwrap());
-
-    let again = other.append(with_request_key("r-1", "print", append_request(2))).await.unwrap();
-    let reused = other.append(with_request_key("r-1", "other", append_request(2))).await;
-
-    assert_eq!(again, AppendResult::Replayed(id.clone()));
-    assert!(matches!(reused, Err(Error::RequestIdReused)), "{reused:?}");
-    let key = with_request_key("r-1", "print", append_request(1)).request_key.unwrap();
-    assert_eq!(other.find_by_request(&key).await.unwrap(), Some(id));
-    assert_eq!(verified(&log).await, 1);
-}
-
-async fn concurrent_repeated_requests_record_once(store: Arc<Database>) {
-    let writers = [log(&store), log(&store)];
-    let mut callers = JoinSet::new();
-    for number in 0..64 {
-        let log = Arc::clone(&writers[usize::try_from(number % 2).unwrap()]);
-        callers
-            .spawn(async move { log.append(with_request_key("r-1", "print", append_request(number))).await.unwrap() });
-    }
-
-    let answers = callers.join_all().await;
-
-    let ids: BTreeSet<DecisionId> = answers
-        .iter()
-        .map(|answer| match answer {
-            AppendResult::Recorded(id) | AppendResult::Replayed(id) => id.clone(),
-        })
-        .collect();
-    assert_eq!(ids.len(), 1);
-    assert_eq!(answers.iter().filter(|answer| matches!(answer, AppendResult::Recorded(_))).count(), 1);
-    assert_eq!(verified(&writers[0]).await, 1);
 }
 
 async fn cancelled_append_leaves_whole_record_or_none(store: Arc<Database>) {

@@ -35,15 +35,15 @@ pub(crate) fn append_request(number: u64) -> AppendRequest {
         evaluated_at: noon() + SignedDuration::from_secs(i64::try_from(number).unwrap()),
         labels: BTreeMap::from([("number".to_owned(), number.to_string())]),
         request_key: None,
+        supersedes: None,
     }
 }
 
 /// Adds an idempotency key.
 pub(crate) fn with_request_key(id: &str, fingerprint: &str, request: AppendRequest) -> AppendRequest {
-    AppendRequest {
-        request_key: Some(RequestKey { id: id.to_owned(), fingerprint: fingerprint.to_owned() }),
-        ..request
-    }
+    let window = SignedDuration::from_hours(24);
+    let key = RequestKey { id: id.to_owned(), fingerprint: fingerprint.to_owned(), window };
+    AppendRequest { request_key: Some(key), ..request }
 }
 
 /// Returns the id of a new decision; panics if it was replayed.

@@ -1,7 +1,8 @@
 //! Verification of a log that was changed outside the server: every change is reported.
 
+use jiff::Timestamp;
 use scangate_server::{
-    decision_log::{DecisionLog as _, sql::SqlDecisionLog},
+    decision_log::{AppendRequest, DecisionLog as _, sql::SqlDecisionLog},
     decisions,
     policy_store::sql::SqlPolicyStore,
     sql::{Address, Database, OpenError},
@@ -9,7 +10,7 @@ use scangate_server::{
 use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
-use crate::fixtures::{append_request, with_request_key};
+use crate::fixtures::{append_request, recorded, with_request_key};
 
 /// Runs SQL on a log of twenty decisions and returns the reported damage.
 async fn damage_after(sql: &str) -> Vec<String> {
@@ -208,6 +209,32 @@ async fn trimmed_decisions_are_counted() {
 
     let report = log.verify().await.unwrap();
     assert_eq!((report.decisions, report.removed, report.damage), (10, 10, Vec::new()));
+}
+
+#[tokio::test]
+async fn request_led_back_to_superseded_is_reported() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("scangate.db");
+    let store = Database::open(&Address::File(path.clone())).await.unwrap();
+    let log = SqlDecisionLog::new(&store);
+    let request = |supersedes| AppendRequest {
+        evaluated_at: Timestamp::now(),
+        supersedes,
+        ..with_request_key("r-1", "same", append_request(1))
+    };
+    let first = recorded(log.append(request(None)).await.unwrap());
+    log.append(request(Some(first))).await.unwrap();
+    let intact = log.verify().await.unwrap().damage;
+    let mut shell = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
+
+    sqlx::query("update decision_requests set sequence = 1").execute(&mut shell).await.unwrap();
+    let led_back = log.verify().await.unwrap().damage;
+    sqlx::query("delete from decision_requests").execute(&mut shell).await.unwrap();
+    let deleted = log.verify().await.unwrap().damage;
+
+    assert_eq!(intact, Vec::<String>::new());
+    assert!(led_back[0].contains("which was superseded"), "{led_back:?}");
+    assert!(deleted[0].contains("no longer leads to decision"), "{deleted:?}");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use scangate_core::{
     waiver::Waiver,
 };
 use scangate_server::{
-    idempotency::RequestKey,
+    idempotency::{RequestKey, WRITE_WINDOW},
     policy_store::{
         Change, Error, PolicyStore, Precondition, Resource, ResourceName, Write, into_snapshot, sql::SqlPolicyStore,
     },
@@ -83,7 +83,8 @@ pub(crate) fn write(change: Change) -> Write {
 
 /// Adds an idempotency key to a write.
 pub(crate) fn requested(id: &str, fingerprint: &str, write: Write) -> Write {
-    Write { request: Some(RequestKey { id: id.to_owned(), fingerprint: fingerprint.to_owned() }), ..write }
+    let (id, fingerprint) = (id.to_owned(), fingerprint.to_owned());
+    Write { request: Some(RequestKey { id, fingerprint, window: WRITE_WINDOW }), ..write }
 }
 
 /// Moves a write to a later time.

@@ -54,7 +54,8 @@ async fn unknown_error_detail_is_dropped_from_json() {
         panic!("no error");
     };
     error.details[0].type_url = "type.example/of.the.Future".into();
-    let failed = BatchEvaluateGateItem { result: Some(batch_evaluate_gate_item::Result::Error(error)) };
+    let result = Some(batch_evaluate_gate_item::Result::Error(error));
+    let failed = BatchEvaluateGateItem { result, ..Default::default() };
 
     let output = check_batch(vec![item(denied()), failed], &["--output", "json"]).await;
 

@@ -53,7 +53,6 @@ async fn inconsistent_allow_exits_3() {
     let inconsistent = [
         Decision { deploy_image: String::new(), ..decision(Verdict::Allow) },
         Decision { deploy_image: IMAGE.into(), ..decision(Verdict::Allow) },
-        Decision { authoritative: false, ..decision(Verdict::Allow) },
         Decision { manifests: Vec::new(), ..decision(Verdict::Allow) },
     ];
     for decision in inconsistent {
@@ -117,17 +116,6 @@ async fn check_options_reach_the_request() {
         ..Default::default()
     };
     assert_eq!(server.service.evaluate.requests(), [expected]);
-}
-
-#[tokio::test]
-async fn advice_is_labelled_and_has_no_reference() {
-    let advice = Decision { authoritative: false, ..decision(Verdict::Allow) };
-
-    let output = check(advice, &["--policy", "strict"]).await;
-
-    assert_eq!(status(&output), 0);
-    assert!(stdout(&output).starts_with("ALLOW (advice only)"), "{}", stdout(&output));
-    assert!(!stdout(&output).contains("deploy"), "{}", stdout(&output));
 }
 
 #[tokio::test]

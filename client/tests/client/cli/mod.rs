@@ -3,8 +3,10 @@
 mod batch;
 mod check;
 mod errors;
+mod hostile_text;
 mod policies;
 mod scans;
+mod simulate;
 mod terminal;
 
 use std::process::{Output, Stdio};

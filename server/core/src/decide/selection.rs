@@ -17,9 +17,9 @@ use crate::{
 /// The policies to decide by.
 #[derive(Clone, Copy, Debug)]
 pub enum Selection<'a> {
-    /// The policies that govern the image: the decision is authoritative.
+    /// The policies that govern the image.
     Governing(&'a PolicySet),
-    /// Exactly one policy, as if it were enforced: the decision is advice.
+    /// Exactly one policy, as if it were enforced, for simulations: the result permits no deployment.
     Only {
         /// The policy.
         policy: &'a Revision,

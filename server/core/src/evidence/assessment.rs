@@ -121,6 +121,17 @@ impl Assessment {
         Self { evidence, detail, retry_after, ages, shortfalls, is_renewing }
     }
 
+    /// Returns this assessment without its sentences, which may differ between versions of the server.
+    #[must_use]
+    pub fn without_texts(&self) -> Self {
+        let mut assessment = Self { detail: String::new(), ..self.clone() };
+        for shortfall in &mut assessment.shortfalls {
+            shortfall.cause.clear();
+            shortfall.step.clear();
+        }
+        assessment
+    }
+
     /// Returns every shortfall under a policy's requirements at an instant.
     pub fn shortfalls(&self, requirements: &ScanRequirements, now: Timestamp) -> Vec<Shortfall> {
         let mut shortfalls = self.shortfalls.clone();

@@ -31,12 +31,6 @@ pub(crate) struct Then {
     retry_after_seconds: Option<i64>,
     #[serde(default)]
     wants_scan: bool,
-    #[serde(default = "yes")]
-    authoritative: bool,
-}
-
-fn yes() -> bool {
-    true
 }
 
 impl Then {
@@ -57,7 +51,6 @@ impl Then {
         differences.compare("violations", &json!(self.violations), &violations(&decision.violations));
         differences.compare("warnings", &json!(self.warnings), &violations(&decision.warnings));
         differences.compare("wants_scan", &json!(self.wants_scan), &json!(wants_scan));
-        differences.compare("authoritative", &json!(self.authoritative), &json!(decision.authoritative));
         differences.compare("waived", &json!(self.waived), &waived(decision));
         differences.compare("retry_after_seconds", &json!(self.retry_after_seconds), &json!(retry_after));
     }

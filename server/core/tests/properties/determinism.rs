@@ -85,10 +85,10 @@ proptest! {
     }
 
     #[test]
-    fn advice_equals_enforcement_of_policy_alone(request in request(), mut policy in policy()) {
-        let advised = policy_revision(&policy, 1);
-        let selection = Selection::Only { policy: &advised, waivers: &request.policy_set().waivers, revision: 1 };
-        let advice = decide(&image(), None, selection, &request.inputs(), request.now);
+    fn simulation_equals_enforcement_of_policy_alone(request in request(), mut policy in policy()) {
+        let drafted = policy_revision(&policy, 1);
+        let selection = Selection::Only { policy: &drafted, waivers: &request.policy_set().waivers, revision: 1 };
+        let simulated = decide(&image(), None, selection, &request.inputs(), request.now);
         policy.mode = Mode::Enforce;
         policy.matches = Match::default();
         policy.effective_time = None;
@@ -96,8 +96,7 @@ proptest! {
         policy.id = PolicyId::parse("own").unwrap();
         let alone = Request { policies: vec![policy], environment: None, ..request };
 
-        prop_assert_eq!(advice.verdict, alone.decide().verdict);
-        prop_assert!(!advice.authoritative);
+        prop_assert_eq!(simulated.verdict, alone.decide().verdict);
     }
 }
 

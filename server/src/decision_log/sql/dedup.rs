@@ -8,12 +8,12 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    idempotency_keys::{self, ClaimedRequest},
+    idempotency_keys::{self, Claim, ClaimedRequest},
     segment::Head,
 };
 use crate::{
     decision_log::{AppendRequest, AppendResult, DecisionId, Error},
-    idempotency::{DEDUP_WINDOW, RequestKey},
+    idempotency::RequestKey,
     sql::{self, Connection},
 };
 
@@ -48,19 +48,20 @@ impl<'a> Deduplicated<'a> {
         requests: impl Iterator<Item = &'a AppendRequest> + Clone,
     ) -> Result<Self, sql::Error> {
         let now = Timestamp::now();
-        let expire_time = now.saturating_add(DEDUP_WINDOW).unwrap_or(Timestamp::MAX).as_microsecond();
-        let now = now.as_microsecond();
-        let mut keys: BTreeMap<&str, &RequestKey> = BTreeMap::new();
-        for key in requests.clone().filter_map(|request| request.request_key.as_ref()) {
-            keys.entry(&key.id).or_insert(key);
+        let mut claims: BTreeMap<&str, Claim<'_>> = BTreeMap::new();
+        for request in requests.clone() {
+            if let Some(key) = &request.request_key {
+                // Of several requests with one key, the first is recorded.
+                claims.entry(&key.id).or_insert(Claim { key, supersedes: request.supersedes.as_ref() });
+            }
         }
-        let stored = idempotency_keys::claim(connection, &keys, writer, expire_time, now).await?;
-        let (deduplicated, claimed) = Self::number(writer, head, requests, &stored, &keys);
+        let stored = idempotency_keys::claim(connection, &claims, now).await?;
+        let (deduplicated, claimed) = Self::number(writer, head, requests, &stored, &claims);
         let sequences: Vec<(&str, u64)> = claimed.into_iter().map(|(id, decision)| (id, decision.sequence)).collect();
-        idempotency_keys::set_sequences(connection, &sequences).await?;
-        if !keys.is_empty() {
+        idempotency_keys::set_decisions(connection, writer, &sequences).await?;
+        if !claims.is_empty() {
             // Deletes at least as many keys as a batch adds, so that expired keys cannot pile up.
-            idempotency_keys::delete_expired(connection, now).await?;
+            idempotency_keys::delete_expired(connection, now.as_microsecond()).await?;
         }
         Ok(deduplicated)
     }
@@ -71,14 +72,14 @@ impl<'a> Deduplicated<'a> {
         head: &Head,
         requests: impl Iterator<Item = &'a AppendRequest>,
         stored: &BTreeMap<String, ClaimedRequest>,
-        keys: &BTreeMap<&'a str, &'a RequestKey>,
+        claims: &BTreeMap<&'a str, Claim<'a>>,
     ) -> (Self, HashMap<&'a str, DecisionId>) {
         let mut deduplicated = Self::empty(writer, head);
         let mut claimed: HashMap<&str, DecisionId> = HashMap::new();
         for request in requests {
             let result = match &request.request_key {
                 None => Ok(AppendResult::Recorded(deduplicated.push_new(request))),
-                Some(key) => previous_result(key, stored, keys, &claimed).unwrap_or_else(|| {
+                Some(key) => previous_result(key, stored, claims, &claimed).unwrap_or_else(|| {
                     let id = deduplicated.push_new(request);
                     claimed.insert(&key.id, id.clone());
                     Ok(AppendResult::Recorded(id))
@@ -105,15 +106,15 @@ impl<'a> Deduplicated<'a> {
 fn previous_result(
     key: &RequestKey,
     stored: &BTreeMap<String, ClaimedRequest>,
-    keys: &BTreeMap<&str, &RequestKey>,
+    claims: &BTreeMap<&str, Claim<'_>>,
     claimed: &HashMap<&str, DecisionId>,
 ) -> Option<Result<AppendResult, Error>> {
     let id = key.id.as_str();
-    let (fingerprint, decision) = match (stored.get(id), claimed.get(id), keys.get(id)) {
+    let (fingerprint, decision) = match (stored.get(id), claimed.get(id), claims.get(id)) {
         (Some(stored), ..) => {
             (&stored.fingerprint, DecisionId { writer: stored.writer.as_str().into(), sequence: stored.sequence })
         }
-        (None, Some(claimed), Some(first)) => (&first.fingerprint, claimed.clone()),
+        (None, Some(claimed), Some(first)) => (&first.key.fingerprint, claimed.clone()),
         (None, ..) => return None,
     };
     let is_same = *fingerprint == key.fingerprint;

@@ -2,14 +2,27 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
+
 use super::segment_table::{from_u64, to_u64};
-use crate::idempotency::RequestKey;
-use crate::sql::{Connection, Error, JsonRows, query_error};
+use crate::{
+    decision_log::DecisionId,
+    idempotency::RequestKey,
+    sql::{Connection, Error, JsonRows, query_error},
+};
 
 /// Maximum number of expired keys that one batch deletes.
 const MAX_EXPIRED_BATCH_SIZE: i64 = 4_096;
 
-/// A claimed key and the decision recorded for it.
+/// A key to claim.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Claim<'a> {
+    pub(super) key: &'a RequestKey,
+    /// The decision that the key may stand for so far.
+    pub(super) supersedes: Option<&'a DecisionId>,
+}
+
+/// A key claimed before and the decision that it stands for.
 #[derive(Clone, Debug)]
 pub(super) struct ClaimedRequest {
     pub(super) fingerprint: String,
@@ -27,35 +40,38 @@ pub(super) struct RequestRow {
     pub(super) expire_time: i64,
 }
 
-/// Claims keys and returns those already claimed, by their id. Claims are made in the order of ids, so that two servers with the
-/// same keys cannot deadlock.
+/// Claims keys and returns those that are taken, by their id. A key is free if it is unknown or expired, or if it stands for the
+/// decision that the claim supersedes. Claims are made in the order of ids, so that two servers with the same keys cannot deadlock.
 pub(super) async fn claim(
     connection: &mut Connection,
-    keys: &BTreeMap<&str, &RequestKey>,
-    writer: &str,
-    expire_time: i64,
-    now: i64,
+    claims: &BTreeMap<&str, Claim<'_>>,
+    now: Timestamp,
 ) -> Result<BTreeMap<String, ClaimedRequest>, Error> {
-    if keys.is_empty() {
+    if claims.is_empty() {
         return Ok(BTreeMap::new());
     }
+    // Until `set_decisions`, a row holds the superseded decision. Sequence 0 is that of none.
     let insert = "insert into decision_requests (id, fingerprint, writer, sequence, expire_time)
-        select value ->> 0, value ->> 1, $2, 0, $3 from {rows} where true order by value ->> 0
-        on conflict (id) do update set fingerprint = excluded.fingerprint, writer = excluded.writer, sequence = 0,
-            expire_time = excluded.expire_time where decision_requests.expire_time <= $4
+        select value ->> 0, value ->> 1, value ->> 2, cast(value ->> 3 as bigint), cast(value ->> 4 as bigint)
+        from {rows} where true order by value ->> 0
+        on conflict (id) do update set fingerprint = excluded.fingerprint, expire_time = excluded.expire_time
+            where decision_requests.expire_time <= $2 or (decision_requests.fingerprint = excluded.fingerprint
+                and decision_requests.writer = excluded.writer and decision_requests.sequence = excluded.sequence)
         returning id";
-    let rows = keys.values().map(|key| (&key.id, &key.fingerprint));
+    let rows = claims.values().map(|Claim { key, supersedes }| {
+        let (writer, sequence) = supersedes.map_or(("", 0), |id| (&*id.writer, from_u64(id.sequence)));
+        (&key.id, &key.fingerprint, writer, sequence, key.expire_micros(now))
+    });
+    let now = now.as_microsecond();
     let claimed: Vec<(String,)> = JsonRows::new(connection, insert, rows)?
         .query_as()
-        .bind(writer.to_owned())
-        .bind(expire_time)
         .bind(now)
         .fetch_all(&mut *connection)
         .await
         .map_err(query_error)?;
     let claimed: BTreeSet<&str> = claimed.iter().map(|(id,)| id.as_str()).collect();
     let mut stored = BTreeMap::new();
-    for id in keys.keys().filter(|id| !claimed.contains(**id)) {
+    for id in claims.keys().filter(|id| !claimed.contains(**id)) {
         if let Some(request) = find(connection, id, now).await? {
             stored.insert((*id).to_owned(), request);
         }
@@ -63,14 +79,20 @@ pub(super) async fn claim(
     Ok(stored)
 }
 
-/// Stores the sequence numbers of the decisions for claimed keys.
-pub(super) async fn set_sequences(connection: &mut Connection, sequences: &[(&str, u64)]) -> Result<(), Error> {
+/// Stores the decisions of a writer that claimed keys now stand for.
+pub(super) async fn set_decisions(
+    connection: &mut Connection,
+    writer: &str,
+    sequences: &[(&str, u64)],
+) -> Result<(), Error> {
     if sequences.is_empty() {
         return Ok(());
     }
-    let update = "update decision_requests set sequence = cast(value ->> 1 as bigint) from {rows} where decision_requests.id = value ->> 0";
+    let update = "update decision_requests set writer = $2, sequence = cast(value ->> 1 as bigint) from {rows}
+        where decision_requests.id = value ->> 0";
     let rows = sequences.iter().map(|(id, sequence)| (*id, from_u64(*sequence)));
-    JsonRows::new(connection, update, rows)?.query().execute(connection).await.map(|_| ()).map_err(query_error)
+    let update = JsonRows::new(connection, update, rows)?.query().bind(writer.to_owned());
+    update.execute(connection).await.map(|_| ()).map_err(query_error)
 }
 
 pub(super) async fn find(connection: &mut Connection, id: &str, now: i64) -> Result<Option<ClaimedRequest>, Error> {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::decision_log::{AppendRequest, Hash};
+use crate::decision_log::{AppendRequest, DecisionId, Hash};
 
 /// Maximum uncompressed size of a segment, well above that of a full batch with the maximum number of labels.
 const MAX_UNCOMPRESSED_BYTES: u64 = 512 * 1024 * 1024;
@@ -32,9 +32,12 @@ pub(super) struct StoredEntry {
     /// The caller's labels.
     #[serde(default)]
     pub(super) labels: BTreeMap<String, String>,
-    /// The id and the fingerprint of its idempotency key.
+    /// The id, the fingerprint and the window in seconds of its idempotency key.
     #[serde(default)]
-    pub(super) request: Option<(String, String)>,
+    pub(super) request: Option<(String, String, i64)>,
+    /// The decision that the key stood for before.
+    #[serde(default)]
+    pub(super) supersedes: Option<DecisionId>,
 }
 
 /// A position in a chain: a sequence number, and the hash of all decisions up to it.
@@ -67,7 +70,9 @@ struct EntryRef<'a> {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     labels: &'a BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    request: Option<(&'a str, &'a str)>,
+    request: Option<(&'a str, &'a str, i64)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    supersedes: Option<&'a DecisionId>,
 }
 
 impl<'a> From<&'a AppendRequest> for EntryRef<'a> {
@@ -76,7 +81,11 @@ impl<'a> From<&'a AppendRequest> for EntryRef<'a> {
             at: request.evaluated_at,
             case: request.record.blob.hash(),
             labels: &request.labels,
-            request: request.request_key.as_ref().map(|key| (key.id.as_str(), key.fingerprint.as_str())),
+            request: request
+                .request_key
+                .as_ref()
+                .map(|key| (key.id.as_str(), key.fingerprint.as_str(), key.window.as_secs())),
+            supersedes: request.supersedes.as_ref(),
         }
     }
 }

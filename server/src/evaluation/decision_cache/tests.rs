@@ -103,7 +103,6 @@ fn cached(policy: Value, waiver: Option<Value>) -> CachedDecision {
         image: reference,
         environment: None,
         platforms: Vec::new(),
-        policy: None,
         wait: Duration::ZERO,
         max_findings_age: None,
         at_least_as_fresh: None,

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use scangate_core::{
     Verdict,
-    decision::{Breach, ManifestDecision, ManifestInput, NextChange, Remediation, Upgrade, Violation, Waived},
+    decision::{Breach, NextChange, Remediation, Upgrade, Violation, Waived},
     finding::Finding,
     image::{Digest, Platform},
-    scan::Usage,
 };
 use scangate_proto::v1;
 
@@ -16,11 +15,12 @@ use super::{
     finding::{render_finding, render_package},
     image::{render_image, render_platform},
     policy::render_applied_policy,
-    scan::{render_evidence, render_manifest_scan, render_scan},
+    scan::{render_evidence, render_manifest_scan},
+    simulation::render_manifest,
     time::{render_duration, render_timestamp},
 };
 use crate::{
-    decisions::{EvaluatedDecision, RecordedDecision},
+    decisions::{EvaluatedDecision, Evaluation, RecordedDecision},
     findings::Page,
     grpc::field_violations::Fields,
 };
@@ -36,14 +36,14 @@ pub(crate) enum FindingLimit {
 }
 
 impl FindingLimit {
-    fn findings(self) -> usize {
+    pub(super) fn findings(self) -> usize {
         match self {
             Self::Single => 2000,
             Self::Batch => 50,
         }
     }
 
-    fn waived(self) -> usize {
+    pub(super) fn waived(self) -> usize {
         match self {
             Self::Single => 1000,
             Self::Batch => 25,
@@ -69,7 +69,8 @@ pub(crate) fn render_recorded_fields(recorded: &RecordedDecision) -> v1::Decisio
 
 /// Renders the fields that all records of one evaluated decision share.
 pub(crate) fn render_evaluated_fields(evaluated: &EvaluatedDecision, limit: FindingLimit) -> v1::Decision {
-    let EvaluatedDecision { image, environment, decision, inputs: _, deploy } = evaluated;
+    let EvaluatedDecision { evaluation, deploy } = evaluated;
+    let Evaluation { image, environment, decision, inputs: _ } = evaluation;
     let mut remaining = limit.findings();
     v1::Decision {
         name: String::new(),
@@ -84,7 +85,6 @@ pub(crate) fn render_evaluated_fields(evaluated: &EvaluatedDecision, limit: Find
         waived: decision.waived.iter().take(limit.waived()).map(render_waived).collect(),
         waived_total: decision.waived_total,
         remediation: decision.remediation.as_ref().map(render_remediation),
-        authoritative: decision.authoritative,
         policies: decision.policies.iter().map(render_applied_policy).collect(),
         revision: decision.revision,
         evaluated_at: None,
@@ -96,20 +96,15 @@ pub(crate) fn render_evaluated_fields(evaluated: &EvaluatedDecision, limit: Find
 }
 
 fn render_manifests(evaluated: &EvaluatedDecision) -> Vec<v1::ManifestDecision> {
-    let EvaluatedDecision { image, decision, inputs, .. } = evaluated;
-    let scans: BTreeMap<&Digest, &ManifestInput> = inputs.iter().map(|input| (&input.manifest.digest, input)).collect();
-    let is_allowed = decision.verdict == Verdict::Allow && decision.authoritative;
-    let usage = |digest: &Digest| scans.get(digest).map_or_else(Usage::default, |input| input.scan.usage);
-    let render = |manifest: &ManifestDecision| v1::ManifestDecision {
-        digest: manifest.digest.to_string(),
-        platform: manifest.platform.as_ref().map(render_platform),
-        scan: scans.get(&manifest.digest).map(|input| render_scan(&input.scan, &manifest.assessment)),
-        verdict: render_verdict(manifest.verdict).into(),
-        reasons: manifest.reasons.clone(),
+    let Evaluation { image, decision, .. } = &evaluated.evaluation;
+    let render = |manifest| {
+        let simulated = render_manifest(&evaluated.evaluation, manifest);
+        let v1::ManifestSimulation { digest, platform, scan, verdict, reasons, in_use_count, last_in_use_at } =
+            simulated;
         // No platform of a denied image may be deployed, even if it passes by itself.
-        deploy_image: if is_allowed { image.pinned(&manifest.digest) } else { String::new() },
-        in_use_count: usage(&manifest.digest).in_use_count,
-        last_in_use_at: usage(&manifest.digest).last_in_use_at.map(render_timestamp),
+        let deploy_image =
+            if decision.verdict == Verdict::Allow { image.pinned(&manifest.digest) } else { String::new() };
+        v1::ManifestDecision { digest, platform, scan, verdict, reasons, deploy_image, in_use_count, last_in_use_at }
     };
     decision.manifests.iter().map(render).collect()
 }
@@ -136,7 +131,7 @@ pub(crate) fn parse_verdict(fields: &mut Fields, path: &str, verdict: i32) -> Op
     }
 }
 
-fn render_violation(violation: &Violation, remaining: &mut usize) -> v1::Violation {
+pub(super) fn render_violation(violation: &Violation, remaining: &mut usize) -> v1::Violation {
     let mut out = v1::Violation {
         policy: violation.policy.resource_name(),
         description: violation.description.clone(),
@@ -168,7 +163,7 @@ fn render_brief_finding(finding: &Finding, manifest: &Digest, platform: Option<&
     v1::Finding { description: String::new(), ..render_finding(finding, manifest, platform) }
 }
 
-fn render_waived(waived: &Waived) -> v1::WaivedFinding {
+pub(super) fn render_waived(waived: &Waived) -> v1::WaivedFinding {
     v1::WaivedFinding {
         finding: Some(render_brief_finding(&waived.finding, &waived.manifest, waived.platform.as_ref())),
         waiver: waived.waiver.resource_name(),
@@ -179,7 +174,7 @@ fn render_waived(waived: &Waived) -> v1::WaivedFinding {
     }
 }
 
-fn render_remediation(remediation: &Remediation) -> v1::Remediation {
+pub(super) fn render_remediation(remediation: &Remediation) -> v1::Remediation {
     let upgrade = |upgrade: &Upgrade| v1::PackageUpgrade {
         package: Some(render_package(&upgrade.package)),
         to_version: upgrade.to_version.clone(),
@@ -191,7 +186,7 @@ fn render_remediation(remediation: &Remediation) -> v1::Remediation {
     }
 }
 
-fn render_next_change(change: &NextChange) -> v1::NextChange {
+pub(super) fn render_next_change(change: &NextChange) -> v1::NextChange {
     v1::NextChange {
         time: Some(render_timestamp(change.time)),
         verdict: render_verdict(change.verdict).into(),

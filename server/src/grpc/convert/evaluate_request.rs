@@ -1,21 +1,18 @@
-//! Conversions of EvaluateGate and GetFindings requests, and of idempotency keys.
+//! Conversions of EvaluateGate, SimulateGate and GetFindings requests.
 
 use std::{collections::BTreeMap, time::Duration};
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use prost::Message;
-use scangate_core::name::{Environment, PolicyId};
-use scangate_proto::v1;
+use jiff::SignedDuration;
+use scangate_core::name::Environment;
+use scangate_proto::v1::{self, simulate_gate_request::SimulatedPolicy as SimulatedPolicyField};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use tonic::Status;
 
-use super::{finding, image, policy, time::parse_duration};
+use super::{finding, image, policy, request_id::parse_request_key, time::parse_duration};
 use crate::{
-    evaluation::EvaluateRequest,
+    evaluation::{EvaluateRequest, SimulateRequest, SimulatedPolicy},
     findings::{Cursor, Filter, Query},
     grpc::{field_violations::Fields, page_token},
-    idempotency::RequestKey,
 };
 
 /// The longest wait that a request may ask for.
@@ -29,20 +26,17 @@ const MAX_LABEL_KEY: usize = 63;
 const MAX_LABEL_VALUE: usize = 256;
 /// The longest text of a findings filter, in bytes.
 const MAX_TEXT: usize = 512;
-/// The longest `request_id`, in bytes.
-const MAX_REQUEST_ID: usize = 128;
 
-/// Parses an EvaluateGate request.
-pub(crate) fn parse_evaluate_request(request: v1::EvaluateGateRequest) -> Result<EvaluateRequest, Status> {
+/// Parses an EvaluateGate request. Its id is kept for `window`.
+pub(crate) fn parse_evaluate_request(
+    request: v1::EvaluateGateRequest,
+    window: SignedDuration,
+) -> Result<EvaluateRequest, Status> {
     let mut fields = Fields::default();
-    let request_key = parse_request_key(&mut fields, &request.request_id, || v1::EvaluateGateRequest {
-        request_id: String::new(),
-        ..request.clone()
-    });
+    let request_key = parse_request_key(&mut fields, &request.request_id, window, || identity(&request));
     let image = image::parse_image_reference(&mut fields, &request.image);
     let environment = fields.optional("environment", &request.environment, Environment::parse);
     let platforms = image::parse_platforms(&mut fields, &request.platforms);
-    let policy = parse_policy_name(&mut fields, "policy", &request.policy);
     let wait = parse_duration(&mut fields, "wait", request.wait.as_ref(), MAX_WAIT).unwrap_or_default();
     let max_findings_age = parse_duration(&mut fields, "max_findings_age", request.max_findings_age.as_ref(), MAX_AGE);
     let at_least_as_fresh = policy::parse_revision_token(&mut fields, &request.at_least_as_fresh);
@@ -51,7 +45,6 @@ pub(crate) fn parse_evaluate_request(request: v1::EvaluateGateRequest) -> Result
         image,
         environment,
         platforms,
-        policy,
         wait,
         max_findings_age,
         at_least_as_fresh,
@@ -61,27 +54,66 @@ pub(crate) fn parse_evaluate_request(request: v1::EvaluateGateRequest) -> Result
     fields.finish(parsed)
 }
 
-/// Parses the idempotency key of a request; `None` without a `request_id`. `without_id` builds the request without its id, over
-/// which the fingerprint is computed.
-pub(crate) fn parse_request_key<M: Message>(
-    fields: &mut Fields,
-    request_id: &str,
-    without_id: impl FnOnce() -> M,
-) -> Option<RequestKey> {
-    let printable = request_id.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
-    if request_id.len() > MAX_REQUEST_ID || !printable {
-        fields.refuse("request_id", format!("must be 1 to {MAX_REQUEST_ID} printable ASCII characters"));
-        return None;
+/// The parts that identify a request. A retry may wait longer, ask for fresher data or have other labels.
+fn identity(request: &v1::EvaluateGateRequest) -> v1::EvaluateGateRequest {
+    v1::EvaluateGateRequest {
+        image: request.image.clone(),
+        environment: request.environment.clone(),
+        platforms: request.platforms.clone(),
+        ..v1::EvaluateGateRequest::default()
     }
-    (!request_id.is_empty()).then(|| {
-        let fingerprint = URL_SAFE_NO_PAD.encode(Sha256::digest(without_id().encode_to_vec()));
-        RequestKey { id: request_id.to_owned(), fingerprint }
-    })
 }
 
-/// Parses `policies/{id}`; empty is `None`.
-fn parse_policy_name(fields: &mut Fields, path: &str, name: &str) -> Option<PolicyId> {
-    if name.is_empty() { None } else { policy::parse_name(fields, path, name) }
+/// Refuses each `request_id` that occurs twice in a batch, at every place: its requests would share one decision.
+pub(crate) fn check_request_ids(fields: &mut Fields, requests: &[v1::EvaluateGateRequest]) {
+    let mut indices: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (index, request) in requests.iter().enumerate().filter(|(_, request)| !request.request_id.is_empty()) {
+        indices.entry(&request.request_id).or_default().push(index);
+    }
+    let mut repeated: Vec<usize> = indices.into_values().filter(|indices| indices.len() > 1).flatten().collect();
+    repeated.sort_unstable();
+    for index in repeated {
+        let path = format!("requests[{index}].request_id");
+        fields.refuse(path, "occurs more than once in the batch; use a new UUID for each request");
+    }
+}
+
+/// Parses a SimulateGate request.
+pub(crate) fn parse_simulate_request(request: &v1::SimulateGateRequest) -> Result<SimulateRequest, Status> {
+    let mut fields = Fields::default();
+    let image = image::parse_image_reference(&mut fields, &request.image);
+    let environment = fields.optional("environment", &request.environment, Environment::parse);
+    let platforms = image::parse_platforms(&mut fields, &request.platforms);
+    let policy = parse_simulated_policy(&mut fields, request.simulated_policy.as_ref());
+    let wait = parse_duration(&mut fields, "wait", request.wait.as_ref(), MAX_WAIT).unwrap_or_default();
+    let max_findings_age = parse_duration(&mut fields, "max_findings_age", request.max_findings_age.as_ref(), MAX_AGE);
+    let at_least_as_fresh = policy::parse_revision_token(&mut fields, &request.at_least_as_fresh);
+    let parsed = image.zip(policy).map(|(image, policy)| SimulateRequest {
+        image,
+        environment,
+        platforms,
+        policy,
+        wait,
+        max_findings_age,
+        at_least_as_fresh,
+    });
+    fields.finish(parsed)
+}
+
+fn parse_simulated_policy(fields: &mut Fields, policy: Option<&SimulatedPolicyField>) -> Option<SimulatedPolicy> {
+    match policy {
+        Some(SimulatedPolicyField::PolicyName(name)) => {
+            policy::parse_name(fields, "policy_name", name).map(SimulatedPolicy::Stored)
+        }
+        Some(SimulatedPolicyField::Policy(draft)) => {
+            let id = policy::parse_draft_name(fields, &draft.name);
+            policy::parse_policy(fields, id, Some(draft)).map(|draft| SimulatedPolicy::Draft(Box::new(draft)))
+        }
+        None => {
+            fields.refuse("policy_name", "must be set, or policy must: the stored policy or the draft to simulate");
+            None
+        }
+    }
 }
 
 fn check_labels(fields: &mut Fields, labels: &BTreeMap<String, String>) {

@@ -27,9 +27,9 @@ use tonic::{Request, Response, Status, metadata::MetadataMap};
 use super::{
     Services,
     convert::{
-        evaluate_request::parse_request_key,
         policy::render_policy,
         policy::{self as policy_fields, render_revision_token},
+        request_id::parse_request_key,
         waiver::WaiverLimits,
     },
     deadline::{parse_deadline, with_deadline},
@@ -39,6 +39,7 @@ use super::{
 };
 use crate::{
     decisions::Decisions,
+    idempotency::WRITE_WINDOW,
     observations::Observations,
     policies::{self, Policies, WriteOptions},
     policy_store::{Change, Resource, WriteResult},
@@ -287,5 +288,5 @@ fn write_options<M: Message>(
     request_id: &str,
     content: impl FnOnce() -> M,
 ) -> WriteOptions {
-    WriteOptions { validate_only, request_key: parse_request_key(fields, request_id, content) }
+    WriteOptions { validate_only, request_key: parse_request_key(fields, request_id, WRITE_WINDOW, content) }
 }

@@ -2,14 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use jiff::SignedDuration;
-
 use super::{
     queries::{self, RecordedRequest},
     row::{self, Row},
 };
 use crate::{
-    idempotency::{DEDUP_WINDOW, RequestKey},
+    idempotency::RequestKey,
     policy_store::{
         Change, Entry, Error, MAX_CREATE_BATCH_SIZE, MAX_POLICIES, MAX_WAIVERS, Precondition, Resource, ResourceName,
         Revision, Write, WriteResult,
@@ -35,8 +33,8 @@ pub(super) async fn apply(connection: &mut Connection, write: Write) -> Result<W
     };
     queries::delete_expired_requests(connection, now, MAX_EXPIRED_BATCH_SIZE).await?;
     if let Some(request) = write.request {
+        let expire_time = request.expire_micros(write.at);
         let recorded = RecordedRequest { fingerprint: request.fingerprint, revision };
-        let expire_time = now.saturating_add(micros(DEDUP_WINDOW));
         queries::insert_request(connection, &request.id, &recorded, expire_time).await?;
     }
     load_result(connection, revision).await
@@ -167,8 +165,4 @@ async fn put_resource(
     let row = Row::new(resource, revision, create_time, now)?;
     queries::insert_revision(connection, &row).await?;
     Ok(queries::upsert_current(connection, &row).await?)
-}
-
-fn micros(duration: SignedDuration) -> i64 {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }

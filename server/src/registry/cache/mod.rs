@@ -13,7 +13,7 @@ mod ttl;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use scangate_core::{
     evidence::SETTLE_TIME,
     image::{Digest, ImageReference, Platform, Repository, RepositoryName, Tag},
@@ -196,6 +196,15 @@ impl Registry for CachedRegistry {
         let key = ScanKey { repository: repository.clone(), digest: manifest.digest.clone() };
         let freshness = freshness.and_not_before(self.invalidations.latest(&key));
         self.scans.get_fresh(&key, freshness).map(|compact| compact.outline().read_at)
+    }
+
+    fn is_outdated(&self, repository: &Repository, manifest: &Manifest, read_at: Timestamp) -> bool {
+        let key = ScanKey { repository: repository.clone(), digest: manifest.digest.clone() };
+        let latest = self.scans.latest(&key).map(|reading| reading.value.outline().read_at);
+        let now = Timestamp::now();
+        let changed = self.invalidations.latest(&key);
+        let changed = changed.and_then(|at| now.checked_sub(SignedDuration::try_from(at.elapsed()).ok()?).ok());
+        latest.max(changed).is_some_and(|known| known > read_at)
     }
 
     async fn start_scan(&self, repository: &Repository, manifest: &Manifest) -> Result<Started, Error> {

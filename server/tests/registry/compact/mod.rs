@@ -57,6 +57,10 @@ impl Registry for FakeRegistry {
         None
     }
 
+    fn is_outdated(&self, _: &Repository, _: &Manifest, _: Timestamp) -> bool {
+        false
+    }
+
     async fn start_scan(&self, _: &Repository, _: &Manifest) -> Result<Started, Error> {
         unimplemented!("nothing is started here")
     }

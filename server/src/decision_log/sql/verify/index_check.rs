@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use moka::sync::Cache;
 
 use super::super::{
@@ -17,7 +17,7 @@ use super::super::{
 };
 use crate::{
     decision_log::{DecisionRecord, Hash, IndexTerms},
-    idempotency::DEDUP_WINDOW,
+    idempotency::MAX_WINDOW,
     sql::{Connection, Error},
 };
 
@@ -35,6 +35,12 @@ pub(super) struct IndexVerifier {
     now: Timestamp,
     /// The idempotency keys that are not matched yet, by their decision.
     requests: BTreeMap<(String, u64), StoredRequest>,
+    /// The ids of all stored idempotency keys.
+    request_ids: BTreeSet<String>,
+    /// The ids of matched idempotency keys, by their decision.
+    matched: BTreeMap<(String, u64), String>,
+    /// The recent decisions whose idempotency key stands for a later one.
+    superseded: BTreeSet<(String, u64)>,
     terms: Cache<Hash, IndexTerms>,
     /// The current index batch of the chain.
     batch: Option<BatchCheck>,
@@ -46,8 +52,17 @@ impl IndexVerifier {
             let RequestRow { id, fingerprint, writer, sequence, expire_time } = row;
             ((writer, u64::try_from(sequence).unwrap_or_default()), (id, fingerprint, expire_time))
         };
-        let requests = idempotency_keys::load_all(connection).await?.into_iter().map(request).collect();
-        Ok(Self { now: Timestamp::now(), requests, terms: Cache::new(TERMS_CACHE_CAPACITY), batch: None })
+        let requests: BTreeMap<_, StoredRequest> =
+            idempotency_keys::load_all(connection).await?.into_iter().map(request).collect();
+        Ok(Self {
+            now: Timestamp::now(),
+            request_ids: requests.values().map(|(id, ..)| id.clone()).collect(),
+            requests,
+            matched: BTreeMap::new(),
+            superseded: BTreeSet::new(),
+            terms: Cache::new(TERMS_CACHE_CAPACITY),
+            batch: None,
+        })
     }
 
     /// Checks the keys of consecutive segments; entries are `None` for an unreadable segment. Returns the defects.
@@ -110,20 +125,27 @@ impl IndexVerifier {
     }
 
     fn check_request(&mut self, writer: &str, sequence: u64, entry: &StoredEntry) -> Option<String> {
-        let stored = self.requests.remove(&(writer.to_owned(), sequence));
+        let decision = (writer.to_owned(), sequence);
+        let stored = self.requests.remove(&decision);
         let name = format!("{writer}-{sequence}");
+        let end = |window| entry.evaluated_at.saturating_add(window).unwrap_or(Timestamp::MAX);
+        if let Some(superseded) = entry.supersedes.as_ref().filter(|_| self.now < end(MAX_WINDOW)) {
+            self.superseded.insert((superseded.writer.to_string(), superseded.sequence));
+        }
         match (&entry.request, stored) {
-            (Some((id, fingerprint)), Some((stored_id, stored_fingerprint, _)))
+            (Some((id, fingerprint, _)), Some((stored_id, stored_fingerprint, _)))
                 if *id == stored_id && *fingerprint == stored_fingerprint =>
             {
+                self.matched.insert(decision, stored_id);
                 None
             }
             (_, Some((id, ..))) => {
                 Some(format!("request {id:?} leads to decision {name}, which was not recorded for that request"))
             }
-            (Some((id, _)), None) => {
-                let expires = entry.evaluated_at.saturating_add(DEDUP_WINDOW).unwrap_or(Timestamp::MAX);
-                (self.now < expires).then(|| format!("request {id:?} no longer leads to decision {name}"))
+            // A key that is stored with another decision is checked there.
+            (Some((id, _, window)), None) => {
+                let is_lost = self.now < end(SignedDuration::from_secs(*window)) && !self.request_ids.contains(id);
+                is_lost.then(|| format!("request {id:?} no longer leads to decision {name}"))
             }
             (None, None) => None,
         }
@@ -160,6 +182,12 @@ impl IndexVerifier {
                 .then(|| format!("request {id:?} leads to decision {writer}-{sequence}, which does not exist"))
         };
         let mut damage: Vec<String> = std::mem::take(&mut self.requests).into_iter().filter_map(dangling).collect();
+        for decision in &self.superseded {
+            if let Some(id) = self.matched.get(decision) {
+                let (writer, sequence) = decision;
+                damage.push(format!("request {id:?} leads to decision {writer}-{sequence}, which was superseded"));
+            }
+        }
         let orphans = segment_table::count_orphan_keys(connection).await?;
         if orphans > 0 {
             damage.push(format!("{orphans} index keys lead to decisions that do not exist"));
