@@ -84,7 +84,8 @@ pub struct Waived {
     pub manifest: Digest,
     /// Its platform.
     pub platform: Option<Platform>,
-    /// The waiver; of several, the one with the latest end.
+    /// The waiver; of several for one id, the one with the latest end. Of waivers for several related CVEs, which are all
+    /// needed, the one that ends first.
     pub waiver: WaiverId,
     /// The waiver's reason.
     pub reason: String,

@@ -77,6 +77,63 @@ impl Glob {
     }
 }
 
+impl Glob {
+    /// True if the whole name matches, without regard to the case of ASCII letters.
+    ///
+    /// ```
+    /// use scangate_core::glob::Glob;
+    ///
+    /// assert!(Glob::parse("cve-2021-*")?.matches_ignoring_case("CVE-2021-44228"));
+    /// # Ok::<(), scangate_core::glob::Error>(())
+    /// ```
+    pub fn matches_ignoring_case(&self, name: &str) -> bool {
+        let (pattern, name) = (self.0.as_bytes(), name.as_bytes());
+        match pattern.iter().position(|b| *b == b'*') {
+            None => pattern.eq_ignore_ascii_case(name),
+            // Most names already differ before the first `*`.
+            Some(star) => {
+                let heads = pattern.get(..star).zip(name.get(..star));
+                heads.is_some_and(|(head, start)| head.eq_ignore_ascii_case(start))
+                    && matches_symbols(lower_case(pattern), lower_case(name))
+            }
+        }
+    }
+}
+
+fn lower_case(text: &[u8]) -> impl Iterator<Item = u8> + Clone + '_ {
+    text.iter().map(u8::to_ascii_lowercase)
+}
+
+/// True if a pattern matches a whole name, symbol by symbol. Takes time linear in the product of the lengths, and does not
+/// allocate.
+pub(crate) fn matches_symbols(
+    mut pattern: impl Iterator<Item = u8> + Clone,
+    mut name: impl Iterator<Item = u8> + Clone,
+) -> bool {
+    // The rest of the pattern after the last `*`, and the rest of the name from which it is tried.
+    let mut retry = None;
+    loop {
+        let expected = pattern.next();
+        if expected == Some(b'*') {
+            retry = Some((pattern.clone(), name.clone()));
+            continue;
+        }
+        match (expected, name.next()) {
+            (None, None) => return true,
+            (Some(expected), Some(found)) if expected == found => {}
+            // A shorter rest of the name does not match either.
+            (Some(_), None) => return false,
+            (Some(_) | None, Some(_)) => {
+                let Some((after_star, from)) = &mut retry else { return false };
+                if from.next().is_none() {
+                    return false;
+                }
+                (pattern, name) = (after_star.clone(), from.clone());
+            }
+        }
+    }
+}
+
 impl fmt::Display for Glob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -128,7 +185,26 @@ mod tests {
         ];
 
         for (pattern, name, expected) in cases {
-            assert_eq!(Glob::parse(pattern).unwrap().matches(name), expected, "{pattern} over {name}");
+            let glob = Glob::parse(pattern).unwrap();
+            assert_eq!(glob.matches(name), expected, "{pattern} over {name}");
+            let folded = glob.matches_ignoring_case(name);
+            assert_eq!(folded, expected || pattern.contains("CVE"), "{pattern} over {name}, without case");
+        }
+    }
+
+    #[test]
+    fn case_of_letters_can_be_ignored() {
+        let cases = [
+            ("cve-2021-44228", "CVE-2021-44228", true),
+            ("CVE-2021-*", "cve-2021-44228", true),
+            ("*-COMMON", "linux-common", true),
+            ("cve-2021-44228", "CVE-2021-4422", false),
+            ("*A*b", "xaxxB", true),
+            ("*A*b", "xaxxBc", false),
+        ];
+
+        for (pattern, name, expected) in cases {
+            assert_eq!(Glob::parse(pattern).unwrap().matches_ignoring_case(name), expected, "{pattern} over {name}");
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod first_seen;
 pub mod glob;
 pub mod image;
 pub mod name;
+pub mod package_name;
 pub mod policy;
 mod reasons;
 pub mod registry;
@@ -24,6 +25,7 @@ pub mod severity;
 mod stored;
 mod text;
 pub mod unknown;
+pub mod vulnerability_id;
 pub mod waiver;
 
 pub use decide::decide;

@@ -8,11 +8,13 @@ use crate::{
     expression::Expression,
     finding::{Exploit, Finding, Fix, Score},
     first_seen::FirstSeenTimes,
-    glob::{Glob, any_or_empty},
+    glob::Glob,
     name::RuleId,
+    package_name,
     severity::{Rating, Severity},
     stored::is_default,
     unknown::WhenUnknown,
+    vulnerability_id::is_blank,
 };
 
 /// The effect of a broken rule.
@@ -85,10 +87,10 @@ pub struct Filter {
     /// True to match only findings with a known exploit.
     #[serde(skip_serializing_if = "is_default")]
     pub exploit_known: bool,
-    /// Globs over the vulnerability id; empty: any.
+    /// Globs over the vulnerability id and the related ids, compared without case; empty: any.
     #[serde(skip_serializing_if = "is_default")]
     pub vulnerability_ids: Vec<Glob>,
-    /// Globs over the package's name; empty: any.
+    /// Globs over the package's name, compared as [`package_name::any_may_match`] does; empty: any.
     #[serde(skip_serializing_if = "is_default")]
     pub packages: Vec<Glob>,
     /// The accepted package managers, compared without case; empty: any.
@@ -116,8 +118,8 @@ impl Filter {
             && self.at_least(self.min_cvss, finding.cvss)
             && self.at_least(self.min_epss, finding.epss)
             && self.exploit_matches(finding.exploit)
-            && any_or_empty(&self.vulnerability_ids, &finding.id)
-            && any_or_empty(&self.packages, &finding.package.name)
+            && self.id_matches(finding)
+            && self.package_matches(finding)
             && self.manager_matches(finding.package.manager.as_deref())
             && self.expression_matches(finding, unrated_as, now)
     }
@@ -176,6 +178,22 @@ impl Filter {
             Exploit::NotKnown => false,
             Exploit::Unknown => self.unknown_matches(),
         }
+    }
+
+    fn id_matches(&self, finding: &Finding) -> bool {
+        let is_named = |id: &str| self.vulnerability_ids.iter().any(|glob| glob.matches_ignoring_case(id));
+        self.vulnerability_ids.is_empty()
+            || finding.related_ids.iter().any(|id| is_named(id))
+            || if is_blank(&finding.id) { self.unknown_matches() } else { is_named(&finding.id) }
+    }
+
+    fn package_matches(&self, finding: &Finding) -> bool {
+        self.packages.is_empty()
+            || if is_blank(&finding.package.name) {
+                self.unknown_matches()
+            } else {
+                package_name::any_may_match(&self.packages, &finding.package)
+            }
     }
 
     fn manager_matches(&self, manager: Option<&str>) -> bool {

@@ -1,5 +1,6 @@
 //! Waivers: exceptions to findings, each with a scope, a reason and an end.
 
+mod cover;
 mod definition;
 mod scope;
 mod set;
@@ -7,6 +8,7 @@ mod set;
 use jiff::SignedDuration;
 
 pub use self::{
+    cover::Cover,
     definition::{Conditions, Revocation, State, Waiver},
     scope::{Scope, Subject},
     set::{ApplicableWaivers, Revision, WaiverSet},

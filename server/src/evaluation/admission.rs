@@ -6,7 +6,7 @@ use scangate_core::{
     Decision,
     finding::Finding,
     severity::Severity,
-    waiver::{ApplicableWaivers, Subject},
+    waiver::{ApplicableWaivers, Cover, Subject},
 };
 
 use super::{Attempt, EvaluateRequest, Evaluator};
@@ -50,13 +50,10 @@ fn admitted_findings(request: &EvaluateRequest, resolved: &Resolved, attempt: &A
     findings.filter(|finding| !covered.contains(&finding_key(finding))).map(SeenFinding::from_finding).collect()
 }
 
-/// True if a waiver covers the finding under at least one ranking of unrated findings. Policies differ in that ranking, so the
+/// True if waivers cover the finding under at least one ranking of unrated findings. Policies differ in that ranking, so the
 /// lowest is used.
 fn may_be_covered(finding: &Finding, waivers: &ApplicableWaivers<'_>, decision: &Decision) -> bool {
-    let lowest = Severity::Informational;
-    waivers
-        .for_finding(finding)
-        .any(|waiver| waiver.holds_at(decision.evaluated_at) && waiver.conditions.are_met_by(finding, lowest))
+    Cover::of(finding, waivers, Severity::Informational).decisive_at(decision.evaluated_at).is_some()
 }
 
 /// The key under which first-seen times of a finding are recorded.

@@ -2,7 +2,13 @@
 
 use jiff::Timestamp;
 
-use crate::{cause::Cause, finding::Finding, policy::Policy, rule::Rule, waiver::Waiver};
+use crate::{
+    cause::Cause,
+    finding::Finding,
+    policy::Policy,
+    rule::Rule,
+    waiver::{Cover, Waiver},
+};
 
 /// A record that matches the rule, now or later.
 pub(super) struct Record<'a> {
@@ -17,7 +23,7 @@ pub(super) struct Record<'a> {
     pub(super) waived: Vec<Interval<'a>>,
 }
 
-/// A period in which at least one waiver is in force, with the waivers that begin and end it.
+/// A period in which waivers cover a record, with the waivers that begin and end it.
 #[derive(Clone, Copy)]
 pub(super) struct Interval<'a> {
     from: Timestamp,
@@ -74,22 +80,58 @@ impl<'a> Record<'a> {
     }
 }
 
+/// Returns the periods in which a finding is covered: by a waiver for its own id, or by waivers for every related CVE.
+pub(super) fn covered_intervals<'a>(cover: &Cover<'a>) -> Vec<Interval<'a>> {
+    let mut intervals = any_in_force(&cover.own);
+    if let Some((first, others)) = cover.related.split_first() {
+        let through_related = others.iter().fold(any_in_force(first), |all, one| intersect(&all, &any_in_force(one)));
+        intervals.extend(through_related);
+    }
+    merge(intervals)
+}
+
 /// Returns the periods in which at least one of the waivers is in force.
-pub(super) fn merge_intervals(mut waivers: Vec<&Waiver>) -> Vec<Interval<'_>> {
-    waivers.retain(|waiver| waiver.start_time < waiver.end());
-    waivers.sort_by_key(|waiver| (waiver.start_time, waiver.end(), &waiver.id));
-    let mut intervals: Vec<Interval<'_>> = Vec::with_capacity(waivers.len());
-    for waiver in waivers {
-        match intervals.last_mut() {
-            Some(last) if waiver.start_time <= last.until => {
-                if waiver.end() > last.until {
-                    (last.until, last.ends) = (waiver.end(), waiver);
+fn any_in_force<'a>(waivers: &[&'a Waiver]) -> Vec<Interval<'a>> {
+    let in_force = waivers.iter().filter(|waiver| waiver.start_time < waiver.end());
+    merge(
+        in_force
+            .map(|waiver| Interval { from: waiver.start_time, until: waiver.end(), begins: waiver, ends: waiver })
+            .collect(),
+    )
+}
+
+/// Joins periods that overlap or meet; returns them sorted and disjoint.
+fn merge(mut intervals: Vec<Interval<'_>>) -> Vec<Interval<'_>> {
+    intervals.sort_by_key(|interval| (interval.from, interval.until, &interval.begins.id, &interval.ends.id));
+    let mut merged: Vec<Interval<'_>> = Vec::with_capacity(intervals.len());
+    for interval in intervals {
+        match merged.last_mut() {
+            Some(last) if interval.from <= last.until => {
+                if interval.until > last.until {
+                    (last.until, last.ends) = (interval.until, interval.ends);
                 }
             }
-            Some(_) | None => {
-                intervals.push(Interval { from: waiver.start_time, until: waiver.end(), begins: waiver, ends: waiver });
-            }
+            Some(_) | None => merged.push(interval),
         }
     }
-    intervals
+    merged
+}
+
+/// Returns the periods that both lists have in common. Both are sorted and disjoint.
+fn intersect<'a>(left: &[Interval<'a>], right: &[Interval<'a>]) -> Vec<Interval<'a>> {
+    let mut common = Vec::new();
+    let (mut left, mut right) = (left.iter().peekable(), right.iter().peekable());
+    while let (Some(one), Some(other)) = (left.peek(), right.peek()) {
+        let later = if other.from > one.from { other } else { one };
+        let sooner = if other.until < one.until { other } else { one };
+        if later.from < sooner.until {
+            common.push(Interval { from: later.from, until: sooner.until, begins: later.begins, ends: sooner.ends });
+        }
+        if other.until < one.until {
+            right.next();
+        } else {
+            left.next();
+        }
+    }
+    common
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     prefilter::{FindingSummary, Prefilter},
-    record::{Record, merge_intervals},
+    record::{Record, covered_intervals},
 };
 use crate::{
     cause::Cause,
@@ -14,7 +14,7 @@ use crate::{
     finding::Finding,
     policy::Policy,
     rule::Rule,
-    waiver::{ApplicableWaivers, Waiver},
+    waiver::{ApplicableWaivers, Cover, Waiver},
 };
 
 /// A change of the count by one finding.
@@ -35,7 +35,7 @@ pub(super) struct RuleCount<'a> {
     pub(super) counted_records: Vec<&'a Finding>,
     /// The records that would count if they were not in their grace period.
     pub(super) in_grace: Vec<&'a Finding>,
-    /// The records that a waiver excludes: the index in the scan's list and the longest waiver.
+    /// The records that waivers exclude: the index in the scan's list and the waiver that ends the exclusion.
     pub(super) waived: Vec<(usize, &'a Waiver)>,
     /// The changes to come, in order.
     pub(super) changes: Vec<CountChange<'a>>,
@@ -114,17 +114,15 @@ impl<'a> Counter<'a, '_> {
             return;
         }
         let grace = self.rule.grace.and_then(|grace| grace.window(finding, &self.input.first_seen));
-        let covering = self.covering_waivers(finding);
-        let longest = covering.iter().copied().filter(|waiver| waiver.holds_at(now));
-        let longest = longest.max_by_key(|waiver| (waiver.end(), &waiver.id));
+        let cover = self.cover(finding);
 
-        let boundaries = covering.iter().flat_map(|waiver| [waiver.start_time, waiver.end()]);
+        let boundaries = cover.waivers().flat_map(|waiver| [waiver.start_time, waiver.end()]);
         let boundaries = boundaries.chain(transitions.iter().map(|(at, _)| *at));
         let boundaries = boundaries.chain(grace.into_iter().flat_map(|(from, until)| [from, until]));
         self.result.unchanged_until = boundaries.filter(|at| *at > now).chain(self.result.unchanged_until).min();
 
-        let record = Record { finding, matches, transitions, grace, waived: merge_intervals(covering) };
-        match longest {
+        let record = Record { finding, matches, transitions, grace, waived: covered_intervals(&cover) };
+        match cover.decisive_at(now) {
             _ if !matches => {}
             Some(waiver) => self.result.waived.push((index, waiver)),
             None if record.is_in_grace(now) => self.result.in_grace.push(finding),
@@ -134,12 +132,8 @@ impl<'a> Counter<'a, '_> {
         self.records.push(record);
     }
 
-    fn covering_waivers(&self, finding: &'a Finding) -> Vec<&'a Waiver> {
-        if !self.rule.waivable || self.waivers.is_empty() {
-            return Vec::new();
-        }
-        let covers = |waiver: &&Waiver| waiver.conditions.are_met_by(finding, self.policy.unrated_as);
-        self.waivers.for_finding(finding).filter(covers).collect()
+    fn cover(&self, finding: &'a Finding) -> Cover<'a> {
+        if self.rule.waivable { Cover::of(finding, self.waivers, self.policy.unrated_as) } else { Cover::default() }
     }
 
     fn finish(self) -> RuleCount<'a> {

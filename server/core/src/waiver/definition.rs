@@ -118,9 +118,4 @@ impl Waiver {
             None => State::Active,
         }
     }
-
-    /// True if the waiver covers the finding, time aside.
-    pub fn covers(&self, finding: &Finding, unrated_as: Severity) -> bool {
-        self.scope.matches(finding) && self.conditions.are_met_by(finding, unrated_as)
-    }
 }

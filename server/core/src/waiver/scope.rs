@@ -7,6 +7,7 @@ use crate::{
     glob::Glob,
     image::{Digest, Platform, RepositoryName},
     name::Environment,
+    package_name,
     stored::is_default,
 };
 
@@ -31,6 +32,9 @@ pub struct Scope {
     /// The platform of the manifest; `None`: any.
     #[serde(default, skip_serializing_if = "is_default")]
     pub platform: Option<Platform>,
+    /// True if the scope is not narrowed to a place, on purpose: see [`Scope::has_place`].
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub everywhere: bool,
 }
 
 /// The manifest in which a finding occurs, with the image and environment of the call.
@@ -64,7 +68,16 @@ impl Scope {
             && self.platform.as_ref().is_none_or(|platform| subject.platform.is_some_and(|own| own.satisfies(platform)))
     }
 
-    /// True if the scope covers this vulnerability in this package.
+    /// True if a repository, a digest or an environment narrows the scope. A glob that matches everything does not.
+    ///
+    /// A scope without a place must say [`everywhere`](Self::everywhere). The edge checks it when a waiver is written.
+    pub fn has_place(&self) -> bool {
+        let narrows = |glob: &Option<Glob>| glob.as_ref().is_some_and(|glob| !glob.matches_everything());
+        narrows(&self.repository) || self.digest.is_some() || narrows(&self.environment)
+    }
+
+    /// True if the scope covers this vulnerability in the package of the finding. The id is the finding's own one, or one
+    /// of its related ids: see [`Cover`](super::Cover).
     ///
     /// ```
     /// use scangate_core::{finding::Finding, waiver::Scope};
@@ -73,11 +86,11 @@ impl Scope {
     /// let finding: Finding =
     ///     serde_json::from_str(r#"{ "id": "CVE-2026-1", "package": { "name": "zlib" }, "severity": "HIGH" }"#)?;
     ///
-    /// assert!(!scope.matches(&finding));
+    /// assert!(!scope.names(&finding.id, &finding));
     /// # Ok::<(), serde_json::Error>(())
     /// ```
-    pub fn matches(&self, finding: &Finding) -> bool {
-        self.vulnerability.matches(&finding.id)
-            && self.package.as_ref().is_none_or(|glob| glob.matches(&finding.package.name))
+    pub fn names(&self, id: &str, finding: &Finding) -> bool {
+        self.vulnerability.matches(id)
+            && self.package.as_ref().is_none_or(|glob| package_name::matches(glob, &finding.package))
     }
 }

@@ -147,11 +147,11 @@ impl<'a> ApplicableWaivers<'a> {
         self.broad.is_empty() && self.set.exact.is_empty()
     }
 
-    /// Returns the waivers whose scope matches the finding and whose end is still to come. Waivers for exactly its
-    /// vulnerability come first; each group is in the order of the ids.
-    pub fn for_finding<'b>(&'b self, finding: &'b Finding) -> impl Iterator<Item = &'a Waiver> + 'b {
-        let exact = self.set.exact.get(&finding.id).into_iter().flat_map(OrdMap::values);
+    /// Returns the waivers whose scope names this id and the package of the finding, and whose end is still to come.
+    /// Waivers for exactly this id come first; each group is in the order of their ids.
+    pub fn for_id<'b>(&'b self, id: &'b str, finding: &'b Finding) -> impl Iterator<Item = &'a Waiver> + 'b {
+        let exact = self.set.exact.get(id).into_iter().flat_map(OrdMap::values);
         let exact = exact.map(|revision| &revision.waiver).filter(|waiver| is_relevant(waiver, self.subject, self.now));
-        exact.chain(self.broad.iter().copied()).filter(|waiver| waiver.scope.matches(finding))
+        exact.chain(self.broad.iter().copied()).filter(move |waiver| waiver.scope.names(id, finding))
     }
 }

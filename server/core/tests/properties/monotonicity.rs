@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use proptest::{prelude::*, sample::Index};
+use proptest::{
+    prelude::*,
+    sample::{Index, select},
+};
 use scangate_core::{
     Decision, Verdict,
     finding::Finding,
@@ -10,6 +13,7 @@ use scangate_core::{
     name::{Environment, PolicyId},
     scan::ScanType,
     severity::{Rating, Severity},
+    vulnerability_id::is_cve,
 };
 
 use crate::{
@@ -67,6 +71,30 @@ proptest! {
         findings.push(finding);
 
         prop_assert!(did_not_loosen(&before, &after.decide()));
+    }
+
+    /// Expressions are excepted: they may say that a related id makes a finding harmless.
+    #[test]
+    fn added_related_id_never_loosens(
+        request in request_over(consistent_manifests()), at in any::<Index>(), chosen in any::<Index>(),
+        id in select(vec!["CVE-1", "CVE-2", "CVE-4", "GHSA-3", "ALAS-5"]),
+    ) {
+        let mut before = request;
+        for rule in before.policies.iter_mut().flat_map(|policy| &mut policy.rules) {
+            rule.when.expression = None;
+        }
+        let mut after = before.clone();
+        let Some(findings) = &mut after.manifest(at).scan.findings else { return Ok(()) };
+        prop_assume!(!findings.is_empty());
+        let chosen = chosen.index(findings.len());
+        let finding = &mut findings[chosen];
+        finding.related_ids.push(id.into());
+        let finding = finding.clone();
+
+        let is_waived = |id: &Arc<str>| after.waivers.iter().any(|waiver| waiver.scope.names(id, &finding));
+        let cves: Vec<_> = finding.related_ids.iter().filter(|id| is_cve(id)).collect();
+        let may_be_covered = !is_cve(&finding.id) && !cves.is_empty() && cves.into_iter().all(is_waived);
+        prop_assert!(may_be_covered || did_not_loosen(&before.decide(), &after.decide()));
     }
 
     /// Every generated list of severities continues upwards from its lowest one. Lists such as `[HIGH]` are left out: a
