@@ -7,6 +7,7 @@ use scangate_core::{
     decision::ManifestInput,
     finding::{Finding, Fix},
     image::{Image, ImageReference, Platform},
+    package_name,
     scan::Manifest,
     severity::{Rating, Severity},
 };
@@ -36,9 +37,9 @@ pub enum Error {
 pub struct Filter {
     /// The lowest severity; unrated findings always match.
     pub min_severity: Option<Severity>,
-    /// The exact package name.
+    /// The package name, in any spelling.
     pub package: Option<String>,
-    /// The exact vulnerability id.
+    /// The vulnerability id or a related id, without regard to case.
     pub vulnerability_id: Option<String>,
     /// The exact availability of a fix.
     pub fix: Option<Fix>,
@@ -50,9 +51,13 @@ impl Filter {
             Rating::Rated(severity) => *severity >= least,
             Rating::Unrated(_) => true,
         };
+        let has_id = |id: &str| {
+            let mut ids = std::iter::once(&finding.id).chain(&finding.related_ids);
+            ids.any(|own| own.eq_ignore_ascii_case(id))
+        };
         self.min_severity.is_none_or(is_severe)
-            && self.package.as_deref().is_none_or(|package| package == &*finding.package.name)
-            && self.vulnerability_id.as_deref().is_none_or(|id| id == &*finding.id)
+            && self.package.as_deref().is_none_or(|package| package_name::may_be(package, &finding.package))
+            && self.vulnerability_id.as_deref().is_none_or(has_id)
             && self.fix.is_none_or(|fix| fix == finding.fix)
     }
 }

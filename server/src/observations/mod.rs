@@ -2,6 +2,7 @@
 //!
 //! [`sql`] is the adapter. `server/tests/observations/contract.rs` is the contract suite; the methods' comments name its tests.
 
+mod seen_names;
 pub mod sql;
 
 use std::{fmt, sync::Arc};
@@ -10,6 +11,8 @@ use jiff::Timestamp;
 use scangate_core::{
     finding::Finding, first_seen::FirstSeenTimes, image::Repository, name::Environment, waiver::Scope,
 };
+
+pub use self::seen_names::SeenNames;
 
 /// A vulnerability in a package, as seen in a scan.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,6 +23,8 @@ pub struct SeenFinding {
     pub package: Arc<str>,
     /// True if the scan reported a fix.
     pub fix_seen: bool,
+    /// The related ids.
+    pub related_ids: Vec<Arc<str>>,
 }
 
 impl SeenFinding {
@@ -31,7 +36,12 @@ impl SeenFinding {
             Fix::Unknown => finding.package.fixed_in.is_some(),
             Fix::None => false,
         };
-        Self { vulnerability: Arc::clone(&finding.id), package: Arc::clone(&finding.package.name), fix_seen }
+        Self {
+            vulnerability: Arc::clone(&finding.id),
+            package: Arc::clone(&finding.package.name),
+            fix_seen,
+            related_ids: finding.related_ids.clone(),
+        }
     }
 }
 
@@ -87,6 +97,11 @@ pub trait Observations: Send + Sync + fmt::Debug {
     ) -> Result<(), Error>;
 
     /// Returns true if a finding in a waiver's scope was ever seen (`was_seen_compares_scope_with_observations`). Compares
-    /// vulnerability, package and repository; digest, environment and platform are not recorded.
+    /// vulnerability, package and repository; digest, environment and platform are not recorded. A finding was seen under its own
+    /// id and, unless that is a CVE, under its related ids (`was_seen_compares_related_ids`). Package managers are not recorded:
+    /// names compare as PyPI's.
     async fn was_seen(&self, scope: &Scope) -> Result<bool, Error>;
+
+    /// Returns the names under which findings were seen (`seen_names_include_related_ids`).
+    async fn seen_names(&self) -> Result<SeenNames, Error>;
 }

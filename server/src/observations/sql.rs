@@ -13,14 +13,13 @@ use scangate_core::{
     waiver::Scope,
 };
 
-use super::{Error, Observations, SeenFinding};
+mod related;
+
+use super::{Error, Observations, SeenFinding, SeenNames};
 use crate::sql::{self, Connection, Database, JsonRows, commit_error, discard_if_broken, query_error};
 
 /// Maximum number of findings in one statement.
 const BATCH_SIZE: usize = 2_000;
-/// Maximum number of rows that are compared with a pattern.
-const MAX_SCANNED_ROWS: i64 = 100_000;
-
 #[derive(Debug, sqlx::FromRow)]
 struct Row {
     vulnerability: String,
@@ -99,6 +98,10 @@ impl Observations for SqlObservations {
     async fn was_seen(&self, scope: &Scope) -> Result<bool, Error> {
         self.database.with_timeout(self.has_match(scope)).await
     }
+
+    async fn seen_names(&self) -> Result<SeenNames, Error> {
+        self.database.with_timeout(self.load_names()).await
+    }
 }
 
 impl SqlObservations {
@@ -114,6 +117,7 @@ impl SqlObservations {
         findings: Vec<SeenFinding>,
         at: Timestamp,
     ) -> Result<FirstSeenTimes, Error> {
+        self.observe_related(repository, &findings).await?;
         let times = self.load_times(repository, environment, &findings).await?;
         let is_new = |finding: &&SeenFinding| match times.get(&key(finding)) {
             None => true,
@@ -165,22 +169,6 @@ impl SqlObservations {
         select_times(&mut connection, repository, environment, findings).await
     }
 
-    async fn has_match(&self, scope: &Scope) -> Result<bool, Error> {
-        let mut connection = self.database.reader().await?;
-        let rows = match scope.vulnerability.exact() {
-            Some(exact) => select_exact(&mut connection, exact).await?,
-            None => select_by_prefix(&mut connection, scope.vulnerability.as_str()).await?,
-        };
-        // Rows beyond the limit were not compared, and any of them may match.
-        let is_truncated = i64::try_from(rows.len()).is_ok_and(|rows| rows >= MAX_SCANNED_ROWS);
-        Ok(is_truncated
-            || rows.iter().any(|(vulnerability, package, repository)| {
-                scope.vulnerability.matches(vulnerability)
-                    && scope.package.as_ref().is_none_or(|glob| glob.matches(package))
-                    && scope.repository.as_ref().is_none_or(|glob| glob.matches(repository))
-            }))
-    }
-
     /// Inserts findings by a statement whose rows are vulnerability, package and fix flag. The parameters after the rows are
     /// `texts` and the time.
     async fn insert(
@@ -206,34 +194,6 @@ impl SqlObservations {
     }
 }
 
-/// A vulnerability, a package and a repository.
-type ScopeRow = (String, String, String);
-
-async fn select_exact(connection: &mut Connection, vulnerability: &str) -> Result<Vec<ScopeRow>, sql::Error> {
-    sqlx::query_as(
-        "select distinct vulnerability, package, repository from observations where vulnerability = $1 limit $2",
-    )
-    .bind(vulnerability)
-    .bind(MAX_SCANNED_ROWS)
-    .fetch_all(connection)
-    .await
-    .map_err(query_error)
-}
-
-async fn select_by_prefix(connection: &mut Connection, pattern: &str) -> Result<Vec<ScopeRow>, sql::Error> {
-    let prefix: String = pattern.chars().take_while(|c| *c != '*').collect();
-    sqlx::query_as(
-        "select distinct vulnerability, package, repository from observations
-         where substr(vulnerability, 1, cast($1 as integer)) = $2 limit $3",
-    )
-    .bind(i64::try_from(prefix.chars().count()).unwrap_or_default())
-    .bind(prefix)
-    .bind(MAX_SCANNED_ROWS)
-    .fetch_all(connection)
-    .await
-    .map_err(query_error)
-}
-
 /// A vulnerability and a package.
 type Key = (Arc<str>, Arc<str>);
 
@@ -246,16 +206,19 @@ fn key(finding: &SeenFinding) -> Key {
 /// Merges findings of the same vulnerability and package, and sorts them, so that two servers that write the same ones cannot
 /// deadlock.
 fn distinct(findings: &[SeenFinding]) -> Vec<SeenFinding> {
-    let mut distinct: BTreeMap<(&Arc<str>, &Arc<str>), bool> = BTreeMap::new();
+    let mut distinct: BTreeMap<(&Arc<str>, &Arc<str>), (bool, BTreeSet<&Arc<str>>)> = BTreeMap::new();
     for finding in findings {
-        *distinct.entry((&finding.vulnerability, &finding.package)).or_default() |= finding.fix_seen;
+        let (fix_seen, related_ids) = distinct.entry((&finding.vulnerability, &finding.package)).or_default();
+        *fix_seen |= finding.fix_seen;
+        related_ids.extend(&finding.related_ids);
     }
-    let finding = |((vulnerability, package), fix_seen): ((&Arc<str>, &Arc<str>), bool)| SeenFinding {
+    let findings = distinct.into_iter().map(|((vulnerability, package), (fix_seen, related_ids))| SeenFinding {
         vulnerability: Arc::clone(vulnerability),
         package: Arc::clone(package),
         fix_seen,
-    };
-    distinct.into_iter().map(finding).collect()
+        related_ids: related_ids.into_iter().cloned().collect(),
+    });
+    findings.collect()
 }
 
 fn to_times(times_by_finding: TimesByFinding) -> FirstSeenTimes {

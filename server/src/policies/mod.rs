@@ -6,6 +6,7 @@
 
 mod dry_run;
 mod lint;
+mod patterns;
 mod rollback;
 mod watch;
 
@@ -24,6 +25,7 @@ use tokio::sync::{Mutex as AsyncMutex, watch as watch_channel};
 
 pub use self::{
     lint::lint,
+    patterns::{has_patterns, policy_pattern_notes, waiver_pattern_notes},
     rollback::{Error as RollbackError, Rollback},
     watch::{ChangeEvent, Error as WatchError, WatchEvent},
 };

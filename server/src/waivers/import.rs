@@ -26,7 +26,8 @@ const MAX_TEXT: usize = 256;
 
 /// The reason why a statement without a sufficient scope becomes no waiver.
 const MISSING_SCOPE: &str = "the statement names a package but no image, and scans do not report which distribution a package \
-     belongs to; import it with template.scope.repository set to the repositories that it applies to";
+     belongs to; import it with template.scope.repository or template.scope.environment set to the place that it applies to, or \
+     with template.scope.everywhere if it applies to every image";
 
 /// A request to import a document.
 #[derive(Clone, Debug)]
@@ -46,6 +47,8 @@ pub struct ImportResult {
     pub waivers: Vec<StoredWaiver>,
     /// The parts of the document that created no waiver, and earlier waivers that it contradicts, one sentence each.
     pub skipped: Vec<String>,
+    /// Notes on patterns that match nothing, one sentence each.
+    pub notes: Vec<String>,
     /// The store's revision of the import.
     pub revision: u64,
 }
@@ -76,10 +79,14 @@ impl Waivers {
         }
         let written = self.create_imported(resources, options, set.revision).await?;
         let mut waivers = Vec::with_capacity(written.resources.len());
+        let mut notes = Vec::new();
         for revision in written.waivers() {
-            waivers.push(self.with_match_state(Arc::clone(revision)).await?);
+            let stored = self.with_match_state(Arc::clone(revision)).await?;
+            let name = revision.waiver.id.resource_name();
+            notes.extend(stored.notes().into_iter().map(|note| format!("{name}: {note}")));
+            waivers.push(stored);
         }
-        Ok(ImportResult { waivers, skipped, revision: written.revision })
+        Ok(ImportResult { waivers, skipped, notes, revision: written.revision })
     }
 
     /// Creates the waivers in one write; without any, the result is empty at the revision read.
@@ -129,7 +136,7 @@ async fn contradicted_waivers(
 /// Returns the waivers of a document: the template with the scope and reason of each statement. The same document and template
 /// always give the same ids.
 ///
-/// A package without an image becomes a waiver only if the template limits the repositories: findings do not distinguish Debian's
+/// A package without an image becomes a waiver only if the template names a place, or says that there is none: findings do not distinguish Debian's
 /// package (`pkg:deb/debian/curl`) from Alpine's.
 fn to_waivers(document: &ParsedDocument, template: &Waiver) -> Vec<Waiver> {
     let waiver = |statement: &Statement| {
@@ -137,6 +144,7 @@ fn to_waivers(document: &ParsedDocument, template: &Waiver) -> Vec<Waiver> {
         waiver.scope.vulnerability = statement.vulnerability.clone();
         waiver.scope.package.clone_from(&statement.package);
         waiver.scope.digest.clone_from(&statement.digest);
+        waiver.scope.everywhere &= statement.digest.is_none();
         waiver.id = import_id(&document.id, &waiver.scope)?;
         waiver.reason.clone_from(&statement.reason);
         if waiver.author.is_empty() {
@@ -154,9 +162,9 @@ fn to_waivers(document: &ParsedDocument, template: &Waiver) -> Vec<Waiver> {
     waivers
 }
 
-/// True if the statement or the template limits the images that the waiver applies to.
+/// True if the statement or the template names the images that the waiver applies to.
 fn has_scope(statement: &Statement, template: &Waiver) -> bool {
-    statement.digest.is_some() || template.scope.repository.as_ref().is_some_and(|glob| !glob.matches_everything())
+    statement.digest.is_some() || template.scope.everywhere || template.scope.has_place()
 }
 
 /// True if the waiver was imported from an earlier version of the document and the document contradicts it now. A waiver whose scope
@@ -171,8 +179,8 @@ fn is_contradicted(document: &ParsedDocument, waiver: &Waiver) -> bool {
 
 /// The id of an imported waiver: a hash of the document's id and the waiver's scope.
 fn import_id(document: &str, scope: &Scope) -> Option<WaiverId> {
-    let Scope { vulnerability, package, repository, digest, environment, platform } = scope;
-    let id_input = (document, vulnerability, package, digest, repository, environment, platform);
+    let Scope { vulnerability, package, repository, digest, environment, platform, everywhere } = scope;
+    let id_input = (document, vulnerability, package, digest, repository, environment, platform, everywhere);
     let hash = Sha256::digest(serde_json::to_vec(&id_input).ok()?);
     let id = hash.iter().take(10).fold(ID_PREFIX.to_owned(), |id, byte| id + &format!("{byte:02x}"));
     WaiverId::parse(&id).ok()

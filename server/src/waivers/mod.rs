@@ -50,11 +50,28 @@ pub struct StoredWaiver {
     pub matches_findings: bool,
 }
 
+impl StoredWaiver {
+    /// Returns notes on patterns of the scope that match nothing, one sentence each.
+    fn notes(&self) -> Vec<String> {
+        let notes = policies::waiver_pattern_notes(&self.revision.waiver.scope);
+        if notes.is_empty() && !self.matches_findings {
+            return vec![NOTHING_SEEN.to_owned()];
+        }
+        notes
+    }
+}
+
+/// The note on a waiver without a match.
+const NOTHING_SEEN: &str =
+    "this gate has seen no finding with the vulnerability, package and repository of this waiver";
+
 /// The result of a write.
 #[derive(Clone, Debug)]
 pub struct WaiverWrite {
     /// The waiver as written.
     pub waiver: Option<StoredWaiver>,
+    /// Notes on patterns that match nothing, one sentence each.
+    pub notes: Vec<String>,
     /// The store's revision of the write.
     pub revision: u64,
 }
@@ -120,7 +137,7 @@ impl Waivers {
         // With an idempotency key the store must see the request, since it records the key.
         if old.waiver.revocation.is_some() && options.request_key.is_none() {
             let revision = old.revision;
-            return Ok(WaiverWrite { waiver: Some(self.with_match_state(old).await?), revision });
+            return Ok(WaiverWrite { waiver: Some(self.with_match_state(old).await?), notes: Vec::new(), revision });
         }
         let mut waiver = old.waiver.clone();
         waiver.revocation.get_or_insert_with(|| Revocation { at: Timestamp::now(), reason: reason.to_owned() });
@@ -156,7 +173,8 @@ impl Waivers {
             Some(revision) => Some(self.with_match_state(Arc::clone(revision)).await?),
             None => None,
         };
-        Ok(WaiverWrite { waiver, revision: written.revision })
+        let notes = waiver.as_ref().map(StoredWaiver::notes).unwrap_or_default();
+        Ok(WaiverWrite { waiver, notes, revision: written.revision })
     }
 
     /// Adds the match state of a waiver: true if a finding in its scope was ever seen.

@@ -23,6 +23,10 @@ const MAX_REASON: usize = 900;
 /// The longest quotation of a parser error, in characters: it may contain untrusted text.
 const MAX_QUOTED: usize = 200;
 
+/// The reason why a contradicted statement becomes no waiver.
+const CONTRADICTED: &str =
+    "another statement of the document marks it affected or under investigation, under one of its names";
+
 /// A reason why a document cannot be parsed. Texts follow the name of the field.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -52,10 +56,12 @@ pub struct ParsedDocument {
     pub author: String,
     /// The statements that justify a waiver.
     pub statements: Vec<Statement>,
-    /// The statements that justify none, one sentence each.
+    /// The statements that justify none, and the parts of statements that are not used, one sentence each.
     pub skipped: Vec<String>,
     /// The statements that contradict a waiver.
     contradictions: Vec<RawStatement>,
+    /// The names of the vulnerabilities.
+    names: VulnerabilityNames,
 }
 
 /// A statement that one vulnerability does not affect one product, or is fixed in it.
@@ -139,6 +145,7 @@ pub fn parse(document: &[u8]) -> Result<ParsedDocument, Error> {
     let contradictions = document.statements.iter().filter(|statement| statement.refusal_reason().is_some());
     let mut parsed = ParsedDocument {
         contradictions: contradictions.cloned().collect(),
+        names: document.statements.iter().map(|statement| &statement.vulnerability).collect(),
         id: document.id,
         author: document.author,
         ..ParsedDocument::default()
@@ -177,17 +184,9 @@ impl Document {
 impl ParsedDocument {
     /// True if a statement whose status rules out a waiver may apply to this vulnerability and product.
     pub fn contradicts(&self, vulnerability: &str, package: Option<&Glob>, digest: Option<&Digest>) -> bool {
-        let vulnerability = Vulnerability { name: vulnerability.to_owned(), aliases: Vec::new() };
-        self.has_contradiction(&vulnerability, package, digest)
-    }
-
-    fn has_contradiction(
-        &self,
-        vulnerability: &Vulnerability,
-        package: Option<&Glob>,
-        digest: Option<&Digest>,
-    ) -> bool {
-        self.contradictions.iter().any(|statement| statement.may_apply_to(vulnerability, package, digest))
+        let is_same = |statement: &RawStatement| self.names.may_be_same(&statement.vulnerability.name, vulnerability);
+        let mut contradictions = self.contradictions.iter().filter(|statement| is_same(statement));
+        contradictions.any(|statement| statement.may_apply_to(package, digest))
     }
 }
 
@@ -198,10 +197,10 @@ impl RawStatement {
         match self.waivable_vulnerability() {
             Ok(vulnerability) => {
                 for product in &self.products {
-                    for (package, digest) in product.products_to_waive(&mut |why| skipped.push(why)) {
+                    for (package, digest) in product.products_to_waive(&mut |why| skipped.push(why.to_owned())) {
                         // The order of statements does not matter: a contradiction always prevails.
-                        if parsed.has_contradiction(&self.vulnerability, package.as_ref(), digest.as_ref()) {
-                            skipped.push("another statement of the document marks it affected or under investigation");
+                        if parsed.contradicts(&self.vulnerability.name, package.as_ref(), digest.as_ref()) {
+                            skipped.push(CONTRADICTED.to_owned());
                             continue;
                         }
                         let (vulnerability, reason) = (vulnerability.clone(), self.reason());
@@ -209,7 +208,10 @@ impl RawStatement {
                     }
                 }
             }
-            Err(why) => skipped.push(why),
+            Err(why) => skipped.push(why.to_owned()),
+        }
+        if self.refusal_reason().is_none() && !self.vulnerability.aliases.is_empty() {
+            skipped.push(self.vulnerability.unused_aliases());
         }
         let name: String = self.vulnerability.name.chars().take(MAX_NAME_QUOTED).collect();
         parsed.skipped.extend(skipped.into_iter().map(|why| format!("statement {number}, {name}: {why}")));
@@ -242,11 +244,8 @@ impl RawStatement {
         }
     }
 
-    /// True if the statement may apply to this vulnerability and product. A missing digest or package matches any.
-    fn may_apply_to(&self, vulnerability: &Vulnerability, package: Option<&Glob>, digest: Option<&Digest>) -> bool {
-        if !self.vulnerability.may_equal(vulnerability) {
-            return false;
-        }
+    /// True if the statement may apply to this product. A missing digest or package matches any.
+    fn may_apply_to(&self, package: Option<&Glob>, digest: Option<&Digest>) -> bool {
         let may_apply = |product: &Product| {
             let mut is_incomplete = false;
             let products = product.products_to_waive(&mut |_| is_incomplete = true);
@@ -276,10 +275,51 @@ impl Vulnerability {
         std::iter::once(&self.name).chain(&self.aliases)
     }
 
-    /// True if any name of one may be a name of the other.
-    fn may_equal(&self, other: &Self) -> bool {
-        self.names().any(|name| other.names().any(|other| may_be_same_name(name, other)))
+    /// Describes the aliases, which cover nothing by themselves: a waiver is for one id.
+    fn unused_aliases(&self) -> String {
+        let aliases: Vec<String> =
+            self.aliases.iter().map(|alias| alias.chars().take(MAX_NAME_QUOTED).collect()).collect();
+        format!(
+            "its aliases are not used ({}): a waiver covers findings with the statement's own name, and those of which it is every \
+             related CVE",
+            aliases.join(", ")
+        )
     }
+}
+
+/// The names of the vulnerabilities of a document. Names that statements share join their vulnerabilities, at any distance: if A is
+/// an alias of B, and B of C, all three are one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct VulnerabilityNames {
+    /// For each name, in lower case, the number of its vulnerability.
+    numbers: BTreeMap<String, usize>,
+}
+
+impl<'a> FromIterator<&'a Vulnerability> for VulnerabilityNames {
+    fn from_iter<T: IntoIterator<Item = &'a Vulnerability>>(vulnerabilities: T) -> Self {
+        let mut numbers: BTreeMap<String, usize> = BTreeMap::new();
+        // At most 2,000 names, so joining two vulnerabilities may visit all of them.
+        for (number, vulnerability) in vulnerabilities.into_iter().enumerate() {
+            let names: Vec<String> = vulnerability.names().map(|name| normal_form(name)).collect();
+            let joined: Vec<usize> = names.iter().filter_map(|name| numbers.get(name).copied()).collect();
+            numbers.values_mut().filter(|other| joined.contains(other)).for_each(|other| *other = number);
+            numbers.extend(names.into_iter().map(|name| (name, number)));
+        }
+        Self { numbers }
+    }
+}
+
+impl VulnerabilityNames {
+    /// True if two names may name one vulnerability.
+    fn may_be_same(&self, one: &str, other: &str) -> bool {
+        let (one, other) = (normal_form(one), normal_form(other));
+        one == other || self.numbers.get(&one).is_some_and(|number| self.numbers.get(&other) == Some(number))
+    }
+}
+
+/// The form in which names of vulnerabilities compare.
+fn normal_form(name: &str) -> String {
+    name.trim().to_lowercase().replace(['_', '.'], "-")
 }
 
 /// True if two names may be equal: package indexes ignore case and treat `_`, `.` and `-` alike.

@@ -24,6 +24,8 @@ promises! {
     admission_counts_for_its_environment_only,
     expected_times_are_not_recorded,
     was_seen_compares_scope_with_observations,
+    was_seen_compares_related_ids,
+    seen_names_include_related_ids,
 }
 
 /// A vulnerability, a package and their times.
@@ -34,7 +36,7 @@ fn environment(name: &str) -> Environment {
 }
 
 fn seen(vulnerability: &str, package: &str, fix_seen: bool) -> SeenFinding {
-    SeenFinding { vulnerability: vulnerability.into(), package: package.into(), fix_seen }
+    SeenFinding { vulnerability: vulnerability.into(), package: package.into(), fix_seen, related_ids: Vec::new() }
 }
 
 async fn first_seen_times_are_set_once(store: Store) {
@@ -93,17 +95,21 @@ async fn expected_times_are_not_recorded(store: Store) {
     assert_eq!(unrecorded[1].2.first_observed_at, Some(last));
 }
 
-async fn was_seen_compares_scope_with_observations(store: Store) {
-    let findings = [seen("CVE-2021-44228", "log4j-core", false)];
-    store.observe(&repository("team/app"), None, &findings, noon()).await.unwrap();
-    let scope = |vulnerability, package: Option<&str>, repository: Option<&str>| Scope {
+fn scope(vulnerability: &str, package: Option<&str>, repository: Option<&str>) -> Scope {
+    Scope {
         vulnerability: Glob::parse(vulnerability).unwrap(),
         package: package.map(|package| Glob::parse(package).unwrap()),
         repository: repository.map(|repository| Glob::parse(repository).unwrap()),
         digest: None,
         environment: None,
         platform: None,
-    };
+        everywhere: false,
+    }
+}
+
+async fn was_seen_compares_scope_with_observations(store: Store) {
+    let findings = [seen("CVE-2021-44228", "log4j-core", false)];
+    store.observe(&repository("team/app"), None, &findings, noon()).await.unwrap();
 
     for (scope, expected) in [
         (scope("CVE-2021-44228", None, None), true),
@@ -116,4 +122,50 @@ async fn was_seen_compares_scope_with_observations(store: Store) {
     ] {
         assert_eq!(store.was_seen(&scope).await.unwrap(), expected, "{scope:?}");
     }
+}
+
+fn related(vulnerability: &str, package: &str, related_ids: &[&str]) -> SeenFinding {
+    let related_ids = related_ids.iter().map(|id| (*id).into()).collect();
+    SeenFinding { related_ids, ..seen(vulnerability, package, false) }
+}
+
+async fn was_seen_compares_related_ids(store: Store) {
+    let findings = [related("GHSA-1", "Py_YAML", &["CVE-1", "OSV-1"]), related("CVE-2", "zlib", &["CVE-3"])];
+    // The second time, the ids are known already.
+    for _ in 0..2 {
+        store.observe(&repository("team/app"), None, &findings, noon()).await.unwrap();
+    }
+
+    for (scope, expected) in [
+        (scope("GHSA-1", None, None), true),
+        (scope("CVE-1", Some("py-yaml"), Some("team/*")), true),
+        (scope("CVE-*", Some("py*"), None), true),
+        (scope("CVE-1", Some("zlib"), None), false),
+        (scope("CVE-1", None, Some("other/*")), false),
+        (scope("cve-1", None, None), false),
+        // Waivers cover through related CVEs only, and never from CVE to CVE.
+        (scope("OSV-1", None, None), false),
+        (scope("CVE-3", None, None), false),
+    ] {
+        assert_eq!(store.was_seen(&scope).await.unwrap(), expected, "{scope:?}");
+    }
+    // Clocks keep the finding's own id.
+    let own = store.observe(&repository("team/app"), None, &[seen("CVE-1", "Py_YAML", false)], noon()).await.unwrap();
+    assert_eq!(Times::from(own).len(), 1);
+}
+
+async fn seen_names_include_related_ids(store: Store) {
+    let names = store.seen_names().await.unwrap();
+    assert!(names.lacks_vulnerability(&Glob::parse("*").unwrap()));
+    let findings = [related("GHSA-1", "PyYAML", &["CVE-1"]), seen("CVE-2", "org.example:lib", false)];
+    store.observe(&repository("team/app"), None, &findings, noon()).await.unwrap();
+
+    let names = store.seen_names().await.unwrap();
+
+    let lacks_vulnerability = |pattern| names.lacks_vulnerability(&Glob::parse(pattern).unwrap());
+    let lacks_package = |pattern| names.lacks_package(&Glob::parse(pattern).unwrap());
+    assert!(["ghsa-1", "CVE-1", "cve-*", "CVE-2"].into_iter().all(|pattern| !lacks_vulnerability(pattern)));
+    assert!(["CVE-3", "GHSA-2*"].into_iter().all(lacks_vulnerability));
+    assert!(["pyyaml", "lib", "org.*"].into_iter().all(|pattern| !lacks_package(pattern)));
+    assert!(["yaml", "lib2"].into_iter().all(lacks_package));
 }

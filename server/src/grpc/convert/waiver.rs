@@ -53,6 +53,36 @@ pub(crate) fn parse_waiver(
     old: Option<&Waiver>,
     limits: WaiverLimits,
 ) -> Option<Waiver> {
+    let waiver = parse_fields(fields, path, id, wire, old, limits)?;
+    if !waiver.scope.everywhere && !waiver.scope.has_place() {
+        fields.refuse(
+            format!("{path}.scope"),
+            "must name a repository, a digest or an environment, where a glob over everything does not count; if the waiver is \
+             meant to cover every image, set everywhere to true",
+        );
+    }
+    Some(waiver)
+}
+
+/// Parses the fields that all waivers of an import share. The document supplies the rest of the scope, possibly with the place.
+pub(crate) fn parse_template(
+    fields: &mut Fields,
+    path: &str,
+    id: Option<WaiverId>,
+    wire: &v1::Waiver,
+    limits: WaiverLimits,
+) -> Option<Waiver> {
+    parse_fields(fields, path, id, Some(wire), None, limits)
+}
+
+fn parse_fields(
+    fields: &mut Fields,
+    path: &str,
+    id: Option<WaiverId>,
+    wire: Option<&v1::Waiver>,
+    old: Option<&Waiver>,
+    limits: WaiverLimits,
+) -> Option<Waiver> {
     let Some(wire) = wire else {
         fields.refuse(path, "must be set");
         return None;
@@ -141,7 +171,14 @@ fn parse_scope(fields: &mut Fields, path: &str, wire: Option<&v1::WaiverScope>) 
         digest: fields.optional(&format!("{path}.digest"), &wire.digest, Digest::parse),
         environment: fields.optional(&format!("{path}.environment"), &wire.environment, Glob::parse),
         platform: wire.platform.as_ref().and_then(|wire| parse_platform(fields, &format!("{path}.platform"), wire)),
+        everywhere: wire.everywhere,
     };
+    if scope.everywhere && scope.has_place() {
+        fields.refuse(
+            format!("{path}.everywhere"),
+            "must be false beside a repository, a digest or an environment that narrows the scope; remove one of the two",
+        );
+    }
     let narrows = |glob: &Option<Glob>| glob.as_ref().is_some_and(|glob| !glob.matches_everything());
     if scope.vulnerability.matches_everything()
         && !narrows(&scope.package)
@@ -184,6 +221,7 @@ pub(crate) fn render_waiver(revision: &Revision, matches: bool, now: Timestamp) 
         digest: waiver.scope.digest.as_ref().map(ToString::to_string).unwrap_or_default(),
         environment: glob(&waiver.scope.environment),
         platform: waiver.scope.platform.as_ref().map(render_platform),
+        everywhere: waiver.scope.everywhere,
     };
     let conditions = v1::WaiverConditions {
         until_fixed: waiver.conditions.until_fixed,
@@ -263,9 +301,11 @@ mod tests {
             (digest, environment, reason, author) in (text(), text(), text(), text()),
             (start_time, expire_time) in (moment(), moment()),
             (max_severity, max_epss, days) in (any::<i32>(), prop::option::of(any::<f64>()), 0_u64..4000),
-            requires_approver in any::<bool>(),
+            (requires_approver, everywhere) in (any::<bool>(), any::<bool>()),
         ) {
-            let scope = v1::WaiverScope { vulnerability_id, package, repository, digest, environment, platform: None };
+            let scope = v1::WaiverScope {
+                vulnerability_id, package, repository, digest, environment, platform: None, everywhere,
+            };
             let conditions = v1::WaiverConditions { max_severity, max_epss, ..Default::default() };
             let wire = v1::Waiver {
                 scope: Some(scope), conditions: Some(conditions), reason, author: author.clone(), approver: author,
@@ -280,10 +320,11 @@ mod tests {
             if let Ok(waiver) = fields.finish(parsed) {
                 prop_assert!(!requires_approver);
                 prop_assert!(waiver.start_time < waiver.expire_time);
-                let everywhere = waiver.scope.package.as_ref().is_none_or(Glob::matches_everything)
+                prop_assert_eq!(everywhere, !waiver.scope.has_place());
+                let is_unbounded = waiver.scope.package.as_ref().is_none_or(Glob::matches_everything)
                     && waiver.scope.repository.as_ref().is_none_or(Glob::matches_everything)
                     && waiver.scope.digest.is_none();
-                prop_assert!(!(everywhere && waiver.scope.vulnerability.matches_everything()));
+                prop_assert!(!(is_unbounded && waiver.scope.vulnerability.matches_everything()));
             }
         }
     }

@@ -10,6 +10,7 @@ use prost::Message;
 use scangate_core::{
     image::RepositoryName,
     name::{Environment, PolicyId},
+    policy::Policy,
 };
 use scangate_proto::v1::{
     CreatePolicyRequest, CreatePolicyResponse, CreateWaiverRequest, CreateWaiverResponse, DeletePolicyRequest,
@@ -40,7 +41,7 @@ use super::{
 use crate::{
     decisions::Decisions,
     idempotency::WRITE_WINDOW,
-    observations::Observations,
+    observations::{Observations, SeenNames},
     policies::{self, Policies, WriteOptions},
     policy_store::{Change, Resource, WriteResult},
     waivers::Waivers,
@@ -90,6 +91,20 @@ impl PolicyService {
     }
 }
 
+impl PolicyService {
+    /// Returns notes on patterns that match nothing. Without the findings seen so far, only those that can match nothing.
+    async fn pattern_notes(&self, policy: &Policy) -> Vec<String> {
+        if !policies::has_patterns(policy) {
+            return Vec::new();
+        }
+        let seen = self.observations.seen_names().await.unwrap_or_else(|error| {
+            tracing::warn!(error = &error as &dyn std::error::Error, "cannot compare patterns with the findings seen");
+            SeenNames::default()
+        });
+        policies::policy_pattern_notes(policy, &seen)
+    }
+}
+
 #[tonic::async_trait]
 impl policy_service_server::PolicyService for PolicyService {
     type PreviewPolicyStream = ResponseStream<PreviewPolicyResponse>;
@@ -108,7 +123,8 @@ impl policy_service_server::PolicyService for PolicyService {
             ..request.clone()
         });
         let policy = fields.finish(policy)?;
-        let notes = policies::lint(&policy);
+        let mut notes = policies::lint(&policy);
+        notes.extend(self.pattern_notes(&policy).await);
         let written = self.write(&metadata, Change::Create(vec![Resource::Policy(policy)]), options).await?;
         Ok(Response::new(CreatePolicyResponse {
             policy: written.policy().map(|revision| render_policy(revision)),
@@ -174,7 +190,8 @@ impl policy_service_server::PolicyService for PolicyService {
             ..request.clone()
         });
         let (policy, expected) = fields.finish(policy.zip(expected))?;
-        let notes = policies::lint(&policy);
+        let mut notes = policies::lint(&policy);
+        notes.extend(self.pattern_notes(&policy).await);
         let written =
             self.write(&metadata, Change::Update { resource: Resource::Policy(policy), expected }, options).await?;
         Ok(Response::new(UpdatePolicyResponse {

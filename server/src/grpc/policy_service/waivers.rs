@@ -48,6 +48,7 @@ impl PolicyService {
             waiver: written.waiver.as_ref().map(render_stored),
             revision: written.revision,
             revision_token: render_revision_token(written.revision),
+            notes: written.notes,
         })
     }
 
@@ -103,6 +104,7 @@ impl PolicyService {
             waiver: written.waiver.as_ref().map(render_stored),
             revision: written.revision,
             revision_token: render_revision_token(written.revision),
+            notes: written.notes,
         })
     }
 
@@ -145,6 +147,7 @@ impl PolicyService {
             skipped: imported.skipped,
             revision: imported.revision,
             revision_token: render_revision_token(imported.revision),
+            notes: imported.notes,
         })
     }
 
@@ -166,7 +169,7 @@ impl PolicyService {
         let scope = v1::WaiverScope { vulnerability_id: "-".to_owned(), ..scope };
         let message = v1::Waiver { scope: Some(scope), reason: "imported".to_owned(), ..message };
         let id = waivers::random_id();
-        waiver_fields::parse_waiver(fields, "template", id, Some(&message), None, self.waiver_limits)
+        waiver_fields::parse_template(fields, "template", id, &message, self.waiver_limits)
     }
 }
 

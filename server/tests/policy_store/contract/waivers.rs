@@ -127,6 +127,7 @@ fn elaborate() -> Waiver {
             digest: Some(Digest::parse(&format!("sha256:{}", "a".repeat(64))).unwrap()),
             environment: glob(Environment::parse("prod").unwrap().as_str()),
             platform: Some(Platform::parse("linux/arm64/v8").unwrap()),
+            everywhere: false,
         },
         conditions: Conditions {
             until_fixed: true,
