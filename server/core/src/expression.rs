@@ -109,7 +109,7 @@ impl Expression {
     /// If the result depends on a missing value, `when_unknown` decides. An undefined result, such as a division by
     /// zero, matches.
     pub fn matches(&self, finding: &Finding, unrated_as: Severity, now: Timestamp, when_unknown: WhenUnknown) -> bool {
-        match self.0.condition.evaluate(&Context { finding, unrated_as, now }) {
+        match self.0.condition.evaluate(&Context { finding, related_id: None, unrated_as, now }) {
             Ok(known) => known,
             Err(Unknown::Missing) => when_unknown == WhenUnknown::Match,
             Err(Unknown::Undefined) => true,

@@ -18,7 +18,7 @@ use cel::{
     common::ast::{Expr, LiteralValue},
 };
 
-use self::value::{Literal, Value};
+use self::value::{Binding, Literal, Value};
 use super::{error::Error, limits::SPLIT, program::tree::Condition, syntax::SourceMap};
 
 /// Maximum number of parts of a program. The bodies of `exists` and `all` count once for each element.
@@ -42,7 +42,7 @@ pub(super) fn lower(tree: &IdedExpr, source_map: &SourceMap<'_>) -> Result<Condi
 struct Lowering<'a> {
     source_map: &'a SourceMap<'a>,
     /// The values of the variables of the enclosing `exists` and `all`, innermost last.
-    bindings: Vec<(String, Literal)>,
+    bindings: Vec<(String, Binding)>,
     part_count: usize,
     pattern_count: usize,
 }

@@ -19,6 +19,8 @@ use crate::{finding::Finding, severity::Severity};
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
     pub(super) finding: &'a Finding,
+    /// The related id at which the body of `exists` or `all` over `finding.related_ids` is evaluated.
+    pub(super) related_id: Option<&'a str>,
     pub(super) unrated_as: Severity,
     pub(super) now: Timestamp,
 }

@@ -16,6 +16,10 @@ pub(super) enum Field {
     Time(TimeField),
     Label(LabelField),
     Rated,
+    /// The list of related ids. It is never missing: a finding without related ids has an empty one.
+    RelatedIds,
+    /// The entry in CISA's catalogue, of which only the presence and the fields are values.
+    Kev,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +34,7 @@ pub(super) enum TextField {
     PackageManager,
     PackagePath,
     PackageFixedIn,
+    PackageSourceLayer,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +47,8 @@ pub(super) enum ScoreField {
 pub(super) enum TimeField {
     FirstObservedAt,
     PublishedAt,
+    KevAddedAt,
+    KevDueAt,
 }
 
 /// A field with one of a few labels as its value.
@@ -54,8 +61,9 @@ pub(super) enum LabelField {
 }
 
 /// Every field by the name that follows `finding.`, in the order of the manual.
-pub(super) const FIELDS: [(&str, Field); 19] = [
+pub(super) const FIELDS: [(&str, Field); 24] = [
     ("id", Field::Text(TextField::Id)),
+    ("related_ids", Field::RelatedIds),
     ("severity", Field::Label(LabelField::Severity)),
     ("severity_label", Field::Text(TextField::SeverityLabel)),
     ("rated", Field::Rated),
@@ -72,8 +80,12 @@ pub(super) const FIELDS: [(&str, Field); 19] = [
     ("package.manager", Field::Text(TextField::PackageManager)),
     ("package.path", Field::Text(TextField::PackagePath)),
     ("package.fixed_in", Field::Text(TextField::PackageFixedIn)),
+    ("package.source_layer", Field::Text(TextField::PackageSourceLayer)),
     ("first_observed_at", Field::Time(TimeField::FirstObservedAt)),
     ("published_at", Field::Time(TimeField::PublishedAt)),
+    ("kev", Field::Kev),
+    ("kev.added_at", Field::Time(TimeField::KevAddedAt)),
+    ("kev.due_at", Field::Time(TimeField::KevDueAt)),
 ];
 
 impl Field {
@@ -95,6 +107,8 @@ impl Field {
             Self::Time(field) => field.get(finding).is_some(),
             Self::Label(field) => field.is_reported(finding),
             Self::Rated => true,
+            Self::RelatedIds => !finding.related_ids.is_empty(),
+            Self::Kev => finding.kev.is_some(),
         }
     }
 }
@@ -114,6 +128,7 @@ impl TextField {
             Self::PackageManager => &package.manager,
             Self::PackagePath => &package.path,
             Self::PackageFixedIn => &package.fixed_in,
+            Self::PackageSourceLayer => &package.source_layer,
         };
         optional.as_deref()
     }
@@ -130,10 +145,15 @@ impl ScoreField {
 }
 
 impl TimeField {
+    /// Every field that is a time, in the order of its declaration.
+    pub(super) const ALL: [Self; 4] = [Self::FirstObservedAt, Self::PublishedAt, Self::KevAddedAt, Self::KevDueAt];
+
     pub(super) fn get(self, finding: &Finding) -> Option<Timestamp> {
         match self {
             Self::FirstObservedAt => finding.first_observed_at,
             Self::PublishedAt => finding.published_at,
+            Self::KevAddedAt => finding.kev.and_then(|kev| kev.added_at),
+            Self::KevDueAt => finding.kev.and_then(|kev| kev.due_at),
         }
     }
 }

@@ -88,6 +88,12 @@ const REFUSALS: &[(&str, usize, usize, &str, &str)] = &[
     ("finding.title == 'é' && é", 1, 25, "outside a string", "quote text"),
     ("size(finding.id) == 99999999999999999999", 1, 21, "too large", "64 bits"),
     ("finding.cvss < 1e999", 1, 16, "too large", "finite"),
+    ("finding.related_ids", 1, 1, "expected a condition, found a list", "in finding.related_ids"),
+    ("finding.related_ids == 'CVE-1'", 1, 1, "cannot compare a list with a string", "in finding.related_ids"),
+    ("finding.related_ids.startsWith('CVE-')", 1, 1, "expected a string, found a list", "exists"),
+    ("finding.related_ids in ['CVE-1']", 1, 1, "a list is no element", "before `in`"),
+    ("finding.related_ids.all(a, finding.related_ids.exists(b, a == b))", 1, 1, "already visited", "two conditions"),
+    ("finding.kev", 1, 1, "`finding.kev` is not a value", "has(finding.kev)"),
     ("!!true", 1, 2, "`!` is repeated", "once"),
 ];
 

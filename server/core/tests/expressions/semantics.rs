@@ -48,9 +48,58 @@ fn fields_have_values_of_scan() {
             ("finding.package.fixed_in == '3.0.13'", Matches),
             ("finding.published_at == timestamp('2026-02-20T12:00:00Z')", Matches),
             ("finding.first_observed_at == timestamp('2026-02-21T13:00:00+01:00')", Matches),
+            ("finding.package.source_layer == 'sha256:1a'", Matches),
+            ("finding.kev.due_at == timestamp('2026-03-10T12:00:00Z')", Matches),
             ("now == timestamp('2026-03-01T12:00:00Z')", Matches),
         ],
     );
+}
+
+#[test]
+fn related_ids_are_a_list() {
+    let advisory = Finding { related_ids: vec!["CVE-1".into(), "CVE-2".into(), "GHSA-3".into()], ..full() };
+    assert_table(
+        &advisory,
+        &[
+            ("'CVE-2' in finding.related_ids", Matches),
+            ("'cve-2' in finding.related_ids", DoesNot),
+            ("finding.id in finding.related_ids", DoesNot),
+            ("size(finding.related_ids) == 3 && finding.related_ids.size() > 2", Matches),
+            ("has(finding.related_ids)", Matches),
+            ("finding.related_ids.exists(id, id.startsWith('GHSA-'))", Matches),
+            ("finding.related_ids.all(id, id.startsWith('CVE-'))", DoesNot),
+            ("finding.related_ids.exists(id, id in ['CVE-1', 'CVE-9'])", Matches),
+            ("['CVE-', 'GHSA-'].exists(kind, finding.related_ids.all(id, id.startsWith(kind)))", DoesNot),
+            ("finding.related_ids.all(id, ['CVE-', 'GHSA-'].exists(kind, id.startsWith(kind)))", Matches),
+            ("finding.related_ids.exists(id, id.matches('^CVE') && now > timestamp('2026-01-01T00:00:00Z'))", Matches),
+        ],
+    );
+    // The list of a finding without related ids is empty, not missing.
+    assert_table(
+        &bare(),
+        &[
+            ("'CVE-2' in finding.related_ids", DoesNot),
+            ("size(finding.related_ids) == 0", Matches),
+            ("has(finding.related_ids)", DoesNot),
+            ("finding.related_ids.exists(id, id != '')", DoesNot),
+            ("finding.related_ids.all(id, id == '')", Matches),
+            ("finding.cvss > 7.0 || 'CVE-2' in finding.related_ids", Unknown),
+        ],
+    );
+}
+
+#[test]
+fn known_exploited_entry_may_lack_its_times() {
+    assert_table(
+        &full(),
+        &[
+            ("has(finding.kev)", Matches),
+            ("has(finding.kev.added_at)", DoesNot),
+            ("finding.kev.added_at < now", Unknown),
+            ("finding.kev.due_at - now < duration('240h')", Matches),
+        ],
+    );
+    assert_table(&bare(), &[("has(finding.kev)", DoesNot), ("finding.kev.due_at < now", Unknown)]);
 }
 
 #[test]

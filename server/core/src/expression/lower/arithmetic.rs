@@ -22,6 +22,7 @@ impl Lowering<'_> {
             other @ (Value::Condition(_)
             | Value::Text(_)
             | Value::Label(_)
+            | Value::RelatedIds
             | Value::Timestamp(_)
             | Value::Duration(_)) => {
                 let message = format!("`-` needs a number, found {}", other.type_name());

@@ -48,14 +48,19 @@ impl Lowering<'_> {
         Ok(Value::Condition(Condition::compare_texts(test, self.text(target)?, self.text(argument)?)))
     }
 
-    fn text(&mut self, part: &IdedExpr) -> Result<Text, Error> {
+    pub(super) fn text(&mut self, part: &IdedExpr) -> Result<Text, Error> {
         let value = self.value(part)?;
+        self.expect_text(part, value)
+    }
+
+    fn expect_text(&self, part: &IdedExpr, value: Value) -> Result<Text, Error> {
         let type_name = value.type_name();
         let hint = match value {
             Value::Text(text) => return Ok(text),
             Value::Label(_) => {
                 "compare labels with `==`, `!=` or `in`; `finding.severity_label` is ECR's own label as a string"
             }
+            Value::RelatedIds => "test each id, as in `finding.related_ids.exists(id, id.startsWith(\"CVE-\"))`",
             Value::Condition(_) | Value::Int(_) | Value::Double(_) | Value::Timestamp(_) | Value::Duration(_) => {
                 "use a string such as `finding.package.name`"
             }
@@ -103,10 +108,18 @@ impl Lowering<'_> {
 
     fn size(&mut self, part: &IdedExpr, call: &CallExpr) -> Result<Value, Error> {
         match (&call.target, call.args.as_slice()) {
-            (Some(text), []) => Ok(Value::Int(Number::Quantity(Length(self.text(text)?)))),
-            (None, [text]) => Ok(Value::Int(Number::Quantity(Length(self.text(text)?)))),
+            (Some(target), []) => self.length(target),
+            (None, [target]) => self.length(target),
             _ => Err(self.misuse(part, call)),
         }
+    }
+
+    fn length(&mut self, part: &IdedExpr) -> Result<Value, Error> {
+        let length = match self.value(part)? {
+            Value::RelatedIds => Length::RelatedIds,
+            value => Length::Text(self.expect_text(part, value)?),
+        };
+        Ok(Value::Int(Number::Quantity(length)))
     }
 
     /// Parses the only argument as a time; returns nanoseconds.

@@ -1,4 +1,4 @@
-//! Lowers `in`, `exists` and `all` over lists, which are always literals.
+//! Lowers `in`, `exists` and `all` over lists: literals, and the related ids of the finding.
 
 use cel::{
     IdedExpr,
@@ -8,7 +8,7 @@ use cel::{
 use super::{
     Lowering,
     names::{FINDING, NOW},
-    value::{Literal, Value},
+    value::{Binding, Literal, Value},
 };
 use crate::expression::{
     error::{Error, quote},
@@ -23,6 +23,9 @@ const IN_LIST: &str = r#"write a literal list, as in `finding.package.name in ["
 impl Lowering<'_> {
     /// Lowers `in`.
     pub(super) fn membership(&mut self, element: &IdedExpr, list: &IdedExpr) -> Result<Condition, Error> {
+        if self.is_related_ids(list)? {
+            return self.text(element).map(Condition::IsRelatedId);
+        }
         let elements = self.elements(list, IN_LIST)?;
         match self.value(element)? {
             Value::Label(field) => {
@@ -46,6 +49,10 @@ impl Lowering<'_> {
                 });
                 Ok(Condition::OneOf(text, texts.collect::<Result<_, _>>()?))
             }
+            Value::RelatedIds => {
+                let hint = r#"write the id before `in`, as in `"CVE-2026-1001" in finding.related_ids`"#;
+                Err(self.source_map.error(element, "a list is no element of a list", hint))
+            }
             Value::Condition(_) | Value::Int(_) | Value::Double(_) | Value::Timestamp(_) | Value::Duration(_) => {
                 self.any_equal(element, elements)
             }
@@ -64,14 +71,10 @@ impl Lowering<'_> {
     /// Lowers `exists` and `all`: their bodies once for each element.
     pub(super) fn quantifier(&mut self, part: &IdedExpr, quantifier: &ComprehensionExpr) -> Result<Value, Error> {
         let usage = r#"write it as in `["lib", "bin"].exists(x, finding.package.name.startsWith(x))`"#;
-        let (combined, body): (fn(Vec<Condition>) -> Condition, _) =
-            match (&quantifier.accu_init.expr, &quantifier.loop_step.expr) {
-                (Expr::Literal(LiteralValue::Boolean(init)), Expr::Call(step)) => {
-                    let combined = if **init { Condition::all } else { Condition::any };
-                    (combined, step.args.get(1))
-                }
-                _ => (Condition::any, None),
-            };
+        let (is_all, body) = match (&quantifier.accu_init.expr, &quantifier.loop_step.expr) {
+            (Expr::Literal(LiteralValue::Boolean(init)), Expr::Call(step)) => (**init, step.args.get(1)),
+            _ => (false, None),
+        };
         let Some(body) = body else {
             return Err(self.source_map.error(
                 part,
@@ -84,14 +87,47 @@ impl Lowering<'_> {
             let message = format!("{} is a reserved name", quote(variable));
             return Err(self.source_map.error(part, message, "give the variable another name, such as `x`"));
         }
+        if self.is_related_ids(&quantifier.iter_range)? {
+            let test = self.related_id_test(part, variable, body)?;
+            return Ok(Value::Condition(if is_all {
+                Condition::EveryRelatedId(test)
+            } else {
+                Condition::AnyRelatedId(test)
+            }));
+        }
         let mut tests = Vec::new();
         for (_, literal) in self.elements(&quantifier.iter_range, usage)? {
-            self.bindings.push((variable.to_owned(), literal));
-            let test = self.condition(body);
-            self.bindings.pop();
-            tests.push(test?);
+            tests.push(self.bound(variable, Binding::Literal(literal), body)?);
         }
-        Ok(Value::Condition(combined(tests)))
+        Ok(Value::Condition(if is_all { Condition::all(tests) } else { Condition::any(tests) }))
+    }
+
+    /// Lowers the body of `exists` or `all` over the related ids: once, for each id at the evaluation.
+    fn related_id_test(&mut self, part: &IdedExpr, variable: &str, body: &IdedExpr) -> Result<Box<Condition>, Error> {
+        if self.bindings.iter().any(|(_, bound)| matches!(bound, Binding::RelatedId)) {
+            let hint = "write two conditions, each over `finding.related_ids`";
+            return Err(self.source_map.error(
+                part,
+                "the related ids are already visited by the enclosing macro",
+                hint,
+            ));
+        }
+        self.bound(variable, Binding::RelatedId, body).map(Box::new)
+    }
+
+    fn bound(&mut self, variable: &str, binding: Binding, body: &IdedExpr) -> Result<Condition, Error> {
+        self.bindings.push((variable.to_owned(), binding));
+        let test = self.condition(body);
+        self.bindings.pop();
+        test
+    }
+
+    /// True if a part is the list of related ids.
+    fn is_related_ids(&mut self, part: &IdedExpr) -> Result<bool, Error> {
+        match &part.expr {
+            Expr::Select(select) if !select.test => Ok(matches!(self.value(part)?, Value::RelatedIds)),
+            _ => Ok(false),
+        }
     }
 
     /// Returns the elements of a list, each of which must be a literal.

@@ -7,7 +7,7 @@ use cel::{
 
 use super::{
     Lowering,
-    value::{Time, Value},
+    value::{Binding, Time, Value},
 };
 use crate::expression::{
     error::{Error, quote},
@@ -26,8 +26,11 @@ pub(super) const NOW: &str = "now";
 
 impl Lowering<'_> {
     pub(super) fn variable(&self, part: &IdedExpr, name: &str) -> Result<Value, Error> {
-        if let Some((_, literal)) = self.bindings.iter().rev().find(|(bound, _)| bound == name) {
-            return Ok(literal.clone().into());
+        if let Some((_, bound)) = self.bindings.iter().rev().find(|(variable, _)| variable == name) {
+            return Ok(match bound {
+                Binding::Literal(literal) => literal.clone().into(),
+                Binding::RelatedId => Value::Text(Text::RelatedId),
+            });
         }
         match name {
             NOW => Ok(Value::Timestamp(Time::Linear(Linear::now()))),
@@ -56,6 +59,14 @@ impl Lowering<'_> {
             Field::Time(field) => Value::Timestamp(Time::Linear(Linear::field(field))),
             Field::Label(field) => Value::Label(field),
             Field::Rated => Value::Condition(Condition::Rated),
+            Field::RelatedIds => Value::RelatedIds,
+            Field::Kev => {
+                return Err(self.source_map.error(
+                    part,
+                    "`finding.kev` is not a value by itself",
+                    "write `has(finding.kev)`, or compare `finding.kev.added_at` or `finding.kev.due_at`",
+                ));
+            }
         })
     }
 

@@ -16,6 +16,7 @@ pub(super) enum Value {
     Double(Number<ScoreField>),
     Text(Text),
     Label(LabelField),
+    RelatedIds,
     Timestamp(Time),
     Duration(Time),
 }
@@ -25,6 +26,14 @@ pub(super) enum Value {
 pub(super) enum Time {
     Linear(Linear),
     Choose(Box<(Condition, Time, Time)>),
+}
+
+/// The value of a variable of `exists` or `all`.
+#[derive(Clone, Debug)]
+pub(super) enum Binding {
+    Literal(Literal),
+    /// An element of `finding.related_ids`, known at the evaluation.
+    RelatedId,
 }
 
 /// A literal, such as an element of a list.
@@ -50,6 +59,7 @@ impl Value {
             Self::Label(LabelField::Fix) => "a fix label",
             Self::Label(LabelField::Exploit) => "an exploit label",
             Self::Label(LabelField::Status) => "a status",
+            Self::RelatedIds => "a list",
             Self::Timestamp(_) => "a timestamp",
             Self::Duration(_) => "a duration",
         }
@@ -66,6 +76,7 @@ impl Value {
             Self::Label(LabelField::Fix) => r#"finding.fix == "AVAILABLE""#,
             Self::Label(LabelField::Exploit) => r#"finding.exploit == "KNOWN""#,
             Self::Label(LabelField::Status) => r#"finding.status == "ACTIVE""#,
+            Self::RelatedIds => r#""CVE-2026-1001" in finding.related_ids"#,
             Self::Timestamp(_) => r#"finding.published_at < timestamp("2026-01-01T00:00:00Z")"#,
             Self::Duration(_) => r#"now - finding.published_at > duration("168h")"#,
         }
@@ -85,6 +96,7 @@ impl Value {
             | Self::Double(_)
             | Self::Text(_)
             | Self::Label(_)
+            | Self::RelatedIds
             | Self::Timestamp(_)
             | Self::Duration(_)) => Err(other),
         }

@@ -53,11 +53,13 @@ impl Condition {
             Self::Scores(..) | Self::Times(..) => 2,
             // Most strings already differ in length.
             Self::Text(TextOperator::Compare(Relation::Equal | Relation::NotEqual), ..) => 3,
-            Self::Text(..) | Self::OneOf(..) => 10,
+            Self::Text(..) | Self::OneOf(..) | Self::IsRelatedId(_) => 10,
             Self::Texts(..) => 20,
             Self::Lengths(..) => 40,
             Self::Matches(..) => 100,
             Self::Not(condition) => condition.cost(),
+            // Most findings have no related id, or one.
+            Self::AnyRelatedId(condition) | Self::EveryRelatedId(condition) => condition.cost().saturating_add(2),
             Self::Equivalent(sides) => sides.0.cost().saturating_add(sides.1.cost()),
             Self::All(conditions) | Self::Any(conditions) => {
                 conditions.iter().map(Self::cost).fold(1, u32::saturating_add)
@@ -88,6 +90,11 @@ impl Condition {
             }
             Self::OneOf(text, several) => text.evaluate(context).map(|text| several.iter().any(|one| **one == *text)),
             Self::Matches(text, pattern) => text.evaluate(context).map(|text| pattern.is_match(text)),
+            Self::IsRelatedId(text) => {
+                text.evaluate(context).map(|text| context.finding.related_ids.iter().any(|id| **id == *text))
+            }
+            Self::AnyRelatedId(condition) => fold_related_ids(true, condition, context),
+            Self::EveryRelatedId(condition) => fold_related_ids(false, condition, context),
             Self::Times(relation, linear) => linear.compare_with_zero(*relation, context),
             Self::Equivalent(sides) => {
                 both(sides.0.evaluate(context), sides.1.evaluate(context)).map(|(left, right)| left == right)
@@ -131,7 +138,7 @@ impl Condition {
                     text.visit_conditions(&mut |condition| condition.visit_times(visit));
                 }
             }
-            Self::OneOf(text, _) | Self::Matches(text, _) => {
+            Self::OneOf(text, _) | Self::Matches(text, _) | Self::IsRelatedId(text) => {
                 text.visit_conditions(&mut |condition| condition.visit_times(visit));
             }
             Self::Equivalent(sides) => {
@@ -139,7 +146,9 @@ impl Condition {
                     side.visit_times(visit);
                 }
             }
-            Self::Not(condition) => condition.visit_times(visit),
+            Self::Not(condition) | Self::AnyRelatedId(condition) | Self::EveryRelatedId(condition) => {
+                condition.visit_times(visit);
+            }
             Self::All(conditions) | Self::Any(conditions) => {
                 for condition in conditions {
                     condition.visit_times(visit);
@@ -160,11 +169,20 @@ impl Condition {
     }
 }
 
-/// Folds conditions in Kleene's logic: one known `verdict` decides, else the worst unknown, else the opposite.
+fn fold_related_ids(verdict: bool, condition: &Condition, context: &Context<'_>) -> Evaluated<bool> {
+    let contexts = context.finding.related_ids.iter().map(|id| Context { related_id: Some(id), ..*context });
+    fold(verdict, contexts.map(|context| condition.evaluate(&context)))
+}
+
 fn fold_kleene(verdict: bool, conditions: &[Condition], context: &Context<'_>) -> Evaluated<bool> {
+    fold(verdict, conditions.iter().map(|condition| condition.evaluate(context)))
+}
+
+/// Folds values in Kleene's logic: one known `verdict` decides, else the worst unknown, else the opposite.
+fn fold(verdict: bool, values: impl Iterator<Item = Evaluated<bool>>) -> Evaluated<bool> {
     let mut unknown = None;
-    for condition in conditions {
-        match condition.evaluate(context) {
+    for value in values {
+        match value {
             Ok(known) if known == verdict => return Ok(verdict),
             Ok(_) => {}
             Err(other) => unknown = unknown.max(Some(other)),

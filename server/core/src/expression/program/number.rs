@@ -10,7 +10,11 @@ impl Quantity for Length {
     type Value = i64;
 
     fn evaluate(&self, context: &Context<'_>) -> Evaluated<i64> {
-        self.0.evaluate(context).map(|text| i64::try_from(text.chars().count()).unwrap_or(i64::MAX))
+        let length = match self {
+            Self::Text(text) => text.evaluate(context)?.chars().count(),
+            Self::RelatedIds => context.finding.related_ids.len(),
+        };
+        Ok(i64::try_from(length).unwrap_or(i64::MAX))
     }
 
     fn compute(operation: Operation, left: i64, right: i64) -> Evaluated<i64> {
@@ -30,7 +34,10 @@ impl Quantity for Length {
     }
 
     fn visit_conditions(&self, visit: &mut dyn FnMut(&Condition)) {
-        self.0.visit_conditions(visit);
+        match self {
+            Self::Text(text) => text.visit_conditions(visit),
+            Self::RelatedIds => {}
+        }
     }
 }
 

@@ -24,6 +24,7 @@ impl Text {
         match self {
             Self::Literal(text) => Ok(text),
             Self::Field(field) => field.get(context.finding).ok_or(Unknown::Missing),
+            Self::RelatedId => context.related_id.ok_or(Unknown::Missing),
             Self::Choose(parts) => {
                 evaluate_ternary(parts.0.evaluate(context), || parts.1.evaluate(context), || parts.2.evaluate(context))
             }
@@ -33,7 +34,7 @@ impl Text {
     /// Visits the conditions that select the string.
     pub(super) fn visit_conditions(&self, visit: &mut dyn FnMut(&Condition)) {
         match self {
-            Self::Literal(_) | Self::Field(_) => {}
+            Self::Literal(_) | Self::Field(_) | Self::RelatedId => {}
             Self::Choose(parts) => {
                 visit(&parts.0);
                 parts.1.visit_conditions(visit);

@@ -1,4 +1,4 @@
-//! Times as a linear form, `a·now + b·first_observed_at + c·published_at + d`, in nanoseconds.
+//! Times as a linear form, `a·now + b·first_observed_at + c·published_at + … + d`, in nanoseconds.
 //!
 //! All arithmetic on timestamps and durations reduces to this form, so a comparison changes at one instant that can be
 //! computed. Within the limits below it is exact in 128 bits, without saturation or overflow.
@@ -17,8 +17,8 @@ const MAX_CONSTANT: i128 = 1 << 100;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::expression) struct Linear {
     now: i64,
-    first_observed_at: Term,
-    published_at: Term,
+    /// The factors of the fields, in the order of [`TimeField::ALL`].
+    fields: [Term; TimeField::ALL.len()],
     constant: i128,
 }
 
@@ -49,19 +49,16 @@ impl Linear {
     /// Creates a fixed time or duration, in nanoseconds.
     pub(in crate::expression) const fn constant(constant: i128) -> Self {
         const NEVER: Term = Term { factor: 0, is_required: false };
-        Self { now: 0, first_observed_at: NEVER, published_at: NEVER, constant }
+        Self { now: 0, fields: [NEVER; TimeField::ALL.len()], constant }
     }
 
     pub(in crate::expression) const fn now() -> Self {
         Self { now: 1, ..Self::constant(0) }
     }
 
-    pub(in crate::expression) const fn field(field: TimeField) -> Self {
-        let nothing = Self::constant(0);
-        match field {
-            TimeField::FirstObservedAt => Self { first_observed_at: Term::ONE, ..nothing },
-            TimeField::PublishedAt => Self { published_at: Term::ONE, ..nothing },
-        }
+    pub(in crate::expression) fn field(field: TimeField) -> Self {
+        let term = |other| if other == field { Term::ONE } else { Term::default() };
+        Self { fields: TimeField::ALL.map(term), ..Self::constant(0) }
     }
 
     /// True if it depends neither on `now` nor on a field.
@@ -77,16 +74,19 @@ impl Linear {
         self.combine(other, -1)
     }
 
+    fn term(&self, index: usize) -> Term {
+        self.fields.get(index).copied().unwrap_or_default()
+    }
+
     /// Returns `None` beyond the limits within which the arithmetic is exact.
     fn combine(self, other: Self, sign: i64) -> Option<Self> {
         let sum = Self {
             now: self.now + sign * other.now,
-            first_observed_at: self.first_observed_at.plus(other.first_observed_at, sign),
-            published_at: self.published_at.plus(other.published_at, sign),
+            fields: std::array::from_fn(|index| self.term(index).plus(other.term(index), sign)),
             constant: self.constant + i128::from(sign) * other.constant,
         };
-        let factors = [sum.now, sum.first_observed_at.factor, sum.published_at.factor];
-        let is_exact = factors.iter().all(|factor| factor.abs() <= MAX_FACTOR) && sum.constant.abs() <= MAX_CONSTANT;
+        let mut factors = sum.fields.iter().map(|term| term.factor).chain([sum.now]);
+        let is_exact = factors.all(|factor| factor.abs() <= MAX_FACTOR) && sum.constant.abs() <= MAX_CONSTANT;
         is_exact.then_some(sum)
     }
 
@@ -101,9 +101,8 @@ impl Linear {
     }
 
     fn without_now(&self, finding: &Finding) -> Evaluated<i128> {
-        let first_observed_at = self.first_observed_at.evaluate(TimeField::FirstObservedAt, finding)?;
-        let published_at = self.published_at.evaluate(TimeField::PublishedAt, finding)?;
-        Ok(self.constant + first_observed_at + published_at)
+        let terms = self.fields.iter().zip(TimeField::ALL);
+        terms.map(|(term, field)| term.evaluate(field, finding)).try_fold(self.constant, |sum, term| Ok(sum + term?))
     }
 
     /// Visits the instants around which the sum changes its sign: the first at or past zero, and the next one.

@@ -25,6 +25,12 @@ pub(in crate::expression) enum Condition {
     Texts(TextOperator, Text, Text),
     OneOf(Text, Box<[Box<str>]>),
     Matches(Text, Box<Regex>),
+    /// True if the text is one of the related ids.
+    IsRelatedId(Text),
+    /// Over the related ids: true if the condition holds for one of them.
+    AnyRelatedId(Box<Condition>),
+    /// Over the related ids: true if the condition holds for all of them.
+    EveryRelatedId(Box<Condition>),
     /// A comparison of a time, or of a difference of times, with zero.
     Times(Relation, Linear),
     /// True if both sides have the same truth value.
@@ -40,6 +46,8 @@ pub(in crate::expression) enum Condition {
 pub(in crate::expression) enum Text {
     Literal(Box<str>),
     Field(TextField),
+    /// The related id that `exists` or `all` has reached.
+    RelatedId,
     Choose(Box<(Condition, Text, Text)>),
 }
 
@@ -87,6 +95,11 @@ pub(in crate::expression) trait Quantity {
     fn visit_conditions(&self, visit: &mut dyn FnMut(&Condition));
 }
 
-/// The length of a string, in characters.
+/// A length.
 #[derive(Debug)]
-pub(in crate::expression) struct Length(pub(in crate::expression) Text);
+pub(in crate::expression) enum Length {
+    /// The length of a string, in characters.
+    Text(Text),
+    /// The number of related ids.
+    RelatedIds,
+}
