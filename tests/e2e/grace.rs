@@ -74,7 +74,8 @@ async fn waived_admission_starts_no_grace() {
     policy.replaces_default = true;
     gate.create_policy("team", policy).await;
     let mut waiver = waiver("*");
-    waiver.scope.as_mut().unwrap().repository = "team/app".into();
+    let scope = waiver.scope.as_mut().unwrap();
+    (scope.repository, scope.everywhere) = ("team/app".into(), false);
     let waiver = gate.create_waiver("all", waiver).await;
 
     let allowed = gate.decide(IMAGE).await;

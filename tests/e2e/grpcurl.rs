@@ -62,6 +62,31 @@ async fn grpcurl_error_shows_reason_and_field() {
     }
 }
 
+#[tokio::test]
+async fn date_without_time_is_refused_as_waiver_end() {
+    let gate = gate(World::demo()).start().await;
+    let waiver = |expire_time: &str| {
+        format!(
+            r#"{{"waiver": {{"scope": {{"vulnerability_id": "CVE-2026-38", "repository": "shop/*"}}, "reason": "x",
+               "expire_time": "{expire_time}"}}, "validate_only": true}}"#
+        )
+    };
+    let in_a_week = (std::time::SystemTime::now() + std::time::Duration::from_hours(7 * 24)).into();
+    let in_a_week = scangate_client::prost_types::Timestamp::to_string(&in_a_week);
+    let with_offset = in_a_week.replace('Z', "+09:00");
+
+    for (expire_time, is_accepted) in [
+        (&in_a_week[..10], false),
+        (&with_offset, true),
+        ("2020-01-01T00:00:00Z", false),
+        ("2996-01-01T00:00:00Z", false),
+    ] {
+        let created = grpcurl(&gate, &["-d", &waiver(expire_time), "scangate.v1.PolicyService/CreateWaiver"]).await;
+
+        assert_eq!(created.status.success(), is_accepted, "{expire_time}: {created:?}");
+    }
+}
+
 /// Stands for `uuidgen` where it is not installed.
 const UUIDGEN: &str = "command -v uuidgen >/dev/null || uuidgen() { cat /proc/sys/kernel/random/uuid; }; ";
 

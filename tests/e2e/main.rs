@@ -32,6 +32,7 @@ mod revisions;
 mod scan_wait;
 mod scanning_config;
 mod scans;
+mod several_names;
 mod simulations;
 mod transport;
 mod verdicts;

@@ -114,7 +114,8 @@ async fn named_draft_replaces_its_namesake() {
     assert_eq!(allowed.verdict(), Verdict::Allow);
 
     let mut narrower = Waiver { name: "waivers/w".into(), ..waiver("CVE-2022-2274") };
-    narrower.scope.as_mut().unwrap().repository = "elsewhere/*".into();
+    let scope = narrower.scope.as_mut().unwrap();
+    (scope.repository, scope.everywhere) = ("elsewhere/*".into(), false);
     let (_, changed) = preview(&gate, Draft::Waiver(narrower)).await;
 
     assert_eq!(changed, [(allowed.name.clone(), Verdict::Deny, "default/no-critical".to_owned())]);

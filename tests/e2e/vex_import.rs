@@ -78,6 +78,60 @@ async fn vex_import_without_repository_is_skipped() {
 }
 
 #[tokio::test]
+async fn vex_import_everywhere_needs_no_repository() {
+    let gate = gate(World::demo()).start().await;
+    let template = |scope| ImportWaiversRequest {
+        template: Some(Waiver { scope: Some(scope), ..Default::default() }),
+        ..shop_import(&document())
+    };
+
+    let everywhere = import(&gate, template(WaiverScope { everywhere: true, ..Default::default() })).await;
+    let anywhere = import(&gate, template(WaiverScope { repository: "*".into(), ..Default::default() })).await;
+
+    assert_eq!((everywhere.waivers.len(), anywhere.waivers.len()), (1, 0));
+    assert!(everywhere.waivers[0].scope.as_ref().unwrap().everywhere);
+    assert!(everywhere.notes[0].contains("this gate has seen no finding"), "{:?}", everywhere.notes);
+}
+
+/// A document in which a statement excuses CVE-2025-55182, and another one has this status, name and aliases.
+fn document_with_doubt(status: &str, name: &str, aliases: &str) -> String {
+    let product = r#"[{"@id": "pkg:npm/next"}]"#;
+    format!(
+        r#"{{
+          "@context": "https://openvex.dev/ns/v0.2.0", "@id": "https://example.com/vex/35", "author": "Security",
+          "statements": [
+            {{"vulnerability": {{"name": "CVE-2025-55182", "aliases": ["SNYK-1"]}}, "products": {product},
+              "status": "not_affected", "justification": "vulnerable_code_not_in_execute_path"}},
+            {{"vulnerability": {{"name": "GHSA-1", "aliases": ["snyk-1", "OSV-1"]}}, "products": {product},
+              "status": "fixed"}},
+            {{"vulnerability": {{"name": "{name}", "aliases": [{aliases}]}}, "products": {product},
+              "status": "{status}"}}
+          ]
+        }}"#
+    )
+}
+
+#[tokio::test]
+async fn vex_doubt_under_any_alias_prevents_waiver() {
+    let gate = gate(World::demo()).start().await;
+
+    for (status, name, aliases, waivers) in [
+        ("affected", "GHSA-9qv9-x3m4-v8cp", r#""CVE-2025-55182""#, 0),
+        ("under_investigation", "GHSA-9qv9-x3m4-v8cp", r#""cve-2025-55182""#, 0),
+        // Through a third name.
+        ("affected", "OSV-1", "", 0),
+        ("affected", "OSV-2", "", 2),
+    ] {
+        let dry_run =
+            ImportWaiversRequest { validate_only: true, ..shop_import(&document_with_doubt(status, name, aliases)) };
+        let imported = import(&gate, dry_run).await;
+
+        assert_eq!(imported.waivers.len(), waivers, "{status} {name}: {:?}", imported.skipped);
+        assert!(imported.skipped.iter().any(|skipped| skipped.contains("its aliases are not used (SNYK-1)")));
+    }
+}
+
+#[tokio::test]
 async fn contradicting_vex_document_lists_existing_waiver() {
     let gate = gate(World::demo()).start().await;
     let waiver = import(&gate, shop_import(&document())).await.waivers.remove(0);

@@ -85,7 +85,8 @@ async fn revoke_dry_run_keeps_waiver_active() {
 async fn waiver_covers_only_its_environment() {
     let gate = gate(World::demo()).start().await;
     let mut waiver = waiver(CVE);
-    waiver.scope.as_mut().unwrap().environment = "dev*".into();
+    let scope = waiver.scope.as_mut().unwrap();
+    (scope.environment, scope.everywhere) = ("dev*".into(), false);
     gate.create_waiver("dev", waiver).await;
 
     for (environment, verdict) in [("dev-1", Verdict::Allow), ("prod", Verdict::Deny), ("", Verdict::Deny)] {
@@ -98,7 +99,12 @@ async fn waiver_covers_only_its_environment() {
 async fn waiver_violations_are_reported_together() {
     let gate = gate(World::demo()).start().await;
     let invalid = Waiver {
-        scope: Some(WaiverScope { vulnerability_id: "*".into(), digest: String::new(), ..Default::default() }),
+        scope: Some(WaiverScope {
+            vulnerability_id: "*".into(),
+            environment: "prod".into(),
+            everywhere: true,
+            ..Default::default()
+        }),
         conditions: Some(WaiverConditions { max_epss: Some(2.0), ..Default::default() }),
         reason: " ".into(),
         ticket: "x".repeat(300),
@@ -118,6 +124,7 @@ async fn waiver_violations_are_reported_together() {
             "waiver.conditions.max_epss",
             "waiver.expire_time",
             "waiver.reason",
+            "waiver.scope.everywhere",
             "waiver.scope.vulnerability_id",
             "waiver.ticket",
             "waiver_id",
@@ -262,4 +269,62 @@ async fn waiver_text_is_trimmed() {
     let created = gate.create_waiver("padded", waiver).await;
 
     assert_eq!((created.reason.as_str(), created.author.as_str()), ("accepted", "ann"));
+}
+
+#[tokio::test]
+async fn waiver_without_place_must_say_everywhere() {
+    let gate = gate(World::demo()).start().await;
+    let scope = |repository: &str, environment: &str, everywhere| WaiverScope {
+        vulnerability_id: CVE.into(),
+        repository: repository.into(),
+        environment: environment.into(),
+        everywhere,
+        ..Default::default()
+    };
+
+    for (scope, refused_field) in [
+        (scope("", "", false), Some("waiver.scope")),
+        (scope("*", "**", false), Some("waiver.scope")),
+        (scope("shop/*", "", true), Some("waiver.scope.everywhere")),
+        (scope("*", "", true), None),
+        (scope("shop/*", "", false), None),
+        (scope("", "prod", false), None),
+    ] {
+        let request = create_waiver_request("", Waiver { scope: Some(scope.clone()), ..waiver(CVE) });
+        let created = gate.client.policies().create_waiver(request).await;
+        match (created, refused_field) {
+            (Ok(created), None) => assert_eq!(created.into_inner().waiver.unwrap().scope, Some(scope)),
+            (created, field) => {
+                let refused = status_rejection(created);
+                assert_eq!(Some(refused.violations[0].field.as_str()), field, "{scope:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn waiver_that_can_match_nothing_is_noted() {
+    let gate = gate(World::demo()).start().await;
+    drop(gate.decide(IMAGE).await);
+
+    for (id, part) in [
+        (CVE, None),
+        ("CVE-2022-*", None),
+        ("CVE-2026-38", Some("this gate has seen no finding")),
+        ("CVE-2026-38 exp:2026-12-31", Some("set the end of a waiver as its expire_time")),
+        ("cve-2022-2274", Some("waivers compare ids exactly")),
+        (" CVE-2022-2274", Some("can match nothing")),
+    ] {
+        let request = create_waiver_request("", waiver(id));
+        let created = gate.client.policies().create_waiver(request).await.unwrap().into_inner();
+
+        assert_eq!(created.notes.len(), usize::from(part.is_some()), "{id}: {:?}", created.notes);
+        assert!(part.is_none_or(|part| created.notes[0].contains(part)), "{id}: {:?}", created.notes);
+        assert_eq!(created.waiver.unwrap().matches_findings, part.is_none(), "{id}");
+    }
+    let waiver = gate.create_waiver("w", waiver(CVE)).await;
+    let mut misspelt = update(&waiver, &waiver.etag, "");
+    misspelt.waiver.as_mut().unwrap().scope.as_mut().unwrap().package = "open ssl".into();
+    let updated = gate.client.policies().update_waiver(misspelt).await.unwrap().into_inner();
+    assert!(updated.notes[0].contains("package names have no white space"), "{:?}", updated.notes);
 }

@@ -150,7 +150,7 @@ fn lines_of_violation(violation: &Violation) -> Vec<String> {
     for finding in violation.findings.iter().take(MAX_SHOWN_FINDINGS) {
         findings.row([
             format::severity(finding.severity),
-            finding.vulnerability_id.clone(),
+            format::vulnerability(finding),
             format::package(finding.package.as_ref()),
             fixed_package(finding).map(|package| format!("fixed in {}", package.fixed_in)).unwrap_or_default(),
         ]);
@@ -187,7 +187,7 @@ fn waived_line(waived: &WaivedFinding) -> String {
     let finding = waived.finding.clone().unwrap_or_default();
     let package = format::package(finding.package.as_ref());
     let until = format::time(waived.until);
-    format!("{} in {package} by {} until {until}: {}", finding.vulnerability_id, waived.waiver, waived.reason)
+    format!("{} in {package} by {} until {until}: {}", format::vulnerability(&finding), waived.waiver, waived.reason)
 }
 
 /// The steps that may change the verdict, without duplicates.

@@ -151,7 +151,7 @@ fn findings_table(findings: &[Finding]) -> Table {
     for finding in findings {
         table.row([
             format::severity(finding.severity),
-            finding.vulnerability_id.clone(),
+            format::vulnerability(finding),
             format::package(finding.package.as_ref()),
             format::fixed_in(finding.package.as_ref()),
             format::platform(finding.platform.as_ref()),

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use scangate_client::{
     prost_types::Timestamp,
     v1::{
-        Evidence, Package, Platform, PolicyMode, RuleEffect, ScanFrequency, ScanStatus, ScanType, Severity,
+        Evidence, Finding, Package, Platform, PolicyMode, RuleEffect, ScanFrequency, ScanStatus, ScanType, Severity,
         SeverityCount, StartScanOutcome, Verdict,
     },
 };
@@ -52,6 +52,14 @@ pub(crate) fn platform(platform: Option<&Platform>) -> String {
     let version = if os_version.is_empty() { String::new() } else { format!("({os_version})") };
     let variant = if variant.is_empty() { String::new() } else { format!("/{variant}") };
     format!("{os}{version}/{architecture}{variant}")
+}
+
+/// Returns the id of a finding with its related ids, for example `GHSA-9qv9-x3m4-v8cp (CVE-2025-55182)`.
+pub(crate) fn vulnerability(finding: &Finding) -> String {
+    match finding.related_ids.as_slice() {
+        [] => finding.vulnerability_id.clone(),
+        related => format!("{} ({})", finding.vulnerability_id, related.join(", ")),
+    }
 }
 
 pub(crate) fn package(package: Option<&Package>) -> String {

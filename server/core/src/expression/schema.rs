@@ -45,10 +45,10 @@ pub(super) enum ScoreField {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TimeField {
-    FirstObservedAt,
-    PublishedAt,
-    KevAddedAt,
-    KevDueAt,
+    FirstObserved,
+    Published,
+    KevAdded,
+    KevDue,
 }
 
 /// A field with one of a few labels as its value.
@@ -81,11 +81,11 @@ pub(super) const FIELDS: [(&str, Field); 24] = [
     ("package.path", Field::Text(TextField::PackagePath)),
     ("package.fixed_in", Field::Text(TextField::PackageFixedIn)),
     ("package.source_layer", Field::Text(TextField::PackageSourceLayer)),
-    ("first_observed_at", Field::Time(TimeField::FirstObservedAt)),
-    ("published_at", Field::Time(TimeField::PublishedAt)),
+    ("first_observed_at", Field::Time(TimeField::FirstObserved)),
+    ("published_at", Field::Time(TimeField::Published)),
     ("kev", Field::Kev),
-    ("kev.added_at", Field::Time(TimeField::KevAddedAt)),
-    ("kev.due_at", Field::Time(TimeField::KevDueAt)),
+    ("kev.added_at", Field::Time(TimeField::KevAdded)),
+    ("kev.due_at", Field::Time(TimeField::KevDue)),
 ];
 
 impl Field {
@@ -146,14 +146,14 @@ impl ScoreField {
 
 impl TimeField {
     /// Every field that is a time, in the order of its declaration.
-    pub(super) const ALL: [Self; 4] = [Self::FirstObservedAt, Self::PublishedAt, Self::KevAddedAt, Self::KevDueAt];
+    pub(super) const ALL: [Self; 4] = [Self::FirstObserved, Self::Published, Self::KevAdded, Self::KevDue];
 
     pub(super) fn get(self, finding: &Finding) -> Option<Timestamp> {
         match self {
-            Self::FirstObservedAt => finding.first_observed_at,
-            Self::PublishedAt => finding.published_at,
-            Self::KevAddedAt => finding.kev.and_then(|kev| kev.added_at),
-            Self::KevDueAt => finding.kev.and_then(|kev| kev.due_at),
+            Self::FirstObserved => finding.first_observed_at,
+            Self::Published => finding.published_at,
+            Self::KevAdded => finding.kev.and_then(|kev| kev.added_at),
+            Self::KevDue => finding.kev.and_then(|kev| kev.due_at),
         }
     }
 }

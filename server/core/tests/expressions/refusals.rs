@@ -92,7 +92,7 @@ const REFUSALS: &[(&str, usize, usize, &str, &str)] = &[
     ("finding.related_ids == 'CVE-1'", 1, 1, "cannot compare a list with a string", "in finding.related_ids"),
     ("finding.related_ids.startsWith('CVE-')", 1, 1, "expected a string, found a list", "exists"),
     ("finding.related_ids in ['CVE-1']", 1, 1, "a list is no element", "before `in`"),
-    ("finding.related_ids.all(a, finding.related_ids.exists(b, a == b))", 1, 1, "already visited", "two conditions"),
+    ("finding.related_ids.all(a, finding.related_ids.exists(b, a == b))", 1, 28, "already visited", "two conditions"),
     ("finding.kev", 1, 1, "`finding.kev` is not a value", "has(finding.kev)"),
     ("!!true", 1, 2, "`!` is repeated", "once"),
 ];

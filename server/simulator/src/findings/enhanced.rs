@@ -61,6 +61,23 @@ impl EnhancedFinding {
         self.field("/title", title)
     }
 
+    /// Sets the manager of the last package, e.g. `PYTHONPKG`.
+    #[must_use]
+    pub fn manager(mut self, manager: &str) -> Self {
+        if let Some(Value::Array(packages)) = self.body.pointer_mut("/packageVulnerabilityDetails/vulnerablePackages")
+            && let Some(package) = packages.last_mut()
+        {
+            super::set_pointer(package, "/packageManager", manager.into());
+        }
+        self
+    }
+
+    /// Sets the ids of related vulnerabilities.
+    #[must_use]
+    pub fn related(self, ids: &[&str]) -> Self {
+        self.field("/packageVulnerabilityDetails/relatedVulnerabilities", json!(ids))
+    }
+
     /// Sets the fixed version of the last package, and marks the fix as available.
     #[must_use]
     pub fn fixed_in(mut self, version: &str) -> Self {

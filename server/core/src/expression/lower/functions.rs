@@ -115,9 +115,11 @@ impl Lowering<'_> {
     }
 
     fn length(&mut self, part: &IdedExpr) -> Result<Value, Error> {
-        let length = match self.value(part)? {
-            Value::RelatedIds => Length::RelatedIds,
-            value => Length::Text(self.expect_text(part, value)?),
+        let value = self.value(part)?;
+        let length = if matches!(value, Value::RelatedIds) {
+            Length::RelatedIds
+        } else {
+            Length::Text(self.expect_text(part, value)?)
         };
         Ok(Value::Int(Number::Quantity(length)))
     }

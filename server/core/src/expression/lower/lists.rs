@@ -124,10 +124,8 @@ impl Lowering<'_> {
 
     /// True if a part is the list of related ids.
     fn is_related_ids(&mut self, part: &IdedExpr) -> Result<bool, Error> {
-        match &part.expr {
-            Expr::Select(select) if !select.test => Ok(matches!(self.value(part)?, Value::RelatedIds)),
-            _ => Ok(false),
-        }
+        let is_field = matches!(&part.expr, Expr::Select(select) if !select.test);
+        Ok(is_field && matches!(self.value(part)?, Value::RelatedIds))
     }
 
     /// Returns the elements of a list, each of which must be a literal.
