@@ -14,7 +14,7 @@ pub struct SeenNames {
 /// Distinct names, or too many to compare.
 #[derive(Clone, Debug, Default)]
 struct Names {
-    names: Vec<String>,
+    as_written: Vec<String>,
     /// The names in lower case: most patterns are whole names.
     folded: HashSet<String>,
     /// False if there are more names, so that any pattern may have matched.
@@ -47,12 +47,12 @@ impl SeenNames {
 impl Names {
     fn new(names: Vec<String>, limit: usize) -> Self {
         let folded = names.iter().map(|name| name.to_ascii_lowercase()).collect();
-        Self { folded, is_complete: names.len() < limit, names }
+        Self { folded, is_complete: names.len() < limit, as_written: names }
     }
 
     fn lacks(&self, glob: &Glob, matches: impl Fn(&String) -> bool) -> bool {
         self.is_complete
             && !glob.exact().is_some_and(|name| self.folded.contains(&name.to_ascii_lowercase()))
-            && !self.names.iter().any(matches)
+            && !self.as_written.iter().any(matches)
     }
 }

@@ -206,7 +206,9 @@ fn key(finding: &SeenFinding) -> Key {
 /// Merges findings of the same vulnerability and package, and sorts them, so that two servers that write the same ones cannot
 /// deadlock.
 fn distinct(findings: &[SeenFinding]) -> Vec<SeenFinding> {
-    let mut distinct: BTreeMap<(&Arc<str>, &Arc<str>), (bool, BTreeSet<&Arc<str>>)> = BTreeMap::new();
+    /// The fix flag and the related ids.
+    type Merged<'a> = (bool, BTreeSet<&'a Arc<str>>);
+    let mut distinct: BTreeMap<(&Arc<str>, &Arc<str>), Merged<'_>> = BTreeMap::new();
     for finding in findings {
         let (fix_seen, related_ids) = distinct.entry((&finding.vulnerability, &finding.package)).or_default();
         *fix_seen |= finding.fix_seen;

@@ -33,25 +33,24 @@ pub fn has_patterns(policy: &Policy) -> bool {
 }
 
 fn rule_notes(rule: &Rule, seen: &SeenNames) -> Vec<String> {
-    let mut notes = Vec::new();
-    let fields: [(&str, &[Glob], fn(&str) -> Option<&'static str>); 2] =
-        [("vulnerability_ids", &rule.when.vulnerability_ids, id_flaw), ("packages", &rule.when.packages, package_flaw)];
-    for (field, globs, flaw) in fields {
-        let flawed = globs.iter().filter_map(|glob| Some((glob, flaw(glob.as_str())?)));
-        notes.extend(
-            flawed
-                .take(MAX_QUOTED)
-                .map(|(glob, flaw)| format!("rule {}: {}", rule.id, can_match_nothing(field, glob.as_str(), flaw))),
-        );
-        let is_unseen = |glob: &&Glob| match field {
-            "packages" => seen.lacks_package(glob),
-            _ => seen.lacks_vulnerability(glob),
-        };
-        let unseen: Vec<_> = globs.iter().filter(|glob| flaw(glob.as_str()).is_none()).filter(is_unseen).collect();
-        if let Some(names) = list(&unseen) {
-            notes.push(format!("rule {}: this gate has seen no finding that matches {field} {names}", rule.id));
-        }
-    }
+    let ids = &rule.when.vulnerability_ids;
+    let mut notes = field_notes("vulnerability_ids", ids, id_flaw, |glob| seen.lacks_vulnerability(glob));
+    notes.extend(field_notes("packages", &rule.when.packages, package_flaw, |glob| seen.lacks_package(glob)));
+    notes.into_iter().map(|note| format!("rule {}: {note}", rule.id)).collect()
+}
+
+/// Returns notes on the patterns of one field: those with a flaw, and those that only lack a match so far.
+fn field_notes(
+    field: &str,
+    globs: &[Glob],
+    flaw: fn(&str) -> Option<&'static str>,
+    is_unseen: impl Fn(&Glob) -> bool,
+) -> Vec<String> {
+    let flawed = globs.iter().filter_map(|glob| Some((glob.as_str(), flaw(glob.as_str())?)));
+    let mut notes: Vec<String> =
+        flawed.take(MAX_QUOTED).map(|(pattern, flaw)| can_match_nothing(field, pattern, flaw)).collect();
+    let unseen: Vec<_> = globs.iter().filter(|glob| flaw(glob.as_str()).is_none() && is_unseen(glob)).collect();
+    notes.extend(list(&unseen).map(|names| format!("this gate has seen no finding that matches {field} {names}")));
     notes
 }
 
@@ -79,8 +78,8 @@ fn id_flaw(pattern: &str) -> Option<&'static str> {
         return Some("it is blank");
     }
     if pattern.contains(char::is_whitespace) {
-        let rest = pattern.trim().split_whitespace().skip(1);
-        return Some(if rest.clone().any(has_date) {
+        let mut rest = pattern.split_whitespace().skip(1);
+        return Some(if rest.any(has_date) {
             "an id has no date; set the end of a waiver as its expire_time"
         } else {
             "ids have no white space; write one id in each pattern"
