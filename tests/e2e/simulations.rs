@@ -117,7 +117,12 @@ async fn simulation_leaves_no_record() {
     assert_eq!(log.verify().await.unwrap().blobs, 0);
     let observations = SqlObservations::new(&database);
     let repository = scangate_test_fixtures::repository("team/app");
-    let seen = [SeenFinding { vulnerability: "CVE-1".into(), package: "openssl".into(), fix_seen: false }];
+    let seen = [SeenFinding {
+        vulnerability: "CVE-1".into(),
+        related_ids: Vec::new(),
+        package: "openssl".into(),
+        fix_seen: false,
+    }];
     let now = scangate_test_fixtures::noon();
     let times: Vec<_> = observations.observe(&repository, None, &seen, now).await.unwrap().into();
     assert_eq!((times[0].2.first_observed_at, times[0].2.first_admitted_at), (Some(now), None));
