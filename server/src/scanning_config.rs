@@ -93,6 +93,9 @@ pub async fn configure(
         }
         Target::Registry { registry: id, scanning, mode, report } => {
             let before = read_effective(registry, &id, &report).await?;
+            if !before.registry.accepts_rules {
+                return Err(registry::Error::NoScanningRules(id));
+            }
             let wanted = match mode {
                 MergeMode::Replace => scanning,
                 MergeMode::Merge => merge(&before.registry, &scanning),
@@ -128,7 +131,7 @@ async fn configure_repository(
         }
         Intent::ValidateOnly => expected_after_flag(&before, scan_on_push),
     };
-    let mut notes = Vec::new();
+    let mut notes = dropped(&before, &after);
     if after.registry.scan_type == ScanType::Enhanced {
         notes.push(
             "the registry uses enhanced scanning: its rules apply, and the repository's scan-on-push flag has no effect".to_owned(),
@@ -184,13 +187,39 @@ fn notes(before: &EffectiveScanning, after: &EffectiveScanning) -> Vec<String> {
                 .to_owned(),
         );
     }
-    let dropped = before
-        .repositories
-        .iter()
-        .zip(&after.repositories)
-        .filter(|(before, after)| before.frequency != Frequency::Manual && after.frequency == Frequency::Manual);
-    notes.extend(dropped.map(|(_, after)| format!("repository {} is no longer scanned automatically", after.name)));
+    notes.extend(narrowed(&before.registry, &after.registry));
+    notes.extend(dropped(before, after));
     notes
+}
+
+/// Names the filters that no longer select repositories: the report may not list every repository that they selected.
+fn narrowed(before: &RegistryScanning, after: &RegistryScanning) -> Vec<String> {
+    let filters = |scanning: &RegistryScanning| -> BTreeSet<String> {
+        scanning.rules.iter().flat_map(|rule| rule.filters.iter().cloned()).collect()
+    };
+    let (old, new) = (filters(before), filters(after));
+    if scans_everything(after) || new.contains("*") {
+        return Vec::new();
+    }
+    if scans_everything(before) {
+        return vec!["only repositories that a rule matches are still scanned automatically".to_owned()];
+    }
+    let note = |filter| format!("filter {filter:?} selects no repositories for scanning any more");
+    old.difference(&new).map(note).collect()
+}
+
+/// True if every repository is scanned continuously: enhanced scanning without rules.
+fn scans_everything(scanning: &RegistryScanning) -> bool {
+    scanning.scan_type == ScanType::Enhanced && scanning.rules.is_empty()
+}
+
+/// Names the repositories that the change drops out of scanning.
+fn dropped(before: &EffectiveScanning, after: &EffectiveScanning) -> Vec<String> {
+    let pairs = before.repositories.iter().zip(&after.repositories);
+    pairs
+        .filter(|(before, after)| before.frequency != Frequency::Manual && after.frequency == Frequency::Manual)
+        .map(|(_, after)| format!("repository {} is no longer scanned automatically", after.name))
+        .collect()
 }
 
 /// Adds the requested rules to the effective ones; none is removed. If the scan type changes, effective filters are kept under
@@ -202,9 +231,7 @@ fn merge(effective: &RegistryScanning, requested: &RegistryScanning) -> Registry
     for (frequency, rule) in existing.chain(added) {
         rules.entry(frequency).or_default().extend(rule.filters.iter().cloned());
     }
-    // Enhanced scanning without rules scans every repository continuously: an added rule must not narrow that.
-    let scans_everything =
-        |scanning: &RegistryScanning| scanning.scan_type == ScanType::Enhanced && scanning.rules.is_empty();
+    // An added rule must not narrow the scanning of everything.
     if scans_everything(effective) && requested.scan_type == ScanType::Enhanced && !requested.rules.is_empty() {
         rules.entry(Frequency::ContinuousScan).or_default().insert("*".to_owned());
     }
@@ -212,7 +239,7 @@ fn merge(effective: &RegistryScanning, requested: &RegistryScanning) -> Registry
         .into_iter()
         .map(|(frequency, filters)| ScanningRule { frequency, filters: filters.into_iter().collect() })
         .collect();
-    RegistryScanning { scan_type: requested.scan_type, rules }
+    RegistryScanning { scan_type: requested.scan_type, rules, accepts_rules: true }
 }
 
 fn frequency_under(scan_type: ScanType, frequency: Frequency) -> Frequency {
@@ -233,8 +260,8 @@ fn expected_scanning(repository: &RepositoryScanning, wanted: &RegistryScanning)
         .flat_map(|rule| rule.filters.iter().map(|filter| (rule.frequency, filter)))
         .filter(|(_, filter)| filter_matches(filter, repository.name.as_str()))
         .collect();
-    let scans_everything = wanted.scan_type == ScanType::Enhanced && wanted.rules.is_empty();
-    let continuous = scans_everything || matching.iter().any(|(frequency, _)| *frequency == Frequency::ContinuousScan);
+    let continuous =
+        scans_everything(wanted) || matching.iter().any(|(frequency, _)| *frequency == Frequency::ContinuousScan);
     let own_flag = wanted.scan_type == ScanType::Basic && repository.scan_on_push;
     let frequency = if continuous {
         Frequency::ContinuousScan

@@ -98,7 +98,8 @@ async fn clean_image_needs_whole_scan_under_fault() {
 /// True if the fault has no effect on a response of one page without findings.
 fn leaves_clean_scan_complete(name: &str, image: &str) -> bool {
     match name {
-        "missing_page" | "duplicate_page" | "nan_score" | "unknown_severity" | "scan_changes_between_pages" => true,
+        "missing_page" | "duplicate_page" | "nan_score" | "unknown_severity" | "scan_changes_between_pages"
+        | "per_page_facts" => true,
         // Only the manifest of an index is fetched.
         "corrupt_manifest" => image == "team/app:1",
         _ => HARMLESS.contains(&name),
@@ -155,7 +156,10 @@ async fn ecr_failure_maps_to_its_reason() {
         ("throttle_429", Code::Unavailable, "ECR_THROTTLED"),
         ("throttle_429_empty", Code::Unavailable, "ECR_THROTTLED"),
         ("server_error_500", Code::Unavailable, "ECR_UNAVAILABLE"),
-        ("service_unavailable_503", Code::Unavailable, "ECR_UNAVAILABLE"),
+        ("service_unavailable_503", Code::Unavailable, "ECR_UNREACHABLE"),
+        ("login_page_200", Code::Unavailable, "ECR_UNREACHABLE"),
+        ("proxy_page_403", Code::Unavailable, "ECR_UNREACHABLE"),
+        ("proxy_page_407", Code::Unavailable, "ECR_UNREACHABLE"),
         ("hang", Code::Unavailable, "ECR_UNAVAILABLE"),
         ("drop_connection", Code::Unavailable, "ECR_UNAVAILABLE"),
         ("truncate_body", Code::Unavailable, "ECR_MALFORMED_RESPONSE"),

@@ -1,10 +1,11 @@
 //! ConfigureScanning: the settings before and after a change, and the dry run.
 
 use scangate_client::v1::{
-    ConfigureMode, ConfigureScanningRequest, RegistryScanning, RegistryTarget, RepositoryTarget, ScanFrequency,
-    ScanType, ScanningRule, configure_scanning_request::Target,
+    ConfigureMode, ConfigureScanningRequest, GetFindingsRequest, RegistryScanning, RegistryTarget, RepositoryTarget,
+    ScanFrequency, ScanType, ScanningRule, StartScanRequest, Verdict, WatchScanRequest,
+    configure_scanning_request::Target,
 };
-use scangate_ecr_simulator::{ImageSpec, World};
+use scangate_ecr_simulator::{ImageSpec, ScanScript, World};
 
 use crate::harness::{gate, rejection};
 
@@ -94,6 +95,103 @@ async fn invalid_scanning_rule_reports_field_paths() {
 
     let fields: Vec<&str> = refused.violations.iter().map(|violation| violation.field.as_str()).collect();
     assert_eq!(fields, ["registry.scanning.rules[0].frequency", "registry.scanning.rules[0].repository_filters[0]"]);
+}
+
+/// Rules that ECR would refuse, each with the refused field.
+#[tokio::test]
+async fn rule_that_ecr_refuses_names_its_field() {
+    use ScanFrequency::{ContinuousScan, Manual, ScanOnPush};
+    use ScanType::{Basic, Enhanced};
+    let gate = gate(world()).start().await;
+    let many = ScanningRule {
+        frequency: ScanOnPush.into(),
+        repository_filters: (0..101).map(|number| format!("repo{number}")).collect(),
+    };
+    let cases = [
+        (Enhanced, vec![rule(ScanOnPush, "*"), rule(ScanOnPush, "test*")], "rules[1].frequency"),
+        (Basic, vec![rule(ContinuousScan, "*")], "rules[0].frequency"),
+        (Basic, vec![rule(Manual, "*")], "rules[0].frequency"),
+        (Enhanced, vec![rule(Manual, "*")], "rules[0].frequency"),
+        (Enhanced, vec![many], "rules[0].repository_filters"),
+        (Enhanced, vec![rule(ScanOnPush, "Team-A/*")], "rules[0].repository_filters[0]"),
+        (Enhanced, vec![rule(ScanOnPush, "team-a/app?")], "rules[0].repository_filters[0]"),
+        (Enhanced, vec![rule(ScanOnPush, "team--a")], "rules[0].repository_filters[0]"),
+    ];
+    for (scan_type, rules, field) in cases {
+        let target = registry(scan_type, rules.clone(), ConfigureMode::Replace);
+        let request = ConfigureScanningRequest { target: Some(Target::Registry(target)), validate_only: true };
+
+        let refused = rejection(gate.client.configure_scanning(request).await);
+
+        let fields: Vec<&str> = refused.violations.iter().map(|violation| violation.field.as_str()).collect();
+        assert_eq!(fields, [format!("registry.scanning.{field}")], "{rules:?}");
+    }
+}
+
+#[tokio::test]
+async fn repository_that_drops_out_is_noted() {
+    let gate = gate(world()).start().await;
+    let everything = || registry(ScanType::Basic, vec![rule(ScanFrequency::ScanOnPush, "*")], ConfigureMode::Replace);
+    let targets = [
+        Target::Registry(registry(ScanType::Basic, Vec::new(), ConfigureMode::Replace)),
+        Target::Registry(registry(
+            ScanType::Enhanced,
+            vec![rule(ScanFrequency::ContinuousScan, "prod")],
+            ConfigureMode::Replace,
+        )),
+    ];
+    gate.client.configure_scanning(apply(Target::Registry(everything()))).await.unwrap();
+    for target in targets {
+        let request = ConfigureScanningRequest { target: Some(target.clone()), validate_only: true };
+
+        let notes = gate.client.configure_scanning(request).await.unwrap().notes;
+
+        for lost in ["filter \"*\" selects no", "repository team/app is no longer", "repository other/app is no longer"] {
+            assert!(notes.iter().any(|note| note.contains(lost)), "{target:?}: {notes:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn flag_that_ends_scanning_is_noted() {
+    let gate = gate(world()).start().await;
+    let flag = |scan_on_push| Target::Repository(RepositoryTarget { repository: "team/app".into(), scan_on_push });
+    gate.client.configure_scanning(apply(flag(true))).await.unwrap();
+
+    let notes = gate.client.configure_scanning(apply(flag(false))).await.unwrap().notes;
+
+    assert_eq!(notes, ["repository team/app is no longer scanned automatically"]);
+}
+
+#[tokio::test]
+async fn region_without_enhanced_scanning_is_basic() {
+    let mut world = World::new().without_enhanced_scanning();
+    world.push(ImageSpec::single("team/app", "1").scan(ScanScript::clean()));
+    world.push(ImageSpec::single("team/new", "1"));
+    let gate = gate(world).start().await;
+    let rules = vec![rule(ScanFrequency::ScanOnPush, "*")];
+    let target = Target::Registry(RegistryTarget {
+        report_repositories: Vec::new(),
+        ..registry(ScanType::Basic, rules, ConfigureMode::Merge)
+    });
+    for validate_only in [true, false] {
+        let request = ConfigureScanningRequest { target: Some(target.clone()), validate_only };
+
+        let refused = rejection(gate.client.configure_scanning(request).await);
+
+        assert_eq!(refused.reason, "ECR_REJECTED");
+        assert!(refused.message.contains("set scan_on_push of each repository instead"), "{}", refused.message);
+    }
+    let flag = RepositoryTarget { repository: "team/app".into(), scan_on_push: true };
+    let configured = gate.client.configure_scanning(apply(Target::Repository(flag))).await.unwrap();
+    assert_eq!(configured.after.unwrap().repositories[0].frequency(), ScanFrequency::ScanOnPush);
+    assert_eq!(gate.decide("team/app:1").await.verdict(), Verdict::Allow);
+    let findings = GetFindingsRequest { image: "team/app:1".into(), ..Default::default() };
+    assert!(gate.client.findings(findings).await.is_ok());
+    let start = StartScanRequest { image: "team/new:1".into(), platforms: Vec::new() };
+    assert!(gate.client.start_scan(start).await.is_ok());
+    let watch = WatchScanRequest { image: "team/new:1".into(), platforms: Vec::new() };
+    assert!(gate.client.watch_scan(watch).await.unwrap().next().await.is_ok());
 }
 
 #[tokio::test]

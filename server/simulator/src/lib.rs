@@ -44,6 +44,6 @@ pub use findings::{BasicFinding, EnhancedFinding, Findings};
 pub use simulator::{Simulator, StartError};
 pub use world::{
     ACCOUNT, Child, Coverage, EffectiveScanning, Image, ImageSpec, ImageStatus, NoSuchImage, Pushed, PushedChild,
-    REGION, Repository, ScanFrequency, ScanRule, ScanScript, ScanType, ScanningConfig, TagMutability, World,
-    filter_matches,
+    REGION, Repository, RescanDurations, ScanFrequency, ScanRule, ScanScript, ScanType, ScanningConfig, TagMutability,
+    World, filter_matches,
 };

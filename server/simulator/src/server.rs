@@ -61,6 +61,7 @@ pub(crate) async fn handle(
             Some(operation) => (operation, Protocol::AwsJson),
             None => return Ok(HttpResponse::error(Protocol::AwsJson, &Error::unknown_operation()).into()),
         },
+        (&Method::POST, "/configuration/get") => ("GetConfiguration", Protocol::RestJson),
         (&Method::POST, "/coverage/list") => ("ListCoverage", Protocol::RestJson),
         (&Method::POST, "/findings/list") => ("ListFindings", Protocol::RestJson),
         (&Method::POST, "/findings/details/batch/get") => ("BatchGetFindingDetails", Protocol::RestJson),

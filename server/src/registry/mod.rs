@@ -101,6 +101,8 @@ pub struct RegistryScanning {
     pub scan_type: ScanType,
     /// The rules, sorted by frequency.
     pub rules: Vec<ScanningRule>,
+    /// True if ECR accepts rules for the registry. A Region without enhanced scanning has only the repositories' flags.
+    pub accepts_rules: bool,
 }
 
 /// The scanning in effect for one repository.
@@ -176,6 +178,17 @@ pub enum Error {
         #[source]
         source: Source,
     },
+    /// The response is not of AWS: a proxy, a captive portal or a wrong endpoint answered.
+    #[error("{operation} was answered by something other than AWS, with HTTP status {status}")]
+    Unreachable {
+        /// The operation.
+        operation: &'static str,
+        /// The HTTP status of the response.
+        status: u16,
+        /// The beginning of the response in printable ASCII, for the log only.
+        #[source]
+        source: Source,
+    },
     /// The response of AWS cannot be parsed or trusted.
     #[error("invalid response of AWS to {operation}: {detail}")]
     MalformedResponse {
@@ -187,6 +200,9 @@ pub enum Error {
     /// More manifests, pages or findings than this server reads.
     #[error("limit exceeded: {0}")]
     TooComplex(String),
+    /// The Region of the registry has no enhanced scanning, and therefore no scanning rules for a registry.
+    #[error("registry {0} has no scanning rules: its Region offers no enhanced scanning")]
+    NoScanningRules(RegistryId),
     /// AWS rejects the request.
     #[error("AWS rejects {operation}: {code}: {message}")]
     Rejected {

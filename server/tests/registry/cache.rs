@@ -292,7 +292,7 @@ async fn started_scan_is_visible_at_once() {
 async fn configuration_change_is_visible_at_once() {
     let harness = cached(basic(findings()), Config::default()).await;
     assert_eq!(any_age(&harness).await.scan.scan_type, ScanType::Basic);
-    let enhanced = RegistryScanning { scan_type: ScanType::Enhanced, rules: Vec::new() };
+    let enhanced = RegistryScanning { scan_type: ScanType::Enhanced, rules: Vec::new(), accepts_rules: true };
 
     harness.registry.put_registry_scanning(&registry_id(), &enhanced).await.unwrap();
 
@@ -305,7 +305,8 @@ async fn change_of_cancelled_caller_is_visible() {
     any_age(&harness).await;
     let slow = Fault::Delay(Duration::from_millis(100));
     harness.simulator.faults().script(slow.on("PutRegistryScanningConfiguration"));
-    let (registry, enhanced) = (registry_id(), RegistryScanning { scan_type: ScanType::Enhanced, rules: Vec::new() });
+    let (registry, enhanced) =
+        (registry_id(), RegistryScanning { scan_type: ScanType::Enhanced, rules: Vec::new(), accepts_rules: true });
 
     let cancelled = harness.registry.put_registry_scanning(&registry, &enhanced);
     assert!(tokio::time::timeout(Duration::from_millis(50), cancelled).await.is_err());

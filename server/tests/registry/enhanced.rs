@@ -8,7 +8,7 @@ use scangate_core::{
     scan::Flaw,
     severity::{Rating, Severity},
 };
-use scangate_ecr_simulator::{EnhancedFinding, Fault, ImageSpec, ScanScript, World, generate, seed};
+use scangate_ecr_simulator::{ACCOUNT, EnhancedFinding, Fault, ImageSpec, ScanScript, World, generate, seed};
 use serde_json::{Value, json};
 
 use crate::support::{APP, Read, ecr, enhanced};
@@ -48,6 +48,33 @@ async fn inconsistent_pages_prove_nothing() {
 
         assert!(matches!(evidence, Evidence::Incomplete | Evidence::Inconsistent), "{fault:?}: {evidence}");
     }
+}
+
+#[tokio::test]
+async fn pages_may_state_facts_of_their_own() {
+    let harness = ecr(enhanced(ScanScript::complete(generate::enhanced(257, 1)))).await;
+    harness.simulator.faults().script(Fault::PerPageFacts);
+
+    let read = harness.read().await;
+
+    assert_eq!(read.assessment().evidence, Evidence::Proven, "{:?}", read.scan.flaws);
+    assert_eq!(read.report().counts.as_ref(), Some(&read.report().enumerated));
+    assert_eq!(read.report().findings.as_ref().map(Vec::len), Some(257));
+    // Two readings of three pages: the difference is by page, and not by time.
+    assert_eq!(harness.calls("DescribeImageScanFindings"), 6);
+}
+
+#[tokio::test]
+async fn pages_that_differ_between_readings_are_flawed() {
+    let harness = ecr(enhanced(ScanScript::complete(generate::enhanced(257, 1)))).await;
+    let member =
+        |value: f64| Fault::SetField { pointer: "/imageScanFindings/imageScanCompletedAt".into(), value: value.into() };
+    harness.simulator.faults().script(member(1.0).on("DescribeImageScanFindings").skip(1).once());
+    harness.simulator.faults().script(member(2.0).on("DescribeImageScanFindings").skip(4).once());
+
+    let read = harness.read().await;
+
+    assert!(matches!(read.scan.flaws.as_slice(), [Flaw::Incomplete(_)]), "{:?}", read.scan.flaws);
 }
 
 #[tokio::test]
@@ -150,6 +177,31 @@ async fn fix_exploit_and_status_are_parsed() {
 }
 
 #[tokio::test]
+async fn fixed_version_is_fix_whatever_else_is_said() {
+    let cases = [
+        ("NO", ["1.2", "1.3"], Fix::Available),
+        ("NO", ["NotAvailable", "1.3"], Fix::Partial),
+        ("NO", ["NotAvailable", ""], Fix::None),
+        ("?", ["1.2", "1.3"], Fix::Available),
+        ("?", ["NotAvailable", "1.3"], Fix::Partial),
+        ("?", ["NotAvailable", "NotAvailable"], Fix::Unknown),
+        ("PARTIAL", ["NotAvailable", "NotAvailable"], Fix::Partial),
+        ("PARTIAL", ["1.2", "1.3"], Fix::Partial),
+        ("YES", ["NotAvailable", "NotAvailable"], Fix::Available),
+    ];
+    for (word, versions, fix) in cases {
+        let package = |(name, version)| json!({"name": format!("package-{name}"), "fixedInVersion": version});
+        let packages: Vec<Value> = versions.iter().enumerate().map(package).collect();
+        let finding = high().field("/packageVulnerabilityDetails/vulnerablePackages", packages);
+
+        let read = read(vec![finding.field("/fixAvailable", word)]).await;
+
+        let fixes: Vec<Fix> = read.scan.findings().iter().map(|finding| finding.fix).collect();
+        assert_eq!(fixes, [fix, fix], "{word} beside {versions:?}");
+    }
+}
+
+#[tokio::test]
 async fn missing_values_are_unknown() {
     let finding = read_one(EnhancedFinding::from_wire(json!({"severity": "HIGH", "title": "CVE-2024-1"}))).await;
 
@@ -185,6 +237,32 @@ async fn finding_about_another_image_is_mismatch() {
 }
 
 #[tokio::test]
+async fn one_resource_with_own_digest_is_enough() {
+    let world = enhanced(ScanScript::clean());
+    let digest = world.image(APP, "1").unwrap().digest().to_owned();
+    let image = |digest: &str, repository: &str| {
+        let image = json!({"imageHash": digest, "registry": ACCOUNT, "repositoryName": repository});
+        json!({"details": {"awsEcrContainerImage": image}})
+    };
+    let (own, other) = (image(&digest, APP), image("sha256:00", "team/other"));
+    let cases = [
+        (vec![other.clone(), own.clone()], Evidence::Proven),
+        (vec![own.clone(), other.clone()], Evidence::Proven),
+        (vec![own], Evidence::Proven),
+        (vec![json!({"details": {"awsEc2Instance": {}}})], Evidence::Proven),
+        (vec![], Evidence::Proven),
+        (vec![other.clone(), other.clone()], Evidence::Mismatch),
+        (vec![image(&digest, "team/other")], Evidence::Mismatch),
+        (vec![other, json!({"details": {"awsEcrContainerImage": {}}})], Evidence::Mismatch),
+    ];
+    for (resources, evidence) in cases {
+        let read = read(vec![high().field("/resources", resources.clone())]).await;
+
+        assert_eq!(read.assessment().evidence, evidence, "{resources:?}");
+    }
+}
+
+#[tokio::test]
 async fn basic_list_in_enhanced_response_is_merged() {
     let harness = ecr(enhanced(ScanScript::complete([high()]))).await;
     let stray = json!([{"name": "CVE-2024-2", "severity": "CRITICAL"}]);
@@ -195,6 +273,17 @@ async fn basic_list_in_enhanced_response_is_merged() {
 
     let ids: Vec<_> = read.scan.findings().iter().map(|finding| &*finding.id).collect();
     assert_eq!(ids, ["CVE-2024-2", "CVE-2024-1"]);
+}
+
+#[tokio::test]
+async fn absent_list_is_no_empty_list() {
+    let harness = ecr(enhanced(ScanScript::clean())).await;
+    harness.simulator.faults().script(Fault::DropField("/imageScanFindings/findings".into()));
+
+    let read = harness.read().await;
+
+    assert_eq!(read.report().findings, None);
+    assert_eq!(read.assessment().evidence, Evidence::Incomplete);
 }
 
 #[tokio::test]

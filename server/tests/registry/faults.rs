@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use scangate_core::{evidence::Evidence, severity::Rating};
-use scangate_ecr_simulator::{BasicFinding, EnhancedFinding, Fault, Findings, ScanScript, World};
+use scangate_ecr_simulator::{ACCOUNT, BasicFinding, EnhancedFinding, Fault, Findings, REGION, ScanScript, World};
 use scangate_server::registry::{
     Error,
     ecr::{Config, Ecr},
@@ -128,4 +128,18 @@ async fn unknown_scan_type_is_malformed() {
     let read = harness.scan(IMAGE).await;
 
     assert!(matches!(read, Err(Error::MalformedResponse { .. })), "{read:?}");
+}
+
+#[tokio::test]
+async fn registries_of_two_accounts_are_refused() {
+    let simulator = simulate(basic(ScanScript::clean())).await;
+    let registry = |account: &str, region: &str| scangate_core::registry::Registry::new(account, region).unwrap();
+    let (own, region, account) =
+        (registry(ACCOUNT, REGION), registry(ACCOUNT, "us-east-1"), registry("210987654321", REGION));
+    let connect = |registries| Ecr::connect(Config { registries, ..config(&simulator) });
+
+    assert!(connect(vec![own.clone(), region]).await.is_ok());
+    let Err(Error::Credentials(why)) = connect(vec![own, account]).await else { panic!("two accounts are accepted") };
+    assert!(why.to_string().contains("run one server for each account"), "{why}");
+    assert_eq!(simulator.calls().total(), 0);
 }

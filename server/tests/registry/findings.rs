@@ -13,7 +13,7 @@ use scangate_server::registry::{
     Error,
     ecr::{Config, Ecr},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Harness, IMAGE, basic, ecr, ecr_with};
 
@@ -82,6 +82,30 @@ async fn changing_scan_is_read_again() {
 
     assert_eq!(read.assessment().evidence, Evidence::Proven);
     assert_eq!(read.report().findings.as_ref().map(Vec::len), Some(257));
+}
+
+#[tokio::test]
+async fn later_page_may_lack_counts_and_times() {
+    for member in ["findingSeverityCounts", "imageScanCompletedAt", "vulnerabilitySourceUpdatedAt"] {
+        let harness = recorded().await;
+        let fault = Fault::DropField(format!("/imageScanFindings/{member}")).on("DescribeImageScanFindings");
+        harness.simulator.faults().script(fault.skip(1));
+
+        let read = harness.read().await;
+
+        assert_eq!(read.assessment().evidence, Evidence::Proven, "{member}");
+        assert_eq!(harness.calls("DescribeImageScanFindings"), 6, "{member}");
+    }
+}
+
+#[tokio::test]
+async fn basic_pages_must_agree() {
+    let harness = recorded().await;
+    harness.simulator.faults().script(Fault::PerPageFacts);
+
+    let read = harness.read().await;
+
+    assert!(matches!(read.scan.flaws.as_slice(), [Flaw::Incomplete(_)]), "{:?}", read.scan.flaws);
 }
 
 #[tokio::test]
@@ -157,6 +181,40 @@ async fn basic_finding_with_severity_only_counts() {
     assert_eq!((&*finding.id, &*finding.package.name, finding.cvss), ("", "", None));
     assert_eq!(finding.fix, Fix::Unknown);
     assert_eq!(flaws, []);
+}
+
+#[tokio::test]
+async fn missing_basic_values_are_unknown() {
+    let attribute = |value: Value| json!([{"key": "CVSS3_SCORE", "value": value}, {"key": "package_name"}]);
+    let cases = [
+        json!({"name": "CVE-2026-3", "severity": "LOW", "attributes": null, "description": null, "uri": null}),
+        json!({"name": "CVE-2026-4", "severity": "LOW"}),
+        json!({"name": "CVE-2026-4", "severity": "LOW", "attributes": []}),
+        json!({"severity": "LOW", "uri": "https://example.org/CVE-2026-5"}),
+        json!({"name": "CVE-2026-6", "severity": "LOW", "attributes": attribute(Value::Null)}),
+    ];
+    for case in cases {
+        let (finding, flaws) = read_one(BasicFinding::from_wire(case.clone())).await;
+
+        assert_eq!((&*finding.package.name, finding.cvss, finding.fix), ("", None, Fix::Unknown), "{case}");
+        assert_eq!(finding.severity, Rating::Rated(Severity::Low), "{case}");
+        assert_eq!(flaws, [], "{case}");
+    }
+}
+
+#[tokio::test]
+async fn highest_of_all_cvss_versions_counts() {
+    let versions = [("CVSS2_SCORE", "9.8"), ("CVSS3_SCORE", "9.8"), ("CVSS4_SCORE", "9.8")];
+    for (key, score) in versions {
+        let finding = BasicFinding::new("CVE-2024-1", "MEDIUM").score("8.0").attribute(key, score);
+        let fixed = finding.package("openssl", "1.1.1").fixed_in("1.1.1w");
+
+        let (finding, flaws) = read_one(fixed).await;
+
+        assert_eq!((finding.cvss, finding.fix), (Score::new(9.8).ok(), Fix::Available), "{key}");
+        assert_eq!(finding.package.fixed_in.as_deref(), Some("1.1.1w"));
+        assert_eq!(flaws, []);
+    }
 }
 
 #[tokio::test]

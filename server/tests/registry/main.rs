@@ -7,6 +7,7 @@ mod enrichment;
 mod faults;
 mod findings;
 mod index;
+mod rescan;
 mod resolve;
 mod retries;
 mod scanning;

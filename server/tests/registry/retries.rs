@@ -5,6 +5,8 @@ use std::time::Duration;
 use scangate_ecr_simulator::{Fault, ScanScript};
 use scangate_server::registry::{Error, Freshness, Registry, ecr::Config};
 
+use serde_json::json;
+
 use crate::support::{IMAGE, basic, ecr, ecr_with, enhanced, reference};
 
 const READS: [&str; 4] = [
@@ -24,6 +26,8 @@ async fn transient_failure_is_retried() {
         Fault::Throttle429Empty,
         Fault::ServerError500,
         Fault::ServiceUnavailable503,
+        Fault::Html(200),
+        Fault::Html(403),
         Fault::DropConnection,
         Fault::CutConnection,
         Fault::TruncateBody,
@@ -71,7 +75,6 @@ async fn permanent_failure_ends_after_all_attempts() {
         (Fault::Throttle429, throttled),
         (Fault::Throttle429Empty, throttled),
         (Fault::ServerError500, unavailable),
-        (Fault::ServiceUnavailable503, unavailable),
         (Fault::CutConnection, unavailable),
     ];
     for (fault, expected) in cases {
@@ -82,6 +85,37 @@ async fn permanent_failure_ends_after_all_attempts() {
 
         assert!(expected(&error), "{fault:?}: {error:?}");
         assert_eq!(harness.calls("DescribeImages"), 4, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn answer_of_proxy_is_unreachable() {
+    let operations = READS.into_iter().chain(["ListCoverage"]);
+    for operation in operations {
+        for status in [200, 302, 400, 403, 404, 407, 429, 502, 503] {
+            let harness = ecr(enhanced(ScanScript::clean())).await;
+            harness.simulator.faults().script(Fault::Html(status).on(operation));
+
+            let error = harness.scan(IMAGE).await.unwrap_err();
+
+            assert!(
+                matches!(error, Error::Unreachable { status: seen, .. } if seen == status),
+                "{status} on {operation}: {error:?}"
+            );
+            assert_eq!(harness.calls(operation), 4, "{status} on {operation}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn error_without_code_is_unreachable() {
+    for body in [json!({}), json!({"message": "Forbidden"}), json!({"code": 403})] {
+        let harness = ecr(basic(ScanScript::clean())).await;
+        harness.simulator.faults().script(Fault::Raw { status: 403, body: body.to_string() }.on("DescribeImages"));
+
+        let error = harness.resolve(IMAGE).await.unwrap_err();
+
+        assert!(matches!(error, Error::Unreachable { status: 403, .. }), "{body}: {error:?}");
     }
 }
 

@@ -5,7 +5,7 @@ use scangate_core::{
     scan::{Frequency, ScanType},
 };
 use scangate_ecr_simulator::{Fault, ImageSpec, ScanFrequency, ScanScript, ScanningConfig, World};
-use scangate_server::registry::{Error, Registry, RegistryScanning, RepositoryScanning, ScanningRule};
+use scangate_server::registry::{Error, Registry, RegistryScanning, RepositoryScanning, ScanningRule, Started};
 
 use crate::support::{APP, IMAGE, basic, ecr, registry_id, repository};
 
@@ -32,7 +32,7 @@ async fn registry_rules_are_read_in_order() {
     let read = harness.registry.registry_scanning(&registry_id()).await.unwrap();
 
     let rules = vec![rule(Frequency::ScanOnPush, &["*"]), rule(Frequency::ContinuousScan, &["a*", "b*"])];
-    assert_eq!(read, RegistryScanning { scan_type: ScanType::Enhanced, rules });
+    assert_eq!(read, RegistryScanning { scan_type: ScanType::Enhanced, rules, accepts_rules: true });
 }
 
 #[tokio::test]
@@ -40,7 +40,7 @@ async fn configuration_put_is_visible_at_once() {
     let harness = ecr(basic(ScanScript::clean())).await;
     harness.read().await;
     let rules = vec![rule(Frequency::ContinuousScan, &["team/*"])];
-    let enhanced = RegistryScanning { scan_type: ScanType::Enhanced, rules };
+    let enhanced = RegistryScanning { scan_type: ScanType::Enhanced, rules, accepts_rules: true };
 
     harness.registry.put_registry_scanning(&registry_id(), &enhanced).await.unwrap();
 
@@ -137,7 +137,7 @@ async fn configuration_of_other_account_is_never_set() {
     let harness = ecr(World::new()).await;
     let other = Fault::SetField { pointer: "/registryId".into(), value: "999999999999".into() };
     harness.simulator.faults().script(other.on("GetRegistryScanningConfiguration"));
-    let scanning = RegistryScanning { scan_type: ScanType::Enhanced, rules: Vec::new() };
+    let scanning = RegistryScanning { scan_type: ScanType::Enhanced, rules: Vec::new(), accepts_rules: true };
 
     let error = harness.registry.put_registry_scanning(&registry_id(), &scanning).await.unwrap_err();
 
@@ -147,7 +147,7 @@ async fn configuration_of_other_account_is_never_set() {
 
 #[tokio::test]
 async fn put_is_retried_only_if_not_accepted() {
-    let scanning = RegistryScanning { scan_type: ScanType::Basic, rules: Vec::new() };
+    let scanning = RegistryScanning { scan_type: ScanType::Basic, rules: Vec::new(), accepts_rules: true };
     for (fault, calls) in [(Fault::Throttle429, 2), (Fault::ServerError500, 1), (Fault::CutConnection, 1)] {
         let harness = ecr(World::new()).await;
         harness.simulator.faults().script(fault.on("PutRegistryScanningConfiguration").once());
@@ -159,11 +159,56 @@ async fn put_is_retried_only_if_not_accepted() {
     }
 }
 
+fn without_enhanced_scanning(scan: ScanScript, on_push: bool) -> World {
+    let mut world = World::new().without_enhanced_scanning();
+    world.push(ImageSpec::single(APP, "1").scan(scan));
+    world.repository(APP).set_scan_on_push(on_push);
+    world
+}
+
+#[tokio::test]
+async fn region_without_enhanced_scanning_is_basic() {
+    for on_push in [true, false] {
+        let harness = ecr(without_enhanced_scanning(ScanScript::clean(), on_push)).await;
+
+        let scan = harness.read().await.scan;
+
+        let frequency = if on_push { Frequency::ScanOnPush } else { Frequency::Manual };
+        assert_eq!((scan.scan_type, scan.frequency), (ScanType::Basic, frequency));
+        let registry = harness.registry.registry_scanning(&registry_id()).await.unwrap();
+        assert_eq!(registry, RegistryScanning { scan_type: ScanType::Basic, rules: Vec::new(), accepts_rules: false });
+        let repositories = harness.registry.repository_scanning(&registry_id(), &[repository(APP).name]).await.unwrap();
+        assert!(matches!(repositories.as_slice(), [one] if one.frequency == frequency), "{repositories:?}");
+    }
+}
+
+#[tokio::test]
+async fn region_without_enhanced_scanning_scans_on_call() {
+    let harness = ecr(without_enhanced_scanning(ScanScript::never(), false)).await;
+    let resolved = harness.resolve(IMAGE).await.unwrap();
+
+    let started = harness.registry.start_scan(&resolved.repository(), &resolved.manifests[0]).await.unwrap();
+
+    assert_eq!(started, Started::Started);
+}
+
+#[tokio::test]
+async fn region_without_enhanced_scanning_has_no_rules() {
+    let harness = ecr(World::new().without_enhanced_scanning()).await;
+    let rules = vec![rule(Frequency::ScanOnPush, &["*"])];
+    let scanning = RegistryScanning { scan_type: ScanType::Basic, rules, accepts_rules: true };
+
+    let error = harness.registry.put_registry_scanning(&registry_id(), &scanning).await.unwrap_err();
+
+    assert!(matches!(error, Error::NoScanningRules(_)), "{error:?}");
+    assert_eq!(harness.calls("PutRegistryScanningConfiguration"), 0);
+}
+
 #[tokio::test]
 async fn unrecognised_rule_is_not_sent() {
     let harness = ecr(basic(ScanScript::clean())).await;
     let rules = vec![rule(Frequency::Unrecognised, &["*"])];
-    let scanning = RegistryScanning { scan_type: ScanType::Basic, rules };
+    let scanning = RegistryScanning { scan_type: ScanType::Basic, rules, accepts_rules: true };
 
     let error = harness.registry.put_registry_scanning(&registry_id(), &scanning).await.unwrap_err();
 

@@ -87,6 +87,31 @@ async fn failed_scan_has_ecr_description() {
 }
 
 #[tokio::test]
+async fn failed_scan_may_have_null_findings() {
+    let harness = ecr(basic(ScanScript::failed())).await;
+    let null = Fault::SetField { pointer: "/imageScanFindings".into(), value: serde_json::Value::Null };
+    harness.simulator.faults().script(null.on("DescribeImageScanFindings"));
+
+    let read = harness.read().await;
+
+    let assessment = read.assessment();
+    assert_eq!((assessment.evidence, read.scan.flaws.as_slice()), (Evidence::ScanFailed, [].as_slice()));
+    assert!(assessment.detail.contains("UnsupportedImageError"), "{assessment:?}");
+}
+
+#[tokio::test]
+async fn clean_basic_scan_without_counts_is_incomplete() {
+    let harness = ecr(basic(ScanScript::clean())).await;
+    harness.simulator.faults().script(Fault::DropCounts);
+
+    let read = harness.read().await;
+
+    let assessment = read.assessment();
+    assert_eq!((read.report().counts.as_ref(), assessment.evidence), (None, Evidence::Incomplete));
+    assert!(assessment.detail.contains("findingSeverityCounts"), "{assessment:?}");
+}
+
+#[tokio::test]
 async fn scan_names_effective_scanning() {
     let rules = |scan_type| ScanningConfig { scan_type, rules: Vec::new() };
     let cases = [
@@ -165,6 +190,34 @@ async fn clean_enhanced_scan_without_coverage_is_unproven() {
         let read = ecr(world).await.read().await;
 
         assert_eq!(read.assessment().evidence, Evidence::UnprovenClean, "{:?}", read.scan.coverage);
+    }
+}
+
+#[tokio::test]
+async fn coverage_is_read_as_inspector_states_it() {
+    let hour = Duration::from_hours(1);
+    let cases = [
+        ("ACTIVE", "SUCCESSFUL", Some(hour)),
+        ("ACTIVE", "SCAN_FREQUENCY_SCAN_ON_PUSH", Some(hour)),
+        ("INACTIVE", "SCAN_FREQUENCY_SCAN_ON_PUSH", Some(hour)),
+        ("ACTIVE", "SCAN_IN_PROGRESS", Some(hour)),
+        ("ACTIVE", "PENDING_INITIAL_SCAN", None),
+        ("INACTIVE", "PENDING_REVIVAL_SCAN", Some(hour)),
+        ("INACTIVE", "UNSUPPORTED_OS", None),
+        ("INACTIVE", "IMAGE_SIZE_EXCEEDED", None),
+    ];
+    for (code, reason, scanned_ago) in cases {
+        let row = Coverage::Explicit { code: code.to_owned(), reason: reason.to_owned(), scanned_ago };
+
+        let read = ecr(enhanced(ScanScript::clean().coverage(row))).await.read().await;
+
+        let coverage = read.scan.coverage.as_ref().unwrap();
+        assert_eq!((coverage.active, coverage.reason.as_str()), (code == "ACTIVE", reason));
+        assert_eq!(coverage.last_scanned_at.is_some(), scanned_ago.is_some(), "{code} {reason}");
+        let unsupported = ["UNSUPPORTED_OS", "IMAGE_SIZE_EXCEEDED"].contains(&reason);
+        let assessment = read.assessment();
+        assert!(!unsupported || assessment.detail.contains(reason), "{assessment:?}");
+        assert!(!unsupported || assessment.evidence == Evidence::UnprovenClean, "{assessment:?}");
     }
 }
 

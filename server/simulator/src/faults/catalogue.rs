@@ -28,6 +28,9 @@ impl Fault {
             ("throttle_429_empty", Self::Throttle429Empty),
             ("server_error_500", Self::ServerError500),
             ("service_unavailable_503", Self::ServiceUnavailable503),
+            ("login_page_200", Self::Html(200)),
+            ("proxy_page_403", Self::Html(403)),
+            ("proxy_page_407", Self::Html(407)),
             ("delay", Self::Delay(Duration::from_secs(2))),
             ("hang", Self::Hang),
             ("drop_connection", Self::DropConnection),
@@ -99,6 +102,7 @@ impl Fault {
             ("drop_field", Self::DropField("/imageScanFindings/imageScanCompletedAt".into())),
             ("set_field", Self::SetField { pointer: "/imageScanStatus/status".into(), value: json!("complete ") }),
             ("scan_changes_between_pages", Self::ScanChangesBetweenPages),
+            ("per_page_facts", Self::PerPageFacts),
             ("partial_failure", Self::PartialFailure),
             ("corrupt_manifest", Self::CorruptManifest),
         ]

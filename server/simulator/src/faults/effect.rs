@@ -64,6 +64,10 @@ impl Fault {
             Self::ServiceUnavailable503 => {
                 CannedResponse::html(503, "<html><body><h1>503 Service Unavailable</h1></body></html>")
             }
+            Self::Html(status) => {
+                CannedResponse::html(*status, "<html><body><h1>Access is blocked by your proxy</h1></body></html>")
+            }
+            Self::Raw { status, body } => CannedResponse::body(*status, body),
             Self::Error { code, message, status } => CannedResponse::error(*status, code, message),
             Self::Delay(time) => Effect::Delay(*time),
             Self::Hang => Effect::Hang,
@@ -93,6 +97,7 @@ impl Fault {
             | Self::DropField(_)
             | Self::SetField { .. }
             | Self::ScanChangesBetweenPages
+            | Self::PerPageFacts
             | Self::PartialFailure
             | Self::CorruptManifest => Effect::Mutate,
         }

@@ -35,6 +35,15 @@ pub enum Fault {
     /// HTTP 503 with an HTML page, as from a load balancer.
     #[serde(rename = "service_unavailable_503")]
     ServiceUnavailable503,
+    /// An HTML page with this HTTP status, as from a proxy or a captive portal.
+    Html(u16),
+    /// Any body with any HTTP status, without an error code in a header.
+    Raw {
+        /// The HTTP status.
+        status: u16,
+        /// The body.
+        body: String,
+    },
     /// Any error, by its code, e.g. `AccessDeniedException`.
     Error {
         /// The code.
@@ -106,6 +115,8 @@ pub enum Fault {
     },
     /// Pages after the first come from a later scan, with another completion time and other counts.
     ScanChangesBetweenPages,
+    /// Each page counts its own findings, and its completion time depends on them.
+    PerPageFacts,
     /// All items of a batch are returned as failures, with HTTP 200.
     PartialFailure,
     /// The manifest's bytes do not hash to its digest.
@@ -145,6 +156,8 @@ impl Fault {
             | Self::Throttle429Empty
             | Self::ServerError500
             | Self::ServiceUnavailable503
+            | Self::Html(_)
+            | Self::Raw { .. }
             | Self::Error { .. }
             | Self::Delay(_)
             | Self::Hang
@@ -163,7 +176,8 @@ impl Fault {
             | Self::DropFindingsObject
             | Self::DropStatus
             | Self::UnknownStatus(_)
-            | Self::UnknownSeverity(_) => Scope::Operations(WITH_SCAN),
+            | Self::UnknownSeverity(_)
+            | Self::PerPageFacts => Scope::Operations(WITH_SCAN),
             Self::WrongDigest | Self::WrongRepository | Self::WrongRegistry => Scope::Operations(WITH_IMAGE),
             Self::NanScore => Scope::Operations(WITH_SCORES),
             Self::HugeTimestamp | Self::FutureCompletedAt => Scope::Operations(WITH_SCAN_TIME),

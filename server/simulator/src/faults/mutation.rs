@@ -37,6 +37,7 @@ pub(crate) fn mutate(fault: &Fault, body: &mut Value, now: Timestamp) {
         Fault::DropField(pointer) => remove(body, pointer),
         Fault::SetField { pointer, value } => set_pointer(body, pointer, value.clone()),
         Fault::ScanChangesBetweenPages => replace_scan(body),
+        Fault::PerPageFacts => state_per_page(body),
         Fault::PartialFailure => fail_batch_items(body),
         Fault::CorruptManifest => corrupt_manifests(body),
         Fault::Throttle400
@@ -44,6 +45,8 @@ pub(crate) fn mutate(fault: &Fault, body: &mut Value, now: Timestamp) {
         | Fault::Throttle429Empty
         | Fault::ServerError500
         | Fault::ServiceUnavailable503
+        | Fault::Html(_)
+        | Fault::Raw { .. }
         | Fault::Error { .. }
         | Fault::Delay(_)
         | Fault::Hang
@@ -168,6 +171,22 @@ fn replace_scan(body: &mut Value) {
     let count = counts(body).and_then(|counts| counts.get("HIGH").and_then(Value::as_u64)).unwrap_or_default();
     if body.pointer(COUNTS).is_some() {
         set_pointer(body, &format!("{COUNTS}/HIGH"), json!(count + 1));
+    }
+}
+
+/// Counts the findings of this page only. The completion time is a second earlier for each finding.
+fn state_per_page(body: &mut Value) {
+    let lists = ["findings", "enhancedFindings"].map(|list| format!("/imageScanFindings/{list}"));
+    let findings: Vec<&Value> = lists.iter().filter_map(|list| body.pointer(list)?.as_array()).flatten().collect();
+    let seconds = u32::try_from(findings.len()).unwrap_or(u32::MAX);
+    let mut counts = Map::new();
+    for severity in findings.iter().filter_map(|finding| finding.get("severity")?.as_str()) {
+        let count = counts.get(severity).and_then(Value::as_u64).unwrap_or_default();
+        counts.insert(severity.to_owned(), json!(count + 1));
+    }
+    if body.pointer(COUNTS).is_some() {
+        set_pointer(body, COUNTS, counts.into());
+        set_completion_times(body, |time| json!(time.and_then(Value::as_f64).unwrap_or_default() - f64::from(seconds)));
     }
 }
 

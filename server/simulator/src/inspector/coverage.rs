@@ -75,8 +75,9 @@ fn coverage_from_scan(
         Progress::NotFound => None,
         Progress::Running => Some((true, "PENDING_INITIAL_SCAN", None)),
         Progress::Premature => Some((true, "SCAN_IN_PROGRESS", None)),
+        // Open: live accounts are reported to answer with either code. A script can answer with ACTIVE.
         Progress::Ended { at, .. } if frequency == ScanFrequency::OnPush => {
-            Some((true, "SCAN_FREQUENCY_SCAN_ON_PUSH", Some(at)))
+            Some((false, "SCAN_FREQUENCY_SCAN_ON_PUSH", Some(at)))
         }
         Progress::Ended { at, .. } => Some((true, "SUCCESSFUL", Some(at))),
         Progress::Stopped { at, status, .. } => Some((false, inactive_reason(status), Some(at))),

@@ -94,16 +94,23 @@ fn to_inspector_form(finding: &EnhancedFinding, mut body: Value, world: &World) 
     body
 }
 
-const IMAGE: &str = "/resources/0/details/awsEcrContainerImage";
+const IMAGE: &str = "/details/awsEcrContainerImage";
 
-/// The value that a criterion's name refers to.
+/// The texts at a pointer: one text, or a list of them.
+fn texts_at(body: &Value, pointer: &str) -> Vec<String> {
+    match body.pointer(pointer) {
+        Some(Value::String(text)) => vec![text.clone()],
+        Some(Value::Array(texts)) => texts.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The value that a criterion's name refers to. A criterion on resources holds if any resource meets it.
 fn field(finding: &Value, criterion: &str) -> FieldValue {
-    let texts = |pointer: &str| match finding.pointer(pointer) {
-        Some(Value::String(text)) => FieldValue::Texts(vec![text.clone()]),
-        Some(Value::Array(texts)) => {
-            FieldValue::Texts(texts.iter().filter_map(Value::as_str).map(str::to_owned).collect())
-        }
-        _ => FieldValue::Texts(Vec::new()),
+    let texts = |pointer: &str| FieldValue::Texts(texts_at(finding, pointer));
+    let resources = |pointer: &str| {
+        let resources = finding.get("resources").and_then(Value::as_array).into_iter().flatten();
+        FieldValue::Texts(resources.flat_map(|resource| texts_at(resource, pointer)).collect())
     };
     let number = |pointer: &str| FieldValue::Number(finding.pointer(pointer).and_then(Value::as_f64));
     match criterion {
@@ -118,13 +125,13 @@ fn field(finding: &Value, criterion: &str) -> FieldValue {
         "vulnerabilityId" => texts("/packageVulnerabilityDetails/vulnerabilityId"),
         "vulnerabilitySource" => texts("/packageVulnerabilityDetails/source"),
         "vendorSeverity" => texts("/packageVulnerabilityDetails/vendorSeverity"),
-        "resourceType" => texts("/resources/0/type"),
-        "resourceId" => texts("/resources/0/id"),
-        "ecrImageHash" => texts(&format!("{IMAGE}/imageHash")),
-        "ecrImageRegistry" => texts(&format!("{IMAGE}/registry")),
-        "ecrImageRepositoryName" => texts(&format!("{IMAGE}/repositoryName")),
-        "ecrImageTags" => texts(&format!("{IMAGE}/imageTags")),
-        "ecrImageArchitecture" => texts(&format!("{IMAGE}/architecture")),
+        "resourceType" => resources("/type"),
+        "resourceId" => resources("/id"),
+        "ecrImageHash" => resources(&format!("{IMAGE}/imageHash")),
+        "ecrImageRegistry" => resources(&format!("{IMAGE}/registry")),
+        "ecrImageRepositoryName" => resources(&format!("{IMAGE}/repositoryName")),
+        "ecrImageTags" => resources(&format!("{IMAGE}/imageTags")),
+        "ecrImageArchitecture" => resources(&format!("{IMAGE}/architecture")),
         "epssScore" => number("/epss/score"),
         "inspectorScore" => number("/inspectorScore"),
         _ => FieldValue::Unsupported,

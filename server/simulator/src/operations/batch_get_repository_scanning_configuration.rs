@@ -7,6 +7,7 @@ use crate::wire::{Error, OperationResult};
 use crate::world::{Repository, ScanFrequency, World};
 
 pub(super) fn handle(request: &mut Request<'_>) -> OperationResult {
+    registry::require_scanning_rules(request)?;
     let world = &*request.world;
     let names = request
         .input

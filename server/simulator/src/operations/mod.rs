@@ -54,8 +54,9 @@ const ECR: [(&str, Operation); 16] = [
 ];
 
 /// Inspector's operations, by name.
-const INSPECTOR: [(&str, Operation); 3] = [
+const INSPECTOR: [(&str, Operation); 4] = [
     ("BatchGetFindingDetails", crate::inspector::batch_get_finding_details),
+    ("GetConfiguration", crate::inspector::get_configuration),
     ("ListCoverage", crate::inspector::list_coverage),
     ("ListFindings", crate::inspector::list_findings),
 ];

@@ -7,6 +7,7 @@ use crate::wire::{Error, Input, OperationResult};
 use crate::world::{ScanFrequency, ScanRule, ScanType, ScanningConfig};
 
 pub(super) fn handle(request: &mut Request<'_>) -> OperationResult {
+    registry::require_scanning_rules(request)?;
     let input = request.input;
     let scan_type = match input.string("scanType")? {
         Some(word) => ScanType::parse(word)

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Request;
 use crate::clock::{epoch_seconds, saturating_add};
-use crate::wire::OperationResult;
+use crate::wire::{Error, OperationResult};
 use crate::world::ScanningConfig;
 
 /// `DescribeRegistry`.
@@ -28,10 +28,16 @@ pub(super) fn authorization_token(request: &mut Request<'_>) -> OperationResult 
 
 /// `GetRegistryScanningConfiguration`.
 pub(super) fn scanning_configuration(request: &mut Request<'_>) -> OperationResult {
+    require_scanning_rules(request)?;
     Ok(json!({
         "registryId": request.world.account(),
         "scanningConfiguration": scanning_to_json(request.world.scanning()),
     }))
+}
+
+/// Refuses an operation on scanning rules in a Region that has none.
+pub(super) fn require_scanning_rules(request: &Request<'_>) -> Result<(), Error> {
+    if request.world.offers_enhanced_scanning() { Ok(()) } else { Err(Error::validation("This feature is disabled")) }
 }
 
 /// The wire form of the registry's scanning configuration.

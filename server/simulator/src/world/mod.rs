@@ -19,7 +19,9 @@ pub use image::{Image, ImageStatus};
 pub(crate) use image::{Progress, Scan};
 pub use push::{Pushed, PushedChild};
 pub use repository::{Repository, TagMutability};
-pub use scanning::{EffectiveScanning, ScanFrequency, ScanRule, ScanType, ScanningConfig, filter_matches};
+pub use scanning::{
+    EffectiveScanning, RescanDurations, ScanFrequency, ScanRule, ScanType, ScanningConfig, filter_matches,
+};
 pub use script::{Coverage, ScanScript};
 pub use spec::{Child, ImageSpec};
 
@@ -37,6 +39,9 @@ pub struct World {
     scanning: ScanningConfig,
     repositories: BTreeMap<String, Repository>,
     put_image_script: ScanScript,
+    /// False in a Region without enhanced scanning.
+    offers_enhanced_scanning: bool,
+    rescan_durations: RescanDurations,
 }
 
 /// The error for a reference without an image.
@@ -64,6 +69,8 @@ impl World {
             scanning: ScanningConfig::default(),
             repositories: BTreeMap::new(),
             put_image_script: ScanScript::clean().begins_after(std::time::Duration::ZERO),
+            offers_enhanced_scanning: true,
+            rescan_durations: RescanDurations::default(),
         }
     }
 
@@ -86,6 +93,28 @@ impl World {
     pub fn with_scanning(mut self, scanning: ScanningConfig) -> Self {
         self.scanning = scanning;
         self
+    }
+
+    /// Moves the registry to a Region without enhanced scanning: ECR refuses to read and to write its scanning rules.
+    #[must_use]
+    pub fn without_enhanced_scanning(mut self) -> Self {
+        self.offers_enhanced_scanning = false;
+        self.with_scanning(ScanningConfig::default())
+    }
+
+    pub(crate) fn offers_enhanced_scanning(&self) -> bool {
+        self.offers_enhanced_scanning
+    }
+
+    /// Sets the durations for which Inspector scans an image again.
+    #[must_use]
+    pub fn with_rescan_durations(mut self, durations: RescanDurations) -> Self {
+        self.rescan_durations = durations;
+        self
+    }
+
+    pub(crate) fn rescan_durations(&self) -> &RescanDurations {
+        &self.rescan_durations
     }
 
     /// The account that owns the registry.

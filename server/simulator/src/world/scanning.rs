@@ -59,6 +59,30 @@ pub struct ScanRule {
     pub filters: Vec<String>,
 }
 
+/// Inspector's re-scan durations, as `GetConfiguration` returns them: any wire values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RescanDurations {
+    /// `rescanDuration`, from the push: `DAYS_3` to `DAYS_180`, or `LIFETIME`, the default.
+    pub since_push: String,
+    /// `pullDateRescanDuration`, from the last use.
+    pub since_use: String,
+    /// `pullDateRescanMode`, the meaning of a use: `LAST_PULL_DATE` or `LAST_IN_USE_AT`.
+    pub mode: String,
+    /// `status` of the last change: `SUCCESS`, `PENDING` or `FAILED`.
+    pub status: String,
+}
+
+impl Default for RescanDurations {
+    fn default() -> Self {
+        Self {
+            since_push: "LIFETIME".to_owned(),
+            since_use: "DAYS_14".to_owned(),
+            mode: "LAST_IN_USE_AT".to_owned(),
+            status: "SUCCESS".to_owned(),
+        }
+    }
+}
+
 /// The registry's scanning configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct ScanningConfig {

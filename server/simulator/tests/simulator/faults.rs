@@ -85,6 +85,9 @@ async fn transport_is_broken(name: &str, simulator: &Simulator) -> bool {
         "throttle_429_empty" => (response.status, code, response.body.as_str()) == (429, None, ""),
         "server_error_500" => (response.status, code) == (500, Some("ServerException")),
         "service_unavailable_503" => response.status == 503 && response.body.starts_with("<html>"),
+        "login_page_200" => response.status == 200 && code.is_none() && response.body.starts_with("<html>"),
+        "proxy_page_403" => response.status == 403 && code.is_none() && response.body.starts_with("<html>"),
+        "proxy_page_407" => response.status == 407 && code.is_none() && response.body.starts_with("<html>"),
         "cut_connection" => response.status == 200 && response.body.len() < announced,
         "truncate_body" => response.status == 200 && response.body.len() == announced && response.json().is_null(),
         "malformed_json" => response.status == 200 && response.json().is_null() && !response.body.is_empty(),
@@ -106,6 +109,14 @@ async fn pages_are_wrong(name: &str, simulator: &Simulator, plain: &Value) -> bo
         }
         "missing_page" => names(&first) == names(plain) && names(&second).len() == 1 && second["nextToken"].is_null(),
         "token_loop" => names(&third).len() == 1 && names(&fourth) == names(&first),
+        "per_page_facts" => {
+            let total = |page: &Value| {
+                let counts = page["imageScanFindings"]["findingSeverityCounts"].as_object();
+                counts.into_iter().flatten().filter_map(|(_, count)| count.as_u64()).sum::<u64>()
+            };
+            let completed = |page: &Value| page["imageScanFindings"]["imageScanCompletedAt"].clone();
+            [total(&first), total(&second), total(&third)] == [2, 2, 1] && completed(&first) != completed(&third)
+        }
         "scan_changes_between_pages" => {
             let completed = "/imageScanFindings/imageScanCompletedAt";
             let counts = "/imageScanFindings/findingSeverityCounts";

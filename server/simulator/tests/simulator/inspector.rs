@@ -4,7 +4,9 @@ use aws_sdk_inspector2::types::{
     CoverageFilterCriteria, CoverageStringComparison, CoverageStringFilter, FilterCriteria, NumberFilter,
     ScanStatusCode, ScanStatusReason, StringComparison, StringFilter,
 };
-use scangate_ecr_simulator::{Coverage, EnhancedFinding, ImageSpec, ScanScript, ScanningConfig, World, generate};
+use scangate_ecr_simulator::{
+    Coverage, EnhancedFinding, ImageSpec, RescanDurations, ScanScript, ScanningConfig, World, generate,
+};
 
 use crate::harness::{inspector, start, world};
 
@@ -33,6 +35,20 @@ async fn coverage_lists_scanned_clean_image() {
     assert_eq!((&status.status_code, &status.reason), (&ScanStatusCode::Active, &ScanStatusReason::Successful));
     let noon = "2026-03-01T12:00:00Z".parse::<jiff::Timestamp>().unwrap().as_second();
     assert_eq!(covered[0].last_scanned_at.unwrap().secs(), noon - 3600);
+}
+
+#[tokio::test]
+async fn rescan_durations_are_as_scripted() {
+    let durations = RescanDurations { since_push: "DAYS_14".into(), ..RescanDurations::default() };
+    let (simulator, _client) = start(enhanced().with_rescan_durations(durations)).await;
+
+    let response = inspector(&simulator).get_configuration().send().await.unwrap();
+
+    let state = response.ecr_configuration.unwrap().rescan_duration_state.unwrap();
+    assert_eq!(state.rescan_duration.unwrap().as_str(), "DAYS_14");
+    assert_eq!(state.pull_date_rescan_duration.unwrap().as_str(), "DAYS_14");
+    assert_eq!(state.pull_date_rescan_mode.unwrap().as_str(), "LAST_IN_USE_AT");
+    assert_eq!(state.status.unwrap().as_str(), "SUCCESS");
 }
 
 #[tokio::test]

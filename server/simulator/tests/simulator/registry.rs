@@ -51,6 +51,19 @@ async fn continuous_rule_overrides_on_push_rule() {
 }
 
 #[tokio::test]
+async fn region_without_enhanced_scanning_has_no_rules() {
+    let mut world = world().without_enhanced_scanning();
+    world.repository("team/app");
+    let (_simulator, client) = start(world).await;
+
+    let get = client.get_registry_scanning_configuration().send().await;
+    let put = client.put_registry_scanning_configuration().scan_type(WireScanType::Basic).send().await;
+    let names = client.batch_get_repository_scanning_configuration().repository_names("team/app").send().await;
+
+    assert_eq!([code(get), code(put), code(names)], ["ValidationException"; 3].map(str::to_owned));
+}
+
+#[tokio::test]
 async fn frequency_without_rules_depends_on_scan_type() {
     let mut world = World::enhanced();
     world.repository("team/app");

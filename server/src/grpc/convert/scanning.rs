@@ -89,18 +89,20 @@ fn parse_registry_scanning(fields: &mut Fields, scanning: &v1::RegistryScanning)
         .into_iter()
         .map(|(frequency, filters)| ScanningRule { frequency, filters: filters.into_iter().collect() })
         .collect();
-    Some(RegistryScanning { scan_type: scan_type?, rules })
+    Some(RegistryScanning { scan_type: scan_type?, rules, accepts_rules: true })
 }
 
 fn parse_frequency(fields: &mut Fields, path: &str, frequency: i32, scan_type: Option<ScanType>) -> Option<Frequency> {
     match (v1::ScanFrequency::try_from(frequency), scan_type) {
         (Ok(v1::ScanFrequency::ScanOnPush), _) => Some(Frequency::ScanOnPush),
         (Ok(v1::ScanFrequency::ContinuousScan), Some(ScanType::Enhanced) | None) => Some(Frequency::ContinuousScan),
-        (Ok(v1::ScanFrequency::ContinuousScan), Some(ScanType::Basic)) => {
-            fields.refuse(path, "must be SCAN_FREQUENCY_SCAN_ON_PUSH: basic scanning supports no other frequency");
+        (_, Some(ScanType::Basic)) => {
+            let only = "must be SCAN_FREQUENCY_SCAN_ON_PUSH: basic scanning supports no other frequency; \
+                        repositories without a rule are scanned on request";
+            fields.refuse(path, only);
             None
         }
-        (Ok(v1::ScanFrequency::Unspecified | v1::ScanFrequency::Manual) | Err(_), _) => {
+        (Ok(v1::ScanFrequency::Unspecified | v1::ScanFrequency::Manual) | Err(_), Some(ScanType::Enhanced) | None) => {
             fields.refuse(path, "must be SCAN_FREQUENCY_SCAN_ON_PUSH or SCAN_FREQUENCY_CONTINUOUS_SCAN");
             None
         }
@@ -113,17 +115,26 @@ fn parse_filters(fields: &mut Fields, path: &str, filters: &[String]) -> BTreeSe
     }
     fields.check_length(path, filters.len(), MAX_FILTERS);
     let parsed = fields.each(path, filters, |fields, path, filter| {
-        let is_valid = (1..=255).contains(&filter.len())
-            && filter.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"*._-/".contains(&b))
-            && filter.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '*')
-            && filter.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '*');
-        if is_valid {
+        if is_valid_filter(filter) {
             return Some(filter.clone());
         }
-        fields.refuse(path, "must be 1 to 255 lower-case letters, digits, `*`, `.`, `_`, `-` or `/`, and begin and end with a letter, digit or `*`");
+        fields.refuse(
+            path,
+            "must be 1 to 255 lower-case letters, digits, `*`, `.`, `_`, `-` or `/`, begin and end with a letter, digit \
+             or `*`, and have no two of `.`, `_`, `-` and `/` in sequence",
+        );
         None
     });
     parsed.into_iter().collect()
+}
+
+/// Matches ECR's pattern, `^[a-z0-9*](?:[._\-/a-z0-9*]?[a-z0-9*]+)*$`.
+fn is_valid_filter(filter: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '*';
+    (1..=255).contains(&filter.len())
+        && filter.starts_with(plain)
+        && filter.ends_with(plain)
+        && filter.split(plain).all(|separator| matches!(separator, "" | "." | "_" | "-" | "/"))
 }
 
 /// Renders a change of the scanning configuration.

@@ -35,6 +35,7 @@ pub(crate) fn from_registry(error: Error) -> Status {
             Reason::EcrUnavailable,
             format!("AWS unavailable: {operation} failed or timed out; retry later"),
         ),
+        Error::Unreachable { operation, status, source: _ } => unreachable(operation, status),
         Error::MalformedResponse { operation, detail } => unavailable(
             Reason::EcrMalformedResponse,
             format!("AWS unavailable: {operation} returned a malformed response ({detail}); retry later"),
@@ -43,6 +44,7 @@ pub(crate) fn from_registry(error: Error) -> Status {
             let message = format!("limit of this server exceeded: {what}; use a smaller image or request");
             StatusBuilder::new(Code::FailedPrecondition, Reason::ImageTooComplex, message).build()
         }
+        Error::NoScanningRules(registry) => no_scanning_rules(&registry),
         Error::Rejected { operation, code, message } => {
             let message = format!("AWS rejected {operation} ({code}): {message}; correct the request");
             StatusBuilder::new(Code::FailedPrecondition, Reason::EcrRejected, message).metadata("code", code).build()
@@ -56,6 +58,29 @@ fn not_found(reason: Reason, message: String, kind: &str, name: &str) -> Status 
 
 fn unavailable(reason: Reason, message: String) -> Status {
     StatusBuilder::new(Code::Unavailable, reason, message).retry_after(LONG_RETRY_DELAY).build()
+}
+
+fn no_scanning_rules(registry: &RegistryId) -> Status {
+    let message = format!(
+        "registry {registry} accepts no scanning rules: its Region offers no enhanced scanning; \
+         set scan_on_push of each repository instead"
+    );
+    StatusBuilder::new(Code::FailedPrecondition, Reason::EcrRejected, message)
+        .metadata("code", "ValidationException")
+        .build()
+}
+
+/// The body is untrusted, so it is logged in part and never sent.
+fn unreachable(operation: &str, status: u16) -> Status {
+    let message = format!(
+        "AWS unreachable: {operation} was answered by something other than AWS (HTTP status {status}); \
+         check the server's proxy, DNS and endpoint, then retry"
+    );
+    StatusBuilder::new(Code::Unavailable, Reason::EcrUnreachable, message)
+        .metadata("operation", operation)
+        .metadata("http_status", status.to_string())
+        .retry_after(LONG_RETRY_DELAY)
+        .build()
 }
 
 fn not_configured(registry: &RegistryId, configured: &[RegistryId]) -> Status {

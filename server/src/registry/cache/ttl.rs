@@ -52,8 +52,8 @@ fn is_unchanged(earlier: &CompactScan, later: &CompactScan) -> bool {
         enrichment: _,
         flaws,
         first_scanned_at: _,
-        eligible_until,
-        // The use of an image changes without a scan.
+        // Both move with the use of the image, without a scan.
+        eligible_until: _,
         usage: _,
     } = previous;
     *status == scan.status
@@ -63,7 +63,6 @@ fn is_unchanged(earlier: &CompactScan, later: &CompactScan) -> bool {
         && is_same_report(report.as_ref(), scan.report.as_ref())
         && *coverage == scan.coverage
         && *flaws == scan.flaws
-        && *eligible_until == scan.eligible_until
         && later.has_same_findings(earlier)
 }
 

@@ -71,7 +71,7 @@ fn score(found: &ImageScanFinding, name: &str, diagnostics: &mut ScanDiagnostics
     let scores = attributes.filter(|attribute| SCORES.contains(&attribute.key.as_str()));
     scores
         .filter_map(|attribute| {
-            let text = attribute.value.as_deref().unwrap_or_default();
+            let text = attribute.value.as_deref()?;
             let Ok(value) = text.trim().parse() else {
                 diagnostics.malformed(format!("{name} has the invalid score {text:?}"));
                 return None;

@@ -6,14 +6,19 @@ use aws_sdk_inspector2::types::{
     CoverageFilterCriteria, CoverageResourceType, CoverageStringComparison, CoverageStringFilter, CoveredResource,
     ScanStatusCode, ScanType,
 };
+use jiff::Timestamp;
 use scangate_core::{
     image::{Digest, Repository},
     scan::{Coverage, Usage},
 };
 
 use super::{
-    diagnostics::ScanDiagnostics, enhanced::usage, error::sanitize, operation::Operation,
-    registry_client::RegistryClient, retry::Deadline,
+    diagnostics::{ScanDiagnostics, timestamp},
+    enhanced::usage,
+    error::sanitize,
+    operation::Operation,
+    registry_client::RegistryClient,
+    retry::Deadline,
 };
 use crate::registry::Error;
 
@@ -23,14 +28,23 @@ const PAGE_SIZE: i32 = 200;
 /// The pages of a repository's coverage, 4,000 images, before an image counts as not listed.
 const MAX_PAGES: usize = 20;
 
-/// Returns Inspector's coverage of an image, and the use that it reports; `None` if Inspector does not list it.
+/// Inspector's coverage of an image, and the uses that it reports.
+#[derive(Debug)]
+pub(super) struct Covered {
+    pub(super) coverage: Coverage,
+    pub(super) usage: Usage,
+    /// `imagePulledAt`; an impossible time is unknown.
+    pub(super) pulled_at: Option<Timestamp>,
+}
+
+/// Returns Inspector's coverage of an image; `None` if Inspector does not list it.
 pub(super) async fn load(
     client: &RegistryClient,
     repository: &Repository,
     digest: &Digest,
     deadline: Deadline,
     diagnostics: &mut ScanDiagnostics,
-) -> Result<Option<(Coverage, Usage)>, Error> {
+) -> Result<Option<Covered>, Error> {
     let resource_path = format!("repository/{}/{digest}", repository.name);
     let arn = format!(
         "arn:{}:ecr:{}:{}:{resource_path}",
@@ -43,7 +57,7 @@ pub(super) async fn load(
     for resource in [Some(arn.as_str()), None] {
         let query = CoverageQuery { client, repository, deadline };
         if let Some(row) = query.find(resource, &resource_path).await? {
-            return Ok(Some((to_coverage(&row, diagnostics), to_usage(&row))));
+            return Ok(Some(to_covered(&row, diagnostics)));
         }
     }
     Ok(None)
@@ -113,9 +127,13 @@ fn to_coverage(row: &CoveredResource, diagnostics: &mut ScanDiagnostics) -> Cove
     }
 }
 
-fn to_usage(row: &CoveredResource) -> Usage {
+fn to_covered(row: &CoveredResource, diagnostics: &mut ScanDiagnostics) -> Covered {
     let image = row.resource_metadata.as_ref().and_then(|metadata| metadata.ecr_image.as_ref());
-    image.map_or_else(Usage::default, |image| usage(image.in_use_count, image.last_in_use_at.as_ref()))
+    Covered {
+        coverage: to_coverage(row, diagnostics),
+        usage: image.map_or_else(Usage::default, |image| usage(image.in_use_count, image.last_in_use_at.as_ref())),
+        pulled_at: image.and_then(|image| image.image_pulled_at.as_ref()).and_then(timestamp),
+    }
 }
 
 fn equals(value: &str) -> Result<CoverageStringFilter, Error> {

@@ -36,7 +36,7 @@ impl ScanDiagnostics {
 
     /// Returns a text unless it is empty or one of AWS's placeholders for a missing value.
     pub(super) fn non_empty(&mut self, text: Option<&str>, max_bytes: usize) -> Option<Arc<str>> {
-        let text = text.filter(|text| !matches!(*text, "" | "None Provided" | "NotAvailable"))?;
+        let text = text.filter(|text| is_stated(text))?;
         Some(self.intern(text, max_bytes))
     }
 
@@ -90,6 +90,11 @@ impl ScanDiagnostics {
         self.flaws.sort();
         self.flaws
     }
+}
+
+/// True unless the text is empty or one of AWS's placeholders for a missing value.
+pub(super) fn is_stated(text: &str) -> bool {
+    !matches!(text.trim(), "" | "None Provided" | "NotAvailable")
 }
 
 /// Truncates a text to `most` bytes, at a character boundary.

@@ -15,7 +15,7 @@ use scangate_core::{
 
 use super::{
     basic::rating,
-    diagnostics::{MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES, ScanDiagnostics, timestamp},
+    diagnostics::{MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES, ScanDiagnostics, is_stated, timestamp},
     finding_list::FindingList,
 };
 
@@ -24,6 +24,14 @@ use super::{
 pub(super) struct Subject<'a> {
     pub(super) repository: &'a Repository,
     pub(super) digest: &'a Digest,
+}
+
+/// An image that a finding lists, as far as it is stated.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StatedImage<'a> {
+    pub(super) digest: Option<&'a str>,
+    pub(super) account: Option<&'a str>,
+    pub(super) repository: Option<&'a str>,
 }
 
 /// Adds the findings of one page to a list: one for each vulnerable package. Counts are of ECR's records.
@@ -38,12 +46,11 @@ pub(super) fn add_findings(
         list.usage = list.usage.max(subject.usage(found));
         let finding = finding(found, diagnostics);
         *list.enumerated.entry(diagnostics.intern(finding.severity.label(), MAX_NAME_BYTES)).or_default() += 1;
-        let packages = details(found).and_then(|details| details.vulnerable_packages.as_deref()).unwrap_or_default();
-        for vulnerable in packages {
+        for vulnerable in packages(found) {
             list.findings.push(Finding { package: package(vulnerable, diagnostics), ..finding.clone() });
         }
         // A finding about something other than a package counts, too.
-        if packages.is_empty() {
+        if packages(found).is_empty() {
             list.findings.push(finding);
         }
     }
@@ -58,23 +65,45 @@ impl Subject<'_> {
         own.map(|image| usage(image.in_use_count, image.last_in_use_at.as_ref())).fold(Usage::default(), Usage::max)
     }
 
+    /// Checks the images that a finding lists. One that is the image itself is enough: the others only share the finding.
     fn verify(self, found: &EnhancedImageScanFinding, diagnostics: &mut ScanDiagnostics) {
         let resources = found.resources.iter().flatten();
         let images = resources.filter_map(|resource| resource.details.as_ref()?.aws_ecr_container_image.as_ref());
-        for image in images {
-            let stated = [
-                (image.image_hash.as_deref(), self.digest.as_str()),
-                (image.registry.as_deref(), self.repository.registry.account()),
-                (image.repository_name.as_deref(), self.repository.name.as_str()),
-            ];
-            let mismatch =
-                stated.into_iter().find(|(stated, expected)| stated.is_some_and(|stated| stated != *expected));
-            if let Some((stated, expected)) = mismatch {
-                diagnostics
-                    .mismatch(format!("a finding is about {} instead of {expected}", stated.unwrap_or_default()));
-            }
+        let stated = images.map(|image| StatedImage {
+            digest: image.image_hash.as_deref(),
+            account: image.registry.as_deref(),
+            repository: image.repository_name.as_deref(),
+        });
+        if let Some((stated, expected)) = self.mismatch(stated) {
+            diagnostics.mismatch(format!("a finding is about {stated} instead of {expected}"));
         }
     }
+
+    /// Returns a value that differs, and the expected one, if a finding about these images is not about this one.
+    pub(super) fn mismatch<'s>(&'s self, images: impl Iterator<Item = StatedImage<'s>>) -> Option<(&'s str, &'s str)> {
+        let mut first = None;
+        for image in images {
+            match self.difference(&image) {
+                None if image.digest.is_some() => return None,
+                None => {}
+                Some(difference) => first = first.or(Some(difference)),
+            }
+        }
+        first
+    }
+
+    fn difference<'s>(&'s self, image: &StatedImage<'s>) -> Option<(&'s str, &'s str)> {
+        let stated = [
+            (image.digest, self.digest.as_str()),
+            (image.account, self.repository.registry.account()),
+            (image.repository, self.repository.name.as_str()),
+        ];
+        stated.into_iter().find_map(|(stated, expected)| Some((stated.filter(|stated| *stated != expected)?, expected)))
+    }
+}
+
+fn packages(found: &EnhancedImageScanFinding) -> &[VulnerablePackage] {
+    details(found).and_then(|details| details.vulnerable_packages.as_deref()).unwrap_or_default()
 }
 
 /// Converts `inUseCount` and `lastInUseAt`. An impossible value counts as unknown: no verdict rests on it.
@@ -101,7 +130,10 @@ fn finding(found: &EnhancedImageScanFinding, diagnostics: &mut ScanDiagnostics) 
         package: Package { name: diagnostics.intern("", MAX_NAME_BYTES), ..Package::default() },
         cvss: score(found, id, &severity, diagnostics),
         severity,
-        fix: parse_fix(found.fix_available.as_deref()),
+        fix: parse_fix(
+            found.fix_available.as_deref(),
+            packages(found).iter().map(|vulnerable| vulnerable.fixed_in_version.as_deref()),
+        ),
         epss: None,
         exploit: parse_exploit(found.exploit_available.as_deref()),
         kev: None,
@@ -164,13 +196,19 @@ fn score(
     scores.filter_map(|value| diagnostics.score(id, value)).filter(|score| score.value() > 0.0 || informational).max()
 }
 
-/// Parses Inspector's `fixAvailable`.
-pub(super) fn parse_fix(available: Option<&str>) -> Fix {
-    match available {
+/// Parses Inspector's `fixAvailable`. A fixed version that a package names is a fix, even beside NO or an unknown value.
+pub(super) fn parse_fix<'a>(available: Option<&str>, fixed_in: impl Iterator<Item = Option<&'a str>>) -> Fix {
+    let named: Vec<bool> = fixed_in.map(|version| version.is_some_and(is_stated)).collect();
+    let fix = match available {
         Some("YES") => Fix::Available,
         Some("PARTIAL") => Fix::Partial,
         Some("NO") => Fix::None,
         Some(_) | None => Fix::Unknown,
+    };
+    match fix {
+        Fix::None | Fix::Unknown if !named.is_empty() && named.iter().all(|named| *named) => Fix::Available,
+        Fix::None | Fix::Unknown if named.contains(&true) => Fix::Partial,
+        Fix::None | Fix::Unknown | Fix::Available | Fix::Partial => fix,
     }
 }
 

@@ -61,6 +61,8 @@ pub(super) enum ErrorKind {
     Throttled,
     /// No response, or a failure of AWS: retry.
     Unavailable,
+    /// The response of something other than AWS: retry.
+    Unreachable,
     /// A successful response that cannot be parsed.
     Undecodable,
     /// IAM denies the action.
@@ -78,6 +80,8 @@ pub(super) struct CallError {
     code: String,
     message: String,
     retry_after: Option<Duration>,
+    /// The HTTP status; 0 if there is no response.
+    status: u16,
 }
 
 /// The message of AWS or of the transport: sanitized, and never a request with its signature.
@@ -112,16 +116,21 @@ impl CallError {
     /// The time budget ended before a response arrived.
     pub(super) fn timed_out() -> Self {
         let message = "no response within the time budget".to_owned();
-        Self { kind: ErrorKind::Unavailable, code: "Timeout".to_owned(), message, retry_after: None }
+        Self { kind: ErrorKind::Unavailable, code: "Timeout".to_owned(), message, retry_after: None, status: 0 }
     }
 
     fn transport(code: &str, error: &dyn StdError) -> Self {
-        Self { kind: ErrorKind::Unavailable, code: code.to_owned(), message: join_sources(error), retry_after: None }
+        let message = join_sources(error);
+        Self { kind: ErrorKind::Unavailable, code: code.to_owned(), message, retry_after: None, status: 0 }
     }
 
     fn from_response<E: ProvideErrorMetadata + StdError>(error: &E, response: &HttpResponse) -> Self {
         let status = response.status().as_u16();
         let code = error.code().unwrap_or_default();
+        let body = response.body().bytes().unwrap_or_default();
+        if is_foreign(status, code, body) {
+            return Self::unreachable(status, body, response);
+        }
         let kind = match status {
             200..=299 => ErrorKind::Undecodable,
             429 => ErrorKind::Throttled,
@@ -134,7 +143,18 @@ impl CallError {
         };
         let message = error.message().map_or_else(|| join_sources(error), sanitize);
         let code = if code.is_empty() { format!("HTTP {status}") } else { sanitize(code) };
-        Self { kind, code, message, retry_after: retry_after(response) }
+        Self { kind, code, message, retry_after: retry_after(response), status }
+    }
+
+    fn unreachable(status: u16, body: &[u8], response: &HttpResponse) -> Self {
+        let kind = ErrorKind::Unreachable;
+        Self {
+            kind,
+            code: format!("HTTP {status}"),
+            message: excerpt(body),
+            retry_after: retry_after(response),
+            status,
+        }
     }
 
     /// Returns the class of the error.
@@ -162,6 +182,12 @@ impl CallError {
         self.kind == ErrorKind::Rejected && self.code == code
     }
 
+    /// True if ECR rejected the request because it does not offer the feature here: registry-wide scanning rules in a
+    /// Region without enhanced scanning, or a manual scan under enhanced scanning.
+    pub(super) fn is_feature_disabled(&self) -> bool {
+        self.has_code("ValidationException") && self.message.contains("This feature is disabled")
+    }
+
     /// Converts to the error of an operation on a repository.
     pub(super) fn into_repository_error(self, operation: Operation, repository: &Repository) -> Error {
         if self.has_code("RepositoryNotFoundException") {
@@ -180,7 +206,7 @@ impl CallError {
 
     /// Converts to the error of an operation.
     pub(super) fn into_error(self, operation: Operation) -> Error {
-        let Self { kind, code, message, retry_after } = self;
+        let Self { kind, code, message, retry_after, status } = self;
         let name = operation.name;
         match kind {
             ErrorKind::Throttled => {
@@ -188,6 +214,9 @@ impl CallError {
             }
             ErrorKind::Unavailable => {
                 Error::Unavailable { operation: name, source: Source::new(Cause { code, message }) }
+            }
+            ErrorKind::Unreachable => {
+                Error::Unreachable { operation: name, status, source: Source::new(Cause { code, message }) }
             }
             ErrorKind::Undecodable => Error::MalformedResponse { operation: name, detail: message },
             ErrorKind::Denied => {
@@ -215,6 +244,28 @@ pub(super) fn repository_not_found(registry: &RegistryId, name: &RepositoryName)
 pub(super) fn sanitize(text: &str) -> String {
     let line = text.trim_start().lines().next().unwrap_or_default();
     line.chars().filter(|c| !c.is_control()).take(MAX_CHARS).collect()
+}
+
+/// True if the response is not of AWS. AWS answers with a JSON object, and names an error by its code. Two exceptions
+/// remain: ECR documents a 429 without a body, and a 200 without a body reaches the SDK as an empty response.
+fn is_foreign(status: u16, code: &str, body: &[u8]) -> bool {
+    let is_object = body.trim_ascii_start().first() == Some(&b'{');
+    match status {
+        // AWS has no proxy to authenticate to.
+        407 => true,
+        429 => !body.is_empty() && !is_object && code.is_empty(),
+        200..=299 => !body.is_empty() && !is_object,
+        _ => code.is_empty(),
+    }
+}
+
+/// Returns the beginning of an untrusted body, in printable ASCII.
+fn excerpt(body: &[u8]) -> String {
+    let printable = body.iter().take(MAX_CHARS).map(|byte| match byte {
+        b' '..=b'~' => char::from(*byte),
+        _ => ' ',
+    });
+    printable.collect::<String>().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn join_sources(error: &dyn StdError) -> String {
@@ -263,6 +314,39 @@ mod tests {
     fn missing_credentials_differ_from_no_connection() {
         assert_eq!(undispatched(CredentialsError::not_loaded("none in the chain")), ErrorKind::Credentials);
         assert_eq!(undispatched("connection refused"), ErrorKind::Unavailable);
+    }
+
+    #[test]
+    fn response_of_other_server_is_foreign() {
+        let foreign: [(u16, &str, &[u8]); 7] = [
+            (200, "", b"<html>Sign in</html>"),
+            (200, "", b"\xef\xbb\xbf<html>"),
+            (302, "", b""),
+            (403, "", b"{\"message\": \"Forbidden\"}"),
+            (407, "AccessDeniedException", b"{}"),
+            (429, "", b"<html>slow down</html>"),
+            (503, "", b"Service Unavailable"),
+        ];
+        for (status, code, body) in foreign {
+            assert!(is_foreign(status, code, body), "{status} {code} {body:?}");
+        }
+        let own: [(u16, &str, &[u8]); 6] = [
+            (200, "", b""),
+            (200, "", b" {\"imageDetails\": [}"),
+            (400, "ValidationException", b"{}"),
+            (429, "", b""),
+            (429, "", b"{\"message\": \"Rate exceeded\"}"),
+            (500, "ServerException", b""),
+        ];
+        for (status, code, body) in own {
+            assert!(!is_foreign(status, code, body), "{status} {code} {body:?}");
+        }
+    }
+
+    #[test]
+    fn excerpt_of_body_is_short_and_printable() {
+        assert_eq!(excerpt("<h1>\u{1b}[31mno\u{202e}\r\n entry</h1>".as_bytes()), "<h1> [31mno entry</h1>");
+        assert!(excerpt(&[b'x'; 100_000]).len() <= MAX_CHARS);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The findings of one scan type, collected from all pages.
 
+use std::sync::Arc;
+
 use scangate_core::{
     finding::Finding,
     scan::{Counts, Usage},
@@ -18,14 +20,24 @@ pub(super) struct FindingList {
 
 impl FindingList {
     /// Adds the findings and counts of another list.
+    pub(super) fn append(&mut self, other: Self) {
+        self.findings.extend(other.findings);
+        self.usage = self.usage.max(other.usage);
+        add_counts(&mut self.enumerated, &other.enumerated);
+    }
+
+    /// Adds the findings and counts of another list, if there is one.
     pub(super) fn merge(mut self, other: Option<Self>) -> Self {
         if let Some(other) = other {
-            self.findings.extend(other.findings);
-            self.usage = self.usage.max(other.usage);
-            for (label, count) in other.enumerated {
-                *self.enumerated.entry(label).or_default() += count;
-            }
+            self.append(other);
         }
         self
+    }
+}
+
+/// Adds counts by severity.
+pub(super) fn add_counts(total: &mut Counts, counts: &Counts) {
+    for (label, count) in counts {
+        *total.entry(Arc::clone(label)).or_default() += count;
     }
 }

@@ -1,16 +1,14 @@
 //! Reads a scan page by page and checks that the pages are consistent.
 //!
 //! The SDK's paginator ends silently on a repeated token. Here, a page that repeats, changes or is about another image
-//! is a flaw: such a scan proves nothing.
+//! is a flaw: such a scan proves nothing. The pages of an enhanced scan may differ in their counts and times if a second
+//! reading finds the same pages: then they differ by page, and not by time.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use aws_sdk_ecr::{
-    operation::describe_image_scan_findings::DescribeImageScanFindingsOutput,
-    primitives::DateTime,
-    types::{FindingSeverity, ImageIdentifier},
-};
+use aws_sdk_ecr::{operation::describe_image_scan_findings::DescribeImageScanFindingsOutput, types::ImageIdentifier};
 use scangate_core::{
+    finding::Finding,
     image::{Digest, Repository},
     scan::Status,
 };
@@ -20,8 +18,9 @@ use super::{
     diagnostics::{MAX_DESCRIPTION_BYTES, ScanDiagnostics, truncate},
     enhanced::{self, Subject},
     error::{CallError, ErrorKind, sanitize},
-    finding_list::FindingList,
+    finding_list::{FindingList, add_counts},
     operation::Operation,
+    page_facts::{Combined, PageFacts, ScanFacts, combine},
     registry_client::RegistryClient,
     retry::Deadline,
 };
@@ -37,9 +36,7 @@ const MAX_FINDINGS: usize = 50_000;
 pub(super) struct ScanResponse {
     pub(super) status: Status,
     pub(super) description: Option<String>,
-    pub(super) completed_at: Option<DateTime>,
-    pub(super) source_updated_at: Option<DateTime>,
-    pub(super) counts: Option<HashMap<FindingSeverity, i32>>,
+    pub(super) facts: ScanFacts,
     /// `None`: no page has the list.
     pub(super) basic: Option<FindingList>,
     pub(super) enhanced: Option<FindingList>,
@@ -51,9 +48,7 @@ impl ScanResponse {
         Self {
             status,
             description,
-            completed_at: None,
-            source_updated_at: None,
-            counts: None,
+            facts: ScanFacts::default(),
             basic: None,
             enhanced: None,
             diagnostics: ScanDiagnostics::default(),
@@ -64,11 +59,8 @@ impl ScanResponse {
         let status = page.image_scan_status.as_ref();
         let label = status.and_then(|status| status.status.as_ref()).map_or("", |status| status.as_str());
         let description = status.and_then(|status| status.description.as_deref());
-        let findings = page.image_scan_findings.as_ref();
         Self {
-            completed_at: findings.and_then(|findings| findings.image_scan_completed_at),
-            source_updated_at: findings.and_then(|findings| findings.vulnerability_source_updated_at),
-            counts: findings.and_then(|findings| findings.finding_severity_counts.clone()),
+            facts: stated_facts(page),
             ..Self::without_findings(
                 Status::parse(&sanitize(label)),
                 description.map(|text| truncate(text, MAX_DESCRIPTION_BYTES).to_owned()),
@@ -76,12 +68,8 @@ impl ScanResponse {
         }
     }
 
-    /// True if another page is of the same scan: each page repeats the data of the whole scan.
-    fn is_same_scan(&self, other: &Self) -> bool {
-        self.status == other.status
-            && self.completed_at == other.completed_at
-            && self.source_updated_at == other.source_updated_at
-            && self.counts == other.counts
+    fn enhanced_findings(&self) -> Option<&[Finding]> {
+        self.enhanced.as_ref().map(|list| list.findings.as_slice())
     }
 
     fn len(&self) -> usize {
@@ -89,9 +77,20 @@ impl ScanResponse {
     }
 }
 
+fn stated_facts(page: &DescribeImageScanFindingsOutput) -> ScanFacts {
+    let findings = page.image_scan_findings.as_ref();
+    ScanFacts {
+        completed_at: findings.and_then(|findings| findings.image_scan_completed_at),
+        source_updated_at: findings.and_then(|findings| findings.vulnerability_source_updated_at),
+        counts: findings.and_then(|findings| findings.finding_severity_counts.clone()),
+    }
+}
+
 /// The outcome of reading all pages.
 enum PageWalk {
     Complete(ScanResponse),
+    /// All pages, with counts or times of their own.
+    PerPage(ScanResponse, Vec<PageFacts>),
     /// The scan changed between two pages.
     Changed(ScanResponse),
 }
@@ -106,14 +105,20 @@ pub(super) struct Pages<'a> {
 }
 
 impl Pages<'_> {
-    /// Reads the complete scan. If it changes meanwhile, it is read once more; a second change is a flaw.
+    /// Reads the complete scan. If its pages differ, it is read once more. If they differ in another way, that is a flaw.
     pub(super) async fn read(self) -> Result<ScanResponse, Error> {
-        if let PageWalk::Complete(response) = self.read_pages().await? {
+        let first = self.read_pages().await?;
+        if let PageWalk::Complete(response) = first {
             return Ok(response);
         }
-        match self.read_pages().await? {
-            PageWalk::Complete(response) => Ok(response),
-            PageWalk::Changed(mut response) => {
+        match (first, self.read_pages().await?) {
+            (_, PageWalk::Complete(response)) => Ok(response),
+            (PageWalk::PerPage(first, before), PageWalk::PerPage(response, pages))
+                if before == pages && first.enhanced_findings() == response.enhanced_findings() =>
+            {
+                Ok(response)
+            }
+            (_, PageWalk::PerPage(mut response, _) | PageWalk::Changed(mut response)) => {
                 response.diagnostics.incomplete("the scan changed twice while its pages were read");
                 Ok(response)
             }
@@ -138,7 +143,8 @@ impl Pages<'_> {
             Err(error) => return self.response_from_error(error).map(PageWalk::Complete),
         };
         let mut response = ScanResponse::from_page(&first);
-        let mut token = self.add_page(first, &mut response)?;
+        let mut pages = Vec::new();
+        let mut token = self.add_page(first, &mut response, &mut pages)?;
         let mut seen = HashSet::new();
         while let Some(next) = token {
             if !seen.insert(next.clone()) {
@@ -154,12 +160,20 @@ impl Pages<'_> {
                 Err(error) if error.kind() == ErrorKind::Rejected => return Ok(PageWalk::Changed(response)),
                 Err(error) => return Err(self.into_error(error)),
             };
-            if !response.is_same_scan(&ScanResponse::from_page(&page)) {
+            if response.status != ScanResponse::from_page(&page).status {
                 return Ok(PageWalk::Changed(response));
             }
-            token = self.add_page(page, &mut response)?;
+            token = self.add_page(page, &mut response, &mut pages)?;
+            // Only enhanced pages may differ, and all of them must be known to decide.
+            if response.enhanced.is_none() && !matches!(combine(&pages), Combined::Same(_)) {
+                return Ok(PageWalk::Changed(response));
+            }
         }
-        Ok(PageWalk::Complete(response))
+        Ok(match combine(&pages) {
+            Combined::Same(facts) => PageWalk::Complete(ScanResponse { facts, ..response }),
+            Combined::PerPage(facts) => PageWalk::PerPage(ScanResponse { facts, ..response }, pages),
+            Combined::Contradictory => PageWalk::Changed(response),
+        })
     }
 
     async fn fetch_page(self, token: Option<String>, size: i32) -> Result<DescribeImageScanFindingsOutput, CallError> {
@@ -192,29 +206,34 @@ impl Pages<'_> {
         error.into_image_error(DESCRIBE_FINDINGS, self.repository, self.digest.as_str())
     }
 
-    /// Adds a page's findings and returns the token of the next page. A page about another image ends the reading.
+    /// Adds a page's findings and facts, and returns the token of the next page. A page about another image ends the
+    /// reading.
     fn add_page(
         self,
         page: DescribeImageScanFindingsOutput,
         response: &mut ScanResponse,
+        pages: &mut Vec<PageFacts>,
     ) -> Result<Option<String>, Error> {
         if !self.verify_image(&page, &mut response.diagnostics) {
             return Ok(None);
         }
+        let mut facts = PageFacts { stated: stated_facts(&page), ..PageFacts::default() };
         if let Some(findings) = page.image_scan_findings {
             if let Some(found) = findings.findings {
-                basic::add_findings(&found, response.basic.get_or_insert_default(), &mut response.diagnostics);
+                let mut list = FindingList::default();
+                basic::add_findings(&found, &mut list, &mut response.diagnostics);
+                add_counts(&mut facts.enumerated, &list.enumerated);
+                response.basic.get_or_insert_default().append(list);
             }
             if let Some(found) = findings.enhanced_findings {
                 let subject = Subject { repository: self.repository, digest: self.digest };
-                enhanced::add_findings(
-                    &found,
-                    subject,
-                    response.enhanced.get_or_insert_default(),
-                    &mut response.diagnostics,
-                );
+                let mut list = FindingList::default();
+                enhanced::add_findings(&found, subject, &mut list, &mut response.diagnostics);
+                add_counts(&mut facts.enumerated, &list.enumerated);
+                response.enhanced.get_or_insert_default().append(list);
             }
         }
+        pages.push(facts);
         if response.len() > MAX_FINDINGS {
             return Err(too_complex(self.digest, &format!("more than {MAX_FINDINGS} findings")));
         }

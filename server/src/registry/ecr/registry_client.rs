@@ -111,6 +111,7 @@ impl RegistryClient {
 /// Creates the clients and returns the default registry. If none is configured, it is that of the credentials' account
 /// and region.
 pub(super) async fn connect(config: &Config) -> Result<(RegistryId, Vec<Arc<RegistryClient>>), Error> {
+    verify_one_account(&config.registries)?;
     let sdk_config = load_sdk_config(config).await;
     let default = match config.registries.first() {
         Some(first) => first.clone(),
@@ -120,6 +121,19 @@ pub(super) async fn connect(config: &Config) -> Result<(RegistryId, Vec<Arc<Regi
     let connect = |id: &RegistryId| Arc::new(RegistryClient::new(id.clone(), &sdk_config, config));
     let clients = std::iter::once(&default).chain(further).map(connect).collect();
     Ok((default, clients))
+}
+
+/// Refuses registries of several accounts. All clients share one set of credentials, and neither the scanning configuration
+/// nor Inspector's findings can be read across accounts.
+fn verify_one_account(registries: &[RegistryId]) -> Result<(), Error> {
+    let Some(first) = registries.first() else { return Ok(()) };
+    match registries.iter().find(|registry| registry.account() != first.account()) {
+        None => Ok(()),
+        Some(other) => Err(Error::Credentials(Source::new(format!(
+            "one set of credentials cannot serve registries of two accounts, {first} and {other}; \
+             run one server for each account"
+        )))),
+    }
 }
 
 /// Retries and timeouts are set on the clients, not here: the credentials providers have their own.
@@ -149,11 +163,15 @@ async fn discover(sdk_config: &SdkConfig, config: &Config) -> Result<RegistryId,
     let client = RegistryClient::new(placeholder, sdk_config, config);
     let permit = client.acquire(DISCOVER_REGISTRY).await?;
     let send = || client.ecr.get_registry_scanning_configuration().send();
-    let response = client
-        .retry
-        .call(DISCOVER_REGISTRY, permit.deadline, send)
-        .await
-        .map_err(|error| error.into_error(DISCOVER_REGISTRY))?;
+    let response = client.retry.call(DISCOVER_REGISTRY, permit.deadline, send).await.map_err(|error| {
+        if error.is_feature_disabled() {
+            let why =
+                "this Region has no registry-wide scanning configuration to read the account from; set --registry";
+            Error::Credentials(Source::new(why))
+        } else {
+            error.into_error(DISCOVER_REGISTRY)
+        }
+    })?;
     let account = response.registry_id().unwrap_or_default();
     RegistryId::new(account, region.as_ref())
         .map_err(|_| malformed(DISCOVER_REGISTRY, format!("invalid registryId {account:?}")))

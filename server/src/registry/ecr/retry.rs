@@ -40,6 +40,11 @@ impl Deadline {
         Self(self.0.checked_sub(by).unwrap_or_else(Instant::now))
     }
 
+    /// Returns the deadline of work that begins now, at the latest this one.
+    pub(super) fn at_most(self, budget: Duration) -> Self {
+        Self(self.0.min(Self::after(budget).0))
+    }
+
     /// True if no time is left.
     pub(super) fn has_passed(self) -> bool {
         !self.has_more_than(Duration::ZERO)
@@ -103,10 +108,11 @@ impl RetryLoop {
     fn next_delay(&self, operation: Operation, error: &CallError, attempt: u32) -> Option<Duration> {
         let max_attempts = match error.kind() {
             ErrorKind::Throttled => MAX_ATTEMPTS,
-            ErrorKind::Unavailable if operation.is_idempotent => MAX_ATTEMPTS,
+            ErrorKind::Unavailable | ErrorKind::Unreachable if operation.is_idempotent => MAX_ATTEMPTS,
             // The body may have been cut off. If it is malformed, a second retry would not help either.
             ErrorKind::Undecodable if operation.is_idempotent => 2,
             ErrorKind::Unavailable
+            | ErrorKind::Unreachable
             | ErrorKind::Undecodable
             | ErrorKind::Denied
             | ErrorKind::Credentials
@@ -136,6 +142,14 @@ impl RetryLoop {
                 attempts,
                 code = error.code(),
                 "AWS call failed; no further attempt"
+            ),
+            ErrorKind::Unreachable => tracing::warn!(
+                operation = operation.name,
+                registry = %self.registry,
+                attempts,
+                code = error.code(),
+                body = error.message(),
+                "something other than AWS answered; check proxy, DNS and endpoint"
             ),
             ErrorKind::Denied | ErrorKind::Credentials | ErrorKind::Rejected => {}
         }

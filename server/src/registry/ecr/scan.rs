@@ -1,23 +1,22 @@
 //! Assembles the scan of one manifest from its pages, the scanning configuration and Inspector's data: the enrichment
 //! of findings, if configured, and the coverage that proves a clean result.
 
-use std::collections::HashMap;
-
-use aws_sdk_ecr::types::FindingSeverity;
 use jiff::Timestamp;
 use scangate_core::{
     finding::Finding,
-    image::{Digest, Repository},
-    scan::{Counts, Coverage, Enrichment, Manifest, Report, Scan, ScanType, Status, Usage},
+    image::Repository,
+    scan::{Counts, Enrichment, Frequency, Manifest, Report, Scan, ScanType, Status, Usage},
 };
 
 use super::{
-    coverage,
+    coverage::{self, Covered},
     diagnostics::{MAX_NAME_BYTES, ScanDiagnostics},
     enrichment::{Enricher, mark_unchecked},
     finding_list::FindingList,
+    page_facts::SeverityCounts,
     pages::{DESCRIBE_FINDINGS, Pages, ScanResponse},
     registry_client::RegistryClient,
+    rescan::LastUse,
     retry::Deadline,
     scanning_config_cache::{EffectiveScanning, ScanningConfigCache},
 };
@@ -40,7 +39,7 @@ pub(super) async fn read_scan(
     let pages = Pages { client, repository, digest: &manifest.digest, deadline: permit.deadline };
     let effective = scanning.effective_scanning(&repository.name, permit.deadline);
     let (effective, response) = tokio::try_join!(effective, pages.read())?;
-    let assembler = ScanAssembler { client, repository, digest: &manifest.digest, deadline: permit.deadline };
+    let assembler = ScanAssembler { client, repository, manifest, scanning, deadline: permit.deadline };
     assembler.assemble(response, effective, read_at).await
 }
 
@@ -66,7 +65,8 @@ fn unreported(scanning: EffectiveScanning, read_at: Timestamp) -> Scan {
 struct ScanAssembler<'a> {
     client: &'a RegistryClient,
     repository: &'a Repository,
-    digest: &'a Digest,
+    manifest: &'a Manifest,
+    scanning: &'a ScanningConfigCache,
     deadline: Deadline,
 }
 
@@ -77,21 +77,12 @@ impl ScanAssembler<'_> {
         scanning: EffectiveScanning,
         read_at: Timestamp,
     ) -> Result<Scan, Error> {
-        let ScanResponse {
-            status,
-            description,
-            completed_at,
-            source_updated_at,
-            counts,
-            basic,
-            enhanced,
-            mut diagnostics,
-        } = response;
+        let ScanResponse { status, description, facts, basic, enhanced, mut diagnostics } = response;
         let done = matches!(status, Status::Complete | Status::Active);
         let mut report = Report {
-            completed_at: diagnostics.time("imageScanCompletedAt", completed_at.as_ref()),
-            source_updated_at: diagnostics.time("vulnerabilitySourceUpdatedAt", source_updated_at.as_ref()),
-            counts: counts.map(|counts| severity_counts(counts, &mut diagnostics)),
+            completed_at: diagnostics.time("imageScanCompletedAt", facts.completed_at.as_ref()),
+            source_updated_at: diagnostics.time("vulnerabilitySourceUpdatedAt", facts.source_updated_at.as_ref()),
+            counts: facts.counts.map(|counts| severity_counts(counts, &mut diagnostics)),
             ..Report::default()
         };
         let list = FindingLists { basic, enhanced }.select(scanning.scan_type, done, report.counts.as_ref());
@@ -105,22 +96,30 @@ impl ScanAssembler<'_> {
             report.enumerated = list.enumerated;
             report = report.with_findings(list.findings);
         }
-        let needed = needs_coverage(&report, scanning, done);
-        let (coverage, covered) = self.coverage(needed, &mut diagnostics).await?.unzip();
+        let covered =
+            if needs_coverage(&report, scanning, done) { self.coverage(&mut diagnostics).await? } else { None };
+        let usage = usage.max(covered.as_ref().map(|covered| covered.usage).unwrap_or_default());
+        let last_use = LastUse {
+            pulled_at: covered.as_ref().and_then(|covered| covered.pulled_at),
+            in_use_at: usage.last_in_use_at,
+        };
+        let eligible_until =
+            if status == Status::Active { self.eligible_until(scanning, last_use).await } else { None };
         Ok(Scan {
             status,
             description,
             report: (done || report != Report::default()).then_some(report),
-            coverage,
+            coverage: covered.map(|covered| covered.coverage),
             enrichment,
             flaws: diagnostics.into_flaws(),
-            usage: usage.max(covered.unwrap_or_default()),
+            eligible_until,
+            usage,
             ..unreported(scanning, read_at)
         })
     }
 
     async fn enrich(&self, ended_well: bool, findings: &mut [Finding]) -> Enrichment {
-        let Self { client, repository, digest, deadline } = *self;
+        let Self { client, repository, manifest: Manifest { digest, .. }, deadline, .. } = *self;
         if !ended_well {
             mark_unchecked(findings);
             return Enrichment::NotAsked;
@@ -128,15 +127,18 @@ impl ScanAssembler<'_> {
         Enricher { client, repository, digest, deadline: client.enrichment_deadline(deadline) }.enrich(findings).await
     }
 
-    async fn coverage(
-        &self,
-        needed: bool,
-        diagnostics: &mut ScanDiagnostics,
-    ) -> Result<Option<(Coverage, Usage)>, Error> {
-        if !needed {
-            return Ok(None);
+    async fn coverage(&self, diagnostics: &mut ScanDiagnostics) -> Result<Option<Covered>, Error> {
+        coverage::load(self.client, self.repository, &self.manifest.digest, self.deadline, diagnostics).await
+    }
+
+    /// Returns the instant at which Inspector stops scanning the image, if it scans continuously and the instant is sure.
+    async fn eligible_until(&self, scanning: EffectiveScanning, last_use: LastUse) -> Option<Timestamp> {
+        let continuous = scanning.scan_type == ScanType::Enhanced && scanning.frequency == Frequency::ContinuousScan;
+        if !continuous || last_use == LastUse::default() {
+            return None;
         }
-        coverage::load(self.client, self.repository, self.digest, self.deadline, diagnostics).await
+        let durations = self.scanning.rescan_durations(self.deadline).await?;
+        durations.end(self.manifest.pushed_at, last_use)
     }
 }
 
@@ -146,7 +148,7 @@ fn needs_coverage(report: &Report, scanning: EffectiveScanning, done: bool) -> b
     scanning.scan_type == ScanType::Enhanced && done && report.findings.as_ref().is_some_and(Vec::is_empty)
 }
 
-fn severity_counts(counts: HashMap<FindingSeverity, i32>, diagnostics: &mut ScanDiagnostics) -> Counts {
+fn severity_counts(counts: SeverityCounts, diagnostics: &mut ScanDiagnostics) -> Counts {
     let mut total = Counts::new();
     for (severity, count) in counts {
         let label = diagnostics.intern(severity.as_str(), MAX_NAME_BYTES);

@@ -13,7 +13,7 @@ use scangate_core::{
 };
 
 use super::{
-    error::{malformed, repository_not_found, sanitize},
+    error::{CallError, malformed, repository_not_found, sanitize},
     operation::Operation,
     registry_client::RegistryClient,
     retry::Deadline,
@@ -77,7 +77,9 @@ pub(super) async fn load_repositories(
 /// Replaces the configuration of a registry.
 pub(super) async fn put_registry(client: &RegistryClient, scanning: &RegistryScanning) -> Result<(), Error> {
     let permit = client.acquire(PUT_REGISTRY).await?;
-    fetch_registry(client, permit.deadline).await?;
+    if !fetch_registry(client, permit.deadline).await?.accepts_rules {
+        return Err(Error::NoScanningRules(client.id.clone()));
+    }
     let rules = scanning.rules.iter().map(to_sdk_rule).collect::<Result<Vec<_>, _>>()?;
     let request = client
         .ecr
@@ -88,7 +90,13 @@ pub(super) async fn put_registry(client: &RegistryClient, scanning: &RegistrySca
         })
         .set_rules(Some(rules));
     let put = client.retry.call(PUT_REGISTRY, permit.deadline, || request.clone().send()).await;
-    put.map(|_| ()).map_err(|error| error.into_error(PUT_REGISTRY))
+    put.map(|_| ()).map_err(|error| {
+        if error.is_feature_disabled() {
+            Error::NoScanningRules(client.id.clone())
+        } else {
+            error.into_error(PUT_REGISTRY)
+        }
+    })
 }
 
 /// Sets a repository's own scan-on-push flag.
@@ -108,11 +116,17 @@ pub(super) async fn put_scan_on_push(
     put.map(|_| ()).map_err(|error| error.into_repository_error(PUT_REPOSITORY, repository))
 }
 
-/// Reads the configuration of a registry before a deadline.
+/// Reads the configuration of a registry before a deadline. A Region without enhanced scanning has basic scanning, and
+/// no rules for a registry.
 pub(super) async fn fetch_registry(client: &RegistryClient, deadline: Deadline) -> Result<RegistryScanning, Error> {
     let send = || client.ecr.get_registry_scanning_configuration().send();
-    let response = client.retry.call(GET_REGISTRY, deadline, send).await;
-    let response = response.map_err(|error| error.into_error(GET_REGISTRY))?;
+    let response = match client.retry.call(GET_REGISTRY, deadline, send).await {
+        Ok(response) => response,
+        Err(error) if error.is_feature_disabled() => {
+            return Ok(RegistryScanning { scan_type: ScanType::Basic, rules: Vec::new(), accepts_rules: false });
+        }
+        Err(error) => return Err(error.into_error(GET_REGISTRY)),
+    };
     let account = response.registry_id.ok_or_else(|| malformed(GET_REGISTRY, "registryId is missing"))?;
     verify_account(client, &account)?;
     let configuration = response.scanning_configuration;
@@ -126,10 +140,11 @@ pub(super) async fn fetch_registry(client: &RegistryClient, deadline: Deadline) 
     let rules = configuration.rules.unwrap_or_default();
     let mut rules: Vec<_> = rules.iter().map(parse_rule).collect();
     rules.sort_by(|a, b| (a.frequency, &a.filters).cmp(&(b.frequency, &b.filters)));
-    Ok(RegistryScanning { scan_type, rules })
+    Ok(RegistryScanning { scan_type, rules, accepts_rules: true })
 }
 
-/// Reads the configuration of at most [`BATCH_SIZE`] repositories. A single unknown repository fails the whole call.
+/// Reads the configuration of at most [`BATCH_SIZE`] repositories. A single unknown repository fails the whole call. In a
+/// Region without enhanced scanning, the repository's own flag is the configuration.
 pub(super) async fn fetch_repositories(
     client: &RegistryClient,
     names: &[&RepositoryName],
@@ -140,6 +155,9 @@ pub(super) async fn fetch_repositories(
         .batch_get_repository_scanning_configuration()
         .set_repository_names(Some(names.iter().map(ToString::to_string).collect()));
     let response = client.retry.call(GET_REPOSITORIES, deadline, || request.clone().send()).await;
+    if response.as_ref().is_err_and(CallError::is_feature_disabled) {
+        return fetch_by_flag(client, names, deadline).await;
+    }
     let response = response.map_err(|error| match (error.has_code("RepositoryNotFoundException"), names) {
         (true, [name]) => repository_not_found(&client.id, name),
         _ => error.into_error(GET_REPOSITORIES),
@@ -170,6 +188,21 @@ pub(super) async fn fetch_repositories(
     Ok(found)
 }
 
+/// Derives the configuration of repositories from their scan-on-push flags.
+async fn fetch_by_flag(
+    client: &RegistryClient,
+    names: &[&RepositoryName],
+    deadline: Deadline,
+) -> Result<Vec<RepositoryScanningConfiguration>, Error> {
+    let flags = fetch_scan_on_push(client, names, deadline).await?;
+    let configuration = |(name, scan_on_push)| {
+        let frequency = if scan_on_push { ScanFrequency::ScanOnPush } else { ScanFrequency::Manual };
+        let configuration = RepositoryScanningConfiguration::builder().repository_name(name);
+        configuration.scan_on_push(scan_on_push).scan_frequency(frequency).build()
+    };
+    Ok(flags.into_iter().map(configuration).collect())
+}
+
 async fn fetch_scan_on_push(
     client: &RegistryClient,
     names: &[&RepositoryName],
@@ -181,13 +214,17 @@ async fn fetch_scan_on_push(
         .registry_id(client.id.account())
         .set_repository_names(Some(names.iter().map(ToString::to_string).collect()));
     let response = client.retry.call(DESCRIBE_REPOSITORIES, deadline, || request.clone().send()).await;
-    let response = response.map_err(|error| error.into_error(DESCRIBE_REPOSITORIES))?;
+    let response = response.map_err(|error| match (error.has_code("RepositoryNotFoundException"), names) {
+        (true, [name]) => repository_not_found(&client.id, name),
+        _ => error.into_error(DESCRIBE_REPOSITORIES),
+    })?;
     let found = response.repositories.into_iter().flatten();
     let flags = found.map(|found| {
+        verify_account(client, found.registry_id.as_deref().unwrap_or_default())?;
         let scan_on_push = found.image_scanning_configuration.is_some_and(|configuration| configuration.scan_on_push);
-        (found.repository_name.unwrap_or_default(), scan_on_push)
+        Ok((found.repository_name.unwrap_or_default(), scan_on_push))
     });
-    Ok(flags.collect())
+    flags.collect()
 }
 
 fn verify_account(client: &RegistryClient, account: &str) -> Result<(), Error> {

@@ -13,6 +13,7 @@ use scangate_core::{
 use super::{
     error::malformed,
     registry_client::RegistryClient,
+    rescan::{self, RescanDurations},
     retry::Deadline,
     scanning_config::{GET_REGISTRY, GET_REPOSITORIES, fetch_registry, fetch_repositories, parse_frequency},
 };
@@ -20,6 +21,9 @@ use crate::registry::{
     Error, Freshness, Source,
     read_through::{CachedRead, ReadThroughCache},
 };
+
+/// The maximum wait for a value that a scan can do without.
+const OPTIONAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The maximum of repositories whose frequency is cached.
 const MAX_REPOSITORIES: u64 = 20_000;
@@ -37,6 +41,7 @@ pub(super) struct ScanningConfigCache {
     client: Arc<RegistryClient>,
     scan_type: ReadThroughCache<(), ScanType>,
     frequencies: ReadThroughCache<RepositoryName, Frequency>,
+    rescan_durations: ReadThroughCache<(), Option<RescanDurations>>,
     /// The last change by this server. A read that began earlier is stale, whatever its age.
     invalidated_at: Mutex<Option<Instant>>,
     ttl: Duration,
@@ -49,6 +54,7 @@ impl ScanningConfigCache {
             client,
             scan_type: ReadThroughCache::new(1, ttl, budget),
             frequencies: ReadThroughCache::new(MAX_REPOSITORIES, ttl, budget),
+            rescan_durations: ReadThroughCache::new(1, ttl, budget),
             invalidated_at: Mutex::default(),
             ttl,
         }
@@ -96,6 +102,23 @@ impl ScanningConfigCache {
             }
         };
         self.frequencies.get(repository, self.freshness(), read).await
+    }
+
+    /// Returns Inspector's re-scan durations, at most as old as the TTL. They are optional: without the permission or a
+    /// response they are unknown, for as long as the TTL.
+    pub(super) async fn rescan_durations(&self, deadline: Deadline) -> Option<RescanDurations> {
+        let read = |began| {
+            let (client, ttl) = (Arc::clone(&self.client), self.ttl);
+            async move {
+                let value = rescan::load(&client, client.deadline()).await.unwrap_or_else(|error| {
+                    tracing::debug!(%error, registry = %client.id, "Inspector's re-scan durations are unknown");
+                    None
+                });
+                Ok(CachedRead { value, began, ttl, weight: 1 })
+            }
+        };
+        let durations = self.rescan_durations.get(&(), Freshness::default(), read);
+        deadline.at_most(OPTIONAL_TIMEOUT).timeout(durations).await?.ok()?
     }
 
     fn freshness(&self) -> Freshness {

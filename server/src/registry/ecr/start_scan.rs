@@ -94,11 +94,12 @@ impl ScanStarter<'_> {
             return Ok(Started::Unsupported(ARCHIVED.to_owned()));
         }
         // ECR's message if the registry has switched to enhanced scanning since its configuration was read.
-        if error.has_code("ValidationException") && error.message().contains("This feature is disabled") {
+        if error.is_feature_disabled() {
             return Ok(Started::ManagedContinuously);
         }
         // The request may have arrived although its response was lost.
-        let ambiguous = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Undecodable);
+        let ambiguous =
+            matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Unreachable | ErrorKind::Undecodable);
         if ambiguous && self.is_running().await {
             return Ok(Started::Started);
         }
@@ -132,5 +133,5 @@ impl ScanStarter<'_> {
 /// Returns a time at which the quota period is certainly over. The period begins with the scan, but ECR reports only the
 /// scan's completion, so the result is a little late.
 fn next_possible_at(response: &ScanResponse) -> Option<Timestamp> {
-    response.completed_at.as_ref().and_then(timestamp)?.checked_add(QUOTA_PERIOD).ok()
+    response.facts.completed_at.as_ref().and_then(timestamp)?.checked_add(QUOTA_PERIOD).ok()
 }

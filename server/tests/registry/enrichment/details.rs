@@ -13,22 +13,19 @@ async fn details_are_requested_where_they_matter() {
         named("CVE-3", "UNTRIAGED").epss(0.01),
         named("CVE-4", "LOW").epss(0.1),
         named("CVE-5", "LOW"),
+        named("CVE-6", "LOW").epss(0.01).exploit_available(),
+        named("CVE-7", "LOW").epss(0.01).listed("/exploitAvailable", "YES"),
     ];
-    let not_worth = [
-        named("CVE-6", "MEDIUM").epss(0.09),
-        named("CVE-7", "CRITICAL").exploit_available(),
-        named("CVE-8", "CRITICAL").listed("/exploitAvailable", "YES"),
-        named("CVE-9", "CRITICAL").closed(),
-    ];
+    let not_worth = [named("CVE-8", "MEDIUM").epss(0.09), named("CVE-9", "CRITICAL").closed()];
     let listed = worth.map(|finding| finding.known_exploited(ADDED, ADDED));
     let not_asked = not_worth.map(|finding| finding.detail("/epssScore", 1.0));
 
     let read = read(listed.into_iter().chain(not_asked)).await;
 
     for finding in read.scan.findings() {
-        let asked = ["CVE-1", "CVE-2", "CVE-3", "CVE-4", "CVE-5"].contains(&&*finding.id);
+        let asked = !["CVE-8", "CVE-9"].contains(&&*finding.id);
         assert_ne!(finding.epss, epss(1.0), "{}", finding.id);
-        assert!(!asked || finding.exploit == Exploit::Known, "{}", finding.id);
+        assert_eq!((finding.kev.is_some(), finding.exploit == Exploit::Known), (asked, asked), "{}", finding.id);
     }
 }
 
@@ -51,6 +48,19 @@ async fn finding_without_details_has_no_known_exploit() {
     assert_eq!(read.scan.enrichment, Enrichment::Complete);
     assert_eq!(harness.calls(DETAILS), 3);
     assert!(read.scan.findings().iter().all(|finding| finding.exploit == Exploit::NotKnown));
+}
+
+#[tokio::test]
+async fn unknown_exploits_are_looked_up_first() {
+    let mut findings: Vec<_> = many(200, "CRITICAL").into_iter().map(EnhancedFinding::exploit_available).collect();
+    findings.push(named("CVE-2024-9999", "HIGH").epss(0.01).known_exploited(ADDED, ADDED));
+    let harness = harness(findings).await;
+
+    let read = harness.read().await;
+
+    let last = read.scan.findings().last().unwrap();
+    assert_eq!((&*last.id, last.exploit), ("CVE-2024-9999", Exploit::Known));
+    assert_eq!((harness.calls(DETAILS), &read.scan.enrichment), (20, &Enrichment::Complete));
 }
 
 #[tokio::test]

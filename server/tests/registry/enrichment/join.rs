@@ -1,15 +1,16 @@
 //! Joins Inspector's records to ECR's findings.
 
+use jiff::Timestamp;
 use scangate_core::{
     evidence::Evidence,
-    finding::{Exploit, Fix, Status},
+    finding::{Exploit, Fix, Kev, Status},
     scan::Enrichment,
 };
-use scangate_ecr_simulator::{EnhancedFinding, Fault, ScanScript, generate};
+use scangate_ecr_simulator::{ACCOUNT, EnhancedFinding, Fault, ScanScript, generate};
 use serde_json::json;
 
 use super::{ADDED, DETAILS, LIST, enriching, epss, harness, high, many, missing_reason, named, read, read_one};
-use crate::support::{basic, ecr, ecr_with, enhanced};
+use crate::support::{APP, basic, ecr, ecr_with, enhanced};
 
 #[tokio::test]
 async fn epss_is_joined_to_every_package() {
@@ -122,13 +123,64 @@ async fn inspector_adds_fix_but_never_its_absence() {
         ("?", "PARTIAL", Fix::Partial),
         ("?", "NO", Fix::Unknown),
         ("YES", "NO", Fix::Available),
-        ("NO", "YES", Fix::None),
+        ("NO", "YES", Fix::Available),
+        ("NO", "PARTIAL", Fix::Partial),
+        ("NO", "?", Fix::None),
+        ("PARTIAL", "YES", Fix::Partial),
     ];
     for (ecr, inspector, fix) in cases {
         let (finding, _) = read_one(high().field("/fixAvailable", ecr).listed("/fixAvailable", inspector)).await;
 
         assert_eq!(finding.fix, fix, "{ecr} in ECR, {inspector} in Inspector");
     }
+}
+
+#[tokio::test]
+async fn fixed_version_in_inspector_is_fix() {
+    let version = "/packageVulnerabilityDetails/vulnerablePackages/0/fixedInVersion";
+    for (text, fix) in [("3.0.2", Fix::Available), ("NotAvailable", Fix::None)] {
+        let (finding, _) = read_one(high().listed(version, text)).await;
+
+        assert_eq!(finding.fix, fix, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn dates_of_cisa_entry_are_kept() {
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let kev = |added: i64, due: i64| Some(Kev { added_at: Some(at(added)), due_at: Some(at(due)) });
+    let cases = [
+        (high().known_exploited(ADDED, ADDED + 9), kev(ADDED, ADDED + 9)),
+        (high().known_exploited(ADDED, ADDED + 9).exploit_available(), kev(ADDED, ADDED + 9)),
+        (high().detail("/cisaData/dateAdded", ADDED), Some(Kev { added_at: Some(at(ADDED)), due_at: None })),
+        (high().detail("/cisaData", json!({"action": "Apply updates."})), Some(Kev::default())),
+        (high().detail("/cisaData", json!({"dateDue": 1e300, "action": "Apply updates."})), Some(Kev::default())),
+        (high().detail("/cisaData", json!({})), None),
+        (high().exploit_observed(ADDED, ADDED), None),
+        (high(), None),
+    ];
+    for (finding, kev) in cases {
+        let wire = format!("{finding:?}");
+
+        let (finding, enrichment) = read_one(finding).await;
+
+        assert_eq!((finding.kev, enrichment), (kev, Enrichment::Complete), "{wire}");
+    }
+}
+
+#[tokio::test]
+async fn record_of_several_images_is_of_each() {
+    let world = enhanced(ScanScript::clean());
+    let digest = world.image(APP, "1").unwrap().digest().to_owned();
+    let image = |digest: &str| {
+        let image = json!({"imageHash": digest, "registry": ACCOUNT, "repositoryName": APP});
+        json!({"details": {"awsEcrContainerImage": image}})
+    };
+    let resources = json!([image("sha256:00"), image(&digest)]);
+
+    let (finding, enrichment) = read_one(high().epss(0.9).listed("/resources", resources)).await;
+
+    assert_eq!((finding.epss, enrichment), (epss(0.9), Enrichment::Complete));
 }
 
 #[tokio::test]

@@ -7,28 +7,28 @@ use aws_sdk_inspector2::{
     types::{CisaData, ExploitObserved, FindingDetail, FindingDetailsErrorCode},
 };
 
+use scangate_core::finding::Kev;
+
 use super::{Enricher, InspectorRecord, Records, probability};
 use crate::registry::{
     Error,
-    ecr::{error::malformed, operation::Operation},
+    ecr::{diagnostics::timestamp, error::malformed, operation::Operation},
 };
 
 const GET_DETAILS: Operation = Operation::inspector("BatchGetFindingDetails");
 
 /// The maximum of findings in one call of Inspector.
 const BATCH_SIZE: usize = 10;
-/// The maximum of calls for one image: more details are not worth their time.
-const MAX_CALLS: usize = 20;
+/// The maximum of findings of one image, 20 calls: more details are not worth their time.
+pub(super) const MAX_FINDINGS: usize = 20 * BATCH_SIZE;
 
-/// Merges the details of findings, worst first, into the records. Returns the number of findings beyond this server's
-/// limit.
-pub(super) async fn load(enricher: Enricher<'_>, arns: &[Arc<str>], records: &mut Records) -> Result<usize, Error> {
-    let (requested, omitted) = arns.split_at(arns.len().min(BATCH_SIZE * MAX_CALLS));
-    for batch in requested.chunks(BATCH_SIZE) {
+/// Merges the details of findings, in this order, into the records.
+pub(super) async fn load(enricher: Enricher<'_>, arns: &[Arc<str>], records: &mut Records) -> Result<(), Error> {
+    for batch in arns.chunks(BATCH_SIZE) {
         let response = enricher.fetch_details(batch).await?;
         apply_response(batch, &response, records)?;
     }
-    Ok(omitted.len())
+    Ok(())
 }
 
 impl Enricher<'_> {
@@ -78,20 +78,23 @@ fn apply_response(
 
 impl InspectorRecord {
     fn from_details(details: &FindingDetail) -> Self {
-        let exploited =
-            details.cisa_data().is_some_and(is_in_catalogue) || details.exploit_observed().is_some_and(is_observed);
+        let kev = details.cisa_data().and_then(parse_kev);
         Self {
             epss: details.epss_score().and_then(probability),
-            exploit_known: exploited,
+            exploit_known: kev.is_some() || details.exploit_observed().is_some_and(is_observed),
             exploit_checked: true,
+            kev,
             ..Self::default()
         }
     }
 }
 
-/// True if the structure is not empty: an empty one lists nothing.
-fn is_in_catalogue(cisa: &CisaData) -> bool {
-    cisa.date_added().is_some() || cisa.date_due().is_some() || cisa.action().is_some_and(|action| !action.is_empty())
+/// Parses an entry of CISA's catalogue. An empty structure lists nothing; an impossible date is unknown.
+fn parse_kev(cisa: &CisaData) -> Option<Kev> {
+    let listed = cisa.date_added().is_some()
+        || cisa.date_due().is_some()
+        || cisa.action().is_some_and(|action| !action.is_empty());
+    listed.then(|| Kev { added_at: cisa.date_added().and_then(timestamp), due_at: cisa.date_due().and_then(timestamp) })
 }
 
 fn is_observed(observed: &ExploitObserved) -> bool {

@@ -13,7 +13,7 @@ use super::{Enricher, InspectorRecord, Records, probability};
 use crate::registry::{
     Error,
     ecr::{
-        enhanced::{parse_exploit, parse_fix, parse_status},
+        enhanced::{StatedImage, Subject, parse_exploit, parse_fix, parse_status},
         error::{malformed, sanitize},
         operation::Operation,
     },
@@ -77,28 +77,34 @@ impl Enricher<'_> {
         response.map_err(|error| error.into_error(LIST_FINDINGS))
     }
 
-    /// True unless the finding names another account, repository or image.
+    /// True unless the finding names another account, or only other images.
     fn is_about_image(self, finding: &Finding) -> bool {
-        let account = self.repository.registry.account();
         let images = finding.resources.iter().filter_map(|resource| {
             let details = resource.details.as_ref()?;
             details.aws_ecr_container_image.as_ref()
         });
-        let mut stated = vec![(finding.aws_account_id.as_str(), account)];
-        for image in images {
-            stated.push((image.image_hash.as_str(), self.digest.as_str()));
-            stated.push((image.registry.as_str(), account));
-            stated.push((image.repository_name.as_str(), self.repository.name.as_str()));
-        }
-        // The SDK parses a missing text as an empty one.
-        stated.into_iter().all(|(stated, expected)| stated.is_empty() || stated == expected)
+        let images = images.map(|image| StatedImage {
+            digest: stated(&image.image_hash),
+            account: stated(&image.registry),
+            repository: stated(&image.repository_name),
+        });
+        let account = stated(&finding.aws_account_id);
+        account.is_none_or(|account| account == self.repository.registry.account())
+            && Subject { repository: self.repository, digest: self.digest }.mismatch(images).is_none()
     }
+}
+
+/// The SDK parses a missing text as an empty one.
+fn stated(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
 }
 
 impl InspectorRecord {
     fn from_finding(finding: &Finding) -> Self {
         let available = finding.exploit_available.as_ref().map(ExploitAvailable::as_str);
         let seen = finding.exploitability_details.as_ref().is_some_and(|seen| seen.last_known_exploit_at.is_some());
+        let details = finding.package_vulnerability_details.as_ref();
+        let packages = details.and_then(|details| details.vulnerable_packages.as_deref()).unwrap_or_default();
         // The SDK parses a missing score as 0.0, a probability that no vulnerability has.
         let epss = finding.epss.as_ref().map(|epss| epss.score).filter(|score| *score > 0.0);
         Self {
@@ -107,8 +113,12 @@ impl InspectorRecord {
             exploit_known: seen || parse_exploit(available) == Exploit::Known,
             // Only the details complete this check.
             exploit_checked: false,
+            kev: None,
             status: Some(parse_status(Some(finding.status.as_str()))),
-            fix: parse_fix(finding.fix_available.as_ref().map(FixAvailable::as_str)),
+            fix: parse_fix(
+                finding.fix_available.as_ref().map(FixAvailable::as_str),
+                packages.iter().map(|vulnerable| vulnerable.fixed_in_version.as_deref()),
+            ),
         }
     }
 }

@@ -10,24 +10,20 @@
 
 mod details;
 mod list;
+mod selection;
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
+use jiff::Timestamp;
 use scangate_core::{
-    finding::{Exploit, Finding, Fix, Score, Status},
+    finding::{Exploit, Finding, Fix, Kev, Score, Status},
     image::{Digest, Repository},
     scan::Enrichment,
-    severity::{Rating, Severity},
 };
 
+use self::selection::DetailSelection;
 use super::{registry_client::RegistryClient, retry::Deadline};
 use crate::registry::Error;
-
-/// The EPSS from which details are requested, whatever the severity.
-const MIN_EPSS: f64 = 0.1;
 
 /// Enriches the findings of one image.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +45,7 @@ struct InspectorRecord {
     exploit_checked: bool,
     status: Option<Status>,
     fix: Fix,
+    kev: Option<Kev>,
 }
 
 /// Inspector's data by the ARNs of ECR's findings, and of no others.
@@ -97,15 +94,16 @@ impl Enricher<'_> {
                 return Err(error);
             }
         };
-        let selected = select_for_details(findings, records);
+        let selection = DetailSelection::new(findings, records);
         // For all other findings, the list suffices.
         for record in records.values_mut() {
             record.exploit_checked = record.listed;
         }
-        for arn in &selected {
+        for arn in &selection.unchecked {
             records.entry(Arc::clone(arn)).or_default().exploit_checked = false;
         }
-        let omitted = details::load(self, &selected, records).await?;
+        let omitted = selection.unchecked.len().saturating_sub(details::MAX_FINDINGS);
+        details::load(self, &selection.requested(), records).await?;
         let unlisted = findings.iter().filter(|finding| is_unlisted(finding, records)).count();
         Ok(match (foreign, unlisted, omitted) {
             (0, 0, 0) => Enrichment::Complete,
@@ -144,9 +142,11 @@ impl InspectorRecord {
             (Some(ours), Some(theirs)) => Some(stricter(ours, theirs)),
             (ours, theirs) => ours.or(theirs),
         };
-        if self.fix == Fix::Unknown {
-            self.fix = other.fix;
-        }
+        self.fix = with_fix(self.fix, other.fix);
+        self.kev = match (self.kev, other.kev) {
+            (Some(ours), Some(theirs)) => Some(earlier(ours, theirs)),
+            (ours, theirs) => ours.or(theirs),
+        };
     }
 
     fn apply_to(&self, finding: &mut Finding) {
@@ -159,10 +159,11 @@ impl InspectorRecord {
         if let Some(status) = self.status {
             finding.status = stricter(finding.status, status);
         }
+        finding.kev = self.kev;
         // If ECR reports nothing about a fix, rules already count one as available. Taking "no fix" from Inspector
         // would make the result less strict, so only Available and Partial are taken.
-        if finding.fix == Fix::Unknown && matches!(self.fix, Fix::Available | Fix::Partial) {
-            finding.fix = self.fix;
+        if matches!(self.fix, Fix::Available | Fix::Partial) {
+            finding.fix = with_fix(finding.fix, self.fix);
         }
     }
 }
@@ -177,6 +178,20 @@ fn stricter(first: Status, second: Status) -> Status {
     if counts(second) > counts(first) { second } else { first }
 }
 
+/// Returns the first unless only the second knows a fix, or anything at all.
+fn with_fix(first: Fix, second: Fix) -> Fix {
+    match (first, second) {
+        (Fix::None | Fix::Unknown, Fix::Available | Fix::Partial) | (Fix::Unknown, Fix::None) => second,
+        (first, _) => first,
+    }
+}
+
+/// Returns the earlier dates of two entries in CISA's catalogue.
+fn earlier(first: Kev, second: Kev) -> Kev {
+    let min = |a: Option<Timestamp>, b: Option<Timestamp>| a.into_iter().chain(b).min();
+    Kev { added_at: min(first.added_at, second.added_at), due_at: min(first.due_at, second.due_at) }
+}
+
 /// Converts Inspector's EPSS; an impossible probability is unknown.
 fn probability(value: f64) -> Option<Score> {
     (0.0..=1.0).contains(&value).then(|| Score::new(value).ok()).flatten()
@@ -186,30 +201,4 @@ fn probability(value: f64) -> Option<Score> {
 fn is_unlisted(finding: &Finding, records: &Records) -> bool {
     let listed = finding.arn.as_ref().and_then(|arn| records.get(arn)).is_some_and(|record| record.listed);
     !listed && finding.status != Status::Closed
-}
-
-/// Returns the findings whose details could change a decision, worst first, without duplicates. A known exploit needs
-/// no details. CISA rarely lists a vulnerability that is neither severe nor probably exploited.
-fn select_for_details(findings: &[Finding], records: &Records) -> Vec<Arc<str>> {
-    let is_relevant = |finding: &&Finding| {
-        let Some(record) = finding.arn.as_ref().and_then(|arn| records.get(arn)) else { return false };
-        let severe = match &finding.severity {
-            Rating::Rated(severity) => *severity >= Severity::High,
-            Rating::Unrated(_) => true,
-        };
-        let probable = record.epss.is_none_or(|epss| epss.value() >= MIN_EPSS);
-        let known = finding.exploit == Exploit::Known || record.exploit_known;
-        let status = record.status.map_or(finding.status, |status| stricter(finding.status, status));
-        record.listed && !known && status != Status::Closed && (severe || probable)
-    };
-    let mut selected: Vec<&Finding> = findings.iter().filter(is_relevant).collect();
-    selected.sort_by(|a, b| a.worst_first(b));
-    let mut arns: Vec<Arc<str>> = Vec::new();
-    let mut seen = HashSet::new();
-    for arn in selected.into_iter().filter_map(|finding| finding.arn.as_ref()) {
-        if seen.insert(arn) {
-            arns.push(Arc::clone(arn));
-        }
-    }
-    arns
 }
