@@ -180,7 +180,6 @@ async fn clean_enhanced_scan_without_coverage_is_unproven() {
     let cases = [
         ScanScript::clean().uncovered(),
         says("INACTIVE", "SCAN_ELIGIBILITY_EXPIRED"),
-        says("ACTIVE", "PENDING_INITIAL_SCAN"),
         says("SOMETHING", "SUCCESSFUL"),
     ];
     for script in cases {
@@ -218,6 +217,8 @@ async fn coverage_is_read_as_inspector_states_it() {
         let assessment = read.assessment();
         assert!(!unsupported || assessment.detail.contains(reason), "{assessment:?}");
         assert!(!unsupported || assessment.evidence == Evidence::UnprovenClean, "{assessment:?}");
+        let pending = ["SCAN_IN_PROGRESS", "PENDING_INITIAL_SCAN", "PENDING_REVIVAL_SCAN"].contains(&reason);
+        assert_eq!(assessment.evidence == Evidence::ScanPending, pending, "{assessment:?}");
     }
 }
 
