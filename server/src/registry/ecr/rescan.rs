@@ -1,6 +1,6 @@
 //! Inspector's re-scan durations, which determine when it stops scanning an image.
 
-use aws_sdk_inspector2::types::{EcrPullDateRescanMode, EcrRescanDurationState, EcrRescanDurationStatus};
+use aws_sdk_inspector2::types::{EcrRescanDurationState, EcrRescanDurationStatus};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{operation::Operation, registry_client::RegistryClient, retry::Deadline};
@@ -45,9 +45,9 @@ pub(super) async fn load(client: &RegistryClient, deadline: Deadline) -> Result<
 
 /// A change that is pending or failed leaves it open which durations are in effect.
 fn parse(state: &EcrRescanDurationState) -> Option<RescanDurations> {
-    let mode = match state.pull_date_rescan_mode.as_ref()? {
-        EcrPullDateRescanMode::LastPullDate => UseMode::Pulled,
-        EcrPullDateRescanMode::LastInUseAt => UseMode::InUse,
+    let mode = match state.pull_date_rescan_mode.as_ref()?.as_str() {
+        "LAST_PULL_DATE" => UseMode::Pulled,
+        "LAST_IN_USE_AT" => UseMode::InUse,
         _ => return None,
     };
     let durations = RescanDurations {
