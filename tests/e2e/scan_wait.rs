@@ -6,7 +6,7 @@ use scangate_client::{
     prost_types,
     v1::{EvaluateGateRequest, Policy, ScanRequirements, ShortfallAction, Verdict},
 };
-use scangate_ecr_simulator::{ImageSpec, ScanScript, World};
+use scangate_ecr_simulator::{Fault, ImageSpec, ScanScript, World};
 
 use crate::harness::{evaluate_request, gate};
 
@@ -62,6 +62,22 @@ async fn start_scan_policy_starts_scan_and_waits() {
 
     assert_eq!(decision.verdict(), Verdict::Indeterminate);
     assert_eq!(gate.ecr.calls().count("StartImageScan"), 1);
+}
+
+#[tokio::test]
+async fn refused_scan_names_missing_action() {
+    let mut world = World::new();
+    world.push(ImageSpec::single("team/app", "1").pushed_ago(Duration::from_hours(24)).scan(ScanScript::never()));
+    let gate = gate(world).start().await;
+    gate.ecr.faults().script(Fault::error("AccessDeniedException", "denied").on("StartImageScan"));
+    let scan = ScanRequirements { never_scanned: ShortfallAction::StartScan.into(), ..Default::default() };
+    gate.create_policy("scans", Policy { scan: Some(scan), replaces_default: true, ..Default::default() }).await;
+
+    let decision = gate.decide("team/app:1").await;
+
+    assert_eq!(decision.verdict(), Verdict::Deny);
+    let names = |reason: &&String| reason.contains("ecr:StartImageScan") && reason.contains("StartScan");
+    assert!(decision.reasons.iter().any(|reason| names(&reason)), "{:?}", decision.reasons);
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 pub use self::{
-    ages::Ages,
+    ages::{Ages, Limits},
     assessment::{Assessment, Evidence, Shortfall},
     window::{ARRIVAL_WINDOW, CLOCK_SLACK, POLL, REGISTRATION_WINDOW, SETTLE_DELAY, SETTLE_TIME, UNRENEWED_AGE},
 };

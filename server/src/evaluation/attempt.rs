@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     observations::SeenFinding,
-    registry::{Freshness, Resolved, Started},
+    registry::{Error as RegistryError, Freshness, Resolved, Started},
     scan_reader::read_scans,
 };
 
@@ -118,25 +118,35 @@ impl Evaluator {
         wanted: &BTreeSet<Digest>,
     ) -> Result<(), Error> {
         for input in inputs.iter_mut().filter(|input| wanted.contains(&input.manifest.digest)) {
-            let started = self.registry.start_scan(&resolved.repository(), &input.manifest).await?;
-            input.start = Some(start_outcome(started));
+            let started = self.registry.start_scan(&resolved.repository(), &input.manifest).await;
+            input.start = Some(start_outcome(started)?);
         }
         Ok(())
     }
 }
 
-fn start_outcome(started: Started) -> Start {
-    match started {
-        Started::Started | Started::AlreadyInProgress => Start::Running,
-        Started::AlreadyScanned { next_possible_at: Some(at) } => {
-            Start::Refused(format!("ECR allows one scan per image every 24 hours; the next is possible at {at}"))
+/// Converts the outcome of a start. A denial by AWS is a reason to deny, since the scan at hand is not good enough.
+fn start_outcome(started: Result<Started, RegistryError>) -> Result<Start, Error> {
+    let started = match started {
+        Err(RegistryError::AccessDenied { action, .. }) => {
+            return Ok(Start::Refused(format!(
+                "AWS denies this server {action}; grant that IAM action, and retry or call StartScan"
+            )));
         }
+        other => other?,
+    };
+    Ok(match started {
+        Started::Started | Started::AlreadyInProgress => Start::Running,
+        Started::AlreadyScanned { next_possible_at: Some(at) } => Start::Refused(format!(
+            "ECR allows one scan per image every 24 hours; retry, or call StartScan, after {at}"
+        )),
         Started::AlreadyScanned { next_possible_at: None } => {
-            Start::Refused("ECR allows one scan per image every 24 hours".to_owned())
+            let why = "ECR allows one scan per image, and a limited number per account, every 24 hours";
+            Start::Refused(format!("{why}; retry, or call StartScan, later"))
         }
         Started::ManagedContinuously => {
             Start::Refused("the registry uses enhanced scanning, whose scans cannot be started on request".to_owned())
         }
         Started::Unsupported(why) => Start::Refused(why),
-    }
+    })
 }

@@ -51,6 +51,14 @@ async fn scan_after_quota_period_starts() {
 }
 
 #[tokio::test]
+async fn quota_hit_long_after_scan_names_no_time() {
+    let harness = ecr(basic(ScanScript::clean().completed_ago(Duration::from_hours(30)))).await;
+    harness.simulator.faults().script(quota().on("StartImageScan"));
+
+    assert_eq!(start(&harness).await.unwrap(), Started::AlreadyScanned { next_possible_at: None });
+}
+
+#[tokio::test]
 async fn quota_hit_during_scan_is_already_in_progress() {
     let harness = ecr(basic(ScanScript::running())).await;
     let unknown = Fault::error("ScanNotFoundException", "not yet");

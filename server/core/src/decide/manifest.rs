@@ -180,7 +180,7 @@ impl<'a> ManifestEvaluation<'a, '_> {
         let enforced = selected.mode == Mode::Enforce;
         let mut verdict = Verdict::Allow;
         let mut wants_scan = false;
-        for shortfall in assessment.shortfalls(&policy.scan, self.now) {
+        for shortfall in assessment.shortfalls(policy.scan.limits(), self.now) {
             match scan_outcome(policy, self.input, &shortfall) {
                 ScanOutcome::Accept => {}
                 ScanOutcome::Wait { starts } if enforced => {
@@ -230,7 +230,7 @@ impl<'a> ManifestEvaluation<'a, '_> {
                     policy_manifest
                 }
             };
-            let stale_from = assessment.ages.stale_from(&policy.scan);
+            let stale_from = assessment.ages.stale_from(policy.scan.limits());
             for at in stale_from.filter(|at| at > from && until.is_none_or(|until| *at < until)) {
                 horizon.add_scan_change(policy_manifest, at, verdict(at), Cause::TooOld(policy, input));
             }

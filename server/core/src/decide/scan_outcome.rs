@@ -56,6 +56,6 @@ pub(super) fn scan_verdict(policy: &Policy, input: &ManifestInput, assessment: &
         ScanOutcome::Wait { .. } => Verdict::Indeterminate,
         ScanOutcome::Deny(_) => Verdict::Deny,
     };
-    let shortfalls = assessment.shortfalls(&policy.scan, at);
+    let shortfalls = assessment.shortfalls(policy.scan.limits(), at);
     shortfalls.into_iter().map(verdict).max().unwrap_or(Verdict::Allow)
 }

@@ -8,10 +8,20 @@ use super::{
     checks::{is_clean_enhanced, scan_again},
     window::UNRENEWED_AGE,
 };
-use crate::{
-    policy::ScanRequirements,
-    scan::{Frequency, Scan, ScanType, Status},
-};
+use crate::scan::{Frequency, Scan, ScanType, Status};
+
+/// The parts of a policy's requirements that concern ages.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    /// The maximum age of any scan; `None`: no limit.
+    pub max_scan_age: Option<SignedDuration>,
+    /// The maximum age of a basic scan; `None`: no limit of its own.
+    pub max_basic_scan_age: Option<SignedDuration>,
+    /// The maximum age of the vulnerability data; `None`: no limit.
+    pub max_source_age: Option<SignedDuration>,
+    /// True if the policy waits for a running scan, and so does not judge the result that it replaces.
+    pub awaits_running_scan: bool,
+}
 
 /// The times that a scan's ages count from; `None`: unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,9 +81,8 @@ impl Ages {
     }
 
     /// Returns the instants at which a limit of a policy begins to be exceeded.
-    pub(crate) fn stale_from(&self, requirements: &ScanRequirements) -> impl Iterator<Item = Timestamp> {
-        let limits =
-            [(self.current_at, self.scan_limit(requirements)), (self.source_updated_at, requirements.max_source_age)];
+    pub(crate) fn stale_from(&self, limits: Limits) -> impl Iterator<Item = Timestamp> {
+        let limits = [(self.current_at, self.scan_limit(limits)), (self.source_updated_at, limits.max_source_age)];
         limits.into_iter().filter_map(|(at, limit)| after(at?, limit?))
     }
 
@@ -83,18 +92,14 @@ impl Ages {
     }
 
     /// The stricter of the limits on this scan's age.
-    fn scan_limit(&self, requirements: &ScanRequirements) -> Option<SignedDuration> {
-        let basic = requirements.max_basic_scan_age.filter(|_| self.is_basic);
-        requirements.max_scan_age.into_iter().chain(basic).min()
+    fn scan_limit(&self, limits: Limits) -> Option<SignedDuration> {
+        let basic = limits.max_basic_scan_age.filter(|_| self.is_basic);
+        limits.max_scan_age.into_iter().chain(basic).min()
     }
 
-    pub(super) fn shortfalls(
-        &self,
-        requirements: &ScanRequirements,
-        now: Timestamp,
-    ) -> impl Iterator<Item = Shortfall> {
-        let scan = self.scan_limit(requirements).and_then(|limit| self.stale_scan(limit, now));
-        let source = requirements.max_source_age.and_then(|limit| self.stale_source(limit, now));
+    pub(super) fn shortfalls(&self, limits: Limits, now: Timestamp) -> impl Iterator<Item = Shortfall> {
+        let scan = self.scan_limit(limits).and_then(|limit| self.stale_scan(limit, now));
+        let source = limits.max_source_age.and_then(|limit| self.stale_source(limit, now));
         scan.into_iter().chain(source)
     }
 

@@ -5,8 +5,10 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{ages::Ages, window::POLL};
-use crate::policy::{Action, ScanRequirements};
+use super::{
+    ages::{Ages, Limits},
+    window::POLL,
+};
 
 /// The evidence of a scan. Only [`Evidence::Proven`] lets the rules alone decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -132,12 +134,11 @@ impl Assessment {
         assessment
     }
 
-    /// Returns every shortfall under a policy's requirements at an instant.
-    pub fn shortfalls(&self, requirements: &ScanRequirements, now: Timestamp) -> Vec<Shortfall> {
+    /// Returns every shortfall under a policy's limits at an instant.
+    pub fn shortfalls(&self, limits: Limits, now: Timestamp) -> Vec<Shortfall> {
         let mut shortfalls = self.shortfalls.clone();
-        shortfalls.extend(self.ages.shortfalls(requirements, now));
-        // A policy that waits for the running scan does not judge the result that it replaces.
-        if self.is_renewing && requirements.on_shortfall(Evidence::ScanPending) == Some(Action::StartScan) {
+        shortfalls.extend(self.ages.shortfalls(limits, now));
+        if self.is_renewing && limits.awaits_running_scan {
             shortfalls.retain(|shortfall| !matches!(shortfall.evidence, Evidence::Stale | Evidence::Incomplete));
         }
         shortfalls

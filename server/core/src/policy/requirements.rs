@@ -3,7 +3,10 @@
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
-use crate::{evidence::Evidence, stored::is_default};
+use crate::{
+    evidence::{Evidence, Limits},
+    stored::is_default,
+};
 
 /// The effect of a scan that falls short of a requirement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +65,16 @@ pub struct ScanRequirements {
 }
 
 impl ScanRequirements {
+    /// Returns the limits of ages.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            max_scan_age: self.max_scan_age,
+            max_basic_scan_age: self.max_basic_scan_age,
+            max_source_age: self.max_source_age,
+            awaits_running_scan: self.on_shortfall(Evidence::ScanPending) == Some(Action::StartScan),
+        }
+    }
+
     /// Returns the action for this evidence; `None` for a proven scan.
     pub fn on_shortfall(&self, evidence: Evidence) -> Option<Action> {
         let (chosen, default) = match evidence {

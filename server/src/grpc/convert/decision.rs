@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use scangate_core::{
     Verdict,
-    decision::{Breach, NextChange, Remediation, Upgrade, Violation, Waived},
+    decision::{Breach, NextChange, Remediation, UnknownFix, Upgrade, Violation, Waived},
     finding::Finding,
     image::{Digest, Platform},
 };
@@ -180,9 +180,14 @@ pub(super) fn render_remediation(remediation: &Remediation) -> v1::Remediation {
         to_version: upgrade.to_version.clone(),
         fixes: upgrade.fixes.clone(),
     };
+    let unknown_fix = |unknown: &UnknownFix| v1::UnknownFix {
+        package: Some(render_package(&unknown.package)),
+        vulnerabilities: unknown.vulnerabilities.clone(),
+    };
     v1::Remediation {
         upgrades: remediation.upgrades.iter().map(upgrade).collect(),
         unfixable: remediation.unfixable.clone(),
+        unknown_fixes: remediation.unknown_fixes.iter().map(unknown_fix).collect(),
     }
 }
 

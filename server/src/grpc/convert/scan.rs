@@ -41,6 +41,8 @@ pub(crate) fn render_scan(scan: &Scan, assessment: &Assessment) -> v1::ScanState
         evidence: render_evidence(assessment.evidence).into(),
         evidence_detail: assessment.detail.clone(),
         enrichment: render_enrichment(&scan.enrichment).into(),
+        current_at: assessment.ages.current_at.map(render_timestamp),
+        eligible_until: scan.eligible_until.map(render_timestamp),
         enrichment_detail: match &scan.enrichment {
             Enrichment::NotAsked | Enrichment::Complete => String::new(),
             Enrichment::Partial(reason) | Enrichment::Missing(reason) => reason.clone(),

@@ -2,9 +2,10 @@
 
 use std::{sync::Arc, time::Instant};
 
+use jiff::Timestamp;
 use scangate_core::{
     evidence::SETTLE_TIME,
-    scan::{Enrichment, Report, Scan, Status},
+    scan::{Enrichment, Report, Scan, ScanType, Status},
 };
 
 use super::{
@@ -24,16 +25,32 @@ pub(super) fn to_cached_read(
     let Some(mut compact) = CompactScan::new(scan, pool) else {
         return Err(Error::TooComplex("more distinct texts than the cache can index".to_owned()));
     };
+    let first_scanned_at = first_scanned_at(previous, scan);
+    compact.set_first_scanned_at(first_scanned_at);
     if let Some(previous) = previous.filter(|previous| is_unchanged(previous, &compact)) {
         compact.set_unchanged_since(previous.outline().unchanged_since);
     }
-    let ttl = match (is_settled(scan), &scan.enrichment) {
+    let ttl = match (is_settled(scan, first_scanned_at), &scan.enrichment) {
         (false, _) => config.unsettled_ttl,
         (true, Enrichment::Missing(_)) => config.unenriched_ttl,
         (true, Enrichment::NotAsked | Enrichment::Complete | Enrichment::Partial(_)) => config.findings_ttl,
     };
     let (ttl, weight) = (ttl.min(config.findings_ttl), compact.reserved_bytes());
     Ok(CachedRead { value: Arc::new(compact), began, ttl, weight })
+}
+
+/// Returns the earliest enhanced scan of the digest that this reading and the ones before it show. The evidence ignores a
+/// scan from before the push.
+fn first_scanned_at(previous: Option<&CompactScan>, scan: &Scan) -> Option<Timestamp> {
+    if scan.scan_type == ScanType::Basic {
+        return None;
+    }
+    let known = previous.and_then(|previous| previous.outline().first_scanned_at);
+    let coverage = scan.coverage.as_ref().and_then(|coverage| coverage.last_scanned_at);
+    // A result with findings also shows a scan. Of an empty result, ECR's own time proves none.
+    let with_findings = scan.report.as_ref().filter(|_| !scan.findings().is_empty());
+    let completed_at = with_findings.and_then(|report| report.completed_at);
+    [known, coverage, completed_at, scan.first_scanned_at].into_iter().flatten().min()
 }
 
 /// True if two readings state the same facts.
@@ -81,10 +98,12 @@ fn is_same_report(previous: Option<&Report>, report: Option<&Report>) -> bool {
 }
 
 /// True if only a new scan or new vulnerability data would change the reading.
-fn is_settled(scan: &Scan) -> bool {
+fn is_settled(scan: &Scan, first_scanned_at: Option<Timestamp>) -> bool {
     scan.flaws.is_empty()
         && match &scan.status {
-            Status::Complete | Status::Active => scan.report.as_ref().is_some_and(|report| is_complete(report, scan)),
+            Status::Complete | Status::Active => {
+                scan.report.as_ref().is_some_and(|report| is_complete(report, scan, first_scanned_at))
+            }
             Status::Failed
             | Status::UnsupportedImage
             | Status::ScanEligibilityExpired
@@ -100,8 +119,8 @@ fn is_settled(scan: &Scan) -> bool {
 }
 
 /// True if the report has findings and completed long enough ago. A clean enhanced scan has no completion time of its
-/// own, so the time of Inspector's coverage counts.
-fn is_complete(report: &Report, scan: &Scan) -> bool {
-    let completed_at = report.completed_at.or(scan.coverage.as_ref().and_then(|coverage| coverage.last_scanned_at));
+/// own, so the first scan counts that Inspector's coverage shows.
+fn is_complete(report: &Report, scan: &Scan, first_scanned_at: Option<Timestamp>) -> bool {
+    let completed_at = if scan.coverage.is_some() { first_scanned_at } else { report.completed_at };
     report.findings.is_some() && completed_at.is_some_and(|at| scan.read_at.duration_since(at) >= SETTLE_TIME)
 }

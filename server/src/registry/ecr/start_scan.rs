@@ -131,7 +131,9 @@ impl ScanStarter<'_> {
 }
 
 /// Returns a time at which the quota period is certainly over. The period begins with the scan, but ECR reports only the
-/// scan's completion, so the result is a little late.
+/// scan's completion, so the result is a little late. `None`: that time has passed, so the account's own quota is used
+/// up, or the time is unknown.
 fn next_possible_at(response: &ScanResponse) -> Option<Timestamp> {
-    response.facts.completed_at.as_ref().and_then(timestamp)?.checked_add(QUOTA_PERIOD).ok()
+    let at = response.facts.completed_at.as_ref().and_then(timestamp)?.checked_add(QUOTA_PERIOD).ok()?;
+    (at > Timestamp::now()).then_some(at)
 }

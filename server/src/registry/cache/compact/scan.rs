@@ -46,6 +46,11 @@ impl CompactScan {
         self.outline.unchanged_since = since;
     }
 
+    /// Sets the earliest known scan of the digest.
+    pub(in crate::registry::cache) fn set_first_scanned_at(&mut self, first: Option<Timestamp>) {
+        self.outline.first_scanned_at = first;
+    }
+
     /// True if both scans, of the same pool, have the same findings.
     pub(in crate::registry::cache) fn has_same_findings(&self, other: &Self) -> bool {
         self.findings == other.findings
