@@ -180,7 +180,10 @@ impl Registry for CachedRegistry {
                 let previous = scans.latest(&key).map(|reading| reading.value);
                 let reading = ttl::to_cached_read(&scan, previous.as_deref(), &pool, began, &config)?;
                 // The cache may reject or evict a scan whose memory is still in use. If such memory adds up beyond the
-                // limit, drop all scans: the limit takes precedence over cached data.
+                // limit, first complete pending evictions, then drop all scans: the limit takes precedence over cached data.
+                if pool.bytes() as u64 > config.max_scan_bytes {
+                    scans.run_maintenance();
+                }
                 if pool.bytes() as u64 > config.max_scan_bytes {
                     clear(&scans, &pool, &recent);
                 }
