@@ -130,7 +130,7 @@ fn unknown_fixes(broken: &[BrokenRule<'_>]) -> Vec<UnknownFix> {
         entry.1.insert(&finding.id);
     }
     let list = by_package.into_values().take(MAX_UNKNOWN_FIXES).map(|(package, ids)| UnknownFix {
-        package: Package { path: None, fixed_in: None, ..package.clone() },
+        package: Package { path: None, fixed_in: None, source_layer: None, ..package.clone() },
         vulnerabilities: ids.into_iter().map(str::to_owned).collect(),
     });
     list.collect()
