@@ -98,7 +98,11 @@ async fn clean_image_needs_whole_scan_under_fault() {
 /// True if the fault has no effect on a response of one page without findings.
 fn leaves_clean_scan_complete(name: &str, image: &str) -> bool {
     match name {
-        "missing_page" | "duplicate_page" | "nan_score" | "unknown_severity" | "scan_changes_between_pages"
+        "missing_page"
+        | "duplicate_page"
+        | "nan_score"
+        | "unknown_severity"
+        | "scan_changes_between_pages"
         | "per_page_facts" => true,
         // Only the manifest of an index is fetched.
         "corrupt_manifest" => image == "team/app:1",

@@ -146,7 +146,8 @@ async fn repository_that_drops_out_is_noted() {
 
         let notes = gate.client.configure_scanning(request).await.unwrap().notes;
 
-        for lost in ["filter \"*\" selects no", "repository team/app is no longer", "repository other/app is no longer"] {
+        for lost in ["filter \"*\" selects no", "repository team/app is no longer", "repository other/app is no longer"]
+        {
             assert!(notes.iter().any(|note| note.contains(lost)), "{target:?}: {notes:?}");
         }
     }
