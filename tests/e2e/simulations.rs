@@ -190,8 +190,8 @@ async fn simulation_waits_for_a_running_scan() {
 /// The fields of a message as name and type, by the contract's descriptors.
 fn fields(message: &str) -> BTreeSet<(String, String)> {
     let set = prost_types::FileDescriptorSet::decode(scangate_proto::FILE_DESCRIPTOR_SET).unwrap();
-    let messages = set.file.iter().flat_map(|file| &file.message_type);
-    let found = messages.filter(|found| found.name() == message).next().unwrap();
+    let mut messages = set.file.iter().flat_map(|file| &file.message_type);
+    let found = messages.find(|found| found.name() == message).unwrap();
     let fields = found.field.iter();
     fields.map(|field| (field.name().to_owned(), format!("{:?} {}", field.r#type(), field.type_name()))).collect()
 }
