@@ -19,7 +19,8 @@ use crate::{
 /// The largest number of findings shown for a violation; `scangate findings` lists all of them.
 const MAX_SHOWN_FINDINGS: usize = 10;
 
-const NO_FIX_STEP: &str = "for findings without a fix: remove the package, or use another base image";
+const NO_FIX_STEP: &str =
+    "for findings without a known fix: look for one at their addresses, remove the package, or use another base image";
 
 /// The parts that decisions and simulations share.
 struct Evaluation<'a> {

@@ -133,13 +133,13 @@ fn default_rules() -> Result<Vec<Rule>, crate::name::Error> {
     let rules = [
         (
             "no-critical",
-            "No CRITICAL findings: upgrade or remove the packages.",
+            "No CRITICAL findings: apply the fixes, or remove the packages.",
             Effect::Deny,
             Filter { min_severity: Some(Severity::Critical), ..Filter::default() },
         ),
         (
             "no-fixable-high",
-            "No HIGH findings that an upgrade removes: upgrade the packages.",
+            "No HIGH findings with a fix, or with an unknown one: apply the fixes.",
             Effect::Deny,
             Filter { min_severity: Some(Severity::High), fix: FixFilter::Available, ..Filter::default() },
         ),
