@@ -30,7 +30,9 @@ async fn waiver_covers_finding_until_revoked() {
     let gate = gate(World::demo()).start().await;
     assert_eq!(gate.decide(IMAGE).await.verdict(), Verdict::Deny);
 
-    let waiver = gate.create_waiver("accepted", waiver(CVE)).await;
+    // It ends before the scan becomes too old for the default.
+    let waiver = Waiver { expire_time: Some(in_future(Duration::from_hours(24))), ..waiver(CVE) };
+    let waiver = gate.create_waiver("accepted", waiver).await;
     let allowed = gate.decide(IMAGE).await;
     let revoke =
         RevokeWaiverRequest { name: waiver.name, etag: waiver.etag, reason: "fixed".into(), ..Default::default() };
