@@ -5,7 +5,7 @@ use std::sync::Arc;
 use scangate_core::{
     decision::ManifestInput,
     image::{Platform, Repository},
-    scan::{Content, Manifest, Scan, Status},
+    scan::{Manifest, Scan, Status},
 };
 use tokio::task::JoinSet;
 
@@ -57,8 +57,7 @@ pub async fn read_scans(
         let repository = resolved.repository();
         reads.spawn(async move {
             let scan = registry.scan(&repository, &manifest, freshness).await?;
-            let content = verify_content(&registry, &repository, &manifest, &scan).await?;
-            let manifest = Manifest { content, ..manifest };
+            let manifest = verify_content(&registry, &repository, manifest, &scan).await?;
             Ok::<_, registry::Error>((index, ManifestInput { manifest, scan, start: None, first_seen: Arc::default() }))
         });
     }
@@ -70,18 +69,23 @@ pub async fn read_scans(
     Ok(inputs.into_iter().map(|(_, input)| input).collect())
 }
 
-/// Returns what a manifest is. Without a result of a scan, only its bytes show that it is no image, and no policy may then
-/// accept it.
+/// Returns the manifest with the content that its bytes show. Without a result of a scan, only they show that it is no image,
+/// and no policy may then accept it. Nor may a policy accept a manifest whose bytes are invalid.
 async fn verify_content(
     registry: &Arc<dyn Registry>,
     repository: &Repository,
-    manifest: &Manifest,
+    manifest: Manifest,
     scan: &Scan,
-) -> Result<Content, registry::Error> {
+) -> Result<Manifest, registry::Error> {
     let is_doubtful = matches!(scan.status, Status::NotFound | Status::Failed | Status::UnsupportedImage);
-    if is_doubtful && manifest.is_readable_image() && !manifest.archived {
-        registry.content(repository, manifest).await
-    } else {
-        Ok(manifest.content)
+    if !is_doubtful || !manifest.is_readable_image() || manifest.archived {
+        return Ok(manifest);
+    }
+    match registry.content(repository, &manifest).await {
+        Ok(content) => Ok(Manifest { content, ..manifest }),
+        Err(registry::Error::MalformedResponse { detail, .. }) => {
+            Ok(Manifest { unreadable: Some(format!("the manifest cannot be read: {detail}")), ..manifest })
+        }
+        Err(error) => Err(error),
     }
 }
