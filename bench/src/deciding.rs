@@ -10,6 +10,7 @@ use scangate_core::{
     finding::{Exploit, Finding, Fix},
     policy::PolicySet,
     rule::Filter,
+    scan::Usage,
     severity::{Rating, Severity},
 };
 use scangate_test_fixtures::noon;
@@ -53,13 +54,14 @@ fn print_rules(images: &[ManifestInput]) {
     print_header("Rule matching, per distinct finding and rule", &["rule", "ns"]);
     let print = |name: &str, nanoseconds: f64| print_row(&[name, &format!("{nanoseconds:.1}")]);
     print("the same rule, written by hand in Rust (peer)", nanoseconds_per_finding(images, matches_by_hand));
-    let now = noon();
+    let (usage, now) = (Usage::default(), noon());
     let rule = fixtures::rule(0);
-    let nanoseconds = nanoseconds_per_finding(images, |finding| rule.when.matches(finding, Severity::High, now));
+    let nanoseconds =
+        nanoseconds_per_finding(images, |finding| rule.when.matches(finding, &usage, Severity::High, now));
     print("a rule with six conditions", nanoseconds);
     for (name, source) in EXPRESSIONS {
         let when = Filter { expression: Some(Expression::parse(source).unwrap()), ..Filter::default() };
-        let nanoseconds = nanoseconds_per_finding(images, |finding| when.matches(finding, Severity::High, now));
+        let nanoseconds = nanoseconds_per_finding(images, |finding| when.matches(finding, &usage, Severity::High, now));
         print(name, nanoseconds);
     }
 }

@@ -1,4 +1,4 @@
-//! Expressions: conditions over a finding in a subset of CEL, the Common Expression Language.
+//! Expressions: conditions over a finding and the use of its image, in a subset of CEL, the Common Expression Language.
 //!
 //! docs/expressions.md is the manual for authors. An expression is checked when it is written, so that its evaluation
 //! cannot fail. [`Expression::parse`] takes these steps, each in a module of its own:
@@ -16,7 +16,7 @@
 //!
 //! * A value that the scan does not report is *missing*. A condition on it is unknown, unless the rest of the expression
 //!   decides without it (Kleene's logic). If the whole expression is unknown, the filter's `when_unknown` decides.
-//! * Lengths saturate at the limits of 64 bits. Scores overflow to infinity. A division by zero, and infinity minus
+//! * Ints saturate at the limits of 64 bits. Scores overflow to infinity. A division by zero, and infinity minus
 //!   infinity, are *undefined*. Undefined propagates like missing and outweighs it. An undefined expression matches,
 //!   whatever `when_unknown` is.
 //! * Times are exact: see [`program::time`].
@@ -48,24 +48,27 @@ pub use self::{
     error::{Error, Position},
     limits::{MAX_CHAIN, MAX_LENGTH, MAX_NESTING, MAX_TERNARIES, MAX_TOKENS},
 };
-use crate::{finding::Finding, severity::Severity, unknown::WhenUnknown};
+use crate::{finding::Finding, scan::Usage, severity::Severity, unknown::WhenUnknown};
 
-/// A checked condition over a finding.
+/// A checked condition over a finding and the use of its image.
 ///
 /// It is cheap to clone. Two expressions are equal if their sources are equal. It is serialised as its source.
 ///
 /// ```
-/// use scangate_core::{expression::Expression, finding::Finding, severity::Severity, unknown::WhenUnknown};
+/// use scangate_core::{expression::Expression, finding::Finding, scan::Usage, severity::Severity, unknown::WhenUnknown};
 ///
 /// let finding: Finding = serde_json::from_str(
 ///     r#"{ "id": "CVE-2026-1", "package": { "name": "openssl" }, "severity": "HIGH", "cvss": 7.5 }"#,
 /// )?;
+/// let usage = Usage { in_use_count: Some(3), ..Usage::default() };
 /// let now = "2026-03-01T12:00:00Z".parse()?;
 /// let matches = |source: &str, when_unknown| {
-///     Expression::parse(source).map(|expression| expression.matches(&finding, Severity::High, now, when_unknown))
+///     Expression::parse(source)
+///         .map(|expression| expression.matches(&finding, &usage, Severity::High, now, when_unknown))
 /// };
 ///
 /// assert!(matches("finding.cvss >= 7.0 && finding.severity >= 'HIGH'", WhenUnknown::NoMatch)?);
+/// assert!(matches("manifest.in_use_count > 0 && finding.severity >= 'HIGH'", WhenUnknown::NoMatch)?);
 /// // The finding has no EPSS, so `when_unknown` decides.
 /// assert!(matches("finding.epss > 0.5", WhenUnknown::Match)?);
 /// assert!(!matches("finding.epss > 0.5", WhenUnknown::NoMatch)?);
@@ -104,12 +107,19 @@ impl Expression {
         &self.0.source
     }
 
-    /// True if the expression holds for a finding. Unrated findings rank as `unrated_as`.
+    /// True if the expression holds for a finding of a manifest with this use. Unrated findings rank as `unrated_as`.
     ///
     /// If the result depends on a missing value, `when_unknown` decides. An undefined result, such as a division by
     /// zero, matches.
-    pub fn matches(&self, finding: &Finding, unrated_as: Severity, now: Timestamp, when_unknown: WhenUnknown) -> bool {
-        match self.0.condition.evaluate(&Context { finding, related_id: None, unrated_as, now }) {
+    pub fn matches(
+        &self,
+        finding: &Finding,
+        usage: &Usage,
+        unrated_as: Severity,
+        now: Timestamp,
+        when_unknown: WhenUnknown,
+    ) -> bool {
+        match self.0.condition.evaluate(&Context { finding, usage, related_id: None, unrated_as, now }) {
             Ok(known) => known,
             Err(Unknown::Missing) => when_unknown == WhenUnknown::Match,
             Err(Unknown::Undefined) => true,
@@ -125,8 +135,8 @@ impl Expression {
     /// stays the same.
     ///
     /// The instants come in no order and may repeat, and the result may stay the same at some of them.
-    pub fn instants(&self, finding: &Finding, out: &mut impl FnMut(Timestamp)) {
-        self.0.condition.instants(finding, out);
+    pub fn instants(&self, finding: &Finding, usage: &Usage, out: &mut impl FnMut(Timestamp)) {
+        self.0.condition.instants(finding, usage, out);
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
     glob::Glob,
     name::RuleId,
     package_name,
+    scan::Usage,
     severity::{Rating, Severity},
     stored::is_default,
     unknown::WhenUnknown,
@@ -55,7 +56,7 @@ pub enum SeverityChoice {
 /// A filter over findings: every condition that is set must hold.
 ///
 /// ```
-/// use scangate_core::{finding::Finding, rule::Filter, severity::Severity};
+/// use scangate_core::{finding::Finding, rule::Filter, scan::Usage, severity::Severity};
 ///
 /// let filter: Filter = serde_json::from_str(r#"{ "min_severity": "HIGH", "min_epss": 0.5 }"#)?;
 /// let finding: Finding =
@@ -63,7 +64,7 @@ pub enum SeverityChoice {
 /// let now = "2026-03-01T12:00:00Z".parse()?;
 ///
 /// // The finding has no EPSS. By default, unknown values match, so that the rule fails closed.
-/// assert!(filter.matches(&finding, Severity::High, now));
+/// assert!(filter.matches(&finding, &Usage::default(), Severity::High, now));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -96,7 +97,7 @@ pub struct Filter {
     /// The accepted package managers, compared without case; empty: any.
     #[serde(skip_serializing_if = "is_default")]
     pub package_managers: Vec<String>,
-    /// An expression over the finding.
+    /// An expression over the finding and the use of its image.
     #[serde(skip_serializing_if = "is_default")]
     pub expression: Option<Expression>,
     /// The result for a finding that lacks a field.
@@ -111,8 +112,8 @@ impl Filter {
         *self == unconditional
     }
 
-    /// True if the finding matches. Its status is not considered: see [`crate::policy::Policy::counts`].
-    pub fn matches(&self, finding: &Finding, unrated_as: Severity, now: Timestamp) -> bool {
+    /// True if the finding of a manifest with this use matches. Its status is not considered: see [`crate::policy::Policy::counts`].
+    pub fn matches(&self, finding: &Finding, usage: &Usage, unrated_as: Severity, now: Timestamp) -> bool {
         self.severity_matches(&finding.severity, unrated_as)
             && self.fix_matches(finding.fix)
             && self.at_least(self.min_cvss, finding.cvss)
@@ -121,22 +122,28 @@ impl Filter {
             && self.id_matches(finding)
             && self.package_matches(finding)
             && self.manager_matches(finding.package.manager.as_deref())
-            && self.expression_matches(finding, unrated_as, now)
+            && self.expression_matches(finding, usage, unrated_as, now)
     }
 
     /// Returns the instants after `now` at which the passage of time changes the match, in order. Each has the new result:
     /// true if the finding matches from then on.
-    pub fn changes(&self, finding: &Finding, unrated_as: Severity, now: Timestamp) -> Vec<(Timestamp, bool)> {
+    pub fn changes(
+        &self,
+        finding: &Finding,
+        usage: &Usage,
+        unrated_as: Severity,
+        now: Timestamp,
+    ) -> Vec<(Timestamp, bool)> {
         let Some(expression) = self.expression.as_ref().filter(|expression| expression.depends_on_now()) else {
             return Vec::new();
         };
         let mut instants = Vec::new();
-        expression.instants(finding, &mut |at| instants.extend(Some(at).filter(|at| *at > now)));
+        expression.instants(finding, usage, &mut |at| instants.extend(Some(at).filter(|at| *at > now)));
         instants.sort_unstable();
         instants.dedup();
-        let mut last = self.matches(finding, unrated_as, now);
+        let mut last = self.matches(finding, usage, unrated_as, now);
         let changes = instants.into_iter().filter_map(|at| {
-            let matches = self.matches(finding, unrated_as, at);
+            let matches = self.matches(finding, usage, unrated_as, at);
             (std::mem::replace(&mut last, matches) != matches).then_some((at, matches))
         });
         changes.collect()
@@ -204,10 +211,10 @@ impl Filter {
             )
     }
 
-    fn expression_matches(&self, finding: &Finding, unrated_as: Severity, now: Timestamp) -> bool {
+    fn expression_matches(&self, finding: &Finding, usage: &Usage, unrated_as: Severity, now: Timestamp) -> bool {
         self.expression
             .as_ref()
-            .is_none_or(|expression| expression.matches(finding, unrated_as, now, self.when_unknown))
+            .is_none_or(|expression| expression.matches(finding, usage, unrated_as, now, self.when_unknown))
     }
 
     fn unknown_matches(&self) -> bool {

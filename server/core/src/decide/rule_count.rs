@@ -107,9 +107,10 @@ struct Counter<'a, 'w> {
 
 impl<'a> Counter<'a, '_> {
     fn add(&mut self, index: usize, finding: &'a Finding) {
-        let now = self.now;
-        let matches = self.rule.when.matches(finding, self.policy.unrated_as, now);
-        let transitions = self.rule.when.changes(finding, self.policy.unrated_as, now);
+        let (when, usage, unrated_as, now) =
+            (&self.rule.when, &self.input.scan.usage, self.policy.unrated_as, self.now);
+        let matches = when.matches(finding, usage, unrated_as, now);
+        let transitions = when.changes(finding, usage, unrated_as, now);
         if !matches && transitions.is_empty() {
             return;
         }

@@ -78,11 +78,9 @@ impl Lowering<'_> {
                 "a list is not a value by itself",
                 "write it after `in`, or before `.exists` or `.all`",
             )),
-            Expr::Map(_) | Expr::Struct(_) | Expr::Unspecified => Err(self.source_map.error(
-                part,
-                "maps and messages are not supported",
-                "compare the fields of the finding one by one",
-            )),
+            Expr::Map(_) | Expr::Struct(_) | Expr::Unspecified => {
+                Err(self.source_map.error(part, "maps and messages are not supported", "compare the fields one by one"))
+            }
         }
     }
 

@@ -13,12 +13,14 @@ use std::cmp::Ordering;
 
 use jiff::Timestamp;
 
-use crate::{finding::Finding, severity::Severity};
+use crate::{finding::Finding, scan::Usage, severity::Severity};
 
 /// The input of an evaluation.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
     pub(super) finding: &'a Finding,
+    /// The use of the manifest whose scan reports the finding.
+    pub(super) usage: &'a Usage,
     /// The related id at which the body of `exists` or `all` over `finding.related_ids` is evaluated.
     pub(super) related_id: Option<&'a str>,
     pub(super) unrated_as: Severity,

@@ -1,4 +1,4 @@
-//! The schema of expressions: the fields of a finding, their types, and the fields that a scan may omit.
+//! The schema of expressions: the fields of a finding and of its manifest, their types, and the fields that a scan may omit.
 
 use std::sync::Arc;
 
@@ -6,9 +6,18 @@ use jiff::Timestamp;
 
 use super::program::Context;
 use crate::finding::{Exploit, Finding, Fix, Status};
+use crate::scan::Usage;
 use crate::severity::{Rating, Severity};
 
-/// A field of the finding.
+/// A variable with fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Variable {
+    Finding,
+    /// The manifest whose scan reports the finding.
+    Manifest,
+}
+
+/// A field of a variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Field {
     Text(TextField),
@@ -20,6 +29,8 @@ pub(super) enum Field {
     RelatedIds,
     /// The entry in CISA's catalogue, of which only the presence and the fields are values.
     Kev,
+    /// The number of tasks and pods that run the manifest.
+    InUseCount,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +60,7 @@ pub(super) enum TimeField {
     Published,
     KevAdded,
     KevDue,
+    LastInUse,
 }
 
 /// A field with one of a few labels as its value.
@@ -60,8 +72,8 @@ pub(super) enum LabelField {
     Status,
 }
 
-/// Every field by the name that follows `finding.`, in the order of the manual.
-pub(super) const FIELDS: [(&str, Field); 24] = [
+/// Every field of the finding by the name that follows `finding.`, in the order of the manual.
+const FINDING_FIELDS: [(&str, Field); 24] = [
     ("id", Field::Text(TextField::Id)),
     ("related_ids", Field::RelatedIds),
     ("severity", Field::Label(LabelField::Severity)),
@@ -88,27 +100,60 @@ pub(super) const FIELDS: [(&str, Field); 24] = [
     ("kev.due_at", Field::Time(TimeField::KevDue)),
 ];
 
-impl Field {
-    /// Returns the field of a name.
-    pub(super) fn from_name(name: &str) -> Option<Self> {
-        FIELDS.into_iter().find(|(known, _)| *known == name).map(|(_, field)| field)
+/// Every field of the manifest by the name that follows `manifest.`, in the order of the manual.
+const MANIFEST_FIELDS: [(&str, Field); 2] =
+    [("in_use_count", Field::InUseCount), ("last_in_use_at", Field::Time(TimeField::LastInUse))];
+
+impl Variable {
+    pub(super) const ALL: [Self; 2] = [Self::Finding, Self::Manifest];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Finding => "finding",
+            Self::Manifest => "manifest",
+        }
     }
 
-    /// Returns the name, without `finding.`.
+    pub(super) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|variable| variable.name() == name)
+    }
+
+    /// Returns the names of the fields, without the variable.
+    pub(super) fn field_names(self) -> impl Iterator<Item = &'static str> {
+        self.fields().iter().map(|(name, _)| *name)
+    }
+
+    /// Returns the field of a name.
+    pub(super) fn field(self, name: &str) -> Option<Field> {
+        self.fields().iter().find(|(known, _)| *known == name).map(|(_, field)| *field)
+    }
+
+    const fn fields(self) -> &'static [(&'static str, Field)] {
+        match self {
+            Self::Finding => &FINDING_FIELDS,
+            Self::Manifest => &MANIFEST_FIELDS,
+        }
+    }
+}
+
+impl Field {
+    /// Returns the name, without its variable.
     pub(super) fn name(self) -> &'static str {
-        FIELDS.into_iter().find(|(_, field)| *field == self).map_or("", |(name, _)| name)
+        let mut all = FINDING_FIELDS.into_iter().chain(MANIFEST_FIELDS);
+        all.find(|(_, field)| *field == self).map_or("", |(name, _)| name)
     }
 
     /// True if the scan reports the field.
-    pub(super) fn is_reported(self, finding: &Finding) -> bool {
+    pub(super) fn is_reported(self, finding: &Finding, usage: &Usage) -> bool {
         match self {
             Self::Text(field) => field.get(finding).is_some(),
             Self::Score(field) => field.get(finding).is_some(),
-            Self::Time(field) => field.get(finding).is_some(),
+            Self::Time(field) => field.get(finding, usage).is_some(),
             Self::Label(field) => field.is_reported(finding),
             Self::Rated => true,
             Self::RelatedIds => !finding.related_ids.is_empty(),
             Self::Kev => finding.kev.is_some(),
+            Self::InUseCount => usage.in_use_count.is_some(),
         }
     }
 }
@@ -146,14 +191,16 @@ impl ScoreField {
 
 impl TimeField {
     /// Every field that is a time, in the order of its declaration.
-    pub(super) const ALL: [Self; 4] = [Self::FirstObserved, Self::Published, Self::KevAdded, Self::KevDue];
+    pub(super) const ALL: [Self; 5] =
+        [Self::FirstObserved, Self::Published, Self::KevAdded, Self::KevDue, Self::LastInUse];
 
-    pub(super) fn get(self, finding: &Finding) -> Option<Timestamp> {
+    pub(super) fn get(self, finding: &Finding, usage: &Usage) -> Option<Timestamp> {
         match self {
             Self::FirstObserved => finding.first_observed_at,
             Self::Published => finding.published_at,
             Self::KevAdded => finding.kev.and_then(|kev| kev.added_at),
             Self::KevDue => finding.kev.and_then(|kev| kev.due_at),
+            Self::LastInUse => usage.last_in_use_at,
         }
     }
 }
@@ -205,7 +252,7 @@ impl LabelField {
         }
     }
 
-    fn is_reported(self, finding: &Finding) -> bool {
+    pub(super) fn is_reported(self, finding: &Finding) -> bool {
         match self {
             Self::Severity => matches!(finding.severity, Rating::Rated(_)),
             Self::Fix => finding.fix != Fix::Unknown,

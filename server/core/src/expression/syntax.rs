@@ -102,9 +102,7 @@ fn explain(parser_message: &str) -> (String, &'static str) {
         "invalid int literal" | "invalid double literal" => {
             ("the number is too large", "use a whole number within 64 bits, or a finite number with a decimal point")
         }
-        "invalid argument to has() macro" => {
-            ("`has` needs a field of the finding", "write it as in `has(finding.epss)`")
-        }
+        "invalid argument to has() macro" => ("`has` needs a field", "write it as in `has(finding.epss)`"),
         "argument must be a simple name" => (
             "the first argument must be a simple name",
             "write it as in `[\"lib\", \"bin\"].exists(x, finding.package.name.startsWith(x))`",

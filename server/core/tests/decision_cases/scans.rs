@@ -32,6 +32,15 @@ struct ScanFixture {
     flaws: Vec<Flaw>,
     first_scanned: Option<String>,
     eligible_until: Option<String>,
+    #[serde(default)]
+    usage: UsageFixture,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UsageFixture {
+    in_use_count: Option<u64>,
+    last_in_use: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -99,7 +108,10 @@ pub(crate) fn scan(fields: &Map<String, Value>, now: Timestamp) -> Scan {
         enrichment: Enrichment::NotAsked,
         first_scanned_at: parse_optional(scan.first_scanned.as_deref(), now),
         eligible_until: parse_optional(scan.eligible_until.as_deref(), now),
-        usage: Usage::default(),
+        usage: Usage {
+            in_use_count: scan.usage.in_use_count,
+            last_in_use_at: parse_optional(scan.usage.last_in_use.as_deref(), now),
+        },
         flaws: scan.flaws,
     }
 }

@@ -1,9 +1,10 @@
-//! Findings, and the result of an expression for them.
+//! Findings and the use of their image, and the result of an expression for them.
 
 use jiff::Timestamp;
 use scangate_core::{
     expression::Expression,
     finding::{Exploit, Finding, Fix, Kev, Package, Score, Status},
+    scan::Usage,
     severity::{Rating, Severity},
     unknown::WhenUnknown,
 };
@@ -18,18 +19,24 @@ pub(crate) enum Answer {
     Unknown,
 }
 
+/// The result for a finding of an image whose use is unknown.
 pub(crate) fn answer(expression: &Expression, finding: &Finding) -> Answer {
-    answer_at(expression, finding, noon())
+    answer_at(expression, finding, &Usage::default(), noon())
 }
 
-pub(crate) fn answer_at(expression: &Expression, finding: &Finding, now: Timestamp) -> Answer {
-    let when = |unknown| expression.matches(finding, Severity::High, now, unknown);
+pub(crate) fn answer_at(expression: &Expression, finding: &Finding, usage: &Usage, now: Timestamp) -> Answer {
+    let when = |unknown| expression.matches(finding, usage, Severity::High, now, unknown);
     match (when(WhenUnknown::Match), when(WhenUnknown::NoMatch)) {
         (true, true) => Answer::Matches,
         (false, false) => Answer::DoesNot,
         (true, false) => Answer::Unknown,
         (false, true) => panic!("{expression} inverts when_unknown"),
     }
+}
+
+/// The use of an image that three tasks run.
+pub(crate) fn in_use() -> Usage {
+    Usage { in_use_count: Some(3), last_in_use_at: Some("2026-03-01T10:00:00Z".parse().unwrap()) }
 }
 
 /// A finding whose scan reports every field.

@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use scangate_core::{expression::Expression, finding::Finding};
+use scangate_core::{expression::Expression, finding::Finding, scan::Usage};
+use scangate_test_fixtures::noon;
 
-use crate::fixtures::{Answer, answer};
+use crate::fixtures::{Answer, answer_at};
 
 /// A fenced block and the quoted line that follows it.
 struct Block<'a> {
@@ -50,15 +51,20 @@ fn render(answers: &[(String, Answer)]) -> String {
 fn manual_examples_match_as_described() {
     let manual = manual();
     let blocks = blocks(&manual);
-    let findings = blocks.iter().find(|block| block.language == "json").unwrap();
+    let data: Vec<_> = blocks.iter().filter(|block| block.language == "json").collect();
+    let [findings, usages] = data.as_slice() else { panic!("expected findings and uses, found {} blocks", data.len()) };
     let findings: BTreeMap<String, Finding> = serde_json::from_str(&findings.text).unwrap();
+    let usages: BTreeMap<String, Usage> = serde_json::from_str(&usages.text).unwrap();
     let order = ["openssl", "left-pad", "zlib", "linux"];
     let examples: Vec<_> = blocks.iter().filter(|block| block.language == "cel").collect();
     assert!(examples.len() > 10 && findings.len() == order.len());
 
     for example in examples {
         let expression = Expression::parse(&example.text).unwrap_or_else(|error| panic!("{error}\n{}", example.text));
-        let answers = order.map(|name| (name.to_owned(), answer(&expression, &findings[name])));
+        let answers = order.map(|name| {
+            let usage = usages.get(name).copied().unwrap_or_default();
+            (name.to_owned(), answer_at(&expression, &findings[name], &usage, noon()))
+        });
 
         assert_eq!(render(&answers), example.expected, "{}", example.text);
     }

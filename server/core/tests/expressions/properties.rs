@@ -7,16 +7,20 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use scangate_core::{
     expression::Expression,
     finding::{Exploit, Finding, Fix, Package, Score, Status},
-    severity::Rating,
+    scan::Usage,
+    severity::{Rating, Severity},
+    unknown::WhenUnknown,
 };
 use scangate_test_fixtures::noon;
 
-use crate::fixtures::{answer, answer_at, bare, full};
+use crate::fixtures::{answer, answer_at, bare, full, in_use};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-const TOKENS: [&str; 64] = [
+const TOKENS: [&str; 66] = [
     "finding",
+    "manifest",
+    "in_use_count",
     "now",
     ".",
     "id",
@@ -87,7 +91,7 @@ fn try_parse(source: &str) -> Duration {
     let start = Instant::now();
     match Expression::parse(source) {
         Ok(expression) => {
-            answer(&expression, &full());
+            answer_at(&expression, &full(), &in_use(), noon());
             answer(&expression, &bare());
             assert_eq!(expression.source(), source);
         }
@@ -136,6 +140,7 @@ fn instant_of(span: impl Strategy<Value = String> + Clone) -> impl Strategy<Valu
         "now",
         "finding.published_at",
         "finding.first_observed_at",
+        "manifest.last_in_use_at",
         "timestamp('2026-03-01T12:00:00Z')",
         "timestamp('0001-01-01T00:00:00Z')",
         "timestamp('9999-12-30T00:00:00Z')",
@@ -160,7 +165,8 @@ fn test() -> impl Strategy<Value = String> {
             "finding.exploit in ['KNOWN']", "has(finding.epss)", "finding.id.matches('^CVE')",
             "finding.title.contains('e')", "size(finding.title) > 3", "finding.package.name in ['openssl', 'zlib']",
             "['a', 'b'].exists(x, finding.title.startsWith(x))", "[1, 2].all(x, x < size(finding.id))",
-            "1 / (size(finding.id) - 13) > 0",
+            "1 / (size(finding.id) - 13) > 0", "manifest.in_use_count > 1", "1 / manifest.in_use_count == 1",
+            "manifest.in_use_count + size(finding.title) == 8", "[0, 2].exists(x, x == manifest.in_use_count)",
         ]).prop_map(str::to_owned),
     ];
     leaf.prop_recursive(3, 12, 3, |inner| {
@@ -205,6 +211,12 @@ prop_compose! {
     }
 }
 
+prop_compose! {
+    fn usage()(in_use_count in option::of(0_u64..4), last_in_use_at in option::of(instant())) -> Usage {
+        Usage { in_use_count, last_in_use_at }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -242,24 +254,35 @@ proptest! {
 
     #[test]
     fn result_changes_only_at_listed_instants(
-        test in test(), finding in finding(), within in vec(0.0_f64..1.0, 3),
+        test in test(), finding in finding(), usage in usage(), within in vec(0.0_f64..1.0, 3),
     ) {
         let Ok(expression) = Expression::parse(&test) else { return Ok(()) };
         let mut instants = vec![Timestamp::MIN];
-        expression.instants(&finding, &mut |at| instants.push(at));
+        expression.instants(&finding, &usage, &mut |at| instants.push(at));
         instants.sort();
         instants.dedup();
         prop_assert!(expression.depends_on_now() || instants.len() == 1);
         let ends = instants.iter().skip(1).map(|at| at.as_nanosecond() - 1).chain([Timestamp::MAX.as_nanosecond()]);
         for (from, last) in instants.iter().zip(ends) {
-            let expected = answer_at(&expression, &finding, *from);
+            let expected = answer_at(&expression, &finding, &usage, *from);
             let from = from.as_nanosecond();
             #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "any instant will do")]
             let between = within.iter().map(|part| from + ((last - from) as f64 * part) as i128);
             for at in between.chain([from + 1, last - 1, last]).filter(|at| (from..=last).contains(at)) {
                 let at = Timestamp::from_nanosecond(at).unwrap();
-                prop_assert_eq!(answer_at(&expression, &finding, at), expected, "at {} of {:?}: {}", at, instants, test);
+                let answer = answer_at(&expression, &finding, &usage, at);
+                prop_assert_eq!(answer, expected, "at {} of {:?}: {}", at, instants, test);
             }
         }
+    }
+
+    #[test]
+    fn unknown_use_matches_wherever_known_one_does(
+        test in test(), finding in finding(), usage in usage(), now in instant(),
+    ) {
+        let Ok(expression) = Expression::parse(&test) else { return Ok(()) };
+        let matches = |usage| expression.matches(&finding, usage, Severity::High, now, WhenUnknown::Match);
+
+        prop_assert!(!matches(&usage) || matches(&Usage::default()), "{}", test);
     }
 }

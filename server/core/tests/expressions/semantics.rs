@@ -4,6 +4,7 @@ use scangate_core::{
     expression::Expression,
     finding::{Exploit, Finding, Fix, Status},
     rule::Filter,
+    scan::Usage,
     severity::Severity,
     unknown::WhenUnknown,
 };
@@ -11,7 +12,7 @@ use scangate_test_fixtures::noon;
 
 use crate::fixtures::{
     Answer::{self, DoesNot, Matches, Unknown},
-    answer, bare, full,
+    answer, answer_at, bare, full, in_use,
 };
 
 fn parsed(source: &str) -> Expression {
@@ -84,6 +85,61 @@ fn related_ids_are_a_list() {
             ("finding.related_ids.exists(id, id != '')", DoesNot),
             ("finding.related_ids.all(id, id == '')", Matches),
             ("finding.cvss > 7.0 || 'CVE-2' in finding.related_ids", Unknown),
+        ],
+    );
+}
+
+fn assert_table_of_use(usage: &Usage, table: &[(&str, Answer)]) {
+    for (source, expected) in table {
+        assert_eq!(answer_at(&parsed(source), &bare(), usage, noon()), *expected, "{source}");
+    }
+}
+
+#[test]
+fn manifest_has_use_that_scan_reports() {
+    assert_table_of_use(
+        &in_use(),
+        &[
+            ("manifest.in_use_count == 3", Matches),
+            ("manifest.in_use_count > 3", DoesNot),
+            ("manifest.in_use_count in [2, 3]", Matches),
+            ("manifest.in_use_count * 2 - 1 == 5", Matches),
+            ("manifest.last_in_use_at == timestamp('2026-03-01T10:00:00Z')", Matches),
+            ("now - manifest.last_in_use_at == duration('2h')", Matches),
+            ("(manifest.in_use_count > 0 ? manifest.last_in_use_at : now) < now", Matches),
+            ("has(manifest.in_use_count) && has(manifest.last_in_use_at)", Matches),
+            ("manifest.in_use_count > 0 && finding.severity >= 'HIGH'", Matches),
+        ],
+    );
+    let unused = Usage { in_use_count: Some(0), last_in_use_at: None };
+    assert_table_of_use(
+        &unused,
+        &[
+            ("manifest.in_use_count > 0", DoesNot),
+            ("has(manifest.in_use_count)", Matches),
+            ("has(manifest.last_in_use_at)", DoesNot),
+            ("manifest.in_use_count > 0 && manifest.last_in_use_at < now", DoesNot),
+            ("1 / manifest.in_use_count > 1", Matches),
+        ],
+    );
+    // A count beyond 64 bits is the greatest int.
+    let excessive = Usage { in_use_count: Some(u64::MAX), last_in_use_at: None };
+    assert_table_of_use(&excessive, &[("manifest.in_use_count == 9223372036854775807", Matches)]);
+}
+
+#[test]
+fn unknown_use_is_missing() {
+    assert_table_of_use(
+        &Usage::default(),
+        &[
+            ("has(manifest.in_use_count) || has(manifest.last_in_use_at)", DoesNot),
+            ("manifest.in_use_count > 0", Unknown),
+            ("!(manifest.in_use_count > 0)", Unknown),
+            ("manifest.in_use_count == 0", Unknown),
+            ("now - manifest.last_in_use_at < duration('1h')", Unknown),
+            ("manifest.in_use_count > 0 && finding.severity == 'LOW'", DoesNot),
+            ("manifest.in_use_count > 0 || finding.severity == 'HIGH'", Matches),
+            ("has(manifest.in_use_count) && manifest.in_use_count > 0", DoesNot),
         ],
     );
 }
@@ -209,8 +265,8 @@ fn doubtful_labels_fail_closed() {
         ],
     );
     let expression = parsed("finding.severity <= 'LOW'");
-    assert!(expression.matches(&bare(), Severity::Low, noon(), WhenUnknown::NoMatch));
-    assert!(!expression.matches(&bare(), Severity::Medium, noon(), WhenUnknown::Match));
+    assert!(expression.matches(&bare(), &Usage::default(), Severity::Low, noon(), WhenUnknown::NoMatch));
+    assert!(!expression.matches(&bare(), &Usage::default(), Severity::Medium, noon(), WhenUnknown::Match));
 }
 
 #[test]
@@ -311,8 +367,14 @@ fn expression_joins_other_filter_fields() {
     let apart = filter(r#"{"min_cvss": 9.9, "expression": "finding.package.name == 'openssl'"}"#);
     let lenient = filter(r#"{"expression": "finding.cvss > 1.0", "when_unknown": "NO_MATCH"}"#);
 
-    assert!(both.matches(&full(), Severity::High, noon()) && !both.is_empty());
-    assert!(!apart.matches(&full(), Severity::High, noon()));
-    assert!(!lenient.matches(&bare(), Severity::High, noon()));
+    let running = filter(r#"{"min_cvss": 9.0, "expression": "manifest.in_use_count > 0", "when_unknown": "NO_MATCH"}"#);
+    let matches =
+        |filter: &Filter, finding: &Finding, usage: &Usage| filter.matches(finding, usage, Severity::High, noon());
+
+    assert!(matches(&both, &full(), &Usage::default()) && !both.is_empty());
+    assert!(!matches(&apart, &full(), &Usage::default()));
+    assert!(!matches(&lenient, &bare(), &Usage::default()));
+    assert!(matches(&running, &full(), &in_use()));
+    assert!(!matches(&running, &full(), &Usage::default()));
     assert_eq!(filter("{}").expression, None);
 }

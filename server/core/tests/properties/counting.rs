@@ -67,7 +67,9 @@ fn is_proven(decision: &Decision, input: &ManifestInput) -> bool {
 
 /// Counts the findings of a manifest that match a rule, without the decision.
 fn matching(policy: &Policy, rule: &Rule, input: &ManifestInput, now: Timestamp) -> usize {
-    let matches = |finding: &&Finding| policy.counts(finding) && rule.when.matches(finding, policy.unrated_as, now);
+    let usage = &input.scan.usage;
+    let matches =
+        |finding: &&Finding| policy.counts(finding) && rule.when.matches(finding, usage, policy.unrated_as, now);
     let findings = input.scan.findings().iter().filter(matches);
     let identities = findings.map(|finding| {
         let package = &finding.package;

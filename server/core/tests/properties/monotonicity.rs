@@ -11,8 +11,9 @@ use scangate_core::{
     finding::Finding,
     first_seen::FirstSeenTimes,
     name::{Environment, PolicyId},
-    scan::ScanType,
+    scan::{ScanType, Usage},
     severity::{Rating, Severity},
+    unknown::WhenUnknown,
     vulnerability_id::is_cve,
 };
 
@@ -238,5 +239,19 @@ proptest! {
         }
 
         prop_assert!(did_not_loosen(&before, &after.decide()));
+    }
+
+    #[test]
+    fn unknown_use_never_loosens(request in request()) {
+        let mut before = request;
+        for rule in before.policies.iter_mut().flat_map(|policy| &mut policy.rules) {
+            rule.when.when_unknown = WhenUnknown::Match;
+        }
+        let mut after = before.clone();
+        for manifest in &mut after.manifests {
+            manifest.scan.base.usage = Usage::default();
+        }
+
+        prop_assert!(did_not_loosen(&before.decide(), &after.decide()));
     }
 }

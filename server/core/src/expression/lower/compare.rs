@@ -47,7 +47,7 @@ impl Lowering<'_> {
     ) -> Result<Condition, Error> {
         match Value::unify(left, right) {
             (Value::Condition(left), Value::Condition(right)) => self.compare_conditions(part, relation, left, right),
-            (Value::Int(left), Value::Int(right)) => Ok(Condition::Lengths(relation, left, right)),
+            (Value::Int(left), Value::Int(right)) => Ok(Condition::Counts(relation, left, right)),
             (Value::Double(left), Value::Double(right)) => Ok(Condition::compare_scores(relation, left, right)),
             (Value::Text(left), Value::Text(right)) => {
                 Ok(Condition::compare_texts(TextOperator::Compare(relation), left, right))

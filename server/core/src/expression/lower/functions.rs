@@ -12,7 +12,7 @@ use crate::expression::{
     fuzzy_match::closest_match,
     program::{
         time::Linear,
-        tree::{Condition, Length, Number, Text, TextOperator},
+        tree::{Condition, Count, Number, Text, TextOperator},
     },
 };
 
@@ -117,9 +117,9 @@ impl Lowering<'_> {
     fn length(&mut self, part: &IdedExpr) -> Result<Value, Error> {
         let value = self.value(part)?;
         let length = if matches!(value, Value::RelatedIds) {
-            Length::RelatedIds
+            Count::RelatedIds
         } else {
-            Length::Text(self.expect_text(part, value)?)
+            Count::Length(self.expect_text(part, value)?)
         };
         Ok(Value::Int(Number::Quantity(length)))
     }

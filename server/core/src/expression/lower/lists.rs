@@ -7,7 +7,7 @@ use cel::{
 
 use super::{
     Lowering,
-    names::{FINDING, NOW},
+    names::NOW,
     value::{Binding, Literal, Value},
 };
 use crate::expression::{
@@ -16,6 +16,7 @@ use crate::expression::{
         Relation,
         tree::{Condition, Text},
     },
+    schema::Variable,
 };
 
 const IN_LIST: &str = r#"write a literal list, as in `finding.package.name in ["openssl", "zlib"]`"#;
@@ -83,7 +84,7 @@ impl Lowering<'_> {
             ));
         };
         let variable = quantifier.iter_var.as_str();
-        if variable == FINDING || variable == NOW {
+        if variable == NOW || Variable::from_name(variable).is_some() {
             let message = format!("{} is a reserved name", quote(variable));
             return Err(self.source_map.error(part, message, "give the variable another name, such as `x`"));
         }

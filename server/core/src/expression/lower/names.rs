@@ -14,13 +14,11 @@ use crate::expression::{
     fuzzy_match::closest_match,
     program::{
         time::Linear,
-        tree::{Condition, Number, Text},
+        tree::{Condition, Count, Number, Text},
     },
-    schema::{FIELDS, Field},
+    schema::{Field, Variable},
 };
 
-/// The variable for the finding.
-pub(super) const FINDING: &str = "finding";
 /// The variable for the instant of the decision.
 pub(super) const NOW: &str = "now";
 
@@ -32,21 +30,25 @@ impl Lowering<'_> {
                 Binding::RelatedId => Value::Text(Text::RelatedId),
             });
         }
-        match name {
-            NOW => Ok(Value::Timestamp(Time::Linear(Linear::now()))),
-            FINDING => Err(self.source_map.error(part, "`finding` is not a value by itself", fields())),
-            _ => Err(self.unknown_variable(part, name)),
+        if name == NOW {
+            return Ok(Value::Timestamp(Time::Linear(Linear::now())));
         }
+        Err(match Variable::from_name(name) {
+            Some(variable) => {
+                self.source_map.error(part, format!("`{name}` is not a value by itself"), fields(variable))
+            }
+            None => self.unknown_variable(part, name),
+        })
     }
 
     fn unknown_variable(&self, part: &IdedExpr, name: &str) -> Error {
-        let is_field = |name: &str| FIELDS.iter().any(|(known, _)| known.split('.').next() == Some(name));
-        let hint = match name {
-            _ if is_field(name) => format!("write `finding.{name}`"),
-            _ if name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_') => {
+        let has_field = |variable: &Variable| variable.field_names().any(|known| known.split('.').next() == Some(name));
+        let hint = match Variable::ALL.into_iter().find(has_field) {
+            Some(variable) => format!("write `{}.{name}`", variable.name()),
+            None if name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_') => {
                 format!("write labels in quotes: \"{name}\"")
             }
-            _ => format!("the variables are `{FINDING}` and `{NOW}`, and {}", fields()),
+            None => format!("the variables are `finding`, `manifest` and `{NOW}`; {}", all_fields()),
         };
         self.source_map.error(part, format!("there is no variable {}", quote(name)), hint)
     }
@@ -60,6 +62,7 @@ impl Lowering<'_> {
             Field::Label(field) => Value::Label(field),
             Field::Rated => Value::Condition(Condition::Rated),
             Field::RelatedIds => Value::RelatedIds,
+            Field::InUseCount => Value::Int(Number::Quantity(Count::InUse)),
             Field::Kev => {
                 return Err(self.source_map.error(
                     part,
@@ -73,22 +76,15 @@ impl Lowering<'_> {
     /// Lowers `has`.
     pub(super) fn presence(&self, part: &IdedExpr, select: &SelectExpr) -> Result<Value, Error> {
         let Some(name) = path(&select.operand).map(|path| join(&path, &select.field)) else {
-            return Err(self.source_map.error(
-                part,
-                "`has` needs a field of the finding",
-                "write it as in `has(finding.epss)`",
-            ));
+            return Err(self.source_map.error(part, "`has` needs a field", "write it as in `has(finding.epss)`"));
         };
         self.lookup(part, &name).map(|field| Value::Condition(Condition::IsReported(field)))
     }
 
     fn named_field(&self, part: &IdedExpr) -> Result<Field, Error> {
         let Some(path) = path(part) else {
-            return Err(self.source_map.error(
-                part,
-                "only `finding` has fields",
-                "write it as in `finding.package.name`",
-            ));
+            let message = "only `finding` and `manifest` have fields";
+            return Err(self.source_map.error(part, message, "write it as in `finding.package.name`"));
         };
         self.lookup(part, &path)
     }
@@ -97,19 +93,16 @@ impl Lowering<'_> {
         let (variable, name) = path.split_once('.').unwrap_or((path, ""));
         if variable == NOW || self.bindings.iter().any(|(bound, _)| bound == variable) {
             let message = format!("{} has no fields", quote(variable));
-            return Err(self.source_map.error(part, message, format!("only `{FINDING}` has fields; {}", fields())));
+            let hint = format!("only `finding` and `manifest` have fields; {}", all_fields());
+            return Err(self.source_map.error(part, message, hint));
         }
-        if variable != FINDING {
-            return Err(self.unknown_variable(part, variable));
-        }
-        Field::from_name(name).ok_or_else(|| {
-            let suggestion = closest_match(name, FIELDS.map(|(known, _)| known));
-            let hint = match suggestion {
-                Some(known) => format!("did you mean `{FINDING}.{known}`? {}", fields()),
-                None => fields(),
+        let variable = Variable::from_name(variable).ok_or_else(|| self.unknown_variable(part, variable))?;
+        variable.field(name).ok_or_else(|| {
+            let hint = match closest_field(variable, name) {
+                Some(known) => format!("did you mean `{known}`? {}", fields(variable)),
+                None => fields(variable),
             };
-            let name = format!("{FINDING}.{name}");
-            self.source_map.error(part, format!("there is no field {}", quote(&name)), hint)
+            self.source_map.error(part, format!("there is no field {}", quote(path)), hint)
         })
     }
 }
@@ -134,8 +127,23 @@ fn join(operand: &str, field: &str) -> String {
     format!("{operand}.{field}")
 }
 
-/// Lists all fields, for a hint.
-fn fields() -> String {
-    let names = FIELDS.map(|(name, _)| name).join(", ");
-    format!("the fields of `{FINDING}` are {names}")
+/// Returns the field that an unknown one of a variable probably means: the same of another variable, or a similar one.
+fn closest_field(variable: Variable, name: &str) -> Option<String> {
+    let other = Variable::ALL.into_iter().find(|other| other.field(name).is_some());
+    let meant = match other {
+        Some(other) => (other, name),
+        None => (variable, closest_match(name, variable.field_names())?),
+    };
+    Some(join(meant.0.name(), meant.1))
+}
+
+/// Lists the fields of a variable, for a hint.
+fn fields(variable: Variable) -> String {
+    let names: Vec<_> = variable.field_names().collect();
+    format!("the fields of `{}` are {}", variable.name(), names.join(", "))
+}
+
+/// Lists the fields of all variables, for a hint.
+fn all_fields() -> String {
+    Variable::ALL.map(fields).join("; ")
 }

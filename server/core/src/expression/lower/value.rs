@@ -3,7 +3,7 @@
 use crate::expression::{
     program::{
         time::Linear,
-        tree::{Condition, Length, Number, Text},
+        tree::{Condition, Count, Number, Text},
     },
     schema::{LabelField, ScoreField},
 };
@@ -12,7 +12,7 @@ use crate::expression::{
 #[derive(Debug)]
 pub(super) enum Value {
     Condition(Condition),
-    Int(Number<Length>),
+    Int(Number<Count>),
     Double(Number<ScoreField>),
     Text(Text),
     Label(LabelField),
@@ -69,6 +69,7 @@ impl Value {
     pub(super) fn example(&self) -> &'static str {
         match self {
             Self::Condition(_) => "finding.rated == true",
+            Self::Int(Number::Quantity(Count::InUse)) => "manifest.in_use_count > 0",
             Self::Int(_) => "size(finding.title) > 10",
             Self::Double(_) => "finding.cvss >= 7.0",
             Self::Text(_) => r#"finding.package.name == "openssl""#,

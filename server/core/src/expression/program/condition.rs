@@ -8,8 +8,9 @@ use super::{
     tree::{Condition, Number, Text, TextOperator},
 };
 use crate::{
-    expression::schema::{Field, LabelField, ScoreField},
+    expression::schema::{LabelField, ScoreField},
     finding::Finding,
+    scan::Usage,
 };
 
 impl Condition {
@@ -55,7 +56,7 @@ impl Condition {
             Self::Text(TextOperator::Compare(Relation::Equal | Relation::NotEqual), ..) => 3,
             Self::Text(..) | Self::OneOf(..) | Self::IsRelatedId(_) => 10,
             Self::Texts(..) => 20,
-            Self::Lengths(..) => 40,
+            Self::Counts(..) => 40,
             Self::Matches(..) => 100,
             Self::Not(condition) => condition.cost(),
             // Most findings have no related id, or one.
@@ -71,12 +72,12 @@ impl Condition {
     pub(in crate::expression) fn evaluate(&self, context: &Context<'_>) -> Evaluated<bool> {
         match self {
             Self::Constant(known) => Ok(*known),
-            Self::Rated => Ok(Field::Label(LabelField::Severity).is_reported(context.finding)),
-            Self::IsReported(field) => Ok(field.is_reported(context.finding)),
+            Self::Rated => Ok(LabelField::Severity.is_reported(context.finding)),
+            Self::IsReported(field) => Ok(field.is_reported(context.finding, context.usage)),
             Self::LabelIn(field, mask) => {
                 field.index(context).map(|label| mask >> label & 1 == 1).ok_or(Unknown::Missing)
             }
-            Self::Lengths(relation, left, right) => Number::compare(*relation, left, right, context),
+            Self::Counts(relation, left, right) => Number::compare(*relation, left, right, context),
             Self::Score(relation, field, value) => {
                 let score = field.get(context.finding).ok_or(Unknown::Missing)?;
                 score.partial_cmp(value).map(|ordering| relation.holds(ordering)).ok_or(Unknown::Undefined)
@@ -116,14 +117,14 @@ impl Condition {
     }
 
     /// Visits every instant at which the value may change.
-    pub(in crate::expression) fn instants(&self, finding: &Finding, out: &mut dyn FnMut(Timestamp)) {
-        self.visit_times(&mut |linear| linear.instants(finding, out));
+    pub(in crate::expression) fn instants(&self, finding: &Finding, usage: &Usage, out: &mut dyn FnMut(Timestamp)) {
+        self.visit_times(&mut |linear| linear.instants(finding, usage, out));
     }
 
     fn visit_times(&self, visit: &mut dyn FnMut(&Linear)) {
         match self {
             Self::Times(_, linear) => visit(linear),
-            Self::Lengths(_, left, right) => {
+            Self::Counts(_, left, right) => {
                 for number in [left, right] {
                     number.visit_conditions(&mut |condition| condition.visit_times(visit));
                 }

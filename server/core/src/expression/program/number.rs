@@ -2,19 +2,19 @@
 
 use super::{
     Context, Evaluated, Relation, Unknown, both, evaluate_ternary,
-    tree::{Condition, Length, Number, Operation, Quantity},
+    tree::{Condition, Count, Number, Operation, Quantity},
 };
 use crate::expression::schema::ScoreField;
 
-impl Quantity for Length {
+impl Quantity for Count {
     type Value = i64;
 
     fn evaluate(&self, context: &Context<'_>) -> Evaluated<i64> {
-        let length = match self {
-            Self::Text(text) => text.evaluate(context)?.chars().count(),
-            Self::RelatedIds => context.finding.related_ids.len(),
-        };
-        Ok(i64::try_from(length).unwrap_or(i64::MAX))
+        Ok(match self {
+            Self::Length(text) => saturate(text.evaluate(context)?.chars().count()),
+            Self::RelatedIds => saturate(context.finding.related_ids.len()),
+            Self::InUse => saturate(context.usage.in_use_count.ok_or(Unknown::Missing)?),
+        })
     }
 
     fn compute(operation: Operation, left: i64, right: i64) -> Evaluated<i64> {
@@ -35,10 +35,15 @@ impl Quantity for Length {
 
     fn visit_conditions(&self, visit: &mut dyn FnMut(&Condition)) {
         match self {
-            Self::Text(text) => text.visit_conditions(visit),
-            Self::RelatedIds => {}
+            Self::Length(text) => text.visit_conditions(visit),
+            Self::RelatedIds | Self::InUse => {}
         }
     }
+}
+
+/// Converts a count to an int; a greater one becomes the greatest int.
+fn saturate(count: impl TryInto<i64>) -> i64 {
+    count.try_into().unwrap_or(i64::MAX)
 }
 
 impl Quantity for ScoreField {

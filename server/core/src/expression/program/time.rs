@@ -6,17 +6,17 @@
 use jiff::Timestamp;
 
 use super::{Context, Evaluated, Relation, Unknown};
-use crate::{expression::schema::TimeField, finding::Finding};
+use crate::{expression::schema::TimeField, finding::Finding, scan::Usage};
 
 /// Maximum factor of each part. Timestamps lie within 2^69 ns of 1970, so no sum comes near 2^127.
-const MAX_FACTOR: i64 = 1_000;
+const MAX_FACTOR: i32 = 1_000;
 /// Maximum absolute value of the constant, in nanoseconds.
 const MAX_CONSTANT: i128 = 1 << 100;
 
 /// A sum of times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::expression) struct Linear {
-    now: i64,
+    now: i32,
     /// The factors of the fields, in the order of [`TimeField::ALL`].
     fields: [Term; TimeField::ALL.len()],
     constant: i128,
@@ -25,22 +25,22 @@ pub(in crate::expression) struct Linear {
 /// The factor of a field. A field whose occurrences cancel out is still required.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Term {
-    factor: i64,
+    factor: i32,
     is_required: bool,
 }
 
 impl Term {
     const ONE: Self = Self { factor: 1, is_required: true };
 
-    fn plus(self, other: Self, sign: i64) -> Self {
+    fn plus(self, other: Self, sign: i32) -> Self {
         Self { factor: self.factor + sign * other.factor, is_required: self.is_required || other.is_required }
     }
 
-    fn evaluate(self, field: TimeField, finding: &Finding) -> Evaluated<i128> {
+    fn evaluate(self, field: TimeField, finding: &Finding, usage: &Usage) -> Evaluated<i128> {
         if !self.is_required {
             return Ok(0);
         }
-        let time = field.get(finding).ok_or(Unknown::Missing)?;
+        let time = field.get(finding, usage).ok_or(Unknown::Missing)?;
         Ok(i128::from(self.factor) * time.as_nanosecond())
     }
 }
@@ -79,7 +79,7 @@ impl Linear {
     }
 
     /// Returns `None` beyond the limits within which the arithmetic is exact.
-    fn combine(self, other: Self, sign: i64) -> Option<Self> {
+    fn combine(self, other: Self, sign: i32) -> Option<Self> {
         let sum = Self {
             now: self.now + sign * other.now,
             fields: std::array::from_fn(|index| self.term(index).plus(other.term(index), sign)),
@@ -96,18 +96,20 @@ impl Linear {
 
     pub(super) fn compare_with_zero(&self, relation: Relation, context: &Context<'_>) -> Evaluated<bool> {
         let now = if self.now == 0 { 0 } else { i128::from(self.now) * context.now.as_nanosecond() };
-        let sum = self.without_now(context.finding)? + now;
+        let sum = self.without_now(context.finding, context.usage)? + now;
         Ok(relation.holds(sum.cmp(&0)))
     }
 
-    fn without_now(&self, finding: &Finding) -> Evaluated<i128> {
+    fn without_now(&self, finding: &Finding, usage: &Usage) -> Evaluated<i128> {
         let terms = self.fields.iter().zip(TimeField::ALL);
-        terms.map(|(term, field)| term.evaluate(field, finding)).try_fold(self.constant, |sum, term| Ok(sum + term?))
+        terms
+            .map(|(term, field)| term.evaluate(field, finding, usage))
+            .try_fold(self.constant, |sum, term| Ok(sum + term?))
     }
 
     /// Visits the instants around which the sum changes its sign: the first at or past zero, and the next one.
-    pub(super) fn instants(&self, finding: &Finding, out: &mut dyn FnMut(Timestamp)) {
-        let Ok(rest) = self.without_now(finding) else {
+    pub(super) fn instants(&self, finding: &Finding, usage: &Usage, out: &mut dyn FnMut(Timestamp)) {
+        let Ok(rest) = self.without_now(finding, usage) else {
             return;
         };
         if self.now == 0 {

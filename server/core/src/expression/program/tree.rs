@@ -16,7 +16,7 @@ pub(in crate::expression) enum Condition {
     IsReported(Field),
     /// True if the field has one of the labels whose bits are set.
     LabelIn(LabelField, u8),
-    Lengths(Relation, Number<Length>, Number<Length>),
+    Counts(Relation, Number<Count>, Number<Count>),
     /// A comparison of a score with a literal.
     Score(Relation, ScoreField, f64),
     Scores(Relation, Number<ScoreField>, Number<ScoreField>),
@@ -81,7 +81,7 @@ pub(in crate::expression) enum Operation {
     Remainder,
 }
 
-/// A kind of number: its source and its arithmetic. Lengths are whole numbers, scores are not, and the two never mix.
+/// A kind of number: its source and its arithmetic. Counts are whole numbers, scores are not, and the two never mix.
 pub(in crate::expression) trait Quantity {
     type Value: Copy + Debug + PartialEq + PartialOrd;
 
@@ -95,11 +95,13 @@ pub(in crate::expression) trait Quantity {
     fn visit_conditions(&self, visit: &mut dyn FnMut(&Condition));
 }
 
-/// A length.
+/// A whole number.
 #[derive(Debug)]
-pub(in crate::expression) enum Length {
+pub(in crate::expression) enum Count {
     /// The length of a string, in characters.
-    Text(Text),
+    Length(Text),
     /// The number of related ids.
     RelatedIds,
+    /// The number of tasks and pods that run the manifest.
+    InUse,
 }
