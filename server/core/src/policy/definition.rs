@@ -13,6 +13,7 @@ use crate::{
     name::{Environment, PolicyId, RuleId},
     rule::{Effect, Filter, FixFilter, Rule, SeverityChoice},
     severity::Severity,
+    unknown::WhenUnknown,
     stored::is_default,
 };
 
@@ -147,7 +148,12 @@ fn default_rules() -> Result<Vec<Rule>, crate::name::Error> {
             "no-malicious",
             "No malicious packages, with or without a fix: remove them.",
             Effect::Deny,
-            Filter { vulnerability_ids: malicious.into_iter().collect(), ..Filter::default() },
+            Filter {
+                vulnerability_ids: malicious.into_iter().collect(),
+                // A finding without an id is no sign of malice: some basic scans have them.
+                when_unknown: WhenUnknown::NoMatch,
+                ..Filter::default()
+            },
         ),
         (
             "review-unrated",
