@@ -8,6 +8,7 @@ mod ages;
 mod assessment;
 mod checks;
 mod completed;
+mod consistency;
 mod coverage;
 mod window;
 
@@ -60,10 +61,12 @@ fn shortfalls(manifest: &Manifest, scan: &Scan, now: Timestamp) -> Vec<Shortfall
     if !is_artifact || !is_unscannable(&scan.status) {
         found.extend(assess_by_status(manifest, scan, now));
     }
-    let is_incomplete = found.iter().any(|shortfall| shortfall.evidence == Evidence::Incomplete);
-    found.extend(incomplete(scan).filter(|_| !is_incomplete));
+    found.extend(incomplete(scan));
     found.extend(ended_eligibility(scan, now));
     found.extend(scanned_before_push(manifest, scan));
+    // A policy has one action for each kind of evidence, so the first shortfall of a kind is enough.
+    let mut kinds = BTreeSet::new();
+    found.retain(|shortfall| kinds.insert(shortfall.evidence));
     found
 }
 

@@ -20,6 +20,11 @@ pub(super) fn scan_again(is_basic: bool) -> &'static str {
     }
 }
 
+/// The next step for a result with missing or contradictory parts.
+pub(super) fn retry_or_scan_again(scan: &Scan) -> String {
+    format!("retry, and if it persists, {}", scan_again(scan.scan_type == ScanType::Basic))
+}
+
 /// Returns the shortfall of a response about another image or with impossible values, which makes all else in it void.
 /// The variants of [`Flaw`] are in the order of gravity.
 pub(super) fn void(manifest: &Manifest, scan: &Scan, now: Timestamp) -> Option<Shortfall> {

@@ -1,30 +1,27 @@
-//! Completed scans: the checks that a result is complete, consistent, settled and about this push.
+//! Completed scans: the checks that a result is complete, and that an empty one is proven and settled.
 
-use std::collections::BTreeSet;
-
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{
     assessment::{Evidence, Shortfall},
-    checks::{incomplete, is_clean_enhanced, is_off, scan_again, total},
+    checks::{incomplete, is_clean_enhanced, is_off, retry_or_scan_again, scan_again},
+    consistency::{inconsistent, is_settling, unsettled},
     coverage::{Proof, proof},
-    window::{ARRIVAL_WINDOW, POLL, SETTLE_DELAY, SETTLE_TIME, happened_within},
+    window::{ARRIVAL_WINDOW, POLL, SETTLE_TIME, happened_within},
 };
-use crate::{
-    finding::Finding,
-    scan::{Counts, Manifest, Report, Scan, ScanType},
-};
+use crate::scan::{Manifest, Scan, ScanType};
 
-/// Returns the shortfalls of a scan whose status is COMPLETE or ACTIVE.
+/// Returns the shortfalls of a scan whose status is COMPLETE or ACTIVE. Those that need only time come last.
 pub(super) fn assess_completed(manifest: &Manifest, scan: &Scan, now: Timestamp) -> Vec<Shortfall> {
     let no_push_time = || {
         let (cause, step) = ("ECR reports no push time for the image", "retry, or push the image again");
         manifest.pushed_at.is_none().then(|| Shortfall::new(Evidence::Incomplete, cause, step))
     };
     let mut found = Vec::from_iter(incomplete(scan).or_else(no_push_time));
-    let content = Completed { scan, pushed_at: manifest.pushed_at, now }.assess();
-    // All shortfalls of the content but a pending one have the same effect, so the first is enough.
-    found.extend(content.filter(|content| found.is_empty() || content.evidence == Evidence::ScanPending));
+    found.extend(Completed { scan, pushed_at: manifest.pushed_at, now }.assess());
+    found.extend(inconsistent(manifest, scan, now));
+    found.extend(unsettled(scan, now));
+    found.sort_by_key(|shortfall| shortfall.evidence == Evidence::ScanPending);
     found
 }
 
@@ -41,23 +38,27 @@ struct Completed<'a> {
 
 impl Completed<'_> {
     fn assess(&self) -> Option<Shortfall> {
-        let Some(report) = &self.scan.report else { return Some(self.missing("its result (imageScanFindings)")) };
-        let Some(findings) = &report.findings else { return Some(self.missing("its list of findings")) };
         if is_clean_enhanced(self.scan) {
             // Without scanning, a missing proof is no shortfall of its own.
             return if is_off(self.scan) { None } else { self.assess_clean_enhanced() };
         }
-        let is_basic = self.scan.scan_type == ScanType::Basic;
-        match (&report.counts, report.completed_at, report.source_updated_at) {
-            (None, _, _) => Some(self.missing("its count of findings (findingSeverityCounts)")),
-            (_, None, _) => Some(self.missing("its completion time (imageScanCompletedAt)")),
-            (_, _, None) if is_basic => {
-                Some(self.missing("the time of its vulnerability data (vulnerabilitySourceUpdatedAt)"))
-            }
-            (Some(counts), Some(completed_at), _) => {
-                self.inconsistent(counts, report, findings, completed_at).or_else(|| self.unsettled(completed_at))
-            }
-        }
+        self.missing_part().map(|part| self.missing(part))
+    }
+
+    /// Returns the first part that the result lacks.
+    fn missing_part(&self) -> Option<&'static str> {
+        let Some(report) = &self.scan.report else { return Some("its result (imageScanFindings)") };
+        let needs_source = self.scan.scan_type == ScanType::Basic;
+        let parts = [
+            (report.findings.is_some(), "its list of findings"),
+            (report.counts.is_some(), "its count of findings (findingSeverityCounts)"),
+            (report.completed_at.is_some(), "its completion time (imageScanCompletedAt)"),
+            (
+                !needs_source || report.source_updated_at.is_some(),
+                "the time of its vulnerability data (vulnerabilitySourceUpdatedAt)",
+            ),
+        ];
+        parts.into_iter().find_map(|(is_present, part)| (!is_present).then_some(part))
     }
 
     fn missing(&self, part: &str) -> Shortfall {
@@ -65,56 +66,11 @@ impl Completed<'_> {
             return Shortfall::pending(format!("ECR reports the scan as complete, but {part} has not arrived yet"));
         }
         let cause = format!("ECR reports the scan as complete, but {part} is missing from its response");
-        Shortfall::new(Evidence::Incomplete, cause, self.retry())
-    }
-
-    fn retry(&self) -> String {
-        format!("retry, and if it persists, {}", scan_again(self.scan.scan_type == ScanType::Basic))
+        Shortfall::new(Evidence::Incomplete, cause, retry_or_scan_again(self.scan))
     }
 
     fn is_arriving(&self) -> bool {
         happened_within(self.pushed_at, ARRIVAL_WINDOW, self.now)
-    }
-
-    /// True if the scan was read within the settle time. A cached reading proves no more than it did when it was read.
-    fn is_settling(&self, completed_at: Timestamp) -> bool {
-        happened_within(Some(completed_at), SETTLE_TIME, self.scan.read_at.min(self.now))
-    }
-
-    fn inconsistent(
-        &self,
-        counts: &Counts,
-        report: &Report,
-        findings: &[Finding],
-        completed_at: Timestamp,
-    ) -> Option<Shortfall> {
-        // Findings are sorted by severity, so after `dedup` only a few labels go into the set.
-        let mut labels: Vec<&str> = findings.iter().map(|finding| finding.severity.label()).collect();
-        labels.dedup();
-        let listed: BTreeSet<&str> = labels.into_iter().collect();
-        if present(counts).eq(present(&report.enumerated))
-            && listed.into_iter().eq(present(&report.enumerated).map(|(label, _)| label))
-        {
-            return None;
-        }
-        let cause = format!(
-            "ECR counts {} findings and lists {}, or their severities differ",
-            total(counts),
-            total(&report.enumerated)
-        );
-        Some(if self.is_settling(completed_at) {
-            Shortfall::pending(cause)
-        } else {
-            Shortfall::new(Evidence::Inconsistent, cause, self.retry())
-        })
-    }
-
-    fn unsettled(&self, completed_at: Timestamp) -> Option<Shortfall> {
-        let observed = self.scan.read_at.duration_since(self.scan.unchanged_since).max(SignedDuration::ZERO);
-        (self.is_settling(completed_at) && observed < SETTLE_DELAY).then(|| Shortfall {
-            retry_after: Some(SETTLE_DELAY.saturating_sub(observed)),
-            ..Shortfall::pending("the scan completed a moment ago and its findings may still change")
-        })
     }
 
     fn assess_clean_enhanced(&self) -> Option<Shortfall> {
@@ -141,7 +97,7 @@ impl Completed<'_> {
         let first = known.map_or(last_scanned_at, |first| first.min(last_scanned_at));
         // Counted from the reading, so that the answer does not change from one moment to the next.
         let rest = SETTLE_TIME.saturating_sub(self.scan.read_at.duration_since(first));
-        self.is_settling(first).then(|| Shortfall {
+        is_settling(self.scan, first, self.now).then(|| Shortfall {
             retry_after: Some(if rest.is_positive() { rest.min(SETTLE_TIME) } else { POLL }),
             ..Shortfall::pending(format!(
                 "Inspector first scanned the image at {first} and lists no findings; they may arrive up to {} s later",
@@ -157,9 +113,4 @@ impl Completed<'_> {
         let cause = format!("the enhanced scan lists no findings, and {cause}, which does not prove that a scan ran");
         Shortfall::new(Evidence::UnprovenClean, cause, step)
     }
-}
-
-/// Returns the counts other than zero, because ECR omits zeroes.
-fn present(counts: &Counts) -> impl Iterator<Item = (&str, u32)> {
-    counts.iter().map(|(label, count)| (&**label, *count)).filter(|(_, count)| *count > 0)
 }
