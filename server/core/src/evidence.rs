@@ -22,8 +22,9 @@ pub use self::{
     window::{ARRIVAL_WINDOW, CLOCK_SLACK, POLL, REGISTRATION_WINDOW, SETTLE_DELAY, SETTLE_TIME, UNRENEWED_AGE},
 };
 use self::{
-    checks::{UPDATE, incomplete, is_clean_enhanced, is_off, not_covered, scan_again, void},
+    checks::{UPDATE, incomplete, is_clean_enhanced, is_done, is_off, not_covered, scan_again, void},
     completed::{assess_completed, is_rescanning},
+    consistency::inconsistent,
     window::happened_within,
 };
 use crate::scan::{Content, Frequency, Manifest, Scan, ScanType, Status};
@@ -60,6 +61,9 @@ fn shortfalls(manifest: &Manifest, scan: &Scan, now: Timestamp) -> Vec<Shortfall
     found.extend(not_covered(scan));
     if !is_artifact || !is_unscannable(&scan.status) {
         found.extend(assess_by_status(manifest, scan, now));
+    }
+    if !is_done(scan) && !matches!(scan.status, Status::InProgress | Status::Pending) {
+        found.extend(inconsistent(manifest, scan, now));
     }
     found.extend(incomplete(scan));
     found.extend(ended_eligibility(scan, now));
@@ -142,7 +146,7 @@ fn ended_eligibility(scan: &Scan, now: Timestamp) -> Option<Shortfall> {
 
 /// Returns the instant at which Inspector stops scanning an image, as far as the reading does not contradict it.
 pub(crate) fn eligibility_end(scan: &Scan) -> Option<Timestamp> {
-    let is_in_force = scan.scan_type == ScanType::Enhanced && matches!(scan.status, Status::Complete | Status::Active);
+    let is_in_force = scan.scan_type == ScanType::Enhanced && is_done(scan);
     scan.eligible_until.filter(|until| is_in_force && scan.read_at < *until)
 }
 

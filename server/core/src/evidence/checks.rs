@@ -64,6 +64,11 @@ fn dated_in_the_future(manifest: &Manifest, scan: &Scan, now: Timestamp) -> Opti
     })
 }
 
+/// True if ECR reports that the scan ended well.
+pub(super) fn is_done(scan: &Scan) -> bool {
+    matches!(scan.status, Status::Complete | Status::Active)
+}
+
 /// True if enhanced scanning is switched off for the repository.
 pub(super) fn is_off(scan: &Scan) -> bool {
     scan.scan_type == ScanType::Enhanced && scan.frequency == Frequency::Manual
@@ -82,7 +87,7 @@ pub(super) fn not_covered(scan: &Scan) -> Option<Shortfall> {
 /// True if a completed enhanced scan lists and counts no findings. An absent list is not an empty one.
 pub(super) fn is_clean_enhanced(scan: &Scan) -> bool {
     scan.scan_type == ScanType::Enhanced
-        && matches!(scan.status, Status::Complete | Status::Active)
+        && is_done(scan)
         && scan.report.as_ref().is_some_and(|report| {
             report.findings.as_ref().is_some_and(Vec::is_empty)
                 && total(&report.enumerated) == 0
