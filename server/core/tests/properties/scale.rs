@@ -10,7 +10,7 @@ use scangate_core::{
     glob::Glob,
 };
 
-use crate::fixtures::large_image;
+use crate::fixtures::{image_of_many_packages, large_image};
 
 #[test]
 fn large_image_counts_all_and_lists_worst_hundred() {
@@ -23,6 +23,17 @@ fn large_image_counts_all_and_lists_worst_hundred() {
         assert_eq!((*matched, findings.len()), (2000, MAX_FINDINGS));
     }
     assert!(decision.reasons.len() <= 22);
+}
+
+/// A remediation whose time grew with the square of the packages would take minutes.
+#[test]
+fn upgrades_of_many_packages_leave_the_allowed() {
+    let remediation = image_of_many_packages(5000).decide().remediation.unwrap();
+
+    // One finding per package, ten may stay, and every third one needs two upgrades.
+    let all = 5000 + 1667;
+    assert!((all - 20..=all - 10).contains(&remediation.upgrades.len()), "{}", remediation.upgrades.len());
+    assert_eq!(remediation.unfixable, Vec::<String>::new());
 }
 
 #[test]
