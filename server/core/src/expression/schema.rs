@@ -158,6 +158,15 @@ impl Field {
     }
 }
 
+impl Field {
+    /// True if the catalogue may have an entry that the scan does not report. Inspector may not have been asked; only a
+    /// finding without a known exploit was looked up for certain, or did not need it.
+    pub(super) fn is_unread(self, finding: &Finding) -> bool {
+        let is_entry = matches!(self, Self::Kev | Self::Time(TimeField::KevAdded | TimeField::KevDue));
+        is_entry && finding.kev.is_none() && finding.exploit != Exploit::NotKnown
+    }
+}
+
 impl TextField {
     pub(super) fn get(self, finding: &Finding) -> Option<&str> {
         let package = &finding.package;

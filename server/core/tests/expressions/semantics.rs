@@ -155,7 +155,25 @@ fn known_exploited_entry_may_lack_its_times() {
             ("finding.kev.due_at - now < duration('240h')", Matches),
         ],
     );
-    assert_table(&bare(), &[("has(finding.kev)", DoesNot), ("finding.kev.due_at < now", Unknown)]);
+}
+
+#[test]
+fn missing_entry_is_certain_only_without_exploit() {
+    let entry = ["has(finding.kev)", "has(finding.kev.added_at)", "has(finding.kev.due_at)"];
+    let cases = [(Exploit::Unknown, Unknown), (Exploit::Known, Unknown), (Exploit::NotKnown, DoesNot)];
+    for (exploit, expected) in cases {
+        let finding = Finding { exploit, kev: None, ..full() };
+        assert_table(&finding, &entry.map(|source| (source, expected)));
+        assert_table(
+            &finding,
+            &[
+                ("has(finding.kev) && finding.kev.due_at < now", expected),
+                ("!has(finding.kev)", if expected == DoesNot { Matches } else { Unknown }),
+                ("has(finding.kev) || finding.rated", Matches),
+                ("finding.kev.due_at < now", Unknown),
+            ],
+        );
+    }
 }
 
 #[test]

@@ -73,6 +73,7 @@ impl Condition {
         match self {
             Self::Constant(known) => Ok(*known),
             Self::Rated => Ok(LabelField::Severity.is_reported(context.finding)),
+            Self::IsReported(field) if field.is_unread(context.finding) => Err(Unknown::Missing),
             Self::IsReported(field) => Ok(field.is_reported(context.finding, context.usage)),
             Self::LabelIn(field, mask) => {
                 field.index(context).map(|label| mask >> label & 1 == 1).ok_or(Unknown::Missing)

@@ -12,7 +12,7 @@ use crate::expression::schema::{Field, LabelField, ScoreField, TextField};
 pub(in crate::expression) enum Condition {
     Constant(bool),
     Rated,
-    /// True if the scan reports the field.
+    /// True if the scan reports the field. Unknown for an entry in CISA's catalogue that may not have been read.
     IsReported(Field),
     /// True if the field has one of the labels whose bits are set.
     LabelIn(LabelField, u8),
