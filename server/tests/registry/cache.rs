@@ -6,7 +6,7 @@ use scangate_core::{
     evidence::Evidence,
     scan::{Manifest, ScanType, Status},
 };
-use scangate_ecr_simulator::{BasicFinding, Coverage, Fault, ImageSpec, ScanScript, World, generate};
+use scangate_ecr_simulator::{BasicFinding, Fault, ImageSpec, ScanScript, World, generate};
 use scangate_server::registry::{
     Error, Freshness, Registry, RegistryScanning, Started,
     cache::{CachedRegistry, Config},
@@ -238,27 +238,6 @@ async fn equal_readings_are_unchanged_since_first() {
     assert_eq!(second.unchanged_since, first.read_at);
     assert!(second.read_at > first.read_at);
     assert_eq!(third.unchanged_since, third.read_at);
-}
-
-#[tokio::test]
-async fn rescan_of_clean_image_keeps_first_scan_time() {
-    let clean = |minutes: u64| {
-        let scanned_ago = Some(Duration::from_secs(minutes * 60));
-        let (code, reason) = ("ACTIVE".to_owned(), "SUCCESSFUL".to_owned());
-        ScanScript::clean().coverage(Coverage::Explicit { code, reason, scanned_ago })
-    };
-    let mut world = World::enhanced();
-    world.push(ImageSpec::single(APP, "1").scan(clean(10)).pushed_ago(Duration::from_hours(1)));
-    let harness = cached(world, Config::default()).await;
-
-    let first = read(&harness, Freshness::within(NOW)).await;
-    harness.simulator.world(|world| world.rescan(APP, "1", clean(0))).unwrap();
-    let rescanned = read(&harness, Freshness::within(NOW)).await;
-
-    assert_eq!(first.assessment().evidence, Evidence::Proven);
-    assert_eq!(rescanned.scan.first_scanned_at, first.scan.first_scanned_at);
-    assert!(rescanned.scan.coverage.as_ref().unwrap().last_scanned_at > first.scan.first_scanned_at);
-    assert_eq!(rescanned.assessment().evidence, Evidence::Proven);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod enhanced;
 mod enrichment;
 mod faults;
 mod findings;
+mod first_scan;
 mod index;
 mod rescan;
 mod resolve;

@@ -5,6 +5,7 @@
 //! seconds. A caller's [`Freshness`] takes precedence, and errors are never cached.
 
 mod compact;
+mod first_scans;
 mod invalidation;
 mod memory;
 mod recent;
@@ -25,6 +26,7 @@ use tracing::Instrument as _;
 
 use self::{
     compact::{CompactScan, FindingPool},
+    first_scans::FirstScans,
     invalidation::Invalidations,
     recent::RecentScans,
 };
@@ -79,6 +81,7 @@ pub struct CachedRegistry {
     scans: Arc<ReadThroughCache<ScanKey, Arc<CompactScan>>>,
     pool: Arc<FindingPool>,
     recent: Arc<RecentScans>,
+    first_scans: Arc<FirstScans>,
     resolutions: ReadThroughCache<ImageKey, Arc<Resolved>>,
     starts: SingleFlight<ScanKey, Started>,
     invalidations: Invalidations,
@@ -115,6 +118,7 @@ impl CachedRegistry {
             )),
             pool: Arc::default(),
             recent: Arc::default(),
+            first_scans: Arc::default(),
             resolutions: ReadThroughCache::new(MAX_RESOLUTION_BYTES, config.resolution_ttl, config.flight_timeout),
             starts: SingleFlight::new(config.flight_timeout),
             invalidations: Invalidations::new(max_age),
@@ -174,11 +178,12 @@ impl Registry for CachedRegistry {
         let read = |began| {
             let (inner, scans, pool) = (Arc::clone(&self.inner), Arc::clone(&self.scans), Arc::clone(&self.pool));
             let (key, manifest, config) = (key.clone(), manifest.clone(), self.config.clone());
-            let recent = Arc::clone(&self.recent);
+            let (recent, first_scans) = (Arc::clone(&self.recent), Arc::clone(&self.first_scans));
             async move {
                 let scan = inner.scan(&key.repository, &manifest, freshness).await?;
                 let previous = scans.latest(&key).map(|reading| reading.value);
-                let reading = ttl::to_cached_read(&scan, previous.as_deref(), &pool, began, &config)?;
+                let first = first_scans.record(&key, manifest.pushed_at, &scan);
+                let reading = ttl::to_cached_read(&scan, first, previous.as_deref(), &pool, began, &config)?;
                 // The cache may reject or evict a scan whose memory is still in use. If such memory adds up beyond the
                 // limit, first complete pending evictions, then drop all scans: the limit takes precedence over cached data.
                 if pool.bytes() as u64 > config.max_scan_bytes {

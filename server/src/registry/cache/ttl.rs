@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use jiff::Timestamp;
 use scangate_core::{
     evidence::SETTLE_TIME,
-    scan::{Enrichment, Report, Scan, ScanType, Status},
+    scan::{Enrichment, Report, Scan, Status},
 };
 
 use super::{
@@ -17,6 +17,7 @@ use crate::registry::{Error, read_through::CachedRead};
 /// Encodes a scan for the cache, with its TTL and the time since which its content is unchanged.
 pub(super) fn to_cached_read(
     scan: &Scan,
+    first_scanned_at: Option<Timestamp>,
     previous: Option<&CompactScan>,
     pool: &Arc<FindingPool>,
     began: Instant,
@@ -25,7 +26,6 @@ pub(super) fn to_cached_read(
     let Some(mut compact) = CompactScan::new(scan, pool) else {
         return Err(Error::TooComplex("more distinct texts than the cache can index".to_owned()));
     };
-    let first_scanned_at = first_scanned_at(previous, scan);
     compact.set_first_scanned_at(first_scanned_at);
     if let Some(previous) = previous.filter(|previous| is_unchanged(previous, &compact)) {
         compact.set_unchanged_since(previous.outline().unchanged_since);
@@ -37,20 +37,6 @@ pub(super) fn to_cached_read(
     };
     let (ttl, weight) = (ttl.min(config.findings_ttl), compact.reserved_bytes());
     Ok(CachedRead { value: Arc::new(compact), began, ttl, weight })
-}
-
-/// Returns the earliest enhanced scan of the digest that this reading and the ones before it show. The evidence ignores a
-/// scan from before the push.
-fn first_scanned_at(previous: Option<&CompactScan>, scan: &Scan) -> Option<Timestamp> {
-    if scan.scan_type == ScanType::Basic {
-        return None;
-    }
-    let known = previous.and_then(|previous| previous.outline().first_scanned_at);
-    let coverage = scan.coverage.as_ref().and_then(|coverage| coverage.last_scanned_at);
-    // A result with findings also shows a scan. Of an empty result, ECR's own time proves none.
-    let with_findings = scan.report.as_ref().filter(|_| !scan.findings().is_empty());
-    let completed_at = with_findings.and_then(|report| report.completed_at);
-    [known, coverage, completed_at, scan.first_scanned_at].into_iter().flatten().min()
 }
 
 /// True if two readings state the same facts.
@@ -119,7 +105,7 @@ fn is_settled(scan: &Scan, first_scanned_at: Option<Timestamp>) -> bool {
 }
 
 /// True if the report has findings and completed long enough ago. A clean enhanced scan has no completion time of its
-/// own, so the first scan counts that Inspector's coverage shows.
+/// own, so the first known scan since the push counts.
 fn is_complete(report: &Report, scan: &Scan, first_scanned_at: Option<Timestamp>) -> bool {
     let completed_at = if scan.coverage.is_some() { first_scanned_at } else { report.completed_at };
     report.findings.is_some() && completed_at.is_some_and(|at| scan.read_at.duration_since(at) >= SETTLE_TIME)
