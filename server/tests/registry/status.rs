@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use scangate_core::{
-    evidence::Evidence,
+    evidence::{Evidence, Limits},
     scan::{Frequency, ScanType, Status},
 };
 use scangate_ecr_simulator::{
@@ -45,6 +46,29 @@ async fn running_scan_has_no_report() {
 
         assert_eq!(read.scan.report, None);
         assert_eq!(read.assessment().evidence, Evidence::ScanPending);
+    }
+}
+
+#[tokio::test]
+async fn expired_scan_without_time_fails_age_limits() {
+    let hour = Some(SignedDuration::from_hours(1));
+    let limits =
+        [Limits { max_scan_age: hour, ..Limits::default() }, Limits { max_source_age: hour, ..Limits::default() }];
+    for findings in
+        [serde_json::Value::Null, serde_json::json!({ "enhancedFindings": [], "findingSeverityCounts": {} })]
+    {
+        let harness = ecr(enhanced(ScanScript::eligibility_expired())).await;
+        let replaced = Fault::SetField { pointer: "/imageScanFindings".into(), value: findings };
+        harness.simulator.faults().script(replaced.on("DescribeImageScanFindings"));
+
+        let read = harness.read().await;
+
+        assert_eq!(read.scan.status, Status::ScanEligibilityExpired);
+        for limits in limits {
+            let shortfalls = read.assessment().shortfalls(limits, Timestamp::now());
+            let found: Vec<Evidence> = shortfalls.iter().map(|shortfall| shortfall.evidence).collect();
+            assert_eq!(found, [Evidence::EligibilityExpired, Evidence::Stale]);
+        }
     }
 }
 

@@ -37,7 +37,7 @@ pub struct Ages {
     is_basic: bool,
     /// True for an enhanced scan on push, which is never repeated.
     is_unrenewable: bool,
-    /// True if the scan has a list of findings.
+    /// True if ECR reports a result, or a status that only a scan with a result can have.
     has_result: bool,
 }
 
@@ -60,7 +60,7 @@ impl Ages {
             source_updated_at,
             is_basic: scan.scan_type == ScanType::Basic,
             is_unrenewable: scan.scan_type == ScanType::Enhanced && scan.frequency == Frequency::ScanOnPush,
-            has_result: report.is_some_and(|report| report.findings.is_some()),
+            has_result: report.is_some() || claims_result(&scan.status),
         }
     }
 
@@ -129,6 +129,25 @@ impl Ages {
         };
         let step = "AWS alone renews that data: retry later, or raise or remove max_source_age";
         Some(Shortfall { outlasts_scans: true, ..Shortfall::new(Evidence::Stale, cause, step) })
+    }
+}
+
+/// True for the status of a scan that once had a result, although ECR may no longer return it.
+fn claims_result(status: &Status) -> bool {
+    match status {
+        Status::Complete
+        | Status::Active
+        | Status::ScanEligibilityExpired
+        | Status::FindingsUnavailable
+        | Status::ImageArchived => true,
+        Status::NotFound
+        | Status::InProgress
+        | Status::Pending
+        | Status::Failed
+        | Status::UnsupportedImage
+        | Status::LimitExceeded
+        | Status::ImageSizeExceeded
+        | Status::Unrecognised(_) => false,
     }
 }
 
