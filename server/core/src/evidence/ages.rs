@@ -30,8 +30,8 @@ pub struct Ages {
     /// The start of the scan's age: its completion. For continuous scanning, the last time at which ECR reports it as
     /// current; for an empty enhanced result, Inspector's `lastScannedAt`.
     pub current_at: Option<Timestamp>,
-    /// The time of the vulnerability data, `vulnerabilitySourceUpdatedAt`. For an empty enhanced result without it,
-    /// Inspector's `lastScannedAt`.
+    /// The time of the vulnerability data, `vulnerabilitySourceUpdatedAt`. For an empty enhanced result, the later of it
+    /// and Inspector's `lastScannedAt`.
     pub source_updated_at: Option<Timestamp>,
     /// True for a basic scan.
     is_basic: bool,
@@ -49,7 +49,7 @@ impl Ages {
         let (current_at, source_updated_at) = if is_clean_enhanced(scan) {
             // The times in ECR's report prove nothing here; Inspector's do.
             let last_scanned_at = scan.coverage.as_ref().and_then(|coverage| coverage.last_scanned_at);
-            (last_scanned_at, source.or(last_scanned_at))
+            (last_scanned_at, source.max(last_scanned_at))
         } else if scan.scan_type == ScanType::Enhanced && scan.status == Status::Active {
             (completed_at.map(|at| source.map_or(at, |source| source.max(at))), source)
         } else {
