@@ -150,14 +150,15 @@ pub(crate) fn eligibility_end(scan: &Scan) -> Option<Timestamp> {
     scan.eligible_until.filter(|until| is_in_force && scan.read_at < *until)
 }
 
+/// An empty enhanced result is dated by Inspector's coverage. While scanning is on, one from before the push is unproven.
 fn scanned_before_push(manifest: &Manifest, scan: &Scan) -> Option<Shortfall> {
-    // An empty enhanced result is dated by Inspector's coverage, and is unproven if that is before the push.
-    if is_clean_enhanced(scan) {
-        return None;
-    }
-    let completed_at = scan.report.as_ref().and_then(|report| report.completed_at)?;
-    let pushed_at = manifest.pushed_at.filter(|pushed_at| completed_at < *pushed_at)?;
-    let cause = format!("the scan completed at {completed_at}, before the image was pushed at {pushed_at}");
+    let (scanned_at, what) = match (is_clean_enhanced(scan), is_off(scan)) {
+        (false, _) => (scan.report.as_ref()?.completed_at?, "the scan completed"),
+        (true, true) => (scan.coverage.as_ref()?.last_scanned_at?, "Inspector last scanned the image"),
+        (true, false) => return None,
+    };
+    let pushed_at = manifest.pushed_at.filter(|pushed_at| scanned_at < *pushed_at)?;
+    let cause = format!("{what} at {scanned_at}, before the image was pushed at {pushed_at}");
     Some(Shortfall::new(Evidence::Stale, cause, scan_again(scan.scan_type == ScanType::Basic)))
 }
 
