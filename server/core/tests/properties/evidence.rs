@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use scangate_core::{
     Verdict,
     decision::AppliedPolicy,
-    evidence::{CLOCK_SLACK, Evidence, SETTLE_DELAY, SETTLE_TIME, assess},
+    evidence::{ARRIVAL_WINDOW, CLOCK_SLACK, Evidence, SETTLE_DELAY, SETTLE_TIME, assess},
     policy::{Action, Mode, Policy},
     scan::{Content, Flaw, Frequency, Report, Scan, ScanType, Status},
 };
@@ -81,15 +81,19 @@ fn situations(manifest: &ManifestDraft, policy: &Policy, now: Timestamp) -> Vec<
     let is_incomplete = scan.flaws.iter().any(|flaw| matches!(flaw, Flaw::Incomplete(_)));
     let times = times(&scan, report);
     let exceeds = |at: Option<Timestamp>, limit: Option<SignedDuration>| {
-        limit.is_some_and(|limit| at.is_some_and(|at| now.duration_since(at) > limit))
+        limit.is_some_and(|limit| at.map_or(has_result(&scan), |at| now.duration_since(at) > limit))
     };
     let is_basic = scan.scan_type == ScanType::Basic;
     let is_too_old = exceeds(times.current, policy.scan.max_scan_age)
         || is_basic && exceeds(times.current, policy.scan.max_basic_scan_age)
         || exceeds(times.source, policy.scan.max_source_age);
-    let is_before_push = report.zip(manifest.manifest.pushed_at).is_some_and(|(report, pushed_at)| {
-        !is_dated_by_coverage(&scan) && report.completed_at.is_some_and(|at| at < pushed_at)
-    });
+    // An empty enhanced result from before the push is unproven while scanning is on.
+    let scanned_at = if is_dated_by_coverage(&scan) {
+        times.current.filter(|_| is_off)
+    } else {
+        report.and_then(|report| report.completed_at)
+    };
+    let is_before_push = scanned_at < manifest.manifest.pushed_at && scanned_at.is_some();
     let ended = |until: Timestamp| scan.read_at < until && until <= now;
     let is_ended = scan.scan_type == ScanType::Enhanced && is_done(&scan) && scan.eligible_until.is_some_and(ended);
     let by_status = match scan.status {
@@ -113,7 +117,84 @@ fn situations(manifest: &ManifestDraft, policy: &Policy, now: Timestamp) -> Vec<
         (is_before_push || is_too_old, Evidence::Stale),
         (is_ended, Evidence::EligibilityExpired),
     ];
-    by_status.into_iter().chain(others.into_iter().filter_map(|(holds, evidence)| holds.then_some(evidence))).collect()
+    let others = others.into_iter().filter_map(|(holds, evidence)| holds.then_some(evidence));
+    by_status.into_iter().chain(others).chain(content_situations(manifest, now)).collect()
+}
+
+/// The situations of a scan's content, each by itself.
+fn content_situations(manifest: &ManifestDraft, now: Timestamp) -> Vec<Evidence> {
+    let scan = manifest.scan.build();
+    let pushed_at = manifest.manifest.pushed_at;
+    let is_arriving = pushed_at.is_some_and(|at| now.duration_since(at) < ARRIVAL_WINDOW);
+    let is_settling = |at: Timestamp| scan.read_at.min(now).duration_since(at) < SETTLE_TIME;
+    let pending_if = |may_end: bool, evidence| if may_end { Evidence::ScanPending } else { evidence };
+    let report = scan.report.as_ref();
+    let completed = report.and_then(|report| report.completed_at);
+    let is_running = matches!(scan.status, Status::InProgress | Status::Pending);
+    let mut found = Vec::new();
+    if !is_running && report.is_some_and(|report| contradicts(&manifest.scan.counting, report)) {
+        found.push(pending_if(completed.map_or(is_arriving, is_settling), Evidence::Inconsistent));
+    }
+    if !is_done(&scan) {
+        return found;
+    }
+    if pushed_at.is_none() {
+        found.push(Evidence::Incomplete);
+    }
+    if is_dated_by_coverage(&scan) {
+        if scan.frequency != Frequency::Manual {
+            found.extend(clean_situation(&scan, pushed_at, now));
+        }
+        return found;
+    }
+    let lacks = |report: &Report| {
+        let is_basic = scan.scan_type == ScanType::Basic;
+        report.findings.is_none()
+            || matches!(manifest.scan.counting, Counting::Missing)
+            || completed.is_none()
+            || is_basic && report.source_updated_at.is_none()
+    };
+    if report.is_none_or(lacks) {
+        found.push(pending_if(is_arriving, Evidence::Incomplete));
+    }
+    let is_confirmed = scan.read_at.duration_since(scan.unchanged_since) >= SETTLE_DELAY;
+    if completed.is_some_and(is_settling) && !is_confirmed {
+        found.push(Evidence::ScanPending);
+    }
+    found
+}
+
+/// The situation of an empty enhanced result.
+fn clean_situation(scan: &Scan, pushed_at: Option<Timestamp>, now: Timestamp) -> Option<Evidence> {
+    let is_arriving = pushed_at.is_some_and(|at| now.duration_since(at) < ARRIVAL_WINDOW);
+    let reason = scan.coverage.as_ref().map_or("", |coverage| coverage.reason.as_str());
+    if matches!(reason, "PENDING_INITIAL_SCAN" | "SCAN_IN_PROGRESS" | "PENDING_REVIVAL_SCAN") {
+        return Some(Evidence::ScanPending);
+    }
+    let proven = scan.report.as_ref().and_then(|report| proven_at(scan, report));
+    match proven.filter(|at| pushed_at.is_none_or(|pushed_at| *at >= pushed_at)) {
+        Some(at) => {
+            // Equal readings do not settle an empty result; an earlier known scan of this push does.
+            let known = scan.first_scanned_at.filter(|first| pushed_at.is_none_or(|pushed_at| *first >= pushed_at));
+            let first = known.map_or(at, |first| first.min(at));
+            (scan.read_at.min(now).duration_since(first) < SETTLE_TIME).then_some(Evidence::ScanPending)
+        }
+        None if is_arriving => Some(Evidence::ScanPending),
+        None => Some(Evidence::UnprovenClean),
+    }
+}
+
+/// True if the report counts other findings than it lists.
+fn contradicts(counting: &Counting, report: &Report) -> bool {
+    let Counting::Explicit(counts) = counting else { return false };
+    !counts.iter().filter(|(_, count)| **count > 0).eq(report.enumerated.iter())
+}
+
+/// True if ECR claims a result, whether or not it returns one.
+fn has_result(scan: &Scan) -> bool {
+    let is_past =
+        matches!(scan.status, Status::ScanEligibilityExpired | Status::FindingsUnavailable | Status::ImageArchived);
+    is_done(scan) || is_past || scan.report.is_some()
 }
 
 struct Times {
@@ -126,7 +207,7 @@ fn times(scan: &Scan, report: Option<&Report>) -> Times {
     let completed = report.and_then(|report| report.completed_at);
     if is_dated_by_coverage(scan) {
         let last = scan.coverage.as_ref().and_then(|coverage| coverage.last_scanned_at);
-        return Times { current: last, source: source.or(last) };
+        return Times { current: last, source: source.max(last) };
     }
     let is_continuous = scan.scan_type == ScanType::Enhanced && scan.status == Status::Active;
     let current = if is_continuous { completed.map(|at| at.max(source.unwrap_or(at))) } else { completed };
@@ -150,11 +231,7 @@ fn is_tolerated(policy: &Policy, manifest: &ManifestDraft, now: Timestamp) -> bo
     let warns = |evidence| policy.scan.on_shortfall(evidence) == Some(Action::Warn);
     let scan = manifest.scan.build();
     let is_void = scan.flaws.iter().any(|flaw| !matches!(flaw, Flaw::Incomplete(_))) || is_dated_ahead(manifest, now);
-    // The content of a completed scan is a proof, or the policy warns of unknown or unsettled content.
-    let is_judged = is_done(&scan) && !situations(manifest, policy, now).contains(&Evidence::NotCovered);
-    let is_content_tolerated =
-        !is_judged || has_proof(manifest, now) || warns(Evidence::Incomplete) || warns(Evidence::ScanPending);
-    !is_void && is_content_tolerated && situations(manifest, policy, now).into_iter().all(warns)
+    !is_void && situations(manifest, policy, now).into_iter().all(warns)
 }
 
 fn is_dated_ahead(manifest: &ManifestDraft, now: Timestamp) -> bool {
