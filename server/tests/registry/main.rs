@@ -8,6 +8,7 @@ mod faults;
 mod findings;
 mod first_scan;
 mod index;
+mod raw_index;
 mod rescan;
 mod resolve;
 mod retries;

@@ -115,10 +115,13 @@ pub(super) fn parse_document(text: &str, known: Option<&str>) -> Result<Document
         }
         (Some(_), Some(ManifestKind::Single | ManifestKind::Other)) => Err(InvalidManifest::IndexAndImage),
         (None, Some(ManifestKind::Index)) => Err(InvalidManifest::UnknownKind),
-        (None, Some(ManifestKind::Other)) => Ok(Document::Single(Nature::Artifact)),
-        (None, None | Some(ManifestKind::Single)) => {
+        (None, Some(ManifestKind::Other)) if top.config.is_none() => Ok(Document::Single(Nature::Unrecognised)),
+        (None, kind) => {
             let media_type = top.media_type.as_deref().or(known);
-            Ok(Document::Single(parse_nature(media_type, top.config, &top.layers.unwrap_or_default())?))
+            let nature = parse_nature(media_type, top.config, &top.layers.unwrap_or_default())?;
+            // A runtime may go by the type in the descriptor of an index, so that the stated one excludes nothing.
+            let is_unproven = kind == Some(ManifestKind::Other) && nature == Nature::Artifact;
+            Ok(Document::Single(if is_unproven { Nature::Unrecognised } else { nature }))
         }
     }
 }
@@ -137,7 +140,7 @@ fn parse_nature(
         reject_similar_members(&descriptor.others, &DESCRIPTOR_MEMBERS)?;
     }
     let layers: Vec<&str> = layers.iter().map(|layer| layer.media_type.as_deref().unwrap_or_default()).collect();
-    let is_oci = media_type == Some(OCI_MANIFEST);
+    let is_oci = media_type.is_some_and(|media_type| media_type != DOCKER_MANIFEST);
     Ok(Nature::of(is_oci, config.media_type.as_deref().unwrap_or_default(), &layers))
 }
 

@@ -73,7 +73,7 @@ impl ImageResolver<'_> {
         let permit = self.client.acquire(BATCH_GET_IMAGE).await?;
         match self.load_one((digest, None), permit.deadline).await? {
             Ok(document) => Ok(match document.as_ref() {
-                Document::Single(Nature::ForeignLayers | Nature::Artifact) => Content::Artifact,
+                Document::Single(Nature::ForeignLayers | Nature::Artifact | Nature::Unrecognised) => Content::Artifact,
                 Document::Single(Nature::Image) | Document::Index(_) => Content::Image,
             }),
             Err(Unreadable::Refused(_)) => Ok(Content::Image),
@@ -195,7 +195,7 @@ impl ImageResolver<'_> {
         }
         match self.load_document(description, deadline).await?.as_ref() {
             Document::Single(Nature::Image) => Ok(Content::Image),
-            Document::Single(Nature::ForeignLayers | Nature::Artifact) => Ok(Content::Artifact),
+            Document::Single(Nature::ForeignLayers | Nature::Artifact | Nature::Unrecognised) => Ok(Content::Artifact),
             Document::Index(_) => {
                 let detail = format!("{} is declared as an image, but is an index", description.digest);
                 Err(malformed(DESCRIBE_IMAGES, detail))

@@ -32,10 +32,13 @@ pub(in super::super) enum Nature {
     ForeignLayers,
     /// No runtime runs it.
     Artifact,
+    /// Neither its media type nor its config and layers are known. No runtime runs it, unless an index declares it as an
+    /// image.
+    Unrecognised,
 }
 
 impl Nature {
-    /// Returns the nature of a manifest. `is_oci`: its media type is that of an OCI manifest.
+    /// Returns the nature of a manifest. `is_oci`: its media type is stated, and is not Docker's.
     pub(super) fn of(is_oci: bool, config: &str, layers: &[&str]) -> Self {
         let has_file_system = layers.iter().any(|layer| is_file_system(layer));
         if !is_oci || is_accepted_config(config) {

@@ -143,3 +143,17 @@ fn image_config_without_image_layers_is_ambiguous() {
         assert_eq!(nature(OCI_MANIFEST, OCI_CONFIG, &[layer], ""), Nature::ForeignLayers, "{layer}");
     }
 }
+
+#[test]
+fn manifest_of_unknown_type_is_judged_by_its_members() {
+    const UNKNOWN: &str = "application/vnd.acme+json";
+
+    assert_eq!(nature(UNKNOWN, OCI_CONFIG, &[OCI_LAYER], ""), Nature::Image);
+    assert_eq!(nature(UNKNOWN, "application/vnd.example.config.v1+json", &[OCI_LAYER], ""), Nature::Image);
+    assert_eq!(nature(UNKNOWN, OCI_CONFIG, &[IN_TOTO], ""), Nature::ForeignLayers);
+    assert_eq!(nature(UNKNOWN, "application/vnd.example.sbom", &["application/spdx+json"], ""), Nature::Unrecognised);
+    for members in [r#""layers":[{"mediaType":"x"}]"#, r#""blobs":[]"#, r#""fsLayers":[]"#] {
+        let text = format!(r#"{{"mediaType":"{UNKNOWN}",{members}}}"#);
+        assert_eq!(parse_document(&text, None).unwrap(), Document::Single(Nature::Unrecognised), "{members}");
+    }
+}

@@ -75,7 +75,10 @@ impl Candidate<'_> {
         };
         match document {
             Document::Index(_) => Some(self.unreadable(&declared_otherwise("is an index"))),
-            Document::Single(Nature::Artifact) => None,
+            Document::Single(Nature::Unrecognised) if child.kind == ManifestKind::Single => {
+                Some(self.unreadable(&declared_otherwise("is of an unknown type")))
+            }
+            Document::Single(Nature::Artifact | Nature::Unrecognised) => None,
             Document::Single(Nature::ForeignLayers) if child.runs_nowhere() => None,
             Document::Single(Nature::Image | Nature::ForeignLayers) if child.kind == ManifestKind::Index => {
                 Some(self.unreadable(&declared_otherwise("is no index")))

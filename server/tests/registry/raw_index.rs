@@ -1,0 +1,59 @@
+//! Indexes whose descriptors differ from what the repository holds.
+
+use std::sync::Arc;
+
+use scangate_core::image::Platform;
+use scangate_ecr_simulator::{Fault, ImageSpec, ScanScript, World};
+use scangate_server::registry::{Error, Resolved};
+
+use crate::support::{APP, IMAGE, ecr};
+
+const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+const UNKNOWN: &str = "application/vnd.acme+json";
+const AMD64: &str = r#","platform":{"os":"linux","architecture":"amd64"}"#;
+
+fn digest(number: usize) -> String {
+    format!("sha256:{number:064x}")
+}
+
+fn descriptor(media_type: &str, digest: &str, more: &str) -> String {
+    format!(r#"{{"mediaType":"{media_type}","digest":"{digest}"{more}}}"#)
+}
+
+fn index_of(descriptors: &[String]) -> ImageSpec {
+    let text = format!(r#"{{"mediaType":"{OCI_INDEX}","manifests":[{}]}}"#, descriptors.join(","));
+    ImageSpec::raw(APP, "1", &text, None)
+}
+
+async fn resolve(mut world: World, descriptors: &[String], platforms: &[&str]) -> Resolved {
+    world.push(index_of(descriptors));
+    match ecr(world).await.resolve_for(IMAGE, platforms).await {
+        Ok(resolved) => Arc::unwrap_or_clone(resolved),
+        Err(error) => panic!("{IMAGE} cannot be resolved: {error}"),
+    }
+}
+
+/// An image for linux/amd64 in a repository, with its descriptor.
+fn with_amd64() -> (World, String) {
+    let mut world = World::new();
+    let amd64 = world.push(ImageSpec::single(APP, "amd64").scan(ScanScript::clean())).digest;
+    (world, descriptor(OCI_MANIFEST, &amd64, AMD64))
+}
+
+#[tokio::test]
+async fn image_of_unknown_type_cannot_be_hidden() {
+    let image = format!(r#""config":{{"mediaType":"{OCI_CONFIG}"}},"layers":[{{"mediaType":"{OCI_LAYER}"}}]"#);
+    for (members, is_readable) in [(image.as_str(), true), (r#""blobs":[]"#, false), (r#""fsLayers":[]"#, false)] {
+        let (mut world, amd64) = with_amd64();
+        let text = format!(r#"{{"mediaType":"{UNKNOWN}",{members}}}"#);
+        let hidden = world.push(ImageSpec::raw(APP, "x", &text, None)).digest;
+
+        let resolved = resolve(world, &[amd64, descriptor(OCI_MANIFEST, &hidden, AMD64)], &[]).await;
+
+        let [_, hidden] = resolved.manifests.as_slice() else { panic!("{members}: {resolved:?}") };
+        assert_eq!(hidden.is_readable_image(), is_readable, "{members}");
+    }
+}
