@@ -57,3 +57,14 @@ async fn image_of_unknown_type_cannot_be_hidden() {
         assert_eq!(hidden.is_readable_image(), is_readable, "{members}");
     }
 }
+
+#[tokio::test]
+async fn long_media_type_of_child_is_cut() {
+    let (world, amd64) = with_amd64();
+    let long = "x".repeat(1_000_000);
+
+    let resolved = resolve(world, &[amd64, descriptor(&long, &digest(1), "")], &[]).await;
+
+    let reason = resolved.manifests.last().unwrap().unreadable.as_deref().unwrap();
+    assert!(reason.len() < 500, "{} bytes", reason.len());
+}

@@ -20,6 +20,9 @@ const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
+/// The maximum of characters that are kept of a text from a manifest.
+const MAX_TEXT: usize = 100;
+
 /// The accepted media types of manifests.
 pub(super) const MANIFEST_TYPES: [&str; 4] = [DOCKER_MANIFEST, DOCKER_LIST, OCI_MANIFEST, OCI_INDEX];
 
@@ -67,7 +70,8 @@ pub(super) struct Child {
     pub(super) digest: Digest,
     pub(super) kind: ManifestKind,
     pub(super) platform: Option<Platform>,
-    /// The media type in its descriptor; empty if there is none.
+    /// The first [`MAX_TEXT`] characters of the media type in its descriptor; empty if there is none. It is part of
+    /// messages and stored decisions.
     pub(super) media_type: String,
 }
 
@@ -105,7 +109,7 @@ pub(super) fn parse_document(text: &str, known: Option<&str>) -> Result<Document
     if let (Some(stated), Some(known)) = (top.media_type.as_deref(), known)
         && stated != known
     {
-        return Err(InvalidManifest::MediaType { stated: stated.chars().take(100).collect(), known: known.to_owned() });
+        return Err(InvalidManifest::MediaType { stated: shortened(stated), known: known.to_owned() });
     }
     let kind = top.media_type.as_deref().or(known).map(ManifestKind::from_media_type);
     match (top.manifests, kind) {
@@ -157,7 +161,7 @@ fn parse_child(descriptor: &RawDescriptor) -> Result<Option<Child>, InvalidManif
     Ok(Some(Child {
         digest: Digest::parse(descriptor.digest.as_deref().unwrap_or_default())?,
         kind: ManifestKind::from_media_type(descriptor.media_type.as_deref().unwrap_or_default()),
-        media_type: descriptor.media_type.clone().unwrap_or_default(),
+        media_type: shortened(descriptor.media_type.as_deref().unwrap_or_default()),
         // An invalid platform cannot be selected; the child is evaluated all the same.
         platform: descriptor.platform.as_ref().and_then(RawPlatform::parse),
     }))
@@ -225,6 +229,10 @@ impl RawPlatform {
     }
 }
 
+fn shortened(text: &str) -> String {
+    text.chars().take(MAX_TEXT).collect()
+}
+
 type OtherMembers = BTreeMap<String, Option<IgnoredAny>>;
 
 /// Rejects a member whose name differs from a known one only in case.
@@ -232,7 +240,7 @@ fn reject_similar_members(others: &OtherMembers, known: &[&str]) -> Result<(), I
     // Upper-case before lower-case, because Go's folding also matches `ſ` with `s` and the Kelvin sign with `k`.
     let folded = |name: &str| name.to_uppercase().to_lowercase();
     match others.keys().find(|name| known.iter().any(|known| folded(known) == folded(name))) {
-        Some(name) => Err(InvalidManifest::AmbiguousMember(name.chars().take(100).collect())),
+        Some(name) => Err(InvalidManifest::AmbiguousMember(shortened(name))),
         None => Ok(()),
     }
 }
