@@ -3,8 +3,8 @@
 use scangate_client::{
     Code,
     v1::{
-        GetPolicyRequest, GetWaiverRequest, ListPoliciesRequest, ListWaiversRequest, PolicyMatch,
-        RollbackPolicyRequest, Severity, UpdatePolicyRequest, Verdict, WaiverState,
+        EvaluateGateRequest, GetDecisionRequest, GetPolicyRequest, GetWaiverRequest, ListPoliciesRequest,
+        ListWaiversRequest, PolicyMatch, RollbackPolicyRequest, Severity, UpdatePolicyRequest, Verdict, WaiverState,
     },
 };
 use scangate_ecr_simulator::World;
@@ -95,4 +95,35 @@ async fn newer_documents_are_shown_but_not_replaced() {
     assert_eq!((refused.code, refused.reason.as_str()), (Code::FailedPrecondition, "DOCUMENT_FROM_NEWER_SERVER"));
     assert_eq!(as_shown.violations[0].field, "policy.unknown_fields");
     assert_eq!(rolled_back.reason, "DOCUMENT_FROM_NEWER_SERVER");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retry_of_unreadable_decision_decides_again() {
+    let cluster = Cluster::start();
+    let lost_parts = "delete from decision_blobs where is_case = 0";
+    let unreadable_record = "update decision_blobs set body = '{}' where is_case = 1";
+    for damage in [lost_parts, unreadable_record] {
+        let database = cluster.database();
+        let newer = gate(World::demo()).store(&database).start().await;
+        let request = EvaluateGateRequest {
+            request_id: "6f1c2a34-9d0e-4b7a-8c55-0a1b2c3d4e5f".into(),
+            ..evaluate_request("shop/api:2.0.0")
+        };
+        let first = newer.client.evaluate(request.clone()).await.unwrap().into_message();
+        cluster.execute(&database, damage);
+        let older = gate(World::demo()).store(&database).start().await;
+        let get = GetDecisionRequest { name: first.name.clone() };
+
+        let unread = status_rejection(older.client.decisions().get_decision(get).await);
+        let second = older.client.gate().evaluate_gate(request.clone()).await.unwrap().into_inner();
+        let third = older.client.gate().evaluate_gate(request).await.unwrap().into_inner();
+
+        assert_eq!((unread.code, unread.reason.as_str()), (Code::DataLoss, "DECISION_DAMAGED"));
+        assert!(unread.message.contains("newer server"), "{}", unread.message);
+        let decision = second.decision.unwrap();
+        assert!(!second.replayed && decision.name != first.name, "{damage}");
+        assert_eq!(decision.verdict(), Verdict::Allow);
+        assert!(third.replayed, "{damage}");
+        assert_eq!(third.decision.unwrap().name, decision.name);
+    }
 }

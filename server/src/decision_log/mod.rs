@@ -224,8 +224,8 @@ pub enum Error {
     /// The database is unavailable. An append may or may not have been recorded.
     #[error("decision log unavailable")]
     Unavailable(#[source] Arc<dyn std::error::Error + Send + Sync>),
-    /// A stored record cannot be read.
-    #[error("the decision log is corrupt: {what} cannot be read")]
+    /// A stored record cannot be read: it is damaged, or a newer server wrote it.
+    #[error("{what} of the decision log cannot be read: it is damaged or was written by a newer server")]
     Corrupt {
         /// The record.
         what: String,
@@ -280,7 +280,8 @@ pub trait DecisionLog: Send + Sync + fmt::Debug {
     async fn ping(&self) -> Result<(), Error>;
 
     /// Returns the decision that an idempotency key stands for, `None` for an unknown key and after the key's window
-    /// (`repeated_request_returns_first_decision`, `request_is_forgotten_after_its_window`). A key with another fingerprint is [`Error::RequestIdReused`].
+    /// (`repeated_request_returns_first_decision`, `request_is_forgotten_after_its_window`). A key with another fingerprint is
+    /// [`Error::RequestIdReused`].
     async fn find_by_request(&self, request: &RequestKey) -> Result<Option<DecisionId>, Error>;
 
     /// Returns a decision; a missing one is [`Error::NotFound`] (`unknown_decision_is_not_found`).

@@ -49,7 +49,7 @@ pub enum Error {
     #[error(transparent)]
     Policies(#[from] policies::Error),
     /// The record of a decision is incomplete or unreadable.
-    #[error("decision {id} unavailable: its record is damaged; run verify-decisions")]
+    #[error("decision {id} unavailable: its record is damaged or was written by a newer server; run verify-decisions")]
     Damaged {
         /// The decision.
         id: DecisionId,
@@ -57,6 +57,15 @@ pub enum Error {
         #[source]
         source: CorruptRecord,
     },
+}
+
+/// The decision that an idempotency key stands for.
+#[derive(Debug)]
+pub enum Known {
+    /// Its record can be read.
+    Readable(RecordedDecision),
+    /// Its record is damaged, or has fields of a newer server.
+    Unreadable(DecisionId),
 }
 
 /// The use cases on recorded decisions.
@@ -113,10 +122,23 @@ impl Decisions {
     }
 
     /// Returns the decision that a request with this idempotency key got before.
-    pub async fn find_by_request(&self, key: &RequestKey) -> Result<Option<RecordedDecision>, Error> {
+    pub async fn find_by_request(&self, key: &RequestKey) -> Result<Option<Known>, Error> {
         match self.log.find_by_request(key).await? {
-            Some(id) => self.get(&id).await.map(Some),
+            Some(id) => self.get_known(id).await.map(Some),
             None => Ok(None),
+        }
+    }
+
+    /// Returns the decision that a key stands for. An unreadable record is no error: a new decision can take its place.
+    pub async fn get_known(&self, id: DecisionId) -> Result<Known, Error> {
+        match self.get(&id).await {
+            Ok(recorded) => Ok(Known::Readable(recorded)),
+            Err(error @ (Error::Damaged { .. } | Error::Log(decision_log::Error::Corrupt { .. }))) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(error, decision = %id, "decision of a repeated request is unreadable; it is made again");
+                Ok(Known::Unreadable(id))
+            }
+            Err(error) => Err(error),
         }
     }
 

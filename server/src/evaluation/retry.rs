@@ -8,13 +8,13 @@ use scangate_core::{Decision, Verdict, evidence::CLOCK_SLACK};
 use super::{Error, EvaluateRequest, Evaluated, Evaluator};
 use crate::{
     decision_log::{AppendRequest, AppendResult},
-    decisions::{EvaluatedDecision, RecordedDecision},
+    decisions::{EvaluatedDecision, Known, RecordedDecision},
     idempotency::RequestKey,
 };
 
 impl Evaluator {
     /// Returns the decision that the key stands for, if it still holds. Otherwise decides, and makes the key stand for the new
-    /// decision.
+    /// decision. A decision whose record is unreadable, such as one of a newer server, does not hold.
     ///
     /// Of concurrent calls with one key, one decision is recorded. The other calls return it if it holds or equals their own answer;
     /// otherwise they supersede it. Each repetition follows an append of another call, so that some call makes progress.
@@ -25,16 +25,20 @@ impl Evaluator {
         deadline: Option<Instant>,
     ) -> Result<Evaluated, Error> {
         let mut superseded = None;
-        let mut recorded = self.decisions.find_by_request(&key).await?;
+        let mut known = self.decisions.find_by_request(&key).await?;
         loop {
-            if let Some(recorded) = recorded.take() {
-                // No decision supersedes one that was made on later policies.
-                let revision = recorded.evaluated.evaluation.decision.revision;
-                request.at_least_as_fresh = request.at_least_as_fresh.max(Some(revision));
-                if self.still_holds(&request, &recorded).await? {
-                    return Ok(Evaluated { recorded, replayed: true });
+            match known.take() {
+                Some(Known::Readable(recorded)) => {
+                    // No decision supersedes one that was made on later policies.
+                    let revision = recorded.evaluated.evaluation.decision.revision;
+                    request.at_least_as_fresh = request.at_least_as_fresh.max(Some(revision));
+                    if self.still_holds(&request, &recorded).await? {
+                        return Ok(Evaluated { recorded, replayed: true });
+                    }
+                    superseded = Some(recorded.id);
                 }
-                superseded = Some(recorded.id);
+                Some(Known::Unreadable(id)) => superseded = Some(id),
+                None => {}
             }
             let (prepared, evaluated_at) = self.prepare(&request, deadline).await?;
             // A repetition does not wait again.
@@ -56,11 +60,12 @@ impl Evaluator {
             };
             // Not the decision that this call found outdated, so that of a concurrent call.
             if superseded.as_ref() != Some(&id) {
-                let concurrent = self.decisions.get(&id).await?;
-                if is_same_answer(&concurrent.evaluated, &prepared.evaluated) {
-                    return Ok(Evaluated { recorded: concurrent, replayed: true });
-                }
-                recorded = Some(concurrent);
+                known = match self.decisions.get_known(id).await? {
+                    Known::Readable(recorded) if is_same_answer(&recorded.evaluated, &prepared.evaluated) => {
+                        return Ok(Evaluated { recorded, replayed: true });
+                    }
+                    concurrent @ (Known::Readable(_) | Known::Unreadable(_)) => Some(concurrent),
+                };
             }
         }
     }

@@ -19,7 +19,7 @@ pub(crate) fn from_decisions(error: decisions::Error) -> Status {
         decisions::Error::Log(error) => from_decision_log(error),
         decisions::Error::Damaged { ref id, .. } => {
             let name = format!("decisions/{id}");
-            log(&error, "decision record is damaged");
+            log(&error, "decision record is unreadable");
             damaged(&name)
         }
     }
@@ -45,15 +45,17 @@ fn from_decision_log(error: decision_log::Error) -> Status {
         }
         Error::Corrupt { ref what, .. } => {
             let what = what.clone();
-            log(&error, "decision log is damaged");
+            log(&error, "decision log is unreadable");
             damaged(&what)
         }
     }
 }
 
 fn damaged(what: &str) -> Status {
-    let message =
-        format!("{what} is damaged or incomplete; ask the operator to run `scangate-server verify-decisions`");
+    let message = format!(
+        "{what} cannot be read: it is damaged or incomplete, or was written by a newer server; send the request to an \
+         upgraded server, or ask the operator to run `scangate-server verify-decisions`"
+    );
     StatusBuilder::new(Code::DataLoss, Reason::DecisionDamaged, message).build()
 }
 
