@@ -180,7 +180,7 @@ async fn region_without_enhanced_scanning_is_basic() {
 
         let refused = rejection(gate.client.configure_scanning(request).await);
 
-        assert_eq!(refused.reason, "ECR_REJECTED");
+        assert_eq!(refused.reason, "ENHANCED_SCANNING_UNAVAILABLE");
         assert!(refused.message.contains("set scan_on_push of each repository instead"), "{}", refused.message);
     }
     let flag = RepositoryTarget { repository: "team/app".into(), scan_on_push: true };

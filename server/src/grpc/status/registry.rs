@@ -65,8 +65,8 @@ fn no_scanning_rules(registry: &RegistryId) -> Status {
         "registry {registry} accepts no scanning rules: its Region offers no enhanced scanning; \
          set scan_on_push of each repository instead"
     );
-    StatusBuilder::new(Code::FailedPrecondition, Reason::EcrRejected, message)
-        .metadata("code", "ValidationException")
+    StatusBuilder::new(Code::FailedPrecondition, Reason::EnhancedScanningUnavailable, message)
+        .metadata("registry", registry.to_string())
         .build()
 }
 
