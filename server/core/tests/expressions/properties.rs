@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use scangate_core::{
     expression::Expression,
-    finding::{Exploit, Finding, Fix, Package, Score, Status},
+    finding::{Exploit, Finding, Fix, Kev, Package, Score, Status},
     scan::Usage,
     severity::{Rating, Severity},
     unknown::WhenUnknown,
@@ -140,6 +140,8 @@ fn instant_of(span: impl Strategy<Value = String> + Clone) -> impl Strategy<Valu
         "now",
         "finding.published_at",
         "finding.first_observed_at",
+        "finding.kev.added_at",
+        "finding.kev.due_at",
         "manifest.last_in_use_at",
         "timestamp('2026-03-01T12:00:00Z')",
         "timestamp('0001-01-01T00:00:00Z')",
@@ -162,7 +164,11 @@ fn test() -> impl Strategy<Value = String> {
             .prop_map(|(a, b, c)| format!("(finding.exploit == 'KNOWN' ? {a} : {b}) < {c}")),
         3 => select(vec![
             "true", "false", "finding.rated", "finding.severity >= 'HIGH'", "finding.fix == 'NONE'",
-            "finding.exploit in ['KNOWN']", "has(finding.epss)", "finding.id.matches('^CVE')",
+            "finding.exploit in ['KNOWN']", "has(finding.epss)", "has(finding.kev)", "!has(finding.kev.due_at)",
+            "finding.related_ids.exists(id, id.startsWith('CVE') || finding.cvss > 5.0)",
+            "finding.related_ids.exists(id, now - finding.published_at > duration('1h') && id != 'CVE-1')",
+            "finding.related_ids.all(id, id in ['CVE-1'])", "'GHSA-3' in finding.related_ids",
+            "size(finding.related_ids) == 1", "finding.id.matches('^CVE')",
             "finding.title.contains('e')", "size(finding.title) > 3", "finding.package.name in ['openssl', 'zlib']",
             "['a', 'b'].exists(x, finding.title.startsWith(x))", "[1, 2].all(x, x < size(finding.id))",
             "1 / (size(finding.id) - 13) > 0", "manifest.in_use_count > 1", "1 / manifest.in_use_count == 1",
@@ -196,7 +202,10 @@ prop_compose! {
         status in select(vec![Status::Active, Status::Unrecognised]),
         title in option::of(select(vec!["", "a tale", "überlauf"])),
         (published_at, first_observed_at) in (option::of(instant()), option::of(instant())),
+        kev in option::of((option::of(instant()), option::of(instant()))),
+        related_ids in vec(select(vec!["CVE-1", "GHSA-3"]), 0..3),
     ) -> Finding {
+        let kev = kev.map(|(added_at, due_at)| Kev { added_at, due_at });
         let score = |value: Option<f64>| value.map(|value| Score::new(value).unwrap());
         Finding {
             id: "CVE-2026-1001".into(),
@@ -206,7 +215,7 @@ prop_compose! {
             cvss: score(cvss),
             epss: score(epss),
             title: title.map(Into::into),
-            description: None, uri: None, arn: None, kev: None, related_ids: Vec::new(),
+            description: None, uri: None, arn: None, kev, related_ids: related_ids.into_iter().map(Into::into).collect(),
         }
     }
 }
