@@ -6,6 +6,7 @@ use crate::{
     finding::Finding,
     name::Environment,
     rule::Rule,
+    vulnerability_id::is_blank,
 };
 
 /// The maximum number of reasons of a decision. Its violations stay complete.
@@ -23,7 +24,7 @@ pub(crate) fn for_violation(violation: &Violation, denies: bool) -> String {
         Breach::Rule { rule, matched, allowed, findings } => {
             let worst = findings.first().map_or_else(String::new, |worst| {
                 let package = match &*worst.package.name {
-                    "" => "a package without a name",
+                    name if is_blank(name) => "a package without a name",
                     name => name,
                 };
                 let fix = if worst.is_fix_unknown() { " (fix unknown)" } else { "" };

@@ -12,6 +12,7 @@ use crate::{
     finding::{Finding, Fix, Package},
     policy::Policy,
     rule::Rule,
+    vulnerability_id::is_blank,
 };
 
 /// A rule that denies, with the records that count under it on one manifest.
@@ -111,7 +112,7 @@ fn is_fixable(finding: &Finding) -> bool {
         Fix::Unknown => finding.package.fixed_in.is_some(),
         Fix::None => false,
     };
-    has_fix && !finding.package.name.is_empty()
+    has_fix && !is_blank(&finding.package.name)
 }
 
 fn package_key(finding: &Finding) -> PackageKey<'_> {

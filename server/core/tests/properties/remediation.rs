@@ -25,7 +25,7 @@ proptest! {
         let Some(remediation) = &decision.remediation else { return Ok(()) };
         prop_assert_eq!(decision.verdict, Verdict::Deny);
         let all: Vec<&Upgrade> = remediation.upgrades.iter().collect();
-        prop_assert!(all.iter().all(|upgrade| !upgrade.package.name.is_empty()));
+        prop_assert!(all.iter().all(|upgrade| !upgrade.package.name.trim().is_empty()));
         let upgraded = after_upgrades(&request, &all);
         for (remaining, _) in &violated(&upgraded) {
             prop_assert!(remediation.unfixable.contains(remaining), "{} remains: {:?}", remaining, remediation);
