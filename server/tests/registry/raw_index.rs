@@ -68,3 +68,17 @@ async fn long_media_type_of_child_is_cut() {
     let reason = resolved.manifests.last().unwrap().unreadable.as_deref().unwrap();
     assert!(reason.len() < 500, "{} bytes", reason.len());
 }
+
+#[tokio::test]
+async fn huge_index_is_refused_and_read_once() {
+    let mut world = World::new();
+    let descriptors: Vec<_> = (0..40_000).map(|number| format!(r#"{{"digest":"{}"}}"#, digest(number))).collect();
+    world.push(index_of(&descriptors));
+    let harness = ecr(world).await;
+
+    for _ in 0..2 {
+        let error = harness.resolve(IMAGE).await.unwrap_err();
+        assert!(matches!(error, Error::TooComplex(_)), "{error:?}");
+    }
+    assert_eq!(harness.calls("BatchGetImage"), 1);
+}

@@ -8,7 +8,7 @@ mod nature;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use scangate_core::image::{Digest, Platform};
 use serde::{Deserialize, de::IgnoredAny};
@@ -23,6 +23,9 @@ const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// The maximum of characters that are kept of a text from a manifest.
 const MAX_TEXT: usize = 100;
 
+/// The maximum of manifests in an index, without attestations.
+pub(super) const MAX_CHILDREN: usize = 64;
+
 /// The accepted media types of manifests.
 pub(super) const MANIFEST_TYPES: [&str; 4] = [DOCKER_MANIFEST, DOCKER_LIST, OCI_MANIFEST, OCI_INDEX];
 
@@ -33,7 +36,7 @@ const DOCKER_SCHEMA_1: [&str; 2] = [
 ];
 
 /// The kind of manifest that a media type stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum ManifestKind {
     /// A list of manifests.
     Index,
@@ -58,14 +61,16 @@ impl ManifestKind {
 /// A parsed manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Document {
-    /// An index with its children, without attestations.
+    /// An index with its children, each once, without attestations.
     Index(Vec<Child>),
+    /// An index with more than [`MAX_CHILDREN`] different children.
+    OversizedIndex,
     /// A single manifest.
     Single(Nature),
 }
 
 /// A child of an index.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Child {
     pub(super) digest: Digest,
     pub(super) kind: ManifestKind,
@@ -113,10 +118,7 @@ pub(super) fn parse_document(text: &str, known: Option<&str>) -> Result<Document
     }
     let kind = top.media_type.as_deref().or(known).map(ManifestKind::from_media_type);
     match (top.manifests, kind) {
-        (Some(descriptors), None | Some(ManifestKind::Index)) => {
-            let children = descriptors.iter().map(parse_child).collect::<Result<Vec<_>, _>>()?;
-            Ok(Document::Index(children.into_iter().flatten().collect()))
-        }
+        (Some(descriptors), None | Some(ManifestKind::Index)) => parse_children(&descriptors),
         (Some(_), Some(ManifestKind::Single | ManifestKind::Other)) => Err(InvalidManifest::IndexAndImage),
         (None, Some(ManifestKind::Index)) => Err(InvalidManifest::UnknownKind),
         (None, Some(ManifestKind::Other)) if top.config.is_none() => Ok(Document::Single(Nature::Unrecognised)),
@@ -128,6 +130,21 @@ pub(super) fn parse_document(text: &str, known: Option<&str>) -> Result<Document
             Ok(Document::Single(if is_unproven { Nature::Unrecognised } else { nature }))
         }
     }
+}
+
+fn parse_children(descriptors: &[RawDescriptor]) -> Result<Document, InvalidManifest> {
+    let mut seen = HashSet::new();
+    let mut children = Vec::new();
+    for descriptor in descriptors {
+        let Some(child) = parse_child(descriptor)? else { continue };
+        if seen.insert(child.clone()) {
+            children.push(child);
+        }
+        if children.len() > MAX_CHILDREN {
+            return Ok(Document::OversizedIndex);
+        }
+    }
+    Ok(Document::Index(children))
 }
 
 fn parse_nature(

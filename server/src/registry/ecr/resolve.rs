@@ -34,7 +34,7 @@ impl DocumentCache {
     pub(super) fn new() -> Self {
         let weigh = |_: &(Repository, Digest), document: &Arc<Document>| match document.as_ref() {
             Document::Index(children) => 1024 + 512 * u32::try_from(children.len()).unwrap_or(u32::MAX / 1024),
-            Document::Single(_) => 1024,
+            Document::OversizedIndex | Document::Single(_) => 1024,
         };
         Self(Cache::builder().max_capacity(MAX_DOCUMENT_BYTES).weigher(weigh).build())
     }
@@ -74,7 +74,7 @@ impl ImageResolver<'_> {
         match self.load_one((digest, None), permit.deadline).await? {
             Ok(document) => Ok(match document.as_ref() {
                 Document::Single(Nature::ForeignLayers | Nature::Artifact | Nature::Unrecognised) => Content::Artifact,
-                Document::Single(Nature::Image) | Document::Index(_) => Content::Image,
+                Document::Single(Nature::Image) | Document::Index(_) | Document::OversizedIndex => Content::Image,
             }),
             Err(Unreadable::Refused(_)) => Ok(Content::Image),
             Err(invalid @ Unreadable::Invalid(_)) => Err(invalid.into_error(&self.repository, digest)),
@@ -165,7 +165,7 @@ impl ImageResolver<'_> {
         let kind = match description.media_type.as_deref() {
             Some(media_type) => ManifestKind::from_media_type(media_type),
             None => match self.load_document(description, deadline).await?.as_ref() {
-                Document::Index(_) => ManifestKind::Index,
+                Document::Index(_) | Document::OversizedIndex => ManifestKind::Index,
                 Document::Single(_) => ManifestKind::Single,
             },
         };
@@ -196,7 +196,7 @@ impl ImageResolver<'_> {
         match self.load_document(description, deadline).await?.as_ref() {
             Document::Single(Nature::Image) => Ok(Content::Image),
             Document::Single(Nature::ForeignLayers | Nature::Artifact | Nature::Unrecognised) => Ok(Content::Artifact),
-            Document::Index(_) => {
+            Document::Index(_) | Document::OversizedIndex => {
                 let detail = format!("{} is declared as an image, but is an index", description.digest);
                 Err(malformed(DESCRIBE_IMAGES, detail))
             }

@@ -11,7 +11,7 @@ fn index_of(children: &str) -> Result<Document, InvalidManifest> {
 fn children(descriptor: &str) -> usize {
     match index_of(descriptor).unwrap() {
         Document::Index(children) => children.len(),
-        Document::Single(_) => panic!("an index was read as a single manifest"),
+        other => panic!("an index was read as {other:?}"),
     }
 }
 
@@ -91,7 +91,7 @@ fn nature(media_type: &str, config: &str, layers: &[&str], more: &str) -> Nature
     );
     match parse_document(&text, None).unwrap() {
         Document::Single(nature) => nature,
-        Document::Index(_) => panic!("a single manifest was read as an index"),
+        other => panic!("a single manifest was read as {other:?}"),
     }
 }
 
@@ -156,4 +156,20 @@ fn manifest_of_unknown_type_is_judged_by_its_members() {
         let text = format!(r#"{{"mediaType":"{UNKNOWN}",{members}}}"#);
         assert_eq!(parse_document(&text, None).unwrap(), Document::Single(Nature::Unrecognised), "{members}");
     }
+}
+
+#[test]
+fn index_of_too_many_children_is_oversized() {
+    let of = |numbers: std::ops::Range<usize>, more: &str| {
+        let descriptors: Vec<_> =
+            numbers.map(|number| format!(r#"{{"digest":"sha256:{number:064x}"{more}}}"#)).collect();
+        descriptors.join(",")
+    };
+    let attestations = r#","platform":{"os":"unknown","architecture":"unknown"},
+        "annotations":{"vnd.docker.reference.type":"attestation-manifest"}"#;
+
+    assert_eq!(children(&of(0..MAX_CHILDREN, "")), MAX_CHILDREN);
+    assert_eq!(children(&format!("{},{}", of(0..MAX_CHILDREN, ""), of(0..MAX_CHILDREN, ""))), MAX_CHILDREN);
+    assert_eq!(children(&format!("{},{}", of(0..MAX_CHILDREN, ""), of(0..1000, attestations))), MAX_CHILDREN);
+    assert_eq!(index_of(&of(0..MAX_CHILDREN + 1, "")).unwrap(), Document::OversizedIndex);
 }

@@ -15,13 +15,11 @@ use crate::registry::{
     ecr::{
         describe_images::{ArchiveFilter, DESCRIBE_IMAGES, ImageDescription, Refusal, describe},
         error::malformed,
-        manifest::{Child, Document, ManifestKind, Nature, is_image_config},
+        manifest::{Child, Document, MAX_CHILDREN, ManifestKind, Nature, is_image_config},
         retry::Deadline,
     },
 };
 
-/// The maximum of manifests in an index, including nested indexes.
-const MAX_CHILDREN: usize = 64;
 /// The maximum nesting: an index may contain indexes, and those no further ones.
 const MAX_DEPTH: usize = 2;
 
@@ -74,7 +72,7 @@ impl Candidate<'_> {
             Some(Ok(document)) => document.as_ref(),
         };
         match document {
-            Document::Index(_) => Some(self.unreadable(&declared_otherwise("is an index"))),
+            Document::Index(_) | Document::OversizedIndex => Some(self.unreadable(&declared_otherwise("is an index"))),
             Document::Single(Nature::Unrecognised) if child.kind == ManifestKind::Single => {
                 Some(self.unreadable(&declared_otherwise("is of an unknown type")))
             }
@@ -207,8 +205,8 @@ impl ImageResolver<'_> {
     }
 
     /// Returns every child that is no index itself, once for each platform, and each nested index that cannot be read.
+    /// All of them, nested indexes included, are at most [`MAX_CHILDREN`].
     async fn expand_index(&self, index: &ImageDescription, deadline: Deadline) -> Result<Vec<Child>, Error> {
-        let too_complex = |what: String| Error::TooComplex(format!("index {} {what}", index.digest));
         let mut children = self.load_index(index, deadline).await?;
         let mut expanded = HashSet::from([index.digest.clone()]);
         let mut leaves: Vec<Child> = Vec::new();
@@ -221,15 +219,19 @@ impl ImageResolver<'_> {
             children = Vec::new();
             for child in nested.into_iter().filter(|child| expanded.insert(child.digest.clone())) {
                 if depth == MAX_DEPTH {
-                    return Err(too_complex("nests too deeply".to_owned()));
+                    return Err(Error::TooComplex(format!("index {} nests too deeply", index.digest)));
                 }
                 match self.load_one((&child.digest, None), deadline).await?.as_deref() {
                     Ok(Document::Index(found)) => children.extend_from_slice(found),
+                    Ok(Document::OversizedIndex) => return Err(has_too_many(index)),
                     Ok(Document::Single(_)) | Err(_) => push_once(&mut leaves, child),
+                }
+                if children.len() > MAX_CHILDREN {
+                    return Err(has_too_many(index));
                 }
             }
             if leaves.len() + children.len() + expanded.len() > MAX_CHILDREN + 1 {
-                return Err(too_complex(format!("has more than {MAX_CHILDREN} manifests")));
+                return Err(has_too_many(index));
             }
         }
         Ok(leaves)
@@ -238,6 +240,7 @@ impl ImageResolver<'_> {
     async fn load_index(&self, index: &ImageDescription, deadline: Deadline) -> Result<Vec<Child>, Error> {
         match self.load_document(index, deadline).await?.as_ref() {
             Document::Index(children) => Ok(children.clone()),
+            Document::OversizedIndex => Err(has_too_many(index)),
             Document::Single(_) => {
                 let detail = format!("{} is declared as an index, but is none", index.digest);
                 Err(malformed(DESCRIBE_IMAGES, detail))
@@ -247,6 +250,10 @@ impl ImageResolver<'_> {
 }
 
 type Known<'a> = Pin<Box<dyn Future<Output = Result<Vec<ImageDescription>, Error>> + Send + 'a>>;
+
+fn has_too_many(index: &ImageDescription) -> Error {
+    Error::TooComplex(format!("index {} has more than {MAX_CHILDREN} manifests", index.digest))
+}
 
 fn push_once(children: &mut Vec<Child>, child: Child) {
     if !children.contains(&child) {
