@@ -82,3 +82,43 @@ async fn huge_index_is_refused_and_read_once() {
     }
     assert_eq!(harness.calls("BatchGetImage"), 1);
 }
+
+#[tokio::test]
+async fn missing_children_are_remembered() {
+    let (mut world, amd64) = with_amd64();
+    let missing = (1..64).map(|number| {
+        let platform = format!(r#","platform":{{"os":"linux","architecture":"arch{number}"}}"#);
+        descriptor(OCI_MANIFEST, &digest(number), &platform)
+    });
+    world.push(index_of(&[amd64].into_iter().chain(missing).collect::<Vec<_>>()));
+    let harness = ecr(world).await;
+
+    let resolved = harness.resolve(IMAGE).await.unwrap();
+    let first = harness.calls("DescribeImages");
+    let again = harness.resolve(IMAGE).await.unwrap();
+
+    assert_eq!(resolved, again);
+    assert_eq!(resolved.manifests.iter().filter(|manifest| manifest.unreadable.is_some()).count(), 63);
+    assert!(first <= 1 + 2 + 8 + 64, "{first} calls");
+    assert_eq!(harness.calls("DescribeImages"), first + 2);
+}
+
+#[tokio::test]
+async fn failed_lookup_of_child_is_not_remembered() {
+    let (mut world, amd64) = with_amd64();
+    let arm64 = r#","platform":{"os":"linux","architecture":"arm64"}"#;
+    world.push(index_of(&[amd64, descriptor(OCI_MANIFEST, &digest(1), arm64)]));
+    let harness = ecr(world).await;
+    // The image and the whole index are described, and then each child by itself.
+    harness
+        .simulator
+        .faults()
+        .script(Fault::error("ServerException", "out of order").on("DescribeImages").skip(3).times(20));
+
+    harness.resolve(IMAGE).await.unwrap_err();
+    harness.simulator.faults().clear();
+    let resolved = harness.resolve(IMAGE).await.unwrap();
+
+    let readable: Vec<_> = resolved.manifests.iter().map(|manifest| manifest.unreadable.is_none()).collect();
+    assert_eq!(readable, [true, false]);
+}

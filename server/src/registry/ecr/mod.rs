@@ -38,7 +38,7 @@ use scangate_core::{
 
 use self::{
     registry_client::RegistryClient,
-    resolve::{DocumentCache, ImageResolver},
+    resolve::{DocumentCache, ImageResolver, MissingChildren},
     scanning_config_cache::ScanningConfigCache,
 };
 use super::{Error, Freshness, Registry, RegistryScanning, RepositoryScanning, Resolved, Started};
@@ -107,6 +107,7 @@ pub struct Ecr {
     default: RegistryId,
     registries: Vec<ServedRegistry>,
     documents: DocumentCache,
+    missing: MissingChildren,
     fresh_push: Duration,
 }
 
@@ -126,7 +127,8 @@ impl Ecr {
             client,
         };
         let registries = clients.into_iter().map(serve).collect();
-        Ok(Self { default, registries, documents: DocumentCache::new(), fresh_push: config.fresh_push })
+        let (documents, missing) = (DocumentCache::new(), MissingChildren::new());
+        Ok(Self { default, registries, documents, missing, fresh_push: config.fresh_push })
     }
 
     fn served(&self, registry: &RegistryId) -> Result<&ServedRegistry, Error> {
@@ -136,10 +138,12 @@ impl Ecr {
         })
     }
 
-    fn resolver(&self, repository: &Repository) -> Result<ImageResolver<'_>, Error> {
+    fn resolver(&self, repository: &Repository, freshness: Freshness) -> Result<ImageResolver<'_>, Error> {
         Ok(ImageResolver {
             client: &self.served(&repository.registry)?.client,
             documents: &self.documents,
+            missing: &self.missing,
+            freshness,
             fresh_push: self.fresh_push,
             repository: repository.clone(),
         })
@@ -152,16 +156,16 @@ impl Registry for Ecr {
         &self,
         image: &ImageReference,
         platforms: &[Platform],
-        _: Freshness,
+        freshness: Freshness,
     ) -> Result<Arc<Resolved>, Error> {
         let registry = image.registry.as_ref().map_or(&self.default, |(_, registry)| registry);
         let repository = Repository { registry: registry.clone(), name: image.repository.clone() };
-        let resolver = self.resolver(&repository)?;
+        let resolver = self.resolver(&repository, freshness)?;
         resolver.resolve(image, platforms).await.map(Arc::new)
     }
 
     async fn content(&self, repository: &Repository, manifest: &Manifest) -> Result<Content, Error> {
-        self.resolver(repository)?.verify_content(&manifest.digest).await
+        self.resolver(repository, Freshness::default())?.verify_content(&manifest.digest).await
     }
 
     async fn scan(&self, repository: &Repository, manifest: &Manifest, _: Freshness) -> Result<Arc<Scan>, Error> {

@@ -1,5 +1,6 @@
 //! Resolves a reference to its deployable manifests. The tag is resolved once; every later request is by digest.
 
+mod children;
 mod documents;
 mod index;
 
@@ -12,6 +13,7 @@ use scangate_core::{
     scan::{Content, Manifest},
 };
 
+pub(super) use self::children::MissingChildren;
 use self::{documents::Unreadable, index::Selection};
 use super::{
     describe_images::{ArchiveFilter, BATCH_GET_IMAGE, DESCRIBE_IMAGES, ImageDescription, describe},
@@ -20,7 +22,7 @@ use super::{
     registry_client::RegistryClient,
     retry::Deadline,
 };
-use crate::registry::{Error, Resolved};
+use crate::registry::{Error, Freshness, Resolved};
 
 /// The memory limit of cached documents, in bytes.
 const MAX_DOCUMENT_BYTES: u64 = 16 * 1024 * 1024;
@@ -45,6 +47,9 @@ impl DocumentCache {
 pub(super) struct ImageResolver<'a> {
     pub(super) client: &'a RegistryClient,
     pub(super) documents: &'a DocumentCache,
+    pub(super) missing: &'a MissingChildren,
+    /// The required freshness of remembered missing children.
+    pub(super) freshness: Freshness,
     pub(super) fresh_push: Duration,
     pub(super) repository: Repository,
 }

@@ -93,7 +93,7 @@ impl ImageResolver<'_> {
         Ok(document)
     }
 
-    fn key(&self, digest: &Digest) -> (Repository, Digest) {
+    pub(super) fn key(&self, digest: &Digest) -> (Repository, Digest) {
         (self.repository.clone(), digest.clone())
     }
 }

@@ -1,9 +1,8 @@
 //! Selects the children of an index: first by platform, then by what they are. Only selected children are read, so that any
 //! other may be missing, archived or unreadable.
 
-use std::{collections::HashSet, pin::Pin, sync::Arc};
+use std::{collections::HashSet, sync::Arc};
 
-use aws_sdk_ecr::types::ImageIdentifier;
 use scangate_core::{
     image::{Digest, Platform},
     scan::{Content, Manifest},
@@ -13,7 +12,7 @@ use super::{ImageResolver, documents::Unreadable, to_manifest};
 use crate::registry::{
     Error,
     ecr::{
-        describe_images::{ArchiveFilter, DESCRIBE_IMAGES, ImageDescription, Refusal, describe},
+        describe_images::{DESCRIBE_IMAGES, ImageDescription, Refusal},
         error::malformed,
         manifest::{Child, Document, MAX_CHILDREN, ManifestKind, Nature, is_image_config},
         retry::Deadline,
@@ -156,54 +155,6 @@ impl ImageResolver<'_> {
         Ok(Selection { manifests, platforms: stated(&platforms), is_complete: selected.len() == children.len() })
     }
 
-    /// Describes children. If one is missing, archived images are searched, too; then each is described by itself.
-    async fn describe_children(&self, children: &[&Child], deadline: Deadline) -> Result<Vec<ImageDescription>, Error> {
-        let mut seen = HashSet::new();
-        let digests: Vec<&Digest> = children.iter().map(|child| &child.digest).filter(|d| seen.insert(*d)).collect();
-        if digests.is_empty() {
-            return Ok(Vec::new());
-        }
-        match self.describe_digests(&digests, ArchiveFilter::Active, deadline).await {
-            Ok(known) if known.len() >= digests.len() => return Ok(known),
-            Ok(_) | Err(Error::ImageNotFound { .. }) => {}
-            Err(error) => return Err(error),
-        }
-        match self.describe_known(&digests, ArchiveFilter::All, deadline).await {
-            // AWS may refuse the filter.
-            Err(Error::Rejected { .. }) => self.describe_known(&digests, ArchiveFilter::Active, deadline).await,
-            known => known,
-        }
-    }
-
-    /// Describes the children that ECR knows. One unknown child fails a whole request, so the halves are asked for then.
-    fn describe_known<'a>(&'a self, digests: &'a [&'a Digest], filter: ArchiveFilter, deadline: Deadline) -> Known<'a> {
-        Box::pin(async move {
-            match self.describe_digests(digests, filter, deadline).await {
-                Err(Error::ImageNotFound { .. }) if digests.len() > 1 => {
-                    let (left, right) = digests.split_at(digests.len() / 2);
-                    let left = self.describe_known(left, filter, deadline);
-                    let right = self.describe_known(right, filter, deadline);
-                    let (mut known, right) = tokio::try_join!(left, right)?;
-                    known.extend(right);
-                    Ok(known)
-                }
-                Err(Error::ImageNotFound { .. }) => Ok(Vec::new()),
-                known => known,
-            }
-        })
-    }
-
-    async fn describe_digests(
-        &self,
-        digests: &[&Digest],
-        filter: ArchiveFilter,
-        deadline: Deadline,
-    ) -> Result<Vec<ImageDescription>, Error> {
-        let id = |digest: &&Digest| ImageIdentifier::builder().image_digest(digest.as_str()).build();
-        let ids: Vec<_> = digests.iter().map(id).collect();
-        describe(self.client, &self.repository, &ids, filter, "a manifest of the index", deadline).await
-    }
-
     /// Returns every child that is no index itself, once for each platform, and each nested index that cannot be read.
     /// All of them, nested indexes included, are at most [`MAX_CHILDREN`].
     async fn expand_index(&self, index: &ImageDescription, deadline: Deadline) -> Result<Vec<Child>, Error> {
@@ -248,8 +199,6 @@ impl ImageResolver<'_> {
         }
     }
 }
-
-type Known<'a> = Pin<Box<dyn Future<Output = Result<Vec<ImageDescription>, Error>> + Send + 'a>>;
 
 fn has_too_many(index: &ImageDescription) -> Error {
     Error::TooComplex(format!("index {} has more than {MAX_CHILDREN} manifests", index.digest))
