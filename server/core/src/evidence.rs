@@ -32,7 +32,10 @@ use crate::scan::{Content, Frequency, Manifest, Scan, ScanType, Status};
 /// Assesses the scan of a manifest at an instant.
 pub fn assess(manifest: &Manifest, scan: &Scan, now: Timestamp) -> Assessment {
     if let Some(cause) = &manifest.unreadable {
-        let step = "make it available, or ask only for the platforms that you deploy";
+        let step = match &manifest.platform {
+            Some(_) => "make it available, or ask only for the platforms that you deploy",
+            None => "make it available, or push the index without it",
+        };
         let unreadable = Shortfall::new(Evidence::Incomplete, cause.clone(), step);
         return Assessment::new(vec![unreadable], Ages::default(), false);
     }

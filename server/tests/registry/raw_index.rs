@@ -122,3 +122,20 @@ async fn failed_lookup_of_child_is_not_remembered() {
     let readable: Vec<_> = resolved.manifests.iter().map(|manifest| manifest.unreadable.is_none()).collect();
     assert_eq!(readable, [true, false]);
 }
+
+#[tokio::test]
+async fn missing_child_of_unknown_type_decides_nothing() {
+    let unknown = descriptor(UNKNOWN, &digest(1), "");
+    let image = descriptor(OCI_MANIFEST, &digest(1), "");
+    for (child, platforms, expected) in
+        [(&unknown, ["linux/amd64"].as_slice(), 1), (&unknown, &[], 2), (&image, &["linux/amd64"], 2)]
+    {
+        let (world, amd64) = with_amd64();
+
+        let resolved = resolve(world, &[amd64, child.clone()], platforms).await;
+
+        assert_eq!(resolved.manifests.len(), expected, "{child} for {platforms:?}");
+        assert_eq!(resolved.is_complete, expected == 2);
+        assert_eq!(resolved.platforms, [Platform::parse("linux/amd64").unwrap()]);
+    }
+}

@@ -59,6 +59,12 @@ impl Candidate<'_> {
         })
     }
 
+    /// True if the child can run on no requested platform: its type is unknown, it states no platform, and the repository
+    /// does not hold it.
+    fn is_irrelevant(&self) -> bool {
+        self.described.is_none() && self.child.kind == ManifestKind::Other && self.child.platform.is_none()
+    }
+
     /// Returns the child's manifest; `None` if its bytes show that no container runtime runs it.
     fn manifest(&self, document: Option<&Result<Arc<Document>, Unreadable>>) -> Option<Manifest> {
         let Some(described) = self.described else {
@@ -131,7 +137,9 @@ impl ImageResolver<'_> {
         let selected: Vec<&Child> = children.iter().filter(|child| is_requested(child, requested)).collect();
         let described = self.describe_children(&selected, deadline).await?;
         let of = |child: &Child| described.iter().find(|described| described.digest == child.digest);
-        let candidates: Vec<_> = selected.iter().map(|child| Candidate { child, described: of(child) }).collect();
+        let candidates = selected.iter().map(|child| Candidate { child, described: of(child) });
+        let candidates: Vec<_> =
+            candidates.filter(|candidate| requested.is_empty() || !candidate.is_irrelevant()).collect();
         let mut doubtful: Vec<(&Digest, Option<&str>)> = Vec::new();
         for candidate in candidates.iter().filter(|candidate| candidate.needs_document()) {
             let media_type = candidate.described.and_then(|described| described.media_type.as_deref());
@@ -152,7 +160,7 @@ impl ImageResolver<'_> {
                 platforms.push(candidate.child);
             }
         }
-        Ok(Selection { manifests, platforms: stated(&platforms), is_complete: selected.len() == children.len() })
+        Ok(Selection { manifests, platforms: stated(&platforms), is_complete: candidates.len() == children.len() })
     }
 
     /// Returns every child that is no index itself, once for each platform, and each nested index that cannot be read.
