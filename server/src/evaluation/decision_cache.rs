@@ -4,7 +4,7 @@
 //! alone changes it. It does not see first-seen times that other images record meanwhile: until its scans
 //! are read again, the stricter decision is returned.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use moka::sync::Cache;
@@ -24,6 +24,8 @@ const MAX_BYTES: u64 = 48 * 1024 * 1024;
 const DECISION_BYTES: usize = 6 * 1024;
 /// The estimated size of each reported finding in bytes. Its encoded form has a cache of its own, in the gRPC layer.
 const FINDING_BYTES: usize = 1024;
+/// The estimated size of each requested platform, in the key and in the cache's queues, in bytes.
+const PLATFORM_BYTES: usize = 2 * (size_of::<Platform>() + 4 * 32);
 /// A decision that is unused for this long is evicted.
 const DECISION_IDLE_TIME: Duration = Duration::from_mins(10);
 
@@ -37,9 +39,22 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 /// The parts of a request that its decision depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
-    pub(super) image: Image,
-    pub(super) platforms: Vec<Platform>,
-    pub(super) environment: Option<Environment>,
+    image: Image,
+    /// Sorted and each once: neither order nor repetition changes the decision.
+    platforms: Vec<Platform>,
+    environment: Option<Environment>,
+}
+
+impl Key {
+    pub(super) fn new(image: &Image, platforms: &[Platform], environment: Option<&Environment>) -> Self {
+        let platforms = BTreeSet::from_iter(platforms).into_iter().cloned().collect();
+        Self { image: image.clone(), platforms, environment: environment.cloned() }
+    }
+
+    /// An estimate of its memory use beyond [`DECISION_BYTES`].
+    fn bytes(&self) -> usize {
+        self.platforms.len() * PLATFORM_BYTES
+    }
 }
 
 /// A decision and the inputs that invalidate it.
@@ -80,8 +95,9 @@ pub(super) struct DecisionCache {
 
 impl DecisionCache {
     pub(super) fn new() -> Self {
-        let weigher =
-            |_: &Key, cached: &Arc<CachedDecision>| u32::try_from(cached.prepared.bytes()).unwrap_or(u32::MAX);
+        let weigher = |key: &Key, cached: &Arc<CachedDecision>| {
+            u32::try_from(key.bytes() + cached.prepared.bytes()).unwrap_or(u32::MAX)
+        };
         let decisions =
             Cache::builder().max_capacity(MAX_BYTES).weigher(weigher).time_to_idle(DECISION_IDLE_TIME).build();
         // A lock that is evicted too early costs one duplicate evaluation.

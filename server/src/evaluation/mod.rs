@@ -180,11 +180,7 @@ impl Evaluator {
         // Fail before any call to ECR if no snapshot is available.
         drop(self.snapshot(request).await?);
         let resolved = self.registry.resolve(&request.image, &request.platforms, freshness).await?;
-        let key = Key {
-            image: resolved.image.clone(),
-            platforms: request.platforms.clone(),
-            environment: request.environment.clone(),
-        };
+        let key = Key::new(&resolved.image, &request.platforms, request.environment.as_ref());
         match self.cached_decision(&key, request, &resolved, freshness).await? {
             Some(cached) => Ok(cached),
             // Boxed to keep the future of the common, cached case small.

@@ -168,3 +168,20 @@ fn cached_decision_is_invalid_after_any_change() {
         assert!(!cached.is_valid_at(revision, &manifests, now), "{change}");
     }
 }
+
+#[test]
+fn order_and_repeats_of_platforms_share_one_key() {
+    let image = &cached(json!({"id": "own", "rules": no_high()}), None).prepared.evaluated.evaluation.image;
+    let platform = |architecture| Platform::new("linux", None, architecture, None).unwrap();
+    let (amd, arm) = (platform("amd64"), platform("arm64"));
+    let key = |platforms: &[&Platform]| {
+        let platforms: Vec<Platform> = platforms.iter().copied().cloned().collect();
+        Key::new(image, &platforms, None)
+    };
+
+    let both = key(&[&amd, &arm]);
+
+    assert_eq!(both, key(&[&arm, &amd, &arm]));
+    assert_ne!(both, key(&[&arm]));
+    assert!(both.bytes() > key(&[&arm]).bytes(), "the platforms of a key count");
+}

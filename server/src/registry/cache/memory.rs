@@ -51,16 +51,16 @@ pub(super) fn size_of_allocation<T: ?Sized>(value: &T) -> usize {
 /// The size of a platform with its texts.
 const PLATFORM: usize = size_of::<Platform>() + 4 * ALLOCATION;
 
-/// Returns the size of a resolution.
-pub(super) fn size_of_resolved(resolved: &Resolved) -> u32 {
+/// Returns the size of a resolution, and of a key with this number of platforms.
+pub(super) fn size_of_resolved(resolved: &Resolved, requested: usize) -> u32 {
     let manifest = |manifest: &Manifest| {
         let platform = manifest.platform.as_ref().map_or(0, |_| PLATFORM);
         let unreadable = manifest.unreadable.as_deref().map_or(0, size_of_allocation);
         size_of::<Manifest>() + manifest.digest.as_str().len() + ALLOCATION + platform + unreadable
     };
     let manifests = resolved.manifests.iter().map(manifest).sum::<usize>();
-    // A key requests at most as many platforms as a request may name; an index states as many again.
-    in_bytes(ENTRY + manifests + 2 * PLATFORM * resolved.platforms.len())
+    // The index's platforms, and the key in the cache and in its queues.
+    in_bytes(ENTRY + manifests + PLATFORM * (resolved.platforms.len() + 2 * requested))
 }
 
 fn size_of_counts(counts: &Counts) -> usize {
@@ -69,4 +69,26 @@ fn size_of_counts(counts: &Counts) -> usize {
 
 fn in_bytes(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use scangate_core::image::Image;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn requested_platforms_count() {
+        let image: Image = serde_json::from_value(json!({
+            "registry": "123456789012/eu-west-1", "host": "123456789012.dkr.ecr.eu-west-1.amazonaws.com",
+            "repository": "team/app", "tag": "1", "digest": format!("sha256:{:064x}", 1), "pushed_at": null,
+        }))
+        .unwrap();
+        let plain = Resolved { image, manifests: Vec::new(), platforms: Vec::new(), is_complete: true };
+
+        let without = size_of_resolved(&plain, 0);
+
+        assert!(size_of_resolved(&plain, 64) >= without + in_bytes(64 * PLATFORM));
+    }
 }

@@ -154,7 +154,7 @@ impl Registry for CachedRegistry {
             let (inner, requested, platforms) = (Arc::clone(&self.inner), key.reference(), key.platforms.clone());
             async move {
                 let value = inner.resolve(&requested, &platforms, freshness).await?;
-                let weight = memory::size_of_resolved(&value);
+                let weight = memory::size_of_resolved(&value, platforms.len());
                 Ok(CachedRead { value, began, ttl, weight })
             }
         };
