@@ -161,6 +161,17 @@ pub enum Error {
     /// The AWS credentials are missing, expired or invalid.
     #[error("AWS credentials missing or invalid")]
     Credentials(#[source] Source),
+    /// The configured registries belong to several accounts. All share one set of credentials.
+    #[error(
+        "--registry {first} and --registry {other} are of two AWS accounts; \
+         run one server for each account, each with the registries of its own"
+    )]
+    TwoAccounts {
+        /// The first registry, which is the default one.
+        first: RegistryId,
+        /// A registry of another account.
+        other: RegistryId,
+    },
     /// AWS still throttles after all retries.
     #[error("AWS throttles {operation}")]
     Throttled {

@@ -139,7 +139,8 @@ async fn registries_of_two_accounts_are_refused() {
     let connect = |registries| Ecr::connect(Config { registries, ..config(&simulator) });
 
     assert!(connect(vec![own.clone(), region]).await.is_ok());
-    let Err(Error::Credentials(why)) = connect(vec![own, account]).await else { panic!("two accounts are accepted") };
-    assert!(why.to_string().contains("run one server for each account"), "{why}");
+    let refused = connect(vec![own, account]).await.unwrap_err();
+    assert!(matches!(refused, Error::TwoAccounts { .. }), "{refused:?}");
+    assert!(refused.to_string().contains("run one server for each account"), "{refused}");
     assert_eq!(simulator.calls().total(), 0);
 }

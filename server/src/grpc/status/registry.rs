@@ -4,7 +4,7 @@ use scangate_core::registry::Registry as RegistryId;
 use scangate_proto::v1::ErrorReason as Reason;
 use tonic::{Code, Status};
 
-use super::{LONG_RETRY_DELAY, StatusBuilder, join, log};
+use super::{LONG_RETRY_DELAY, StatusBuilder, internal_error, join, log};
 use crate::registry::Error;
 
 /// The status of a failed registry call.
@@ -27,6 +27,8 @@ pub(crate) fn from_registry(error: Error) -> Status {
                            give the server an IAM role or renew its credentials";
             StatusBuilder::new(Code::FailedPrecondition, Reason::EcrCredentials, message).build()
         }
+        // Found when the server starts, so no call can end with it.
+        Error::TwoAccounts { .. } => internal_error(&error, "registries of two accounts"),
         Error::Throttled { operation, retry_after } => {
             let message = format!("AWS unavailable: {operation} was throttled; retry later");
             StatusBuilder::new(Code::Unavailable, Reason::EcrThrottled, message).retry_after(retry_after).build()

@@ -129,10 +129,7 @@ fn verify_one_account(registries: &[RegistryId]) -> Result<(), Error> {
     let Some(first) = registries.first() else { return Ok(()) };
     match registries.iter().find(|registry| registry.account() != first.account()) {
         None => Ok(()),
-        Some(other) => Err(Error::Credentials(Source::new(format!(
-            "one set of credentials cannot serve registries of two accounts, {first} and {other}; \
-             run one server for each account"
-        )))),
+        Some(other) => Err(Error::TwoAccounts { first: first.clone(), other: other.clone() }),
     }
 }
 
