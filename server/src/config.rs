@@ -92,9 +92,9 @@ pub struct Config {
     /// and rules with `min_epss` follow their `when_unknown`.
     ///
     /// The IAM role needs inspector2:ListFindings and inspector2:BatchGetFindingDetails. Each new read of a scan costs one
-    /// ListFindings call per 100 findings, and one BatchGetFindingDetails call per 10 severe findings (at most 20 such calls).
-    /// Severe findings are HIGH, CRITICAL or unrated, or have an EPSS that is unknown or at least 0.1. Closed findings and
-    /// those with a known exploit need no details.
+    /// ListFindings call per 100 findings, and one BatchGetFindingDetails call per 10 findings whose details could change a
+    /// decision (at most 20 such calls). They are HIGH, CRITICAL or unrated, or have an EPSS that is unknown or at least 0.1.
+    /// Closed findings need no details; those with a known exploit come last, for their dates in CISA's catalogue.
     ///
     /// If Inspector fails, the scan is served without this data. `enrichment` reports the failure, and the scan is read again
     /// within seconds.

@@ -96,7 +96,7 @@ pub(crate) struct ImageArgs {
     /// Image as REGISTRY/REPOSITORY:TAG or with @DIGEST. Without a registry, the server's default registry applies.
     pub(crate) image: String,
     /// Platform to select from an image index, e.g. linux/amd64. May be repeated. Default: all platforms.
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform)]
+    #[arg(long, value_name = "OS[(OS_VERSION)]/ARCH[/VARIANT]", value_parser = parse_platform)]
     pub(crate) platform: Vec<Platform>,
 }
 

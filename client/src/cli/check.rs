@@ -32,7 +32,7 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_name = "ENVIRONMENT", default_value = "", hide_default_value = true)]
     env: String,
     /// Platform to select from an image index, e.g. linux/amd64. May be repeated. Default: all platforms.
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform)]
+    #[arg(long, value_name = "OS[(OS_VERSION)]/ARCH[/VARIANT]", value_parser = parse_platform)]
     platform: Vec<Platform>,
     /// Longest time that the server waits for a running scan to end, e.g. 5m; at most 15m. Default: no wait.
     #[arg(long, value_name = "DURATION")]
