@@ -20,6 +20,7 @@ use crate::sql::{self, Connection, Database, JsonRows, commit_error, discard_if_
 
 /// Maximum number of findings in one statement.
 const BATCH_SIZE: usize = 2_000;
+
 #[derive(Debug, sqlx::FromRow)]
 struct Row {
     vulnerability: String,

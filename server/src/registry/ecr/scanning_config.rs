@@ -30,6 +30,7 @@ const PUT_REPOSITORY: Operation = Operation::write("PutImageScanningConfiguratio
 const BATCH_SIZE: usize = 25;
 /// The maximum of repositories in one request of a caller, and in one call of [`DESCRIBE_REPOSITORIES`].
 const MAX_REPOSITORIES: usize = 100;
+
 /// Reads the configuration of a registry.
 pub(super) async fn load_registry(client: &RegistryClient) -> Result<RegistryScanning, Error> {
     let permit = client.acquire(GET_REGISTRY).await?;
