@@ -30,8 +30,8 @@ impl Evaluator {
             match known.take() {
                 Some(Known::Readable(recorded)) => {
                     // No decision supersedes one that was made on later policies.
-                    let revision = recorded.evaluated.evaluation.decision.revision;
-                    request.at_least_as_fresh = request.at_least_as_fresh.max(Some(revision));
+                    let revision = Some(recorded.evaluated.evaluation.decision.revision);
+                    request.at_least_as_fresh = request.at_least_as_fresh.max(revision);
                     if self.still_holds(&request, &recorded).await? {
                         return Ok(Evaluated { recorded, replayed: true });
                     }
@@ -41,8 +41,7 @@ impl Evaluator {
                 None => {}
             }
             let (prepared, evaluated_at) = self.prepare(&request, deadline).await?;
-            // A repetition does not wait again.
-            request.wait = Duration::ZERO;
+            request.wait = Duration::ZERO; // A repetition does not wait again.
             let append = AppendRequest {
                 record: prepared.record,
                 evaluated_at,

@@ -41,8 +41,10 @@ async fn read(harness: &Harness<Arc<CachedRegistry>>) -> Read {
 }
 
 async fn rescan(harness: &Harness<Arc<CachedRegistry>>, script: ScanScript) -> Read {
-    harness.simulator.world(|world| world.rescan(APP, "1", script)).unwrap();
-    read(harness).await
+    match harness.simulator.world(|world| world.rescan(APP, "1", script)) {
+        Ok(()) => read(harness).await,
+        Err(error) => panic!("{IMAGE} cannot be scanned again: {error}"),
+    }
 }
 
 #[tokio::test]
