@@ -13,8 +13,8 @@ use crate::{
     name::{Environment, PolicyId, RuleId},
     rule::{Effect, Filter, FixFilter, Rule, SeverityChoice},
     severity::Severity,
-    unknown::WhenUnknown,
     stored::is_default,
+    unknown::WhenUnknown,
 };
 
 /// The strictness with which a policy is applied.

@@ -11,7 +11,7 @@ fn index_of(children: &str) -> Result<Document, InvalidManifest> {
 fn children(descriptor: &str) -> usize {
     match index_of(descriptor).unwrap() {
         Document::Index(children) => children.len(),
-        other => panic!("an index was read as {other:?}"),
+        other @ (Document::Single(_) | Document::OversizedIndex) => panic!("an index was read as {other:?}"),
     }
 }
 
@@ -91,7 +91,7 @@ fn nature(media_type: &str, config: &str, layers: &[&str], more: &str) -> Nature
     );
     match parse_document(&text, None).unwrap() {
         Document::Single(nature) => nature,
-        other => panic!("a single manifest was read as {other:?}"),
+        other @ (Document::Index(_) | Document::OversizedIndex) => panic!("a single manifest was read as {other:?}"),
     }
 }
 

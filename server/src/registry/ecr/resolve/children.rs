@@ -83,7 +83,7 @@ impl ImageResolver<'_> {
             match (self.describe_digests(part, filter, deadline).await, part) {
                 (Err(Error::ImageNotFound { .. }), [missing]) => self.missing.0.insert(self.key(missing), began),
                 (Err(Error::ImageNotFound { .. }), part) => {
-                    parts.extend(part.chunks(part.len().div_ceil(PARTS).max(1)))
+                    parts.extend(part.chunks(part.len().div_ceil(PARTS).max(1)));
                 }
                 (described, _) => known.extend(described?),
             }
