@@ -23,7 +23,7 @@ pub use self::{
 };
 use self::{
     checks::{UPDATE, incomplete, is_clean_enhanced, is_done, is_off, not_covered, scan_again, void},
-    completed::{assess_completed, is_rescanning},
+    completed::{assess_completed, awaits_list, is_rescanning},
     consistency::inconsistent,
     window::happened_within,
 };
@@ -44,7 +44,8 @@ pub fn assess(manifest: &Manifest, scan: &Scan, now: Timestamp) -> Assessment {
     }
     let found = shortfalls(manifest, scan, now);
     let is_renewing = (matches!(scan.status, Status::NotFound | Status::InProgress | Status::Pending)
-        || is_rescanning(scan))
+        || is_rescanning(scan)
+        || awaits_list(scan))
         && found.iter().any(|shortfall| shortfall.evidence == Evidence::ScanPending);
     Assessment::new(found, Ages::new(scan), is_renewing)
 }

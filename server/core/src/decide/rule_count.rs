@@ -106,6 +106,8 @@ struct Counter<'a, 'w> {
 }
 
 impl<'a> Counter<'a, '_> {
+    // The prefilter rejects most findings, and its loop stays small without this function in it.
+    #[inline(never)]
     fn add(&mut self, index: usize, finding: &'a Finding) {
         let (when, usage, unrated_as, now) =
             (&self.rule.when, &self.input.scan.usage, self.policy.unrated_as, self.now);

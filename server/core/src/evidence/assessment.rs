@@ -139,7 +139,8 @@ impl Assessment {
         let mut shortfalls = self.shortfalls.clone();
         shortfalls.extend(self.ages.shortfalls(limits, now));
         if self.is_renewing && limits.awaits_running_scan {
-            shortfalls.retain(|shortfall| !matches!(shortfall.evidence, Evidence::Stale | Evidence::Incomplete));
+            let replaced = [Evidence::Stale, Evidence::Incomplete, Evidence::Inconsistent];
+            shortfalls.retain(|shortfall| !replaced.contains(&shortfall.evidence));
         }
         shortfalls
     }

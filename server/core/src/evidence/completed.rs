@@ -9,7 +9,7 @@ use super::{
     coverage::{Proof, proof},
     window::{ARRIVAL_WINDOW, POLL, SETTLE_TIME, happened_within},
 };
-use crate::scan::{Manifest, Scan, ScanType};
+use crate::scan::{Manifest, Scan, ScanType, Status};
 
 /// Returns the shortfalls of a scan whose status is COMPLETE or ACTIVE. Those that need only time come last.
 pub(super) fn assess_completed(manifest: &Manifest, scan: &Scan, now: Timestamp) -> Vec<Shortfall> {
@@ -28,6 +28,12 @@ pub(super) fn assess_completed(manifest: &Manifest, scan: &Scan, now: Timestamp)
 /// True if a scan is running that will replace an empty enhanced result.
 pub(super) fn is_rescanning(scan: &Scan) -> bool {
     is_clean_enhanced(scan) && matches!(proof(scan), Proof::Pending(_))
+}
+
+/// True if a completed scan has no list of findings: ECR can report a scan as complete before the list arrives.
+pub(super) fn awaits_list(scan: &Scan) -> bool {
+    matches!(scan.status, Status::Complete | Status::Active)
+        && scan.report.as_ref().is_some_and(|report| report.findings.is_none())
 }
 
 struct Completed<'a> {

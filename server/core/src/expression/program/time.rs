@@ -35,14 +35,6 @@ impl Term {
     fn plus(self, other: Self, sign: i32) -> Self {
         Self { factor: self.factor + sign * other.factor, is_required: self.is_required || other.is_required }
     }
-
-    fn evaluate(self, field: TimeField, finding: &Finding, usage: &Usage) -> Evaluated<i128> {
-        if !self.is_required {
-            return Ok(0);
-        }
-        let time = field.get(finding, usage).ok_or(Unknown::Missing)?;
-        Ok(i128::from(self.factor) * time.as_nanosecond())
-    }
 }
 
 impl Linear {
@@ -101,10 +93,14 @@ impl Linear {
     }
 
     fn without_now(&self, finding: &Finding, usage: &Usage) -> Evaluated<i128> {
-        let terms = self.fields.iter().zip(TimeField::ALL);
-        terms
-            .map(|(term, field)| term.evaluate(field, finding, usage))
-            .try_fold(self.constant, |sum, term| Ok(sum + term?))
+        let mut sum = self.constant;
+        for (term, field) in self.fields.iter().zip(TimeField::ALL) {
+            if term.is_required {
+                let time = field.get(finding, usage).ok_or(Unknown::Missing)?;
+                sum += i128::from(term.factor) * time.as_nanosecond();
+            }
+        }
+        Ok(sum)
     }
 
     /// Visits the instants around which the sum changes its sign: the first at or past zero, and the next one.

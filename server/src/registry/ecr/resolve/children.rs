@@ -23,7 +23,7 @@ use crate::registry::{
 /// [`MAX_CHILDREN`] unknown children takes 1 + 8 + 64 requests.
 const PARTS: usize = 8;
 /// The time for which a missing child stays missing without another request.
-const MISSING_TTL: Duration = Duration::from_mins(1);
+const MISSING_TTL: Duration = Duration::from_secs(10);
 /// The maximum of remembered missing children.
 const MAX_MISSING: u64 = 256 * MAX_CHILDREN as u64;
 
