@@ -227,6 +227,9 @@ pub struct ManifestInput {
     pub first_seen: Arc<FirstSeenTimes>,
 }
 
+/// The reason against the start of a scan under enhanced scanning.
+pub const SCANS_ARE_MANAGED: &str = "the registry uses enhanced scanning, whose scans cannot be started on request";
+
 /// The result of an attempt to start a scan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]

@@ -75,9 +75,7 @@ impl Glob {
         }
         true
     }
-}
 
-impl Glob {
     /// True if the whole name matches, without regard to the case of ASCII letters.
     ///
     /// ```

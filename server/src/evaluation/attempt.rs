@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use scangate_core::{
     Decision, Verdict, decide,
     decide::Selection,
-    decision::{ManifestInput, Start},
+    decision::{ManifestInput, SCANS_ARE_MANAGED, Start},
     image::Digest,
     policy::PolicySet,
 };
@@ -144,9 +144,7 @@ fn start_outcome(started: Result<Started, RegistryError>) -> Result<Start, Error
             let why = "ECR allows one scan per image, and a limited number per account, every 24 hours";
             Start::Refused(format!("{why}; retry, or call StartScan, later"))
         }
-        Started::ManagedContinuously => {
-            Start::Refused("the registry uses enhanced scanning, whose scans cannot be started on request".to_owned())
-        }
+        Started::ManagedContinuously => Start::Refused(SCANS_ARE_MANAGED.to_owned()),
         Started::Unsupported(why) => Start::Refused(why),
     })
 }

@@ -4,7 +4,7 @@
 //! alone changes it. It does not see first-seen times that other images record meanwhile: until its scans
 //! are read again, the stricter decision is returned.
 
-use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use moka::sync::Cache;
@@ -47,8 +47,7 @@ pub(super) struct Key {
 
 impl Key {
     pub(super) fn new(image: &Image, platforms: &[Platform], environment: Option<&Environment>) -> Self {
-        let platforms = BTreeSet::from_iter(platforms).into_iter().cloned().collect();
-        Self { image: image.clone(), platforms, environment: environment.cloned() }
+        Self { image: image.clone(), platforms: Platform::distinct(platforms), environment: environment.cloned() }
     }
 
     /// An estimate of its memory use beyond [`DECISION_BYTES`].

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::{
-    decision::{ManifestInput, Start, Verdict},
+    decision::{ManifestInput, SCANS_ARE_MANAGED, Start, Verdict},
     evidence::{Assessment, Evidence, Shortfall},
     policy::{Action, Policy},
     scan::ScanType,
@@ -42,9 +42,7 @@ fn start_outcome(input: &ManifestInput, shortfall: &Shortfall) -> ScanOutcome {
         _ if shortfall.outlasts_scans => ScanOutcome::Deny(shortfall.detail()),
         Some(Start::Running) => ScanOutcome::Wait { starts: false },
         Some(Start::Refused(why)) => refused(why),
-        None if input.scan.scan_type == ScanType::Enhanced => {
-            refused("the registry uses enhanced scanning, whose scans cannot be started on request")
-        }
+        None if input.scan.scan_type == ScanType::Enhanced => refused(SCANS_ARE_MANAGED),
         None => ScanOutcome::Wait { starts: true },
     }
 }

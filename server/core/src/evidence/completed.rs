@@ -4,12 +4,12 @@ use jiff::Timestamp;
 
 use super::{
     assessment::{Evidence, Shortfall},
-    checks::{incomplete, is_clean_enhanced, is_off, retry_or_scan_again, scan_again},
+    checks::{incomplete, is_clean_enhanced, is_done, is_off, retry_or_scan_again, scan_again},
     consistency::{inconsistent, is_settling, unsettled},
     coverage::{Proof, proof},
     window::{ARRIVAL_WINDOW, POLL, SETTLE_TIME, happened_within},
 };
-use crate::scan::{Manifest, Scan, ScanType, Status};
+use crate::scan::{Manifest, Scan, ScanType};
 
 /// Returns the shortfalls of a scan whose status is COMPLETE or ACTIVE. Those that need only time come last.
 pub(super) fn assess_completed(manifest: &Manifest, scan: &Scan, now: Timestamp) -> Vec<Shortfall> {
@@ -32,8 +32,7 @@ pub(super) fn is_rescanning(scan: &Scan) -> bool {
 
 /// True if a completed scan has no list of findings: ECR can report a scan as complete before the list arrives.
 pub(super) fn awaits_list(scan: &Scan) -> bool {
-    matches!(scan.status, Status::Complete | Status::Active)
-        && scan.report.as_ref().is_some_and(|report| report.findings.is_none())
+    is_done(scan) && scan.report.as_ref().is_some_and(|report| report.findings.is_none())
 }
 
 struct Completed<'a> {

@@ -156,9 +156,7 @@ impl Field {
             Self::InUseCount => usage.in_use_count.is_some(),
         }
     }
-}
 
-impl Field {
     /// True if the catalogue may have an entry that the scan does not report. Inspector may not have been asked; only a
     /// finding without a known exploit was looked up for certain, or did not need it.
     pub(super) fn is_unread(self, finding: &Finding) -> bool {

@@ -1,6 +1,6 @@
 //! Platforms, which identify the manifests of an index.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +50,11 @@ impl Platform {
             Self::new(os, version, architecture, variant).map_err(|_| malformed(platform))
         });
         parsed.unwrap_or_else(|| Err(malformed(platform)))
+    }
+
+    /// Returns the platforms sorted and each once: neither order nor repetition changes a selection.
+    pub fn distinct(platforms: &[Self]) -> Vec<Self> {
+        BTreeSet::from_iter(platforms).into_iter().cloned().collect()
     }
 
     /// Returns the platform of a manifest as containerd writes it: without the variant that its architecture implies

@@ -60,10 +60,11 @@ pub(crate) fn parse_repository_names(fields: &mut Fields, path: &str, names: &[S
 
 /// Parses a platform.
 pub(crate) fn parse_platform(fields: &mut Fields, path: &str, platform: &v1::Platform) -> Option<Platform> {
-    let set = |text: &'_ str| (!text.is_empty()).then(|| text.to_owned());
-    let (os_version, variant) = (set(&platform.os_version), set(&platform.variant));
-    let parsed = Platform::new(&platform.os, os_version.as_deref(), &platform.architecture, variant.as_deref());
-    fields.check(path, parsed)
+    fn set(text: &str) -> Option<&str> {
+        Some(text).filter(|text| !text.is_empty())
+    }
+    let v1::Platform { os, os_version, architecture, variant } = platform;
+    fields.check(path, Platform::new(os, set(os_version), architecture, set(variant)))
 }
 
 /// Renders a platform.

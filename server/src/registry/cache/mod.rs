@@ -11,7 +11,7 @@ mod memory;
 mod recent;
 mod ttl;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -135,7 +135,7 @@ impl CachedRegistry {
     fn image_key(&self, image: &ImageReference, platforms: &[Platform]) -> ImageKey {
         let registry = image.registry.as_ref().map_or_else(|| self.inner.default_registry(), |(_, registry)| registry);
         let repository = Repository { registry: registry.clone(), name: image.repository.clone() };
-        let platforms = BTreeSet::from_iter(platforms).into_iter().cloned().collect();
+        let platforms = Platform::distinct(platforms);
         ImageKey { repository, tag: image.tag.clone(), digest: image.digest.clone(), platforms }
     }
 }

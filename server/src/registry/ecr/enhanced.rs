@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use aws_sdk_ecr::{
     primitives::DateTime,
-    types::{EnhancedImageScanFinding, PackageVulnerabilityDetails, VulnerablePackage},
+    types::{AwsEcrContainerImageDetails, EnhancedImageScanFinding, PackageVulnerabilityDetails, VulnerablePackage},
 };
 use scangate_core::{
     finding::{Exploit, Finding, Fix, Package, Score, Status},
@@ -59,17 +59,13 @@ pub(super) fn add_findings(
 impl Subject<'_> {
     /// Returns the use of this image according to a finding.
     fn usage(self, found: &EnhancedImageScanFinding) -> Usage {
-        let resources = found.resources.iter().flatten();
-        let images = resources.filter_map(|resource| resource.details.as_ref()?.aws_ecr_container_image.as_ref());
-        let own = images.filter(|image| image.image_hash.as_deref() == Some(self.digest.as_str()));
+        let own = listed_images(found).filter(|image| image.image_hash.as_deref() == Some(self.digest.as_str()));
         own.map(|image| usage(image.in_use_count, image.last_in_use_at.as_ref())).fold(Usage::default(), Usage::max)
     }
 
     /// Checks the images that a finding lists. One that is the image itself is enough: the others only share the finding.
     fn verify(self, found: &EnhancedImageScanFinding, diagnostics: &mut ScanDiagnostics) {
-        let resources = found.resources.iter().flatten();
-        let images = resources.filter_map(|resource| resource.details.as_ref()?.aws_ecr_container_image.as_ref());
-        let stated = images.map(|image| StatedImage {
+        let stated = listed_images(found).map(|image| StatedImage {
             digest: image.image_hash.as_deref(),
             account: image.registry.as_deref(),
             repository: image.repository_name.as_deref(),
@@ -100,6 +96,12 @@ impl Subject<'_> {
         ];
         stated.into_iter().find_map(|(stated, expected)| Some((stated.filter(|stated| *stated != expected)?, expected)))
     }
+}
+
+/// Returns the images that a finding lists.
+fn listed_images(found: &EnhancedImageScanFinding) -> impl Iterator<Item = &AwsEcrContainerImageDetails> {
+    let resources = found.resources.iter().flatten();
+    resources.filter_map(|resource| resource.details.as_ref()?.aws_ecr_container_image.as_ref())
 }
 
 fn packages(found: &EnhancedImageScanFinding) -> &[VulnerablePackage] {

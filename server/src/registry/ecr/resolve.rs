@@ -18,7 +18,7 @@ use self::{documents::Unreadable, index::Selection};
 use super::{
     describe_images::{ArchiveFilter, BATCH_GET_IMAGE, DESCRIBE_IMAGES, ImageDescription, describe},
     error::malformed,
-    manifest::{Document, ManifestKind, Nature, is_image_config},
+    manifest::{Document, ManifestKind, is_image_config},
     registry_client::RegistryClient,
     retry::Deadline,
 };
@@ -78,8 +78,8 @@ impl ImageResolver<'_> {
         let permit = self.client.acquire(BATCH_GET_IMAGE).await?;
         match self.load_one((digest, None), permit.deadline).await? {
             Ok(document) => Ok(match document.as_ref() {
-                Document::Single(Nature::ForeignLayers | Nature::Artifact | Nature::Unrecognised) => Content::Artifact,
-                Document::Single(Nature::Image) | Document::Index(_) | Document::OversizedIndex => Content::Image,
+                Document::Single(nature) => nature.content(),
+                Document::Index(_) | Document::OversizedIndex => Content::Image,
             }),
             Err(Unreadable::Refused(_)) => Ok(Content::Image),
             Err(invalid @ Unreadable::Invalid(_)) => Err(invalid.into_error(&self.repository, digest)),
@@ -199,8 +199,7 @@ impl ImageResolver<'_> {
             return Ok(Content::Image);
         }
         match self.load_document(description, deadline).await?.as_ref() {
-            Document::Single(Nature::Image) => Ok(Content::Image),
-            Document::Single(Nature::ForeignLayers | Nature::Artifact | Nature::Unrecognised) => Ok(Content::Artifact),
+            Document::Single(nature) => Ok(nature.content()),
             Document::Index(_) | Document::OversizedIndex => {
                 let detail = format!("{} is declared as an image, but is an index", description.digest);
                 Err(malformed(DESCRIBE_IMAGES, detail))

@@ -5,6 +5,8 @@
 //! odd configs. CRI-O and Podman check the config of OCI manifests only, and no layers. What one of them may run counts
 //! as an image, so that its scan decides.
 
+use scangate_core::scan::Content;
+
 /// Configs that a container runtime accepts. The last four are Docker's concession to old registries.
 const IMAGE_CONFIGS: [&str; 6] = [
     "application/vnd.docker.container.image.v1+json",
@@ -38,6 +40,14 @@ pub(in super::super) enum Nature {
 }
 
 impl Nature {
+    /// Returns the content of a manifest that was requested by itself.
+    pub(in super::super) fn content(self) -> Content {
+        match self {
+            Self::Image => Content::Image,
+            Self::ForeignLayers | Self::Artifact | Self::Unrecognised => Content::Artifact,
+        }
+    }
+
     /// Returns the nature of a manifest. `is_oci`: its media type is stated, and is not Docker's.
     pub(super) fn of(is_oci: bool, config: &str, layers: &[&str]) -> Self {
         let has_file_system = layers.iter().any(|layer| is_file_system(layer));
