@@ -1,10 +1,6 @@
 //! Findings: one vulnerability in one package of one manifest, in one form for basic and enhanced scans.
 
-use std::{
-    cmp::Ordering,
-    hash::{Hash, Hasher},
-    sync::Arc,
-};
+use std::{cmp::Ordering, fmt, hash::Hash, num::NonZeroU64, sync::Arc};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -88,9 +84,12 @@ pub enum Status {
 }
 
 /// A finite score from 0 to 10, so that scores have a total order.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+///
+/// It stores the bits of the number plus one, which is never zero: so `Option<Score>` is as small as a number. The bits of
+/// numbers that are not negative have the order of the numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "f64", into = "f64")]
-pub struct Score(f64);
+pub struct Score(NonZeroU64);
 
 /// The error for a number outside the scale of scores.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
@@ -100,33 +99,22 @@ pub struct InvalidScore(f64);
 impl Score {
     /// Creates a score from a finite number from 0 to 10.
     pub fn new(value: f64) -> Result<Self, InvalidScore> {
-        // Adding zero turns -0.0 into 0.0: they compare equal, but sort and print differently.
-        if (0.0..=10.0).contains(&value) { Ok(Self(value + 0.0)) } else { Err(InvalidScore(value)) }
+        if !(0.0..=10.0).contains(&value) {
+            return Err(InvalidScore(value));
+        }
+        // Adding zero turns -0.0 into 0.0, whose bits are zero.
+        Ok(Self(NonZeroU64::MIN.saturating_add((value + 0.0).to_bits())))
     }
 
     /// Returns the score as a number.
     pub fn value(self) -> f64 {
-        self.0
+        f64::from_bits(self.0.get() - 1)
     }
 }
 
-impl Eq for Score {}
-
-impl Hash for Score {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.to_bits().hash(state);
-    }
-}
-
-impl PartialOrd for Score {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Score {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.total_cmp(&other.0)
+impl fmt::Debug for Score {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Score").field(&self.value()).finish()
     }
 }
 
@@ -140,56 +128,59 @@ impl TryFrom<f64> for Score {
 
 impl From<Score> for f64 {
     fn from(score: Score) -> Self {
-        score.0
+        score.value()
     }
 }
 
 /// One vulnerability in one package of one manifest.
+///
+/// The fields that rules read most come first and share cache lines; `repr(C)` keeps them in this order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[repr(C)]
 pub struct Finding {
-    /// Vulnerability identifier.
-    pub id: Arc<str>,
-    /// The identifiers of related vulnerabilities, in order and without duplicates.
-    #[serde(default)]
-    pub related_ids: Vec<Arc<str>>,
-    /// The affected package.
-    pub package: Package,
     /// The severity that the scan reports.
     pub severity: Rating,
     /// The availability of a fix.
     #[serde(default)]
     pub fix: Fix,
+    /// The knowledge about exploits.
+    #[serde(default)]
+    pub exploit: Exploit,
+    /// The status of the finding.
+    #[serde(default)]
+    pub status: Status,
     /// The highest CVSS base score reported.
     #[serde(default)]
     pub cvss: Option<Score>,
     /// EPSS, 0 to 1.
     #[serde(default)]
     pub epss: Option<Score>,
-    /// The knowledge about exploits.
-    #[serde(default)]
-    pub exploit: Exploit,
-    /// The entry in CISA's catalogue of known exploited vulnerabilities.
-    #[serde(default)]
-    pub kev: Option<Kev>,
-    /// The status of the finding.
-    #[serde(default)]
-    pub status: Status,
     /// A title of one line.
     #[serde(default)]
     pub title: Option<Arc<str>>,
+    /// The time at which the vendor published it.
+    #[serde(default)]
+    pub published_at: Option<Timestamp>,
+    /// Vulnerability identifier.
+    pub id: Arc<str>,
+    /// The affected package.
+    pub package: Package,
+    /// The time at which Inspector first saw it.
+    #[serde(default)]
+    pub first_observed_at: Option<Timestamp>,
+    /// The identifiers of related vulnerabilities, in order and without duplicates.
+    #[serde(default)]
+    pub related_ids: Vec<Arc<str>>,
+    /// The entry in CISA's catalogue of known exploited vulnerabilities.
+    #[serde(default)]
+    pub kev: Option<Box<Kev>>,
     /// A longer description.
     #[serde(default)]
     pub description: Option<Arc<str>>,
     /// A page with details.
     #[serde(default)]
     pub uri: Option<Arc<str>>,
-    /// The time at which Inspector first saw it.
-    #[serde(default)]
-    pub first_observed_at: Option<Timestamp>,
-    /// The time at which the vendor published it.
-    #[serde(default)]
-    pub published_at: Option<Timestamp>,
     /// Inspector's ARN of the finding.
     #[serde(default)]
     pub arn: Option<Arc<str>>,
@@ -211,7 +202,7 @@ impl Finding {
         let package = (&self.package.manager, &self.package.fixed_in, &self.package.source_layer);
         let texts = (&self.title, &self.uri, &self.description);
         let times = (self.first_observed_at, self.published_at);
-        let exploit = (self.exploit, self.kev);
+        let exploit = (self.exploit, &self.kev);
         (&self.severity, self.fix, self.cvss, self.epss, exploit, self.status, package, &self.related_ids, texts, times)
     }
 
@@ -274,7 +265,7 @@ mod tests {
         let others = [
             Finding { title: Some("one".into()), ..finding() },
             Finding { related_ids: vec!["GHSA-1".into()], ..finding() },
-            Finding { kev: Some(Kev::default()), ..finding() },
+            Finding { kev: Some(Box::default()), ..finding() },
             Finding { package: Package { source_layer: Some("sha256:1".into()), ..finding().package }, ..finding() },
             Finding { description: Some("one".into()), ..finding() },
             Finding { uri: Some("https://example.org".into()), ..finding() },

@@ -205,8 +205,8 @@ impl TimeField {
         match self {
             Self::FirstObserved => finding.first_observed_at,
             Self::Published => finding.published_at,
-            Self::KevAdded => finding.kev.and_then(|kev| kev.added_at),
-            Self::KevDue => finding.kev.and_then(|kev| kev.due_at),
+            Self::KevAdded => finding.kev.as_deref().and_then(|kev| kev.added_at),
+            Self::KevDue => finding.kev.as_deref().and_then(|kev| kev.due_at),
             Self::LastInUse => usage.last_in_use_at,
         }
     }

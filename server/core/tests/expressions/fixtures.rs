@@ -57,7 +57,7 @@ pub(crate) fn full() -> Finding {
         cvss: Some(Score::new(9.8).unwrap()),
         epss: Some(Score::new(0.5).unwrap()),
         exploit: Exploit::Known,
-        kev: Some(Kev { added_at: None, due_at: Some("2026-03-10T12:00:00Z".parse().unwrap()) }),
+        kev: Some(Box::new(Kev { added_at: None, due_at: Some("2026-03-10T12:00:00Z".parse().unwrap()) })),
         status: Status::Active,
         title: Some("Überlauf im Handshake".into()),
         description: Some("A heap overflow.".into()),

@@ -205,7 +205,7 @@ prop_compose! {
         kev in option::of((option::of(instant()), option::of(instant()))),
         related_ids in vec(select(vec!["CVE-1", "GHSA-3"]), 0..3),
     ) -> Finding {
-        let kev = kev.map(|(added_at, due_at)| Kev { added_at, due_at });
+        let kev = kev.map(|(added_at, due_at)| Box::new(Kev { added_at, due_at }));
         let score = |value: Option<f64>| value.map(|value| Score::new(value).unwrap());
         Finding {
             id: "CVE-2026-1001".into(),

@@ -86,7 +86,7 @@ pub(crate) fn render_finding(finding: &Finding, manifest: &Digest, platform: Opt
         platform: platform.map(render_platform),
         finding_arn: text(finding.arn.as_ref()),
         related_ids: finding.related_ids.iter().map(ToString::to_string).collect(),
-        kev: finding.kev.map(render_kev),
+        kev: finding.kev.as_deref().map(render_kev),
     }
 }
 
@@ -102,7 +102,7 @@ pub(crate) fn render_package(package: &Package) -> v1::Package {
     }
 }
 
-fn render_kev(kev: Kev) -> v1::KnownExploitedVulnerability {
+fn render_kev(kev: &Kev) -> v1::KnownExploitedVulnerability {
     v1::KnownExploitedVulnerability {
         add_time: kev.added_at.map(render_timestamp),
         due_time: kev.due_at.map(render_timestamp),

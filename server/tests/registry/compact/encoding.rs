@@ -60,7 +60,7 @@ prop_compose! {
         let score = |value: Option<f64>| value.map(|value| Score::new(value).unwrap());
         Finding {
             id, package, fix, exploit, status, title, description, uri, first_observed_at, published_at, arn,
-            related_ids, kev,
+            related_ids, kev: kev.map(Box::new),
             severity: Rating::parse(severity),
             cvss: score(cvss),
             epss: score(epss),

@@ -43,7 +43,8 @@ impl FixedFields {
             Rating::Rated(severity) => Some(*severity),
             Rating::Unrated(_) => None,
         };
-        let Finding { fix, cvss, epss, exploit, kev, status, published_at, .. } = *finding;
+        let Finding { fix, cvss, epss, exploit, status, published_at, .. } = *finding;
+        let kev = finding.kev.as_deref().copied();
         Self { severity, fix, cvss, epss, exploit, kev, status, published_at }
     }
 }
@@ -135,7 +136,7 @@ impl Dictionary {
             cvss: fields.cvss,
             epss: fields.epss,
             exploit: fields.exploit,
-            kev: fields.kev,
+            kev: fields.kev.map(Box::new),
             status: fields.status,
             title: if encoded.title_begins_with_id { Some(concat(&[&id, &title?])) } else { title },
             description,

@@ -159,7 +159,7 @@ impl InspectorRecord {
         if let Some(status) = self.status {
             finding.status = stricter(finding.status, status);
         }
-        finding.kev = self.kev;
+        finding.kev = self.kev.map(Box::new);
         // If ECR reports nothing about a fix, rules already count one as available. Taking "no fix" from Inspector
         // would make the result less strict, so only Available and Partial are taken.
         if matches!(self.fix, Fix::Available | Fix::Partial) {
