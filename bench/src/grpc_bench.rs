@@ -21,13 +21,13 @@ use crate::{
 };
 
 const METHOD: &str = "/scangate.v1.ScanGateService/EvaluateGate";
-const CLEAN_IMAGE: &str = "shop/api:2.0.0";
+pub(crate) const CLEAN_IMAGE: &str = "shop/api:2.0.0";
 /// An image with 2,000 findings, few of which match a policy.
 const LARGE_IMAGE: &str = "bench/large:1";
 /// The number of images that the gate serves for the memory table.
 pub(crate) const MEMORY_IMAGES: usize = 120;
 const LOAD_DURATION: Duration = Duration::from_secs(3);
-const ROUNDS: usize = 5;
+pub(crate) const ROUNDS: usize = 5;
 
 /// The arguments of a gate process: those of the server, and two of the bench.
 #[derive(Parser)]
@@ -82,14 +82,14 @@ fn world(flags: &[String]) -> World {
 
 /// A server process and the image that is requested from it.
 #[derive(Clone, Copy)]
-struct Target<'a> {
-    process: &'a ServerProcess,
-    image: &'a str,
+pub(crate) struct Target<'a> {
+    pub(crate) process: &'a ServerProcess,
+    pub(crate) image: &'a str,
 }
 
-struct Measurement {
-    load: LoadResult,
-    cpu_micros_per_call: f64,
+pub(crate) struct Measurement {
+    pub(crate) load: LoadResult,
+    pub(crate) cpu_micros_per_call: f64,
 }
 
 impl Target<'_> {
@@ -105,7 +105,7 @@ impl Target<'_> {
         }
     }
 
-    async fn measure(&self, rate: Option<f64>) -> Measurement {
+    pub(crate) async fn measure(&self, rate: Option<f64>) -> Measurement {
         let cpu_before = cpu_seconds(&self.process.pid());
         let load = self.load(rate).run().await;
         let calls = load.calls_per_second * LOAD_DURATION.as_secs_f64();
@@ -114,7 +114,7 @@ impl Target<'_> {
     }
 
     /// Makes one call, writes its response to a file for the peer, and returns its size in bytes.
-    async fn record_response(&self, file: &Path) -> usize {
+    pub(crate) async fn record_response(&self, file: &Path) -> usize {
         let framed = self.load(None).call_once().await;
         let response = unframe(&framed);
         std::fs::write(file, response).unwrap();
@@ -138,7 +138,7 @@ async fn compare(
     pairs.swap_remove(ROUNDS / 2)
 }
 
-fn throughput_ratio(peer: &Measurement, gate: &Measurement) -> f64 {
+pub(crate) fn throughput_ratio(peer: &Measurement, gate: &Measurement) -> f64 {
     gate.load.calls_per_second / peer.load.calls_per_second
 }
 
@@ -146,7 +146,7 @@ fn p99_ratio(peer: &Measurement, gate: &Measurement) -> f64 {
     gate.load.p99.as_secs_f64() / peer.load.p99.as_secs_f64()
 }
 
-fn cpu_ratio(peer: &Measurement, gate: &Measurement) -> f64 {
+pub(crate) fn cpu_ratio(peer: &Measurement, gate: &Measurement) -> f64 {
     gate.cpu_micros_per_call / peer.cpu_micros_per_call
 }
 

@@ -1,8 +1,10 @@
 //! Benchmarks of scan-gate, each compared with a peer in the same run on the same machine. Prints Markdown tables.
 //!
 //! `cargo build --release -p scangate-bench` builds the bench and its peer. `target/release/scangate-bench` prints all
-//! tables; with table names as arguments it prints only those.
+//! tables; with table names as arguments it prints only those. `scangate-bench compare PROGRAM…` compares the warm call of
+//! several builds of the bench.
 
+mod build_comparison;
 mod deciding;
 mod fixtures;
 mod grpc_bench;
@@ -32,6 +34,7 @@ fn main() {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["serve-gate", state, ..] => multi_thread().block_on(grpc_bench::serve_gate(state, &arguments[2..])),
+        ["compare", programs @ ..] => current_thread().block_on(build_comparison::run(programs)),
         [] => run_in_processes(),
         names => TABLES.iter().filter(|table| names.contains(table)).for_each(|table| run(table)),
     }

@@ -20,9 +20,14 @@ pub(crate) struct ServerProcess {
 impl ServerProcess {
     /// Starts the gate over stores in this directory, by the bench's own program.
     pub(crate) fn start_gate(state: &Path, flags: &[String]) -> Self {
+        Self::start_gate_of(&std::env::current_exe().unwrap(), state, flags)
+    }
+
+    /// Starts the gate of another build of the bench.
+    pub(crate) fn start_gate_of(program: &Path, state: &Path, flags: &[String]) -> Self {
         let mut arguments = vec!["serve-gate", state.to_str().unwrap()];
         arguments.extend(flags.iter().map(String::as_str));
-        Self::start(&std::env::current_exe().unwrap(), &arguments)
+        Self::start(program, &arguments)
     }
 
     /// Starts the peer, which returns the response in the file.
