@@ -24,10 +24,31 @@ const NO_FIX_STEP: &str =
 
 /// The parts that decisions and simulations share.
 struct Evaluation<'a> {
+    verdict: Verdict,
+    retry_after: Option<RetryAfter>,
     manifests: Vec<ManifestRow<'a>>,
     violations: &'a [Violation],
     warnings: &'a [Violation],
     waived: &'a [WaivedFinding],
+}
+
+/// The [`Evaluation`] of a decision or a simulation: both messages have these fields.
+macro_rules! evaluation {
+    ($message:expr) => {
+        Evaluation {
+            verdict: $message.verdict(),
+            retry_after: $message.retry_after,
+            manifests: Vec::from_iter($message.manifests.iter().map(|manifest| ManifestRow {
+                digest: &manifest.digest,
+                platform: manifest.platform.as_ref(),
+                verdict: manifest.verdict,
+                scan: manifest.scan.as_ref(),
+            })),
+            violations: &$message.violations,
+            warnings: &$message.warnings,
+            waived: &$message.waived,
+        }
+    };
 }
 
 /// The outcome for one manifest.
@@ -40,45 +61,23 @@ struct ManifestRow<'a> {
 
 /// Adds the decision on `image`; `refusal` is the cause for which it permits no deployment.
 pub(crate) fn write_decision(report: &mut Report, image: &str, decision: &Decision, refusal: Option<&NotAllowed>) {
-    let Decision { manifests, violations, warnings, waived, .. } = decision;
     report.line(&headline(image, decision, refusal));
     write_reasons(report, &decision.reasons);
     if refusal.is_none() {
         write_references(report, decision);
     }
-    let manifests = manifests.iter().map(|manifest| ManifestRow {
-        digest: &manifest.digest,
-        platform: manifest.platform.as_ref(),
-        verdict: manifest.verdict,
-        scan: manifest.scan.as_ref(),
-    });
-    let evaluation = Evaluation { manifests: manifests.collect(), violations, warnings, waived };
-    write_evaluation(report, &evaluation);
-    if refusal.is_some() {
-        report.section("next steps", &next_steps(&evaluation, decision.verdict(), decision.retry_after));
-    }
+    write_evaluation(report, &evaluation!(decision), refusal.is_some());
     let id = if decision.name.is_empty() { String::new() } else { format!(", {}", decision.name) };
     write_footer(report, "decided", &decision.policies, &format!("{}{id}", decision.revision));
 }
 
 /// Adds the simulation on `image`. It has no reference to deploy.
 pub(crate) fn write_simulation(report: &mut Report, image: &str, simulation: &Simulation) {
-    let Simulation { manifests, violations, warnings, waived, .. } = simulation;
     let verdict = format::verdict(simulation.verdict);
     report.line(&format!("SIMULATED {verdict}  {image}{}", in_environment(&simulation.environment)));
     write_reasons(report, &simulation.reasons);
     report.line("  a simulation permits no deployment; use `scangate check`");
-    let manifests = manifests.iter().map(|manifest| ManifestRow {
-        digest: &manifest.digest,
-        platform: manifest.platform.as_ref(),
-        verdict: manifest.verdict,
-        scan: manifest.scan.as_ref(),
-    });
-    let evaluation = Evaluation { manifests: manifests.collect(), violations, warnings, waived };
-    write_evaluation(report, &evaluation);
-    if simulation.verdict() != Verdict::Allow {
-        report.section("next steps", &next_steps(&evaluation, simulation.verdict(), simulation.retry_after));
-    }
+    write_evaluation(report, &evaluation!(simulation), simulation.verdict() != Verdict::Allow);
     write_footer(report, "simulated", &simulation.policies, &simulation.revision.to_string());
 }
 
@@ -88,7 +87,7 @@ fn write_reasons(report: &mut Report, reasons: &[String]) {
     }
 }
 
-fn write_evaluation(report: &mut Report, evaluation: &Evaluation<'_>) {
+fn write_evaluation(report: &mut Report, evaluation: &Evaluation<'_>, with_next_steps: bool) {
     if !evaluation.manifests.is_empty() {
         report.blank();
         report.table(&manifest_table(&evaluation.manifests));
@@ -96,6 +95,9 @@ fn write_evaluation(report: &mut Report, evaluation: &Evaluation<'_>) {
     report.section("violations", &violation_lines(evaluation.violations));
     report.section("warnings", &violation_lines(evaluation.warnings));
     report.section("waived", &evaluation.waived.iter().map(waived_line).collect::<Vec<_>>());
+    if with_next_steps {
+        report.section("next steps", &next_steps(evaluation));
+    }
 }
 
 /// The verdict as received, or NOT ALLOWED with the cause if the decision is inconsistent.
@@ -192,7 +194,7 @@ fn waived_line(waived: &WaivedFinding) -> String {
 }
 
 /// The steps that may change the verdict, without duplicates.
-fn next_steps(evaluation: &Evaluation<'_>, verdict: Verdict, retry_after: Option<RetryAfter>) -> Vec<String> {
+fn next_steps(evaluation: &Evaluation<'_>) -> Vec<String> {
     let findings = || evaluation.violations.iter().flat_map(|violation| &violation.findings);
     let upgrades: BTreeSet<String> = findings().filter_map(upgrade_step).collect();
     let mut steps: Vec<String> = upgrades.into_iter().collect();
@@ -201,8 +203,8 @@ fn next_steps(evaluation: &Evaluation<'_>, verdict: Verdict, retry_after: Option
     }
     let gaps: BTreeSet<String> = evaluation.manifests.iter().filter_map(evidence_gap).collect();
     steps.extend(gaps);
-    if verdict == Verdict::Indeterminate {
-        let delay = retry_after.and_then(|delay| Duration::try_from(delay).ok());
+    if evaluation.verdict == Verdict::Indeterminate {
+        let delay = evaluation.retry_after.and_then(|delay| Duration::try_from(delay).ok());
         let when = delay.map_or_else(|| "later".to_owned(), |delay| format!("in {}", format::duration(delay)));
         steps.push(format!("retry {when}, or let the server wait for the scan with --wait 5m"));
     }

@@ -17,9 +17,8 @@ use tonic::{Request, Response, Status};
 
 use super::{
     convert::{
-        decision::{FindingLimit, parse_verdict, render_decision},
+        decision::{FindingLimit, parse_verdict, render_decision, render_simulation},
         policy as policy_fields,
-        simulation::render_simulation,
         time::parse_timestamp,
     },
     deadline::{parse_deadline, with_deadline},

@@ -27,7 +27,6 @@ use super::{
     convert::{
         decision::{self, FindingLimit},
         evaluate_request, image, scan, scanning as scanning_fields,
-        simulation::render_simulation,
     },
     deadline::{parse_deadline, with_deadline},
     field_violations::Fields,
@@ -151,7 +150,7 @@ impl scan_gate_service_server::ScanGateService for ScanGateService {
         let request = evaluate_request::parse_simulate_request(request.get_ref())?;
         let simulating =
             async { self.services.gate.simulate(request, Some(deadline)).await.map_err(status::from_evaluation) };
-        let simulation = render_simulation(&with_deadline(deadline, simulating).await?);
+        let simulation = decision::render_simulation(&with_deadline(deadline, simulating).await?);
         Ok(Response::new(SimulateGateResponse { simulation: Some(simulation) }))
     }
 

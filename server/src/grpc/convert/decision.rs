@@ -1,12 +1,13 @@
-//! Conversions of decisions and of pages of findings.
+//! Conversions of decisions, simulations and pages of findings.
 
 use std::collections::BTreeMap;
 
 use scangate_core::{
     Verdict,
-    decision::{Breach, NextChange, Remediation, UnknownFix, Upgrade, Violation, Waived},
+    decision::{Breach, ManifestDecision, NextChange, Remediation, UnknownFix, Upgrade, Violation, Waived},
     finding::Finding,
     image::{Digest, Platform},
+    scan::Usage,
 };
 use scangate_proto::v1;
 
@@ -15,8 +16,7 @@ use super::{
     finding::{render_finding, render_package},
     image::{render_image, render_platform},
     policy::render_applied_policy,
-    scan::{render_evidence, render_manifest_scan},
-    simulation::render_manifest,
+    scan::{render_evidence, render_manifest_scan, render_scan},
     time::{render_duration, render_timestamp},
 };
 use crate::{
@@ -36,14 +36,14 @@ pub(crate) enum FindingLimit {
 }
 
 impl FindingLimit {
-    pub(super) fn findings(self) -> usize {
+    fn findings(self) -> usize {
         match self {
             Self::Single => 2000,
             Self::Batch => 50,
         }
     }
 
-    pub(super) fn waived(self) -> usize {
+    fn waived(self) -> usize {
         match self {
             Self::Single => 1000,
             Self::Batch => 25,
@@ -67,31 +67,64 @@ pub(crate) fn render_recorded_fields(recorded: &RecordedDecision) -> v1::Decisio
     }
 }
 
+/// Builds a decision or a simulation: their shared fields from an evaluation, and the given ones.
+macro_rules! render_evaluation {
+    ($message:ident, $evaluation:expr, $limit:expr, { $($field:ident: $value:expr),+ $(,)? }) => {{
+        let Evaluation { image, environment, decision, inputs: _ } = $evaluation;
+        let mut remaining = $limit.findings();
+        v1::$message {
+            verdict: render_verdict(decision.verdict).into(),
+            reasons: decision.reasons.clone(),
+            image: Some(render_image(image)),
+            environment: environment.as_ref().map(ToString::to_string).unwrap_or_default(),
+            violations: render_violations(&decision.violations, &mut remaining),
+            warnings: render_violations(&decision.warnings, &mut remaining),
+            waived: decision.waived.iter().take($limit.waived()).map(render_waived).collect(),
+            waived_total: decision.waived_total,
+            remediation: decision.remediation.as_ref().map(render_remediation),
+            policies: decision.policies.iter().map(render_applied_policy).collect(),
+            revision: decision.revision,
+            valid_until: decision.next_change.as_ref().map(|change| render_timestamp(change.time)),
+            next_change: decision.next_change.as_ref().map(render_next_change),
+            retry_after: decision.retry_after.map(render_duration),
+            $($field: $value),+
+        }
+    }};
+}
+
 /// Renders the fields that all records of one evaluated decision share.
 pub(crate) fn render_evaluated_fields(evaluated: &EvaluatedDecision, limit: FindingLimit) -> v1::Decision {
     let EvaluatedDecision { evaluation, deploy } = evaluated;
-    let Evaluation { image, environment, decision, inputs: _ } = evaluation;
-    let mut remaining = limit.findings();
-    v1::Decision {
+    render_evaluation!(Decision, evaluation, limit, {
         name: String::new(),
-        verdict: render_verdict(decision.verdict).into(),
-        reasons: decision.reasons.clone(),
-        image: Some(render_image(image)),
-        deploy_image: deploy.as_ref().map(|digest| image.pinned(digest)).unwrap_or_default(),
-        environment: environment.as_ref().map(ToString::to_string).unwrap_or_default(),
+        deploy_image: deploy.as_ref().map(|digest| evaluation.image.pinned(digest)).unwrap_or_default(),
         manifests: render_manifests(evaluated),
-        violations: decision.violations.iter().map(|violation| render_violation(violation, &mut remaining)).collect(),
-        warnings: decision.warnings.iter().map(|violation| render_violation(violation, &mut remaining)).collect(),
-        waived: decision.waived.iter().take(limit.waived()).map(render_waived).collect(),
-        waived_total: decision.waived_total,
-        remediation: decision.remediation.as_ref().map(render_remediation),
-        policies: decision.policies.iter().map(render_applied_policy).collect(),
-        revision: decision.revision,
         evaluated_at: None,
-        valid_until: decision.next_change.as_ref().map(|change| render_timestamp(change.time)),
-        next_change: decision.next_change.as_ref().map(render_next_change),
-        retry_after: decision.retry_after.map(render_duration),
         labels: BTreeMap::new(),
+    })
+}
+
+/// Renders an evaluation that was not recorded. It permits no deployment.
+pub(crate) fn render_simulation(evaluation: &Evaluation) -> v1::Simulation {
+    let manifests = &evaluation.decision.manifests;
+    render_evaluation!(Simulation, evaluation, FindingLimit::Single, {
+        manifests: manifests.iter().map(|manifest| render_manifest(evaluation, manifest)).collect(),
+        evaluated_at: Some(render_timestamp(evaluation.decision.evaluated_at)),
+    })
+}
+
+/// Renders the outcome for one manifest, which decisions and simulations share.
+fn render_manifest(evaluation: &Evaluation, manifest: &ManifestDecision) -> v1::ManifestSimulation {
+    let input = evaluation.inputs.iter().find(|input| input.manifest.digest == manifest.digest);
+    let usage = input.map_or_else(Usage::default, |input| input.scan.usage);
+    v1::ManifestSimulation {
+        digest: manifest.digest.to_string(),
+        platform: manifest.platform.as_ref().map(render_platform),
+        scan: input.map(|input| render_scan(&input.scan, &manifest.assessment)),
+        verdict: render_verdict(manifest.verdict).into(),
+        reasons: manifest.reasons.clone(),
+        in_use_count: usage.in_use_count,
+        last_in_use_at: usage.last_in_use_at.map(render_timestamp),
     }
 }
 
@@ -131,7 +164,11 @@ pub(crate) fn parse_verdict(fields: &mut Fields, path: &str, verdict: i32) -> Op
     }
 }
 
-pub(super) fn render_violation(violation: &Violation, remaining: &mut usize) -> v1::Violation {
+fn render_violations(violations: &[Violation], remaining: &mut usize) -> Vec<v1::Violation> {
+    violations.iter().map(|violation| render_violation(violation, remaining)).collect()
+}
+
+fn render_violation(violation: &Violation, remaining: &mut usize) -> v1::Violation {
     let mut out = v1::Violation {
         policy: violation.policy.resource_name(),
         description: violation.description.clone(),
@@ -163,7 +200,7 @@ fn render_brief_finding(finding: &Finding, manifest: &Digest, platform: Option<&
     v1::Finding { description: String::new(), ..render_finding(finding, manifest, platform) }
 }
 
-pub(super) fn render_waived(waived: &Waived) -> v1::WaivedFinding {
+fn render_waived(waived: &Waived) -> v1::WaivedFinding {
     v1::WaivedFinding {
         finding: Some(render_brief_finding(&waived.finding, &waived.manifest, waived.platform.as_ref())),
         waiver: waived.waiver.resource_name(),
@@ -174,7 +211,7 @@ pub(super) fn render_waived(waived: &Waived) -> v1::WaivedFinding {
     }
 }
 
-pub(super) fn render_remediation(remediation: &Remediation) -> v1::Remediation {
+fn render_remediation(remediation: &Remediation) -> v1::Remediation {
     let upgrade = |upgrade: &Upgrade| v1::PackageUpgrade {
         package: Some(render_package(&upgrade.package)),
         to_version: upgrade.to_version.clone(),
@@ -191,7 +228,7 @@ pub(super) fn render_remediation(remediation: &Remediation) -> v1::Remediation {
     }
 }
 
-pub(super) fn render_next_change(change: &NextChange) -> v1::NextChange {
+fn render_next_change(change: &NextChange) -> v1::NextChange {
     v1::NextChange {
         time: Some(render_timestamp(change.time)),
         verdict: render_verdict(change.verdict).into(),

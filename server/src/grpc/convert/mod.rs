@@ -8,6 +8,5 @@ pub(crate) mod policy;
 pub(crate) mod request_id;
 pub(crate) mod scan;
 pub(crate) mod scanning;
-pub(crate) mod simulation;
 pub(crate) mod time;
 pub(crate) mod waiver;
