@@ -46,20 +46,13 @@ pub(super) async fn start(
         client,
     };
     let response = starter.pages.read_status().await?;
-    match response.status {
-        Status::InProgress | Status::Pending => Ok(Started::AlreadyInProgress),
-        Status::ImageArchived => Ok(Started::Unsupported(ARCHIVED.to_owned())),
-        Status::NotFound
-        | Status::Complete
-        | Status::Active
-        | Status::Failed
-        | Status::UnsupportedImage
-        | Status::ScanEligibilityExpired
-        | Status::FindingsUnavailable
-        | Status::LimitExceeded
-        | Status::ImageSizeExceeded
-        | Status::Unrecognised(_) => starter.send().await,
+    if is_running(&response.status) {
+        return Ok(Started::AlreadyInProgress);
     }
+    if response.status == Status::ImageArchived {
+        return Ok(Started::Unsupported(ARCHIVED.to_owned()));
+    }
+    starter.send().await
 }
 
 struct ScanStarter<'a> {
@@ -108,26 +101,21 @@ impl ScanStarter<'_> {
 
     async fn outcome_of_quota(&self) -> Result<Started, Error> {
         let current = self.pages.read_status().await?;
-        Ok(match current.status {
-            Status::InProgress | Status::Pending => Started::AlreadyInProgress,
-            Status::NotFound
-            | Status::Complete
-            | Status::Active
-            | Status::Failed
-            | Status::UnsupportedImage
-            | Status::ScanEligibilityExpired
-            | Status::FindingsUnavailable
-            | Status::LimitExceeded
-            | Status::ImageArchived
-            | Status::ImageSizeExceeded
-            | Status::Unrecognised(_) => Started::AlreadyScanned { next_possible_at: next_possible_at(&current) },
+        Ok(if is_running(&current.status) {
+            Started::AlreadyInProgress
+        } else {
+            Started::AlreadyScanned { next_possible_at: next_possible_at(&current) }
         })
     }
 
     async fn is_running(&self) -> bool {
-        let current = self.pages.read_status().await;
-        current.is_ok_and(|current| matches!(current.status, Status::InProgress | Status::Pending))
+        self.pages.read_status().await.is_ok_and(|current| is_running(&current.status))
     }
+}
+
+/// True if a scan is running or queued. Every other status, a new one too, leaves it to ECR to accept or refuse a scan.
+fn is_running(status: &Status) -> bool {
+    matches!(status, Status::InProgress | Status::Pending)
 }
 
 /// Returns a time at which the quota period is certainly over. The period begins with the scan, but ECR reports only the
