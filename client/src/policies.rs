@@ -1,5 +1,7 @@
 //! The calls of `PolicyService` on policies.
 
+use uuid::Uuid;
+
 use crate::{
     client::Client,
     error::Error,
@@ -85,17 +87,6 @@ impl Client {
 /// Sets a random idempotency key if the caller set none: without one, a retried write could apply twice.
 fn ensure_request_id(request_id: &mut String) {
     if request_id.is_empty() {
-        *request_id = random_uuid();
+        *request_id = Uuid::new_v4().to_string();
     }
-}
-
-/// Returns a random UUID (version 4) in canonical form.
-fn random_uuid() -> String {
-    let random = rand::random::<u128>();
-    let version = 0x4000_u128 << 64;
-    let variant = 0x8000_u128 << 48;
-    let bits = random & !(0xf000_u128 << 64) & !(0xc000_u128 << 48) | version | variant;
-    let digits = format!("{bits:032x}");
-    let parts = [0..8, 8..12, 12..16, 16..20, 20..32].map(|range| digits.get(range).unwrap_or_default());
-    parts.join("-")
 }

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use clap::{ArgAction, Args};
+use jiff::{Span, SpanRelativeTo};
 use scangate_core::{name::Environment, registry::Registry as RegistryId};
 
 use crate::{
@@ -42,10 +43,7 @@ pub struct Config {
     #[arg(long, default_value = "365d", env = "SCANGATE_WAIVER_MAX_TERM", value_name = "DURATION", value_parser = parse_duration)]
     pub waiver_max_term: Duration,
     /// Require an author and a different approver for each waiver.
-    #[arg(
-        long, env = "SCANGATE_WAIVER_NEEDS_APPROVER", num_args = 0..=1, default_value_t = false,
-        default_missing_value = "true", action = ArgAction::Set,
-    )]
+    #[arg(long, env = "SCANGATE_WAIVER_NEEDS_APPROVER", num_args = 0..=1, default_value_t, default_missing_value = "true", action = ArgAction::Set)]
     pub waiver_needs_approver: bool,
     /// Retry window of an EvaluateGate `request_id`, from 1s to 24h, counted from the decision that it stands for.
     ///
@@ -98,10 +96,7 @@ pub struct Config {
     ///
     /// If Inspector fails, the scan is served without this data. `enrichment` reports the failure, and the scan is read again
     /// within seconds.
-    #[arg(
-        long, env = "SCANGATE_INSPECTOR_ENRICHMENT", num_args = 0..=1, default_value_t = false,
-        default_missing_value = "true", action = ArgAction::Set,
-    )]
+    #[arg(long, env = "SCANGATE_INSPECTOR_ENRICHMENT", num_args = 0..=1, default_value_t, default_missing_value = "true", action = ArgAction::Set)]
     pub inspector_enrichment: bool,
     /// Maximum number of concurrent calls; the server refuses further ones with RESOURCE_EXHAUSTED.
     #[arg(long, default_value_t = 4096, env = "SCANGATE_MAX_CONCURRENT_CALLS")]
@@ -160,18 +155,11 @@ fn parse_retention(text: &str) -> Result<Duration, String> {
     Ok(retention)
 }
 
-/// Parses a duration such as `300s`, `250ms`, `5m`, `2h` or `30d`.
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
-    let amount: u64 = text.trim_end_matches(unit).parse().map_err(|_| "must be like 300s, 250ms, 5m, 2h or 30d")?;
-    match unit {
-        "ms" => Ok(Duration::from_millis(amount)),
-        "s" => Ok(Duration::from_secs(amount)),
-        "m" => Ok(Duration::from_secs(amount.saturating_mul(60))),
-        "h" => Ok(Duration::from_secs(amount.saturating_mul(3600))),
-        "d" => Ok(Duration::from_secs(amount.saturating_mul(86_400))),
-        _ => Err("must be like 300s, 250ms, 5m, 2h or 30d".to_owned()),
-    }
+/// Parses a duration such as `300s`, `250ms`, `1h 30m` or `30d`; a day has 24 hours.
+fn parse_duration(text: &str) -> Result<Duration, &'static str> {
+    let duration = text.parse().and_then(|span: Span| span.to_duration(SpanRelativeTo::days_are_24_hours()));
+    let duration = duration.map_err(|_| "must be like 300s, 250ms, 5m, 2h or 30d")?;
+    Duration::try_from(duration).map_err(|_| "must not be negative")
 }
 
 #[cfg(test)]
@@ -184,5 +172,17 @@ mod tests {
 
         assert!(accepts("1s") && accepts("10m") && accepts("24h"));
         assert!(!accepts("999ms") && !accepts("0s") && !accepts("25h"));
+    }
+
+    #[test]
+    fn duration_has_units_and_no_sign() {
+        let hours = |text| parse_duration(text).map(|duration| duration.as_secs() / 3600);
+
+        assert_eq!([hours("400d"), hours("1h 30m"), hours("0s")], [Ok(9600), Ok(1), Ok(0)]);
+        assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(parse_duration("5m"), Ok(Duration::from_mins(5)));
+        for invalid in ["5", "", "soon", "-5m", "5 m s", "1mo", "99999999999999999999d"] {
+            assert!(parse_duration(invalid).is_err(), "{invalid}");
+        }
     }
 }

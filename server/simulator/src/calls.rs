@@ -1,8 +1,9 @@
 //! The call log, with which a test asserts the number of requests that a decision took.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use serde::Serialize;
 
 /// An API request as it arrived. Requests whose response was replaced by a fault are listed too.
@@ -58,6 +59,6 @@ impl Calls {
     }
 
     fn with<R>(&self, access: impl FnOnce(&mut Vec<Call>) -> R) -> R {
-        access(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        access(&mut self.0.lock())
     }
 }

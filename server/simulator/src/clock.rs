@@ -1,9 +1,10 @@
 //! The simulated registry's time: the system's, or one that only a test advances.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 
 /// A clock shared by the world, the server and the test. A clone is another handle to the same clock.
 #[derive(Clone, Debug)]
@@ -34,14 +35,14 @@ impl Clock {
 
     /// The current time in whole milliseconds, as ECR sends it, so that a time read back equals the time set.
     pub fn now(&self) -> Timestamp {
-        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.0.lock();
         let now = saturating_add(state.manual_start.unwrap_or_else(Timestamp::now), state.offset);
         Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
     }
 
     /// Moves the clock forward. Scans that end within `by` are completed afterwards.
     pub fn advance(&self, by: Duration) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.lock();
         state.offset = state.offset.saturating_add(by);
     }
 }

@@ -74,13 +74,7 @@ impl fmt::Debug for Blob {
 
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digit = |half: u8| if half < 10 { b'0' + half } else { b'a' - 10 + half };
-        // In one write: every recorded decision formats a hash.
-        let mut digits = [0; 64];
-        for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(self.0) {
-            *pair = [digit(byte >> 4), digit(byte & 0xf)];
-        }
-        f.write_str(std::str::from_utf8(&digits).map_err(|_| fmt::Error)?)
+        f.write_str(&hex::encode(self.0))
     }
 }
 
@@ -100,10 +94,8 @@ impl TryFrom<String> for Hash {
     type Error = InvalidHash;
 
     fn try_from(text: String) -> Result<Self, InvalidHash> {
-        let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-        let bytes: Option<Vec<u8>> = pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect();
-        let bytes = bytes.filter(|_| rest.is_empty()).ok_or(InvalidHash)?;
-        bytes.try_into().map(Self).map_err(|_| InvalidHash)
+        let mut hash = [0; 32];
+        hex::decode_to_slice(text, &mut hash).map_err(|_| InvalidHash)?;
+        Ok(Self(hash))
     }
 }

@@ -12,7 +12,7 @@ mod watch;
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -20,6 +20,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use scangate_core::{name::PolicyId, policy::PolicySet};
 use tokio::sync::{Mutex as AsyncMutex, watch as watch_channel};
 
@@ -138,7 +139,7 @@ impl Policies {
 
     fn is_confirmed(&self) -> bool {
         !self.needs_refresh.load(Ordering::Acquire)
-            && (!self.store.is_shared() || lock(&self.confirmed_at).elapsed() < self.max_staleness)
+            && (!self.store.is_shared() || self.confirmed_at.lock().elapsed() < self.max_staleness)
     }
 
     /// Applies a change. On return it is durable and visible to every later call on this server.
@@ -201,7 +202,7 @@ impl Policies {
     async fn refresh(&self) -> bool {
         let requested_at = Instant::now();
         let mut revision_time = self.revision_time.lock().await;
-        if !self.needs_refresh.load(Ordering::Acquire) && *lock(&self.confirmed_at) >= requested_at {
+        if !self.needs_refresh.load(Ordering::Acquire) && *self.confirmed_at.lock() >= requested_at {
             return true;
         }
         let read_at = Instant::now();
@@ -231,7 +232,7 @@ impl Policies {
             self.snapshot.store(Arc::new(set));
             self.revision.send_replace(revision);
         }
-        *lock(&self.confirmed_at) = read_at;
+        *self.confirmed_at.lock() = read_at;
         self.needs_refresh.store(false, Ordering::Release);
         true
     }
@@ -295,8 +296,4 @@ fn report_unknown_fields(changes: &ChangeSet) {
             "a newer server wrote a document that this server does not understand, so it {effect}; upgrade this server"
         );
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

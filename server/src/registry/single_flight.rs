@@ -7,10 +7,11 @@ use std::{
     collections::HashMap,
     fmt,
     hash::Hash,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tracing::Instrument as _;
 
@@ -22,6 +23,7 @@ pub(super) struct SingleFlight<K, V> {
     timeout: Duration,
 }
 
+/// Every change is a single call, so the map is consistent after a panic.
 type CallMap<K, V> = Mutex<HashMap<K, Call<V>>>;
 type Outcome<V> = Option<Result<V, Error>>;
 
@@ -91,7 +93,7 @@ where
     where
         F: Future<Output = Result<V, Error>> + Send + 'static,
     {
-        let mut in_flight = lock(&self.in_flight);
+        let mut in_flight = self.in_flight.lock();
         if let Some(call) = in_flight.get(key) {
             return Entry::InFlight { began: call.began, outcome: call.outcome.clone() };
         }
@@ -128,7 +130,7 @@ where
 
 impl<K, V> fmt::Debug for SingleFlight<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SingleFlight").field("in_flight", &lock(&self.in_flight).len()).finish_non_exhaustive()
+        f.debug_struct("SingleFlight").field("in_flight", &self.in_flight.lock().len()).finish_non_exhaustive()
     }
 }
 
@@ -147,7 +149,7 @@ impl<K: Eq + Hash, V> Guard<K, V> {
 
     fn remove(&mut self) {
         if let Some(key) = self.key.take() {
-            lock(&self.in_flight).remove(&key);
+            self.in_flight.lock().remove(&key);
         }
     }
 }
@@ -168,11 +170,6 @@ async fn wait<V: Clone>(mut outcome: watch::Receiver<Outcome<V>>) -> Result<V, E
 
 fn unavailable(why: &'static str) -> Error {
     Error::Unavailable { operation: "a call to ECR", source: Source::new(why) }
-}
-
-/// Locks the map and ignores poisoning: every change is a single call, so the map is consistent after a panic.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -203,7 +200,7 @@ mod tests {
             .await;
 
         assert!(matches!(joined, Err(Error::Unavailable { .. })));
-        assert!(lock(&single_flight.in_flight).is_empty());
+        assert!(single_flight.in_flight.lock().is_empty());
     }
 
     #[tokio::test]
@@ -213,7 +210,7 @@ mod tests {
         let joined = single_flight.run(&"key", Freshness::default(), not_ready, |_| std::future::pending()).await;
 
         assert!(matches!(joined, Err(Error::Unavailable { .. })));
-        assert!(lock(&single_flight.in_flight).is_empty());
+        assert!(single_flight.in_flight.lock().is_empty());
     }
 
     #[tokio::test]

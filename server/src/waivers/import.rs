@@ -182,6 +182,5 @@ fn import_id(document: &str, scope: &Scope) -> Option<WaiverId> {
     let Scope { vulnerability, package, repository, digest, environment, platform, everywhere } = scope;
     let id_input = (document, vulnerability, package, digest, repository, environment, platform, everywhere);
     let hash = Sha256::digest(serde_json::to_vec(&id_input).ok()?);
-    let id = hash.iter().take(10).fold(ID_PREFIX.to_owned(), |id, byte| id + &format!("{byte:02x}"));
-    WaiverId::parse(&id).ok()
+    WaiverId::parse(&format!("{ID_PREFIX}{}", hex::encode(hash.get(..10)?))).ok()
 }

@@ -1,7 +1,8 @@
 //! Rules: a fault, the calls it applies to, and the number of times.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::{Fault, Scope};
@@ -153,7 +154,7 @@ impl Faults {
     }
 
     fn with<R>(&self, access: impl FnOnce(&mut Vec<Rule>) -> R) -> R {
-        access(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        access(&mut self.0.lock())
     }
 }
 

@@ -104,13 +104,7 @@ pub(crate) fn is_index(media_type: &str) -> bool {
 
 /// The SHA-256 digest of a text, in the registry form `sha256:…`.
 pub(crate) fn digest(text: &str) -> String {
-    use std::fmt::Write as _;
-
-    Sha256::digest(text.as_bytes()).iter().fold("sha256:".to_owned(), |mut digest, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(digest, "{byte:02x}");
-        digest
-    })
+    format!("sha256:{}", hex::encode(Sha256::digest(text)))
 }
 
 fn descriptor(media_type: &str, content: &str, size: u64) -> Value {

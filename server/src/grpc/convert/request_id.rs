@@ -4,12 +4,9 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::SignedDuration;
 use prost::Message;
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use crate::{grpc::field_violations::Fields, idempotency::RequestKey};
-
-/// The positions of the hyphens in a canonical UUID, and its length.
-const HYPHENS: [usize; 4] = [8, 13, 18, 23];
-const UUID_LENGTH: usize = 36;
 
 /// The refusal of any other form.
 const NOT_A_UUID: &str = "must be a random UUID in lower case, like 8-4-4-4-12 hexadecimal digits; make a new one for each request, \
@@ -36,14 +33,7 @@ pub(crate) fn parse_request_key<M: Message>(
 
 /// True for 32 lower-case hexadecimal digits as 8-4-4-4-12. The nil UUID is the value of a variable that was never set.
 fn is_canonical_uuid(text: &str) -> bool {
-    let is_valid = |(position, byte): (usize, u8)| match byte {
-        b'-' => HYPHENS.contains(&position),
-        b'0'..=b'9' | b'a'..=b'f' => !HYPHENS.contains(&position),
-        _ => false,
-    };
-    text.len() == UUID_LENGTH
-        && text.bytes().enumerate().all(is_valid)
-        && text.bytes().any(|byte| !matches!(byte, b'0' | b'-'))
+    Uuid::try_parse(text).is_ok_and(|uuid| !uuid.is_nil() && uuid.hyphenated().to_string() == text)
 }
 
 #[cfg(test)]

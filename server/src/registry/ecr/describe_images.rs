@@ -182,13 +182,7 @@ fn to_refusal(failure: &ImageFailure) -> Result<Refusal, Error> {
 }
 
 fn sha256_digest(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-
-    Sha256::digest(bytes).iter().fold("sha256:".to_owned(), |mut digest, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(digest, "{byte:02x}");
-        digest
-    })
+    format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
 }
 
 /// Rejects a response about another repository.

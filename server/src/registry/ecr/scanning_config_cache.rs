@@ -1,10 +1,11 @@
 //! A cache of the scanning in effect for a repository, which is part of every scan.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use scangate_core::{
     image::RepositoryName,
     scan::{Frequency, ScanType},
@@ -62,7 +63,7 @@ impl ScanningConfigCache {
 
     /// Marks all earlier reads as stale, because this server may have changed the configuration.
     pub(super) fn invalidate(&self) {
-        *self.invalidated_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        *self.invalidated_at.lock() = Some(Instant::now());
     }
 
     /// Returns the scanning in effect for a repository, at most as old as the TTL.
@@ -122,6 +123,6 @@ impl ScanningConfigCache {
     }
 
     fn freshness(&self) -> Freshness {
-        Freshness { not_before: *self.invalidated_at.lock().unwrap_or_else(PoisonError::into_inner) }
+        Freshness { not_before: *self.invalidated_at.lock() }
     }
 }
