@@ -41,13 +41,6 @@ use crate::evaluation::Evaluated;
 pub(crate) const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
 /// The maximum size of a response, in bytes. A page of 1,000 findings with full descriptions is about 5 MiB.
 pub(crate) const MAX_RESPONSE_BYTES: usize = 16 * 1024 * 1024;
-/// The initial buffer sizes of a request and a response, in bytes. Most messages fit. With tonic's default of 8 KiB for
-/// each, a thousand concurrent calls would touch 16 MiB.
-const DECODE_BUFFER: usize = 256;
-const ENCODE_BUFFER: usize = 1536;
-/// The buffer size at which tonic sends a part of a stream, in bytes. It has no effect on a unary response, which is one
-/// message.
-const YIELD_THRESHOLD: usize = 32 * 1024;
 
 /// A service that dispatches each call to its method.
 #[derive(Clone, Debug)]
@@ -125,7 +118,7 @@ impl Codec for EvaluateCodec {
     }
 
     fn decoder(&mut self) -> Self::Decoder {
-        ProstDecoder::new(BufferSettings::new(DECODE_BUFFER, YIELD_THRESHOLD))
+        ProstDecoder::new(BufferSettings::default())
     }
 }
 
@@ -154,9 +147,5 @@ impl Encoder for EvaluateCodec {
             encode_varint(1, buffer);
         }
         Ok(())
-    }
-
-    fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::new(ENCODE_BUFFER, YIELD_THRESHOLD)
     }
 }
