@@ -117,6 +117,7 @@ fn prepared_record(number: u64) -> Arc<PreparedRecord> {
     };
     let (inputs, outcome) = (Blob::encode(&format!("inputs {number}")).unwrap(), Blob::encode("ALLOW").unwrap());
     let blob =
-        Blob::encode(&DecisionRecord { keys: keys.clone(), inputs: inputs.hash(), outcome: outcome.hash() }).unwrap();
+        Blob::encode(&DecisionRecord { keys: keys.clone(), tag: None, inputs: inputs.hash(), outcome: outcome.hash() })
+            .unwrap();
     Arc::new(PreparedRecord { keys, blob, parts: vec![inputs, outcome] })
 }

@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 use jiff::Timestamp;
 use scangate_core::{
     Verdict,
-    image::{Digest, RepositoryName},
+    image::{Digest, RepositoryName, Tag},
     name::{Environment, PolicyId},
     registry::Registry,
 };
@@ -81,7 +81,7 @@ pub struct IndexTerms {
     pub registry: Registry,
     /// The repository.
     pub repository: RepositoryName,
-    /// The digests of the image and its manifests.
+    /// The digest of the image, then those of its other manifests.
     pub digests: Vec<Digest>,
     /// The environment of the request.
     pub environment: Option<Environment>,
@@ -97,6 +97,9 @@ pub struct IndexTerms {
 pub struct DecisionRecord {
     /// Its index terms.
     pub keys: IndexTerms,
+    /// The requested tag of the image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<Tag>,
     /// The blob of its [`EvaluationInputs`].
     pub inputs: Hash,
     /// The blob of its [`Outcome`].
@@ -288,7 +291,8 @@ pub trait DecisionLog: Send + Sync + fmt::Debug {
     async fn get(&self, id: &DecisionId) -> Result<Entry, Error>;
 
     /// Returns a page of decisions, newest first (`list_returns_matching_decisions_newest_first`). Concurrent appends do not
-    /// move decisions between pages (`later_appends_do_not_move_pages`).
+    /// move decisions between pages (`later_appends_do_not_move_pages`). A page reads no inputs, outcomes or findings: an entry
+    /// states the image, its tag, the environment, the verdict and the policies (`list_reads_no_parts`).
     async fn list(&self, filter: &Filter, after: Option<&Cursor>, limit: usize) -> Result<Page, Error>;
 
     /// Returns the last sequence number of every writer, from which [`Self::read_from`] can start.

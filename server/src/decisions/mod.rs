@@ -85,10 +85,11 @@ pub(crate) fn prepare_record(
     decision: &Decision,
     deploy: Option<&Digest>,
 ) -> Result<PreparedRecord, serde_json::Error> {
-    let mut digests = vec![image.digest.clone()];
-    digests.extend(inputs.iter().map(|input| input.manifest.digest.clone()));
+    let mut digests: Vec<Digest> = inputs.iter().map(|input| input.manifest.digest.clone()).collect();
+    digests.retain(|digest| *digest != image.digest);
     digests.sort();
     digests.dedup();
+    digests.insert(0, image.digest.clone());
     let keys = IndexTerms {
         registry: image.registry.clone(),
         repository: image.repository.clone(),
@@ -100,7 +101,12 @@ pub(crate) fn prepare_record(
     let (inputs, mut parts) = EvaluationInputs::new(image, environment, platforms, inputs)?;
     let inputs = Blob::encode(&inputs)?;
     let outcome = Blob::encode(&Outcome::new(decision, deploy))?;
-    let blob = Blob::encode(&DecisionRecord { keys: keys.clone(), inputs: inputs.hash(), outcome: outcome.hash() })?;
+    let blob = Blob::encode(&DecisionRecord {
+        keys: keys.clone(),
+        tag: image.tag.clone(),
+        inputs: inputs.hash(),
+        outcome: outcome.hash(),
+    })?;
     parts.extend([inputs, outcome]);
     Ok(PreparedRecord { keys, blob, parts })
 }

@@ -5,7 +5,7 @@ mod requests;
 use std::{collections::BTreeSet, pin::Pin, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
-use scangate_core::{Verdict, image::RepositoryName};
+use scangate_core::{Verdict, image::RepositoryName, name::PolicyId};
 use scangate_server::{
     decision_log::{DecisionId, DecisionLog, Entry, Error, Filter, sql::SqlDecisionLog},
     sql::Database,
@@ -37,6 +37,7 @@ promises! {
     thousand_concurrent_appends_are_all_recorded,
     list_returns_matching_decisions_newest_first,
     list_merges_writers_indexed_or_not,
+    list_goes_on_over_quiet_times,
     later_appends_do_not_move_pages,
     indexing_does_not_move_pages,
     writer_continues_after_foreign_indexing,
@@ -165,6 +166,17 @@ async fn list_returns_matching_decisions_newest_first(store: Arc<Database>) {
         ),
         (Filter { start: at(10), end: at(20), ..Filter::default() }, (10..20).rev().collect()),
         (Filter { repository: Some(RepositoryName::parse("team/none").unwrap()), ..Filter::default() }, Vec::new()),
+        (
+            Filter {
+                repository: Some(RepositoryName::parse("team/even").unwrap()),
+                verdicts: vec![Verdict::Deny],
+                policy: Some(PolicyId::parse("default").unwrap()),
+                start: at(6),
+                ..Filter::default()
+            },
+            vec![24, 18, 12, 6],
+        ),
+        (Filter { digest: Some(digest(7)), verdicts: vec![Verdict::Deny], ..Filter::default() }, Vec::new()),
     ];
 
     for is_indexed in [false, true] {
@@ -198,6 +210,27 @@ async fn list_merges_writers_indexed_or_not(store: Arc<Database>) {
         assert_eq!(all, (0..60).rev().collect::<Vec<u64>>(), "{is_indexed}");
         assert_eq!(pages(&one, &thirds, 4).await, (0..60).rev().filter(|number| number % 3 == 0).collect::<Vec<u64>>());
     }
+}
+
+/// Decisions with gaps of five minutes, longer than an index batch may span.
+async fn list_goes_on_over_quiet_times(store: Arc<Database>) {
+    let log = log(&store);
+    let numbers = || (0..150_u64).map(|index| index / 2 * 300 + index % 2);
+    append_all(&log, numbers()).await;
+    let even = |number: &u64| number.is_multiple_of(2);
+
+    for is_indexed in [false, true] {
+        if is_indexed {
+            index(&log).await;
+        }
+        let filter = Filter { repository: Some(RepositoryName::parse("team/even").unwrap()), ..Filter::default() };
+        let listed = pages(&log, &filter, 1000).await;
+        assert_eq!(listed, numbers().rev().filter(even).collect::<Vec<_>>(), "{is_indexed}");
+        let first = Filter { digest: Some(digest(0)), ..Filter::default() };
+        assert_eq!(pages(&log, &first, 10).await, [0], "{is_indexed}");
+        assert_eq!(pages(&log, &Filter::default(), 7).await, numbers().rev().collect::<Vec<_>>(), "{is_indexed}");
+    }
+    assert_eq!(verified(&log).await, 150);
 }
 
 async fn indexing_does_not_move_pages(store: Arc<Database>) {

@@ -23,7 +23,8 @@ pub(crate) fn prepared_record(number: u64, verdict: Verdict) -> Arc<PreparedReco
     let (inputs, outcome) =
         (Blob::encode(&format!("inputs {number}")).unwrap(), Blob::encode(&format!("{verdict:?}")).unwrap());
     let blob =
-        Blob::encode(&DecisionRecord { keys: keys.clone(), inputs: inputs.hash(), outcome: outcome.hash() }).unwrap();
+        Blob::encode(&DecisionRecord { keys: keys.clone(), tag: None, inputs: inputs.hash(), outcome: outcome.hash() })
+            .unwrap();
     Arc::new(PreparedRecord { keys, blob, parts: vec![inputs, outcome] })
 }
 

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use scangate_server::{
     decision_log::{DecisionLog as _, Filter, sql::SqlDecisionLog},
     sql::{Address, Database},
@@ -102,6 +103,29 @@ async fn index_rolled_back_by_sqlite_leaves_log_usable() {
     assert_eq!(trimmed.unwrap(), 0);
     log.close().await;
     assert_eq!(log.verify().await.unwrap().damage, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn list_reads_no_parts() {
+    let directory = TempDir::new().unwrap();
+    let log = open(&directory).await;
+    let requests: Vec<_> = (0..3).map(append_request).collect();
+    for request in &requests {
+        log.append(request.clone()).await.unwrap();
+    }
+    log.trim(Timestamp::MIN).await.unwrap();
+    log.append(append_request(3)).await.unwrap();
+    let mut shell = shell(&directory).await;
+    let deleted = sqlx::raw_sql("delete from decision_blobs where is_case = 0").execute(&mut shell).await.unwrap();
+
+    let listed = log.list(&Filter::default(), None, 10).await.unwrap().decisions;
+
+    assert!(deleted.rows_affected() > 0);
+    assert_eq!(listed.len(), 4);
+    for (entry, request) in listed.iter().rev().zip(&requests) {
+        assert_eq!((entry.evaluated_at, &entry.labels), (request.evaluated_at, &request.labels));
+        assert_eq!(entry.record.keys, request.record.keys);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
