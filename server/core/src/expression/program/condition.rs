@@ -85,7 +85,19 @@ impl Condition {
             Self::Not(condition) => condition.evaluate(context).map(|known| !known),
             Self::All(conditions) => fold_kleene(false, conditions, context),
             Self::Any(conditions) => fold_kleene(true, conditions, context),
-            _ => self.evaluate_rare(context),
+            Self::Constant(_)
+            | Self::Rated
+            | Self::IsReported(_)
+            | Self::Counts(..)
+            | Self::Scores(..)
+            | Self::Texts(..)
+            | Self::OneOf(..)
+            | Self::Matches(..)
+            | Self::IsRelatedId(_)
+            | Self::AnyRelatedId(_)
+            | Self::EveryRelatedId(_)
+            | Self::Equivalent(_)
+            | Self::Choose(_) => self.evaluate_rare(context),
         }
     }
 
