@@ -3,10 +3,8 @@
 //! docs/expressions.md is the manual for authors. An expression is checked when it is written, so that its evaluation
 //! cannot fail. [`Expression::parse`] takes these steps, each in a module of its own:
 //!
-//! 1. [`lexer`] and [`limits`] bound the length, the nesting and the chains of the text, which could otherwise overflow
-//!    the parser's stack.
-//! 2. [`syntax`] parses the text with the `cel` crate, on a thread with a large enough stack. No other part of that crate
-//!    is used.
+//! 1. [`lexer`] splits the text into tokens.
+//! 2. [`syntax`] parses them into a tree of bounded depth, so that no later recursion overflows the stack.
 //! 3. [`lower`] resolves every name in the [`schema`] and checks every type. Anything outside the supported subset is
 //!    refused with its position and the correct form ([`Error`]).
 //! 4. [`program`] is the result: a small typed tree.
@@ -32,7 +30,6 @@
 mod error;
 mod fuzzy_match;
 mod lexer;
-mod limits;
 mod lower;
 mod program;
 mod schema;
@@ -46,7 +43,7 @@ use serde::{Deserialize, Serialize};
 use self::program::{Context, Unknown, tree::Condition};
 pub use self::{
     error::{Error, Position},
-    limits::{MAX_CHAIN, MAX_LENGTH, MAX_NESTING, MAX_TERNARIES, MAX_TOKENS},
+    syntax::{MAX_DEPTH, MAX_LENGTH},
 };
 use crate::{finding::Finding, scan::Usage, severity::Severity, unknown::WhenUnknown};
 
@@ -97,7 +94,7 @@ impl Expression {
     /// assert!(error.hint.starts_with("did you mean `finding.cvss`?"));
     /// ```
     pub fn parse(source: &str) -> Result<Self, Error> {
-        let condition = syntax::parse_with(source, lower::lower)?;
+        let condition = lower::lower(source, &syntax::parse(source)?)?;
         let depends_on_now = condition.comparisons_with_now() > 0;
         Ok(Self(Arc::new(Checked { source: source.into(), condition, depends_on_now })))
     }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use scangate_core::expression::{Expression, MAX_CHAIN, MAX_LENGTH, MAX_NESTING, MAX_TERNARIES, MAX_TOKENS};
+use scangate_core::expression::{Expression, MAX_DEPTH, MAX_LENGTH};
 
 use crate::fixtures::{Answer, answer, bare, full};
 
@@ -36,17 +36,18 @@ fn assert_accepted(source: &str) {
 fn hostile_texts_are_refused_before_parsing() {
     assert_refused(&"(".repeat(1_000_000), "bytes long");
     assert_refused(&"(".repeat(1_900), "more than");
-    assert_refused(&format!("{}true{}", "(".repeat(200), ")".repeat(200)), "nested brackets");
-    assert_refused(&"[".repeat(400), "nested brackets");
-    assert_refused(&"{'a':".repeat(120), "nested brackets");
+    assert_refused(&format!("{}true{}", "(".repeat(200), ")".repeat(200)), "levels deep");
+    assert_refused(&"[".repeat(400), "levels deep");
+    assert_refused(&"a(".repeat(400), "levels deep");
+    assert_refused(&"{'a':".repeat(120), "maps and messages");
     assert_refused(&"!".repeat(400), "repeated");
     assert_refused(&"-".repeat(400), "repeated");
     assert_refused(&"! - ".repeat(400), "more than");
     assert_refused(&format!("1{} == 1", " + 1".repeat(10_000)), "bytes long");
-    assert_refused(&format!("1{} == 1", "+1".repeat(240)), "operators in one chain");
-    assert_refused(&format!("finding{} == 1", ".a".repeat(240)), "operators in one chain");
-    assert_refused(&format!("true{}", "&&true".repeat(300)), "names, literals and operators");
-    assert_refused(&format!("{}true", "true?true:".repeat(100)), "ternaries");
+    assert_refused(&format!("1{} == 1", "+1".repeat(240)), "levels deep");
+    assert_refused(&format!("finding{} == 1", ".a".repeat(240)), "levels deep");
+    assert_refused(&format!("finding{} == 1", ".a()".repeat(240)), "levels deep");
+    assert_refused(&format!("{}true", "true?true:".repeat(100)), "levels deep");
     assert_refused(&format!("finding.id == '{}'", "x".repeat(10_000)), "bytes long");
     assert_refused(&format!("size(finding.id) == {}", "9".repeat(1_900)), "too large");
     assert_refused(&format!("finding.cvss < 1{}.0", "0".repeat(1_900)), "too large");
@@ -82,27 +83,65 @@ fn expanded_quantifiers_are_limited() {
     assert_refused(&timed, "compares `now`");
 }
 
+/// Expressions of the greatest depth, one of each recursive form; `extra` levels deeper than that.
+fn deepest(extra: usize) -> Vec<String> {
+    let depth = MAX_DEPTH + extra;
+    let wrapped = |open: &str, inner: &str, close: &str, levels_each: usize, levels_inner: usize| {
+        let count = (depth - levels_inner) / levels_each;
+        let rest = (depth - levels_inner) % levels_each;
+        let inner = format!("{}{inner}{}", "(".repeat(rest), ")".repeat(rest));
+        format!("{}{inner}{}", open.repeat(count), close.repeat(count))
+    };
+    vec![
+        wrapped("(", "true", ")", 1, 1),
+        wrapped("!(", "true", ")", 2, 1),
+        wrapped("(true||", "false", ")", 2, 1),
+        wrapped("(true==", "false", ")", 2, 1),
+        wrapped("(false!=", "true", ")", 2, 1),
+        wrapped("(true?", "false", ":true)", 2, 1),
+        wrapped("true?false:", "false", "", 1, 1),
+        format!("{} > 1", wrapped("1+(", "1", ")", 2, 2)),
+        format!("{} > 1", wrapped("", "1", "+1", 1, 2)),
+        format!("{} < 1.0", wrapped("-(", "finding.cvss", ")", 2, 3)),
+        format!("now < {}", wrapped("", "now", "+duration('1h')", 1, 2)),
+        wrapped("['a'].all(x,", "false", ")", 1, 1),
+        wrapped("(finding.rated?1:2)==size((", "'a'", ").size()==1?'a':'b')", 4, 1),
+        wrapped("(", "finding.id.matches('a')", ")", 1, 3),
+    ]
+}
+
 #[test]
 fn texts_at_limits_are_accepted() {
-    let parens = |inner: &str| format!("{}{inner}{}", "(".repeat(MAX_NESTING), ")".repeat(MAX_NESTING));
-    assert_accepted(&parens("true"));
-    assert_accepted(&format!("{}finding.cvss > 1.0", "(true||".repeat(MAX_NESTING)).add(&")".repeat(MAX_NESTING)));
-    assert_accepted(&format!("{}true{}", "!(".repeat(MAX_NESTING), ")".repeat(MAX_NESTING)));
-    assert_accepted(&format!("1{} == 1", "+1".repeat(MAX_CHAIN - 1)));
-    assert_accepted(&format!("{}true", "finding.cvss > 1.0 ? true : ".repeat(MAX_TERNARIES)));
-    assert_accepted(&format!("true{}", "||true".repeat((MAX_TOKENS - 1) / 2)));
-    assert_accepted(&format!("true{}", "||true&&false".repeat((MAX_TOKENS - 1) / 4)));
+    for source in deepest(0).iter().filter(|source| source.len() <= MAX_LENGTH) {
+        assert_accepted(source);
+    }
+    assert_accepted(&format!("true{}", "||true".repeat(330)));
+    assert_accepted(&format!("true{}", "||true&&false".repeat(150)));
     assert_accepted(&format!("finding.cvss > 1.0{}", " ".repeat(MAX_LENGTH - 18)));
-    let many = vec!["'a'"; MAX_TOKENS / 2 - 4].join(",");
-    assert_accepted(&format!("finding.id in [{many}]"));
-    let sum = format!("1{}", "+1".repeat(10));
-    let nested = (0..MAX_NESTING).fold(sum, |inner, _| format!("1+({inner})"));
-    assert_accepted(&format!("{nested} > 1"));
+    assert_accepted(&format!("finding.id in [{}]", vec!["'a'"; 490].join(",")));
+}
+
+#[test]
+fn deeper_texts_are_refused() {
+    for source in deepest(1).iter().filter(|source| source.len() <= MAX_LENGTH) {
+        assert_refused(source, "levels deep");
+    }
+}
+
+/// Far less than the stack of the server's threads, which is 2 MiB.
+const SMALL_STACK: usize = 1 << 20;
+
+#[test]
+fn deepest_expressions_need_no_large_stack() {
+    let small = std::thread::Builder::new().stack_size(SMALL_STACK);
+    let all = small.spawn(|| deepest(0).iter().for_each(|source| assert_accepted(source))).unwrap();
+
+    all.join().unwrap();
 }
 
 #[test]
 fn deep_expression_parses_on_thread_with_small_stack() {
-    let source = format!("{}true{}", "!(".repeat(MAX_NESTING), ")".repeat(MAX_NESTING));
+    let source = format!("{}true{}", "!(".repeat(24), ")".repeat(24));
     let small = std::thread::Builder::new().stack_size(128 << 10);
     let read = small.spawn(move || answer(&Expression::parse(&source).unwrap(), &full())).unwrap();
 

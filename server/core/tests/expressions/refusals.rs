@@ -65,7 +65,7 @@ const REFUSALS: &[(&str, usize, usize, &str, &str)] = &[
     ("finding.id in ['a', finding.title]", 1, 21, "must be a literal", "`||`"),
     ("[1, 2].map(x, x * 2) == [2, 4]", 1, 1, "only `exists` and `all`", "exists"),
     ("[1, 2].exists_one(x, x == 1)", 1, 1, "only `exists` and `all`", "exists"),
-    ("[1].exists(now, true)", 1, 1, "is a reserved name", "another name"),
+    ("[1].exists(now, true)", 1, 12, "is a reserved name", "another name"),
     ("[1].exists(x, y == 1)", 1, 15, "no variable \"y\"", "finding"),
     ("[1].exists(x, x.id == 1)", 1, 15, "\"x\" has no fields", ""),
     ("finding.id == null", 1, 15, "`null` is not supported", "has("),
@@ -104,7 +104,7 @@ const REFUSALS: &[(&str, usize, usize, &str, &str)] = &[
     ("manifest.in_use_count", 1, 1, "expected a condition, found an int", "manifest.in_use_count > 0"),
     ("manifest.in_use_count > 0.5", 1, 1, "cannot compare an int with a double", "two ints"),
     ("manifest.last_in_use_at > 3", 1, 1, "cannot compare a timestamp with an int", "the same type"),
-    ("[1].exists(manifest, true)", 1, 1, "is a reserved name", "another name"),
+    ("[1].exists(manifest, true)", 1, 12, "is a reserved name", "another name"),
     ("!!true", 1, 2, "`!` is repeated", "once"),
 ];
 

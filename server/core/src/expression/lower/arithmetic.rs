@@ -1,7 +1,5 @@
 //! Lowers arithmetic on numbers, times and durations.
 
-use cel::IdedExpr;
-
 use super::{
     Lowering,
     value::{Time, Value},
@@ -12,10 +10,11 @@ use crate::expression::{
         time::Linear,
         tree::{Number, Operation, Quantity},
     },
+    syntax::Node,
 };
 
 impl Lowering<'_> {
-    pub(super) fn negation(&mut self, operand: &IdedExpr) -> Result<Value, Error> {
+    pub(super) fn negation(&mut self, operand: &Node<'_>) -> Result<Value, Error> {
         match self.value(operand)? {
             Value::Int(number) => Ok(Value::Int(negate(number))),
             Value::Double(number) => Ok(Value::Double(negate(number))),
@@ -26,7 +25,7 @@ impl Lowering<'_> {
             | Value::Timestamp(_)
             | Value::Duration(_)) => {
                 let message = format!("`-` needs a number, found {}", other.type_name());
-                Err(self.source_map.error(
+                Err(self.error(
                     operand,
                     message,
                     "for a condition write `!`, for a duration `duration(\"-1h\")`",
@@ -37,16 +36,16 @@ impl Lowering<'_> {
 
     pub(super) fn arithmetic(
         &mut self,
-        part: &IdedExpr,
+        part: &Node<'_>,
         operation: Operation,
-        left: &IdedExpr,
-        right: &IdedExpr,
+        left: &Node<'_>,
+        right: &Node<'_>,
     ) -> Result<Value, Error> {
         let (left, right) = Value::unify(self.value(left)?, self.value(right)?);
         match (left, operation, right) {
             (Value::Int(left), _, Value::Int(right)) => self.compute(part, operation, left, right).map(Value::Int),
             (Value::Double(_), Operation::Remainder, Value::Double(_)) => {
-                Err(self.source_map.error(part, "`%` needs whole numbers", "compare the score itself, or divide it"))
+                Err(self.error(part, "`%` needs whole numbers", "compare the score itself, or divide it"))
             }
             (Value::Double(left), _, Value::Double(right)) => {
                 self.compute(part, operation, left, right).map(Value::Double)
@@ -72,32 +71,32 @@ impl Lowering<'_> {
                     left.type_name(),
                     right.type_name()
                 );
-                Err(self.source_map.error(part, message, hint(&left, &right)))
+                Err(self.error(part, message, hint(&left, &right)))
             }
         }
     }
 
     fn compute<Q: Quantity<Value: Default>>(
         &self,
-        part: &IdedExpr,
+        part: &Node<'_>,
         operation: Operation,
         left: Number<Q>,
         right: Number<Q>,
     ) -> Result<Number<Q>, Error> {
         let divides = matches!(operation, Operation::Divide | Operation::Remainder);
         if divides && matches!(&right, Number::Literal(value) if *value == Q::Value::default()) {
-            return Err(self.source_map.error(part, "division by zero", "divide by another number"));
+            return Err(self.error(part, "division by zero", "divide by another number"));
         }
         Ok(Number::Compute(operation, Box::new((left, right))))
     }
 
     /// Combines two times. A sum with a ternary becomes a ternary of sums. Two ternaries would multiply, so only one is
     /// allowed.
-    fn combine(&self, part: &IdedExpr, left: Time, right: Time, combine: Combine) -> Result<Time, Error> {
+    fn combine(&self, part: &Node<'_>, left: Time, right: Time, combine: Combine) -> Result<Time, Error> {
         match (left, right) {
             (Time::Linear(left), Time::Linear(right)) => combine(left, right).map(Time::Linear).ok_or_else(|| {
                 let hint = "use times and durations of less than 10,000 years, and fewer of them";
-                self.source_map.error(part, "the time is out of range", hint)
+                self.error(part, "the time is out of range", hint)
             }),
             (Time::Choose(parts), Time::Linear(right)) => {
                 let (test, then, otherwise) = *parts;
@@ -115,9 +114,9 @@ impl Lowering<'_> {
         }
     }
 
-    pub(super) fn two_choices(&self, part: &IdedExpr) -> Error {
+    pub(super) fn two_choices(&self, part: &Node<'_>) -> Error {
         let hint = "write one ternary over the whole comparison, with a comparison in each branch";
-        self.source_map.error(part, "both times depend on a ternary", hint)
+        self.error(part, "both times depend on a ternary", hint)
     }
 }
 

@@ -1,7 +1,5 @@
 //! Lowers comparisons, and checks that the types of both sides agree.
 
-use cel::IdedExpr;
-
 use super::{
     Lowering,
     value::{Time, Value},
@@ -15,18 +13,19 @@ use crate::expression::{
         tree::{Condition, Text, TextOperator},
     },
     schema::{Field, LabelField},
+    syntax::Node,
 };
 
 impl Lowering<'_> {
     pub(super) fn comparison(
         &mut self,
-        part: &IdedExpr,
+        part: &Node<'_>,
         relation: Relation,
-        left: &IdedExpr,
-        right: &IdedExpr,
-    ) -> Result<Condition, Error> {
+        left: &Node<'_>,
+        right: &Node<'_>,
+    ) -> Result<Value, Error> {
         let (left_value, right_value) = (self.value(left)?, self.value(right)?);
-        match (left_value, right_value) {
+        let test = match (left_value, right_value) {
             (Value::Label(field), Value::Text(Text::Literal(label))) => {
                 self.compare_label(part, right, field, relation, &label)
             }
@@ -34,13 +33,14 @@ impl Lowering<'_> {
                 self.compare_label(part, left, field, relation.flipped(), &label)
             }
             (left_value, right_value) => self.compare(part, relation, left_value, right_value),
-        }
+        };
+        test.map(Value::Condition)
     }
 
     /// Compares two values that are not a label and its literal.
     pub(super) fn compare(
         &self,
-        part: &IdedExpr,
+        part: &Node<'_>,
         relation: Relation,
         left: Value,
         right: Value,
@@ -57,14 +57,14 @@ impl Lowering<'_> {
             }
             (left, right) => {
                 let message = format!("cannot compare {} with {}", left.type_name(), right.type_name());
-                Err(self.source_map.error(part, message, hint(&left, &right)))
+                Err(self.error(part, message, hint(&left, &right)))
             }
         }
     }
 
     fn compare_conditions(
         &self,
-        part: &IdedExpr,
+        part: &Node<'_>,
         relation: Relation,
         left: Condition,
         right: Condition,
@@ -74,18 +74,18 @@ impl Lowering<'_> {
             Relation::Equal => Ok(same),
             Relation::NotEqual => Ok(Condition::Not(Box::new(same))),
             Relation::Less | Relation::LessOrEqual | Relation::Greater | Relation::GreaterOrEqual => {
-                Err(self.source_map.error(part, "conditions have no order", "combine conditions with `&&` and `||`"))
+                Err(self.error(part, "conditions have no order", "combine conditions with `&&` and `||`"))
             }
         }
     }
 
     /// Compares two times. A ternary of times becomes a ternary of comparisons.
-    fn compare_times(&self, part: &IdedExpr, relation: Relation, left: Time, right: Time) -> Result<Condition, Error> {
+    fn compare_times(&self, part: &Node<'_>, relation: Relation, left: Time, right: Time) -> Result<Condition, Error> {
         match (left, right) {
             (Time::Linear(left), Time::Linear(right)) => {
                 let difference = left.minus(right).ok_or_else(|| {
                     let hint = "use times and durations of less than 10,000 years, and fewer of them";
-                    self.source_map.error(part, "the time is out of range", hint)
+                    self.error(part, "the time is out of range", hint)
                 })?;
                 Ok(Condition::Times(relation, difference))
             }
@@ -97,7 +97,7 @@ impl Lowering<'_> {
 
     fn compare_choice(
         &self,
-        part: &IdedExpr,
+        part: &Node<'_>,
         relation: Relation,
         (test, then, otherwise): (Condition, Time, Time),
         with: Linear,
@@ -109,15 +109,15 @@ impl Lowering<'_> {
 
     fn compare_label(
         &self,
-        part: &IdedExpr,
-        literal: &IdedExpr,
+        part: &Node<'_>,
+        literal: &Node<'_>,
         field: LabelField,
         relation: Relation,
         label: &str,
     ) -> Result<Condition, Error> {
         if relation.is_order() && !field.is_ordered() {
             let message = format!("the labels of `finding.{}` have no order", Field::Label(field).name());
-            return Err(self.source_map.error(part, message, "compare with `==`, `!=` or `in`"));
+            return Err(self.error(part, message, "compare with `==`, `!=` or `in`"));
         }
         let chosen = self.label_index(literal, field, label)?;
         let positions = (0_u8..).zip(field.labels());
@@ -128,7 +128,7 @@ impl Lowering<'_> {
     }
 
     /// Returns the index of a label among the labels of its field.
-    pub(super) fn label_index(&self, literal: &IdedExpr, field: LabelField, label: &str) -> Result<u8, Error> {
+    pub(super) fn label_index(&self, literal: &Node<'_>, field: LabelField, label: &str) -> Result<u8, Error> {
         let labels = field.labels();
         let position = (0_u8..).zip(labels).find(|(_, known)| **known == label).map(|(position, _)| position);
         position.ok_or_else(|| {
@@ -138,7 +138,7 @@ impl Lowering<'_> {
                 Some(known) => format!("did you mean \"{known}\"? The labels are {all}"),
                 None => format!("the labels are {all}{}", label_hint(field)),
             };
-            self.source_map.error(literal, format!("{} is not a label of `finding.{name}`", quote(label)), hint)
+            self.error(literal, format!("{} is not a label of `finding.{name}`", quote(label)), hint)
         })
     }
 }
@@ -168,6 +168,9 @@ fn hint(left: &Value, right: &Value) -> String {
         }
         (Value::Timestamp(_), Value::Duration(_)) | (Value::Duration(_), Value::Timestamp(_)) => {
             r#"subtract one time from another first, as in `now - finding.published_at > duration("168h")`"#.to_owned()
+        }
+        (Value::Condition(_), Value::Int(_) | Value::Double(_)) => {
+            "relations cannot be chained; for a range write `finding.cvss > 4.0 && finding.cvss < 7.0`".to_owned()
         }
         (Value::Int(_), Value::Double(_)) | (Value::Double(_), Value::Int(_)) => {
             "use two ints or two doubles; a number with a decimal point, such as `2.0`, is a double".to_owned()

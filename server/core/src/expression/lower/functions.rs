@@ -1,6 +1,5 @@
 //! Lowers functions: string tests, `size`, and time literals.
 
-use cel::{IdedExpr, common::ast::CallExpr};
 use regex::{Regex, RegexBuilder};
 
 use super::{
@@ -14,6 +13,7 @@ use crate::expression::{
         time::Linear,
         tree::{Condition, Count, Number, Text, TextOperator},
     },
+    syntax::{Call, Node},
 };
 
 /// Maximum size of a compiled pattern, in bytes. It bounds the time for each character of a text.
@@ -25,8 +25,8 @@ const FUNCTIONS: [&str; 10] =
     ["startsWith", "endsWith", "contains", "matches", "size", "has", "exists", "all", "timestamp", "duration"];
 
 impl Lowering<'_> {
-    pub(super) fn function(&mut self, part: &IdedExpr, call: &CallExpr) -> Result<Value, Error> {
-        let test = match call.func_name.as_str() {
+    pub(super) fn function(&mut self, part: &Node<'_>, call: &Call<'_>) -> Result<Value, Error> {
+        let test = match call.name {
             "startsWith" => TextOperator::StartsWith,
             "endsWith" => TextOperator::EndsWith,
             "contains" => TextOperator::Contains,
@@ -40,20 +40,26 @@ impl Lowering<'_> {
                 let nanoseconds = self.time_literal(part, call, time_literal::parse_duration)?;
                 return Ok(Value::Duration(Time::Linear(Linear::constant(nanoseconds))));
             }
+            "has" => return self.presence(part, call),
+            "exists" | "all" => return self.quantifier(part, call),
+            "map" | "filter" | "exists_one" => {
+                let message = "of the list macros, only `exists` and `all` are supported";
+                return Err(self.error(part, message, usage("exists")));
+            }
             name => return Err(self.unknown_function(part, name)),
         };
-        let (Some(target), [argument]) = (&call.target, call.args.as_slice()) else {
+        let (Some(target), [argument]) = (&call.target, call.arguments.as_slice()) else {
             return Err(self.misuse(part, call));
         };
         Ok(Value::Condition(Condition::compare_texts(test, self.text(target)?, self.text(argument)?)))
     }
 
-    pub(super) fn text(&mut self, part: &IdedExpr) -> Result<Text, Error> {
+    pub(super) fn text(&mut self, part: &Node<'_>) -> Result<Text, Error> {
         let value = self.value(part)?;
         self.expect_text(part, value)
     }
 
-    fn expect_text(&self, part: &IdedExpr, value: Value) -> Result<Text, Error> {
+    fn expect_text(&self, part: &Node<'_>, value: Value) -> Result<Text, Error> {
         let type_name = value.type_name();
         let hint = match value {
             Value::Text(text) => return Ok(text),
@@ -65,11 +71,11 @@ impl Lowering<'_> {
                 "use a string such as `finding.package.name`"
             }
         };
-        Err(self.source_map.error(part, format!("expected a string, found {type_name}"), hint))
+        Err(self.error(part, format!("expected a string, found {type_name}"), hint))
     }
 
-    fn pattern(&mut self, part: &IdedExpr, call: &CallExpr) -> Result<Value, Error> {
-        let (target, pattern) = match (&call.target, call.args.as_slice()) {
+    fn pattern(&mut self, part: &Node<'_>, call: &Call<'_>) -> Result<Value, Error> {
+        let (target, pattern) = match (&call.target, call.arguments.as_slice()) {
             (Some(target), [pattern]) => (&**target, pattern),
             (None, [target, pattern]) => (target, pattern),
             _ => return Err(self.misuse(part, call)),
@@ -77,44 +83,44 @@ impl Lowering<'_> {
         let text = self.text(target)?;
         let Text::Literal(source) = self.text(pattern)? else {
             let hint = r#"write it as in `finding.id.matches("^CVE-2026-")`, or use `contains`"#;
-            return Err(self.source_map.error(pattern, "the pattern of `matches` must be a string literal", hint));
+            return Err(self.error(pattern, "the pattern of `matches` must be a string literal", hint));
         };
         self.pattern_count += 1;
         if self.pattern_count > MAX_PATTERNS {
             let message = format!("the expression has more than {MAX_PATTERNS} patterns");
             let hint = r#"combine them as in `matches("^(CVE|GHSA)-")`, or use `contains`"#;
-            return Err(self.source_map.error(pattern, message, hint));
+            return Err(self.error(pattern, message, hint));
         }
         let compiled = self.compile_pattern(pattern, &source)?;
         Ok(Value::Condition(Condition::Matches(text, Box::new(compiled))))
     }
 
-    fn compile_pattern(&self, part: &IdedExpr, pattern: &str) -> Result<Regex, Error> {
+    fn compile_pattern(&self, part: &Node<'_>, pattern: &str) -> Result<Regex, Error> {
         let mut builder = RegexBuilder::new(pattern);
         let built = builder.size_limit(MAX_PATTERN).dfa_size_limit(MAX_PATTERN_CACHE).build();
         built.map_err(|error| {
             if let regex::Error::CompiledTooBig(_) = error {
                 let message = format!("the compiled pattern is larger than {MAX_PATTERN} bytes");
                 let hint = "use fewer repetitions, ASCII classes such as [0-9], or `contains`";
-                return self.source_map.error(part, message, hint);
+                return self.error(part, message, hint);
             }
             let text = error.to_string();
             let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
             let message = format!("invalid pattern {}: {reason}", quote(pattern));
             let hint = "use RE2 syntax, which has no look-around and no back-references";
-            self.source_map.error(part, message, hint)
+            self.error(part, message, hint)
         })
     }
 
-    fn size(&mut self, part: &IdedExpr, call: &CallExpr) -> Result<Value, Error> {
-        match (&call.target, call.args.as_slice()) {
+    fn size(&mut self, part: &Node<'_>, call: &Call<'_>) -> Result<Value, Error> {
+        match (&call.target, call.arguments.as_slice()) {
             (Some(target), []) => self.length(target),
             (None, [target]) => self.length(target),
             _ => Err(self.misuse(part, call)),
         }
     }
 
-    fn length(&mut self, part: &IdedExpr) -> Result<Value, Error> {
+    fn length(&mut self, part: &Node<'_>) -> Result<Value, Error> {
         let value = self.value(part)?;
         let length = if matches!(value, Value::RelatedIds) {
             Count::RelatedIds
@@ -127,30 +133,29 @@ impl Lowering<'_> {
     /// Parses the only argument as a time; returns nanoseconds.
     fn time_literal(
         &mut self,
-        part: &IdedExpr,
-        call: &CallExpr,
+        part: &Node<'_>,
+        call: &Call<'_>,
         parse: fn(&str) -> Result<i128, &'static str>,
     ) -> Result<i128, Error> {
-        let (None, [argument]) = (&call.target, call.args.as_slice()) else {
+        let (None, [argument]) = (&call.target, call.arguments.as_slice()) else {
             return Err(self.misuse(part, call));
         };
         let Value::Text(Text::Literal(text)) = self.value(argument)? else {
-            let message = format!("the argument of `{}` must be a string literal", call.func_name);
-            return Err(self.source_map.error(argument, message, usage(&call.func_name)));
+            let message = format!("the argument of `{}` must be a string literal", call.name);
+            return Err(self.error(argument, message, usage(call.name)));
         };
         parse(&text).map_err(|hint| {
-            self.source_map.error(argument, format!("{} is not a {}", quote(&text), call.func_name), hint)
+            self.error(argument, format!("{} is not a {}", quote(&text), call.name), hint)
         })
     }
 
-    fn misuse(&self, part: &IdedExpr, call: &CallExpr) -> Error {
-        self.source_map.error(part, format!("wrong arguments for `{}`", call.func_name), usage(&call.func_name))
+    pub(super) fn misuse(&self, part: &Node<'_>, call: &Call<'_>) -> Error {
+        self.error(part, format!("wrong arguments for `{}`", call.name), usage(call.name))
     }
 
-    fn unknown_function(&self, part: &IdedExpr, name: &str) -> Error {
+    fn unknown_function(&self, part: &Node<'_>, name: &str) -> Error {
         let all = format!("the functions are {}", FUNCTIONS.join(", "));
         let hint = match name {
-            "has" | "exists" | "all" => usage(name).to_owned(),
             "lowerAscii" | "upperAscii" => {
                 r#"ignore case with a pattern, as in `finding.title.matches("(?i)overflow")`"#.to_owned()
             }
@@ -165,12 +170,12 @@ impl Lowering<'_> {
                 None => all,
             },
         };
-        self.source_map.error(part, format!("there is no function {}", quote(name)), hint)
+        self.error(part, format!("there is no function {}", quote(name)), hint)
     }
 }
 
 /// Returns the correct use of a function.
-fn usage(name: &str) -> &'static str {
+pub(super) fn usage(name: &str) -> &'static str {
     match name {
         "startsWith" => r#"write `finding.package.name.startsWith("lib")`"#,
         "endsWith" => r#"write `finding.package.name.endsWith("-dev")`"#,

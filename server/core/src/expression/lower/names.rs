@@ -1,10 +1,5 @@
 //! Lowers variables and fields.
 
-use cel::{
-    IdedExpr,
-    common::ast::{Expr, SelectExpr},
-};
-
 use super::{
     Lowering,
     value::{Binding, Time, Value},
@@ -17,13 +12,14 @@ use crate::expression::{
         tree::{Condition, Count, Number, Text},
     },
     schema::{Field, Variable},
+    syntax::{Call, Kind, Node},
 };
 
 /// The variable for the instant of the decision.
 pub(super) const NOW: &str = "now";
 
 impl Lowering<'_> {
-    pub(super) fn variable(&self, part: &IdedExpr, name: &str) -> Result<Value, Error> {
+    pub(super) fn variable(&self, part: &Node<'_>, name: &str) -> Result<Value, Error> {
         if let Some((_, bound)) = self.bindings.iter().rev().find(|(variable, _)| variable == name) {
             return Ok(match bound {
                 Binding::Literal(literal) => literal.clone().into(),
@@ -35,13 +31,13 @@ impl Lowering<'_> {
         }
         Err(match Variable::from_name(name) {
             Some(variable) => {
-                self.source_map.error(part, format!("`{name}` is not a value by itself"), fields(variable))
+                self.error(part, format!("`{name}` is not a value by itself"), fields(variable))
             }
             None => self.unknown_variable(part, name),
         })
     }
 
-    fn unknown_variable(&self, part: &IdedExpr, name: &str) -> Error {
+    fn unknown_variable(&self, part: &Node<'_>, name: &str) -> Error {
         let has_field = |variable: &Variable| variable.field_names().any(|known| known.split('.').next() == Some(name));
         let hint = match Variable::ALL.into_iter().find(has_field) {
             Some(variable) => format!("write `{}.{name}`", variable.name()),
@@ -50,11 +46,11 @@ impl Lowering<'_> {
             }
             None => format!("the variables are `finding`, `manifest` and `{NOW}`; {}", all_fields()),
         };
-        self.source_map.error(part, format!("there is no variable {}", quote(name)), hint)
+        self.error(part, format!("there is no variable {}", quote(name)), hint)
     }
 
     /// Lowers a field to a value.
-    pub(super) fn field(&self, part: &IdedExpr) -> Result<Value, Error> {
+    pub(super) fn field(&self, part: &Node<'_>) -> Result<Value, Error> {
         Ok(match self.named_field(part)? {
             Field::Text(field) => Value::Text(Text::Field(field)),
             Field::Score(field) => Value::Double(Number::Quantity(field)),
@@ -64,7 +60,7 @@ impl Lowering<'_> {
             Field::RelatedIds => Value::RelatedIds,
             Field::InUseCount => Value::Int(Number::Quantity(Count::InUse)),
             Field::Kev => {
-                return Err(self.source_map.error(
+                return Err(self.error(
                     part,
                     "`finding.kev` is not a value by itself",
                     "write `has(finding.kev)`, or compare `finding.kev.added_at` or `finding.kev.due_at`",
@@ -74,27 +70,30 @@ impl Lowering<'_> {
     }
 
     /// Lowers `has`.
-    pub(super) fn presence(&self, part: &IdedExpr, select: &SelectExpr) -> Result<Value, Error> {
-        let Some(name) = path(&select.operand).map(|path| join(&path, &select.field)) else {
-            return Err(self.source_map.error(part, "`has` needs a field", "write it as in `has(finding.epss)`"));
+    pub(super) fn presence(&self, part: &Node<'_>, call: &Call<'_>) -> Result<Value, Error> {
+        let (None, [field]) = (&call.target, call.arguments.as_slice()) else {
+            return Err(self.misuse(part, call));
         };
-        self.lookup(part, &name).map(|field| Value::Condition(Condition::IsReported(field)))
+        let Some(path) = path(field).filter(|path| path.contains('.')) else {
+            return Err(self.error(field, "`has` needs a field", "write it as in `has(finding.epss)`"));
+        };
+        self.lookup(part, &path).map(|field| Value::Condition(Condition::IsReported(field)))
     }
 
-    fn named_field(&self, part: &IdedExpr) -> Result<Field, Error> {
+    fn named_field(&self, part: &Node<'_>) -> Result<Field, Error> {
         let Some(path) = path(part) else {
             let message = "only `finding` and `manifest` have fields";
-            return Err(self.source_map.error(part, message, "write it as in `finding.package.name`"));
+            return Err(self.error(part, message, "write it as in `finding.package.name`"));
         };
         self.lookup(part, &path)
     }
 
-    fn lookup(&self, part: &IdedExpr, path: &str) -> Result<Field, Error> {
+    fn lookup(&self, part: &Node<'_>, path: &str) -> Result<Field, Error> {
         let (variable, name) = path.split_once('.').unwrap_or((path, ""));
         if variable == NOW || self.bindings.iter().any(|(bound, _)| bound == variable) {
             let message = format!("{} has no fields", quote(variable));
             let hint = format!("only `finding` and `manifest` have fields; {}", all_fields());
-            return Err(self.source_map.error(part, message, hint));
+            return Err(self.error(part, message, hint));
         }
         let variable = Variable::from_name(variable).ok_or_else(|| self.unknown_variable(part, variable))?;
         variable.field(name).ok_or_else(|| {
@@ -102,24 +101,30 @@ impl Lowering<'_> {
                 Some(known) => format!("did you mean `{known}`? {}", fields(variable)),
                 None => fields(variable),
             };
-            self.source_map.error(part, format!("there is no field {}", quote(path)), hint)
+            self.error(part, format!("there is no field {}", quote(path)), hint)
         })
     }
 }
 
 /// Returns the dotted path of a field, from the variable on.
-fn path(part: &IdedExpr) -> Option<String> {
-    match &part.expr {
-        Expr::Ident(name) => Some(name.clone()),
-        Expr::Select(select) if !select.test => path(&select.operand).map(|operand| join(&operand, &select.field)),
-        Expr::Unspecified
-        | Expr::Call(_)
-        | Expr::Comprehension(_)
-        | Expr::List(_)
-        | Expr::Literal(_)
-        | Expr::Map(_)
-        | Expr::Select(_)
-        | Expr::Struct(_) => None,
+fn path(part: &Node<'_>) -> Option<String> {
+    match &part.kind {
+        Kind::Name(name) => Some((*name).to_owned()),
+        Kind::Field(operand, field) => path(operand).map(|operand| join(&operand, field)),
+        Kind::Bool(_)
+        | Kind::Int(_)
+        | Kind::Double(_)
+        | Kind::Text(_)
+        | Kind::List(_)
+        | Kind::Call(_)
+        | Kind::Not(_)
+        | Kind::Negate(_)
+        | Kind::Compute(..)
+        | Kind::Compare(..)
+        | Kind::In(_)
+        | Kind::All(_)
+        | Kind::Any(_)
+        | Kind::Ternary(_) => None,
     }
 }
 
