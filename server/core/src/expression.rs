@@ -4,7 +4,7 @@
 //! cannot fail. [`Expression::parse`] takes these steps, each in a module of its own:
 //!
 //! 1. [`lexer`] splits the text into tokens.
-//! 2. [`syntax`] parses them into a tree of bounded depth, so that no later recursion overflows the stack.
+//! 2. [`syntax`] parses them into a [`tree`] of bounded depth, so that no later recursion overflows the stack.
 //! 3. [`lower`] resolves every name in the [`schema`] and checks every type. Anything outside the supported subset is
 //!    refused with its position and the correct form ([`Error`]).
 //! 4. [`program`] is the result: a small typed tree.
@@ -34,6 +34,7 @@ mod lower;
 mod program;
 mod schema;
 mod syntax;
+mod tree;
 
 use std::{fmt, sync::Arc};
 

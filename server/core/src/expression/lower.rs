@@ -17,7 +17,8 @@ use self::value::{Binding, Value};
 use super::{
     error::Error,
     program::tree::{Condition, Number, Text},
-    syntax::{Kind, Node, SPLIT},
+    syntax::SPLIT,
+    tree::{Kind, Node},
 };
 
 /// Maximum number of parts of a program. The bodies of `exists` and `all` count once for each element.

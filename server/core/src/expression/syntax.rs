@@ -7,13 +7,14 @@ use super::{
     error::{Error, quote},
     lexer::{Kind as TokenKind, Token, tokenize},
     program::{Relation, tree::Operation},
+    tree::{Call, Kind, Node, height},
 };
 
 /// Maximum length of an expression, in bytes.
 pub const MAX_LENGTH: usize = 2_000;
 /// Maximum depth of an expression: brackets, operators of a chain, and `? :`, as far as they are nested. `&&` and `||`
 /// of one chain count once. It bounds the recursion of the parser and of all work on its tree and on the program.
-pub const MAX_DEPTH: usize = 96;
+pub const MAX_DEPTH: usize = 64;
 
 /// The next step for an expression that exceeds a limit.
 pub(super) const SPLIT: &str = "split it into several rules";
@@ -22,45 +23,24 @@ const FIELD: &str = "write `finding.epss`, and `has(finding.epss)`";
 
 /// The words that CEL reserves for other languages.
 const RESERVED: [&str; 17] = [
-    "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package",
-    "namespace", "return", "var", "void", "while",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
 ];
-
-/// A part of an expression.
-pub(super) struct Node<'a> {
-    /// The offset of its first byte, without brackets around the part.
-    pub(super) start: usize,
-    height: usize,
-    pub(super) kind: Kind<'a>,
-}
-
-pub(super) enum Kind<'a> {
-    Bool(bool),
-    Int(i64),
-    Double(f64),
-    Text(String),
-    List(Vec<Node<'a>>),
-    Name(&'a str),
-    Field(Box<Node<'a>>, &'a str),
-    Call(Call<'a>),
-    Not(Box<Node<'a>>),
-    Negate(Box<Node<'a>>),
-    Compute(Operation, Box<(Node<'a>, Node<'a>)>),
-    Compare(Relation, Box<(Node<'a>, Node<'a>)>),
-    In(Box<(Node<'a>, Node<'a>)>),
-    /// Two or more conditions, joined by `&&`.
-    All(Vec<Node<'a>>),
-    /// Two or more conditions, joined by `||`.
-    Any(Vec<Node<'a>>),
-    Ternary(Box<(Node<'a>, Node<'a>, Node<'a>)>),
-}
-
-/// A function call, with the value before the dot as its target.
-pub(super) struct Call<'a> {
-    pub(super) name: &'a str,
-    pub(super) target: Option<Box<Node<'a>>>,
-    pub(super) arguments: Vec<Node<'a>>,
-}
 
 /// An operator between two operands.
 #[derive(Clone, Copy)]
@@ -396,8 +376,4 @@ impl<'a> Parser<'a> {
             _ => self.error(format!("unexpected {}", quote(self.next.text)), hint),
         }
     }
-}
-
-fn height<'n, 'a: 'n>(parts: impl IntoIterator<Item = &'n Node<'a>>) -> usize {
-    parts.into_iter().map(|part| part.height).max().unwrap_or_default()
 }

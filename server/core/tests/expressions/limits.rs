@@ -103,10 +103,11 @@ fn deepest(extra: usize) -> Vec<String> {
         format!("{} > 1", wrapped("1+(", "1", ")", 2, 2)),
         format!("{} > 1", wrapped("", "1", "+1", 1, 2)),
         format!("{} < 1.0", wrapped("-(", "finding.cvss", ")", 2, 3)),
-        format!("now < {}", wrapped("", "now", "+duration('1h')", 1, 2)),
-        wrapped("['a'].all(x,", "false", ")", 1, 1),
-        wrapped("(finding.rated?1:2)==size((", "'a'", ").size()==1?'a':'b')", 4, 1),
-        wrapped("(", "finding.id.matches('a')", ")", 1, 3),
+        format!("now < {}", wrapped("", "now", "+duration('1h')", 1, 3)),
+        wrapped("['a'].all(x,", "false", ")", 1, 2),
+        wrapped("!(", &format!("finding.id.matches('{}a{}')", "(".repeat(240), ")".repeat(240)), ")", 2, 3),
+        wrapped("['a'].all(x,!(", "finding.id==x", "))", 3, 3),
+        format!("({}) == 'a'", wrapped("finding.id.contains(true?'a':(", "finding.title", "))?'a':'b'", 4, 4)),
     ]
 }
 
@@ -128,7 +129,7 @@ fn deeper_texts_are_refused() {
     }
 }
 
-/// Far less than the stack of the server's threads, which is 2 MiB.
+/// Half the stack of the server's threads. A debug build needs several times that of a release build.
 const SMALL_STACK: usize = 1 << 20;
 
 #[test]
@@ -137,13 +138,4 @@ fn deepest_expressions_need_no_large_stack() {
     let all = small.spawn(|| deepest(0).iter().for_each(|source| assert_accepted(source))).unwrap();
 
     all.join().unwrap();
-}
-
-#[test]
-fn deep_expression_parses_on_thread_with_small_stack() {
-    let source = format!("{}true{}", "!(".repeat(24), ")".repeat(24));
-    let small = std::thread::Builder::new().stack_size(128 << 10);
-    let read = small.spawn(move || answer(&Expression::parse(&source).unwrap(), &full())).unwrap();
-
-    assert_eq!(read.join().unwrap(), Answer::Matches);
 }

@@ -10,7 +10,7 @@ use crate::expression::{
         time::Linear,
         tree::{Number, Operation, Quantity},
     },
-    syntax::Node,
+    tree::Node,
 };
 
 impl Lowering<'_> {
@@ -25,11 +25,7 @@ impl Lowering<'_> {
             | Value::Timestamp(_)
             | Value::Duration(_)) => {
                 let message = format!("`-` needs a number, found {}", other.type_name());
-                Err(self.error(
-                    operand,
-                    message,
-                    "for a condition write `!`, for a duration `duration(\"-1h\")`",
-                ))
+                Err(self.error(operand, message, "for a condition write `!`, for a duration `duration(\"-1h\")`"))
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::expression::{
         tree::{Condition, Text, TextOperator},
     },
     schema::{Field, LabelField},
-    syntax::Node,
+    tree::Node,
 };
 
 impl Lowering<'_> {

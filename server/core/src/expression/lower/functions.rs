@@ -13,7 +13,7 @@ use crate::expression::{
         time::Linear,
         tree::{Condition, Count, Number, Text, TextOperator},
     },
-    syntax::{Call, Node},
+    tree::{Call, Node},
 };
 
 /// Maximum size of a compiled pattern, in bytes. It bounds the time for each character of a text.
@@ -144,9 +144,7 @@ impl Lowering<'_> {
             let message = format!("the argument of `{}` must be a string literal", call.name);
             return Err(self.error(argument, message, usage(call.name)));
         };
-        parse(&text).map_err(|hint| {
-            self.error(argument, format!("{} is not a {}", quote(&text), call.name), hint)
-        })
+        parse(&text).map_err(|hint| self.error(argument, format!("{} is not a {}", quote(&text), call.name), hint))
     }
 
     pub(super) fn misuse(&self, part: &Node<'_>, call: &Call<'_>) -> Error {

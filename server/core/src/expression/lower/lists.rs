@@ -13,7 +13,7 @@ use crate::expression::{
         tree::{Condition, Text},
     },
     schema::Variable,
-    syntax::{Call, Kind, Node},
+    tree::{Call, Kind, Node},
 };
 
 const IN_LIST: &str = r#"write a literal list, as in `finding.package.name in ["openssl", "zlib"]`"#;
@@ -98,11 +98,7 @@ impl Lowering<'_> {
     fn related_id_test(&mut self, part: &Node<'_>, variable: &str, body: &Node<'_>) -> Result<Box<Condition>, Error> {
         if self.bindings.iter().any(|(_, bound)| matches!(bound, Binding::RelatedId)) {
             let hint = "write two conditions, each over `finding.related_ids`";
-            return Err(self.error(
-                part,
-                "the related ids are already visited by the enclosing macro",
-                hint,
-            ));
+            return Err(self.error(part, "the related ids are already visited by the enclosing macro", hint));
         }
         self.bound(variable, Binding::RelatedId, body).map(Box::new)
     }

@@ -12,7 +12,7 @@ use crate::expression::{
         tree::{Condition, Count, Number, Text},
     },
     schema::{Field, Variable},
-    syntax::{Call, Kind, Node},
+    tree::{Call, Kind, Node},
 };
 
 /// The variable for the instant of the decision.
@@ -30,9 +30,7 @@ impl Lowering<'_> {
             return Ok(Value::Timestamp(Time::Linear(Linear::now())));
         }
         Err(match Variable::from_name(name) {
-            Some(variable) => {
-                self.error(part, format!("`{name}` is not a value by itself"), fields(variable))
-            }
+            Some(variable) => self.error(part, format!("`{name}` is not a value by itself"), fields(variable)),
             None => self.unknown_variable(part, name),
         })
     }

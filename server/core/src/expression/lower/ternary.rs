@@ -7,7 +7,7 @@ use super::{
 use crate::expression::{
     error::Error,
     program::tree::{Condition, Number, Text},
-    syntax::Node,
+    tree::Node,
 };
 
 impl Lowering<'_> {
