@@ -35,15 +35,19 @@ create table documents (
     foreign key (kind, id, revision) references document_revisions (kind, id, revision)
 );
 
--- Requests that a retry would repeat, with the revision that each of them wrote.
+-- Requests that a retry would repeat, with their result: the writer and sequence of a decision, or the revision that a write of
+-- policies or waivers got, which has no writer. Each use has its own window.
 create table requests (
-    id text not null primary key,
+    kind text not null check (kind in ('write', 'decision')),
+    id text not null,
     fingerprint text not null,
-    revision bigint not null,
-    expire_time bigint not null
+    writer text not null,
+    sequence bigint not null,
+    expire_time bigint not null,
+    primary key (kind, id)
 );
 
-create index requests_by_expire_time on requests (expire_time);
+create index requests_by_expire_time on requests (kind, expire_time);
 
 -- Decisions. Each server process that records them is a writer, and chains its own: every entry's hash covers the one before.
 create table decision_writers (
@@ -104,17 +108,6 @@ create table decision_parts (
 );
 
 create index decision_parts_by_part on decision_parts (part);
-
--- Requests that a retry would repeat, with the decision that each of them got.
-create table decision_requests (
-    id text not null primary key,
-    fingerprint text not null,
-    writer text not null,
-    sequence bigint not null,
-    expire_time bigint not null
-);
-
-create index decision_requests_by_expire_time on decision_requests (expire_time);
 
 -- When the gate met a vulnerability in a package of a repository, and a fix for it.
 create table observations (

@@ -15,7 +15,7 @@ const RESTORE: [&str; 5] = [
     "update decision_writers set sequence = 3, hash = (select hash from decision_segments where last_sequence = 3), indexed = 0",
     "delete from decision_keys",
     "delete from decision_segments where first_sequence > 3",
-    "delete from decision_requests",
+    "delete from requests",
     "delete from decision_parts where whole not in ({records})",
 ];
 

@@ -126,14 +126,14 @@ async fn renumbered_decisions_are_reported() {
          update decision_keys set first_sequence = first_sequence + 1000;
          update decision_keys set first_sequence = first_sequence - 999;
          update decision_writers set sequence = sequence + 1, pruned_sequence = 1, indexed = indexed + 1;
-         update decision_requests set sequence = sequence + 1",
+         update requests set sequence = sequence + 1",
     )
     .await;
     let renamed = damage_after(
         "update decision_segments set writer = 'other';
          update decision_keys set writer = 'other';
          update decision_writers set writer = 'other';
-         update decision_requests set writer = 'other'",
+         update requests set writer = 'other'",
     )
     .await;
 
@@ -159,9 +159,9 @@ async fn damaged_keys_are_reported() {
         ("update decision_writers set indexed = 3", "do not match the decisions"),
         ("update decision_keys set writer = 'other' where kind = 'digest'", "keys lead to decisions that do not exist"),
         ("update decision_segments set last_time = 0", "the stored time is not that of their latest decision"),
-        ("update decision_requests set sequence = 7 where sequence = 8", "leads to decision"),
-        ("update decision_requests set id = 'other' where sequence = 8", "was not recorded for that request"),
-        ("update decision_requests set fingerprint = 'other'", "was not recorded for that request"),
+        ("update requests set sequence = 7 where sequence = 8", "leads to decision"),
+        ("update requests set id = 'other' where sequence = 8", "was not recorded for that request"),
+        ("update requests set fingerprint = 'other'", "was not recorded for that request"),
     ] {
         let found = damage_after(sql).await;
 
@@ -227,9 +227,9 @@ async fn request_led_back_to_superseded_is_reported() {
     let intact = log.verify().await.unwrap().damage;
     let mut shell = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
 
-    sqlx::query("update decision_requests set sequence = 1").execute(&mut shell).await.unwrap();
+    sqlx::query("update requests set sequence = 1").execute(&mut shell).await.unwrap();
     let led_back = log.verify().await.unwrap().damage;
-    sqlx::query("delete from decision_requests").execute(&mut shell).await.unwrap();
+    sqlx::query("delete from requests").execute(&mut shell).await.unwrap();
     let deleted = log.verify().await.unwrap().damage;
 
     assert_eq!(intact, Vec::<String>::new());

@@ -137,7 +137,7 @@ async fn disagreements(shell: &mut SqliteConnection) -> Vec<String> {
              except select id, revision, body, content_digest from documents
          )
          union all select 'without a request: ' || revision from document_revisions
-             where revision > 1 and revision not in (select revision from requests)",
+             where revision > 1 and revision not in (select sequence from requests where kind = 'write')",
     )
     .fetch_all(shell)
     .await

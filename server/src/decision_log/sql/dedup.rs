@@ -7,13 +7,13 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{
-    idempotency_keys::{self, Claim, ClaimedRequest},
-    segment::Head,
-};
+use super::segment::Head;
 use crate::{
     decision_log::{AppendRequest, AppendResult, DecisionId, Error},
-    idempotency::RequestKey,
+    idempotency::{
+        RequestKey,
+        sql::{self as requests, Claim, Kind, StoredRequest, Target},
+    },
     sql::{self, Connection},
 };
 
@@ -52,16 +52,15 @@ impl<'a> Deduplicated<'a> {
         for request in requests.clone() {
             if let Some(key) = &request.request_key {
                 // Of several requests with one key, the first is recorded.
-                claims.entry(&key.id).or_insert(Claim { key, supersedes: request.supersedes.as_ref() });
+                let supersedes = request.supersedes.as_ref().map(|id| (&*id.writer, id.sequence));
+                claims.entry(&key.id).or_insert(Claim { key, supersedes });
             }
         }
-        let stored = idempotency_keys::claim(connection, &claims, now).await?;
+        let stored = requests::claim(connection, Kind::Decision, &claims, now).await?;
         let (deduplicated, claimed) = Self::number(writer, head, requests, &stored, &claims);
         let sequences: Vec<(&str, u64)> = claimed.into_iter().map(|(id, decision)| (id, decision.sequence)).collect();
-        idempotency_keys::set_decisions(connection, writer, &sequences).await?;
         if !claims.is_empty() {
-            // Deletes at least as many keys as a batch adds, so that expired keys cannot pile up.
-            idempotency_keys::delete_expired(connection, now.as_microsecond()).await?;
+            requests::set_targets(connection, Kind::Decision, writer, &sequences, now).await?;
         }
         Ok(deduplicated)
     }
@@ -71,7 +70,7 @@ impl<'a> Deduplicated<'a> {
         writer: &Arc<str>,
         head: &Head,
         requests: impl Iterator<Item = &'a AppendRequest>,
-        stored: &BTreeMap<String, ClaimedRequest>,
+        stored: &BTreeMap<String, StoredRequest>,
         claims: &BTreeMap<&'a str, Claim<'a>>,
     ) -> (Self, HashMap<&'a str, DecisionId>) {
         let mut deduplicated = Self::empty(writer, head);
@@ -105,14 +104,15 @@ impl<'a> Deduplicated<'a> {
 /// Returns the result of an earlier request with this key, from the database or from the same batch.
 fn previous_result(
     key: &RequestKey,
-    stored: &BTreeMap<String, ClaimedRequest>,
+    stored: &BTreeMap<String, StoredRequest>,
     claims: &BTreeMap<&str, Claim<'_>>,
     claimed: &HashMap<&str, DecisionId>,
 ) -> Option<Result<AppendResult, Error>> {
     let id = key.id.as_str();
     let (fingerprint, decision) = match (stored.get(id), claimed.get(id), claims.get(id)) {
         (Some(stored), ..) => {
-            (&stored.fingerprint, DecisionId { writer: stored.writer.as_str().into(), sequence: stored.sequence })
+            let Target { writer, sequence } = &stored.target;
+            (&stored.fingerprint, DecisionId { writer: writer.as_str().into(), sequence: *sequence })
         }
         (None, Some(claimed), Some(first)) => (&first.key.fingerprint, claimed.clone()),
         (None, ..) => return None,

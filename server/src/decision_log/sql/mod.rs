@@ -3,13 +3,12 @@
 //! Writing: `group_commit` batches appends, `dedup` resolves idempotency keys, `writer` extends this process's chain, `segment`
 //! encodes and chains a batch, and `append` writes it in one statement. Indexing, later and in batches: `index_batch`,
 //! `index_terms`, `indexer`. Reading: `read` by id, `query` and `segment_scan` for lists. `verify` checks everything.
-//! `segment_table`, `blobs` and `idempotency_keys` hold the SQL, in the dialect that SQLite and PostgreSQL share.
+//! `segment_table` and `blobs` hold the SQL, in the dialect that SQLite and PostgreSQL share.
 
 mod append;
 mod blobs;
 mod dedup;
 mod group_commit;
-mod idempotency_keys;
 mod index_batch;
 mod index_terms;
 mod indexer;
@@ -46,7 +45,10 @@ use super::{
     Hash, Page, Report,
 };
 use crate::{
-    idempotency::RequestKey,
+    idempotency::{
+        RequestKey,
+        sql::{self as requests, Kind},
+    },
     sql::{self, Connection, Database, commit_error, discard_if_broken},
 };
 
@@ -147,12 +149,13 @@ impl DecisionLog for SqlDecisionLog {
     async fn find_by_request(&self, request: &RequestKey) -> Result<Option<DecisionId>, Error> {
         let find = async {
             let mut connection = self.database.reader().await?;
-            idempotency_keys::find(&mut connection, &request.id, Timestamp::now().as_microsecond()).await
+            let now = Timestamp::now().as_microsecond();
+            requests::find(&mut connection, Kind::Decision, &request.id, now).await
         };
         match self.database.with_timeout(find).await? {
             None => Ok(None),
             Some(found) if found.fingerprint == request.fingerprint => {
-                Ok(Some(DecisionId { writer: found.writer.into(), sequence: found.sequence }))
+                Ok(Some(DecisionId { writer: found.target.writer.into(), sequence: found.target.sequence }))
             }
             Some(_) => Err(Error::RequestIdReused),
         }

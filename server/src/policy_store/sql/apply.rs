@@ -1,13 +1,18 @@
 //! Applies a change within the caller's transaction.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
 
 use super::{
-    queries::{self, RecordedRequest},
+    queries,
     row::{self, Row},
 };
 use crate::{
-    idempotency::RequestKey,
+    idempotency::{
+        RequestKey,
+        sql::{self as requests, Claim, Kind},
+    },
     policy_store::{
         Change, Entry, Error, MAX_CREATE_BATCH_SIZE, MAX_POLICIES, MAX_WAIVERS, Precondition, Resource, ResourceName,
         Revision, Write, WriteResult,
@@ -15,14 +20,11 @@ use crate::{
     sql::Connection,
 };
 
-/// Maximum number of expired idempotency keys that one write deletes. A write adds one key, so they cannot pile up.
-const MAX_EXPIRED_BATCH_SIZE: i64 = 1_000;
-
 /// Applies the change, or returns the first result of a repeated request. The caller must commit, or roll back on an error.
 pub(super) async fn apply(connection: &mut Connection, write: Write) -> Result<WriteResult, Error> {
     let now = write.at.as_microsecond();
     if let Some(request) = &write.request
-        && let Some(written) = find_previous_result(connection, request, now).await?
+        && let Some(written) = claim(connection, request, write.at).await?
     {
         return Ok(written);
     }
@@ -31,12 +33,9 @@ pub(super) async fn apply(connection: &mut Connection, write: Write) -> Result<W
         Change::Update { resource, expected } => update(connection, &resource, expected, now).await?,
         Change::Delete { id, expected } => delete(connection, ResourceName::Policy(id), expected, now).await?,
     };
-    queries::delete_expired_requests(connection, now, MAX_EXPIRED_BATCH_SIZE).await?;
-    if let Some(request) = write.request {
-        let expire_time = request.expire_micros(write.at);
-        let recorded = RecordedRequest { fingerprint: request.fingerprint, revision };
-        queries::insert_request(connection, &request.id, &recorded, expire_time).await?;
-    }
+    let request =
+        write.request.iter().map(|request| (request.id.as_str(), revision.unsigned_abs())).collect::<Vec<_>>();
+    requests::set_targets(connection, Kind::Write, "", &request, write.at).await?;
     load_result(connection, revision).await
 }
 
@@ -50,16 +49,19 @@ async fn load_result(connection: &mut Connection, revision: i64) -> Result<Write
     Ok(WriteResult { revision: row::to_revision(revision)?, resources })
 }
 
-async fn find_previous_result(
+/// Claims the key of a request; returns the result of the first one if it is taken.
+async fn claim(
     connection: &mut Connection,
     request: &RequestKey,
-    now: i64,
+    now: Timestamp,
 ) -> Result<Option<WriteResult>, Error> {
-    let Some(recorded) = queries::find_request(connection, &request.id, now).await? else { return Ok(None) };
+    let claims = BTreeMap::from([(request.id.as_str(), Claim { key: request, supersedes: None })]);
+    let taken = requests::claim(connection, Kind::Write, &claims, now).await?;
+    let Some(recorded) = taken.get(&request.id) else { return Ok(None) };
     if recorded.fingerprint != request.fingerprint {
         return Err(Error::RequestIdReused);
     }
-    load_result(connection, recorded.revision).await.map(Some)
+    load_result(connection, row::to_i64(recorded.target.sequence)).await.map(Some)
 }
 
 async fn create(connection: &mut Connection, resources: &[Resource], now: i64) -> Result<i64, Error> {

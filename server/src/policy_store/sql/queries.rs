@@ -3,13 +3,6 @@
 use super::row::Row;
 use crate::sql::{Connection, Error, query_error};
 
-/// A recorded idempotency key.
-#[derive(Debug, sqlx::FromRow)]
-pub(super) struct RecordedRequest {
-    pub(super) fingerprint: String,
-    pub(super) revision: i64,
-}
-
 /// Returns the store's revision; `None` for a store without writes.
 pub(super) async fn revision(connection: &mut Connection) -> Result<Option<i64>, Error> {
     sqlx::query_scalar("select revision from store_revision where id = 1")
@@ -197,55 +190,6 @@ pub(super) async fn insert_revision(connection: &mut Connection, row: &Row) -> R
     .bind(&row.content_digest)
     .bind(row.create_time)
     .bind(row.write_time)
-    .execute(connection)
-    .await
-    .map(|_| ())
-    .map_err(query_error)
-}
-
-pub(super) async fn find_request(
-    connection: &mut Connection,
-    id: &str,
-    now: i64,
-) -> Result<Option<RecordedRequest>, Error> {
-    sqlx::query_as("select fingerprint, revision from requests where id = $1 and expire_time > $2")
-        .bind(id)
-        .bind(now)
-        .fetch_optional(connection)
-        .await
-        .map_err(query_error)
-}
-
-/// Records an idempotency key. A stored key of the same id has expired, and is replaced.
-pub(super) async fn insert_request(
-    connection: &mut Connection,
-    id: &str,
-    request: &RecordedRequest,
-    expire_time: i64,
-) -> Result<(), Error> {
-    sqlx::query(
-        "insert into requests (id, fingerprint, revision, expire_time) values ($1, $2, $3, $4)
-         on conflict (id) do update set fingerprint = excluded.fingerprint, revision = excluded.revision,
-             expire_time = excluded.expire_time",
-    )
-    .bind(id)
-    .bind(&request.fingerprint)
-    .bind(request.revision)
-    .bind(expire_time)
-    .execute(connection)
-    .await
-    .map(|_| ())
-    .map_err(query_error)
-}
-
-/// Deletes at most `limit` expired idempotency keys, to bound the cost of one write.
-pub(super) async fn delete_expired_requests(connection: &mut Connection, now: i64, limit: i64) -> Result<(), Error> {
-    sqlx::query(
-        "delete from requests where id in
-             (select id from requests where expire_time <= $1 order by expire_time limit $2)",
-    )
-    .bind(now)
-    .bind(limit)
     .execute(connection)
     .await
     .map(|_| ())

@@ -9,7 +9,6 @@ use moka::sync::Cache;
 
 use super::super::{
     blobs,
-    idempotency_keys::{self, RequestRow},
     index_batch::{MAX_SEGMENTS, MAX_SPAN_MICROS},
     index_terms,
     segment::StoredEntry,
@@ -17,7 +16,10 @@ use super::super::{
 };
 use crate::{
     decision_log::{DecisionRecord, Hash, IndexTerms},
-    idempotency::MAX_WINDOW,
+    idempotency::{
+        MAX_WINDOW,
+        sql::{self as requests, Kind},
+    },
     sql::{Connection, Error},
 };
 
@@ -48,12 +50,11 @@ pub(super) struct IndexVerifier {
 
 impl IndexVerifier {
     pub(super) async fn load(connection: &mut Connection) -> Result<Self, Error> {
-        let request = |row: RequestRow| {
-            let RequestRow { id, fingerprint, writer, sequence, expire_time } = row;
-            ((writer, u64::try_from(sequence).unwrap_or_default()), (id, fingerprint, expire_time))
+        let request = |stored: requests::StoredRequest| {
+            ((stored.target.writer, stored.target.sequence), (stored.id, stored.fingerprint, stored.expire_time))
         };
-        let requests: BTreeMap<_, StoredRequest> =
-            idempotency_keys::load_all(connection).await?.into_iter().map(request).collect();
+        let requests = requests::load_all(connection, Kind::Decision).await?;
+        let requests: BTreeMap<_, StoredRequest> = requests.into_iter().map(request).collect();
         Ok(Self {
             now: Timestamp::now(),
             request_ids: requests.values().map(|(id, ..)| id.clone()).collect(),

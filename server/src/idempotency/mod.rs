@@ -1,9 +1,11 @@
 //! Idempotency keys: a request that is sent again takes effect once. Each kind of request has its own window.
 
+pub(crate) mod sql;
+
 use jiff::{SignedDuration, Timestamp};
 
 /// The window of writes of policies and waivers.
-pub const WRITE_WINDOW: SignedDuration = SignedDuration::from_hours(24);
+pub const WRITE_WINDOW: SignedDuration = MAX_WINDOW;
 /// The longest window of any request: the log keeps recorded decisions for at least this long.
 pub const MAX_WINDOW: SignedDuration = SignedDuration::from_hours(24);
 
