@@ -2,6 +2,8 @@
 
 use std::{
     collections::BTreeMap,
+    fs::File,
+    os::unix::fs::FileExt as _,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -26,6 +28,10 @@ use crate::{
 
 const MEASURE_DURATION: Duration = Duration::from_secs(3);
 const WARM_UP_DURATION: Duration = Duration::from_secs(1);
+/// Bytes of one write of the medium's own measurement: three pages of SQLite.
+const MEDIUM_WRITE_SIZE: usize = 3 * 4096;
+/// Number of writes that fill the measured file.
+const MEDIUM_WRITES: u64 = 256;
 /// The number of callers, the number of images of their decisions, and true if each append has a request id.
 const LOADS: [(usize, u64, bool); 6] =
     [(1, 200, false), (64, 200, false), (1024, 200, false), (128, 1, false), (64, 200, true), (1024, 200, true)];
@@ -37,10 +43,47 @@ pub(crate) async fn run() {
         &["store", "callers", "images", "request ids", "decisions/s", "CPU µs per decision", "p50 ms", "p99 ms"],
     );
     let directory = TempDir::new().unwrap();
+    print_medium(&directory);
     let file = directory.path().join("scangate.db");
     measure("SQLite", &Address::File(file)).await;
     let cluster = Cluster::start();
     measure("PostgreSQL", &Address::parse(&cluster.database())).await;
+}
+
+/// Prints the medium's own time for a write and its `fdatasync`: the lower bound of a durable append. Like the log of SQLite after
+/// its first checkpoint, it overwrites a file, by as many pages as a decision alone takes.
+fn print_medium(directory: &TempDir) {
+    let file = File::create(directory.path().join("medium")).unwrap();
+    let write = [1_u8; MEDIUM_WRITE_SIZE];
+    let offsets = (0..MEDIUM_WRITES).map(|number| number * MEDIUM_WRITE_SIZE as u64);
+    for offset in offsets.clone() {
+        file.write_all_at(&write, offset).unwrap();
+    }
+    file.sync_all().unwrap();
+    let (start, cpu_before) = (Instant::now(), cpu_seconds("self"));
+    let mut latencies = Vec::new();
+    for offset in offsets.cycle() {
+        let write_start = Instant::now();
+        file.write_all_at(&write, offset).unwrap();
+        file.sync_data().unwrap();
+        latencies.push(write_start.elapsed());
+        if start.elapsed() > MEASURE_DURATION {
+            break;
+        }
+    }
+    let rate = latencies.len() as f64 / start.elapsed().as_secs_f64();
+    let cpu_micros = (cpu_seconds("self") - cpu_before) / latencies.len() as f64 * 1e6;
+    latencies.sort_unstable();
+    print_latencies(&["fdatasync alone", "1", "–", "–"], rate, cpu_micros, &latencies);
+}
+
+/// Prints a row that ends with the 50th and the 99th percentile of sorted latencies.
+fn print_latencies(labels: &[&str; 4], rate: f64, cpu_micros: f64, latencies: &[Duration]) {
+    let percentile =
+        |percent: usize| format!("{:.2}", latencies[(latencies.len() - 1) * percent / 100].as_secs_f64() * 1e3);
+    let [store, callers, images, request_ids] = *labels;
+    let (rate, cpu_micros) = (format!("{rate:.0}"), format!("{cpu_micros:.1}"));
+    print_row(&[store, callers, images, request_ids, &rate, &cpu_micros, &percentile(50), &percentile(99)]);
 }
 
 async fn measure(name: &str, address: &Address) {
@@ -57,12 +100,9 @@ async fn measure(name: &str, address: &Address) {
         let cpu_micros = (cpu_seconds("self") - cpu_before) / latencies.len() as f64 * 1e6;
         log.close().await;
         latencies.sort_unstable();
-        let percentile =
-            |percent: usize| format!("{:.2}", latencies[(latencies.len() - 1) * percent / 100].as_secs_f64() * 1e3);
         let request_ids = if with_request_ids { "yes" } else { "no" };
         let (callers, images) = (callers.to_string(), images.to_string());
-        let (rate, cpu_micros) = (format!("{rate:.0}"), format!("{cpu_micros:.1}"));
-        print_row(&[name, &callers, &images, request_ids, &rate, &cpu_micros, &percentile(50), &percentile(99)]);
+        print_latencies(&[name, &callers, &images, request_ids], rate, cpu_micros, &latencies);
     }
 }
 

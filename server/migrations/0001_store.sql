@@ -44,10 +44,10 @@ create table requests (
     writer text not null,
     sequence bigint not null,
     expire_time bigint not null,
-    primary key (kind, id)
+    primary key (id, kind)
 );
 
-create index requests_by_expire_time on requests (kind, expire_time);
+create index requests_by_expire_time on requests (expire_time);
 
 -- Decisions. Each server process that records them is a writer, and chains its own: every entry's hash covers the one before.
 create table decision_writers (

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::RequestKey;
-use crate::sql::{Connection, Error, JsonRows, query_error};
+use crate::sql::{Connection, Error, FromRow, Row, RowStatement, Value, row_statement, values};
 
 /// Maximum number of expired keys that one transaction deletes. It adds at most as many, so that they cannot pile up.
 const MAX_EXPIRED_BATCH_SIZE: i64 = 4_096;
@@ -55,15 +55,34 @@ pub(crate) struct StoredRequest {
     pub(crate) expire_time: i64,
 }
 
-type Row = (String, String, String, i64, i64);
-
-impl StoredRequest {
-    fn from_row((id, fingerprint, writer, sequence, expire_time): Row) -> Result<Self, Error> {
-        let sequence = u64::try_from(sequence)
-            .map_err(|source| Error::Corrupt { what: format!("request {id:?}"), source: source.into() })?;
-        Ok(Self { id, fingerprint, target: Target { writer, sequence }, expire_time })
+impl FromRow for StoredRequest {
+    fn from_row(row: &Row<'_>) -> Result<Self, Error> {
+        let sequence: i64 = row.get(3)?;
+        // A damaged number is that of no decision.
+        let target = Target { writer: row.get(2)?, sequence: u64::try_from(sequence).unwrap_or_default() };
+        Ok(Self { id: row.get(0)?, fingerprint: row.get(1)?, target, expire_time: row.get(4)? })
     }
 }
+
+/// Until [`set_targets`], a row holds the superseded decision. Sequence 0 is that of none.
+const CLAIM: RowStatement = row_statement!(
+    "insert into requests (kind, id, fingerprint, writer, sequence, expire_time)
+     select $6, id, fingerprint, writer, sequence, expire_time from",
+    (1 id text, 2 fingerprint text, 3 writer text, 4 sequence bigint, 5 expire_time bigint),
+    "where true
+     on conflict (id, kind) do update set fingerprint = excluded.fingerprint, expire_time = excluded.expire_time
+         where requests.expire_time <= $7 or (requests.fingerprint = excluded.fingerprint
+             and requests.writer = excluded.writer and requests.sequence = excluded.sequence)
+     returning id"
+);
+/// Updates claimed rows. An insertion with a conflict finds them by the index for certain: the plan of an update with a join can
+/// date from when the table was small, and then reads the whole table.
+const SET_TARGETS: RowStatement = row_statement!(
+    "insert into requests (kind, id, fingerprint, writer, sequence, expire_time)
+     select $3, id, '', $4, sequence, 0 from",
+    (1 id text, 2 sequence bigint),
+    "where true on conflict (id, kind) do update set writer = excluded.writer, sequence = excluded.sequence"
+);
 
 /// Claims keys and returns those that are taken, by their id. A key is free if it is unknown or expired, or if it stands for the
 /// decision that the claim supersedes. Claims are made in the order of ids, so that two servers with the same keys cannot deadlock.
@@ -73,29 +92,15 @@ pub(crate) async fn claim(
     claims: &BTreeMap<&str, Claim<'_>>,
     now: Timestamp,
 ) -> Result<BTreeMap<String, StoredRequest>, Error> {
-    if claims.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    // Until `set_targets`, a row holds the superseded decision. Sequence 0 is that of none.
-    let insert = "insert into requests (kind, id, fingerprint, writer, sequence, expire_time)
-        select $2, value ->> 0, value ->> 1, value ->> 2, cast(value ->> 3 as bigint), cast(value ->> 4 as bigint)
-        from {rows} where true order by value ->> 0
-        on conflict (kind, id) do update set fingerprint = excluded.fingerprint, expire_time = excluded.expire_time
-            where requests.expire_time <= $3 or (requests.fingerprint = excluded.fingerprint
-                and requests.writer = excluded.writer and requests.sequence = excluded.sequence)
-        returning id";
-    let rows = claims.values().map(|Claim { key, supersedes }| {
-        let (writer, sequence) = supersedes.unwrap_or(("", 0));
-        (&key.id, &key.fingerprint, writer, to_i64(sequence), key.expire_micros(now))
-    });
+    let rows: Vec<[Value<'_>; 5]> = claims
+        .values()
+        .map(|Claim { key, supersedes }| {
+            let (writer, sequence) = supersedes.unwrap_or(("", 0));
+            values![&key.id, &key.fingerprint, writer, to_i64(sequence), key.expire_micros(now)]
+        })
+        .collect();
     let now = now.as_microsecond();
-    let claimed: Vec<(String,)> = JsonRows::new(connection, insert, rows)?
-        .query_as()
-        .bind(kind.name())
-        .bind(now)
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(query_error)?;
+    let claimed: Vec<(String,)> = connection.query_each(CLAIM, &rows, &values![kind.name(), now]).await?;
     let claimed: BTreeSet<&str> = claimed.iter().map(|(id,)| id.as_str()).collect();
     let mut taken = BTreeMap::new();
     for id in claims.keys().filter(|id| !claimed.contains(**id)) {
@@ -114,24 +119,12 @@ pub(crate) async fn set_targets(
     sequences: &[(&str, u64)],
     now: Timestamp,
 ) -> Result<(), Error> {
-    if !sequences.is_empty() {
-        let update = "update requests set writer = $2, sequence = cast(value ->> 1 as bigint) from {rows}
-            where requests.kind = $3 and requests.id = value ->> 0";
-        let rows = sequences.iter().map(|(id, sequence)| (*id, to_i64(*sequence)));
-        let update = JsonRows::new(connection, update, rows)?.query().bind(writer.to_owned()).bind(kind.name());
-        update.execute(&mut *connection).await.map_err(query_error)?;
-    }
-    sqlx::query(
-        "delete from requests where kind = $1 and id in
-             (select id from requests where kind = $1 and expire_time <= $2 order by expire_time limit $3)",
-    )
-    .bind(kind.name())
-    .bind(now.as_microsecond())
-    .bind(MAX_EXPIRED_BATCH_SIZE)
-    .execute(connection)
-    .await
-    .map(|_| ())
-    .map_err(query_error)
+    let rows: Vec<[Value<'_>; 2]> = sequences.iter().map(|(id, sequence)| values![*id, to_i64(*sequence)]).collect();
+    connection.execute_each(SET_TARGETS, &rows, &values![kind.name(), writer]).await?;
+    let delete = "delete from requests where kind = $1 and id in
+        (select id from requests where kind = $1 and expire_time <= $2 order by expire_time limit $3)";
+    connection.execute(delete, &values![kind.name(), now.as_microsecond(), MAX_EXPIRED_BATCH_SIZE]).await?;
+    Ok(())
 }
 
 /// Returns a key that has not expired at an instant, in microseconds.
@@ -141,31 +134,15 @@ pub(crate) async fn find(
     id: &str,
     now: i64,
 ) -> Result<Option<StoredRequest>, Error> {
-    let row: Option<Row> = sqlx::query_as(
-        "select id, fingerprint, writer, sequence, expire_time from requests
-         where kind = $1 and id = $2 and expire_time > $3",
-    )
-    .bind(kind.name())
-    .bind(id)
-    .bind(now)
-    .fetch_optional(connection)
-    .await
-    .map_err(query_error)?;
-    row.map(StoredRequest::from_row).transpose()
+    let select = "select id, fingerprint, writer, sequence, expire_time from requests
+        where kind = $1 and id = $2 and expire_time > $3";
+    connection.query_optional(select, &values![kind.name(), id, now]).await
 }
 
 /// Loads every key of a kind, expired ones included.
 pub(crate) async fn load_all(connection: &mut Connection, kind: Kind) -> Result<Vec<StoredRequest>, Error> {
-    let rows: Vec<Row> =
-        sqlx::query_as("select id, fingerprint, writer, sequence, expire_time from requests where kind = $1")
-            .bind(kind.name())
-            .fetch_all(connection)
-            .await
-            .map_err(query_error)?;
-    // A damaged number is that of no decision, so that verification can report the key.
-    let sanitise =
-        |(id, fingerprint, writer, sequence, expire_time): Row| (id, fingerprint, writer, sequence.max(0), expire_time);
-    rows.into_iter().map(sanitise).map(StoredRequest::from_row).collect()
+    let select = "select id, fingerprint, writer, sequence, expire_time from requests where kind = $1";
+    connection.query(select, &values![kind.name()]).await
 }
 
 fn to_i64(number: u64) -> i64 {

@@ -16,29 +16,46 @@ use scangate_core::{
 mod related;
 
 use super::{Error, Observations, SeenFinding, SeenNames};
-use crate::sql::{self, Connection, Database, JsonRows, commit_error, discard_if_broken, query_error};
+use crate::sql::{self, Database, FromRow, Row, RowStatement, Value, row_statement, values};
 
 /// Maximum number of findings in one statement.
 const BATCH_SIZE: usize = 2_000;
 
-#[derive(Debug, sqlx::FromRow)]
-struct Row {
-    vulnerability: String,
-    package: String,
-    first_observed: i64,
-    fix_first_seen: Option<i64>,
-    first_admitted: Option<i64>,
-}
+const INSERT_OBSERVATIONS: RowStatement = row_statement!(
+    "insert into observations (registry, repository, vulnerability, package, first_observed, fix_first_seen)
+     select $4, $5, vulnerability, package, $6, fix_first_seen from",
+    (1 vulnerability text, 2 package text, 3 fix_first_seen bigint),
+    "where true on conflict (registry, repository, vulnerability, package) do update set
+         fix_first_seen = coalesce(observations.fix_first_seen, excluded.fix_first_seen)"
+);
+const INSERT_ADMISSIONS: RowStatement = row_statement!(
+    "insert into admissions (registry, repository, environment, vulnerability, package, first_admitted)
+     select $3, $4, $5, vulnerability, package, $6 from",
+    (1 vulnerability text, 2 package text),
+    "where true on conflict (registry, repository, environment, vulnerability, package) do nothing"
+);
+const SELECT_TIMES: RowStatement = row_statement!(
+    "select o.vulnerability, o.package, o.first_observed, o.fix_first_seen, a.first_admitted from",
+    (1 vulnerability text),
+    "join observations o on o.vulnerability = input.vulnerability
+     left join admissions a on a.registry = o.registry and a.repository = o.repository and a.environment = $4
+         and a.vulnerability = o.vulnerability and a.package = o.package
+     where o.registry = $2 and o.repository = $3"
+);
 
-impl Row {
-    fn into_times(self) -> (Key, FirstSeen) {
+/// The times of a finding.
+struct TimesRow(Key, FirstSeen);
+
+impl FromRow for TimesRow {
+    fn from_row(row: &Row<'_>) -> Result<Self, sql::Error> {
         let at = |micros: i64| Timestamp::from_microsecond(micros).ok();
+        let (vulnerability, package): (String, String) = (row.get(0)?, row.get(1)?);
         let times = FirstSeen {
-            first_observed_at: at(self.first_observed),
-            fix_first_seen_at: self.fix_first_seen.and_then(at),
-            first_admitted_at: self.first_admitted.and_then(at),
+            first_observed_at: at(row.get(2)?),
+            fix_first_seen_at: row.get::<Option<i64>>(3)?.and_then(at),
+            first_admitted_at: row.get::<Option<i64>>(4)?.and_then(at),
         };
-        ((self.vulnerability.into(), self.package.into()), times)
+        Ok(Self((vulnerability.into(), package.into()), times))
     }
 }
 
@@ -57,6 +74,25 @@ pub struct SqlObservations {
     database: Arc<Database>,
 }
 
+/// The repository and environment of observations, in columns.
+#[derive(Clone, Debug)]
+struct Place {
+    registry: String,
+    repository: String,
+    /// Empty if the request names no environment.
+    environment: String,
+}
+
+impl Place {
+    fn new(repository: &Repository, environment: Option<&Environment>) -> Self {
+        Self {
+            registry: repository.registry.to_string(),
+            repository: repository.name.to_string(),
+            environment: environment.map(ToString::to_string).unwrap_or_default(),
+        }
+    }
+}
+
 #[async_trait::async_trait]
 impl Observations for SqlObservations {
     async fn observe(
@@ -66,7 +102,19 @@ impl Observations for SqlObservations {
         findings: &[SeenFinding],
         at: Timestamp,
     ) -> Result<FirstSeenTimes, Error> {
-        self.database.with_timeout(self.observe_distinct(repository, environment, distinct(findings), at)).await
+        let (place, findings) = (Place::new(repository, environment), distinct(findings));
+        self.observe_related(&place, &findings).await?;
+        let times = self.load_times(&place, &findings).await?;
+        let is_new = |finding: &SeenFinding| match times.get(&key(finding)) {
+            None => true,
+            Some(times) => finding.fix_seen && times.fix_first_seen_at.is_none(),
+        };
+        let new: Vec<SeenFinding> = findings.iter().filter(|finding| is_new(finding)).cloned().collect();
+        if new.is_empty() {
+            return Ok(to_times(times));
+        }
+        self.insert_observations(place.clone(), new, at.as_microsecond()).await?;
+        Ok(to_times(self.load_times(&place, &findings).await?))
     }
 
     async fn expected_times(
@@ -77,7 +125,7 @@ impl Observations for SqlObservations {
         at: Timestamp,
     ) -> Result<FirstSeenTimes, Error> {
         let findings = distinct(findings);
-        let mut times = self.database.with_timeout(self.load_times(repository, environment, &findings)).await?;
+        let mut times = self.load_times(&Place::new(repository, environment), &findings).await?;
         for finding in &findings {
             let times = times.entry(key(finding)).or_default();
             times.first_observed_at = times.first_observed_at.or(Some(at));
@@ -93,15 +141,23 @@ impl Observations for SqlObservations {
         findings: &[SeenFinding],
         at: Timestamp,
     ) -> Result<(), Error> {
-        self.database.with_timeout(self.admit_distinct(repository, environment, distinct(findings), at)).await
+        let (place, findings) = (Place::new(repository, environment), distinct(findings));
+        let times = self.load_times(&place, &findings).await?;
+        let is_new =
+            |finding: &SeenFinding| times.get(&key(finding)).is_none_or(|times| times.first_admitted_at.is_none());
+        let new: Vec<SeenFinding> = findings.into_iter().filter(is_new).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        self.insert_admissions(place, new, at.as_microsecond()).await
     }
 
     async fn was_seen(&self, scope: &Scope) -> Result<bool, Error> {
-        self.database.with_timeout(self.has_match(scope)).await
+        self.has_match(scope).await
     }
 
     async fn seen_names(&self) -> Result<SeenNames, Error> {
-        self.database.with_timeout(self.load_names()).await
+        Ok(self.database.read(|connection| Box::pin(related::load_names(connection))).await?)
     }
 }
 
@@ -111,87 +167,54 @@ impl SqlObservations {
         Self { database: Arc::clone(database) }
     }
 
-    async fn observe_distinct(
-        &self,
-        repository: &Repository,
-        environment: Option<&Environment>,
-        findings: Vec<SeenFinding>,
-        at: Timestamp,
-    ) -> Result<FirstSeenTimes, Error> {
-        self.observe_related(repository, &findings).await?;
-        let times = self.load_times(repository, environment, &findings).await?;
-        let is_new = |finding: &&SeenFinding| match times.get(&key(finding)) {
-            None => true,
-            Some(times) => finding.fix_seen && times.fix_first_seen_at.is_none(),
-        };
-        let new: Vec<&SeenFinding> = findings.iter().filter(is_new).collect();
-        if new.is_empty() {
-            return Ok(to_times(times));
-        }
-        let insert = "insert into observations
-                (registry, repository, vulnerability, package, first_observed, fix_first_seen)
-            select $2, $3, value ->> 0, value ->> 1, $4, case when cast(value ->> 2 as bigint) = 1 then $4 end
-            from {rows} where true
-            on conflict (registry, repository, vulnerability, package) do update set
-                fix_first_seen = coalesce(observations.fix_first_seen, excluded.fix_first_seen)";
-        self.insert(insert, &new, &[repository.registry.to_string(), repository.name.to_string()], at).await?;
-        self.load_times(repository, environment, &findings).await.map(to_times)
+    async fn load_times(&self, place: &Place, findings: &[SeenFinding]) -> Result<TimesByFinding, Error> {
+        let place = place.clone();
+        let vulnerabilities: BTreeSet<Arc<str>> = findings.iter().map(|one| Arc::clone(&one.vulnerability)).collect();
+        let times = self.database.read(|connection| {
+            Box::pin(async move {
+                let Place { registry, repository, environment } = &place;
+                let rows: Vec<[Value<'_>; 1]> = vulnerabilities.iter().map(|id| values![&**id]).collect();
+                let values = values![registry, repository, environment];
+                let mut times = Vec::new();
+                for rows in rows.chunks(BATCH_SIZE) {
+                    times.extend(connection.query_each::<TimesRow, 1>(SELECT_TIMES, rows, &values).await?);
+                }
+                Ok::<_, sql::Error>(times)
+            })
+        });
+        let mut times: TimesByFinding = times.await?.into_iter().map(|TimesRow(key, times)| (key, times)).collect();
+        let requested: BTreeSet<_> =
+            findings.iter().map(|finding| (&finding.vulnerability, &finding.package)).collect();
+        times.retain(|(vulnerability, package), _| requested.contains(&(vulnerability, package)));
+        Ok(times)
     }
 
-    async fn admit_distinct(
-        &self,
-        repository: &Repository,
-        environment: Option<&Environment>,
-        findings: Vec<SeenFinding>,
-        at: Timestamp,
-    ) -> Result<(), Error> {
-        let times = self.load_times(repository, environment, &findings).await?;
-        let is_new =
-            |finding: &&SeenFinding| times.get(&key(finding)).is_none_or(|times| times.first_admitted_at.is_none());
-        let new: Vec<&SeenFinding> = findings.iter().filter(is_new).collect();
-        if new.is_empty() {
-            return Ok(());
-        }
-        let insert = "insert into admissions
-                (registry, repository, environment, vulnerability, package, first_admitted)
-            select $2, $3, $4, value ->> 0, value ->> 1, $5 from {rows} where true
-            on conflict (registry, repository, environment, vulnerability, package) do nothing";
-        let target = [repository.registry.to_string(), repository.name.to_string(), environment_name(environment)];
-        self.insert(insert, &new, &target, at).await
+    async fn insert_observations(&self, place: Place, findings: Vec<SeenFinding>, at: i64) -> Result<(), Error> {
+        let insert = self.database.write(move |connection| {
+            Box::pin(async move {
+                let rows: Vec<[Value<'_>; 3]> = findings
+                    .iter()
+                    .map(|one| values![&*one.vulnerability, &*one.package, one.fix_seen.then_some(at)])
+                    .collect();
+                let values = values![&place.registry, &place.repository, at];
+                connection.execute_each(INSERT_OBSERVATIONS, &rows, &values).await?;
+                Ok::<_, sql::Error>(())
+            })
+        });
+        Ok(insert.await?)
     }
 
-    async fn load_times(
-        &self,
-        repository: &Repository,
-        environment: Option<&Environment>,
-        findings: &[SeenFinding],
-    ) -> Result<TimesByFinding, Error> {
-        let mut connection = self.database.reader().await?;
-        select_times(&mut connection, repository, environment, findings).await
-    }
-
-    /// Inserts findings by a statement whose rows are vulnerability, package and fix flag. The parameters after the rows are
-    /// `texts` and the time.
-    async fn insert(
-        &self,
-        insert: &str,
-        findings: &[&SeenFinding],
-        texts: &[String],
-        at: Timestamp,
-    ) -> Result<(), Error> {
-        let mut connection = self.database.writer().await?;
-        let outcome = async {
-            let mut transaction = self.database.begin_write(&mut connection).await?;
-            let rows = findings.iter().map(|finding| json_row(finding));
-            let mut insert = JsonRows::new(&transaction, insert, rows)?.query();
-            for text in texts {
-                insert = insert.bind(text.clone());
-            }
-            insert.bind(at.as_microsecond()).execute(&mut *transaction).await.map_err(query_error)?;
-            transaction.commit().await.map_err(commit_error)
-        }
-        .await;
-        Ok(discard_if_broken(&mut connection, outcome)?)
+    async fn insert_admissions(&self, place: Place, findings: Vec<SeenFinding>, at: i64) -> Result<(), Error> {
+        let insert = self.database.write(move |connection| {
+            Box::pin(async move {
+                let rows: Vec<[Value<'_>; 2]> =
+                    findings.iter().map(|one| values![&*one.vulnerability, &*one.package]).collect();
+                let values = values![&place.registry, &place.repository, &place.environment, at];
+                connection.execute_each(INSERT_ADMISSIONS, &rows, &values).await?;
+                Ok::<_, sql::Error>(())
+            })
+        });
+        Ok(insert.await?)
     }
 }
 
@@ -230,41 +253,4 @@ fn to_times(times_by_finding: TimesByFinding) -> FirstSeenTimes {
         first_seen.set(vulnerability, package, times);
     }
     first_seen
-}
-
-async fn select_times(
-    connection: &mut Connection,
-    repository: &Repository,
-    environment: Option<&Environment>,
-    findings: &[SeenFinding],
-) -> Result<TimesByFinding, Error> {
-    let mut times = TimesByFinding::new();
-    let select =
-        "select o.vulnerability, o.package, o.first_observed, o.fix_first_seen, a.first_admitted from observations o
-         left join admissions a on a.registry = o.registry and a.repository = o.repository and a.environment = $4
-             and a.vulnerability = o.vulnerability and a.package = o.package
-         where o.registry = $2 and o.repository = $3 and o.vulnerability in (select value ->> 0 from {rows})";
-    for chunk in findings.chunks(BATCH_SIZE) {
-        let rows: Vec<Row> = JsonRows::new(connection, select, chunk.iter().map(json_row))?
-            .query_as()
-            .bind(repository.registry.to_string())
-            .bind(repository.name.to_string())
-            .bind(environment_name(environment))
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(query_error)?;
-        times.extend(rows.into_iter().map(Row::into_times));
-    }
-    let requested: BTreeSet<_> = findings.iter().map(|finding| (&finding.vulnerability, &finding.package)).collect();
-    times.retain(|(vulnerability, package), _| requested.contains(&(vulnerability, package)));
-    Ok(times)
-}
-
-/// Returns the vulnerability, the package, and 1 if a fix was seen.
-fn json_row(finding: &SeenFinding) -> (&str, &str, u8) {
-    (&finding.vulnerability, &finding.package, finding.fix_seen.into())
-}
-
-fn environment_name(environment: Option<&Environment>) -> String {
-    environment.map(ToString::to_string).unwrap_or_default()
 }

@@ -1,15 +1,18 @@
-//! An open database: its connection pools, its transactions and their timeouts.
+//! An open database: operations on its connections, their transactions and their timeouts.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, path::Path, pin::Pin, sync::Arc, time::Duration};
 
-use sqlx::{Any, AnyConnection, Connection as _, Pool, Transaction, migrate::Migrator, pool::PoolConnection};
+use tokio::time::timeout;
 
-use super::{Address, Error, OpenError, postgres, sqlite};
+use super::{Address, Connection, Error, OpenError, postgres, schema, sqlite};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
-
-/// A connection to either kind of database.
-pub(crate) type Connection = AnyConnection;
+/// Timeout for all statements of one request. It exceeds the statement timeout of PostgreSQL and the wait of SQLite for the file,
+/// so it expires only if the database no longer responds.
+pub(crate) const QUERY_TIMEOUT: Duration = Duration::from_secs(12);
+/// Timeout for a full load: a million waivers are hundreds of megabytes.
+pub(crate) const LOAD_TIMEOUT: Duration = Duration::from_mins(2);
+/// Timeout of one commit of decisions. The outcome of a longer one is unknown.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The kind of database, where SQL or behaviour differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,54 +23,48 @@ pub(crate) enum Dialect {
     Postgres,
 }
 
-impl Dialect {
-    /// The statement that begins a write transaction. SQLite locks at once: a transaction that locks later can fail midway.
-    fn begin_write(self) -> &'static str {
-        match self {
-            Self::Sqlite => "begin immediate",
-            Self::Postgres => "begin",
-        }
-    }
+/// The use of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    Read,
+    Write,
+    /// The commit of decisions: it takes the connection of the commit before without a ping, to save a round trip.
+    Commit,
+}
 
-    /// Returns the dialect of a connection.
-    pub(crate) fn from_connection(connection: &Connection) -> Self {
-        if connection.backend_name() == "PostgreSQL" { Self::Postgres } else { Self::Sqlite }
-    }
+/// A future on the heap.
+pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-    /// A table expression over the JSON array in the first parameter, with a row `value` for each element.
-    pub(super) fn json_rows(self) -> &'static str {
-        match self {
-            Self::Sqlite => "json_each($1)",
-            Self::Postgres => "json_array_elements(cast($1 as json))",
-        }
-    }
+/// An operation: calls on one connection. It owns what it needs, since it may run on another thread.
+pub(crate) trait Calls<T, E>:
+    for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, E>> + Send + 'static
+{
+}
 
-    /// The statement that begins a read transaction over one snapshot of the database.
-    fn begin_read(self) -> &'static str {
-        match self {
-            Self::Sqlite => "begin",
-            Self::Postgres => "begin isolation level repeatable read read only",
-        }
-    }
+impl<T, E, F> Calls<T, E> for F where
+    F: for<'c> FnOnce(&'c mut Connection) -> BoxFuture<'c, Result<T, E>> + Send + 'static
+{
 }
 
 /// An open database.
 pub struct Database {
-    pub(crate) dialect: Dialect,
     address: Address,
-    // SQLite: one connection, so that writes queue here in order. The file's lock is not fair.
-    writers: Pool<Any>,
-    readers: Pool<Any>,
-    /// Excludes other servers from the SQLite file until the last user of the database is dropped.
-    lock: Option<sqlite::Lock>,
+    backend: Backend,
+}
+
+enum Backend {
+    Sqlite(sqlite::Threads),
+    Postgres(Arc<postgres::Pool>),
 }
 
 impl Database {
-    /// Opens the database and migrates its schema. Creates a missing SQLite file.
+    /// Opens the database and creates or migrates its schema. Creates a missing SQLite file.
     pub async fn open(address: &Address) -> Result<Arc<Self>, OpenError> {
         let database = Self::connect(address).await?;
-        MIGRATIONS.run(&database.writers).await?;
-        Ok(Arc::new(database))
+        database
+            .run(Access::Write, None, |connection| Box::pin(schema::migrate(connection)))
+            .await
+            .map(|()| Arc::new(database))
     }
 
     /// Opens an existing database of the current schema version. Creates and migrates nothing.
@@ -78,74 +75,26 @@ impl Database {
             return Err(OpenError::NoStore);
         }
         let database = Self::connect(address).await?;
-        let newest: Result<Option<i64>, _> =
-            sqlx::query_scalar("select max(version) from _sqlx_migrations where success")
-                .fetch_one(&database.readers)
-                .await;
-        let current = MIGRATIONS.iter().map(|migration| migration.version).max();
-        match newest {
-            Ok(newest) if newest == current => Ok(Arc::new(database)),
-            Ok(_) | Err(sqlx::Error::Database(_)) => Err(OpenError::NoStore),
-            Err(error) => Err(query_error(error).into()),
-        }
+        database
+            .run(Access::Read, None, |connection| Box::pin(schema::check(connection)))
+            .await
+            .map(|()| Arc::new(database))
     }
 
     async fn connect(address: &Address) -> Result<Self, OpenError> {
-        sqlx::any::install_default_drivers();
-        let database = match address {
-            Address::File(path) => {
-                // Blocking, but only at startup.
-                let file = sqlite::File::claim(path)?;
-                let (writers, readers) = (file.writer().await?, file.readers().await?);
-                Self {
-                    dialect: Dialect::Sqlite,
-                    address: address.clone(),
-                    writers,
-                    readers,
-                    lock: Some(file.into_lock()),
-                }
-            }
+        let backend = match address {
+            Address::File(path) => Backend::Sqlite(open_file(path)?),
+            Address::Postgres(url) => Backend::Postgres(Arc::new(postgres::Pool::open(url).await?)),
             Address::Unknown => return Err(OpenError::Address),
-            Address::Postgres(url) => {
-                let pool = postgres::pool(url).await?;
-                Self {
-                    dialect: Dialect::Postgres,
-                    address: address.clone(),
-                    writers: pool.clone(),
-                    readers: pool,
-                    lock: None,
-                }
-            }
         };
-        Ok(database)
+        Ok(Self { address: address.clone(), backend })
     }
 
-    /// Runs calls with the timeout of one request. Only PostgreSQL has one: a server can vanish without closing the connection.
-    pub(crate) async fn with_timeout<T, E: From<Error>>(
-        &self,
-        calls: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, E> {
-        self.run_with_timeout(postgres::QUERY_TIMEOUT, calls).await
-    }
-
-    /// Runs calls with the longer timeout of a full load.
-    pub(crate) async fn with_load_timeout<T, E: From<Error>>(
-        &self,
-        calls: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, E> {
-        self.run_with_timeout(postgres::LOAD_TIMEOUT, calls).await
-    }
-
-    async fn run_with_timeout<T, E: From<Error>>(
-        &self,
-        limit: Duration,
-        calls: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, E> {
-        match self.dialect {
-            Dialect::Sqlite => calls.await,
-            Dialect::Postgres => tokio::time::timeout(limit, calls)
-                .await
-                .unwrap_or_else(|elapsed| Err(Error::Unavailable(elapsed.into()).into())),
+    /// Returns the dialect of the statements.
+    pub(crate) fn dialect(&self) -> Dialect {
+        match self.backend {
+            Backend::Sqlite(_) => Dialect::Sqlite,
+            Backend::Postgres(_) => Dialect::Postgres,
         }
     }
 
@@ -157,61 +106,98 @@ impl Database {
         }
     }
 
-    /// Acquires a connection for writing.
-    pub(crate) async fn writer(&self) -> Result<PoolConnection<Any>, Error> {
-        self.writers.acquire().await.map_err(query_error)
+    /// Runs an operation that reads.
+    pub(crate) async fn read<T, E>(&self, calls: impl Calls<T, E>) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        self.run(Access::Read, Some(QUERY_TIMEOUT), calls).await
     }
 
-    /// Acquires a connection for reading.
-    pub(crate) async fn reader(&self) -> Result<PoolConnection<Any>, Error> {
-        self.readers.acquire().await.map_err(query_error)
+    /// Runs an operation that reads one snapshot of the database, within a limit if there is one.
+    pub(crate) async fn read_snapshot<T, E>(&self, limit: Option<Duration>, calls: impl Calls<T, E>) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        self.run(Access::Read, limit, move |connection| {
+            Box::pin(async move {
+                connection.begin_read().await?;
+                if let Some(limit) = limit.filter(|limit| *limit > QUERY_TIMEOUT) {
+                    connection.extend_timeout(limit).await?;
+                }
+                let read = calls(connection).await?;
+                connection.rollback().await?;
+                Ok(read)
+            })
+        })
+        .await
     }
 
-    /// Begins a write transaction.
-    pub(crate) async fn begin_write<'c>(&self, connection: &'c mut Connection) -> Result<Transaction<'c, Any>, Error> {
-        connection.begin_with(self.dialect.begin_write()).await.map_err(query_error)
+    /// Runs an operation in a write transaction, which commits if the operation succeeds.
+    pub(crate) async fn write<T, E>(&self, calls: impl Calls<T, E>) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        self.run(Access::Write, Some(QUERY_TIMEOUT), move |connection| {
+            Box::pin(async move {
+                connection.begin_write().await?;
+                // Without a commit, the transaction ends with the operation.
+                let written = calls(connection).await?;
+                connection.commit().await?;
+                Ok(written)
+            })
+        })
+        .await
     }
 
-    /// Begins a read transaction over one snapshot of the database.
-    pub(crate) async fn begin_read<'c>(&self, connection: &'c mut Connection) -> Result<Transaction<'c, Any>, Error> {
-        connection.begin_with(self.dialect.begin_read()).await.map_err(query_error)
+    /// Runs the commit of decisions, which begins its own transaction if it needs one.
+    pub(crate) async fn commit<T, E>(&self, calls: impl Calls<T, E>) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        self.run(Access::Commit, Some(COMMIT_TIMEOUT), calls).await
+    }
+
+    /// Runs an operation. A write that has begun runs to its end or to the limit, also if the caller is gone.
+    async fn run<T, E>(&self, access: Access, limit: Option<Duration>, calls: impl Calls<T, E>) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        match &self.backend {
+            Backend::Sqlite(threads) => within(limit, threads.run(access, calls)).await,
+            Backend::Postgres(pool) if access == Access::Write => {
+                let pool = Arc::clone(pool);
+                let task = tokio::spawn(async move { within(limit, pool.run(access, calls)).await });
+                task.await.unwrap_or_else(|lost| Err(Error::Unavailable(lost.into()).into()))
+            }
+            // An abandoned read leaves its place in the pool at once.
+            Backend::Postgres(pool) => within(limit, pool.run(access, calls)).await,
+        }
     }
 }
 
 impl fmt::Debug for Database {
     /// Omits the connections, whose options contain the password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { dialect, lock, address: _, writers: _, readers: _ } = self;
-        f.debug_struct("Database").field("dialect", dialect).field("lock", lock).finish_non_exhaustive()
+        f.debug_struct("Database").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
-/// Converts the error of a statement that failed before the commit.
-pub(crate) fn query_error(error: sqlx::Error) -> Error {
-    if sqlite::is_corrupt(&error) {
-        return Error::Corrupt { what: "the database file".to_owned(), source: error.into() };
-    }
-    if matches!(error, sqlx::Error::ColumnDecode { .. }) {
-        return Error::Corrupt { what: "a row".to_owned(), source: error.into() };
-    }
-    Error::Unavailable(error.into())
+/// Opens a file. Blocking, but only at startup.
+fn open_file(path: &Path) -> Result<sqlite::Threads, OpenError> {
+    sqlite::Threads::start(sqlite::File::claim(path)?)
 }
 
-/// Converts the error of a commit. Its outcome is unknown: the write may or may not be in the database.
-pub(crate) fn commit_error(error: sqlx::Error) -> Error {
-    Error::Unavailable(error.into())
-}
-
-/// Closes the connection after an error, so that the next user gets a new one.
-///
-/// When a disk is full or fails, SQLite ends the transaction by itself. The driver does not notice, and would refuse every
-/// later write on this connection.
-pub(crate) fn discard_if_broken<T>(
-    connection: &mut PoolConnection<Any>,
-    outcome: Result<T, Error>,
-) -> Result<T, Error> {
-    if outcome.is_err() {
-        connection.close_on_drop();
+async fn within<T, E: From<Error>>(limit: Option<Duration>, calls: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    match limit {
+        None => calls.await,
+        Some(limit) => {
+            timeout(limit, calls).await.unwrap_or_else(|elapsed| Err(Error::Unavailable(elapsed.into()).into()))
+        }
     }
-    outcome
 }

@@ -1,13 +1,13 @@
-//! Errors of the database plumbing.
+//! Errors of database access.
 
-use sqlx::migrate::MigrateError;
+type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// A failure of a database call.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The database is unavailable. A write may or may not be in it.
     #[error("database unavailable")]
-    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Unavailable(#[source] Source),
     /// A record cannot be read.
     #[error("{what} cannot be read")]
     Corrupt {
@@ -15,7 +15,7 @@ pub enum Error {
         what: String,
         /// The cause.
         #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: Source,
     },
 }
 
@@ -39,7 +39,7 @@ pub enum OpenError {
         /// The file.
         path: std::path::PathBuf,
         /// The cause.
-        source: sqlx::Error,
+        source: rusqlite::Error,
     },
     /// The address is neither a file path nor a `postgres://` URL.
     #[error("the store's address must be a file path or begin with postgres://")]
@@ -53,9 +53,15 @@ pub enum OpenError {
     /// The database server cannot be reached, or refuses the connection.
     #[error("cannot connect to the PostgreSQL server")]
     Connect(#[source] sqlx::Error),
-    /// The schema cannot be migrated, or belongs to a newer server.
-    #[error("cannot migrate the schema")]
-    Migrate(#[from] MigrateError),
+    /// An unreleased version created the store.
+    #[error(
+        "the store has the schema of another build of scan-gate, which this server cannot migrate: give this server a new \
+         store, and keep the old one for the server that wrote it"
+    )]
+    OtherSchema,
+    /// The schema belongs to a newer server.
+    #[error("the store has the schema of a newer server (version {0}): upgrade this server")]
+    NewerSchema(i64),
     /// A database call failed.
     #[error(transparent)]
     Database(#[from] Error),

@@ -9,13 +9,13 @@ use std::{
 };
 
 use jiff::Timestamp;
+use rusqlite::Connection;
 use scangate_server::{
     decision_log::{DecisionLog as _, Filter, sql::SqlDecisionLog},
     sql::{Address, Database},
 };
 use scangate_test_fixtures::noon;
 use scangate_test_postgres::Cluster;
-use sqlx::{ConnectOptions as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -24,8 +24,8 @@ use crate::fixtures::append_request;
 /// Timeout of an operation that a defect would keep running.
 const TIMEOUT: Duration = Duration::from_mins(2);
 
-async fn shell(directory: &TempDir) -> SqliteConnection {
-    SqliteConnectOptions::new().filename(directory.path().join("scangate.db")).connect().await.unwrap()
+fn shell(directory: &TempDir) -> Connection {
+    Connection::open(directory.path().join("scangate.db")).unwrap()
 }
 
 async fn open(directory: &TempDir) -> Arc<SqlDecisionLog> {
@@ -86,16 +86,16 @@ async fn index_rolled_back_by_sqlite_leaves_log_usable() {
     for number in 0..3 {
         log.append(append_request(number)).await.unwrap();
     }
-    let mut shell = shell(&directory).await;
+    let shell = shell(&directory);
     // On a full disk SQLite rolls back the whole transaction, not only the statement.
     let full = "create trigger full before insert on decision_keys begin select raise(rollback, 'disk full'); end";
-    sqlx::raw_sql(full).execute(&mut shell).await.unwrap();
+    shell.execute_batch(full).unwrap();
 
     let failed = log.trim(noon()).await;
     // A new record needs a transaction.
     log.append(append_request(3)).await.unwrap();
     let listed = log.list(&Filter::default(), None, 10).await.unwrap();
-    sqlx::raw_sql("drop trigger full").execute(&mut shell).await.unwrap();
+    shell.execute_batch("drop trigger full").unwrap();
     let trimmed = log.trim(noon()).await;
 
     assert!(failed.is_err());
@@ -115,12 +115,12 @@ async fn list_reads_no_parts() {
     }
     log.trim(Timestamp::MIN).await.unwrap();
     log.append(append_request(3)).await.unwrap();
-    let mut shell = shell(&directory).await;
-    let deleted = sqlx::raw_sql("delete from decision_blobs where is_case = 0").execute(&mut shell).await.unwrap();
+    let shell = shell(&directory);
+    let deleted = shell.execute("delete from decision_blobs where is_case = 0", []).unwrap();
 
     let listed = log.list(&Filter::default(), None, 10).await.unwrap().decisions;
 
-    assert!(deleted.rows_affected() > 0);
+    assert!(deleted > 0);
     assert_eq!(listed.len(), 4);
     for (entry, request) in listed.iter().rev().zip(&requests) {
         assert_eq!((entry.evaluated_at, &entry.labels), (request.evaluated_at, &request.labels));
@@ -141,13 +141,14 @@ async fn missing_key_is_reported_among_many_records() {
     appending.join_all().await;
     log.close().await;
     let whole = log.verify().await.unwrap();
-    let mut shell = shell(&directory).await;
-    let removed = sqlx::raw_sql(
+    let shell = shell(&directory);
+    let removed = shell.execute(
         "delete from decision_keys where kind = 'digest'
              and name = (select max(name) from decision_keys where kind = 'digest')",
+        [],
     );
 
-    assert!(removed.execute(&mut shell).await.unwrap().rows_affected() > 0);
+    assert!(removed.unwrap() > 0);
     let found = log.verify().await.unwrap().damage;
 
     assert_eq!((whole.decisions, whole.damage), (CASES, Vec::new()));

@@ -9,7 +9,7 @@ use scangate_server::{
 };
 use scangate_test_fixtures::noon;
 use scangate_test_postgres::Cluster;
-use sqlx::{AnyConnection, Connection as _};
+use sqlx::{Connection as _, PgConnection};
 use tempfile::TempDir;
 
 use crate::fixtures::{append_request, prepared_record};
@@ -32,14 +32,13 @@ async fn trim_deletes_blobs_of_removed_decisions_only() {
     for number in 0..1400 {
         log.append(append_request(number)).await.unwrap();
     }
-    let mut shell = AnyConnection::connect(&format!("sqlite://{}", path.display())).await.unwrap();
     let all: Vec<Hash> = blobs(0..1400).into_iter().collect();
     let before = "2026-03-01T12:20:00Z".parse().unwrap();
 
     // Recently used blobs stay: a server may be about to reference them again.
     assert_eq!(log.trim(before).await.unwrap(), 1200);
     let spared = log.blobs(&all).await.unwrap();
-    sqlx::query("update decision_blobs set used = 0").execute(&mut shell).await.unwrap();
+    rusqlite::Connection::open(&path).unwrap().execute_batch("update decision_blobs set used = 0").unwrap();
     log.trim(before).await.unwrap();
     let left: BTreeSet<Hash> = log.blobs(&all).await.unwrap().into_keys().collect();
 
@@ -50,7 +49,7 @@ async fn trim_deletes_blobs_of_removed_decisions_only() {
 }
 
 /// Waits until a session waits for a lock.
-async fn wait_for_blocked_session(shell: &mut AnyConnection) {
+async fn wait_for_blocked_session(shell: &mut PgConnection) {
     let waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'";
     while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut *shell).await.unwrap() == 0 {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -66,7 +65,7 @@ async fn blob_reused_during_trim_stays_with_parts() {
     log.append(append_request(0)).await.unwrap();
     log.append(append_request(2)).await.unwrap();
     let (mut other, mut shell) =
-        (AnyConnection::connect(&database).await.unwrap(), AnyConnection::connect(&database).await.unwrap());
+        (PgConnection::connect(&database).await.unwrap(), PgConnection::connect(&database).await.unwrap());
     log.trim(noon() + Duration::from_mins(1)).await.unwrap();
     sqlx::query("update decision_blobs set used = 0").execute(&mut shell).await.unwrap();
 

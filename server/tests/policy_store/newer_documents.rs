@@ -12,7 +12,6 @@ use scangate_server::{
     policy_store::{Change, Error, PolicyStore, Precondition, Resource, into_snapshot},
 };
 use sha2::{Digest as _, Sha256};
-use sqlx::AssertSqlSafe;
 
 use crate::{
     fixtures::{LoadSnapshot as _, create, delete, id, policy, update, waiver, waiver_id, write},
@@ -114,7 +113,7 @@ impl io::Write for Lines {
 async fn newer_document_is_logged_once_per_revision() {
     let directory = StoreDirectory::new();
     let store = directory.open().await.unwrap();
-    sqlx::raw_sql(AssertSqlSafe(sql())).execute(&mut shell(&directory.path()).await).await.unwrap();
+    shell(&directory.path()).execute_batch(&sql()).unwrap();
     let lines = Lines::default();
     let writer = lines.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();

@@ -8,11 +8,11 @@ use std::{
 };
 
 use jiff::SignedDuration;
+use rusqlite::Connection;
 use scangate_server::{
     policy_store::{Error, PolicyStore as _, Precondition, sql::SqlPolicyStore},
     sql::{Address, OpenError},
 };
-use sqlx::{AssertSqlSafe, ConnectOptions as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
 use crate::{
@@ -41,8 +41,8 @@ impl StoreDirectory {
 }
 
 /// Opens the file as an operator's shell does.
-pub(crate) async fn shell(path: &Path) -> SqliteConnection {
-    SqliteConnectOptions::new().filename(path).connect().await.unwrap()
+pub(crate) fn shell(path: &Path) -> Connection {
+    Connection::open(path).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,7 +63,7 @@ async fn sqlite_meets_contract() {
 async fn full_store_refuses_further_policies() {
     let directory = StoreDirectory::new();
     let store = directory.open().await.unwrap();
-    sqlx::raw_sql(FILL).execute(&mut shell(&directory.path()).await).await.unwrap();
+    shell(&directory.path()).execute_batch(FILL).unwrap();
 
     assert_eq!(store.load_snapshot().await.unwrap().policies.len(), 10_000);
     full_store_takes_changes_but_no_new_policies(Arc::new(store)).await;
@@ -73,8 +73,7 @@ async fn full_store_refuses_further_policies() {
 async fn newer_documents_stop_only_themselves() {
     let directory = StoreDirectory::new();
     let store = directory.open().await.unwrap();
-    let documents = AssertSqlSafe(newer_documents::sql());
-    sqlx::raw_sql(documents).execute(&mut shell(&directory.path()).await).await.unwrap();
+    shell(&directory.path()).execute_batch(&newer_documents::sql()).unwrap();
 
     newer_documents::newer_documents_are_read_in_part(Arc::new(store)).await;
 }
@@ -120,12 +119,11 @@ async fn each_write_adds_its_revision_to_history() {
     store.apply(delete("team", Precondition::Any)).await.unwrap();
     store.apply(delete("team", Precondition::Any)).await.unwrap_err();
 
-    let mut shell = shell(&directory.path()).await;
+    let shell = shell(&directory.path());
+    let select = "select revision, id, body is not null from document_revisions order by revision";
+    let mut select = shell.prepare(select).unwrap();
     let revisions: Vec<(i64, String, bool)> =
-        sqlx::query_as("select revision, id, body is not null from document_revisions order by revision")
-            .fetch_all(&mut shell)
-            .await
-            .unwrap();
+        select.query_map([], |row| row.try_into()).unwrap().map(Result::unwrap).collect();
 
     let entry = |revision, id: &str, has_body| (revision, id.to_owned(), has_body);
     let expected = [entry(1, "default", true), entry(2, "team", true), entry(3, "team", true), entry(4, "team", false)];
@@ -182,15 +180,15 @@ async fn directory_error_names_its_path() {
 async fn write_rolled_back_by_sqlite_leaves_store_usable() {
     let directory = StoreDirectory::new();
     let store = directory.open().await.unwrap();
-    let mut shell = shell(&directory.path()).await;
+    let shell = shell(&directory.path());
     // On a full disk SQLite rolls back the whole transaction, not only the statement.
     let full = "create trigger full before insert on documents begin select raise(rollback, 'disk full'); end";
-    sqlx::raw_sql(full).execute(&mut shell).await.unwrap();
+    shell.execute_batch(full).unwrap();
     let before = store.load_snapshot().await.unwrap();
 
     let failed = store.apply(create("team")).await;
     let after_failure = store.load_snapshot().await.unwrap();
-    sqlx::raw_sql("drop trigger full").execute(&mut shell).await.unwrap();
+    shell.execute_batch("drop trigger full").unwrap();
     let written = store.apply(create("team")).await;
 
     assert!(matches!(failed, Err(Error::Unavailable(_))), "{failed:?}");
@@ -205,8 +203,8 @@ async fn expired_requests_are_deleted() {
     store.apply(requested("old", "print", create("team"))).await.unwrap();
     store.apply(later(SignedDuration::from_hours(24), create("other"))).await.unwrap();
 
-    let mut shell = shell(&directory.path()).await;
-    let stored: i64 = sqlx::query_scalar("select count(*) from requests").fetch_one(&mut shell).await.unwrap();
+    let shell = shell(&directory.path());
+    let stored: i64 = shell.query_one("select count(*) from requests", [], |row| row.get(0)).unwrap();
 
     assert_eq!(stored, 0);
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use scangate_server::{
     policy_store::{Error, PolicyStore as _},
-    sql::{self, OpenError},
+    sql::{self, Address, Database, OpenError},
 };
 
 use crate::{
@@ -17,7 +17,7 @@ async fn damaged_by(sql: &'static str) -> (String, String) {
     let directory = StoreDirectory::new();
     let store = directory.open().await.unwrap();
     store.apply(create("team")).await.unwrap();
-    sqlx::raw_sql(sql).execute(&mut shell(&directory.path()).await).await.unwrap();
+    shell(&directory.path()).execute_batch(sql).unwrap();
 
     let loaded = store.load_snapshot().await;
     drop(store);
@@ -99,13 +99,33 @@ async fn column_of_wrong_type_refuses_to_load() {
 async fn schema_of_newer_server_refuses_to_open() {
     let directory = StoreDirectory::new();
     drop(directory.open().await.unwrap());
-    let newer = "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
-        values (9999, 'from the future', true, x'00', 0)";
-    sqlx::raw_sql(newer).execute(&mut shell(&directory.path()).await).await.unwrap();
+    let newer = "insert into schema_versions (version, checksum) values (9999, 'from the future')";
+    shell(&directory.path()).execute_batch(newer).unwrap();
 
     let refused = directory.open().await.unwrap_err();
+    let refused_to_verify = Database::open_existing(&Address::File(directory.path())).await.unwrap_err();
 
-    assert!(matches!(refused, OpenError::Migrate(_)), "{refused:?}");
+    assert!(matches!(refused, OpenError::NewerSchema(9999)), "{refused:?}");
+    assert!(matches!(refused_to_verify, OpenError::NewerSchema(9999)), "{refused_to_verify:?}");
+}
+
+#[tokio::test]
+async fn schema_of_other_build_refuses_to_open() {
+    for other in [
+        "update schema_versions set checksum = 'of another text' where version = 1",
+        "drop table schema_versions; create table _sqlx_migrations (version bigint)",
+    ] {
+        let directory = StoreDirectory::new();
+        drop(directory.open().await.unwrap());
+        shell(&directory.path()).execute_batch(other).unwrap();
+
+        let refused = directory.open().await.unwrap_err();
+        let refused_to_verify = Database::open_existing(&Address::File(directory.path())).await.unwrap_err();
+
+        assert!(matches!(refused, OpenError::OtherSchema), "{refused:?}");
+        assert!(matches!(refused_to_verify, OpenError::OtherSchema), "{refused_to_verify:?}");
+        assert!(refused.to_string().contains("give this server a new store"), "{refused}");
+    }
 }
 
 #[tokio::test]

@@ -7,11 +7,11 @@ use std::{
     process::{Command, Stdio},
 };
 
+use rusqlite::Connection;
 use scangate_server::{
     policy_store::{PolicyStore as _, Precondition, WriteResult},
     sql::Address,
 };
-use sqlx::SqliteConnection;
 use tempfile::TempDir;
 
 use crate::{
@@ -102,29 +102,33 @@ fn kill_after(writes: usize, path: &Path) -> Vec<String> {
 async fn assert_intact(path: &Path, acknowledged: &[String]) {
     let store = open(&Address::File(path.to_owned())).await.unwrap();
     let set = store.load_snapshot().await.unwrap();
-    let mut shell = shell(path).await;
-    let recorded = recorded(&mut shell).await;
+    let shell = shell(path);
+    let recorded = recorded(&shell);
 
     let missing: Vec<&String> = acknowledged.iter().filter(|line| !recorded.contains(line)).collect();
     assert!(missing.is_empty(), "acknowledged and lost: {missing:?}");
     let revisions: Vec<u64> = recorded.iter().map(|line| line.split_once(' ').unwrap().0.parse().unwrap()).collect();
     assert_eq!(revisions, (1..=set.revision).collect::<Vec<_>>());
-    assert_eq!(disagreements(&mut shell).await, Vec::<String>::new());
+    assert_eq!(disagreements(&shell), Vec::<String>::new());
 }
 
-async fn recorded(shell: &mut SqliteConnection) -> Vec<String> {
-    sqlx::query_scalar(
+fn recorded(shell: &Connection) -> Vec<String> {
+    lines(
+        shell,
         "select revision || ' ' || coalesce(content_digest, 'removed') from document_revisions order by revision",
     )
-    .fetch_all(shell)
-    .await
-    .unwrap()
+}
+
+/// Returns the first column of a result.
+fn lines(shell: &Connection, select: &str) -> Vec<String> {
+    shell.prepare(select).unwrap().query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
 }
 
 /// Returns current policies that are not the last revision of their history, last revisions that should be current, and revisions
 /// without an idempotency key.
-async fn disagreements(shell: &mut SqliteConnection) -> Vec<String> {
-    sqlx::query_scalar(
+fn disagreements(shell: &Connection) -> Vec<String> {
+    lines(
+        shell,
         "with latest as (
              select id, revision, body, content_digest from document_revisions
              where (id, revision) in (select id, max(revision) from document_revisions group by id)
@@ -139,7 +143,4 @@ async fn disagreements(shell: &mut SqliteConnection) -> Vec<String> {
          union all select 'without a request: ' || revision from document_revisions
              where revision > 1 and revision not in (select sequence from requests where kind = 'write')",
     )
-    .fetch_all(shell)
-    .await
-    .unwrap()
 }

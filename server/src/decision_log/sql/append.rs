@@ -1,21 +1,38 @@
 //! The write of every commit: it advances a chain's head by compare-and-set and inserts the segment that leads there.
 
-use sqlx::AssertSqlSafe;
-
 use super::{
     segment::Head,
     segment_table::{Segment, from_u64},
 };
-use crate::sql::{Connection, Dialect, Error, query_error};
+use crate::sql::{Connection, Dialect, Error, values};
 
-const BEGIN_CHAIN: &str = "insert into decision_writers (writer, pruned_sequence, pruned_hash, sequence, hash, indexed)
-    values ($1, $2, $3, $4, $5, $2) on conflict (writer) do nothing";
-const ADVANCE_HEAD: &str =
-    "update decision_writers set sequence = $4, hash = $5 where writer = $1 and sequence = $2 and hash = $3";
+/// The start of a chain, and a step of it. PostgreSQL executes them together with the insertion, to save round trips.
+macro_rules! begin_chain {
+    () => {
+        "insert into decision_writers (writer, pruned_sequence, pruned_hash, sequence, hash, indexed)
+         values ($1, $2, $3, $4, $5, $2) on conflict (writer) do nothing"
+    };
+}
+macro_rules! advance_head {
+    () => {
+        "update decision_writers set sequence = $4, hash = $5 where writer = $1 and sequence = $2 and hash = $3"
+    };
+}
+macro_rules! with_segment {
+    ($advance:expr) => {
+        concat!(
+            "with advanced as (",
+            $advance,
+            " returning writer)
+             insert into decision_segments (writer, first_sequence, last_sequence, last_time, hash, body)
+             select writer, $6, $4, $7, $5, $8 from advanced"
+        )
+    };
+}
+
 const INSERT_SEGMENT: &str =
     "insert into decision_segments (writer, first_sequence, last_sequence, last_time, hash, body)
-    select writer, $6, $4, $7, $5, $8 from";
-const FROM_NEW_HEAD: &str = "decision_writers where writer = $1 and sequence = $4 and hash = $5";
+     values ($1, $2, $3, $4, $5, $6)";
 
 /// The transaction that an append runs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,41 +50,45 @@ pub(super) async fn append(
     mode: CommitMode,
     writer: &str,
     from: &Head,
-    segment: Segment,
+    segment: &Segment,
 ) -> Result<bool, Error> {
-    let text = statement(Dialect::from_connection(connection), mode, from);
-    let written = sqlx::query(AssertSqlSafe(text))
-        .bind(writer)
-        .bind(from_u64(from.sequence))
-        .bind(from.hash.0.to_vec())
-        .bind(from_u64(segment.last))
-        .bind(segment.hash.0.to_vec())
-        .bind(from_u64(segment.first))
-        .bind(segment.last_time)
-        .bind(segment.body)
-        .fetch_all(connection)
-        .await
-        .map_err(query_error)?;
-    Ok(!written.is_empty())
+    if connection.dialect() == Dialect::Postgres {
+        return append_at_once(connection, writer, from, segment).await;
+    }
+    if mode == CommitMode::Autocommit {
+        connection.begin_write().await?;
+    }
+    let Segment { first, last, last_time, hash, body } = segment;
+    let advance = if from.sequence == 0 { begin_chain!() } else { advance_head!() };
+    let head = values![writer, from_u64(from.sequence), &from.hash.0[..], from_u64(*last), &hash.0[..]];
+    let is_advanced = connection.execute(advance, &head).await? > 0;
+    if is_advanced {
+        let row = values![writer, from_u64(*first), from_u64(*last), *last_time, &hash.0[..], &body[..]];
+        connection.execute(INSERT_SEGMENT, &row).await?;
+    }
+    if mode == CommitMode::Autocommit {
+        connection.commit().await?;
+    }
+    Ok(is_advanced)
 }
 
-/// Builds one statement, to save round trips. PostgreSQL does both writes in one query; SQLite runs them in sequence, with the
-/// transaction around them if needed.
-fn statement(dialect: Dialect, mode: CommitMode, from: &Head) -> String {
-    let advance = if from.sequence == 0 { BEGIN_CHAIN } else { ADVANCE_HEAD };
-    match (dialect, mode) {
-        (Dialect::Postgres, _) => {
-            format!("with advanced as ({advance} returning writer) {INSERT_SEGMENT} advanced returning first_sequence")
-        }
-        (Dialect::Sqlite, CommitMode::InTransaction) => {
-            format!("{advance}; {INSERT_SEGMENT} {FROM_NEW_HEAD} returning first_sequence")
-        }
-        (Dialect::Sqlite, CommitMode::Autocommit) => {
-            // Selected after the commit, so that the row proves it.
-            format!(
-                "begin immediate; {advance}; {INSERT_SEGMENT} {FROM_NEW_HEAD}; commit;
-                 select first_sequence from decision_segments where writer = $1 and first_sequence = $6 and hash = $5"
-            )
-        }
-    }
+async fn append_at_once(
+    connection: &mut Connection,
+    writer: &str,
+    from: &Head,
+    segment: &Segment,
+) -> Result<bool, Error> {
+    let Segment { first, last, last_time, hash, body } = segment;
+    let insert = if from.sequence == 0 { with_segment!(begin_chain!()) } else { with_segment!(advance_head!()) };
+    let values = values![
+        writer,
+        from_u64(from.sequence),
+        &from.hash.0[..],
+        from_u64(*last),
+        &hash.0[..],
+        from_u64(*first),
+        *last_time,
+        &body[..],
+    ];
+    Ok(connection.execute(insert, &values).await? > 0)
 }

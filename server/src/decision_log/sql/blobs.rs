@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     decision_log::{Blob, Hash},
-    sql::{Connection, Error, JsonRows, query_error},
+    sql::{Connection, Error, RowStatement, Value, row_statement, values},
 };
 
 /// Maximum number of rows that one statement reads or deletes.
@@ -19,43 +19,60 @@ pub(super) enum BlobKind {
     Part,
 }
 
+const UPSERT: RowStatement = row_statement!(
+    "insert into decision_blobs (hash, is_case, body, used) select hash, is_case, body, $4 from",
+    (1 hash text, 2 is_case bigint, 3 body bytea),
+    "where true on conflict (hash) do update set used = excluded.used"
+);
+const INSERT_PARTS: RowStatement = row_statement!(
+    "insert into decision_parts (whole, part) select whole, part from",
+    (1 whole text, 2 part text),
+    "where true on conflict (whole, part) do nothing"
+);
+const SELECT: RowStatement = row_statement!(
+    "select b.hash, b.body from",
+    (1 hash text),
+    "join decision_blobs b on b.hash = input.hash"
+);
+/// Checks `used` again: a concurrent transaction may have used the blob. PostgreSQL waits for it and re-reads the row.
+const DELETE: RowStatement = row_statement!(
+    "delete from decision_blobs where hash in (select hash from",
+    (1 hash text),
+    ") and used < $2 returning hash"
+);
+const DELETE_PARTS: RowStatement =
+    row_statement!("delete from decision_parts where whole in (select hash from", (1 hash text), ")");
+
 /// Stores blobs; for a stored blob, updates the time of its last use.
 pub(super) async fn upsert(
     connection: &mut Connection,
     blobs: &BTreeMap<Hash, (BlobKind, &Blob)>,
     used: i64,
 ) -> Result<(), Error> {
-    for (hash, (kind, blob)) in blobs {
-        sqlx::query(
-            "insert into decision_blobs (hash, is_case, body, used) values ($1, $2, $3, $4)
-             on conflict (hash) do update set used = excluded.used",
-        )
-        .bind(hash.to_string())
-        .bind(i64::from(*kind == BlobKind::Record))
-        .bind(blob.compressed().to_vec())
-        .bind(used)
-        .execute(&mut *connection)
-        .await
-        .map_err(query_error)?;
-    }
+    let names: Vec<String> = blobs.keys().map(Hash::to_string).collect();
+    let rows: Vec<[Value<'_>; 3]> = names
+        .iter()
+        .zip(blobs.values())
+        .map(|(name, (kind, blob))| values![name, i64::from(*kind == BlobKind::Record), &blob.compressed()[..]])
+        .collect();
+    connection.execute_each(UPSERT, &rows, &values![used]).await?;
     Ok(())
 }
 
 pub(super) async fn insert_parts(connection: &mut Connection, parts: &BTreeSet<(Hash, Hash)>) -> Result<(), Error> {
-    if parts.is_empty() {
-        return Ok(());
-    }
-    let insert = "insert into decision_parts (whole, part) select value ->> 0, value ->> 1 from {rows} where true
-        on conflict (whole, part) do nothing";
-    JsonRows::new(connection, insert, parts)?.query().execute(connection).await.map(|_| ()).map_err(query_error)
+    let names: Vec<(String, String)> =
+        parts.iter().map(|(whole, part)| (whole.to_string(), part.to_string())).collect();
+    let rows: Vec<[Value<'_>; 2]> = names.iter().map(|(whole, part)| values![whole, part]).collect();
+    connection.execute_each(INSERT_PARTS, &rows, &[]).await?;
+    Ok(())
 }
 
 pub(super) async fn load(connection: &mut Connection, hashes: &[Hash]) -> Result<BTreeMap<Hash, Blob>, Error> {
     let mut found = BTreeMap::new();
-    let select = "select hash, body from decision_blobs where hash in (select value ->> 0 from {rows})";
     for chunk in hashes.chunks(BATCH_SIZE) {
-        let select = JsonRows::new(connection, select, chunk.iter().map(|hash| [hash]))?;
-        let rows: Vec<(String, Vec<u8>)> = select.query_as().fetch_all(&mut *connection).await.map_err(query_error)?;
+        let names: Vec<String> = chunk.iter().map(Hash::to_string).collect();
+        let rows: Vec<[Value<'_>; 1]> = names.iter().map(|name| values![name]).collect();
+        let rows: Vec<(String, Vec<u8>)> = connection.query_each(SELECT, &rows, &[]).await?;
         for (hash, body) in rows {
             let hash = Hash::try_from(hash)
                 .map_err(|source| Error::Corrupt { what: "a blob's hash".to_owned(), source: source.into() })?;
@@ -71,12 +88,8 @@ pub(super) async fn load_after(
     after: &str,
     limit: i64,
 ) -> Result<Vec<(String, Vec<u8>)>, Error> {
-    sqlx::query_as("select hash, body from decision_blobs where hash > $1 order by hash limit $2")
-        .bind(after)
-        .bind(limit)
-        .fetch_all(connection)
-        .await
-        .map_err(query_error)
+    let select = "select hash, body from decision_blobs where hash > $1 order by hash limit $2";
+    connection.query(select, &values![after, limit]).await
 }
 
 /// Deletes a batch of blobs that are unreferenced and were last used before a time; returns their number.
@@ -96,22 +109,13 @@ pub(super) async fn delete_unused(
                  (select 1 from decision_parts p where p.part = b.hash) order by used limit $2"
         }
     };
-    let unused: Vec<String> = sqlx::query_scalar(unused)
-        .bind(unused_since)
-        .bind(i64::try_from(BATCH_SIZE).unwrap_or(i64::MAX))
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(query_error)?;
-    if unused.is_empty() {
-        return Ok(0);
-    }
-    // Checks `used` again: a concurrent transaction may have used the blob. PostgreSQL waits for it and re-reads the row.
-    let delete =
-        "delete from decision_blobs where hash in (select value ->> 0 from {rows}) and used < $2 returning hash";
-    let delete = JsonRows::new(connection, delete, unused.iter().map(|hash| [hash]))?.query_as().bind(unused_since);
-    let deleted: Vec<(String,)> = delete.fetch_all(&mut *connection).await.map_err(query_error)?;
-    let delete = "delete from decision_parts where whole in (select value ->> 0 from {rows})";
-    let delete = JsonRows::new(connection, delete, &deleted)?;
-    delete.query().execute(connection).await.map_err(query_error)?;
+    let limit = i64::try_from(BATCH_SIZE).unwrap_or(i64::MAX);
+    let unused: Vec<(String,)> = connection.query(unused, &values![unused_since, limit]).await?;
+    let deleted: Vec<(String,)> = connection.query_each(DELETE, &to_rows(&unused), &values![unused_since]).await?;
+    connection.execute_each(DELETE_PARTS, &to_rows(&deleted), &[]).await?;
     Ok(deleted.len())
+}
+
+fn to_rows(hashes: &[(String,)]) -> Vec<[Value<'_>; 1]> {
+    hashes.iter().map(|(hash,)| values![hash]).collect()
 }

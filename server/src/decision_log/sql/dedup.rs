@@ -27,11 +27,7 @@ pub(super) struct Deduplicated<'a> {
 
 impl<'a> Deduplicated<'a> {
     /// Numbers requests without idempotency keys: all of them are recorded.
-    pub(super) fn without_request_keys(
-        writer: &Arc<str>,
-        head: &Head,
-        requests: impl Iterator<Item = &'a AppendRequest>,
-    ) -> Self {
+    pub(super) fn without_request_keys(writer: &Arc<str>, head: &Head, requests: &'a [AppendRequest]) -> Self {
         let mut deduplicated = Self::empty(writer, head);
         for request in requests {
             let id = deduplicated.push_new(request);
@@ -45,11 +41,11 @@ impl<'a> Deduplicated<'a> {
         connection: &mut Connection,
         writer: &Arc<str>,
         head: &Head,
-        requests: impl Iterator<Item = &'a AppendRequest> + Clone,
+        requests: &'a [AppendRequest],
     ) -> Result<Self, sql::Error> {
         let now = Timestamp::now();
         let mut claims: BTreeMap<&str, Claim<'_>> = BTreeMap::new();
-        for request in requests.clone() {
+        for request in requests {
             if let Some(key) = &request.request_key {
                 // Of several requests with one key, the first is recorded.
                 let supersedes = request.supersedes.as_ref().map(|id| (&*id.writer, id.sequence));
@@ -69,7 +65,7 @@ impl<'a> Deduplicated<'a> {
     fn number(
         writer: &Arc<str>,
         head: &Head,
-        requests: impl Iterator<Item = &'a AppendRequest>,
+        requests: &'a [AppendRequest],
         stored: &BTreeMap<String, StoredRequest>,
         claims: &BTreeMap<&'a str, Claim<'a>>,
     ) -> (Self, HashMap<&'a str, DecisionId>) {

@@ -1,15 +1,11 @@
 //! Group commit: one task commits all pending appends in one transaction and replies to their callers.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
-use sqlx::{Any, pool::PoolConnection};
 use tokio::{
-    sync::{Notify, mpsc, oneshot},
+    sync::{Mutex, Notify, mpsc, oneshot},
     task::JoinSet,
-    time::{sleep_until, timeout},
+    time::sleep_until,
 };
 
 use super::{
@@ -19,7 +15,7 @@ use super::{
 };
 use crate::{
     decision_log::{AppendRequest, AppendResult, Error},
-    sql::{self, Database, Dialect},
+    sql::{self, Database},
 };
 
 /// Maximum number of decisions in one commit.
@@ -28,11 +24,6 @@ const MAX_BATCH_SIZE: usize = 4096;
 const MAX_YIELDS: usize = 16;
 /// Maximum number of pending appends.
 pub(super) const QUEUE_CAPACITY: usize = 16_384;
-/// Timeout of one commit. The outcome of a longer one is unknown.
-const COMMIT_TIMEOUT: Duration = Duration::from_secs(15);
-/// Maximum idle time after which the last connection is reused without a ping.
-const REUSE_CONNECTION: Duration = Duration::from_secs(1);
-
 /// The reply to an append.
 pub(super) type Reply = Result<AppendResult, Error>;
 
@@ -42,9 +33,10 @@ pub(super) type PendingAppend = (AppendRequest, oneshot::Sender<Reply>);
 /// The commit task of a log.
 pub(super) struct GroupCommit {
     database: Arc<Database>,
-    writer: Writer,
-    /// The connection of the last commit, and the time of that commit.
-    last_connection: Option<(PoolConnection<Any>, Instant)>,
+    /// Locked by the operation that commits, and by the one that indexes.
+    writer: Arc<Mutex<Writer>>,
+    /// True if the last commit failed, possibly while its operation still runs.
+    has_failed: bool,
     /// The task that indexes the decisions of stopped writers. It starts at the first append, so that a process that only
     /// reads does not write.
     indexer: JoinSet<()>,
@@ -52,14 +44,15 @@ pub(super) struct GroupCommit {
 
 impl GroupCommit {
     pub(super) fn new(database: Arc<Database>) -> Self {
-        Self { writer: Writer::new(Arc::clone(&database)), database, last_connection: None, indexer: JoinSet::new() }
+        let writer = Arc::new(Mutex::new(Writer::new()));
+        Self { database, writer, has_failed: false, indexer: JoinSet::new() }
     }
 
     /// Commits batches until `shutdown` is notified and the queue is drained, or every sender is dropped.
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<PendingAppend>, shutdown: Arc<Notify>) {
         let mut batch = Vec::with_capacity(MAX_BATCH_SIZE);
         loop {
-            let due = self.writer.pending_index.next_due();
+            let due = self.writer.try_lock().ok().and_then(|writer| writer.pending_index.next_due());
             let received = tokio::select! {
                 biased;
                 received = queue.recv_many(&mut batch, MAX_BATCH_SIZE) => received,
@@ -79,7 +72,7 @@ impl GroupCommit {
             self.commit_and_reply(&mut batch).await;
             self.index(PendingIndex::pop_due).await;
         }
-        if !self.writer.outcome_unknown {
+        if !self.has_failed {
             self.index(PendingIndex::pop).await;
         }
     }
@@ -88,64 +81,56 @@ impl GroupCommit {
         if self.indexer.is_empty() {
             self.indexer.spawn(indexer::run(Arc::clone(&self.database)));
         }
-        match self.commit(batch).await {
+        let (requests, senders): (Vec<AppendRequest>, Vec<oneshot::Sender<Reply>>) = batch.drain(..).unzip();
+        match self.commit(requests).await {
             Ok(replies) => {
-                for ((_, sender), reply) in batch.drain(..).zip(replies) {
+                for (sender, reply) in senders.into_iter().zip(replies) {
                     // A cancelled caller has dropped its receiver; its decision is recorded all the same.
                     sender.send(reply).ok();
                 }
             }
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "decisions were not recorded");
-                self.writer.invalidate();
-                for (_, sender) in batch.drain(..) {
+                for sender in senders {
                     sender.send(Err(clone_error(&error))).ok();
                 }
             }
         }
     }
 
-    async fn commit(&mut self, batch: &[PendingAppend]) -> Result<Vec<Reply>, Error> {
-        let mut connection = with_commit_timeout(self.connection()).await?;
-        let writer = &mut self.writer;
-        let outcome = with_commit_timeout(async {
-            match writer.commit(&mut connection, batch).await {
-                Ok(None) => {
-                    writer.start_new_chain();
-                    writer.commit(&mut connection, batch).await
+    /// Commits requests in one operation on the database.
+    async fn commit(&mut self, requests: Vec<AppendRequest>) -> Result<Vec<Reply>, Error> {
+        let (writer, has_failed) = (Arc::clone(&self.writer), self.has_failed);
+        // Until the operation reports success, its outcome is unknown.
+        self.has_failed = true;
+        let committed = self.database.commit(move |connection| {
+            Box::pin(async move {
+                let mut writer = writer.lock().await;
+                if has_failed {
+                    writer.invalidate();
                 }
-                outcome => outcome,
-            }
+                match writer.commit(connection, &requests).await {
+                    Ok(None) => {
+                        writer.start_new_chain();
+                        writer.commit(connection, &requests).await
+                    }
+                    outcome => outcome,
+                }
+            })
         });
-        let outcome = outcome.await;
-        match &outcome {
-            Ok(_) if self.database.dialect == Dialect::Postgres => {
-                self.last_connection = Some((connection, Instant::now()));
-            }
-            Ok(_) => {}
-            // Also after a timeout: a statement may still be running on the connection.
-            Err(_) => connection.close_on_drop(),
-        }
-        outcome?.ok_or_else(|| Error::Unavailable(Arc::new(HeadMismatch)))
-    }
-
-    /// Returns the connection of the last commit if it is recent: this saves the round trips of acquiring another. For SQLite
-    /// the connection is always released, because other tasks wait for the only write connection.
-    async fn connection(&mut self) -> Result<PoolConnection<Any>, sql::Error> {
-        if let Some((connection, used)) = self.last_connection.take()
-            && used.elapsed() < REUSE_CONNECTION
-        {
-            return Ok(connection);
-        }
-        self.database.writer().await
+        let replies = committed.await?.ok_or_else(|| Error::Unavailable(Arc::new(HeadMismatch)))?;
+        self.has_failed = false;
+        Ok(replies)
     }
 
     /// Writes index batches. A failure is logged and retried later: lists also scan unindexed segments.
     async fn index(&mut self, next: fn(&mut PendingIndex) -> Option<IndexBatch>) {
-        let Writer { name, pending_index, .. } = &mut self.writer;
-        let outcome = with_commit_timeout(async {
+        // A commit that has timed out may still hold the writer.
+        let Ok(mut writer) = self.writer.try_lock() else { return };
+        let Writer { name, pending_index, .. } = &mut *writer;
+        let outcome = async {
             while let Some(batch) = next(pending_index) {
-                if !indexer::write_batch(&self.database, name, batch.first.saturating_sub(1), &batch).await? {
+                if !indexer::write_batch(&self.database, name, batch.first.saturating_sub(1), batch).await? {
                     pending_index.discard();
                 }
             }
@@ -153,17 +138,13 @@ impl GroupCommit {
             if pending_index.needs_reload() && !indexer::index_some(&self.database, name, u64::MAX).await? {
                 *pending_index = PendingIndex::default();
             }
-            Ok(())
-        });
+            Ok::<_, sql::Error>(())
+        };
         if let Err(error) = outcome.await {
             tracing::warn!(error = &error as &dyn std::error::Error, "decisions cannot be indexed; retrying later");
-            self.writer.pending_index.discard();
+            pending_index.discard();
         }
     }
-}
-
-async fn with_commit_timeout<T>(calls: impl Future<Output = Result<T, sql::Error>>) -> Result<T, sql::Error> {
-    timeout(COMMIT_TIMEOUT, calls).await.unwrap_or_else(|elapsed| Err(sql::Error::Unavailable(elapsed.into())))
 }
 
 /// Yields so that pending appends can join the batch; returns at once if there are none.

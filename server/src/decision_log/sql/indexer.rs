@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     decision_log::{DecisionRecord, Hash},
-    sql::{Connection, Database, Error, JsonRows, commit_error, discard_if_broken, query_error},
+    sql::{Connection, Database, Error, RowStatement, Value, row_statement, values},
 };
 
 /// Interval of the scan for tails that stopped writers have left.
@@ -24,90 +24,82 @@ const SCAN_INTERVAL: Duration = Duration::from_mins(1);
 /// Age from which a tail counts as abandoned, far above the age that a running writer allows.
 const ABANDONED_AFTER: SignedDuration = SignedDuration::from_mins(1);
 
+const INSERT_KEYS: RowStatement = row_statement!(
+    "insert into decision_keys (kind, name, first_time, last_time, writer, first_sequence, segments)
+     select kind, name, $4, $5, $6, $7, segments from",
+    (1 kind text, 2 name text, 3 segments bigint),
+    ""
+);
+
 /// Writes the batch that starts after a decision; false if another server has already indexed past that decision.
 pub(super) async fn write_batch(
     database: &Database,
     writer: &str,
     after: u64,
-    batch: &IndexBatch,
+    batch: IndexBatch,
 ) -> Result<bool, Error> {
-    let mut connection = database.writer().await?;
-    let outcome = write_in_transaction(database, &mut connection, writer, after, batch).await;
-    discard_if_broken(&mut connection, outcome)
-}
-
-async fn write_in_transaction(
-    database: &Database,
-    connection: &mut Connection,
-    writer: &str,
-    after: u64,
-    batch: &IndexBatch,
-) -> Result<bool, Error> {
-    let mut transaction = database.begin_write(connection).await?;
-    let advanced = sqlx::query("update decision_writers set indexed = $3 where writer = $1 and indexed = $2")
-        .bind(writer)
-        .bind(from_u64(after))
-        .bind(from_u64(batch.last))
-        .execute(&mut *transaction)
-        .await
-        .map_err(query_error)?;
-    if advanced.rows_affected() == 0 {
-        return Ok(false);
-    }
-    insert_keys(&mut transaction, writer, batch).await?;
-    transaction.commit().await.map_err(commit_error)?;
-    Ok(true)
+    let writer = writer.to_owned();
+    let write = database.write(move |connection| {
+        Box::pin(async move {
+            let advance = "update decision_writers set indexed = $3 where writer = $1 and indexed = $2";
+            let values = values![&writer, from_u64(after), from_u64(batch.last)];
+            let is_advanced = connection.execute(advance, &values).await? > 0;
+            if is_advanced {
+                insert_keys(connection, &writer, &batch).await?;
+            }
+            Ok(is_advanced)
+        })
+    });
+    write.await
 }
 
 /// Inserts the keys of a batch.
 pub(super) async fn insert_keys(connection: &mut Connection, writer: &str, batch: &IndexBatch) -> Result<(), Error> {
-    let insert = "insert into decision_keys (kind, name, first_time, last_time, writer, first_sequence, segments)
-        select value ->> 0, value ->> 1, $2, $3, $4, $5, cast(value ->> 2 as bigint) from {rows}";
     let keys = batch.keys();
-    JsonRows::new(connection, insert, keys.iter().map(|((kind, name), segments)| (kind, name, segments)))?
-        .query()
-        .bind(batch.first_time)
-        .bind(batch.last_time)
-        .bind(writer.to_owned())
-        .bind(from_u64(batch.first))
-        .execute(connection)
-        .await
-        .map(|_| ())
-        .map_err(query_error)
+    let rows: Vec<[Value<'_>; 3]> =
+        keys.iter().map(|((kind, name), segments)| values![*kind, name, *segments]).collect();
+    let values = values![batch.first_time, batch.last_time, writer, from_u64(batch.first)];
+    connection.execute_each(INSERT_KEYS, &rows, &values).await?;
+    Ok(())
 }
 
 /// Indexes a writer's tail up to its current head. Later decisions are left out: a busy writer would keep this running.
 async fn index_up_to(database: &Database, writer: &str) -> Result<(), Error> {
-    let last = async {
-        let mut connection = database.reader().await?;
-        segment_table::index_progress(&mut connection, writer).await
-    };
-    let Some((_, last)) = last.await? else { return Ok(()) };
+    let name = writer.to_owned();
+    let progress = database
+        .read(move |connection| Box::pin(async move { segment_table::index_progress(connection, &name).await }));
+    let Some((_, last)) = progress.await? else { return Ok(()) };
     while index_some(database, writer, last).await? {}
     Ok(())
 }
 
 /// Indexes a few segments of a writer's tail, up to a decision; false if none are left.
 pub(super) async fn index_some(database: &Database, writer: &str, last: u64) -> Result<bool, Error> {
-    let mut connection = database.reader().await?;
-    let Some((indexed, _)) =
-        segment_table::index_progress(&mut connection, writer).await?.filter(|(indexed, _)| *indexed < last)
-    else {
-        return Ok(false);
-    };
-    let next = indexed.saturating_add(1);
-    let segments = segment_table::segments_from(&mut connection, writer, next, i64::from(MAX_SEGMENTS)).await?;
-    let mut pending = batches_from(&mut connection, &segments).await?;
-    drop(connection);
+    let name = writer.to_owned();
+    let tail = database.read(move |connection| Box::pin(async move { load_tail(connection, &name, last).await }));
+    let Some((indexed, mut pending)) = tail.await? else { return Ok(false) };
     let mut after = indexed;
     while let Some(batch) = pending.pop() {
+        let batch_last = batch.last;
         // If another server indexes the same tail, the next call reads its progress.
-        if !write_batch(database, writer, after, &batch).await? {
+        if !write_batch(database, writer, after, batch).await? {
             break;
         }
-        after = batch.last;
+        after = batch_last;
     }
-    Ok(!segments.is_empty())
+    Ok(true)
+}
+
+/// Loads the first batches of a writer's tail up to a decision, with the last indexed decision; `None` if there is no tail.
+async fn load_tail(connection: &mut Connection, writer: &str, last: u64) -> Result<Option<(u64, PendingIndex)>, Error> {
+    let progress = segment_table::index_progress(connection, writer).await?;
+    let Some((indexed, _)) = progress.filter(|(indexed, _)| *indexed < last) else { return Ok(None) };
+    let next = indexed.saturating_add(1);
+    let segments = segment_table::segments_from(connection, writer, next, i64::from(MAX_SEGMENTS)).await?;
+    if segments.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some((indexed, batches_from(connection, &segments).await?)))
 }
 
 /// Reindexes the rest of a batch that was trimmed up to a decision.
@@ -146,17 +138,20 @@ async fn batches_from(connection: &mut Connection, segments: &[Segment]) -> Resu
 
 /// Indexes every tail whose first segment is older than `min_age`.
 pub(super) async fn index_all(database: &Database, min_age: SignedDuration) -> Result<(), Error> {
-    let mut connection = database.reader().await?;
     let latest = Timestamp::now().saturating_sub(min_age).unwrap_or(Timestamp::MIN).as_microsecond();
-    let mut writers = Vec::new();
-    for (writer, indexed) in segment_table::unindexed_writers(&mut connection).await? {
-        let first = segment_table::segments_after(&mut connection, &writer, indexed, 1).await?;
-        if first.iter().any(|(_, last_time)| min_age.is_zero() || *last_time < latest) {
-            writers.push(writer);
-        }
-    }
-    drop(connection);
-    for writer in writers {
+    let writers = database.read(move |connection| {
+        Box::pin(async move {
+            let mut writers = Vec::new();
+            for (writer, indexed) in segment_table::unindexed_writers(connection).await? {
+                let first = segment_table::segments_after(connection, &writer, indexed, 1).await?;
+                if first.iter().any(|(_, last_time)| min_age.is_zero() || *last_time < latest) {
+                    writers.push(writer);
+                }
+            }
+            Ok::<_, Error>(writers)
+        })
+    });
+    for writer in writers.await? {
         index_up_to(database, &writer).await?;
     }
     Ok(())

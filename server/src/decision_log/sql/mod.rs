@@ -41,15 +41,15 @@ use self::{
     group_commit::{GroupCommit, PendingAppend, QUEUE_CAPACITY},
 };
 use super::{
-    AppendRequest, AppendResult, Blob, Cursor, Cursors, DecisionId, DecisionLog, DecisionRecord, Entry, Error, Filter,
-    Hash, Page, Report,
+    AppendRequest, AppendResult, Blob, Cursor, Cursors, DecisionId, DecisionLog, Entry, Error, Filter, Hash, Page,
+    Report,
 };
 use crate::{
     idempotency::{
         RequestKey,
         sql::{self as requests, Kind},
     },
-    sql::{self, Connection, Database, commit_error, discard_if_broken},
+    sql::{self, Connection, Database},
 };
 
 impl From<sql::Error> for Error {
@@ -77,7 +77,7 @@ pub struct SqlDecisionLog {
     commit_task: Mutex<Option<JoinHandle<()>>>,
     /// True if the last append failed.
     is_failing: AtomicBool,
-    records: Cache<Hash, Arc<DecisionRecord>>,
+    records: read::RecordCache,
 }
 
 impl SqlDecisionLog {
@@ -140,19 +140,19 @@ impl DecisionLog for SqlDecisionLog {
         }
         // While NOT_SERVING no traffic arrives that would detect recovery, so probe here.
         if self.is_failing.load(Ordering::Acquire) {
-            self.database.with_timeout(self.probe_write()).await?;
+            self.probe_write().await?;
             self.is_failing.store(false, Ordering::Release);
         }
         Ok(())
     }
 
     async fn find_by_request(&self, request: &RequestKey) -> Result<Option<DecisionId>, Error> {
-        let find = async {
-            let mut connection = self.database.reader().await?;
+        let id = request.id.clone();
+        let found = self.database.read(move |connection| {
             let now = Timestamp::now().as_microsecond();
-            requests::find(&mut connection, Kind::Decision, &request.id, now).await
-        };
-        match self.database.with_timeout(find).await? {
+            Box::pin(async move { requests::find(connection, Kind::Decision, &id, now).await })
+        });
+        match found.await? {
             None => Ok(None),
             Some(found) if found.fingerprint == request.fingerprint => {
                 Ok(Some(DecisionId { writer: found.target.writer.into(), sequence: found.target.sequence }))
@@ -162,36 +162,49 @@ impl DecisionLog for SqlDecisionLog {
     }
 
     async fn get(&self, id: &DecisionId) -> Result<Entry, Error> {
-        self.with_timeout(self.read_decision(id)).await
+        let (records, id) = (self.records.clone(), id.clone());
+        let entry = self
+            .database
+            .read(move |connection| Box::pin(async move { read::read_decision(connection, &records, &id).await }));
+        entry.await
     }
 
     async fn list(&self, filter: &Filter, after: Option<&Cursor>, limit: usize) -> Result<Page, Error> {
-        self.with_timeout(self.read_page(filter, after, limit)).await
+        let (records, filter, after) = (self.records.clone(), filter.clone(), after.cloned());
+        // In one snapshot: a segment that moves from a tail to an index batch meanwhile must not be missed.
+        let page = self.database.read_snapshot(Some(sql::QUERY_TIMEOUT), move |connection| {
+            Box::pin(async move { query::read_page(connection, &records, &filter, after.as_ref(), limit).await })
+        });
+        page.await
     }
 
     async fn tail_positions(&self) -> Result<Cursors, Error> {
-        let writers = async {
-            let mut connection = self.database.reader().await?;
-            segment_table::load_writers(&mut connection).await
-        };
-        let writers = self.database.with_timeout(writers).await?;
+        let writers = self.database.read(|connection| Box::pin(segment_table::load_writers(connection))).await?;
         Ok(writers.into_iter().map(|writer| (writer.name.into(), writer.head.sequence)).collect())
     }
 
     async fn read_from(&self, cursors: &mut Cursors, limit: usize) -> Result<Vec<Entry>, Error> {
-        self.with_timeout(self.read_next(cursors, limit)).await
+        let (records, mut next) = (self.records.clone(), cursors.clone());
+        let read = self.database.read(move |connection| {
+            Box::pin(async move {
+                let entries = read::read_next(connection, &records, &mut next, limit).await?;
+                Ok::<_, Error>((entries, next))
+            })
+        });
+        let (entries, next) = read.await?;
+        *cursors = next;
+        Ok(entries)
     }
 
     async fn blobs(&self, hashes: &[Hash]) -> Result<BTreeMap<Hash, Blob>, Error> {
-        let blobs = async {
-            let mut connection = self.database.reader().await?;
-            blobs::load(&mut connection, hashes).await
-        };
-        self.database.with_timeout(blobs).await.map_err(Error::from)
+        let hashes = hashes.to_vec();
+        let blobs =
+            self.database.read(move |connection| Box::pin(async move { blobs::load(connection, &hashes).await }));
+        Ok(blobs.await?)
     }
 
     async fn verify(&self) -> Result<Report, Error> {
-        verify::verify(&self.database).await.map_err(Error::from)
+        Ok(self.database.read_snapshot(None, |connection| Box::pin(verify::verify(connection))).await?)
     }
 
     async fn trim(&self, before: Timestamp) -> Result<u64, Error> {
@@ -199,9 +212,7 @@ impl DecisionLog for SqlDecisionLog {
         let started = Timestamp::now();
         indexer::index_all(&self.database, SignedDuration::ZERO).await?;
         let mut trimmed = 0_u64;
-        let mut connection = self.database.writer().await?;
-        let writers = segment_table::load_writers(&mut connection).await?;
-        drop(connection);
+        let writers = self.database.read(|connection| Box::pin(segment_table::load_writers(connection))).await?;
         for writer in writers {
             loop {
                 let removed = self.trim_segments(&writer.name, before).await?;
@@ -221,62 +232,44 @@ impl DecisionLog for SqlDecisionLog {
 }
 
 impl SqlDecisionLog {
-    /// Runs calls with the timeout of one request, and fixes their error type.
-    async fn with_timeout<T>(&self, calls: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        self.database.with_timeout(calls).await
-    }
-
     /// Writes an unreferenced blob, which a later trim deletes.
     async fn probe_write(&self) -> Result<(), sql::Error> {
         let blob = Blob::encode("probe").map_err(|source| sql::Error::Unavailable(source.into()))?;
-        let blobs = BTreeMap::from([(blob.hash(), (BlobKind::Part, &blob))]);
-        let mut connection = self.database.writer().await?;
-        let outcome = async {
-            let mut transaction = self.database.begin_write(&mut connection).await?;
-            blobs::upsert(&mut transaction, &blobs, Timestamp::now().as_microsecond()).await?;
-            transaction.commit().await.map_err(commit_error)
-        };
-        let outcome = outcome.await;
-        discard_if_broken(&mut connection, outcome)
+        let now = Timestamp::now().as_microsecond();
+        let write = self.database.write(move |connection| {
+            Box::pin(async move {
+                let blobs = BTreeMap::from([(blob.hash(), (BlobKind::Part, &blob))]);
+                blobs::upsert(connection, &blobs, now).await
+            })
+        });
+        write.await
     }
 
     /// Deletes a batch of unreferenced blobs, in a transaction of its own so that appends do not wait long.
     async fn delete_unused_blobs(&self, kind: BlobKind, unused_since: Timestamp) -> Result<usize, sql::Error> {
-        let mut connection = self.database.writer().await?;
-        let outcome = async {
-            let mut transaction = self.database.begin_write(&mut connection).await?;
-            let deleted = blobs::delete_unused(&mut transaction, kind, unused_since.as_microsecond()).await?;
-            transaction.commit().await.map_err(commit_error)?;
-            Ok(deleted)
-        };
-        let outcome = outcome.await;
-        discard_if_broken(&mut connection, outcome)
+        let unused_since = unused_since.as_microsecond();
+        self.database.write(move |connection| Box::pin(blobs::delete_unused(connection, kind, unused_since))).await
     }
 
     /// Removes a batch of whole segments from the start of a chain: those before the first segment with a decision at `before` or
     /// later. Returns the number of decisions removed.
     async fn trim_segments(&self, writer: &str, before: Timestamp) -> Result<u64, sql::Error> {
-        let mut connection = self.database.writer().await?;
-        let outcome = self.trim_in_transaction(&mut connection, writer, before).await;
-        discard_if_broken(&mut connection, outcome)
+        let (writer, before) = (writer.to_owned(), before.as_microsecond());
+        let trim = self
+            .database
+            .write(move |connection| Box::pin(async move { trim_in_transaction(connection, &writer, before).await }));
+        trim.await
     }
+}
 
-    async fn trim_in_transaction(
-        &self,
-        connection: &mut Connection,
-        writer: &str,
-        before: Timestamp,
-    ) -> Result<u64, sql::Error> {
-        let mut transaction = self.database.begin_write(connection).await?;
-        let bounds = segment_table::segment_bounds(&mut transaction, writer, TRIM_BATCH_SIZE).await?;
-        let old = bounds.iter().take_while(|segment| segment.last_time < before.as_microsecond());
-        let (Some(first), Some(last)) = (bounds.first(), old.last()) else { return Ok(0) };
-        let (first, upto) = (first.first, last.head);
-        if !segment_table::trim(&mut transaction, writer, &upto).await? {
-            return Ok(0);
-        }
-        indexer::reindex_partial(&mut transaction, writer, upto.sequence).await?;
-        transaction.commit().await.map_err(commit_error)?;
-        Ok(upto.sequence.saturating_sub(first).saturating_add(1))
+async fn trim_in_transaction(connection: &mut Connection, writer: &str, before: i64) -> Result<u64, sql::Error> {
+    let bounds = segment_table::segment_bounds(connection, writer, TRIM_BATCH_SIZE).await?;
+    let old = bounds.iter().take_while(|segment| segment.last_time < before);
+    let (Some(first), Some(last)) = (bounds.first(), old.last()) else { return Ok(0) };
+    let (first, upto) = (first.first, last.head);
+    if !segment_table::trim(connection, writer, &upto).await? {
+        return Ok(0);
     }
+    indexer::reindex_partial(connection, writer, upto.sequence).await?;
+    Ok(upto.sequence.saturating_sub(first).saturating_add(1))
 }

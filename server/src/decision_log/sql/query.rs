@@ -5,14 +5,13 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    SqlDecisionLog,
     index_terms::{self, DIGEST, ENVIRONMENT, Key, POLICY, REPOSITORY, VERDICT},
-    read::decode_entries,
+    read::{RecordCache, decode_entries, load_records},
     segment_scan::{Position, ReverseSegmentScan},
 };
 use crate::{
     decision_log::{Cursor, Entry, Error, Filter, Page},
-    sql::{Connection, query_error},
+    sql::Connection,
 };
 
 /// Maximum number of segments in one read.
@@ -22,70 +21,60 @@ const MAX_SEGMENTS_PER_PAGE: usize = 512;
 /// Maximum delay between a decision and the commit of its segment.
 const MAX_COMMIT_DELAY: SignedDuration = SignedDuration::from_mins(10);
 
-impl SqlDecisionLog {
-    pub(super) async fn read_page(&self, filter: &Filter, after: Option<&Cursor>, limit: usize) -> Result<Page, Error> {
-        let mut connection = self.database.reader().await?;
-        // In one snapshot: a segment that moves from a tail to an index batch meanwhile must not be missed.
-        let mut transaction = self.database.begin_read(&mut connection).await?;
-        let page = self.fill_page(&mut transaction, filter, after, limit).await?;
-        transaction.rollback().await.map_err(query_error)?;
-        Ok(page)
-    }
-
-    async fn fill_page(
-        &self,
-        connection: &mut Connection,
-        filter: &Filter,
-        after: Option<&Cursor>,
-        limit: usize,
-    ) -> Result<Page, Error> {
-        let since = filter.start.map_or(i64::MIN, Timestamp::as_microsecond);
-        let mut segments =
-            ReverseSegmentScan::open(connection, most_selective(filter), start_position(filter, after), since).await?;
-        let mut page = Page::default();
-        let (mut scanned, mut batch_size) = (0, 1);
-        loop {
-            let batch = segments.next(connection, batch_size).await?;
-            let Some((last, _)) = batch.last() else { return Ok(page) };
-            let end = cursor(last, 0);
-            scanned += batch.len();
-            for (position, body) in batch {
-                for entry in self.remaining(connection, &position, &body, after).await? {
-                    let cursor = cursor(&position, entry.id.sequence);
-                    if filter.matches(&entry) {
-                        page.decisions.push(entry);
-                    }
-                    if page.decisions.len() == limit {
-                        page.next = Some(cursor);
-                        return Ok(page);
-                    }
+/// Reads a page, in the caller's transaction.
+pub(super) async fn read_page(
+    connection: &mut Connection,
+    cache: &RecordCache,
+    filter: &Filter,
+    after: Option<&Cursor>,
+    limit: usize,
+) -> Result<Page, Error> {
+    let since = filter.start.map_or(i64::MIN, Timestamp::as_microsecond);
+    let mut segments =
+        ReverseSegmentScan::open(connection, most_selective(filter), start_position(filter, after), since).await?;
+    let mut page = Page::default();
+    let (mut scanned, mut batch_size) = (0, 1);
+    loop {
+        let batch = segments.next(connection, batch_size).await?;
+        let Some((last, _)) = batch.last() else { return Ok(page) };
+        let end = cursor(last, 0);
+        scanned += batch.len();
+        for (position, body) in batch {
+            for entry in remaining(connection, cache, &position, &body, after).await? {
+                let cursor = cursor(&position, entry.id.sequence);
+                if filter.matches(&entry) {
+                    page.decisions.push(entry);
+                }
+                if page.decisions.len() == limit {
+                    page.next = Some(cursor);
+                    return Ok(page);
                 }
             }
-            if scanned >= MAX_SEGMENTS_PER_PAGE {
-                page.next = Some(end);
-                return Ok(page);
-            }
-            // Starts small: the first segments often fill a page.
-            batch_size = (batch_size * 2).min(READ_BATCH_SIZE);
         }
+        if scanned >= MAX_SEGMENTS_PER_PAGE {
+            page.next = Some(end);
+            return Ok(page);
+        }
+        // Starts small: the first segments often fill a page.
+        batch_size = (batch_size * 2).min(READ_BATCH_SIZE);
     }
+}
 
-    /// Returns the decisions of a segment after the cursor, newest first.
-    async fn remaining(
-        &self,
-        connection: &mut Connection,
-        position: &Position,
-        body: &[u8],
-        after: Option<&Cursor>,
-    ) -> Result<Vec<Entry>, Error> {
-        let segment = cursor(position, 0);
-        let mut entries = decode_entries(&position.1, segment.first_sequence, body)?;
-        entries.reverse();
-        if let Some(after) = after.filter(|after| Cursor { sequence: 0, ..(*after).clone() } == segment) {
-            entries.retain(|(id, _)| id.sequence < after.sequence);
-        }
-        self.load_records(connection, entries).await
+/// Returns the decisions of a segment after the cursor, newest first.
+async fn remaining(
+    connection: &mut Connection,
+    cache: &RecordCache,
+    position: &Position,
+    body: &[u8],
+    after: Option<&Cursor>,
+) -> Result<Vec<Entry>, Error> {
+    let segment = cursor(position, 0);
+    let mut entries = decode_entries(&position.1, segment.first_sequence, body)?;
+    entries.reverse();
+    if let Some(after) = after.filter(|after| Cursor { sequence: 0, ..(*after).clone() } == segment) {
+        entries.retain(|(id, _)| id.sequence < after.sequence);
     }
+    load_records(connection, cache, entries).await
 }
 
 /// Returns the position at which a page starts.

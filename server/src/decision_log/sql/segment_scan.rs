@@ -13,7 +13,7 @@ use super::{
     index_terms::Key,
     segment_table,
 };
-use crate::sql::{Connection, Error, JsonRows, query_error};
+use crate::sql::{self, Connection, Error, FromRow, RowStatement, Value, row_statement, values};
 
 /// Maximum number of index batches in one read.
 const MAX_BATCHES: u32 = 32;
@@ -24,13 +24,25 @@ const MAX_UNINDEXED: usize = 20_000;
 pub(super) type Position = (i64, Arc<str>, i64);
 
 /// An index batch of the key.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug)]
 struct BatchRow {
     last_time: i64,
     writer: String,
     first_sequence: i64,
     segments: i64,
 }
+
+impl FromRow for BatchRow {
+    fn from_row(row: &sql::Row<'_>) -> Result<Self, Error> {
+        Ok(Self { last_time: row.get(0)?, writer: row.get(1)?, first_sequence: row.get(2)?, segments: row.get(3)? })
+    }
+}
+
+const SELECT_BODIES: RowStatement = row_statement!(
+    "select s.last_time, s.writer, s.first_sequence, s.body from",
+    (1 writer text, 2 first_sequence bigint),
+    "join decision_segments s on s.writer = input.writer and s.first_sequence = input.first_sequence"
+);
 
 /// A scan of the segments that can contain decisions of a key.
 pub(super) struct ReverseSegmentScan {
@@ -103,23 +115,14 @@ impl ReverseSegmentScan {
     /// Loads more index batches of the key.
     async fn load_batches(&mut self, connection: &mut Connection) -> Result<(), Error> {
         let Some((last_time, writer, first_sequence)) = self.after.take() else { return Ok(()) };
-        let found: Vec<BatchRow> = sqlx::query_as(
-            "select last_time, writer, first_sequence, segments from decision_keys
+        let select = "select last_time, writer, first_sequence, segments from decision_keys
              where kind = $1 and name = $2 and (last_time, writer, first_sequence) < ($3, $4, $5)
                  and last_time >= $6 and first_time <= $7
-             order by last_time desc, writer desc, first_sequence desc limit $8",
-        )
-        .bind(self.key.0)
-        .bind(&self.key.1)
-        .bind(last_time)
-        .bind(writer)
-        .bind(first_sequence)
-        .bind(self.since)
-        .bind(self.from.0)
-        .bind(i64::from(MAX_BATCHES))
-        .fetch_all(connection)
-        .await
-        .map_err(query_error)?;
+             order by last_time desc, writer desc, first_sequence desc limit $8";
+        let (kind, name) = &self.key;
+        let limit = i64::from(MAX_BATCHES);
+        let values = values![*kind, name, last_time, &writer, first_sequence, self.since, self.from.0, limit];
+        let found: Vec<BatchRow> = connection.query(select, &values).await?;
         if u32::try_from(found.len()).is_ok_and(|found| found == MAX_BATCHES) {
             self.after = found.last().map(|last| (last.last_time, last.writer.clone(), last.first_sequence));
         }
@@ -143,13 +146,8 @@ impl ReverseSegmentScan {
 
 /// Loads the segments at positions, newest first.
 async fn load_bodies(connection: &mut Connection, positions: Vec<Position>) -> Result<Vec<(Position, Vec<u8>)>, Error> {
-    if positions.is_empty() {
-        return Ok(Vec::new());
-    }
-    let select = "select s.last_time, s.writer, s.first_sequence, s.body from {rows} join decision_segments s
-        on s.writer = value ->> 0 and s.first_sequence = cast(value ->> 1 as bigint)";
-    let select = JsonRows::new(connection, select, positions.iter().map(|(_, writer, first)| (&**writer, first)))?;
-    let rows: Vec<(i64, String, i64, Vec<u8>)> = select.query_as().fetch_all(connection).await.map_err(query_error)?;
+    let inputs: Vec<[Value<'_>; 2]> = positions.iter().map(|(_, writer, first)| values![&**writer, *first]).collect();
+    let rows: Vec<(i64, String, i64, Vec<u8>)> = connection.query_each(SELECT_BODIES, &inputs, &[]).await?;
     let mut read: Vec<(Position, Vec<u8>)> =
         rows.into_iter().map(|(time, writer, first, body)| ((time, Arc::from(writer), first), body)).collect();
     read.sort_unstable_by(|(one, _), (other, _)| other.cmp(one));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::segment::Head;
 use crate::{
     decision_log::Hash,
-    sql::{Connection, Error, query_error},
+    sql::{self, Connection, Error, FromRow, values},
 };
 
 /// The stored state of a writer's chain.
@@ -37,7 +37,7 @@ pub(super) struct SegmentBounds {
 }
 
 /// A stored index key.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug)]
 pub(super) struct KeyRow {
     pub(super) kind: String,
     pub(super) name: String,
@@ -45,6 +45,19 @@ pub(super) struct KeyRow {
     pub(super) last_time: i64,
     pub(super) first_sequence: i64,
     pub(super) segments: i64,
+}
+
+impl FromRow for KeyRow {
+    fn from_row(row: &sql::Row<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            kind: row.get(0)?,
+            name: row.get(1)?,
+            first_time: row.get(2)?,
+            last_time: row.get(3)?,
+            first_sequence: row.get(4)?,
+            segments: row.get(5)?,
+        })
+    }
 }
 
 fn corrupt(what: &str, cause: &'static str) -> Error {
@@ -64,23 +77,16 @@ fn to_hash(what: &str, bytes: Vec<u8>) -> Result<Hash, Error> {
 }
 
 pub(super) async fn load_head(connection: &mut Connection, writer: &str) -> Result<Option<Head>, Error> {
-    let head: Option<(i64, Vec<u8>)> = sqlx::query_as("select sequence, hash from decision_writers where writer = $1")
-        .bind(writer)
-        .fetch_optional(connection)
-        .await
-        .map_err(query_error)?;
+    let head: Option<(i64, Vec<u8>)> = connection
+        .query_optional("select sequence, hash from decision_writers where writer = $1", &values![writer])
+        .await?;
     head.map(|(sequence, hash)| Ok(Head { sequence: to_u64(writer, sequence)?, hash: to_hash(writer, hash)? }))
         .transpose()
 }
 
 pub(super) async fn load_writers(connection: &mut Connection) -> Result<Vec<WriterRow>, Error> {
     type Row = (String, i64, Vec<u8>, i64, Vec<u8>, i64);
-    let rows: Vec<Row> = sqlx::query_as(
-        "select writer, sequence, hash, pruned_sequence, pruned_hash, indexed from decision_writers order by writer",
-    )
-    .fetch_all(connection)
-    .await
-    .map_err(query_error)?;
+    let rows: Vec<Row> = connection.query("select writer, sequence, hash, pruned_sequence, pruned_hash, indexed from decision_writers order by writer", &[]).await?;
     let writer = |(name, sequence, hash, pruned_sequence, pruned_hash, indexed): Row| {
         let head = Head { sequence: to_u64(&name, sequence)?, hash: to_hash(&name, hash)? };
         let trimmed = Head { sequence: to_u64(&name, pruned_sequence)?, hash: to_hash(&name, pruned_hash)? };
@@ -97,16 +103,13 @@ pub(super) async fn load_keys(
     from: u64,
     to: u64,
 ) -> Result<BTreeMap<u64, Vec<KeyRow>>, Error> {
-    let rows: Vec<KeyRow> = sqlx::query_as(
-        "select kind, name, first_time, last_time, first_sequence, segments from decision_keys
+    let rows: Vec<KeyRow> = connection
+        .query(
+            "select kind, name, first_time, last_time, first_sequence, segments from decision_keys
          where writer = $1 and first_sequence >= $2 and first_sequence <= $3",
-    )
-    .bind(writer)
-    .bind(from_u64(from))
-    .bind(from_u64(to))
-    .fetch_all(connection)
-    .await
-    .map_err(query_error)?;
+            &values![writer, from_u64(from), from_u64(to)],
+        )
+        .await?;
     let mut keys: BTreeMap<u64, Vec<KeyRow>> = BTreeMap::new();
     for key in rows {
         keys.entry(to_u64(writer, key.first_sequence)?).or_default().push(key);
@@ -116,33 +119,26 @@ pub(super) async fn load_keys(
 
 /// Returns a writer's last indexed decision and its last decision; `None` if it has recorded nothing.
 pub(super) async fn index_progress(connection: &mut Connection, writer: &str) -> Result<Option<(u64, u64)>, Error> {
-    let indexed: Option<(i64, i64)> =
-        sqlx::query_as("select indexed, sequence from decision_writers where writer = $1")
-            .bind(writer)
-            .fetch_optional(connection)
-            .await
-            .map_err(query_error)?;
+    let indexed: Option<(i64, i64)> = connection
+        .query_optional("select indexed, sequence from decision_writers where writer = $1", &values![writer])
+        .await?;
     indexed.map(|(indexed, last)| Ok((to_u64(writer, indexed)?, to_u64(writer, last)?))).transpose()
 }
 
 /// Returns the first decision of a writer's next index batch after a decision.
 pub(super) async fn next_batch(connection: &mut Connection, writer: &str, after: u64) -> Result<Option<u64>, Error> {
-    let next: Option<i64> =
-        sqlx::query_scalar("select min(first_sequence) from decision_keys where writer = $1 and first_sequence > $2")
-            .bind(writer)
-            .bind(from_u64(after))
-            .fetch_one(connection)
-            .await
-            .map_err(query_error)?;
+    let (next,): (Option<i64>,) = connection
+        .query_one(
+            "select min(first_sequence) from decision_keys where writer = $1 and first_sequence > $2",
+            &values![writer, from_u64(after)],
+        )
+        .await?;
     next.map(|next| to_u64(writer, next)).transpose()
 }
 
 /// Returns the writers with a tail, each with its last indexed decision.
 pub(super) async fn unindexed_writers(connection: &mut Connection) -> Result<Vec<(String, i64)>, Error> {
-    sqlx::query_as("select writer, indexed from decision_writers where sequence > indexed")
-        .fetch_all(connection)
-        .await
-        .map_err(query_error)
+    connection.query("select writer, indexed from decision_writers where sequence > indexed", &[]).await
 }
 
 /// Returns the first decision and the time of a writer's segments after a decision, in order.
@@ -152,35 +148,32 @@ pub(super) async fn segments_after(
     after: i64,
     limit: i64,
 ) -> Result<Vec<(i64, i64)>, Error> {
-    sqlx::query_as(
-        "select first_sequence, last_time from decision_segments
+    connection
+        .query(
+            "select first_sequence, last_time from decision_segments
          where writer = $1 and first_sequence > $2 order by first_sequence limit $3",
-    )
-    .bind(writer)
-    .bind(after)
-    .bind(limit)
-    .fetch_all(connection)
-    .await
-    .map_err(query_error)
+            &values![writer, after, limit],
+        )
+        .await
 }
 
 /// Returns the writers of all segments, including those without a stored chain.
 pub(super) async fn segment_writers(connection: &mut Connection) -> Result<Vec<String>, Error> {
-    sqlx::query_scalar("select distinct writer from decision_segments order by writer")
-        .fetch_all(connection)
-        .await
-        .map_err(query_error)
+    let select = "select distinct writer from decision_segments order by writer";
+    let writers: Vec<(String,)> = connection.query(select, &[]).await?;
+    Ok(writers.into_iter().map(|(writer,)| writer).collect())
 }
 
 /// Counts the keys without a segment.
 pub(super) async fn count_orphan_keys(connection: &mut Connection) -> Result<i64, Error> {
-    sqlx::query_scalar(
-        "select count(*) from decision_keys k where not exists
+    let (count,) = connection
+        .query_one(
+            "select count(*) from decision_keys k where not exists
              (select 1 from decision_segments s where s.writer = k.writer and s.first_sequence = k.first_sequence)",
-    )
-    .fetch_one(connection)
-    .await
-    .map_err(query_error)
+            &[],
+        )
+        .await?;
+    Ok(count)
 }
 
 /// Loads the segment that contains a decision.
@@ -228,14 +221,7 @@ pub(super) async fn segment_bounds(
     writer: &str,
     limit: i64,
 ) -> Result<Vec<SegmentBounds>, Error> {
-    let rows: Vec<(i64, i64, Vec<u8>, i64)> = sqlx::query_as(
-        "select first_sequence, last_sequence, hash, last_time from decision_segments where writer = $1 order by first_sequence limit $2",
-    )
-    .bind(writer)
-    .bind(limit)
-    .fetch_all(connection)
-    .await
-    .map_err(query_error)?;
+    let rows: Vec<(i64, i64, Vec<u8>, i64)> = connection.query("select first_sequence, last_sequence, hash, last_time from decision_segments where writer = $1 order by first_sequence limit $2", &values![writer, limit]).await?;
     let end = |(first, last, hash, last_time): (i64, i64, Vec<u8>, i64)| {
         let head = Head { sequence: to_u64(writer, last)?, hash: to_hash(writer, hash)? };
         Ok(SegmentBounds { first: to_u64(writer, first)?, head, last_time })
@@ -251,13 +237,7 @@ async fn load_segments(
     limit: i64,
 ) -> Result<Vec<Segment>, Error> {
     type Row = (i64, i64, i64, Vec<u8>, Vec<u8>);
-    let rows: Vec<Row> = sqlx::query_as(select)
-        .bind(writer)
-        .bind(from_u64(sequence))
-        .bind(limit)
-        .fetch_all(connection)
-        .await
-        .map_err(query_error)?;
+    let rows: Vec<Row> = connection.query(select, &values![writer, from_u64(sequence), limit]).await?;
     let segment = |(first, last, last_time, hash, body): Row| {
         let (first, last) = (to_u64(writer, first)?, to_u64(writer, last)?);
         Ok(Segment { first, last, last_time, hash: to_hash(writer, hash)?, body })
@@ -268,30 +248,22 @@ async fn load_segments(
 /// Trims a chain up to and including a position; false if another server has already done so.
 pub(super) async fn trim(connection: &mut Connection, writer: &str, upto: &Head) -> Result<bool, Error> {
     // First, so that a concurrent trim waits for this row lock and then finds nothing to do.
-    let advanced = sqlx::query(
-        "update decision_writers set pruned_sequence = $1, pruned_hash = $2,
+    let advanced = connection
+        .execute(
+            "update decision_writers set pruned_sequence = $1, pruned_hash = $2,
              indexed = case when indexed < $1 then $1 else indexed end
          where writer = $3 and pruned_sequence < $1",
-    )
-    .bind(from_u64(upto.sequence))
-    .bind(upto.hash.0.to_vec())
-    .bind(writer)
-    .execute(&mut *connection)
-    .await
-    .map_err(query_error)?;
-    if advanced.rows_affected() == 0 {
+            &values![from_u64(upto.sequence), &upto.hash.0[..], writer],
+        )
+        .await?;
+    if advanced == 0 {
         return Ok(false);
     }
     for statement in [
         "delete from decision_keys where writer = $1 and first_sequence <= $2",
         "delete from decision_segments where writer = $1 and last_sequence <= $2",
     ] {
-        sqlx::query(statement)
-            .bind(writer)
-            .bind(from_u64(upto.sequence))
-            .execute(&mut *connection)
-            .await
-            .map_err(query_error)?;
+        connection.execute(statement, &values![writer, from_u64(upto.sequence)]).await?;
     }
     Ok(true)
 }

@@ -13,7 +13,7 @@ use super::{
     append::{CommitMode, append},
     blobs::{self, BlobKind},
     dedup::Deduplicated,
-    group_commit::{PendingAppend, Reply},
+    group_commit::Reply,
     index_batch::PendingIndex,
     segment::{Head, SegmentEncoder},
     segment_table,
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     decision_log::{AppendRequest, Blob, Hash, PreparedRecord},
     id,
-    sql::{Connection, Database, Error, commit_error},
+    sql::{Connection, Error},
 };
 
 /// Maximum number of hashes in the cache of stored blobs.
@@ -31,7 +31,6 @@ const STORED_BLOBS_TTL: Duration = Duration::from_hours(1);
 
 /// The only writer of one chain.
 pub(super) struct Writer {
-    database: Arc<Database>,
     pub(super) name: Arc<str>,
     /// The last acknowledged head of the chain.
     head: Head,
@@ -44,10 +43,9 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(database: Arc<Database>) -> Self {
+    pub(super) fn new() -> Self {
         let name = Arc::from(id::random_id());
         Self {
-            database,
             head: Head::genesis(&name),
             name,
             outcome_unknown: false,
@@ -84,11 +82,10 @@ impl Writer {
     pub(super) async fn commit(
         &mut self,
         connection: &mut Connection,
-        batch: &[PendingAppend],
+        requests: &[AppendRequest],
     ) -> Result<Option<Vec<Reply>>, Error> {
-        let requests = batch.iter().map(|(request, _)| request);
-        let is_plain = !self.outcome_unknown && requests.clone().all(|request| request.request_key.is_none());
-        let committed = if is_plain && self.all_blobs_known(batch) {
+        let is_plain = !self.outcome_unknown && requests.iter().all(|request| request.request_key.is_none());
+        let committed = if is_plain && self.all_blobs_known(requests) {
             let deduplicated = Deduplicated::without_request_keys(&self.name, &self.head, requests);
             let head = self.append_segment(connection, CommitMode::Autocommit, &deduplicated.new_requests).await?;
             head.map(|head| (head, deduplicated))
@@ -109,25 +106,26 @@ impl Writer {
     async fn commit_in_transaction<'a>(
         &mut self,
         connection: &mut Connection,
-        requests: impl Iterator<Item = &'a AppendRequest> + Clone,
+        requests: &'a [AppendRequest],
     ) -> Result<Option<(Head, Deduplicated<'a>)>, Error> {
-        let database = Arc::clone(&self.database);
-        let mut transaction = database.begin_write(connection).await?;
+        connection.begin_write().await?;
         // The head is read within the transaction: before it began, an abandoned commit may still have been in progress.
-        if self.outcome_unknown && !self.reload_head(&mut transaction).await? {
+        if self.outcome_unknown && !self.reload_head(connection).await? {
+            connection.rollback().await?;
             return Ok(None);
         }
-        let deduplicated = Deduplicated::claim(&mut transaction, &self.name, &self.head, requests).await?;
+        let deduplicated = Deduplicated::claim(connection, &self.name, &self.head, requests).await?;
         let (mut head, mut stored) = (self.head, Vec::new());
         if !deduplicated.new_requests.is_empty() {
-            stored = self.store_blobs(&mut transaction, &deduplicated.new_requests).await?;
+            stored = self.store_blobs(connection, &deduplicated.new_requests).await?;
             let mode = CommitMode::InTransaction;
-            let Some(new_head) = self.append_segment(&mut transaction, mode, &deduplicated.new_requests).await? else {
+            let Some(new_head) = self.append_segment(connection, mode, &deduplicated.new_requests).await? else {
+                connection.rollback().await?;
                 return Ok(None);
             };
             head = new_head;
         }
-        transaction.commit().await.map_err(commit_error)?;
+        connection.commit().await?;
         for hash in stored {
             self.stored_blobs.insert(hash, ());
         }
@@ -146,9 +144,9 @@ impl Writer {
         Ok(!is_restored)
     }
 
-    fn all_blobs_known(&self, batch: &[PendingAppend]) -> bool {
+    fn all_blobs_known(&self, requests: &[AppendRequest]) -> bool {
         let mut previous: Option<&Arc<PreparedRecord>> = None;
-        batch.iter().all(|(request, _)| {
+        requests.iter().all(|request| {
             // Consecutive requests often share a record.
             previous.replace(&request.record).is_some_and(|previous| Arc::ptr_eq(previous, &request.record))
                 || self.stored_blobs.contains_key(&request.record.blob.hash())
@@ -171,7 +169,7 @@ impl Writer {
             hash: head.hash,
             body,
         };
-        let is_appended = append(connection, mode, &self.name, &self.head, segment).await?;
+        let is_appended = append(connection, mode, &self.name, &self.head, &segment).await?;
         Ok(is_appended.then_some(head))
     }
 

@@ -2,102 +2,102 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use scangate_core::{finding::Package, image::Repository, package_name, vulnerability_id::is_cve, waiver::Scope};
+use scangate_core::{finding::Package, package_name, vulnerability_id::is_cve, waiver::Scope};
 
-use super::{BATCH_SIZE, Error, SeenFinding, SeenNames, SqlObservations};
-use crate::sql::{self, Connection, JsonRows, commit_error, discard_if_broken, query_error};
+use super::{BATCH_SIZE, Error, Place, SeenFinding, SeenNames, SqlObservations};
+use crate::sql::{self, Connection, RowStatement, Value, row_statement, values};
 
 /// Maximum number of rows that are compared with a pattern.
 const MAX_SCANNED_ROWS: i64 = 100_000;
 /// The package manager under whose rules names compare: none is recorded.
 const MANAGER: &str = "PIP";
 
+const SELECT_RELATED: RowStatement = row_statement!(
+    "select r.related_id, r.vulnerability, r.package from",
+    (1 related_id text),
+    "join related_observations r on r.related_id = input.related_id where r.registry = $2 and r.repository = $3"
+);
+const INSERT_RELATED: RowStatement = row_statement!(
+    "insert into related_observations (registry, repository, related_id, vulnerability, package)
+     select $4, $5, related_id, vulnerability, package from",
+    (1 related_id text, 2 vulnerability text, 3 package text),
+    "where true on conflict (registry, repository, related_id, vulnerability, package) do nothing"
+);
+
 /// A related id, the finding's own id, and its package.
-type Row<'a> = (&'a str, &'a str, &'a str);
+type RelatedRow = (String, String, String);
 /// A vulnerability, a package, a repository and, for a related id, the finding's own id.
 type ScopeRow = (String, String, String, Option<String>);
 
 impl SqlObservations {
     /// Records the related ids of findings that are new to the repository.
-    pub(super) async fn observe_related(&self, repository: &Repository, findings: &[SeenFinding]) -> Result<(), Error> {
-        let rows: Vec<Row<'_>> = findings
-            .iter()
-            .flat_map(|finding| {
-                finding.related_ids.iter().map(move |id| (&**id, &*finding.vulnerability, &*finding.package))
-            })
-            .collect();
+    pub(super) async fn observe_related(&self, place: &Place, findings: &[SeenFinding]) -> Result<(), Error> {
+        let related = |finding: &SeenFinding| -> Vec<RelatedRow> {
+            let row = |id: &Arc<str>| (id.to_string(), finding.vulnerability.to_string(), finding.package.to_string());
+            finding.related_ids.iter().map(row).collect()
+        };
+        let rows: Vec<RelatedRow> = findings.iter().flat_map(related).collect();
         for chunk in rows.chunks(BATCH_SIZE) {
-            let recorded = self.load_related(repository, chunk).await?;
-            let is_new = |(id, own, package): &&Row<'_>| {
-                !recorded.contains(&((*id).to_owned(), (*own).to_owned(), (*package).to_owned()))
-            };
-            let new: Vec<&Row<'_>> = chunk.iter().filter(is_new).collect();
+            let recorded = self.load_related(place, chunk).await?;
+            let new: Vec<RelatedRow> = chunk.iter().filter(|row| !recorded.contains(*row)).cloned().collect();
             if !new.is_empty() {
-                self.insert_related(repository, &new).await?;
+                self.insert_related(place.clone(), new).await?;
             }
         }
         Ok(())
     }
 
-    async fn load_related(
-        &self,
-        repository: &Repository,
-        rows: &[Row<'_>],
-    ) -> Result<BTreeSet<(String, String, String)>, Error> {
-        let mut connection = self.database.reader().await?;
-        let select = "select related_id, vulnerability, package from related_observations
-            where registry = $2 and repository = $3 and related_id in (select value ->> 0 from {rows})";
-        let recorded: Vec<(String, String, String)> = JsonRows::new(&connection, select, rows)?
-            .query_as()
-            .bind(repository.registry.to_string())
-            .bind(repository.name.to_string())
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(query_error)?;
+    async fn load_related(&self, place: &Place, rows: &[RelatedRow]) -> Result<BTreeSet<RelatedRow>, Error> {
+        let place = place.clone();
+        let ids: BTreeSet<String> = rows.iter().map(|(id, ..)| id.clone()).collect();
+        let recorded = self.database.read(move |connection| {
+            Box::pin(async move {
+                let rows: Vec<[Value<'_>; 1]> = ids.iter().map(|id| values![id]).collect();
+                connection.query_each(SELECT_RELATED, &rows, &values![&place.registry, &place.repository]).await
+            })
+        });
+        let recorded: Vec<RelatedRow> = recorded.await?;
         Ok(recorded.into_iter().collect())
     }
 
-    async fn insert_related(&self, repository: &Repository, rows: &[&Row<'_>]) -> Result<(), Error> {
-        let insert = "insert into related_observations (registry, repository, related_id, vulnerability, package)
-            select $2, $3, value ->> 0, value ->> 1, value ->> 2 from {rows} where true
-            on conflict (registry, repository, related_id, vulnerability, package) do nothing";
-        let mut connection = self.database.writer().await?;
-        let outcome = async {
-            let mut transaction = self.database.begin_write(&mut connection).await?;
-            JsonRows::new(&transaction, insert, rows)?
-                .query()
-                .bind(repository.registry.to_string())
-                .bind(repository.name.to_string())
-                .execute(&mut *transaction)
-                .await
-                .map_err(query_error)?;
-            transaction.commit().await.map_err(commit_error)
-        }
-        .await;
-        Ok(discard_if_broken(&mut connection, outcome)?)
+    async fn insert_related(&self, place: Place, rows: Vec<RelatedRow>) -> Result<(), Error> {
+        let insert = self.database.write(move |connection| {
+            Box::pin(async move {
+                let rows: Vec<[Value<'_>; 3]> =
+                    rows.iter().map(|(id, own, package)| values![id, own, package]).collect();
+                connection.execute_each(INSERT_RELATED, &rows, &values![&place.registry, &place.repository]).await
+            })
+        });
+        insert.await?;
+        Ok(())
     }
 
     pub(super) async fn has_match(&self, scope: &Scope) -> Result<bool, Error> {
-        let mut connection = self.database.reader().await?;
-        let rows = match scope.vulnerability.exact() {
-            Some(exact) => select_exact(&mut connection, exact).await?,
-            None => select_by_prefix(&mut connection, scope.vulnerability.as_str()).await?,
-        };
+        let pattern = scope.vulnerability.clone();
+        let rows = self.database.read(move |connection| {
+            Box::pin(async move {
+                match pattern.exact() {
+                    Some(exact) => select_exact(connection, exact).await,
+                    None => select_by_prefix(connection, pattern.as_str()).await,
+                }
+            })
+        });
+        let rows = rows.await?;
         // Rows beyond the limit were not compared, and any of them may match.
         let is_truncated = i64::try_from(rows.len()).is_ok_and(|rows| rows >= MAX_SCANNED_ROWS);
         Ok(is_truncated || rows.iter().any(|row| may_cover(scope, row)))
     }
+}
 
-    pub(super) async fn load_names(&self) -> Result<SeenNames, Error> {
-        let mut connection = self.database.reader().await?;
-        let vulnerabilities = select_names(
-            &mut connection,
-            "select vulnerability from observations union select related_id from related_observations limit $1",
-        );
-        let vulnerabilities = vulnerabilities.await?;
-        let packages = select_names(&mut connection, "select distinct package from observations limit $1").await?;
-        Ok(SeenNames::new(vulnerabilities, packages, usize::try_from(MAX_SCANNED_ROWS).unwrap_or(usize::MAX)))
-    }
+/// Loads the names under which findings were seen.
+pub(super) async fn load_names(connection: &mut Connection) -> Result<SeenNames, sql::Error> {
+    let vulnerabilities = select_names(
+        connection,
+        "select vulnerability from observations union select related_id from related_observations limit $1",
+    );
+    let vulnerabilities = vulnerabilities.await?;
+    let packages = select_names(connection, "select distinct package from observations limit $1").await?;
+    Ok(SeenNames::new(vulnerabilities, packages, usize::try_from(MAX_SCANNED_ROWS).unwrap_or(usize::MAX)))
 }
 
 /// True if the scope matches the row, whose related ids count only for findings that are no CVE themselves.
@@ -111,34 +111,24 @@ fn may_cover(scope: &Scope, (vulnerability, package, repository, own): &ScopeRow
 }
 
 async fn select_names(connection: &mut Connection, select: &'static str) -> Result<Vec<String>, sql::Error> {
-    sqlx::query_scalar(select).bind(MAX_SCANNED_ROWS).fetch_all(connection).await.map_err(query_error)
+    let names: Vec<(String,)> = connection.query(select, &values![MAX_SCANNED_ROWS]).await?;
+    Ok(names.into_iter().map(|(name,)| name).collect())
 }
 
 async fn select_exact(connection: &mut Connection, vulnerability: &str) -> Result<Vec<ScopeRow>, sql::Error> {
-    sqlx::query_as(
+    let select =
         "select vulnerability, package, repository, cast(null as text) from observations where vulnerability = $1
          union select related_id, package, repository, vulnerability from related_observations where related_id = $1
-         limit $2",
-    )
-    .bind(vulnerability)
-    .bind(MAX_SCANNED_ROWS)
-    .fetch_all(connection)
-    .await
-    .map_err(query_error)
+         limit $2";
+    connection.query(select, &values![vulnerability, MAX_SCANNED_ROWS]).await
 }
 
 async fn select_by_prefix(connection: &mut Connection, pattern: &str) -> Result<Vec<ScopeRow>, sql::Error> {
     let prefix: String = pattern.chars().take_while(|c| *c != '*').collect();
-    sqlx::query_as(
-        "select vulnerability, package, repository, cast(null as text) from observations
+    let length = i64::try_from(prefix.chars().count()).unwrap_or_default();
+    let select = "select vulnerability, package, repository, cast(null as text) from observations
          where substr(vulnerability, 1, cast($1 as integer)) = $2
          union select related_id, package, repository, vulnerability from related_observations
-         where substr(related_id, 1, cast($1 as integer)) = $2 limit $3",
-    )
-    .bind(i64::try_from(prefix.chars().count()).unwrap_or_default())
-    .bind(prefix)
-    .bind(MAX_SCANNED_ROWS)
-    .fetch_all(connection)
-    .await
-    .map_err(query_error)
+         where substr(related_id, 1, cast($1 as integer)) = $2 limit $3";
+    connection.query(select, &values![length, &prefix, MAX_SCANNED_ROWS]).await
 }

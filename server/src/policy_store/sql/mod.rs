@@ -8,18 +8,17 @@ mod partial;
 mod queries;
 mod row;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use scangate_core::{
     name::PolicyId,
     policy::{Policy, PolicySet},
 };
-use sqlx::{Any, pool::PoolConnection};
 use tokio::{sync::Notify, task::JoinHandle};
 
 use super::{Change, ChangeSet, Entry, Error, PolicyStore, Resource, Write, WriteResult, apply_changes};
-use crate::sql::{self, Connection, Database, Dialect, commit_error, query_error};
+use crate::sql::{self, Connection, Database, Dialect};
 
 impl From<sql::Error> for Error {
     fn from(error: sql::Error) -> Self {
@@ -29,6 +28,10 @@ impl From<sql::Error> for Error {
         }
     }
 }
+
+/// Timeout of the first attempt of a refresh. A connection that is lost during a read does not answer at all; the second attempt
+/// takes another one, before the snapshot is stale.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The rows of [`PolicyStore::changes`], with their revision and times.
 struct ChangedRows {
@@ -60,35 +63,19 @@ impl SqlPolicyStore {
         Self { database: Arc::clone(database), notified: Arc::new(Notify::new()), listener: None }
     }
 
-    async fn read_changes(&self, after: Option<i64>) -> Result<ChangedRows, Error> {
-        let mut connection = self.database.reader().await?;
-        let mut transaction = self.database.begin_read(&mut connection).await?;
-        let revision = row::required("the store's revision", queries::revision(&mut transaction).await?)?;
-        let write_time = queries::write_time(&mut transaction, revision).await?;
-        let write_time = row::required("the store's last write", write_time)?;
-        let (begin_time, rows) = if let Some(after) = after {
-            let begin_time = queries::write_time(&mut transaction, after).await?;
-            (begin_time, queries::load_between(&mut transaction, after, revision).await?)
-        } else {
-            if self.database.dialect == Dialect::Postgres {
-                sql::extend_timeout(&mut transaction).await.map_err(query_error)?;
-            }
-            (None, queries::load_current(&mut transaction).await?)
-        };
-        transaction.rollback().await.map_err(query_error)?;
-        Ok(ChangedRows { revision, write_time, begin_time, rows })
-    }
-
     async fn seed(&self) -> Result<(), Error> {
-        let mut connection = self.database.writer().await?;
-        let mut transaction = self.database.begin_write(&mut connection).await?;
-        if queries::init_revision(&mut transaction).await? {
-            let default = Policy::built_in_default().map_err(|source| Error::Unavailable(source.into()))?;
-            let change = Change::Create(vec![Resource::Policy(default)]);
-            let write = Write { change, request: None, at: Timestamp::now() };
-            apply::apply(&mut transaction, write).await?;
-        }
-        Ok(transaction.commit().await.map_err(commit_error)?)
+        self.database
+            .write(|connection| {
+                Box::pin(async move {
+                    if queries::init_revision(connection).await? {
+                        let default = Policy::built_in_default().map_err(|source| Error::Unavailable(source.into()))?;
+                        let change = Change::Create(vec![Resource::Policy(default)]);
+                        apply::apply(connection, Write { change, request: None, at: Timestamp::now() }).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await
     }
 }
 
@@ -109,11 +96,16 @@ impl Drop for SqlPolicyStore {
 #[async_trait::async_trait]
 impl PolicyStore for SqlPolicyStore {
     async fn changes(&self, after: Option<u64>) -> Result<ChangeSet, Error> {
-        let read = self.read_changes(after.map(row::to_i64));
-        let read = if after.is_some() {
-            self.database.with_timeout(read).await?
-        } else {
-            self.database.with_load_timeout(read).await?
+        let after = after.map(row::to_i64);
+        let read = |limit| {
+            self.database.read_snapshot(Some(limit), move |connection| Box::pin(read_changes(connection, after)))
+        };
+        let read = match after {
+            Some(_) => match read(REFRESH_TIMEOUT).await {
+                Err(Error::Unavailable(_)) => read(sql::QUERY_TIMEOUT).await?,
+                refreshed => refreshed?,
+            },
+            None => read(sql::LOAD_TIMEOUT).await?,
         };
         let revision = row::to_revision(read.revision)?;
         Ok(ChangeSet {
@@ -125,11 +117,9 @@ impl PolicyStore for SqlPolicyStore {
     }
 
     async fn snapshot_at(&self, revision: u64) -> Result<PolicySet, Error> {
-        let rows = async {
-            let mut connection = self.database.reader().await?;
-            queries::load_current_at(&mut connection, row::to_i64(revision)).await
-        };
-        let entries = row::into_entries(revision, self.database.with_timeout(rows).await?)?;
+        let at = row::to_i64(revision);
+        let rows = self.database.read(move |connection| Box::pin(queries::load_current_at(connection, at))).await?;
+        let entries = row::into_entries(revision, rows)?;
         let mut set = PolicySet::default();
         apply_changes(&mut set, ChangeSet { revision, entries, ..ChangeSet::default() });
         Ok(set)
@@ -138,45 +128,45 @@ impl PolicyStore for SqlPolicyStore {
     async fn history(&self, id: &PolicyId, before: Option<u64>, limit: usize) -> Result<Vec<Entry>, Error> {
         let before = before.map_or(i64::MAX, row::to_i64);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = async {
-            let mut connection = self.database.reader().await?;
-            queries::load_history(&mut connection, id.as_str(), before, limit).await
-        };
-        self.database.with_timeout(rows).await?.into_iter().map(row::Row::into_entry).collect()
+        let id = id.clone();
+        let rows = self.database.read(move |connection| {
+            Box::pin(async move { queries::load_history(connection, id.as_str(), before, limit).await })
+        });
+        rows.await?.into_iter().map(row::Row::into_entry).collect()
     }
 
     async fn apply(&self, write: Write) -> Result<WriteResult, Error> {
-        let connection = self.database.writer().await?;
-        let database = Arc::clone(&self.database);
-        // In its own task, so that a cancelled caller does not interrupt the write.
-        let task = tokio::spawn(async move { in_transaction(&database, connection, write).await });
-        task.await.unwrap_or_else(|lost| Err(Error::Unavailable(lost.into())))
+        self.database
+            .write(|connection| {
+                Box::pin(async move {
+                    queries::lock_for_write(connection).await?;
+                    let written = apply::apply(connection, write).await?;
+                    connection.announce(row::to_i64(written.revision)).await?;
+                    Ok(written)
+                })
+            })
+            .await
     }
 
     async fn ping(&self) -> Result<(), Error> {
-        let answer = async {
-            let mut connection = self.database.reader().await?;
-            queries::revision(&mut connection).await
-        };
-        self.database.with_timeout(answer).await?;
+        self.database.read(|connection| Box::pin(queries::revision(connection))).await?;
         Ok(())
     }
 
     async fn corrupt_revisions(&self) -> Result<Vec<String>, Error> {
-        let mut connection = self.database.reader().await?;
-        let mut transaction = self.database.begin_read(&mut connection).await?;
-        let corrupt = history_check::corrupt_revisions(&mut transaction).await?;
-        transaction.rollback().await.map_err(query_error)?;
-        Ok(corrupt)
+        self.database.read_snapshot(None, |connection| Box::pin(history_check::corrupt_revisions(connection))).await
     }
 
     async fn content_digest(&self, id: &PolicyId, revision: u64) -> Result<Option<String>, Error> {
-        let mut connection = self.database.reader().await?;
-        Ok(queries::policy_digest(&mut connection, id.as_str(), row::to_i64(revision)).await?)
+        let (id, revision) = (id.clone(), row::to_i64(revision));
+        let digest = self.database.read(move |connection| {
+            Box::pin(async move { queries::policy_digest(connection, id.as_str(), revision).await })
+        });
+        Ok(digest.await?)
     }
 
     fn is_shared(&self) -> bool {
-        self.database.dialect == Dialect::Postgres
+        self.database.dialect() == Dialect::Postgres
     }
 
     async fn changed(&self) {
@@ -188,25 +178,15 @@ impl PolicyStore for SqlPolicyStore {
     }
 }
 
-async fn in_transaction(
-    database: &Database,
-    mut connection: PoolConnection<Any>,
-    write: Write,
-) -> Result<WriteResult, Error> {
-    let outcome = database.with_timeout(commit(database, &mut connection, write)).await;
-    if let Err(Error::Unavailable(_) | Error::Corrupt { .. }) = &outcome {
-        connection.close_on_drop();
-    }
-    outcome
-}
-
-async fn commit(database: &Database, connection: &mut Connection, write: Write) -> Result<WriteResult, Error> {
-    let mut transaction = database.begin_write(connection).await?;
-    queries::lock_for_write(&mut transaction).await?;
-    let written = apply::apply(&mut transaction, write).await?;
-    if database.dialect == Dialect::Postgres {
-        sql::announce(&mut transaction, row::to_i64(written.revision)).await.map_err(query_error)?;
-    }
-    transaction.commit().await.map_err(commit_error)?;
-    Ok(written)
+async fn read_changes(connection: &mut Connection, after: Option<i64>) -> Result<ChangedRows, Error> {
+    let revision = row::required("the store's revision", queries::revision(connection).await?)?;
+    let write_time = row::required("the store's last write", queries::write_time(connection, revision).await?)?;
+    let (begin_time, rows) = match after {
+        Some(after) => {
+            let begin_time = queries::write_time(connection, after).await?;
+            (begin_time, queries::load_between(connection, after, revision).await?)
+        }
+        None => (None, queries::load_current(connection).await?),
+    };
+    Ok(ChangedRows { revision, write_time, begin_time, rows })
 }

@@ -1,82 +1,63 @@
 //! The SQL of the policy store, one statement per function, in the dialect that SQLite and PostgreSQL share.
 
 use super::row::Row;
-use crate::sql::{Connection, Error, query_error};
+use crate::sql::{Connection, Error, values};
 
 /// Returns the store's revision; `None` for a store without writes.
 pub(super) async fn revision(connection: &mut Connection) -> Result<Option<i64>, Error> {
-    sqlx::query_scalar("select revision from store_revision where id = 1")
-        .fetch_optional(connection)
-        .await
-        .map_err(query_error)
+    let revision = connection.query_optional("select revision from store_revision where id = 1", &[]).await?;
+    Ok(revision.map(|(revision,)| revision))
 }
 
 /// Initialises the revision counter; true if it was missing.
 pub(super) async fn init_revision(connection: &mut Connection) -> Result<bool, Error> {
-    let inserted = sqlx::query("insert into store_revision (id, revision) values (1, 0) on conflict (id) do nothing");
-    inserted.execute(connection).await.map(|inserted| inserted.rows_affected() > 0).map_err(query_error)
+    let insert = "insert into store_revision (id, revision) values (1, 0) on conflict (id) do nothing";
+    Ok(connection.execute(insert, &[]).await? > 0)
 }
 
 /// Locks the store against other writers until the transaction ends: the rows that a write reads must not change before its commit.
 pub(super) async fn lock_for_write(connection: &mut Connection) -> Result<(), Error> {
-    let lock = sqlx::query("update store_revision set revision = revision where id = 1");
-    lock.execute(connection).await.map(|_| ()).map_err(query_error)
+    connection.execute("update store_revision set revision = revision where id = 1", &[]).await?;
+    Ok(())
 }
 
 /// Increments the store's revision and returns it.
 pub(super) async fn next_revision(connection: &mut Connection) -> Result<i64, Error> {
-    sqlx::query_scalar("update store_revision set revision = revision + 1 where id = 1 returning revision")
-        .fetch_one(connection)
-        .await
-        .map_err(query_error)
+    let increment = "update store_revision set revision = revision + 1 where id = 1 returning revision";
+    let (revision,) = connection.query_one(increment, &[]).await?;
+    Ok(revision)
 }
 
 /// Returns the write time of a revision; `None` if the store lacks the revision.
 pub(super) async fn write_time(connection: &mut Connection, revision: i64) -> Result<Option<i64>, Error> {
-    sqlx::query_scalar("select max(write_time) from document_revisions where revision = $1")
-        .bind(revision)
-        .fetch_one(connection)
-        .await
-        .map_err(query_error)
+    let select = "select max(write_time) from document_revisions where revision = $1";
+    let (time,) = connection.query_one(select, &values![revision]).await?;
+    Ok(time)
 }
 
 /// Loads the current resources.
 pub(super) async fn load_current(connection: &mut Connection) -> Result<Vec<Row>, Error> {
-    sqlx::query_as(
-        "select kind, id, revision, body, content_digest, create_time, write_time from documents order by kind, id",
-    )
-    .fetch_all(connection)
-    .await
-    .map_err(query_error)
+    let select =
+        "select kind, id, revision, body, content_digest, create_time, write_time from documents order by kind, id";
+    connection.query(select, &[]).await
 }
 
 /// Loads the resources that were current at a revision.
 pub(super) async fn load_current_at(connection: &mut Connection, revision: i64) -> Result<Vec<Row>, Error> {
-    sqlx::query_as(
-        "select r.kind, r.id, r.revision, r.body, r.content_digest, r.create_time, r.write_time
+    let select = "select r.kind, r.id, r.revision, r.body, r.content_digest, r.create_time, r.write_time
          from document_revisions r
          join (select kind, id, max(revision) as revision from document_revisions
                where revision <= $1 group by kind, id) latest
            on latest.kind = r.kind and latest.id = r.id and latest.revision = r.revision
-         where r.body is not null order by r.kind, r.id",
-    )
-    .bind(revision)
-    .fetch_all(connection)
-    .await
-    .map_err(query_error)
+         where r.body is not null order by r.kind, r.id";
+    connection.query(select, &values![revision]).await
 }
 
 /// Loads the history entries after a revision, up to and including another.
 pub(super) async fn load_between(connection: &mut Connection, after: i64, upto: i64) -> Result<Vec<Row>, Error> {
-    sqlx::query_as(
-        "select kind, id, revision, body, content_digest, create_time, write_time from document_revisions
-         where revision > $1 and revision <= $2 order by revision, kind, id",
-    )
-    .bind(after)
-    .bind(upto)
-    .fetch_all(connection)
-    .await
-    .map_err(query_error)
+    let select = "select kind, id, revision, body, content_digest, create_time, write_time from document_revisions
+         where revision > $1 and revision <= $2 order by revision, kind, id";
+    connection.query(select, &values![after, upto]).await
 }
 
 /// Returns the content digest of a policy at a revision.
@@ -85,27 +66,16 @@ pub(super) async fn policy_digest(
     id: &str,
     revision: i64,
 ) -> Result<Option<String>, Error> {
-    let digest: Option<Option<String>> = sqlx::query_scalar(
-        "select content_digest from document_revisions where kind = 'policies' and id = $1 and revision = $2",
-    )
-    .bind(id)
-    .bind(revision)
-    .fetch_optional(connection)
-    .await
-    .map_err(query_error)?;
-    Ok(digest.flatten())
+    let select = "select content_digest from document_revisions where kind = 'policies' and id = $1 and revision = $2";
+    let digest: Option<(Option<String>,)> = connection.query_optional(select, &values![id, revision]).await?;
+    Ok(digest.and_then(|(digest,)| digest))
 }
 
 /// Loads the resources that a revision wrote, without deletions.
 pub(super) async fn load_written(connection: &mut Connection, revision: i64) -> Result<Vec<Row>, Error> {
-    sqlx::query_as(
-        "select kind, id, revision, body, content_digest, create_time, write_time from document_revisions
-         where revision = $1 and body is not null order by kind, id",
-    )
-    .bind(revision)
-    .fetch_all(connection)
-    .await
-    .map_err(query_error)
+    let select = "select kind, id, revision, body, content_digest, create_time, write_time from document_revisions
+         where revision = $1 and body is not null order by kind, id";
+    connection.query(select, &values![revision]).await
 }
 
 /// Loads a policy's history, newest first.
@@ -115,83 +85,40 @@ pub(super) async fn load_history(
     before: i64,
     limit: i64,
 ) -> Result<Vec<Row>, Error> {
-    sqlx::query_as(
-        "select kind, id, revision, body, content_digest, create_time, write_time from document_revisions
-         where kind = 'policies' and id = $1 and revision < $2 order by revision desc limit $3",
-    )
-    .bind(id)
-    .bind(before)
-    .bind(limit)
-    .fetch_all(connection)
-    .await
-    .map_err(query_error)
+    let select = "select kind, id, revision, body, content_digest, create_time, write_time from document_revisions
+         where kind = 'policies' and id = $1 and revision < $2 order by revision desc limit $3";
+    connection.query(select, &values![id, before, limit]).await
 }
 
 pub(super) async fn count_current(connection: &mut Connection, kind: &str) -> Result<i64, Error> {
-    sqlx::query_scalar("select count(*) from documents where kind = $1")
-        .bind(kind)
-        .fetch_one(connection)
-        .await
-        .map_err(query_error)
+    let (count,) = connection.query_one("select count(*) from documents where kind = $1", &values![kind]).await?;
+    Ok(count)
 }
 
 pub(super) async fn find_current(connection: &mut Connection, kind: &str, id: &str) -> Result<Option<Row>, Error> {
-    sqlx::query_as(
-        "select kind, id, revision, body, content_digest, create_time, write_time from documents
-         where kind = $1 and id = $2",
-    )
-    .bind(kind)
-    .bind(id)
-    .fetch_optional(connection)
-    .await
-    .map_err(query_error)
+    let select = "select kind, id, revision, body, content_digest, create_time, write_time from documents
+         where kind = $1 and id = $2";
+    connection.query_optional(select, &values![kind, id]).await
 }
 
 /// Inserts or replaces a current resource.
 pub(super) async fn upsert_current(connection: &mut Connection, row: &Row) -> Result<(), Error> {
-    sqlx::query(
-        "insert into documents (kind, id, revision, body, content_digest, create_time, write_time)
+    let upsert = "insert into documents (kind, id, revision, body, content_digest, create_time, write_time)
          values ($1, $2, $3, $4, $5, $6, $7)
          on conflict (kind, id) do update set revision = excluded.revision, body = excluded.body,
-             content_digest = excluded.content_digest, write_time = excluded.write_time",
-    )
-    .bind(&row.kind)
-    .bind(&row.id)
-    .bind(row.revision)
-    .bind(&row.body)
-    .bind(&row.content_digest)
-    .bind(row.create_time)
-    .bind(row.write_time)
-    .execute(connection)
-    .await
-    .map(|_| ())
-    .map_err(query_error)
+             content_digest = excluded.content_digest, write_time = excluded.write_time";
+    connection.execute(upsert, &row.values()).await?;
+    Ok(())
 }
 
 pub(super) async fn delete_current(connection: &mut Connection, kind: &str, id: &str) -> Result<(), Error> {
-    sqlx::query("delete from documents where kind = $1 and id = $2")
-        .bind(kind)
-        .bind(id)
-        .execute(connection)
-        .await
-        .map(|_| ())
-        .map_err(query_error)
+    connection.execute("delete from documents where kind = $1 and id = $2", &values![kind, id]).await?;
+    Ok(())
 }
 
 pub(super) async fn insert_revision(connection: &mut Connection, row: &Row) -> Result<(), Error> {
-    sqlx::query(
-        "insert into document_revisions (kind, id, revision, body, content_digest, create_time, write_time)
-         values ($1, $2, $3, $4, $5, $6, $7)",
-    )
-    .bind(&row.kind)
-    .bind(&row.id)
-    .bind(row.revision)
-    .bind(&row.body)
-    .bind(&row.content_digest)
-    .bind(row.create_time)
-    .bind(row.write_time)
-    .execute(connection)
-    .await
-    .map(|_| ())
-    .map_err(query_error)
+    let insert = "insert into document_revisions (kind, id, revision, body, content_digest, create_time, write_time)
+         values ($1, $2, $3, $4, $5, $6, $7)";
+    connection.execute(insert, &row.values()).await?;
+    Ok(())
 }

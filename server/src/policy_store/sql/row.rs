@@ -13,7 +13,10 @@ use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 use super::partial::{self, Partial};
-use crate::policy_store::{Entry, Error, Resource, ResourceName, Revision};
+use crate::{
+    policy_store::{Entry, Error, Resource, ResourceName, Revision},
+    sql::{self, FromRow, values},
+};
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
@@ -35,7 +38,7 @@ enum CorruptRow {
 }
 
 /// A stored revision of a resource. A deletion has neither body nor digest.
-#[derive(Debug, sqlx::FromRow)]
+#[derive(Debug)]
 pub(super) struct Row {
     pub(super) kind: String,
     pub(super) id: String,
@@ -55,7 +58,27 @@ pub(super) fn kind_and_id(name: &ResourceName) -> (&'static str, &str) {
     }
 }
 
+impl FromRow for Row {
+    fn from_row(row: &sql::Row<'_>) -> Result<Self, sql::Error> {
+        Ok(Self {
+            kind: row.get(0)?,
+            id: row.get(1)?,
+            revision: row.get(2)?,
+            body: row.get(3)?,
+            content_digest: row.get(4)?,
+            create_time: row.get(5)?,
+            write_time: row.get(6)?,
+        })
+    }
+}
+
 impl Row {
+    /// Returns the columns in the order of [`Self::from_row`].
+    pub(super) fn values(&self) -> [sql::Value<'_>; 7] {
+        let Self { kind, id, revision, body, content_digest, create_time, write_time } = self;
+        values![kind, id, *revision, body, content_digest, *create_time, *write_time]
+    }
+
     pub(super) fn new(resource: &Resource, revision: i64, create_time: i64, write_time: i64) -> Result<Self, Error> {
         let body = match resource {
             Resource::Policy(policy) => encode_body(policy),

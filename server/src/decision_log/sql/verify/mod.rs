@@ -12,27 +12,23 @@ use super::{
 };
 use crate::{
     decision_log::{Blob, DecisionRecord, EvaluationInputs, Hash, Outcome, Report},
-    sql::{Connection, Database, Error, query_error},
+    sql::{Connection, Error},
 };
 
 /// Maximum number of segments or blobs in one read.
 const READ_BATCH_SIZE: i64 = 64;
 
-/// Verifies the log in one snapshot of the database.
-pub(super) async fn verify(database: &Database) -> Result<Report, Error> {
-    let mut connection = database.reader().await?;
-    let mut transaction = database.begin_read(&mut connection).await?;
-    let index = IndexVerifier::load(&mut transaction).await?;
+/// Verifies the log, in the caller's snapshot.
+pub(super) async fn verify(connection: &mut Connection) -> Result<Report, Error> {
+    let index = IndexVerifier::load(connection).await?;
     let mut verifier = Verifier { report: Report::default(), index, records: BTreeMap::new(), parts: BTreeMap::new() };
-    let writers = segment_table::load_writers(&mut transaction).await?;
+    let writers = segment_table::load_writers(connection).await?;
     for writer in &writers {
-        verifier.check_chain(&mut transaction, writer).await?;
+        verifier.check_chain(connection, writer).await?;
     }
-    verifier.check_orphans(&mut transaction, &writers).await?;
-    verifier.check_blobs(&mut transaction).await?;
-    let report = verifier.finish(&mut transaction).await?;
-    transaction.rollback().await.map_err(query_error)?;
-    Ok(report)
+    verifier.check_orphans(connection, &writers).await?;
+    verifier.check_blobs(connection).await?;
+    verifier.finish(connection).await
 }
 
 struct Verifier {

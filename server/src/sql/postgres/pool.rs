@@ -1,0 +1,87 @@
+//! The pool of connections of one server process.
+
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use sqlx::postgres::PgConnectOptions;
+use tokio::{sync::Semaphore, time::timeout};
+
+use super::{PING_TIMEOUT, parse_url};
+use crate::sql::{
+    Connection, Error, OpenError,
+    connection::Driver,
+    database::{Access, Calls},
+};
+
+/// Maximum connections of one server process.
+const MAX_CONNECTIONS: usize = 16;
+/// Maximum wait for a place in the pool, and for a new connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum idle time after which a commit uses a connection without a ping.
+const COMMIT_REUSE: Duration = Duration::from_secs(1);
+/// Idle time after which a connection is closed.
+const MAX_IDLE: Duration = Duration::from_mins(10);
+
+/// A pool. The connection that was used last is used next.
+pub(in crate::sql) struct Pool {
+    options: PgConnectOptions,
+    places: Semaphore,
+    /// The idle connections, with the start of their idle time.
+    idle: Mutex<Vec<(Connection, Instant)>>,
+}
+
+impl fmt::Debug for Pool {
+    /// Omits the options, which contain the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").finish_non_exhaustive()
+    }
+}
+
+impl Pool {
+    /// Opens a pool, with one connection, to the server of a URL.
+    pub(in crate::sql) async fn open(url: &str) -> Result<Self, OpenError> {
+        let options = parse_url(url)?;
+        let first = timeout(ACQUIRE_TIMEOUT, super::Connection::open(&options)).await;
+        let first = first.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(OpenError::Connect)?;
+        let first = (Connection::new(Driver::Postgres(first)), Instant::now());
+        Ok(Self { options, places: Semaphore::new(MAX_CONNECTIONS), idle: Mutex::new(vec![first]) })
+    }
+
+    /// Runs an operation on a connection. A connection that fails, or whose operation is dropped, is closed.
+    pub(in crate::sql) async fn run<T, E: From<Error>>(&self, access: Access, calls: impl Calls<T, E>) -> Result<T, E> {
+        let unavailable = |error: Box<dyn std::error::Error + Send + Sync>| E::from(Error::Unavailable(error));
+        let place = timeout(ACQUIRE_TIMEOUT, self.places.acquire()).await.map_err(|error| unavailable(error.into()))?;
+        let _place = place.map_err(|error| unavailable(error.into()))?;
+        let mut connection = self.acquire(access).await?;
+        let outcome = calls(&mut connection).await;
+        if connection.settle().await {
+            let mut idle = self.idle.lock();
+            idle.retain(|(_, since)| since.elapsed() < MAX_IDLE);
+            idle.push((connection, Instant::now()));
+        }
+        outcome
+    }
+
+    async fn acquire(&self, access: Access) -> Result<Connection, Error> {
+        let last = self.idle.lock().pop();
+        if let Some((mut connection, since)) = last {
+            if access == Access::Commit && since.elapsed() < COMMIT_REUSE {
+                return Ok(connection);
+            }
+            if let Driver::Postgres(driver) = connection.driver_mut()
+                && timeout(PING_TIMEOUT, driver.ping()).await.is_ok_and(|answer| answer.is_ok())
+            {
+                return Ok(connection);
+            }
+            // The others are probably lost, too: each ping would take its whole timeout.
+            self.idle.lock().clear();
+        }
+        let opened = timeout(ACQUIRE_TIMEOUT, super::Connection::open(&self.options)).await;
+        let opened =
+            opened.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(|error| Error::Unavailable(error.into()))?;
+        Ok(Connection::new(Driver::Postgres(opened)))
+    }
+}

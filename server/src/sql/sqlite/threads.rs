@@ -1,0 +1,153 @@
+//! The threads that own the connections to a file.
+//!
+//! SQLite's calls block. So a whole operation is sent to the thread of a connection, and runs there without a pause: its caller
+//! waits for two switches of threads, no matter how many statements it executes.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    pin::pin,
+    sync::{Arc, mpsc},
+    task::{Context, Poll, Waker},
+    thread::{self, JoinHandle},
+};
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::File;
+use crate::sql::{
+    Connection, Error, OpenError,
+    connection::Driver,
+    database::{Access, Calls},
+};
+
+/// Number of connections for reading. Few are needed: current policies are in memory.
+const READERS: usize = 4;
+
+/// An operation on the connection of a thread, or on the error of opening it.
+type Job = Box<dyn FnOnce(Result<&mut Connection, Error>) + Send>;
+
+/// The job was lost: its thread could not be started, or the job panicked.
+#[derive(Debug, thiserror::Error)]
+#[error("the operation on the database file was lost")]
+struct Lost;
+
+/// An operation on SQLite waited for something else than the database.
+#[derive(Debug, thiserror::Error)]
+#[error("an operation on the database file waited for another task")]
+struct Waited;
+
+/// One thread for writes, so that they queue in order: the file's lock is not fair. Some threads for reads.
+#[derive(Debug)]
+pub(in crate::sql) struct Threads {
+    writes: Option<mpsc::Sender<Job>>,
+    reads: Option<mpsc::Sender<Job>>,
+    handles: Vec<JoinHandle<()>>,
+    /// Excludes other servers until the connections are closed.
+    file: File,
+}
+
+impl Threads {
+    /// Opens the connections of a file. The first one shows that the file is a database.
+    pub(in crate::sql) fn start(file: File) -> Result<Self, OpenError> {
+        let first = super::Connection::open(file.path())?;
+        let (writes, write_jobs) = mpsc::channel();
+        let (reads, read_jobs) = mpsc::channel();
+        let mut threads = Self { writes: Some(writes), reads: Some(reads), handles: Vec::new(), file };
+        threads.spawn("sqlite-writer", &Arc::new(Mutex::new(write_jobs)), Some(first))?;
+        let read_jobs = Arc::new(Mutex::new(read_jobs));
+        for _ in 0..READERS {
+            threads.spawn("sqlite-reader", &read_jobs, None)?;
+        }
+        Ok(threads)
+    }
+
+    fn spawn(
+        &mut self,
+        name: &str,
+        jobs: &Arc<Mutex<mpsc::Receiver<Job>>>,
+        connection: Option<super::Connection>,
+    ) -> Result<(), OpenError> {
+        let (path, jobs) = (self.file.path().to_owned(), Arc::clone(jobs));
+        let connection = connection.map(|connection| Connection::new(Driver::Sqlite(connection)));
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || run(&path, &jobs, connection));
+        let failed = |source| OpenError::Io { path: self.file.path().to_owned(), source };
+        self.handles.push(thread.map_err(failed)?);
+        Ok(())
+    }
+
+    /// Runs an operation on a connection. Once it has begun, it runs to its end, also if the caller is gone.
+    pub(in crate::sql) async fn run<T, E>(&self, access: Access, calls: impl Calls<T, E>) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        let (reply, outcome) = oneshot::channel();
+        let job: Job = Box::new(move |connection| {
+            // A caller that is gone has no use for an operation that has not begun.
+            if !reply.is_closed() {
+                let outcome = connection.map_err(E::from).and_then(|connection| run_calls(connection, calls));
+                reply.send(outcome).ok();
+            }
+        });
+        let queue = match access {
+            Access::Read => &self.reads,
+            Access::Write | Access::Commit => &self.writes,
+        };
+        // If the thread is gone, the job is dropped with its reply.
+        if let Some(queue) = queue {
+            queue.send(job).ok();
+        }
+        outcome.await.unwrap_or_else(|_| Err(Error::Unavailable(Lost.into()).into()))
+    }
+}
+
+impl Drop for Threads {
+    /// Closes the connections before the file is unlocked.
+    fn drop(&mut self) {
+        (self.writes, self.reads) = (None, None);
+        for thread in self.handles.drain(..) {
+            // An operation may hold the last reference to the database.
+            if thread.thread().id() != thread::current().id() {
+                thread.join().ok();
+            }
+        }
+    }
+}
+
+/// Polls the calls once: on SQLite none of them waits.
+fn run_calls<T, E: From<Error>>(connection: &mut Connection, calls: impl Calls<T, E>) -> Result<T, E> {
+    match pin!(calls(connection)).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(outcome) => outcome,
+        Poll::Pending => Err(Error::Unavailable(Waited.into()).into()),
+    }
+}
+
+/// Runs jobs until no sender is left. A connection is opened for the first job, and replaced after a failure.
+fn run(path: &Path, jobs: &Mutex<mpsc::Receiver<Job>>, mut connection: Option<Connection>) {
+    loop {
+        let job = jobs.lock().recv();
+        let Ok(job) = job else { break };
+        if connection.is_none() {
+            match super::Connection::open(path) {
+                Ok(opened) => connection = Some(Connection::new(Driver::Sqlite(opened))),
+                Err(error) => {
+                    job(Err(Error::Unavailable(error.into())));
+                    continue;
+                }
+            }
+        }
+        let is_whole = connection.as_mut().is_some_and(|connection| {
+            let outcome = catch_unwind(AssertUnwindSafe(|| job(Ok(connection))));
+            outcome.is_ok() && settle(connection)
+        });
+        if !is_whole {
+            connection = None;
+        }
+    }
+}
+
+fn settle(connection: &mut Connection) -> bool {
+    matches!(pin!(connection.settle()).poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(true))
+}
