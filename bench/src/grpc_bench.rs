@@ -5,7 +5,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use clap::{Parser, ValueEnum as _};
+use clap::Parser;
 use scangate_ecr_simulator::{ImageSpec, ScanScript, Simulator, World, generate};
 use scangate_proto::v1::EvaluateGateRequest;
 use scangate_server::{config::Config, decision_log::sql::SqlDecisionLog, registry::ecr::Credentials, sql::Database};
@@ -14,7 +14,6 @@ use tokio::net::TcpListener;
 use crate::{
     load::{Load, LoadResult, unframe},
     markdown_table::{print_header, print_row},
-    memory::FindingOverlap,
     noop_log::NoopLog,
     process::{ServerProcess, cpu_seconds},
     seeded_store,
@@ -24,12 +23,10 @@ const METHOD: &str = "/scangate.v1.ScanGateService/EvaluateGate";
 pub(crate) const CLEAN_IMAGE: &str = "shop/api:2.0.0";
 /// An image with 2,000 findings, few of which match a policy.
 const LARGE_IMAGE: &str = "bench/large:1";
-/// The number of images that the gate serves for the memory table.
-pub(crate) const MEMORY_IMAGES: usize = 120;
 const LOAD_DURATION: Duration = Duration::from_secs(3);
 pub(crate) const ROUNDS: usize = 5;
 
-/// The arguments of a gate process: those of the server, and two of the bench.
+/// The arguments of a gate process: those of the server, and one of the bench.
 #[derive(Parser)]
 struct GateArgs {
     #[command(flatten)]
@@ -37,14 +34,11 @@ struct GateArgs {
     /// Acknowledges decisions without recording them, to measure the other costs alone.
     #[arg(long)]
     log_off: bool,
-    /// Also serves the images of the memory table, with this overlap of their findings.
-    #[arg(long)]
-    memory_images: Option<FindingOverlap>,
 }
 
 /// Runs the gate over a simulated ECR.
 pub(crate) async fn serve_gate(state: &str, flags: &[String]) {
-    let ecr = Simulator::start_local(world(flags)).await.unwrap();
+    let ecr = Simulator::start_local(world()).await.unwrap();
     let store = Path::new(state).join("scangate.db").display().to_string();
     let mut arguments = vec!["serve".to_owned(), "--registry".to_owned(), "123456789012/eu-west-1".to_owned()];
     arguments.extend(["--ecr-endpoint".to_owned(), ecr.endpoint()]);
@@ -65,18 +59,11 @@ pub(crate) async fn serve_gate(state: &str, flags: &[String]) {
     }
 }
 
-/// The registry's content. The arguments need the registry's endpoint, so the flag is read before they are parsed.
-fn world(flags: &[String]) -> World {
+/// The registry's content.
+fn world() -> World {
     let mut world = World::demo();
     let findings = generate::basic_of(&["LOW"], 2_000, 7);
     world.push(ImageSpec::single("bench/large", "1").scan(ScanScript::complete(findings)));
-    let overlap = flags.iter().skip_while(|flag| *flag != "--memory-images").nth(1);
-    if let Some(overlap) = overlap.map(|name| FindingOverlap::from_str(name, false).unwrap()) {
-        for number in 0..MEMORY_IMAGES {
-            let image = ImageSpec::single("bench/memory", &number.to_string());
-            world.push(image.scan(ScanScript::complete(overlap.findings(number))));
-        }
-    }
     world
 }
 

@@ -1,8 +1,8 @@
 //! Benchmarks of scan-gate, each compared with a peer in the same run on the same machine. Prints Markdown tables.
 //!
-//! `cargo build --release -p scangate-bench` builds the bench and its peer. `target/release/scangate-bench` prints all
-//! tables; with table names as arguments it prints only those. `scangate-bench compare PROGRAM…` compares the warm call of
-//! several builds of the bench.
+//! `cargo build --release -p scangate-bench` builds the bench, its peer and the program of the memory table.
+//! `target/release/scangate-bench` prints all tables; with table names as arguments it prints only those. `scangate-bench
+//! compare PROGRAM…` compares the warm call of several builds of the bench.
 
 mod build_comparison;
 mod deciding;
@@ -10,7 +10,6 @@ mod fixtures;
 mod grpc_bench;
 mod load;
 mod markdown_table;
-mod memory;
 mod noop_log;
 mod process;
 mod recording;
@@ -52,7 +51,7 @@ fn run(table: &str) {
     match table {
         "deciding" => deciding::run(),
         "calls" => current_thread().block_on(run_calls()),
-        "memory" => current_thread().block_on(memory::run()),
+        "memory" => process::run_program("scangate-bench-memory"),
         "growth" => current_thread().block_on(grpc_bench::run_store_sizes()),
         "recording" => multi_thread().block_on(recording::run()),
         _ => unreachable!("{table} is not in TABLES"),

@@ -1,118 +1,186 @@
-//! The memory of a cached finding, compared with the same finding as a decoded message that a client holds. The images
-//! share all of their findings, some values, or nothing.
+//! The memory of a cached finding, compared with the same finding in the form that the core reads, and the time to cache
+//! a scan and to read it. The images share all of their findings, some values, or nothing.
+//!
+//! `scangate-bench-memory` prints the table. Each row runs in a process of its own, and the bytes are those that the
+//! allocator has given out: neither depends on pages that were used before.
 
-use prost::Message;
-use scangate_ecr_simulator::{BasicFinding, generate, seed};
-use scangate_proto::v1::{GetFindingsRequest, GetFindingsResponse};
+mod markdown_table;
+mod prepared_registry;
 
-use crate::{
-    grpc_bench::MEMORY_IMAGES,
-    load::{Load, unframe},
-    markdown_table::{print_header, print_row},
-    process::{ServerProcess, resident_bytes},
+use std::{
+    process::Command,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
-const METHOD: &str = "/scangate.v1.ScanGateService/GetFindings";
-const FINDINGS_PER_IMAGE: usize = 2_000;
-/// Images that are read before the measurement, so that the memory for reading itself is already allocated.
-const WARM_UP_IMAGES: usize = 20;
-/// Copies of a page of findings that are held as messages.
-const MESSAGE_COPIES: usize = 100;
-const PAGE_SIZE: i32 = 1_000;
+use cap::Cap;
+use mimalloc::MiMalloc;
+use scangate_core::{
+    finding::Finding,
+    image::{ImageReference, Repository},
+    registry::Registry as RegistryId,
+    scan::{Manifest, Scan},
+};
+use scangate_ecr_simulator::{
+    ACCOUNT, BasicFinding, ImageSpec, REGION, ScanScript, ScanningConfig, Simulator, World, generate, seed,
+};
+use scangate_server::registry::{
+    Freshness, Registry,
+    cache::{CachedRegistry, Config},
+    ecr::{self, Credentials, Ecr},
+};
 
-/// The overlap between the findings of different images.
-#[derive(Clone, Copy, clap::ValueEnum)]
-pub(crate) enum FindingOverlap {
-    /// All findings, as in images with a common base.
-    Identical,
-    /// All findings, and they come from a real scan, with descriptions of real length.
-    Recorded,
-    /// A vulnerability with all its texts is in every ninth image, each time in another version of a package.
-    Partial,
-    /// Only the names of packages.
-    Distinct,
+use self::{
+    markdown_table::{print_header, print_row},
+    prepared_registry::PreparedRegistry,
+};
+
+/// The allocator of the server, with a count of the bytes that are in use.
+#[global_allocator]
+static ALLOCATOR: Cap<MiMalloc> = Cap::new(MiMalloc, usize::MAX);
+
+const IMAGES: usize = 100;
+/// Images without findings. They are read last, so that no decoded scan of the others is left in the cache.
+const EMPTY_IMAGES: usize = 2;
+const FINDINGS_PER_IMAGE: usize = 1_000;
+const READ_ROUNDS: usize = 5;
+
+/// The findings of the images in a row of the table.
+struct Row {
+    name: &'static str,
+    /// The findings of an image.
+    findings: fn(usize) -> Vec<BasicFinding>,
+    /// The number of images that have the same ids, links and descriptions.
+    sharing: usize,
 }
 
-/// Each overlap with its name in the table.
-const OVERLAPS: [(FindingOverlap, &str); 4] = [
-    (FindingOverlap::Identical, "identical findings"),
-    (FindingOverlap::Recorded, "identical findings, from a real scan"),
-    (FindingOverlap::Partial, "each vulnerability in every ninth image, random packages"),
-    (FindingOverlap::Distinct, "no shared findings"),
+const ROWS: [Row; 6] = [
+    Row { name: "identical findings, from a real scan", findings: |_| seed::debian10_257(), sharing: IMAGES },
+    Row { name: "findings of a real scan, identical in ten images", findings: |_| seed::debian10_257(), sharing: 10 },
+    Row { name: "findings of a real scan, no shared descriptions", findings: |_| seed::debian10_257(), sharing: 1 },
+    Row { name: "identical findings", findings: |_| generated(0), sharing: IMAGES },
+    Row { name: "each vulnerability in every eleventh image, random packages", findings: generated, sharing: IMAGES },
+    Row { name: "no shared findings", findings: generated, sharing: 1 },
 ];
 
-impl FindingOverlap {
-    /// The findings of an image.
-    pub(crate) fn findings(self, image: usize) -> Vec<BasicFinding> {
-        let generated = |seed: usize| generate::basic_of(&["LOW"], FINDINGS_PER_IMAGE, u64::try_from(seed).unwrap());
-        match self {
-            Self::Identical => generated(0),
-            Self::Recorded => seed::debian10_257(),
-            Self::Partial => generated(image),
-            Self::Distinct => {
-                let make_unique = |(number, finding): (usize, BasicFinding)| {
-                    let id = format!("CVE-{image:04}-{number:06}");
-                    let uri = format!("https://security-tracker.debian.org/tracker/{id}");
-                    let description = format!("Made up by the simulator for {id}.");
-                    finding.field("/name", id).field("/uri", uri).description(&description)
-                };
-                generated(image).into_iter().enumerate().map(make_unique).collect()
-            }
-        }
-    }
-
-    fn flag_value(self) -> String {
-        clap::ValueEnum::to_possible_value(&self).unwrap().get_name().to_owned()
-    }
+fn generated(image: usize) -> Vec<BasicFinding> {
+    generate::basic_of(&["LOW"], FINDINGS_PER_IMAGE, u64::try_from(image).unwrap())
 }
 
-pub(crate) async fn run() {
+fn main() {
+    let argument = std::env::args().nth(1);
+    if let Some(row) = argument {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(run_row(&ROWS[row.parse::<usize>().unwrap()]));
+        return;
+    }
     let columns = [
         "overlap of the images",
         "findings",
-        "bytes per finding, decoded messages (peer)",
-        "bytes per finding, server cache",
+        "bytes per finding, as the core reads it (peer)",
+        "bytes per finding, cached",
         "ratio to peer",
+        "µs to cache a scan and read it",
+        "µs to read a cached scan",
     ];
     print_header("Memory of a finding", &columns);
-    // Held until the end: reused memory would not show as growth.
-    let mut held = Vec::new();
-    for (overlap, name) in OVERLAPS {
-        let directory = tempfile::tempdir().unwrap();
-        let flags = ["--memory-images", &overlap.flag_value(), "--findings-cache-mib", "4096"].map(str::to_owned);
-        let gate = ServerProcess::start_gate(directory.path(), &flags);
-        let growth = fill_cache(&gate).await;
-        let findings = overlap.findings(0).len() * (MEMORY_IMAGES - WARM_UP_IMAGES);
-        let cached = growth as f64 / findings as f64;
-        let page = get_findings(&gate.address, 0, PAGE_SIZE).await;
-        let before = resident_bytes("self");
-        held.extend((0..MESSAGE_COPIES).map(|_| page.clone()));
-        let messages = (resident_bytes("self") - before) as f64 / (MESSAGE_COPIES * page.findings.len()) as f64;
-        print_row(&[
-            name.to_owned(),
-            findings.to_string(),
-            format!("{messages:.0}"),
-            format!("{cached:.0}"),
-            format!("{:.2}", cached / messages),
-        ]);
+    for row in 0..ROWS.len() {
+        let status = Command::new(std::env::current_exe().unwrap()).arg(row.to_string()).status().unwrap();
+        assert!(status.success(), "row {row}: {status}");
     }
 }
 
-/// Reads all images, and returns the growth of the gate's memory in bytes after the warm-up.
-async fn fill_cache(gate: &ServerProcess) -> u64 {
-    for number in 0..WARM_UP_IMAGES {
-        get_findings(&gate.address, number, 1).await;
+/// Caches the scans of all images, and prints the row.
+async fn run_row(row: &Row) {
+    let (repository, scans) = read_scans(row).await;
+    let prepared = PreparedRegistry::new(registry_id(), scans.len());
+    let config = Config { max_scan_bytes: u64::MAX / 2, ..Config::default() };
+    let cached = CachedRegistry::new(prepared.clone(), config);
+    let (images, empty) = scans.split_at(IMAGES);
+    prepared.insert(empty);
+    time_reads(&cached, &repository, empty).await;
+
+    let bytes_before = ALLOCATOR.allocated();
+    prepared.insert(images);
+    let plain_bytes = ALLOCATOR.allocated() - bytes_before;
+    let insertion = median(time_reads(&cached, &repository, images).await);
+    time_reads(&cached, &repository, empty).await;
+    cached.bytes();
+    let cached_bytes = ALLOCATOR.allocated() - bytes_before;
+
+    let mut reads = Vec::new();
+    for _ in 0..READ_ROUNDS {
+        reads.extend(time_reads(&cached, &repository, images).await);
     }
-    let before = resident_bytes(&gate.pid());
-    for number in WARM_UP_IMAGES..MEMORY_IMAGES {
-        get_findings(&gate.address, number, 1).await;
-    }
-    resident_bytes(&gate.pid()).saturating_sub(before)
+    let findings: usize = images.iter().map(|(_, scan)| scan.findings().len()).sum();
+    let per_finding = |bytes: usize| format!("{:.0}", bytes as f64 / findings as f64);
+    print_row(&[
+        row.name.to_owned(),
+        findings.to_string(),
+        per_finding(plain_bytes),
+        per_finding(cached_bytes),
+        format!("{:.2}", cached_bytes as f64 / plain_bytes as f64),
+        insertion.as_micros().to_string(),
+        median(reads).as_micros().to_string(),
+    ]);
 }
 
-/// Returns the first page of an image's findings.
-async fn get_findings(address: &str, number: usize, page_size: i32) -> GetFindingsResponse {
-    let request = GetFindingsRequest { image: format!("bench/memory:{number}"), page_size, ..Default::default() };
-    let framed = Load::single(address, METHOD, &request).call_once().await;
-    GetFindingsResponse::decode(unframe(&framed)).unwrap()
+/// Reads the scans of all images from a simulated ECR, as the server does. The last ones have no findings.
+async fn read_scans(row: &Row) -> (Repository, Vec<(Manifest, Scan)>) {
+    let mut world = World::new().with_scanning(ScanningConfig::basic_on_push(&["*"]));
+    for image in 0..IMAGES + EMPTY_IMAGES {
+        let findings = if image < IMAGES { (row.findings)(image) } else { Vec::new() };
+        world.push(ImageSpec::single("bench/memory", &image.to_string()).scan(ScanScript::complete(findings)));
+    }
+    let simulator = Simulator::start_local(world).await.unwrap();
+    let config = ecr::Config {
+        registries: vec![registry_id()],
+        endpoint: Some(simulator.endpoint()),
+        credentials: Credentials::Placeholder,
+        ..ecr::Config::default()
+    };
+    let ecr = Ecr::connect(config).await.unwrap();
+    let mut scans = Vec::new();
+    for image in 0..IMAGES + EMPTY_IMAGES {
+        let reference = ImageReference::parse(&format!("bench/memory:{image}")).unwrap();
+        let resolved = ecr.resolve(&reference, &[], Freshness::default()).await.unwrap();
+        let manifest = resolved.manifests[0].clone();
+        let scan = ecr.scan(&resolved.repository(), &manifest, Freshness::default()).await.unwrap();
+        let mut scan = Arc::unwrap_or_clone(scan);
+        for finding in scan.report.iter_mut().flat_map(|report| report.findings.iter_mut().flatten()) {
+            make_distinct(finding, image / row.sharing);
+        }
+        scans.push((manifest, scan));
+    }
+    let repository =
+        Repository { registry: registry_id(), name: ImageReference::parse("bench/memory:0").unwrap().repository };
+    (repository, scans)
+}
+
+/// Makes the id, the link and the description of a finding those of one group of images.
+fn make_distinct(finding: &mut Finding, group: usize) {
+    let mark = |text: &Arc<str>| -> Arc<str> { format!("{group}-{text}").into() };
+    finding.id = mark(&finding.id);
+    finding.uri = finding.uri.as_ref().map(mark);
+    finding.description = finding.description.as_ref().map(mark);
+}
+
+async fn time_reads(cached: &CachedRegistry, repository: &Repository, images: &[(Manifest, Scan)]) -> Vec<Duration> {
+    let mut times = Vec::new();
+    for (manifest, expected) in images {
+        let start = Instant::now();
+        let scan = cached.scan(repository, manifest, Freshness::default()).await.unwrap();
+        times.push(start.elapsed());
+        assert_eq!(scan.findings().len(), expected.findings().len());
+    }
+    times
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+fn registry_id() -> RegistryId {
+    RegistryId::new(ACCOUNT, REGION).unwrap()
 }

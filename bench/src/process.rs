@@ -1,15 +1,13 @@
-//! Server processes, and the CPU time and memory that Linux reports for a process.
+//! Server processes, and the CPU time that Linux reports for a process.
 
 use std::{
     io::{BufRead, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
 /// Clock ticks per second in `/proc`: the same on every Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
-/// The size of a memory page in bytes: the same on every Linux for x86-64, and on most for ARM.
-const MEMORY_PAGE_BYTES: u64 = 4096;
 
 /// A server in its own process, pinned to the first core. It is killed when dropped.
 pub(crate) struct ServerProcess {
@@ -32,9 +30,7 @@ impl ServerProcess {
 
     /// Starts the peer, which returns the response in the file.
     pub(crate) fn start_peer(response: &Path) -> Self {
-        let program = std::env::current_exe().unwrap().with_file_name("scangate-bench-peer");
-        assert!(program.exists(), "scangate-bench-peer not found; run `cargo build --release -p scangate-bench`");
-        Self::start(&program, &[response.to_str().unwrap()])
+        Self::start(&find_program("scangate-bench-peer"), &[response.to_str().unwrap()])
     }
 
     /// Starts a program that prints its address as its first line.
@@ -64,16 +60,22 @@ impl Drop for ServerProcess {
     }
 }
 
+/// Runs another program of the bench to its end.
+pub(crate) fn run_program(name: &str) {
+    let status = Command::new(find_program(name)).status().unwrap();
+    assert!(status.success(), "{name}: {status}");
+}
+
+fn find_program(name: &str) -> PathBuf {
+    let program = std::env::current_exe().unwrap().with_file_name(name);
+    assert!(program.exists(), "{name} not found; run `cargo build --release -p scangate-bench`");
+    program
+}
+
 /// The CPU time of a process in seconds. `process` is its id or `self`.
 pub(crate) fn cpu_seconds(process: &str) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
     // The name in parentheses may contain spaces. After it, `utime` and `stime` are fields 12 and 13.
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / TICKS_PER_SECOND
-}
-
-/// The resident memory of a process in bytes. `process` is its id or `self`.
-pub(crate) fn resident_bytes(process: &str) -> u64 {
-    let statm = std::fs::read_to_string(Path::new("/proc").join(process).join("statm")).unwrap();
-    statm.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * MEMORY_PAGE_BYTES
 }

@@ -25,7 +25,7 @@ const DECISION_BYTES: usize = 6 * 1024;
 /// The estimated size of each reported finding in bytes. Its encoded form has a cache of its own, in the gRPC layer.
 const FINDING_BYTES: usize = 1024;
 /// The estimated size of each requested platform, in the key and in the cache's queues, in bytes.
-const PLATFORM_BYTES: usize = 2 * (size_of::<Platform>() + 4 * 32);
+const PLATFORM_BYTES: usize = 2 * Platform::ESTIMATED_BYTES;
 /// A decision that is unused for this long is evicted.
 const DECISION_IDLE_TIME: Duration = Duration::from_mins(10);
 

@@ -211,6 +211,9 @@ pub enum Error {
     /// More manifests, pages or findings than this server reads.
     #[error("limit exceeded: {0}")]
     TooComplex(String),
+    /// A cached scan cannot be decoded.
+    #[error("cached scan damaged: {0}; retry, and the server reads the scan again")]
+    DamagedCache(#[source] Source),
     /// The Region of the registry has no enhanced scanning, and therefore no scanning rules for a registry.
     #[error("registry {0} has no scanning rules: its Region offers no enhanced scanning")]
     NoScanningRules(RegistryId),

@@ -88,17 +88,15 @@ where
         self.latest(key).filter(|reading| reading.is_fresh(freshness)).map(|reading| reading.value)
     }
 
-    /// Removes all entries.
-    pub(super) fn clear(&self) {
-        self.entries.invalidate_all();
-        // moka drops an invalidated entry two maintenance runs later. Until then the memory check in `cache/mod.rs`
-        // would still count it, and would clear the cache again.
-        (0..3).for_each(|_| self.run_maintenance());
+    /// Removes an entry.
+    pub(super) fn remove(&self, key: &K) {
+        self.entries.invalidate(key);
     }
 
-    /// Drops expired and evicted entries now.
-    pub(super) fn run_maintenance(&self) {
+    /// Returns the total weight of all entries, after expired and evicted ones have been dropped.
+    pub(super) fn weight(&self) -> u64 {
         self.entries.run_pending_tasks();
+        self.entries.weighted_size()
     }
 
     /// Returns the cached entry, whatever its age.

@@ -1,7 +1,7 @@
 //! The registry adapter against the simulated ECR: the real SDK over a real socket.
 
 mod cache;
-mod compact;
+mod encoded;
 mod enhanced;
 mod enrichment;
 mod faults;

@@ -24,6 +24,9 @@ pub struct Platform {
 }
 
 impl Platform {
+    /// An estimate of the memory of a platform with its texts, in bytes. Caches weigh their entries by it.
+    pub const ESTIMATED_BYTES: usize = size_of::<Self>() + 4 * 32;
+
     /// Creates a platform from its parts, under containerd's names.
     pub fn new(os: &str, os_version: Option<&str>, architecture: &str, variant: Option<&str>) -> Result<Self, Error> {
         let parts = [Some(os), os_version, Some(architecture), variant];

@@ -29,6 +29,7 @@ pub(crate) fn from_registry(error: Error) -> Status {
         }
         // Found when the server starts, so no call can end with it.
         Error::TwoAccounts { .. } => internal_error(&error, "registries of two accounts"),
+        Error::DamagedCache(_) => internal_error(&error, "the findings cache"),
         Error::Throttled { operation, retry_after } => {
             let message = format!("AWS unavailable: {operation} was throttled; retry later");
             StatusBuilder::new(Code::Unavailable, Reason::EcrThrottled, message).retry_after(retry_after).build()

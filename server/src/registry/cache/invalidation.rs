@@ -3,11 +3,12 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use moka::sync::Cache;
+use parking_lot::Mutex;
 use scangate_core::registry::Registry as RegistryId;
 
 use super::ScanKey;
@@ -37,7 +38,7 @@ impl Invalidations {
     /// Records a change of a registry's configuration. A failed change may have taken effect. But an instant is stored
     /// only for a registry with a successful change, because callers may name any registry.
     pub(super) fn invalidate_registry(&self, registry: &RegistryId, succeeded: bool) {
-        let mut registries = self.registries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut registries = self.registries.lock();
         if succeeded || registries.contains_key(registry) {
             registries.insert(registry.clone(), Instant::now());
         }
@@ -46,7 +47,7 @@ impl Invalidations {
     /// Returns the latest change that a reading of this scan must reflect.
     pub(super) fn latest(&self, key: &ScanKey) -> Option<Instant> {
         let registry = {
-            let registries = self.registries.lock().unwrap_or_else(PoisonError::into_inner);
+            let registries = self.registries.lock();
             registries.get(&key.repository.registry).copied()
         };
         registry.max(self.scans.get(key))

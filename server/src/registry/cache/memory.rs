@@ -1,5 +1,5 @@
-//! Estimates of memory: each value with its allocation, plus a fixed overhead for each cache entry. Allocators round
-//! up, so the process uses somewhat more.
+//! Estimates of memory: each value with its allocation, plus a fixed overhead for each cache entry. The caches weigh their
+//! entries by them. Allocators round up, so the process uses somewhat more.
 
 use scangate_core::{
     image::Platform,
@@ -15,8 +15,8 @@ const ALLOCATION: usize = 32;
 /// A map of counts without its labels: usually one node.
 const COUNTS: usize = 256;
 
-/// Returns the size of a scan without the values that its findings share with other scans.
-pub(super) fn size_of_scan(outline: &Scan, findings: Option<&[u8]>) -> usize {
+/// Returns the size of a scan with encoded findings.
+pub(super) fn size_of_scan(outline: &Scan, findings: Option<&[u8]>) -> u32 {
     let counts = outline.report.iter().flat_map(|report| report.counts.iter().chain([&report.enumerated]));
     let coverage = outline.coverage.as_ref().map_or(0, |Coverage { reason, .. }| size_of_allocation(reason.as_str()));
     let enrichment = match &outline.enrichment {
@@ -33,34 +33,26 @@ pub(super) fn size_of_scan(outline: &Scan, findings: Option<&[u8]>) -> usize {
         + size_of_allocation(outline.status.label());
     // A decoded scan leaves its `Arc` allocation behind while a `Weak` points to it.
     let frames = 2 * size_of_val(outline);
-    ENTRY
-        + frames
-        + findings.map_or(0, size_of_allocation)
-        + counts.map(size_of_counts).sum::<usize>()
-        + coverage
-        + enrichment
-        + flaws
-        + texts
+    let findings = findings.map_or(0, size_of_allocation);
+    let counts = counts.map(size_of_counts).sum::<usize>();
+    in_bytes(ENTRY + frames + findings + counts + coverage + enrichment + flaws + texts)
 }
 
 /// Returns the size of a value in an allocation of its own.
-pub(super) fn size_of_allocation<T: ?Sized>(value: &T) -> usize {
+fn size_of_allocation<T: ?Sized>(value: &T) -> usize {
     size_of_val(value) + ALLOCATION
 }
-
-/// The size of a platform with its texts.
-const PLATFORM: usize = size_of::<Platform>() + 4 * ALLOCATION;
 
 /// Returns the size of a resolution, and of a key with this number of platforms.
 pub(super) fn size_of_resolved(resolved: &Resolved, requested: usize) -> u32 {
     let manifest = |manifest: &Manifest| {
-        let platform = manifest.platform.as_ref().map_or(0, |_| PLATFORM);
+        let platform = manifest.platform.as_ref().map_or(0, |_| Platform::ESTIMATED_BYTES);
         let unreadable = manifest.unreadable.as_deref().map_or(0, size_of_allocation);
         size_of::<Manifest>() + manifest.digest.as_str().len() + ALLOCATION + platform + unreadable
     };
     let manifests = resolved.manifests.iter().map(manifest).sum::<usize>();
     // The index's platforms, and the key in the cache and in its queues.
-    in_bytes(ENTRY + manifests + PLATFORM * (resolved.platforms.len() + 2 * requested))
+    in_bytes(ENTRY + manifests + Platform::ESTIMATED_BYTES * (resolved.platforms.len() + 2 * requested))
 }
 
 fn size_of_counts(counts: &Counts) -> usize {
@@ -89,6 +81,6 @@ mod tests {
 
         let without = size_of_resolved(&plain, 0);
 
-        assert!(size_of_resolved(&plain, 64) >= without + in_bytes(64 * PLATFORM));
+        assert!(size_of_resolved(&plain, 64) >= without + in_bytes(64 * Platform::ESTIMATED_BYTES));
     }
 }

@@ -1,10 +1,10 @@
 //! A caching decorator of the registry port: readings are cached for a configured time, and concurrent reads are
 //! coalesced.
 //!
-//! Scans are cached by digest, in compact form and bounded in bytes. Unsettled scans and tags are cached only for
+//! Scans are cached by digest, compressed and bounded in bytes. Unsettled scans and tags are cached only for
 //! seconds. A caller's [`Freshness`] takes precedence, and errors are never cached.
 
-mod compact;
+mod encoded;
 mod first_scans;
 mod invalidation;
 mod memory;
@@ -24,12 +24,7 @@ use scangate_core::{
 
 use tracing::Instrument as _;
 
-use self::{
-    compact::{CompactScan, FindingPool},
-    first_scans::FirstScans,
-    invalidation::Invalidations,
-    recent::RecentScans,
-};
+use self::{encoded::EncodedScan, first_scans::FirstScans, invalidation::Invalidations, recent::RecentScans};
 use super::{
     Error, Freshness, Registry, RegistryScanning, RepositoryScanning, Resolved, Source, Started,
     read_through::{CachedRead, ReadThroughCache},
@@ -38,9 +33,6 @@ use super::{
 
 /// The memory limit of cached resolutions, in bytes.
 const MAX_RESOLUTION_BYTES: u64 = 16 * 1024 * 1024;
-
-/// The divisor of the memory limit; the quotient is the reserve for scans that enter or leave the cache.
-const RESERVE_DIVISOR: u64 = 8;
 
 /// The TTLs and the memory limit of the cache.
 #[derive(Clone, Debug)]
@@ -78,9 +70,8 @@ impl Default for Config {
 pub struct CachedRegistry {
     inner: Arc<dyn Registry>,
     config: Config,
-    scans: Arc<ReadThroughCache<ScanKey, Arc<CompactScan>>>,
-    pool: Arc<FindingPool>,
-    recent: Arc<RecentScans>,
+    scans: Arc<ReadThroughCache<ScanKey, Arc<EncodedScan>>>,
+    recent: RecentScans,
     first_scans: Arc<FirstScans>,
     resolutions: ReadThroughCache<ImageKey, Arc<Resolved>>,
     starts: SingleFlight<ScanKey, Started>,
@@ -111,13 +102,8 @@ impl CachedRegistry {
         let max_age = config.findings_ttl.max(SETTLE_TIME.unsigned_abs());
         Self {
             inner: Arc::new(inner),
-            scans: Arc::new(ReadThroughCache::new(
-                config.max_scan_bytes - config.max_scan_bytes / RESERVE_DIVISOR,
-                max_age,
-                config.flight_timeout,
-            )),
-            pool: Arc::default(),
-            recent: Arc::default(),
+            scans: Arc::new(ReadThroughCache::new(config.max_scan_bytes, max_age, config.flight_timeout)),
+            recent: RecentScans::default(),
             first_scans: Arc::default(),
             resolutions: ReadThroughCache::new(MAX_RESOLUTION_BYTES, config.resolution_ttl, config.flight_timeout),
             starts: SingleFlight::new(config.flight_timeout),
@@ -128,8 +114,7 @@ impl CachedRegistry {
 
     /// Returns the estimated memory of the cached scans, in bytes.
     pub fn bytes(&self) -> u64 {
-        self.scans.run_maintenance();
-        self.pool.bytes() as u64
+        self.scans.weight()
     }
 
     fn image_key(&self, image: &ImageReference, platforms: &[Platform]) -> ImageKey {
@@ -176,26 +161,18 @@ impl Registry for CachedRegistry {
         let key = ScanKey { repository: repository.clone(), digest: manifest.digest.clone() };
         let freshness = freshness.and_not_before(self.invalidations.latest(&key));
         let read = |began| {
-            let (inner, scans, pool) = (Arc::clone(&self.inner), Arc::clone(&self.scans), Arc::clone(&self.pool));
+            let (inner, scans) = (Arc::clone(&self.inner), Arc::clone(&self.scans));
             let (key, manifest, config) = (key.clone(), manifest.clone(), self.config.clone());
-            let (recent, first_scans) = (Arc::clone(&self.recent), Arc::clone(&self.first_scans));
+            let first_scans = Arc::clone(&self.first_scans);
             async move {
                 let scan = inner.scan(&key.repository, &manifest, freshness).await?;
                 let previous = scans.latest(&key).map(|reading| reading.value);
                 let first = first_scans.record(&key, manifest.pushed_at, &scan);
-                let reading = ttl::to_cached_read(&scan, first, previous.as_deref(), &pool, began, &config)?;
-                // The cache may reject or evict a scan whose memory is still in use. If such memory adds up beyond the
-                // limit, first complete pending evictions, then drop all scans: the limit takes precedence over cached data.
-                if pool.bytes() as u64 > config.max_scan_bytes {
-                    scans.run_maintenance();
-                }
-                if pool.bytes() as u64 > config.max_scan_bytes {
-                    clear(&scans, &pool, &recent);
-                }
-                Ok(reading)
+                ttl::to_cached_read(&scan, first, previous.as_deref(), began, &config)
             }
         };
-        let scan = self.scans.get(&key, freshness, read).await?.decode();
+        let encoded = self.scans.get(&key, freshness, read).await?;
+        let scan = decode_or_remove(&self.scans, &key, &encoded)?;
         self.recent.insert(&scan);
         Ok(scan)
     }
@@ -203,7 +180,7 @@ impl Registry for CachedRegistry {
     fn cached_since(&self, repository: &Repository, manifest: &Manifest, freshness: Freshness) -> Option<Timestamp> {
         let key = ScanKey { repository: repository.clone(), digest: manifest.digest.clone() };
         let freshness = freshness.and_not_before(self.invalidations.latest(&key));
-        self.scans.get_fresh(&key, freshness).map(|compact| compact.outline().read_at)
+        self.scans.get_fresh(&key, freshness).map(|encoded| encoded.outline().read_at)
     }
 
     fn is_outdated(&self, repository: &Repository, manifest: &Manifest, read_at: Timestamp) -> bool {
@@ -269,17 +246,13 @@ impl Registry for CachedRegistry {
     }
 }
 
-/// Removes all scans and drops them at once. Otherwise each of the next readings would exceed the limit, too, and clear
-/// the cache again.
-fn clear(scans: &ReadThroughCache<ScanKey, Arc<CompactScan>>, pool: &FindingPool, recent: &RecentScans) {
-    scans.clear();
-    recent.clear();
-    let mut left = usize::MAX;
-    // Each run drops some hundred entries.
-    while pool.bytes() < left {
-        left = pool.bytes();
-        scans.run_maintenance();
-    }
+/// Decodes a cached scan. A damaged one is removed, so that the next call reads it from the registry.
+fn decode_or_remove(
+    scans: &ReadThroughCache<ScanKey, Arc<EncodedScan>>,
+    key: &ScanKey,
+    encoded: &EncodedScan,
+) -> Result<Arc<Scan>, Error> {
+    encoded.decode().inspect_err(|_| scans.remove(key))
 }
 
 /// Runs a change to completion even if its caller has gone: a change that was sent may take effect, so its invalidation
@@ -312,5 +285,32 @@ fn with_requested_host(resolved: Arc<Resolved>, requested: &ImageReference) -> A
             Arc::new(resolved)
         }
         Some(_) | None => resolved,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn damaged_scan_is_read_again() {
+        let minute = Duration::from_mins(1);
+        let scans = ReadThroughCache::new(u64::MAX, minute, minute);
+        let repository = Repository {
+            registry: RegistryId::new("123456789012", "eu-west-1").unwrap(),
+            name: RepositoryName::parse("team/app").unwrap(),
+        };
+        let key = ScanKey { repository, digest: Digest::parse(&format!("sha256:{:064x}", 1)).unwrap() };
+        let read = |began: Instant| async move {
+            Ok(CachedRead { value: Arc::new(encoded::tests::damaged_scan()), began, ttl: Duration::MAX, weight: 1 })
+        };
+        let damaged = scans.get(&key, Freshness::default(), read).await.unwrap();
+
+        let failed = decode_or_remove(&scans, &key, &damaged);
+
+        assert!(matches!(failed, Err(Error::DamagedCache(_))), "{failed:?}");
+        assert!(scans.latest(&key).is_none());
     }
 }

@@ -2,11 +2,9 @@
 //!
 //! They are held like two further readers would hold them. Freshness is decided by the cache alone.
 
-use std::{
-    fmt, mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{fmt, mem, sync::Arc};
 
+use parking_lot::{Mutex, MutexGuard};
 use scangate_core::scan::Scan;
 
 /// The maximum of findings in a scan held here: the cache's memory limit does not count it.
@@ -35,14 +33,8 @@ impl RecentScans {
         drop(dropped);
     }
 
-    /// Drops all scans.
-    pub(super) fn clear(&self) {
-        let dropped = mem::take(&mut *self.lock());
-        drop(dropped);
-    }
-
     fn lock(&self) -> MutexGuard<'_, [Option<Arc<Scan>>; 2]> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+        self.last.lock()
     }
 }
 

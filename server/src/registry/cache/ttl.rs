@@ -8,39 +8,33 @@ use scangate_core::{
     scan::{Enrichment, Report, Scan, Status},
 };
 
-use super::{
-    Config,
-    compact::{CompactScan, FindingPool},
-};
+use super::{Config, encoded::EncodedScan};
 use crate::registry::{Error, read_through::CachedRead};
 
 /// Encodes a scan for the cache, with its TTL and the time since which its content is unchanged.
 pub(super) fn to_cached_read(
     scan: &Scan,
     first_scanned_at: Option<Timestamp>,
-    previous: Option<&CompactScan>,
-    pool: &Arc<FindingPool>,
+    previous: Option<&EncodedScan>,
     began: Instant,
     config: &Config,
-) -> Result<CachedRead<Arc<CompactScan>>, Error> {
-    let Some(mut compact) = CompactScan::new(scan, pool) else {
-        return Err(Error::TooComplex("more distinct texts than the cache can index".to_owned()));
-    };
-    compact.set_first_scanned_at(first_scanned_at);
-    if let Some(previous) = previous.filter(|previous| is_unchanged(previous, &compact)) {
-        compact.set_unchanged_since(previous.outline().unchanged_since);
+) -> Result<CachedRead<Arc<EncodedScan>>, Error> {
+    let mut encoded = EncodedScan::new(scan)?;
+    encoded.set_first_scanned_at(first_scanned_at);
+    if let Some(previous) = previous.filter(|previous| is_unchanged(previous, &encoded)) {
+        encoded.set_unchanged_since(previous.outline().unchanged_since);
     }
     let ttl = match (is_settled(scan, first_scanned_at), &scan.enrichment) {
         (false, _) => config.unsettled_ttl,
         (true, Enrichment::Missing(_)) => config.unenriched_ttl,
         (true, Enrichment::NotAsked | Enrichment::Complete | Enrichment::Partial(_)) => config.findings_ttl,
     };
-    let (ttl, weight) = (ttl.min(config.findings_ttl), compact.reserved_bytes());
-    Ok(CachedRead { value: Arc::new(compact), began, ttl, weight })
+    let (ttl, weight) = (ttl.min(config.findings_ttl), encoded.bytes());
+    Ok(CachedRead { value: Arc::new(encoded), began, ttl, weight })
 }
 
 /// True if two readings state the same facts.
-fn is_unchanged(earlier: &CompactScan, later: &CompactScan) -> bool {
+fn is_unchanged(earlier: &EncodedScan, later: &EncodedScan) -> bool {
     let (previous, scan) = (earlier.outline(), later.outline());
     // The outcome of the enrichment shows in the findings, as far as it matters.
     let Scan {
