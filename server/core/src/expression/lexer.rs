@@ -137,8 +137,7 @@ fn symbol_length(source: &str, start: usize, first: char) -> Result<usize, Error
     let known = SYMBOLS.into_iter().find(|symbol| rest.starts_with(symbol));
     let mistaken = MISTAKEN.into_iter().find(|(symbol, _)| rest.starts_with(symbol));
     let (message, hint) = match (known, mistaken) {
-        (Some(symbol), None) => return Ok(symbol.len()),
-        (Some(symbol @ ("&&" | "||" | "==")), Some(_)) => return Ok(symbol.len()),
+        (Some(symbol), None) | (Some(symbol @ ("&&" | "||" | "==")), Some(_)) => return Ok(symbol.len()),
         (_, Some((symbol, instead))) => (format!("`{symbol}` is not an operator"), format!("write `{instead}`")),
         (None, None) => {
             let hint = match first {

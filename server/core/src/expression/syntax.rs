@@ -98,10 +98,7 @@ pub(super) fn parse(source: &str) -> Result<Node<'_>, Error> {
     })?;
     let mut parser = Parser { source, next, tokens, depth: 0 };
     let tree = parser.expression()?;
-    match parser.next.kind {
-        TokenKind::End => Ok(tree),
-        _ => Err(parser.unexpected()),
-    }
+    if parser.is_at_end() { Ok(tree) } else { Err(parser.unexpected(FORM)) }
 }
 
 struct Parser<'a> {
@@ -125,7 +122,7 @@ impl<'a> Parser<'a> {
             return Err(self.error("a ternary within a ternary is ambiguous", "put the inner one in brackets"));
         }
         if !self.skip(":") {
-            return Err(self.unexpected_unless_end("write a ternary as in `finding.rated ? 1 : 2`"));
+            return Err(self.unexpected("write a ternary as in `finding.rated ? 1 : 2`"));
         }
         let otherwise = self.nested(Self::expression)?;
         let height = test.height.max(then.height).max(otherwise.height);
@@ -197,7 +194,7 @@ impl<'a> Parser<'a> {
                 "." => {
                     self.advance();
                     if !matches!(self.next.kind, TokenKind::Word) {
-                        return Err(self.unexpected_unless_end(FIELD));
+                        return Err(self.unexpected(FIELD));
                     }
                     let name = self.advance().text;
                     part = if self.next.text == "(" {
@@ -238,7 +235,7 @@ impl<'a> Parser<'a> {
                 return self.node(open.start, height(&elements) + 1, Kind::List(elements));
             }
             (TokenKind::Symbol, "{") => return Err(self.map()),
-            (TokenKind::End, _) => return Err(self.error("the expression is incomplete", FORM)),
+            (TokenKind::End, _) => return Err(self.unexpected(FORM)),
             (TokenKind::Word | TokenKind::Symbol, found) => {
                 return Err(self.error(format!("a value is missing before `{found}`"), FORM));
             }
@@ -298,13 +295,10 @@ impl<'a> Parser<'a> {
         if self.skip(close) {
             return Ok(());
         }
-        Err(match self.next.kind {
-            TokenKind::End => {
-                let message = format!("`{}` is never closed", open.text);
-                Error::at(self.source, open.start, message, "add the closing bracket")
-            }
-            _ => self.unexpected(),
-        })
+        if !self.is_at_end() {
+            return Err(self.unexpected(FORM));
+        }
+        Err(Error::at(self.source, open.start, format!("`{}` is never closed", open.text), "add the closing bracket"))
     }
 
     /// Parses a part within another one.
@@ -352,28 +346,25 @@ impl<'a> Parser<'a> {
         self.error("maps and messages are not supported", "compare the fields one by one")
     }
 
-    /// Creates an error about a token after a complete part.
-    fn unexpected(&self) -> Error {
-        match self.next.text {
-            closing @ (")" | "]" | "}") => {
-                let message = format!("`{closing}` does not match an open bracket");
-                self.error(message, "close each bracket once, with its own kind")
-            }
-            found => {
-                let hint = match found.to_ascii_lowercase().as_str() {
-                    "and" => "write `&&`",
-                    "or" => "write `||`",
-                    _ => FORM,
-                };
-                self.error(format!("unexpected {}", quote(found)), hint)
-            }
-        }
+    fn is_at_end(&self) -> bool {
+        matches!(self.next.kind, TokenKind::End)
     }
 
-    fn unexpected_unless_end(&self, hint: &str) -> Error {
-        match self.next.kind {
-            TokenKind::End => self.error("the expression is incomplete", hint),
-            _ => self.error(format!("unexpected {}", quote(self.next.text)), hint),
+    /// Creates an error about a token that cannot stand here.
+    fn unexpected(&self, hint: &str) -> Error {
+        let found = self.next.text;
+        if self.is_at_end() {
+            return self.error("the expression is incomplete", hint);
         }
+        if matches!(found, ")" | "]" | "}") {
+            let message = format!("`{found}` does not match an open bracket");
+            return self.error(message, "close each bracket once, with its own kind");
+        }
+        let hint = match found {
+            "AND" => "write `&&`",
+            "OR" => "write `||`",
+            _ => hint,
+        };
+        self.error(format!("unexpected {}", quote(found)), hint)
     }
 }

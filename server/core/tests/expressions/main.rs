@@ -8,3 +8,4 @@ mod manual;
 mod properties;
 mod refusals;
 mod semantics;
+mod syntax;
