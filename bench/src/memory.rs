@@ -159,10 +159,9 @@ async fn read_scans(row: &Row) -> (Repository, Vec<(Manifest, Scan)>) {
 
 /// Makes the id, the link and the description of a finding those of one group of images.
 fn make_distinct(finding: &mut Finding, group: usize) {
-    let mark = |text: &Arc<str>| -> Arc<str> { format!("{group}-{text}").into() };
-    finding.id = mark(&finding.id);
-    finding.uri = finding.uri.as_ref().map(mark);
-    finding.description = finding.description.as_ref().map(mark);
+    for text in [Some(&mut finding.id), finding.uri.as_mut(), finding.description.as_mut()].into_iter().flatten() {
+        *text = format!("{group}-{text}").into();
+    }
 }
 
 async fn time_reads(cached: &CachedRegistry, repository: &Repository, images: &[(Manifest, Scan)]) -> Vec<Duration> {
