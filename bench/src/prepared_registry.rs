@@ -29,8 +29,10 @@ impl PreparedRegistry {
     /// Adds a copy of each scan that shares no memory with it.
     pub(crate) fn insert(&self, images: &[(Manifest, Scan)]) {
         for (manifest, scan) in images {
-            let copy = serde_json::from_slice(&serde_json::to_vec(scan).unwrap()).unwrap();
-            self.scans.lock().unwrap().insert(manifest.digest.clone(), copy);
+            let mut copy: Scan = serde_json::from_slice(&serde_json::to_vec(scan).unwrap()).unwrap();
+            // The list that serde returns has room for up to twice its findings.
+            copy.report.iter_mut().flat_map(|report| &mut report.findings).for_each(Vec::shrink_to_fit);
+            self.scans.lock().unwrap().insert(manifest.digest.clone(), Arc::new(copy));
         }
     }
 }
