@@ -71,46 +71,22 @@ impl Condition {
 
     pub(in crate::expression) fn evaluate(&self, context: &Context<'_>) -> Evaluated<bool> {
         match self {
-            Self::LabelIn(field, mask) => {
-                field.index(context).map(|label| mask >> label & 1 == 1).ok_or(Unknown::Missing)
-            }
-            Self::Score(relation, field, value) => {
-                let score = field.get(context.finding).ok_or(Unknown::Missing)?;
-                score.partial_cmp(value).map(|ordering| relation.holds(ordering)).ok_or(Unknown::Undefined)
-            }
-            Self::Text(condition, field, literal) => {
-                field.get(context.finding).map(|read| condition.holds(read, literal)).ok_or(Unknown::Missing)
-            }
-            Self::Times(relation, linear) => linear.compare_with_zero(*relation, context),
-            Self::Not(condition) => condition.evaluate(context).map(|known| !known),
-            Self::All(conditions) => fold_kleene(false, conditions, context),
-            Self::Any(conditions) => fold_kleene(true, conditions, context),
-            Self::Constant(_)
-            | Self::Rated
-            | Self::IsReported(_)
-            | Self::Counts(..)
-            | Self::Scores(..)
-            | Self::Texts(..)
-            | Self::OneOf(..)
-            | Self::Matches(..)
-            | Self::IsRelatedId(_)
-            | Self::AnyRelatedId(_)
-            | Self::EveryRelatedId(_)
-            | Self::Equivalent(_)
-            | Self::Choose(_) => self.evaluate_rare(context),
-        }
-    }
-
-    /// Evaluates the rarer kinds. Apart from the others, since their registers and stack would slow all of them.
-    #[inline(never)]
-    fn evaluate_rare(&self, context: &Context<'_>) -> Evaluated<bool> {
-        match self {
             Self::Constant(known) => Ok(*known),
             Self::Rated => Ok(LabelField::Severity.is_reported(context.finding)),
             Self::IsReported(field) if field.is_unread(context.finding) => Err(Unknown::Missing),
             Self::IsReported(field) => Ok(field.is_reported(context.finding, context.usage)),
+            Self::LabelIn(field, mask) => {
+                field.index(context).map(|label| mask >> label & 1 == 1).ok_or(Unknown::Missing)
+            }
             Self::Counts(relation, left, right) => Number::compare(*relation, left, right, context),
+            Self::Score(relation, field, value) => {
+                let score = field.get(context.finding).ok_or(Unknown::Missing)?;
+                score.partial_cmp(value).map(|ordering| relation.holds(ordering)).ok_or(Unknown::Undefined)
+            }
             Self::Scores(relation, left, right) => Number::compare(*relation, left, right, context),
+            Self::Text(condition, field, literal) => {
+                field.get(context.finding).map(|read| condition.holds(read, literal)).ok_or(Unknown::Missing)
+            }
             Self::Texts(condition, left, right) => {
                 both(left.evaluate(context), right.evaluate(context)).map(|(left, right)| condition.holds(left, right))
             }
@@ -121,20 +97,16 @@ impl Condition {
             }
             Self::AnyRelatedId(condition) => fold_related_ids(true, condition, context),
             Self::EveryRelatedId(condition) => fold_related_ids(false, condition, context),
+            Self::Times(relation, linear) => linear.compare_with_zero(*relation, context),
             Self::Equivalent(sides) => {
                 both(sides.0.evaluate(context), sides.1.evaluate(context)).map(|(left, right)| left == right)
             }
+            Self::Not(condition) => condition.evaluate(context).map(|known| !known),
+            Self::All(conditions) => fold_kleene(false, conditions, context),
+            Self::Any(conditions) => fold_kleene(true, conditions, context),
             Self::Choose(parts) => {
                 evaluate_ternary(parts.0.evaluate(context), || parts.1.evaluate(context), || parts.2.evaluate(context))
             }
-            // The kinds that `evaluate` handles itself.
-            Self::LabelIn(..)
-            | Self::Score(..)
-            | Self::Text(..)
-            | Self::Times(..)
-            | Self::Not(_)
-            | Self::All(_)
-            | Self::Any(_) => self.evaluate(context),
         }
     }
 
@@ -200,34 +172,23 @@ impl Condition {
 }
 
 fn fold_related_ids(verdict: bool, condition: &Condition, context: &Context<'_>) -> Evaluated<bool> {
-    let mut result = Ok(!verdict);
-    for id in &context.finding.related_ids {
-        result = fold(verdict, result, condition.evaluate(&Context { related_id: Some(id), ..*context }));
-        if result == Ok(verdict) {
-            break;
-        }
-    }
-    result
+    let contexts = context.finding.related_ids.iter().map(|id| Context { related_id: Some(id), ..*context });
+    fold(verdict, contexts.map(|context| condition.evaluate(&context)))
 }
 
 fn fold_kleene(verdict: bool, conditions: &[Condition], context: &Context<'_>) -> Evaluated<bool> {
-    let mut result = Ok(!verdict);
-    for condition in conditions {
-        result = fold(verdict, result, condition.evaluate(context));
-        if result == Ok(verdict) {
-            break;
-        }
-    }
-    result
+    fold(verdict, conditions.iter().map(|condition| condition.evaluate(context)))
 }
 
-/// Folds a value into the result so far, in Kleene's logic: a known `verdict` decides, else the worst unknown, else the
-/// opposite.
-fn fold(verdict: bool, result: Evaluated<bool>, value: Evaluated<bool>) -> Evaluated<bool> {
-    match (result, value) {
-        (_, Ok(known)) if known == verdict => Ok(verdict),
-        (Err(unknown), Err(other)) => Err(unknown.max(other)),
-        (Err(unknown), Ok(_)) | (Ok(_), Err(unknown)) => Err(unknown),
-        (Ok(_), Ok(_)) => Ok(!verdict),
+/// Folds values in Kleene's logic: one known `verdict` decides, else the worst unknown, else the opposite.
+fn fold(verdict: bool, values: impl Iterator<Item = Evaluated<bool>>) -> Evaluated<bool> {
+    let mut unknown = None;
+    for value in values {
+        match value {
+            Ok(known) if known == verdict => return Ok(verdict),
+            Ok(_) => {}
+            Err(other) => unknown = unknown.max(Some(other)),
+        }
     }
+    unknown.map_or(Ok(!verdict), Err)
 }
