@@ -47,7 +47,7 @@ create table requests (
     primary key (id, kind)
 );
 
-create index requests_by_expire_time on requests (expire_time);
+create index requests_by_expire_time on requests (kind, expire_time);
 
 -- Decisions. Each server process that records them is a writer, and chains its own: every entry's hash covers the one before.
 create table decision_writers (
