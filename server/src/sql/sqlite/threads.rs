@@ -118,9 +118,14 @@ impl Drop for Threads {
 
 /// Polls the calls once: on SQLite none of them waits.
 fn run_calls<T, E: From<Error>>(connection: &mut Connection, calls: impl Calls<T, E>) -> Result<T, E> {
-    match pin!(calls(connection)).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(outcome) => outcome,
-        Poll::Pending => Err(Error::Unavailable(Waited.into()).into()),
+    poll_once(calls(connection)).unwrap_or_else(|| Err(Error::Unavailable(Waited.into()).into()))
+}
+
+/// Returns the output of a future that never waits; `None` if it waits.
+fn poll_once<T>(future: impl Future<Output = T>) -> Option<T> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
     }
 }
 
@@ -140,14 +145,10 @@ fn run(path: &Path, jobs: &Mutex<mpsc::Receiver<Job>>, mut connection: Option<Co
         }
         let is_whole = connection.as_mut().is_some_and(|connection| {
             let outcome = catch_unwind(AssertUnwindSafe(|| job(Ok(connection))));
-            outcome.is_ok() && settle(connection)
+            outcome.is_ok() && poll_once(connection.settle()) == Some(true)
         });
         if !is_whole {
             connection = None;
         }
     }
-}
-
-fn settle(connection: &mut Connection) -> bool {
-    matches!(pin!(connection.settle()).poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(true))
 }
