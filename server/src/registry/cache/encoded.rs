@@ -9,10 +9,7 @@ use std::{
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use scangate_core::{
-    finding::Finding,
-    scan::{Report, Scan},
-};
+use scangate_core::{finding::Finding, scan::Scan};
 
 use super::memory;
 use crate::registry::{Error, Source};
@@ -97,8 +94,11 @@ impl EncodedScan {
             return Ok(scan);
         }
         let findings = self.findings.as_ref().map(EncodedFindings::decode).transpose().map_err(damaged)?;
-        let report = self.outline.report.clone().map(|report| Report { findings, ..report });
-        let scan = Arc::new(Scan { report, ..self.outline.clone() });
+        let mut scan = self.outline.clone();
+        if let Some(report) = &mut scan.report {
+            report.findings = findings;
+        }
+        let scan = Arc::new(scan);
         *decoded = Arc::downgrade(&scan);
         Ok(scan)
     }
