@@ -185,6 +185,7 @@ impl<'a> Parser<'a> {
         let operand = Box::new(operand);
         self.node(start, height, if sign == "!" { Kind::Not(operand) } else { Kind::Negate(operand) })
     }
+
     /// Parses an operand with its fields and calls. `sign` is that of a number before it.
     fn member(&mut self, sign: &str) -> Result<Node<'a>, Error> {
         let mut part = self.primary(sign)?;

@@ -10,7 +10,7 @@ use scangate_core::{
     finding::Finding,
     image::ImageReference,
     policy::{Policy, PolicySet, Revision},
-    scan::{Content, Enrichment, Frequency, Report, Scan, ScanType, Status, Usage},
+    scan::{Content, Report, Scan},
     waiver::{self, Waiver},
 };
 use serde_json::{Value, from_value, json};
@@ -52,17 +52,8 @@ fn scan() -> Scan {
     Scan {
         read_at: at("11:59:00"),
         unchanged_since: at("11:00:00"),
-        status: Status::Complete,
-        description: None,
-        scan_type: ScanType::Basic,
-        frequency: Frequency::ScanOnPush,
         report: Some(report.with_findings(vec![finding])),
-        coverage: None,
-        enrichment: Enrichment::NotAsked,
-        flaws: Vec::new(),
-        first_scanned_at: None,
-        eligible_until: None,
-        usage: Usage::default(),
+        ..scangate_test_fixtures::completed_scan()
     }
 }
 

@@ -16,13 +16,13 @@ use scangate_core::{
     finding::{Finding, Fix, Package, Score},
     image::{Digest, ImageReference, Platform, Repository, RepositoryName},
     registry::Registry as RegistryId,
-    scan::{Content, Enrichment, Frequency, Manifest, Report, Scan, ScanType, Status, Usage},
+    scan::{Content, Manifest, Report, Scan},
 };
 use scangate_server::registry::{
     Error, Freshness, Registry, RegistryScanning, RepositoryScanning, Resolved, Started,
     cache::{CachedRegistry, Config},
 };
-use scangate_test_fixtures::digest;
+use scangate_test_fixtures::{completed_scan, digest};
 
 use crate::support::{APP, registry_id, repository};
 
@@ -122,17 +122,8 @@ pub(crate) fn scan(findings: Vec<Finding>) -> Scan {
     Scan {
         read_at: Timestamp::UNIX_EPOCH,
         unchanged_since: Timestamp::UNIX_EPOCH,
-        status: Status::Complete,
-        description: None,
-        scan_type: ScanType::Basic,
-        frequency: Frequency::ScanOnPush,
         report: Some(Report { findings: Some(findings), ..Report::default() }),
-        coverage: None,
-        enrichment: Enrichment::NotAsked,
-        flaws: Vec::new(),
-        first_scanned_at: None,
-        eligible_until: None,
-        usage: Usage::default(),
+        ..completed_scan()
     }
 }
 
