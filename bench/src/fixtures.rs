@@ -58,7 +58,8 @@ fn finding(random: &mut XorShift) -> Finding {
         uri: Some("https://example.com/advisory".into()),
         published_at: noon()
             .checked_sub(SignedDuration::from_hours(i64::from(u32::try_from(random.below(10_000)).unwrap())))
-            .ok(),
+            .ok()
+            .map(Into::into),
         ..scangate_test_fixtures::finding(&id)
     }
 }

@@ -52,7 +52,7 @@ impl Filter {
             Rating::Unrated(_) => true,
         };
         let has_id = |id: &str| {
-            let mut ids = std::iter::once(&finding.id).chain(&finding.related_ids);
+            let mut ids = std::iter::once(&finding.id).chain(finding.related_ids.iter());
             ids.any(|own| own.eq_ignore_ascii_case(id))
         };
         self.min_severity.is_none_or(is_severe)

@@ -1,10 +1,12 @@
 //! Findings: one vulnerability in one package of one manifest, in one form for basic and enhanced scans.
 
+mod reported_time;
+
 use std::{cmp::Ordering, fmt, hash::Hash, num::NonZeroU64, sync::Arc};
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use self::reported_time::ReportedTime;
 use crate::severity::Rating;
 
 /// The affected software.
@@ -63,9 +65,9 @@ pub enum Exploit {
 #[serde(deny_unknown_fields, default)]
 pub struct Kev {
     /// The time at which CISA added the vulnerability.
-    pub added_at: Option<Timestamp>,
+    pub added_at: Option<ReportedTime>,
     /// The time by which CISA demands a remedy.
-    pub due_at: Option<Timestamp>,
+    pub due_at: Option<ReportedTime>,
 }
 
 /// The status of a finding.
@@ -161,17 +163,17 @@ pub struct Finding {
     pub title: Option<Arc<str>>,
     /// The time at which the vendor published it.
     #[serde(default)]
-    pub published_at: Option<Timestamp>,
+    pub published_at: Option<ReportedTime>,
     /// Vulnerability identifier.
     pub id: Arc<str>,
     /// The affected package.
     pub package: Package,
     /// The time at which Inspector first saw it.
     #[serde(default)]
-    pub first_observed_at: Option<Timestamp>,
+    pub first_observed_at: Option<ReportedTime>,
     /// The identifiers of related vulnerabilities, in order and without duplicates.
     #[serde(default)]
-    pub related_ids: Vec<Arc<str>>,
+    pub related_ids: Box<[Arc<str>]>,
     /// The entry in CISA's catalogue of known exploited vulnerabilities.
     #[serde(default)]
     pub kev: Option<Box<Kev>>,
@@ -237,12 +239,14 @@ pub fn fold_duplicates(mut findings: Vec<Finding>) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
 
     fn finding() -> Finding {
         Finding {
             id: "CVE-2026-1".into(),
-            related_ids: Vec::new(),
+            related_ids: Box::default(),
             package: Package { name: "openssl".into(), ..Package::default() },
             severity: Rating::parse("HIGH"),
             fix: Fix::default(),
@@ -264,13 +268,13 @@ mod tests {
     fn records_with_different_properties_stay() {
         let others = [
             Finding { title: Some("one".into()), ..finding() },
-            Finding { related_ids: vec!["GHSA-1".into()], ..finding() },
+            Finding { related_ids: Box::new(["GHSA-1".into()]), ..finding() },
             Finding { kev: Some(Box::default()), ..finding() },
             Finding { package: Package { source_layer: Some("sha256:1".into()), ..finding().package }, ..finding() },
             Finding { description: Some("one".into()), ..finding() },
             Finding { uri: Some("https://example.org".into()), ..finding() },
-            Finding { published_at: Some(Timestamp::UNIX_EPOCH), ..finding() },
-            Finding { first_observed_at: Some(Timestamp::UNIX_EPOCH), ..finding() },
+            Finding { published_at: Some(Timestamp::UNIX_EPOCH.into()), ..finding() },
+            Finding { first_observed_at: Some(Timestamp::UNIX_EPOCH.into()), ..finding() },
             Finding { package: Package { fixed_in: Some("2".into()), ..finding().package }, ..finding() },
         ];
         for other in others {

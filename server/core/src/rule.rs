@@ -253,7 +253,7 @@ impl Grace {
     /// the start. Otherwise, a publication date far in the future would grant unlimited grace.
     pub fn window(&self, finding: &Finding, first_seen: &FirstSeenTimes) -> Option<(Timestamp, Timestamp)> {
         let from = match self.clock {
-            GraceClock::FindingPublished => finding.published_at,
+            GraceClock::FindingPublished => finding.published_at.map(Timestamp::from),
             GraceClock::FirstObserved => first_seen.get(finding).first_observed_at,
             GraceClock::FixFirstSeen => first_seen.get(finding).fix_first_seen_at,
             GraceClock::FirstAdmitted => first_seen.get(finding).first_admitted_at,

@@ -40,7 +40,7 @@ impl SeenFinding {
             vulnerability: Arc::clone(&finding.id),
             package: Arc::clone(&finding.package.name),
             fix_seen,
-            related_ids: finding.related_ids.clone(),
+            related_ids: finding.related_ids.to_vec(),
         }
     }
 }

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use super::program::Context;
-use crate::finding::{Exploit, Finding, Fix, Status};
+use crate::finding::{Exploit, Finding, Fix, ReportedTime, Status};
 use crate::scan::Usage;
 use crate::severity::{Rating, Severity};
 
@@ -201,13 +199,13 @@ impl TimeField {
     pub(super) const ALL: [Self; 5] =
         [Self::FirstObserved, Self::Published, Self::KevAdded, Self::KevDue, Self::LastInUse];
 
-    pub(super) fn get(self, finding: &Finding, usage: &Usage) -> Option<Timestamp> {
+    pub(super) fn get(self, finding: &Finding, usage: &Usage) -> Option<ReportedTime> {
         match self {
             Self::FirstObserved => finding.first_observed_at,
             Self::Published => finding.published_at,
             Self::KevAdded => finding.kev.as_deref().and_then(|kev| kev.added_at),
             Self::KevDue => finding.kev.as_deref().and_then(|kev| kev.due_at),
-            Self::LastInUse => usage.last_in_use_at,
+            Self::LastInUse => usage.last_in_use_at.map(ReportedTime::from),
         }
     }
 }

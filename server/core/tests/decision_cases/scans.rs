@@ -167,7 +167,7 @@ fn finding(index: usize, fixture: &FindingFixture, now: Timestamp) -> Finding {
     };
     Finding {
         id: fixture.id.clone().unwrap_or_else(|| format!("CVE-2026-{index:04}").into()),
-        related_ids: fixture.related_ids.clone(),
+        related_ids: fixture.related_ids.clone().into(),
         package,
         severity: fixture.severity.clone(),
         fix: fixture.fix,
@@ -175,7 +175,7 @@ fn finding(index: usize, fixture: &FindingFixture, now: Timestamp) -> Finding {
         epss: fixture.epss,
         exploit: fixture.exploit,
         status: fixture.status,
-        published_at: parse_optional(fixture.published.as_deref(), now),
+        published_at: parse_optional(fixture.published.as_deref(), now).map(Into::into),
         ..scangate_test_fixtures::finding("")
     }
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use scangate_core::{
     expression::Expression,
-    finding::{Exploit, Finding, Fix, Kev, Package, Score, Status},
+    finding::{Exploit, Finding, Fix, Kev, Package, ReportedTime, Score, Status},
     scan::Usage,
     severity::{Rating, Severity},
     unknown::WhenUnknown,
@@ -39,11 +39,15 @@ pub(crate) fn in_use() -> Usage {
     Usage { in_use_count: Some(3), last_in_use_at: Some("2026-03-01T10:00:00Z".parse().unwrap()) }
 }
 
+fn reported(time: &str) -> ReportedTime {
+    time.parse::<Timestamp>().unwrap().into()
+}
+
 /// A finding whose scan reports every field.
 pub(crate) fn full() -> Finding {
     Finding {
         id: "CVE-2026-1001".into(),
-        related_ids: vec!["GHSA-2026-1001".into()],
+        related_ids: Box::new(["GHSA-2026-1001".into()]),
         package: Package {
             name: "openssl".into(),
             version: "3.0.11".into(),
@@ -57,13 +61,13 @@ pub(crate) fn full() -> Finding {
         cvss: Some(Score::new(9.8).unwrap()),
         epss: Some(Score::new(0.5).unwrap()),
         exploit: Exploit::Known,
-        kev: Some(Box::new(Kev { added_at: None, due_at: Some("2026-03-10T12:00:00Z".parse().unwrap()) })),
+        kev: Some(Box::new(Kev { added_at: None, due_at: Some(reported("2026-03-10T12:00:00Z")) })),
         status: Status::Active,
         title: Some("Überlauf im Handshake".into()),
         description: Some("A heap overflow.".into()),
         uri: Some("https://example.org/1".into()),
-        first_observed_at: Some("2026-02-21T12:00:00Z".parse().unwrap()),
-        published_at: Some("2026-02-20T12:00:00Z".parse().unwrap()),
+        first_observed_at: Some(reported("2026-02-21T12:00:00Z")),
+        published_at: Some(reported("2026-02-20T12:00:00Z")),
         arn: None,
     }
 }

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use scangate_core::{
     expression::Expression,
-    finding::{Exploit, Finding, Fix, Kev, Package, Score, Status},
+    finding::{Exploit, Finding, Fix, Kev, Package, ReportedTime, Score, Status},
     scan::Usage,
     severity::{Rating, Severity},
     unknown::WhenUnknown,
@@ -193,6 +193,10 @@ fn instant() -> impl Strategy<Value = Timestamp> {
     ]
 }
 
+fn reported() -> impl Strategy<Value = ReportedTime> {
+    instant().prop_map(ReportedTime::from)
+}
+
 prop_compose! {
     fn finding()(
         severity in select(vec!["CRITICAL", "LOW", "UNTRIAGED"]),
@@ -201,8 +205,8 @@ prop_compose! {
         exploit in select(vec![Exploit::Unknown, Exploit::Known, Exploit::NotKnown]),
         status in select(vec![Status::Active, Status::Unrecognised]),
         title in option::of(select(vec!["", "a tale", "überlauf"])),
-        (published_at, first_observed_at) in (option::of(instant()), option::of(instant())),
-        kev in option::of((option::of(instant()), option::of(instant()))),
+        (published_at, first_observed_at) in (option::of(reported()), option::of(reported())),
+        kev in option::of((option::of(reported()), option::of(reported()))),
         related_ids in vec(select(vec!["CVE-1", "GHSA-3"]), 0..3),
     ) -> Finding {
         let kev = kev.map(|(added_at, due_at)| Box::new(Kev { added_at, due_at }));

@@ -58,7 +58,7 @@ fn fields_have_values_of_scan() {
 
 #[test]
 fn related_ids_are_a_list() {
-    let advisory = Finding { related_ids: vec!["CVE-1".into(), "CVE-2".into(), "GHSA-3".into()], ..full() };
+    let advisory = Finding { related_ids: Box::new(["CVE-1".into(), "CVE-2".into(), "GHSA-3".into()]), ..full() };
     assert_table(
         &advisory,
         &[

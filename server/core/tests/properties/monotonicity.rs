@@ -118,7 +118,7 @@ proptest! {
         prop_assume!(!findings.is_empty());
         let chosen = chosen.index(findings.len());
         let finding = &mut findings[chosen];
-        finding.related_ids.push(id.into());
+        finding.related_ids = finding.related_ids.iter().cloned().chain([id.into()]).collect();
         let finding = finding.clone();
 
         let may_be_covered = is_covered_through_related_ids(&finding, &after, at);

@@ -7,7 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use crate::grpc::field_violations::Fields;
 
 /// Renders a timestamp. On the wire, nanoseconds count upwards even before 1970.
-pub(crate) fn render_timestamp(timestamp: Timestamp) -> prost_types::Timestamp {
+pub(crate) fn render_timestamp(timestamp: impl Into<Timestamp>) -> prost_types::Timestamp {
+    let timestamp = timestamp.into();
     let mut wire = prost_types::Timestamp { seconds: timestamp.as_second(), nanos: timestamp.subsec_nanosecond() };
     wire.normalize();
     wire

@@ -27,7 +27,7 @@ fn finding(found: &ImageScanFinding, diagnostics: &mut ScanDiagnostics) -> Findi
     let name = found.name.as_deref().unwrap_or_default();
     Finding {
         id: diagnostics.intern(name, MAX_NAME_BYTES),
-        related_ids: Vec::new(),
+        related_ids: Box::default(),
         fix: if fixed_in.is_some() { Fix::Available } else { Fix::Unknown },
         package: Package {
             name: diagnostics.intern(attribute(found, "package_name").unwrap_or_default(), MAX_NAME_BYTES),

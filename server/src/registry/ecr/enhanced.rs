@@ -7,7 +7,7 @@ use aws_sdk_ecr::{
     types::{AwsEcrContainerImageDetails, EnhancedImageScanFinding, PackageVulnerabilityDetails, VulnerablePackage},
 };
 use scangate_core::{
-    finding::{Exploit, Finding, Fix, Package, Score, Status},
+    finding::{Exploit, Finding, Fix, Package, ReportedTime, Score, Status},
     image::{Digest, Repository},
     scan::Usage,
     severity::{Rating, Severity},
@@ -143,9 +143,12 @@ fn finding(found: &EnhancedImageScanFinding, diagnostics: &mut ScanDiagnostics) 
         title: diagnostics.non_empty(Some(title), MAX_NAME_BYTES),
         description: diagnostics.non_empty(found.description.as_deref(), MAX_DESCRIPTION_BYTES),
         uri: diagnostics.non_empty(details.and_then(|details| details.source_url.as_deref()), MAX_NAME_BYTES),
-        first_observed_at: diagnostics.time("firstObservedAt", found.first_observed_at.as_ref()),
+        first_observed_at: diagnostics
+            .time("firstObservedAt", found.first_observed_at.as_ref())
+            .map(ReportedTime::from),
         published_at: diagnostics
-            .time("vendorCreatedAt", details.and_then(|details| details.vendor_created_at.as_ref())),
+            .time("vendorCreatedAt", details.and_then(|details| details.vendor_created_at.as_ref()))
+            .map(ReportedTime::from),
         arn: diagnostics.non_empty(found.finding_arn.as_deref(), MAX_NAME_BYTES),
     }
 }
@@ -155,7 +158,7 @@ fn related_ids(
     details: Option<&PackageVulnerabilityDetails>,
     id: &str,
     diagnostics: &mut ScanDiagnostics,
-) -> Vec<Arc<str>> {
+) -> Box<[Arc<str>]> {
     let related = details.and_then(|details| details.related_vulnerabilities.as_deref()).unwrap_or_default();
     let related = related.iter().filter(|related| !related.is_empty() && *related != id);
     let ids: BTreeSet<Arc<str>> = related.map(|related| diagnostics.intern(related, MAX_NAME_BYTES)).collect();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use scangate_core::{
-    finding::{Exploit, Finding, Fix, Kev, Package, Score, Status},
+    finding::{Exploit, Finding, Fix, Kev, Package, ReportedTime, Score, Status},
     scan::{Report, Scan},
     severity::Rating,
 };
@@ -40,8 +40,12 @@ prop_compose! {
     }
 }
 
+fn reported() -> impl Strategy<Value = ReportedTime> {
+    instant().prop_map(ReportedTime::from)
+}
+
 fn kev() -> impl Strategy<Value = Kev> {
-    (option::of(instant()), option::of(instant())).prop_map(|(added_at, due_at)| Kev { added_at, due_at })
+    (option::of(reported()), option::of(reported())).prop_map(|(added_at, due_at)| Kev { added_at, due_at })
 }
 
 prop_compose! {
@@ -53,14 +57,14 @@ prop_compose! {
         exploit in select(vec![Exploit::Unknown, Exploit::Known, Exploit::NotKnown]),
         status in select(vec![Status::Active, Status::Suppressed, Status::Closed, Status::Unrecognised]),
         (title, description, uri) in (option::of(text()), option::of(text()), option::of(text())),
-        (first_observed_at, published_at) in (option::of(instant()), option::of(instant())),
+        (first_observed_at, published_at) in (option::of(reported()), option::of(reported())),
         arn in option::of(arn()),
         (related_ids, kev) in (vec(text(), 0..3), option::of(kev())),
     ) -> Finding {
         let score = |value: Option<f64>| value.map(|value| Score::new(value).unwrap());
         Finding {
             id, package, fix, exploit, status, title, description, uri, first_observed_at, published_at, arn,
-            related_ids, kev: kev.map(Box::new),
+            related_ids: related_ids.into(), kev: kev.map(Box::new),
             severity: Rating::parse(severity),
             cvss: score(cvss),
             epss: score(epss),

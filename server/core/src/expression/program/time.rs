@@ -18,30 +18,16 @@ const MAX_CONSTANT: i128 = 1 << 100;
 pub(in crate::expression) struct Linear {
     now: i32,
     /// The factors of the fields, in the order of [`TimeField::ALL`].
-    fields: [Term; TimeField::ALL.len()],
+    factors: [i32; TimeField::ALL.len()],
+    /// The fields that must be known, a bit each in the same order. A field whose occurrences cancel out is among them.
+    required: u8,
     constant: i128,
-}
-
-/// The factor of a field. A field whose occurrences cancel out is still required.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Term {
-    factor: i32,
-    is_required: bool,
-}
-
-impl Term {
-    const ONE: Self = Self { factor: 1, is_required: true };
-
-    fn plus(self, other: Self, sign: i32) -> Self {
-        Self { factor: self.factor + sign * other.factor, is_required: self.is_required || other.is_required }
-    }
 }
 
 impl Linear {
     /// Creates a fixed time or duration, in nanoseconds.
     pub(in crate::expression) const fn constant(constant: i128) -> Self {
-        const NEVER: Term = Term { factor: 0, is_required: false };
-        Self { now: 0, fields: [NEVER; TimeField::ALL.len()], constant }
+        Self { now: 0, factors: [0; TimeField::ALL.len()], required: 0, constant }
     }
 
     pub(in crate::expression) const fn now() -> Self {
@@ -49,8 +35,8 @@ impl Linear {
     }
 
     pub(in crate::expression) fn field(field: TimeField) -> Self {
-        let term = |other| if other == field { Term::ONE } else { Term::default() };
-        Self { fields: TimeField::ALL.map(term), ..Self::constant(0) }
+        let factors = TimeField::ALL.map(|other| i32::from(other == field));
+        Self { factors, required: 1 << field as u8, ..Self::constant(0) }
     }
 
     /// True if it depends neither on `now` nor on a field.
@@ -66,18 +52,15 @@ impl Linear {
         self.combine(other, -1)
     }
 
-    fn term(&self, index: usize) -> Term {
-        self.fields.get(index).copied().unwrap_or_default()
-    }
-
     /// Returns `None` beyond the limits within which the arithmetic is exact.
     fn combine(self, other: Self, sign: i32) -> Option<Self> {
         let sum = Self {
             now: self.now + sign * other.now,
-            fields: std::array::from_fn(|index| self.term(index).plus(other.term(index), sign)),
+            factors: std::array::from_fn(|index| self.factors[index] + sign * other.factors[index]),
+            required: self.required | other.required,
             constant: self.constant + i128::from(sign) * other.constant,
         };
-        let mut factors = sum.fields.iter().map(|term| term.factor).chain([sum.now]);
+        let mut factors = sum.factors.iter().chain([&sum.now]);
         let is_exact = factors.all(|factor| factor.abs() <= MAX_FACTOR) && sum.constant.abs() <= MAX_CONSTANT;
         is_exact.then_some(sum)
     }
@@ -94,11 +77,12 @@ impl Linear {
 
     fn without_now(&self, finding: &Finding, usage: &Usage) -> Evaluated<i128> {
         let mut sum = self.constant;
-        for (term, field) in self.fields.iter().zip(TimeField::ALL) {
-            if term.is_required {
-                let time = field.get(finding, usage).ok_or(Unknown::Missing)?;
-                sum += i128::from(term.factor) * time.as_nanosecond();
-            }
+        let mut required = self.required;
+        while required != 0 {
+            let index = required.trailing_zeros() as usize;
+            let time = TimeField::ALL[index].get(finding, usage).ok_or(Unknown::Missing)?;
+            sum += i128::from(self.factors[index]) * time.as_nanosecond();
+            required &= required - 1;
         }
         Ok(sum)
     }

@@ -4,10 +4,11 @@ use std::{collections::HashSet, sync::Arc};
 
 use aws_sdk_inspector2::{
     operation::batch_get_finding_details::BatchGetFindingDetailsOutput,
+    primitives::DateTime,
     types::{CisaData, ExploitObserved, FindingDetail, FindingDetailsErrorCode},
 };
 
-use scangate_core::finding::Kev;
+use scangate_core::finding::{Kev, ReportedTime};
 
 use super::{Enricher, InspectorRecord, Records, probability};
 use crate::registry::{
@@ -94,7 +95,8 @@ fn parse_kev(cisa: &CisaData) -> Option<Kev> {
     let listed = cisa.date_added().is_some()
         || cisa.date_due().is_some()
         || cisa.action().is_some_and(|action| !action.is_empty());
-    listed.then(|| Kev { added_at: cisa.date_added().and_then(timestamp), due_at: cisa.date_due().and_then(timestamp) })
+    let time = |time: Option<&DateTime>| time.and_then(timestamp).map(ReportedTime::from);
+    listed.then(|| Kev { added_at: time(cisa.date_added()), due_at: time(cisa.date_due()) })
 }
 
 fn is_observed(observed: &ExploitObserved) -> bool {

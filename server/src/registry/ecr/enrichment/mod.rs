@@ -14,9 +14,8 @@ mod selection;
 
 use std::{collections::HashMap, sync::Arc};
 
-use jiff::Timestamp;
 use scangate_core::{
-    finding::{Exploit, Finding, Fix, Kev, Score, Status},
+    finding::{Exploit, Finding, Fix, Kev, ReportedTime, Score, Status},
     image::{Digest, Repository},
     scan::Enrichment,
 };
@@ -188,7 +187,7 @@ fn with_fix(first: Fix, second: Fix) -> Fix {
 
 /// Returns the earlier dates of two entries in CISA's catalogue.
 fn earlier(first: Kev, second: Kev) -> Kev {
-    let min = |a: Option<Timestamp>, b: Option<Timestamp>| a.into_iter().chain(b).min();
+    let min = |a: Option<ReportedTime>, b: Option<ReportedTime>| a.into_iter().chain(b).min();
     Kev { added_at: min(first.added_at, second.added_at), due_at: min(first.due_at, second.due_at) }
 }
 
