@@ -6,11 +6,15 @@ use jiff::Timestamp;
 use scangate_core::{
     Decision,
     decision::{Breach, ManifestInput, Violation},
+    finding::Finding,
     image::{Digest, Image, Repository},
     name::Environment,
 };
 
 use crate::decision_log::{DecisionId, EvaluationInputs, Outcome};
+
+/// The estimated size of a reported finding without its longer texts, in bytes.
+const FINDING_BYTES: usize = 1024;
 
 /// An evaluation with the inputs that responses report. By itself it permits no deployment: it may be a simulation.
 #[derive(Clone, Debug)]
@@ -57,16 +61,22 @@ impl EvaluatedDecision {
         Self { evaluation: Evaluation::from_record(inputs, outcome.decision), deploy: outcome.deploy }
     }
 
-    /// The number of findings that it reports.
-    pub(crate) fn finding_count(&self) -> usize {
-        let count = |violation: &Violation| match &violation.breach {
-            Breach::Rule { findings, .. } => findings.len(),
+    /// The estimated memory of the findings that it reports, in bytes.
+    pub(crate) fn finding_bytes(&self) -> usize {
+        let of_violation = |violation: &Violation| match &violation.breach {
+            Breach::Rule { findings, .. } => findings.iter().map(size_of_finding).sum(),
             Breach::Scan(_) | Breach::NotUnderstood => 0,
         };
         let decision = &self.evaluation.decision;
-        let violations = decision.violations.iter().chain(&decision.warnings).map(count).sum::<usize>();
-        violations + decision.waived.len()
+        let violations = decision.violations.iter().chain(&decision.warnings).map(of_violation).sum::<usize>();
+        let waived = decision.waived.iter().map(|waived| size_of_finding(&waived.finding) + waived.reason.len());
+        violations + waived.sum::<usize>()
     }
+}
+
+fn size_of_finding(finding: &Finding) -> usize {
+    let texts = [&finding.title, &finding.description, &finding.uri, &finding.arn].into_iter().flatten();
+    FINDING_BYTES + texts.chain(&finding.related_ids).map(|text| text.len()).sum::<usize>()
 }
 
 /// A decision as recorded for one call.

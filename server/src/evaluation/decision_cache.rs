@@ -20,10 +20,8 @@ use super::PreparedDecision;
 
 /// The memory budget of the cache, in bytes.
 const MAX_BYTES: u64 = 48 * 1024 * 1024;
-/// The estimated size of a cached decision without findings, in bytes.
+/// The estimated size of a cached decision without findings, in bytes. Its encoded form has a cache of its own, in the gRPC layer.
 const DECISION_BYTES: usize = 6 * 1024;
-/// The estimated size of each reported finding in bytes. Its encoded form has a cache of its own, in the gRPC layer.
-const FINDING_BYTES: usize = 1024;
 /// The estimated size of each requested platform, in the key and in the cache's queues, in bytes.
 const PLATFORM_BYTES: usize = 2 * Platform::ESTIMATED_BYTES;
 /// A decision that is unused for this long is evicted.
@@ -70,7 +68,7 @@ impl PreparedDecision {
     fn bytes(&self) -> usize {
         let Self { record, evaluated } = self;
         let compressed = record.parts.iter().chain([&record.blob]).map(|blob| blob.compressed().len()).sum::<usize>();
-        compressed + evaluated.finding_count() * FINDING_BYTES + DECISION_BYTES
+        compressed + evaluated.finding_bytes() + DECISION_BYTES
     }
 }
 

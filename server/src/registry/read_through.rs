@@ -77,6 +77,8 @@ where
             async move {
                 let reading = reading.await?;
                 entries.insert(key, reading.clone());
+                // Evicts at once: later, many entries of megabytes each could exceed the limit meanwhile.
+                entries.run_pending_tasks();
                 Ok(reading)
             }
         };

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use scangate_core::{
     Decision, decide,
     decide::Selection,
-    decision::ManifestInput,
+    decision::{Breach, ManifestInput},
     finding::Finding,
     image::ImageReference,
     policy::{Policy, PolicySet, Revision},
@@ -158,6 +158,21 @@ fn cached_decision_is_invalid_after_any_change() {
     for (change, revision, manifests, now) in cases {
         assert!(!cached.is_valid_at(revision, &manifests, now), "{change}");
     }
+}
+
+#[test]
+fn long_texts_of_findings_count_in_full() {
+    let short = cached(json!({"id": "own", "rules": no_high()}), None).prepared;
+    let mut evaluated = (*short.evaluated).clone();
+    let Some(Breach::Rule { findings, .. }) =
+        evaluated.evaluation.decision.violations.first_mut().map(|violation| &mut violation.breach)
+    else {
+        panic!("no rule is violated")
+    };
+    findings[0].description = Some("x".repeat(100_000).into());
+    let long = PreparedDecision { record: Arc::clone(&short.record), evaluated: Arc::new(evaluated) };
+
+    assert_eq!(long.bytes(), short.bytes() + 100_000);
 }
 
 #[test]

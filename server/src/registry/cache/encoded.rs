@@ -8,8 +8,8 @@ use std::{
 };
 
 use jiff::Timestamp;
-use parking_lot::Mutex;
 use scangate_core::{finding::Finding, scan::Scan};
+use tokio::sync::Mutex;
 
 use super::memory;
 use crate::registry::{Error, Source};
@@ -18,6 +18,9 @@ use crate::registry::{Error, Source};
 const LEVEL: i32 = 3;
 /// The maximum size of a scan's findings as JSON: beyond the most findings that are read of one manifest.
 const MAX_JSON_BYTES: usize = 256 * 1024 * 1024;
+/// The maximum size of findings as JSON that an async worker decodes, in milliseconds. A thread for blocking work decodes larger
+/// ones.
+const MAX_WORKER_JSON_BYTES: usize = 1024 * 1024;
 
 /// A scan with encoded findings.
 #[derive(Debug)]
@@ -88,18 +91,30 @@ impl EncodedScan {
     }
 
     /// Returns the decoded scan; an error if its encoding is damaged.
-    pub(super) fn decode(&self) -> Result<Arc<Scan>, Error> {
-        let mut decoded = self.decoded.lock();
+    pub(super) async fn decode(self: &Arc<Self>) -> Result<Arc<Scan>, Error> {
+        let mut decoded = self.decoded.lock().await;
         if let Some(scan) = decoded.upgrade() {
             return Ok(scan);
         }
+        let is_large = self.findings.as_ref().is_some_and(|findings| findings.json_bytes > MAX_WORKER_JSON_BYTES);
+        let scan = if is_large {
+            let encoded = Arc::clone(self);
+            let decoding = tokio::task::spawn_blocking(move || encoded.decode_blocking());
+            decoding.await.map_err(|lost| damaged(io::Error::other(lost)))??
+        } else {
+            self.decode_blocking()?
+        };
+        let scan = Arc::new(scan);
+        *decoded = Arc::downgrade(&scan);
+        Ok(scan)
+    }
+
+    fn decode_blocking(&self) -> Result<Scan, Error> {
         let findings = self.findings.as_ref().map(EncodedFindings::decode).transpose().map_err(damaged)?;
         let mut scan = self.outline.clone();
         if let Some(report) = &mut scan.report {
             report.findings = findings;
         }
-        let scan = Arc::new(scan);
-        *decoded = Arc::downgrade(&scan);
         Ok(scan)
     }
 }
@@ -120,7 +135,7 @@ pub(super) mod tests {
 
     use super::*;
 
-    fn scan() -> Scan {
+    pub(in crate::registry::cache) fn scan() -> Scan {
         let finding = json!({
             "id": "CVE-2026-1", "package": {"name": "openssl", "version": "1.1.1"}, "severity": "HIGH",
             "description": "A flaw in a library allows an attacker to bypass the permission checks.",
@@ -177,8 +192,8 @@ pub(super) mod tests {
         assert!(EncodedFindings { json_bytes, ..intact }.decode().is_err());
     }
 
-    #[test]
-    fn damaged_scan_is_an_error() {
-        assert!(matches!(damaged_scan().decode(), Err(Error::DamagedCache(_))));
+    #[tokio::test]
+    async fn damaged_scan_is_an_error() {
+        assert!(matches!(Arc::new(damaged_scan()).decode().await, Err(Error::DamagedCache(_))));
     }
 }

@@ -11,7 +11,10 @@ mod memory;
 mod recent;
 mod ttl;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -171,8 +174,7 @@ impl Registry for CachedRegistry {
                 ttl::to_cached_read(&scan, first, previous.as_deref(), began, &config)
             }
         };
-        let encoded = self.scans.get(&key, freshness, read).await?;
-        let scan = decode_or_remove(&self.scans, &key, &encoded)?;
+        let scan = get_decoded(&self.scans, &key, freshness, read).await?;
         self.recent.insert(&scan);
         Ok(scan)
     }
@@ -246,13 +248,24 @@ impl Registry for CachedRegistry {
     }
 }
 
-/// Decodes a cached scan. A damaged one is removed, so that the next call reads it from the registry.
-fn decode_or_remove(
+/// Returns a scan from the cache, or reads it. A damaged one is removed and read again.
+async fn get_decoded<F>(
     scans: &ReadThroughCache<ScanKey, Arc<EncodedScan>>,
     key: &ScanKey,
-    encoded: &EncodedScan,
-) -> Result<Arc<Scan>, Error> {
-    encoded.decode().inspect_err(|_| scans.remove(key))
+    freshness: Freshness,
+    read: impl Fn(Instant) -> F,
+) -> Result<Arc<Scan>, Error>
+where
+    F: Future<Output = Result<CachedRead<Arc<EncodedScan>>, Error>> + Send + 'static,
+{
+    match scans.get(key, freshness, &read).await?.decode().await {
+        Err(error @ Error::DamagedCache(_)) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "a cached scan is damaged; reading it again");
+            scans.remove(key);
+            scans.get(key, freshness, read).await?.decode().await
+        }
+        decoded => decoded,
+    }
 }
 
 /// Runs a change to completion even if its caller has gone: a change that was sent may take effect, so its invalidation
@@ -290,7 +303,7 @@ fn with_requested_host(resolved: Arc<Resolved>, requested: &ImageReference) -> A
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
 
@@ -303,14 +316,16 @@ mod tests {
             name: RepositoryName::parse("team/app").unwrap(),
         };
         let key = ScanKey { repository, digest: Digest::parse(&format!("sha256:{:064x}", 1)).unwrap() };
-        let read = |began: Instant| async move {
-            Ok(CachedRead { value: Arc::new(encoded::tests::damaged_scan()), began, ttl: Duration::MAX, weight: 1 })
+        let is_damaged = AtomicBool::new(true);
+        let read = |began: Instant| {
+            let intact = EncodedScan::new(&encoded::tests::scan()).unwrap();
+            let is_damaged = is_damaged.swap(false, Ordering::Relaxed);
+            let value = Arc::new(if is_damaged { encoded::tests::damaged_scan() } else { intact });
+            async move { Ok(CachedRead { value, began, ttl: Duration::MAX, weight: 1 }) }
         };
-        let damaged = scans.get(&key, Freshness::default(), read).await.unwrap();
 
-        let failed = decode_or_remove(&scans, &key, &damaged);
+        let decoded = get_decoded(&scans, &key, Freshness::default(), read).await.unwrap();
 
-        assert!(matches!(failed, Err(Error::DamagedCache(_))), "{failed:?}");
-        assert!(scans.latest(&key).is_none());
+        assert_eq!(decoded.findings(), encoded::tests::scan().findings());
     }
 }

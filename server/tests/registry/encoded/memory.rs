@@ -1,6 +1,6 @@
 //! Sharing of decoded scans, and the memory limit.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use scangate_server::registry::{Freshness, Registry as _, cache::Config};
 
@@ -50,6 +50,36 @@ async fn distinct_images_stay_within_memory_limit() {
         assert!(bytes <= config.max_scan_bytes, "{bytes} bytes after {image} images");
     }
     assert!(harness.cached.bytes() > config.max_scan_bytes / 2, "there was room for more");
+}
+
+#[tokio::test]
+async fn burst_of_images_stays_within_memory_limit() {
+    let alone = Harness::new(Config::default());
+    alone.replace_and_read(0, distinct_scan(10, 1)).await;
+    let harness = Harness::new(Config { max_scan_bytes: 5 * alone.cached.bytes(), ..Config::default() });
+
+    // Fewer than those after which the cache evicts by itself.
+    for image in 10..25 {
+        harness.replace_and_read(image, distinct_scan(image, 1)).await;
+    }
+
+    let is_cached =
+        |image: &u64| harness.cached.cached_since(&repository(APP), &manifest(*image), Freshness::default()).is_some();
+    let cached = (10..25).filter(is_cached).count();
+    assert!((4..=6).contains(&cached), "{cached} images are cached");
+}
+
+#[tokio::test]
+async fn large_scan_decodes_beside_other_tasks() {
+    let harness = Harness::new(Config::default());
+    drop(harness.replace_and_read(1, distinct_scan(1, 10)).await);
+    drop(harness.replace_and_read(2, distinct_scan(2, 10_000)).await);
+
+    let is_ready = |image| tokio::time::timeout(Duration::ZERO, harness.read(image, Freshness::default()));
+    let (small, large) = (is_ready(1).await.is_ok(), is_ready(2).await.is_ok());
+
+    assert!(small && !large, "{small}, {large}");
+    assert_eq!(harness.read(2, Freshness::default()).await.findings().len(), 10_000);
 }
 
 #[tokio::test]
