@@ -26,7 +26,8 @@ pub struct Cli {
 pub enum Command {
     /// Serve the gate over Amazon ECR.
     ///
-    /// A duration is a number with a unit: ms, s, m, h or d.
+    /// A duration is a number with a unit (ms, s, m, h, d or w) or several, e.g. `1h 30m`, or an ISO 8601 one such as PT1H30M. A
+    /// day has 24 hours. Months, years and durations beyond 19,998 years are refused.
     Serve(Box<Config>),
     /// Update the schema of a store.
     ///

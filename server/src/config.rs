@@ -155,7 +155,7 @@ fn parse_retention(text: &str) -> Result<Duration, String> {
     Ok(retention)
 }
 
-/// Parses a duration such as `300s`, `250ms`, `1h 30m` or `30d`; a day has 24 hours.
+/// Parses a duration such as `300s`, `250ms`, `1h 30m`, `30d` or `PT5M`; a day has 24 hours.
 fn parse_duration(text: &str) -> Result<Duration, &'static str> {
     let duration = text.parse().and_then(|span: Span| span.to_duration(SpanRelativeTo::days_are_24_hours()));
     let duration = duration.map_err(|_| "must be like 300s, 250ms, 5m, 2h or 30d")?;
@@ -179,9 +179,10 @@ mod tests {
         let hours = |text| parse_duration(text).map(|duration| duration.as_secs() / 3600);
 
         assert_eq!([hours("400d"), hours("1h 30m"), hours("0s")], [Ok(9600), Ok(1), Ok(0)]);
+        assert_eq!([hours("1w"), hours("PT1H30M"), hours("2 hours")], [Ok(168), Ok(1), Ok(2)]);
         assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(parse_duration("5m"), Ok(Duration::from_mins(5)));
-        for invalid in ["5", "", "soon", "-5m", "5 m s", "1mo", "99999999999999999999d"] {
+        for invalid in ["5", "", "soon", "-5m", "5 m s", "1mo", "1y", "7304485d", "99999999999999999999d"] {
             assert!(parse_duration(invalid).is_err(), "{invalid}");
         }
     }
