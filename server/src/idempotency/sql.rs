@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::RequestKey;
-use crate::sql::{Connection, Error, FromRow, Row, RowStatement, Value, row_statement, values};
+use crate::sql::{Connection, Dialect, Error, FromRow, Row, RowStatement, Value, row_statement, values};
 
 /// Maximum number of expired keys that one transaction deletes. It adds at most as many, so that they cannot pile up.
 const MAX_EXPIRED_BATCH_SIZE: i64 = 4_096;
@@ -76,13 +76,22 @@ const CLAIM: RowStatement = row_statement!(
      returning id"
 );
 /// Updates claimed rows. An insertion with a conflict finds them by the index for certain: the plan of an update with a join can
-/// date from when the table was small, and then reads the whole table.
+/// date from when the table was small, and then reads the whole table. The conflict is certain: until the transaction ends, no
+/// other one deletes a row that [`CLAIM`] has inserted or found, since PostgreSQL locks both, and SQLite has one writer.
 const SET_TARGETS: RowStatement = row_statement!(
     "insert into requests (kind, id, fingerprint, writer, sequence, expire_time)
      select $3, id, '', $4, sequence, 0 from",
     (1 id text, 2 sequence bigint),
     "where true on conflict (id, kind) do update set writer = excluded.writer, sequence = excluded.sequence"
 );
+
+/// Deletes a batch of expired keys.
+const DELETE_EXPIRED: &str = "delete from requests where kind = $1 and id in
+    (select id from requests where kind = $1 and expire_time <= $2 order by expire_time limit $3)";
+/// PostgreSQL skips the rows that another server claims or deletes: two servers could wait for each other, and a key that was
+/// claimed meanwhile would be deleted.
+const DELETE_EXPIRED_UNLOCKED: &str = "delete from requests where kind = $1 and id = any (array(
+    select id from requests where kind = $1 and expire_time <= $2 order by expire_time limit $3 for update skip locked))";
 
 /// Claims keys and returns those that are taken, by their id. A key is free if it is unknown or expired, or if it stands for the
 /// decision that the claim supersedes. Claims are made in the order of ids, so that two servers with the same keys cannot deadlock.
@@ -121,8 +130,10 @@ pub(crate) async fn set_targets(
 ) -> Result<(), Error> {
     let rows: Vec<[Value<'_>; 2]> = sequences.iter().map(|(id, sequence)| values![*id, to_i64(*sequence)]).collect();
     connection.execute_each(SET_TARGETS, &rows, &values![kind.name(), writer]).await?;
-    let delete = "delete from requests where kind = $1 and id in
-        (select id from requests where kind = $1 and expire_time <= $2 order by expire_time limit $3)";
+    let delete = match connection.dialect() {
+        Dialect::Sqlite => DELETE_EXPIRED,
+        Dialect::Postgres => DELETE_EXPIRED_UNLOCKED,
+    };
     connection.execute(delete, &values![kind.name(), now.as_microsecond(), MAX_EXPIRED_BATCH_SIZE]).await?;
     Ok(())
 }

@@ -145,8 +145,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Raises the timeout of the statements of this transaction. Only PostgreSQL has one.
-    pub(super) async fn extend_timeout(&mut self, limit: Duration) -> Result<(), Error> {
+    /// Sets the timeout of the statements of this transaction. SQLite has one for the whole operation.
+    pub(super) async fn set_timeout(&mut self, limit: Duration) -> Result<(), Error> {
         if self.dialect() == Dialect::Postgres {
             let limit = format!("{}ms", limit.as_millis());
             self.execute("select set_config('statement_timeout', $1, true)", &values![&limit]).await?;

@@ -1,8 +1,14 @@
 //! An open database: operations on its connections, their transactions and their timeouts.
 
-use std::{fmt, path::Path, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    path::Path,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 
 use super::{Address, Connection, Error, OpenError, postgres, schema, sqlite};
 
@@ -124,8 +130,8 @@ impl Database {
         self.run(Access::Read, limit, move |connection| {
             Box::pin(async move {
                 connection.begin_read().await?;
-                if let Some(limit) = limit.filter(|limit| *limit > QUERY_TIMEOUT) {
-                    connection.extend_timeout(limit).await?;
+                if let Some(limit) = limit.filter(|limit| *limit != QUERY_TIMEOUT) {
+                    connection.set_timeout(limit).await?;
                 }
                 let read = calls(connection).await?;
                 connection.rollback().await?;
@@ -162,21 +168,22 @@ impl Database {
         self.run(Access::Commit, Some(COMMIT_TIMEOUT), calls).await
     }
 
-    /// Runs an operation. A write that has begun runs to its end or to the limit, also if the caller is gone.
+    /// Runs an operation. Once it has begun, it runs to its end or to the limit, also if the caller is gone: a database goes on
+    /// with a statement whose caller is gone, so the operation must keep its place.
     async fn run<T, E>(&self, access: Access, limit: Option<Duration>, calls: impl Calls<T, E>) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
+        let deadline = limit.map(|limit| Instant::now() + limit);
         match &self.backend {
-            Backend::Sqlite(threads) => within(limit, threads.run(access, calls)).await,
-            Backend::Postgres(pool) if access == Access::Write => {
+            Backend::Sqlite(threads) => within(deadline, threads.run(access, deadline, calls)).await,
+            Backend::Postgres(pool) => {
+                let place = within(deadline, pool.place(access)).await?;
                 let pool = Arc::clone(pool);
-                let task = tokio::spawn(async move { within(limit, pool.run(access, calls)).await });
+                let task = tokio::spawn(async move { within(deadline, pool.run(place, access, calls)).await });
                 task.await.unwrap_or_else(|lost| Err(Error::Unavailable(lost.into()).into()))
             }
-            // An abandoned read leaves its place in the pool at once.
-            Backend::Postgres(pool) => within(limit, pool.run(access, calls)).await,
         }
     }
 }
@@ -193,11 +200,14 @@ fn open_file(path: &Path) -> Result<sqlite::Threads, OpenError> {
     sqlite::Threads::start(sqlite::File::claim(path)?)
 }
 
-async fn within<T, E: From<Error>>(limit: Option<Duration>, calls: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-    match limit {
+async fn within<T, E: From<Error>>(
+    deadline: Option<Instant>,
+    calls: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    match deadline {
         None => calls.await,
-        Some(limit) => {
-            timeout(limit, calls).await.unwrap_or_else(|elapsed| Err(Error::Unavailable(elapsed.into()).into()))
-        }
+        Some(deadline) => timeout_at(deadline.into(), calls)
+            .await
+            .unwrap_or_else(|elapsed| Err(Error::Unavailable(elapsed.into()).into())),
     }
 }

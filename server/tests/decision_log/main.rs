@@ -6,6 +6,7 @@ mod contract;
 mod crash_recovery;
 mod fixtures;
 mod indexing;
+mod postgres;
 mod restore;
 mod retention;
 mod tampering;

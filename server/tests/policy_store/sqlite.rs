@@ -4,7 +4,9 @@ use std::{
     fs,
     os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
 };
 
 use jiff::SignedDuration;
@@ -14,6 +16,7 @@ use scangate_server::{
     sql::{Address, OpenError},
 };
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 
 use crate::{
     contract::{FILL, PROMISES, full_store_takes_changes_but_no_new_policies},
@@ -194,6 +197,46 @@ async fn write_rolled_back_by_sqlite_leaves_store_usable() {
     assert!(matches!(failed, Err(Error::Unavailable(_))), "{failed:?}");
     assert_eq!(after_failure, before);
     assert_eq!(written.unwrap().revision, 2);
+}
+
+#[tokio::test]
+async fn full_queue_refuses_further_operations() {
+    let directory = StoreDirectory::new();
+    let store = Arc::new(directory.open().await.unwrap());
+    let shell = shell(&directory.path());
+    shell.execute_batch("begin immediate").unwrap();
+
+    let mut writes = JoinSet::new();
+    for _ in 0..16_400 {
+        let store = Arc::clone(&store);
+        writes.spawn(async move { store.apply(delete("unknown", Precondition::Any)).await });
+    }
+    let refused = writes.join_next().await.unwrap().unwrap();
+
+    let Err(Error::Unavailable(why)) = refused else { panic!("{refused:?}") };
+    assert_eq!(why.to_string(), "too many operations wait for the database file; retry later");
+}
+
+#[tokio::test]
+async fn read_that_exceeds_limit_is_interrupted() {
+    let directory = StoreDirectory::new();
+    let store = directory.open().await.unwrap();
+    let endless = "alter table document_revisions rename to revisions;
+        create view document_revisions as
+            with recursive n (i) as (select 1 union all select i + 1 from n)
+            select 'policies' as kind, 'default' as id, i as revision, '' as content_digest from n";
+    shell(&directory.path()).execute_batch(endless).unwrap();
+
+    let read = store.content_digest(&id("default"), 1).await;
+    // The threads end before the store is closed.
+    let (closed, is_closed) = mpsc::channel();
+    thread::spawn(move || {
+        drop(store);
+        closed.send(())
+    });
+
+    assert!(matches!(read, Err(Error::Unavailable(_))), "{read:?}");
+    assert!(is_closed.recv_timeout(Duration::from_secs(5)).is_ok(), "the read goes on");
 }
 
 #[tokio::test]

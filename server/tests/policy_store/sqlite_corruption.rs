@@ -1,6 +1,6 @@
 //! A corrupt file: loading fails and names the unreadable record, since to skip a policy would fail open.
 
-use std::fs;
+use std::{fs, io::Write as _};
 
 use scangate_server::{
     policy_store::{Error, PolicyStore as _},
@@ -85,6 +85,19 @@ async fn store_without_default_policy_refuses_to_load() {
     let damage = damaged_by("delete from documents where id = 'default'").await;
 
     assert_eq!(damage, ("policies/default".to_owned(), "it is missing".to_owned()));
+}
+
+#[tokio::test]
+async fn damaged_header_is_corruption_while_open() {
+    let directory = StoreDirectory::new();
+    let store = directory.open().await.unwrap();
+    shell(&directory.path()).execute_batch("pragma wal_checkpoint(truncate)").unwrap();
+    let mut file = fs::OpenOptions::new().write(true).open(directory.path()).unwrap();
+    file.write_all(&[b'x'; 100]).unwrap();
+
+    let loaded = store.load_snapshot().await;
+
+    assert!(matches!(&loaded, Err(Error::Corrupt { what, .. }) if what == "the database file"), "{loaded:?}");
 }
 
 #[tokio::test]

@@ -26,6 +26,8 @@ struct NetworkState {
     epoch: u64,
     /// New connections are accepted but not forwarded.
     is_partitioned: bool,
+    /// Lost connections are closed.
+    is_closing: bool,
 }
 
 impl TcpProxy {
@@ -46,12 +48,19 @@ impl TcpProxy {
     /// Drops all data on existing connections without closing them, so that neither end receives an error. New
     /// connections work.
     pub fn lose_connections(&self) {
-        self.state.send_modify(|state| state.epoch += 1);
+        self.state.send_modify(|state| *state = NetworkState { epoch: state.epoch + 1, is_closing: false, ..*state });
+    }
+
+    /// Closes existing connections at both ends. New connections work.
+    pub fn close_connections(&self) {
+        self.state.send_modify(|state| *state = NetworkState { epoch: state.epoch + 1, is_closing: true, ..*state });
     }
 
     /// Drops all data on existing connections, and on those opened before [`TcpProxy::heal`].
     pub fn partition(&self) {
-        self.state.send_modify(|state| *state = NetworkState { epoch: state.epoch + 1, is_partitioned: true });
+        self.state.send_modify(|state| {
+            *state = NetworkState { epoch: state.epoch + 1, is_partitioned: true, is_closing: false };
+        });
     }
 
     /// Ends a partition for new connections. Existing ones stay lost.
@@ -70,7 +79,7 @@ async fn accept(listener: TcpListener, server: SocketAddr, state: Arc<watch::Sen
     // Kept open, because a closed connection would report the partition to the client.
     let mut partitioned = Vec::new();
     while let Ok((client, _)) = listener.accept().await {
-        let NetworkState { epoch, is_partitioned } = *state.borrow();
+        let NetworkState { epoch, is_partitioned, .. } = *state.borrow();
         if is_partitioned {
             partitioned.push(client);
             continue;
@@ -92,7 +101,10 @@ async fn forward(
     loop {
         tokio::select! {
             biased;
-            () = async { drop(state.wait_for(|state| state.epoch > epoch).await) } => {
+            is_closing = async { state.wait_for(|state| state.epoch > epoch).await.is_ok_and(|state| state.is_closing) } => {
+                if is_closing {
+                    return;
+                }
                 // Both ends stay open and receive nothing.
                 std::future::pending::<()>().await;
             }

@@ -111,7 +111,7 @@ impl GroupCommit {
                 }
                 match writer.commit(connection, &requests).await {
                     Ok(None) => {
-                        writer.start_new_chain();
+                        writer.recover_from_loss();
                         writer.commit(connection, &requests).await
                     }
                     outcome => outcome,

@@ -76,10 +76,10 @@ fn to_hash(what: &str, bytes: Vec<u8>) -> Result<Hash, Error> {
     bytes.try_into().map(Hash).map_err(|_| corrupt(what, "a hash is not 32 bytes long"))
 }
 
-pub(super) async fn load_head(connection: &mut Connection, writer: &str) -> Result<Option<Head>, Error> {
-    let head: Option<(i64, Vec<u8>)> = connection
-        .query_optional("select sequence, hash from decision_writers where writer = $1", &values![writer])
-        .await?;
+/// Loads and locks the head of a chain. On PostgreSQL it waits for an abandoned commit that may still advance the head.
+pub(super) async fn lock_head(connection: &mut Connection, writer: &str) -> Result<Option<Head>, Error> {
+    let lock = "update decision_writers set writer = writer where writer = $1 returning sequence, hash";
+    let head: Option<(i64, Vec<u8>)> = connection.query_optional(lock, &values![writer]).await?;
     head.map(|(sequence, hash)| Ok(Head { sequence: to_u64(writer, sequence)?, hash: to_hash(writer, hash)? }))
         .transpose()
 }

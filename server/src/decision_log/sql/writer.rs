@@ -61,21 +61,29 @@ impl Writer {
         self.stored_blobs.invalidate_all();
         self.outcome_unknown = true;
         self.pending_index.discard();
+        // The abandoned commit may still begin this chain, and there is no row to lock against it.
+        if self.head.sequence == 0 {
+            self.start_new_chain();
+        }
     }
 
-    /// Starts a chain under a new name after the database has gone back to an earlier state, so that ids of lost decisions are not
-    /// reused.
-    pub(super) fn start_new_chain(&mut self) {
-        let name = Arc::from(id::random_id());
-        tracing::error!(
-            previous_writer = %self.name,
-            writer = %name,
-            "the database has lost recorded decisions: it was restored from a backup, or a lagging replica was promoted"
-        );
-        self.head = Head::genesis(&name);
-        self.name = name;
+    /// Starts a chain under a new name.
+    fn start_new_chain(&mut self) {
+        self.name = Arc::from(id::random_id());
+        self.head = Head::genesis(&self.name);
         self.pending_index = PendingIndex::default();
         self.stored_blobs.invalidate_all();
+    }
+
+    /// Starts a new chain after the database has gone back to an earlier state, so that ids of lost decisions are not reused.
+    pub(super) fn recover_from_loss(&mut self) {
+        let previous = Arc::clone(&self.name);
+        self.start_new_chain();
+        tracing::error!(
+            previous_writer = %previous,
+            writer = %self.name,
+            "the database has lost recorded decisions: it was restored from a backup, or a lagging replica was promoted"
+        );
     }
 
     /// Commits a batch and returns the replies; `None` if the head in the database does not match, so decisions were lost.
@@ -135,7 +143,7 @@ impl Writer {
     /// Reloads the head after an unknown commit outcome; false if the database has lost acknowledged decisions.
     async fn reload_head(&mut self, connection: &mut Connection) -> Result<bool, Error> {
         let genesis = Head::genesis(&self.name);
-        let head = segment_table::load_head(connection, &self.name).await?.unwrap_or(genesis);
+        let head = segment_table::lock_head(connection, &self.name).await?.unwrap_or(genesis);
         let is_restored =
             head.sequence < self.head.sequence || (head.sequence == self.head.sequence && head.hash != self.head.hash);
         if !is_restored {

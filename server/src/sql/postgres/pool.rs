@@ -2,12 +2,16 @@
 
 use std::{
     fmt,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
 use sqlx::postgres::PgConnectOptions;
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
 use super::{PING_TIMEOUT, parse_url};
 use crate::sql::{
@@ -28,7 +32,9 @@ const MAX_IDLE: Duration = Duration::from_mins(10);
 /// A pool. The connection that was used last is used next.
 pub(in crate::sql) struct Pool {
     options: PgConnectOptions,
-    places: Semaphore,
+    places: Arc<Semaphore>,
+    /// The place of commits, so that they never wait behind reads.
+    commit_place: Arc<Semaphore>,
     /// The idle connections, with the start of their idle time.
     idle: Mutex<Vec<(Connection, Instant)>>,
 }
@@ -47,20 +53,43 @@ impl Pool {
         let first = timeout(ACQUIRE_TIMEOUT, super::Connection::open(&options)).await;
         let first = first.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(OpenError::Connect)?;
         let first = (Connection::new(Driver::Postgres(first)), Instant::now());
-        Ok(Self { options, places: Semaphore::new(MAX_CONNECTIONS), idle: Mutex::new(vec![first]) })
+        Ok(Self {
+            options,
+            places: Arc::new(Semaphore::new(MAX_CONNECTIONS - 1)),
+            commit_place: Arc::new(Semaphore::new(1)),
+            idle: Mutex::new(vec![first]),
+        })
+    }
+
+    /// Waits for a place in the pool.
+    pub(in crate::sql) async fn place(&self, access: Access) -> Result<OwnedSemaphorePermit, Error> {
+        let places = match access {
+            Access::Read | Access::Write => &self.places,
+            Access::Commit => &self.commit_place,
+        };
+        match timeout(ACQUIRE_TIMEOUT, Arc::clone(places).acquire_owned()).await {
+            Ok(place) => place.map_err(|closed| Error::Unavailable(closed.into())),
+            Err(elapsed) => Err(Error::Unavailable(elapsed.into())),
+        }
     }
 
     /// Runs an operation on a connection. A connection that fails, or whose operation is dropped, is closed.
-    pub(in crate::sql) async fn run<T, E: From<Error>>(&self, access: Access, calls: impl Calls<T, E>) -> Result<T, E> {
-        let unavailable = |error: Box<dyn std::error::Error + Send + Sync>| E::from(Error::Unavailable(error));
-        let place = timeout(ACQUIRE_TIMEOUT, self.places.acquire()).await.map_err(|error| unavailable(error.into()))?;
-        let _place = place.map_err(|error| unavailable(error.into()))?;
+    pub(in crate::sql) async fn run<T, E: From<Error>>(
+        &self,
+        _place: OwnedSemaphorePermit,
+        access: Access,
+        calls: impl Calls<T, E>,
+    ) -> Result<T, E> {
         let mut connection = self.acquire(access).await?;
         let outcome = calls(&mut connection).await;
-        if connection.settle().await {
-            let mut idle = self.idle.lock();
+        let is_whole = connection.settle().await;
+        let mut idle = self.idle.lock();
+        if is_whole {
             idle.retain(|(_, since)| since.elapsed() < MAX_IDLE);
             idle.push((connection, Instant::now()));
+        } else {
+            // After a failover the others are lost, too, and a commit would use each of them without a ping.
+            idle.clear();
         }
         outcome
     }

@@ -3,11 +3,11 @@
 mod file;
 mod threads;
 
-use std::path::Path;
+use std::{path::Path, time::Instant};
 
 use rusqlite::{ErrorCode, OpenFlags};
 
-use super::{Error, FromRow, OpenError, Row, Value};
+use super::{Error, FromRow, Row, Value};
 
 pub(super) use self::{file::File, threads::Threads};
 
@@ -23,6 +23,8 @@ const SETTINGS: &str = "pragma journal_mode = wal;
     pragma busy_timeout = 5000";
 /// Number of prepared statements that a connection caches, above the number of all statements.
 const STATEMENT_CACHE_CAPACITY: usize = 200;
+/// Number of steps of SQLite's virtual machine between two checks of the deadline: well below a millisecond.
+const DEADLINE_CHECK_STEPS: i32 = 1_000;
 /// The names of parameters, in order.
 const PARAMETERS: [&str; 12] = ["$1", "$2", "$3", "$4", "$5", "$6", "$7", "$8", "$9", "$10", "$11", "$12"];
 
@@ -33,14 +35,19 @@ pub(in crate::sql) struct Connection {
 }
 
 impl Connection {
-    fn open(path: &Path) -> Result<Self, OpenError> {
-        let failed = |source| OpenError::Open { path: path.to_owned(), source };
+    fn open(path: &Path) -> Result<Self, rusqlite::Error> {
         // The file exists, and the thread is the only user of the connection.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = rusqlite::Connection::open_with_flags(path, flags).map_err(failed)?;
+        let connection = rusqlite::Connection::open_with_flags(path, flags)?;
         connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE_CAPACITY);
-        connection.execute_batch(SETTINGS).map_err(failed)?;
+        connection.execute_batch(SETTINGS)?;
         Ok(Self { connection })
+    }
+
+    /// Interrupts statements from an instant on.
+    fn set_deadline(&mut self, deadline: Option<Instant>) -> Result<(), Error> {
+        let is_due = deadline.map(|deadline| move || deadline <= Instant::now());
+        self.connection.progress_handler(DEADLINE_CHECK_STEPS, is_due).map_err(query_error)
     }
 
     /// Executes a statement once for each row, and returns the number of rows that it changed.

@@ -7,15 +7,19 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     pin::pin,
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        mpsc::{self, TrySendError},
+    },
     task::{Context, Poll, Waker},
     thread::{self, JoinHandle},
+    time::Instant,
 };
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::File;
+use super::{File, query_error};
 use crate::sql::{
     Connection, Error, OpenError,
     connection::Driver,
@@ -24,6 +28,8 @@ use crate::sql::{
 
 /// Number of connections for reading. Few are needed: current policies are in memory.
 const READERS: usize = 4;
+/// Maximum number of operations that wait for the threads, well above that of concurrent calls.
+const QUEUE_CAPACITY: usize = 16_384;
 
 /// An operation on the connection of a thread, or on the error of opening it.
 type Job = Box<dyn FnOnce(Result<&mut Connection, Error>) + Send>;
@@ -33,6 +39,11 @@ type Job = Box<dyn FnOnce(Result<&mut Connection, Error>) + Send>;
 #[error("the operation on the database file was lost")]
 struct Lost;
 
+/// The queue is full.
+#[derive(Debug, thiserror::Error)]
+#[error("too many operations wait for the database file; retry later")]
+struct Overloaded;
+
 /// An operation on SQLite waited for something else than the database.
 #[derive(Debug, thiserror::Error)]
 #[error("an operation on the database file waited for another task")]
@@ -41,8 +52,8 @@ struct Waited;
 /// One thread for writes, so that they queue in order: the file's lock is not fair. Some threads for reads.
 #[derive(Debug)]
 pub(in crate::sql) struct Threads {
-    writes: Option<mpsc::Sender<Job>>,
-    reads: Option<mpsc::Sender<Job>>,
+    writes: Option<mpsc::SyncSender<Job>>,
+    reads: Option<mpsc::SyncSender<Job>>,
     handles: Vec<JoinHandle<()>>,
     /// Excludes other servers until the connections are closed.
     file: File,
@@ -51,9 +62,10 @@ pub(in crate::sql) struct Threads {
 impl Threads {
     /// Opens the connections of a file. The first one shows that the file is a database.
     pub(in crate::sql) fn start(file: File) -> Result<Self, OpenError> {
-        let first = super::Connection::open(file.path())?;
-        let (writes, write_jobs) = mpsc::channel();
-        let (reads, read_jobs) = mpsc::channel();
+        let failed = |source| OpenError::Open { path: file.path().to_owned(), source };
+        let first = super::Connection::open(file.path()).map_err(failed)?;
+        let (writes, write_jobs) = mpsc::sync_channel(QUEUE_CAPACITY);
+        let (reads, read_jobs) = mpsc::sync_channel(QUEUE_CAPACITY);
         let mut threads = Self { writes: Some(writes), reads: Some(reads), handles: Vec::new(), file };
         threads.spawn("sqlite-writer", &Arc::new(Mutex::new(write_jobs)), Some(first))?;
         let read_jobs = Arc::new(Mutex::new(read_jobs));
@@ -77,8 +89,13 @@ impl Threads {
         Ok(())
     }
 
-    /// Runs an operation on a connection. Once it has begun, it runs to its end, also if the caller is gone.
-    pub(in crate::sql) async fn run<T, E>(&self, access: Access, calls: impl Calls<T, E>) -> Result<T, E>
+    /// Runs an operation on a connection. Once it has begun, it runs to its end or to the deadline, also if the caller is gone.
+    pub(in crate::sql) async fn run<T, E>(
+        &self,
+        access: Access,
+        deadline: Option<Instant>,
+        calls: impl Calls<T, E>,
+    ) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<Error> + Send + 'static,
@@ -87,7 +104,7 @@ impl Threads {
         let job: Job = Box::new(move |connection| {
             // A caller that is gone has no use for an operation that has not begun.
             if !reply.is_closed() {
-                let outcome = connection.map_err(E::from).and_then(|connection| run_calls(connection, calls));
+                let outcome = connection.map_err(E::from).and_then(|connection| run_calls(connection, deadline, calls));
                 reply.send(outcome).ok();
             }
         });
@@ -96,8 +113,10 @@ impl Threads {
             Access::Write | Access::Commit => &self.writes,
         };
         // If the thread is gone, the job is dropped with its reply.
-        if let Some(queue) = queue {
-            queue.send(job).ok();
+        if let Some(queue) = queue
+            && let Err(TrySendError::Full(_)) = queue.try_send(job)
+        {
+            return Err(Error::Unavailable(Overloaded.into()).into());
         }
         outcome.await.unwrap_or_else(|_| Err(Error::Unavailable(Lost.into()).into()))
     }
@@ -117,7 +136,14 @@ impl Drop for Threads {
 }
 
 /// Polls the calls once: on SQLite none of them waits.
-fn run_calls<T, E: From<Error>>(connection: &mut Connection, calls: impl Calls<T, E>) -> Result<T, E> {
+fn run_calls<T, E: From<Error>>(
+    connection: &mut Connection,
+    deadline: Option<Instant>,
+    calls: impl Calls<T, E>,
+) -> Result<T, E> {
+    if let Driver::Sqlite(driver) = connection.driver_mut() {
+        driver.set_deadline(deadline)?;
+    }
     poll_once(calls(connection)).unwrap_or_else(|| Err(Error::Unavailable(Waited.into()).into()))
 }
 
@@ -138,7 +164,7 @@ fn run(path: &Path, jobs: &Mutex<mpsc::Receiver<Job>>, mut connection: Option<Co
             match super::Connection::open(path) {
                 Ok(opened) => connection = Some(Connection::new(Driver::Sqlite(opened))),
                 Err(error) => {
-                    job(Err(Error::Unavailable(error.into())));
+                    job(Err(query_error(error)));
                     continue;
                 }
             }
