@@ -29,15 +29,6 @@ impl Kind {
     }
 }
 
-/// The result that a request leads to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Target {
-    /// The writer of a decision; empty for a write of policies or waivers.
-    pub(crate) writer: String,
-    /// The sequence number of a decision, or the revision of a write.
-    pub(crate) sequence: u64,
-}
-
 /// A key to claim.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Claim<'a> {
@@ -51,7 +42,10 @@ pub(crate) struct Claim<'a> {
 pub(crate) struct StoredRequest {
     pub(crate) id: String,
     pub(crate) fingerprint: String,
-    pub(crate) target: Target,
+    /// The writer of the decision that it leads to; empty for a write of policies or waivers.
+    pub(crate) writer: String,
+    /// The sequence number of the decision, or the revision of the write.
+    pub(crate) sequence: u64,
     pub(crate) expire_time: i64,
 }
 
@@ -59,8 +53,9 @@ impl FromRow for StoredRequest {
     fn from_row(row: &Row<'_>) -> Result<Self, Error> {
         let sequence: i64 = row.get(3)?;
         // A damaged number is that of no decision.
-        let target = Target { writer: row.get(2)?, sequence: u64::try_from(sequence).unwrap_or_default() };
-        Ok(Self { id: row.get(0)?, fingerprint: row.get(1)?, target, expire_time: row.get(4)? })
+        let sequence = u64::try_from(sequence).unwrap_or_default();
+        let (id, fingerprint, writer) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        Ok(Self { id, fingerprint, writer, sequence, expire_time: row.get(4)? })
     }
 }
 
@@ -105,7 +100,7 @@ pub(crate) async fn claim(
         .values()
         .map(|Claim { key, supersedes }| {
             let (writer, sequence) = supersedes.unwrap_or(("", 0));
-            values![&key.id, &key.fingerprint, writer, to_i64(sequence), key.expire_micros(now)]
+            values![&key.id, &key.fingerprint, writer, sequence, key.expire_micros(now)]
         })
         .collect();
     let now = now.as_microsecond();
@@ -128,7 +123,7 @@ pub(crate) async fn set_targets(
     sequences: &[(&str, u64)],
     now: Timestamp,
 ) -> Result<(), Error> {
-    let rows: Vec<[Value<'_>; 2]> = sequences.iter().map(|(id, sequence)| values![*id, to_i64(*sequence)]).collect();
+    let rows: Vec<[Value<'_>; 2]> = sequences.iter().map(|(id, sequence)| values![*id, *sequence]).collect();
     connection.execute_each(SET_TARGETS, &rows, &values![kind.name(), writer]).await?;
     let delete = match connection.dialect() {
         Dialect::Sqlite => DELETE_EXPIRED,
@@ -154,8 +149,4 @@ pub(crate) async fn find(
 pub(crate) async fn load_all(connection: &mut Connection, kind: Kind) -> Result<Vec<StoredRequest>, Error> {
     let select = "select id, fingerprint, writer, sequence, expire_time from requests where kind = $1";
     connection.query(select, &values![kind.name()]).await
-}
-
-fn to_i64(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -109,11 +109,16 @@ impl Observations for SqlObservations {
             None => true,
             Some(times) => finding.fix_seen && times.fix_first_seen_at.is_none(),
         };
-        let new: Vec<SeenFinding> = findings.iter().filter(|finding| is_new(finding)).cloned().collect();
+        let row = |one: &SeenFinding| {
+            let fix_first_seen = one.fix_seen.then_some(at.as_microsecond());
+            values![one.vulnerability.to_string(), one.package.to_string(), fix_first_seen]
+        };
+        let new: Vec<[Value<'_>; 3]> = findings.iter().filter(|finding| is_new(finding)).map(row).collect();
         if new.is_empty() {
             return Ok(to_times(times));
         }
-        self.insert_observations(place.clone(), new, at.as_microsecond()).await?;
+        let values = values![place.registry.clone(), place.repository.clone(), at.as_microsecond()];
+        self.database.write_each(INSERT_OBSERVATIONS, new, values).await?;
         Ok(to_times(self.load_times(&place, &findings).await?))
     }
 
@@ -145,11 +150,13 @@ impl Observations for SqlObservations {
         let times = self.load_times(&place, &findings).await?;
         let is_new =
             |finding: &SeenFinding| times.get(&key(finding)).is_none_or(|times| times.first_admitted_at.is_none());
-        let new: Vec<SeenFinding> = findings.into_iter().filter(is_new).collect();
-        if new.is_empty() {
-            return Ok(());
+        let row = |one: &SeenFinding| values![one.vulnerability.to_string(), one.package.to_string()];
+        let new: Vec<[Value<'_>; 2]> = findings.iter().filter(|finding| is_new(finding)).map(row).collect();
+        if !new.is_empty() {
+            let values = values![place.registry, place.repository, place.environment, at.as_microsecond()];
+            self.database.write_each(INSERT_ADMISSIONS, new, values).await?;
         }
-        self.insert_admissions(place, new, at.as_microsecond()).await
+        Ok(())
     }
 
     async fn was_seen(&self, scope: &Scope) -> Result<bool, Error> {
@@ -187,34 +194,6 @@ impl SqlObservations {
             findings.iter().map(|finding| (&finding.vulnerability, &finding.package)).collect();
         times.retain(|(vulnerability, package), _| requested.contains(&(vulnerability, package)));
         Ok(times)
-    }
-
-    async fn insert_observations(&self, place: Place, findings: Vec<SeenFinding>, at: i64) -> Result<(), Error> {
-        let insert = self.database.write(move |connection| {
-            Box::pin(async move {
-                let rows: Vec<[Value<'_>; 3]> = findings
-                    .iter()
-                    .map(|one| values![&*one.vulnerability, &*one.package, one.fix_seen.then_some(at)])
-                    .collect();
-                let values = values![&place.registry, &place.repository, at];
-                connection.execute_each(INSERT_OBSERVATIONS, &rows, &values).await?;
-                Ok::<_, sql::Error>(())
-            })
-        });
-        Ok(insert.await?)
-    }
-
-    async fn insert_admissions(&self, place: Place, findings: Vec<SeenFinding>, at: i64) -> Result<(), Error> {
-        let insert = self.database.write(move |connection| {
-            Box::pin(async move {
-                let rows: Vec<[Value<'_>; 2]> =
-                    findings.iter().map(|one| values![&*one.vulnerability, &*one.package]).collect();
-                let values = values![&place.registry, &place.repository, &place.environment, at];
-                connection.execute_each(INSERT_ADMISSIONS, &rows, &values).await?;
-                Ok::<_, sql::Error>(())
-            })
-        });
-        Ok(insert.await?)
     }
 }
 

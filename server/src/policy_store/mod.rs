@@ -271,11 +271,6 @@ pub enum Error {
     },
 }
 
-/// The store has no default policy.
-#[derive(Debug, thiserror::Error)]
-#[error("it is missing")]
-struct DefaultPolicyMissing;
-
 /// A store of policies and waivers.
 ///
 /// A new store has `policies/default`, which cannot be deleted. One transaction writes a change, its history entry, its
@@ -333,7 +328,7 @@ pub fn into_snapshot(changes: ChangeSet) -> Result<PolicySet, Error> {
     if set.policies.keys().any(PolicyId::is_default) {
         Ok(set)
     } else {
-        Err(Error::Corrupt { what: "policies/default".to_owned(), source: DefaultPolicyMissing.into() })
+        Err(Error::Corrupt { what: "policies/default".to_owned(), source: "it is missing".into() })
     }
 }
 

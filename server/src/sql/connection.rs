@@ -155,9 +155,9 @@ impl Connection {
     }
 
     /// Notifies other servers of a write when the transaction commits. Only PostgreSQL has other servers.
-    pub(crate) async fn announce(&mut self, revision: i64) -> Result<(), Error> {
+    pub(crate) async fn announce(&mut self, revision: u64) -> Result<(), Error> {
         if self.dialect() == Dialect::Postgres {
-            self.execute("select pg_notify($1, $2)", &values![postgres::CHANNEL, &revision.to_string()]).await?;
+            self.execute("select pg_notify($1, $2)", &values![postgres::CHANNEL, revision.to_string()]).await?;
         }
         Ok(())
     }

@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    path::Path,
     pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
@@ -10,7 +9,7 @@ use std::{
 
 use tokio::time::timeout_at;
 
-use super::{Address, Connection, Error, OpenError, postgres, schema, sqlite};
+use super::{Address, Connection, Error, OpenError, RowStatement, Value, postgres, schema, sqlite};
 
 /// Timeout for all statements of one request. It exceeds the statement timeout of PostgreSQL and the wait of SQLite for the file,
 /// so it expires only if the database no longer responds.
@@ -52,6 +51,11 @@ impl<T, E, F> Calls<T, E> for F where
 {
 }
 
+/// The error of an operation.
+pub(crate) trait Failure: From<Error> + Send + 'static {}
+
+impl<E: From<Error> + Send + 'static> Failure for E {}
+
 /// An open database.
 pub struct Database {
     address: Address,
@@ -89,19 +93,12 @@ impl Database {
 
     async fn connect(address: &Address) -> Result<Self, OpenError> {
         let backend = match address {
-            Address::File(path) => Backend::Sqlite(open_file(path)?),
+            // Blocks, but only at startup.
+            Address::File(path) => Backend::Sqlite(sqlite::Threads::start(sqlite::File::claim(path)?)?),
             Address::Postgres(url) => Backend::Postgres(Arc::new(postgres::Pool::open(url).await?)),
             Address::Unknown => return Err(OpenError::Address),
         };
         Ok(Self { address: address.clone(), backend })
-    }
-
-    /// Returns the dialect of the statements.
-    pub(crate) fn dialect(&self) -> Dialect {
-        match self.backend {
-            Backend::Sqlite(_) => Dialect::Sqlite,
-            Backend::Postgres(_) => Dialect::Postgres,
-        }
     }
 
     /// The URL to listen on for notifications; `None` for a file, which has no other writers.
@@ -113,20 +110,16 @@ impl Database {
     }
 
     /// Runs an operation that reads.
-    pub(crate) async fn read<T, E>(&self, calls: impl Calls<T, E>) -> Result<T, E>
-    where
-        T: Send + 'static,
-        E: From<Error> + Send + 'static,
-    {
+    pub(crate) async fn read<T: Send + 'static, E: Failure>(&self, calls: impl Calls<T, E>) -> Result<T, E> {
         self.run(Access::Read, Some(QUERY_TIMEOUT), calls).await
     }
 
     /// Runs an operation that reads one snapshot of the database, within a limit if there is one.
-    pub(crate) async fn read_snapshot<T, E>(&self, limit: Option<Duration>, calls: impl Calls<T, E>) -> Result<T, E>
-    where
-        T: Send + 'static,
-        E: From<Error> + Send + 'static,
-    {
+    pub(crate) async fn read_snapshot<T: Send + 'static, E: Failure>(
+        &self,
+        limit: Option<Duration>,
+        calls: impl Calls<T, E>,
+    ) -> Result<T, E> {
         self.run(Access::Read, limit, move |connection| {
             Box::pin(async move {
                 connection.begin_read().await?;
@@ -142,11 +135,7 @@ impl Database {
     }
 
     /// Runs an operation in a write transaction, which commits if the operation succeeds.
-    pub(crate) async fn write<T, E>(&self, calls: impl Calls<T, E>) -> Result<T, E>
-    where
-        T: Send + 'static,
-        E: From<Error> + Send + 'static,
-    {
+    pub(crate) async fn write<T: Send + 'static, E: Failure>(&self, calls: impl Calls<T, E>) -> Result<T, E> {
         self.run(Access::Write, Some(QUERY_TIMEOUT), move |connection| {
             Box::pin(async move {
                 connection.begin_write().await?;
@@ -159,22 +148,30 @@ impl Database {
         .await
     }
 
+    /// Executes a statement for each row, in a transaction of its own.
+    pub(crate) async fn write_each<const N: usize, const M: usize>(
+        &self,
+        statement: RowStatement,
+        rows: Vec<[Value<'static>; N]>,
+        values: [Value<'static>; M],
+    ) -> Result<u64, Error> {
+        self.write(move |connection| Box::pin(async move { connection.execute_each(statement, &rows, &values).await }))
+            .await
+    }
+
     /// Runs the commit of decisions, which begins its own transaction if it needs one.
-    pub(crate) async fn commit<T, E>(&self, calls: impl Calls<T, E>) -> Result<T, E>
-    where
-        T: Send + 'static,
-        E: From<Error> + Send + 'static,
-    {
+    pub(crate) async fn commit<T: Send + 'static, E: Failure>(&self, calls: impl Calls<T, E>) -> Result<T, E> {
         self.run(Access::Commit, Some(COMMIT_TIMEOUT), calls).await
     }
 
     /// Runs an operation. Once it has begun, it runs to its end or to the limit, also if the caller is gone: a database goes on
     /// with a statement whose caller is gone, so the operation must keep its place.
-    async fn run<T, E>(&self, access: Access, limit: Option<Duration>, calls: impl Calls<T, E>) -> Result<T, E>
-    where
-        T: Send + 'static,
-        E: From<Error> + Send + 'static,
-    {
+    async fn run<T: Send + 'static, E: Failure>(
+        &self,
+        access: Access,
+        limit: Option<Duration>,
+        calls: impl Calls<T, E>,
+    ) -> Result<T, E> {
         let deadline = limit.map(|limit| Instant::now() + limit);
         match &self.backend {
             Backend::Sqlite(threads) => within(deadline, threads.run(access, deadline, calls)).await,
@@ -193,11 +190,6 @@ impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Database").field("address", &self.address).finish_non_exhaustive()
     }
-}
-
-/// Opens a file. Blocking, but only at startup.
-fn open_file(path: &Path) -> Result<sqlite::Threads, OpenError> {
-    sqlite::Threads::start(sqlite::File::claim(path)?)
 }
 
 async fn within<T, E: From<Error>>(

@@ -13,14 +13,6 @@ const MIGRATION_LOCK: i64 = 0x7363_616e_6761_7465;
 const CREATE_VERSIONS: &str =
     "create table schema_versions (version bigint not null primary key, checksum text not null)";
 
-/// The state of a database.
-enum State {
-    /// No table of a store.
-    Empty,
-    /// The number of applied migrations.
-    Applied(usize),
-}
-
 /// Applies the missing migrations in one transaction, one server at a time.
 pub(super) async fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
     connection.begin_write().await?;
@@ -28,14 +20,11 @@ pub(super) async fn migrate(connection: &mut Connection) -> Result<(), OpenError
         // Released at the end of the transaction.
         connection.execute("select pg_advisory_xact_lock($1)", &values![MIGRATION_LOCK]).await?;
     }
-    let applied = match load_state(connection).await? {
-        State::Empty => {
-            connection.execute(CREATE_VERSIONS, &[]).await?;
-            0
-        }
-        State::Applied(applied) => applied,
-    };
-    for (version, migration) in (1_i64..).zip(MIGRATIONS).skip(applied) {
+    let applied = count_applied(connection).await?;
+    if applied.is_none() {
+        connection.execute(CREATE_VERSIONS, &[]).await?;
+    }
+    for (version, migration) in (1_i64..).zip(MIGRATIONS).skip(applied.unwrap_or_default()) {
         connection.execute_script(migration).await?;
         let checksum = checksum(migration);
         connection
@@ -47,17 +36,16 @@ pub(super) async fn migrate(connection: &mut Connection) -> Result<(), OpenError
 
 /// Succeeds if all migrations of this server are applied, and no others.
 pub(super) async fn check(connection: &mut Connection) -> Result<(), OpenError> {
-    match load_state(connection).await? {
-        State::Applied(applied) if applied == MIGRATIONS.len() => Ok(()),
-        State::Empty | State::Applied(_) => Err(OpenError::NoStore),
-    }
+    let applied = count_applied(connection).await?;
+    if applied == Some(MIGRATIONS.len()) { Ok(()) } else { Err(OpenError::NoStore) }
 }
 
-async fn load_state(connection: &mut Connection) -> Result<State, OpenError> {
+/// Returns the number of applied migrations; `None` for a database without a store.
+async fn count_applied(connection: &mut Connection) -> Result<Option<usize>, OpenError> {
     if !has_table(connection, "schema_versions").await? {
         // Builds before this one recorded their migrations elsewhere.
         let is_other = has_table(connection, "store_revision").await?;
-        return if is_other { Err(OpenError::OtherSchema) } else { Ok(State::Empty) };
+        return if is_other { Err(OpenError::OtherSchema) } else { Ok(None) };
     }
     let applied: Vec<(i64, String)> =
         connection.query("select version, checksum from schema_versions order by version", &[]).await?;
@@ -67,7 +55,7 @@ async fn load_state(connection: &mut Connection) -> Result<State, OpenError> {
     }
     match applied.last() {
         Some((newest, _)) if applied.len() > MIGRATIONS.len() => Err(OpenError::NewerSchema(*newest)),
-        Some(_) | None => Ok(State::Applied(applied.len())),
+        Some(_) | None => Ok(Some(applied.len())),
     }
 }
 

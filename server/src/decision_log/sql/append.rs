@@ -1,9 +1,6 @@
 //! The write of every commit: it advances a chain's head by compare-and-set and inserts the segment that leads there.
 
-use super::{
-    segment::Head,
-    segment_table::{Segment, from_u64},
-};
+use super::{segment::Head, segment_table::Segment};
 use crate::sql::{Connection, Dialect, Error, values};
 
 /// The start of a chain, and a step of it. PostgreSQL executes them together with the insertion, to save round trips.
@@ -60,10 +57,10 @@ pub(super) async fn append(
     }
     let Segment { first, last, last_time, hash, body } = segment;
     let advance = if from.sequence == 0 { begin_chain!() } else { advance_head!() };
-    let head = values![writer, from_u64(from.sequence), &from.hash.0[..], from_u64(*last), &hash.0[..]];
+    let head = values![writer, from.sequence, &from.hash.0[..], *last, &hash.0[..]];
     let is_advanced = connection.execute(advance, &head).await? > 0;
     if is_advanced {
-        let row = values![writer, from_u64(*first), from_u64(*last), *last_time, &hash.0[..], &body[..]];
+        let row = values![writer, *first, *last, *last_time, &hash.0[..], &body[..]];
         connection.execute(INSERT_SEGMENT, &row).await?;
     }
     if mode == CommitMode::Autocommit {
@@ -80,15 +77,7 @@ async fn append_at_once(
 ) -> Result<bool, Error> {
     let Segment { first, last, last_time, hash, body } = segment;
     let insert = if from.sequence == 0 { with_segment!(begin_chain!()) } else { with_segment!(advance_head!()) };
-    let values = values![
-        writer,
-        from_u64(from.sequence),
-        &from.hash.0[..],
-        from_u64(*last),
-        &hash.0[..],
-        from_u64(*first),
-        *last_time,
-        &body[..],
-    ];
+    let head = values![writer, from.sequence, &from.hash.0[..], *last, &hash.0[..]];
+    let values = [&head[..], &values![*first, *last_time, &body[..]]].concat();
     Ok(connection.execute(insert, &values).await? > 0)
 }

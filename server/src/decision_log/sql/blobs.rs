@@ -49,20 +49,19 @@ pub(super) async fn upsert(
     blobs: &BTreeMap<Hash, (BlobKind, &Blob)>,
     used: i64,
 ) -> Result<(), Error> {
-    let names: Vec<String> = blobs.keys().map(Hash::to_string).collect();
-    let rows: Vec<[Value<'_>; 3]> = names
+    let rows: Vec<[Value<'_>; 3]> = blobs
         .iter()
-        .zip(blobs.values())
-        .map(|(name, (kind, blob))| values![name, i64::from(*kind == BlobKind::Record), &blob.compressed()[..]])
+        .map(|(hash, (kind, blob))| {
+            values![hash.to_string(), i64::from(*kind == BlobKind::Record), &blob.compressed()[..]]
+        })
         .collect();
     connection.execute_each(UPSERT, &rows, &values![used]).await?;
     Ok(())
 }
 
 pub(super) async fn insert_parts(connection: &mut Connection, parts: &BTreeSet<(Hash, Hash)>) -> Result<(), Error> {
-    let names: Vec<(String, String)> =
-        parts.iter().map(|(whole, part)| (whole.to_string(), part.to_string())).collect();
-    let rows: Vec<[Value<'_>; 2]> = names.iter().map(|(whole, part)| values![whole, part]).collect();
+    let rows: Vec<[Value<'_>; 2]> =
+        parts.iter().map(|(whole, part)| values![whole.to_string(), part.to_string()]).collect();
     connection.execute_each(INSERT_PARTS, &rows, &[]).await?;
     Ok(())
 }
@@ -70,8 +69,7 @@ pub(super) async fn insert_parts(connection: &mut Connection, parts: &BTreeSet<(
 pub(super) async fn load(connection: &mut Connection, hashes: &[Hash]) -> Result<BTreeMap<Hash, Blob>, Error> {
     let mut found = BTreeMap::new();
     for chunk in hashes.chunks(BATCH_SIZE) {
-        let names: Vec<String> = chunk.iter().map(Hash::to_string).collect();
-        let rows: Vec<[Value<'_>; 1]> = names.iter().map(|name| values![name]).collect();
+        let rows: Vec<[Value<'_>; 1]> = chunk.iter().map(|hash| values![hash.to_string()]).collect();
         let rows: Vec<(String, Vec<u8>)> = connection.query_each(SELECT, &rows, &[]).await?;
         for (hash, body) in rows {
             let hash = Hash::try_from(hash)
@@ -109,8 +107,7 @@ pub(super) async fn delete_unused(
                  (select 1 from decision_parts p where p.part = b.hash) order by used limit $2"
         }
     };
-    let limit = i64::try_from(BATCH_SIZE).unwrap_or(i64::MAX);
-    let unused: Vec<(String,)> = connection.query(unused, &values![unused_since, limit]).await?;
+    let unused: Vec<(String,)> = connection.query(unused, &values![unused_since, BATCH_SIZE]).await?;
     let deleted: Vec<(String,)> = connection.query_each(DELETE, &to_rows(&unused), &values![unused_since]).await?;
     connection.execute_each(DELETE_PARTS, &to_rows(&deleted), &[]).await?;
     Ok(deleted.len())

@@ -12,7 +12,7 @@ use crate::{
     decision_log::{AppendRequest, AppendResult, DecisionId, Error},
     idempotency::{
         RequestKey,
-        sql::{self as requests, Claim, Kind, StoredRequest, Target},
+        sql::{self as requests, Claim, Kind, StoredRequest},
     },
     sql::{self, Connection},
 };
@@ -28,12 +28,7 @@ pub(super) struct Deduplicated<'a> {
 impl<'a> Deduplicated<'a> {
     /// Numbers requests without idempotency keys: all of them are recorded.
     pub(super) fn without_request_keys(writer: &Arc<str>, head: &Head, requests: &'a [AppendRequest]) -> Self {
-        let mut deduplicated = Self::empty(writer, head);
-        for request in requests {
-            let id = deduplicated.push_new(request);
-            deduplicated.results.push(Ok(AppendResult::Recorded(id)));
-        }
-        deduplicated
+        Self::number(writer, head, requests, &BTreeMap::new(), &BTreeMap::new()).0
     }
 
     /// Claims the idempotency keys of a batch, and numbers the requests whose key is new or absent.
@@ -69,7 +64,8 @@ impl<'a> Deduplicated<'a> {
         stored: &BTreeMap<String, StoredRequest>,
         claims: &BTreeMap<&'a str, Claim<'a>>,
     ) -> (Self, HashMap<&'a str, DecisionId>) {
-        let mut deduplicated = Self::empty(writer, head);
+        let (writer, after) = (Arc::clone(writer), head.sequence);
+        let mut deduplicated = Self { results: Vec::new(), new_requests: Vec::new(), writer, after };
         let mut claimed: HashMap<&str, DecisionId> = HashMap::new();
         for request in requests {
             let result = match &request.request_key {
@@ -83,10 +79,6 @@ impl<'a> Deduplicated<'a> {
             deduplicated.results.push(result);
         }
         (deduplicated, claimed)
-    }
-
-    fn empty(writer: &Arc<str>, head: &Head) -> Self {
-        Self { results: Vec::new(), new_requests: Vec::new(), writer: Arc::clone(writer), after: head.sequence }
     }
 
     /// Adds a request to record, and returns its id.
@@ -107,8 +99,7 @@ fn previous_result(
     let id = key.id.as_str();
     let (fingerprint, decision) = match (stored.get(id), claimed.get(id), claims.get(id)) {
         (Some(stored), ..) => {
-            let Target { writer, sequence } = &stored.target;
-            (&stored.fingerprint, DecisionId { writer: writer.as_str().into(), sequence: *sequence })
+            (&stored.fingerprint, DecisionId { writer: stored.writer.as_str().into(), sequence: stored.sequence })
         }
         (None, Some(claimed), Some(first)) => (&first.key.fingerprint, claimed.clone()),
         (None, ..) => return None,

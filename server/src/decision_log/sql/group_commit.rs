@@ -118,7 +118,8 @@ impl GroupCommit {
                 }
             })
         });
-        let replies = committed.await?.ok_or_else(|| Error::Unavailable(Arc::new(HeadMismatch)))?;
+        let mismatch = "the head in the database did not match, even after a new chain was started";
+        let replies = committed.await?.ok_or_else(|| sql::Error::Unavailable(mismatch.into()))?;
         self.has_failed = false;
         Ok(replies)
     }
@@ -162,11 +163,6 @@ async fn yield_for_more(queue: &mut mpsc::Receiver<PendingAppend>, batch: &mut V
         }
     }
 }
-
-/// The head in the database did not match, even after a new chain was started.
-#[derive(Debug, thiserror::Error)]
-#[error("the head in the database did not match, even after a new chain was started")]
-struct HeadMismatch;
 
 /// Clones an error for each caller of a batch.
 fn clone_error(error: &Error) -> Error {

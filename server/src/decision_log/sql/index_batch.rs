@@ -38,23 +38,10 @@ pub(super) struct IndexBatch {
 }
 
 impl IndexBatch {
-    /// Creates a batch of one segment.
-    pub(super) fn from_segment<'a>(
-        (first, last): (u64, u64),
-        time: i64,
-        records: impl IntoIterator<Item = (Hash, Option<&'a IndexTerms>)>,
-    ) -> Self {
-        let mut batch = Self {
-            first,
-            last,
-            first_time: time,
-            last_time: time,
-            started: Instant::now(),
-            segments: 0,
-            records: HashMap::new(),
-        };
-        batch.add(last, time, records);
-        batch
+    /// Creates an empty batch that starts with a decision.
+    fn new(first: u64, time: i64) -> Self {
+        let (started, records) = (Instant::now(), HashMap::new());
+        Self { first, last: first, first_time: time, last_time: time, started, segments: 0, records }
     }
 
     fn add<'a>(&mut self, last: u64, time: i64, records: impl IntoIterator<Item = (Hash, Option<&'a IndexTerms>)>) {
@@ -114,9 +101,11 @@ impl PendingIndex {
         if self.reload_at.is_some() {
             return;
         }
-        match self.batches.back_mut().filter(|batch| batch.has_room_for(time)) {
-            Some(batch) => batch.add(last, time, records),
-            None => self.batches.push_back(IndexBatch::from_segment((first, last), time, records)),
+        if !self.batches.back().is_some_and(|batch| batch.has_room_for(time)) {
+            self.batches.push_back(IndexBatch::new(first, time));
+        }
+        if let Some(batch) = self.batches.back_mut() {
+            batch.add(last, time, records);
         }
     }
 

@@ -12,7 +12,7 @@ use super::{
     blobs,
     index_batch::{IndexBatch, MAX_SEGMENTS, PendingIndex},
     segment,
-    segment_table::{self, Segment, from_u64},
+    segment_table::{self, Segment},
 };
 use crate::{
     decision_log::{DecisionRecord, Hash},
@@ -42,7 +42,7 @@ pub(super) async fn write_batch(
     let write = database.write(move |connection| {
         Box::pin(async move {
             let advance = "update decision_writers set indexed = $3 where writer = $1 and indexed = $2";
-            let values = values![&writer, from_u64(after), from_u64(batch.last)];
+            let values = values![&writer, after, batch.last];
             let is_advanced = connection.execute(advance, &values).await? > 0;
             if is_advanced {
                 insert_keys(connection, &writer, &batch).await?;
@@ -58,7 +58,7 @@ pub(super) async fn insert_keys(connection: &mut Connection, writer: &str, batch
     let keys = batch.keys();
     let rows: Vec<[Value<'_>; 3]> =
         keys.iter().map(|((kind, name), segments)| values![*kind, name, *segments]).collect();
-    let values = values![batch.first_time, batch.last_time, writer, from_u64(batch.first)];
+    let values = values![batch.first_time, batch.last_time, writer, batch.first];
     connection.execute_each(INSERT_KEYS, &rows, &values).await?;
     Ok(())
 }
@@ -66,10 +66,10 @@ pub(super) async fn insert_keys(connection: &mut Connection, writer: &str, batch
 /// Indexes a writer's tail up to its current head. Later decisions are left out: a busy writer would keep this running.
 async fn index_up_to(database: &Database, writer: &str) -> Result<(), Error> {
     let name = writer.to_owned();
-    let progress = database
-        .read(move |connection| Box::pin(async move { segment_table::index_progress(connection, &name).await }));
-    let Some((_, last)) = progress.await? else { return Ok(()) };
-    while index_some(database, writer, last).await? {}
+    let stored =
+        database.read(move |connection| Box::pin(async move { segment_table::load_writer(connection, &name).await }));
+    let Some(stored) = stored.await? else { return Ok(()) };
+    while index_some(database, writer, stored.head.sequence).await? {}
     Ok(())
 }
 
@@ -92,8 +92,8 @@ pub(super) async fn index_some(database: &Database, writer: &str, last: u64) -> 
 
 /// Loads the first batches of a writer's tail up to a decision, with the last indexed decision; `None` if there is no tail.
 async fn load_tail(connection: &mut Connection, writer: &str, last: u64) -> Result<Option<(u64, PendingIndex)>, Error> {
-    let progress = segment_table::index_progress(connection, writer).await?;
-    let Some((indexed, _)) = progress.filter(|(indexed, _)| *indexed < last) else { return Ok(None) };
+    let stored = segment_table::load_writer(connection, writer).await?;
+    let Some(indexed) = stored.map(|stored| stored.indexed).filter(|indexed| *indexed < last) else { return Ok(None) };
     let next = indexed.saturating_add(1);
     let segments = segment_table::segments_from(connection, writer, next, i64::from(MAX_SEGMENTS)).await?;
     if segments.is_empty() {
@@ -104,7 +104,8 @@ async fn load_tail(connection: &mut Connection, writer: &str, last: u64) -> Resu
 
 /// Reindexes the rest of a batch that was trimmed up to a decision.
 pub(super) async fn reindex_partial(connection: &mut Connection, writer: &str, trimmed: u64) -> Result<(), Error> {
-    let (indexed, _) = segment_table::index_progress(connection, writer).await?.unwrap_or_default();
+    let stored = segment_table::load_writer(connection, writer).await?;
+    let indexed = stored.map(|stored| stored.indexed).unwrap_or_default();
     let next = segment_table::next_batch(connection, writer, trimmed).await?;
     let last = next.map_or(indexed, |next| next.saturating_sub(1));
     let mut segments =

@@ -155,7 +155,7 @@ impl DecisionLog for SqlDecisionLog {
         match found.await? {
             None => Ok(None),
             Some(found) if found.fingerprint == request.fingerprint => {
-                Ok(Some(DecisionId { writer: found.target.writer.into(), sequence: found.target.sequence }))
+                Ok(Some(DecisionId { writer: found.writer.into(), sequence: found.sequence }))
             }
             Some(_) => Err(Error::RequestIdReused),
         }
@@ -214,12 +214,8 @@ impl DecisionLog for SqlDecisionLog {
         let mut trimmed = 0_u64;
         let writers = self.database.read(|connection| Box::pin(segment_table::load_writers(connection))).await?;
         for writer in writers {
-            loop {
-                let removed = self.trim_segments(&writer.name, before).await?;
+            while let removed @ 1.. = self.trim_segments(&writer.name, before).await? {
                 trimmed = trimmed.saturating_add(removed);
-                if removed == 0 {
-                    break;
-                }
             }
         }
         // A blob used after `before` belongs to a remaining decision. The grace period covers decisions that are not indexed yet.

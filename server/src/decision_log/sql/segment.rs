@@ -14,11 +14,6 @@ const MAX_UNCOMPRESSED_BYTES: u64 = 512 * 1024 * 1024;
 /// Maximum capacity of the buffer that the encoder keeps between segments.
 const BUFFER_CAPACITY: usize = 1024 * 1024;
 
-/// Returns the first hash of a writer's chain. It depends on the name, so that an entry is valid in one chain only.
-fn genesis(writer: &str) -> Hash {
-    Hash(Sha256::digest(writer).into())
-}
-
 /// A decision of a segment, as stored.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -48,9 +43,9 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// The position before a writer's first decision.
+    /// The position before a writer's first decision. The hash depends on the name, so that an entry is valid in one chain only.
     pub(super) fn genesis(writer: &str) -> Self {
-        Self { sequence: 0, hash: genesis(writer) }
+        Self { sequence: 0, hash: Hash(Sha256::digest(writer).into()) }
     }
 
     /// Advances by one decision. The hash covers the sequence number, so that a moved decision is detected.

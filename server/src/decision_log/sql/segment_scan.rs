@@ -16,7 +16,7 @@ use super::{
 use crate::sql::{self, Connection, Error, FromRow, RowStatement, Value, row_statement, values};
 
 /// Maximum number of index batches in one read.
-const MAX_BATCHES: u32 = 32;
+const MAX_BATCHES: usize = 32;
 /// Number of segments of a tail from which lists fail. A working indexer keeps tails far below it.
 const MAX_UNINDEXED: usize = 20_000;
 
@@ -120,10 +120,9 @@ impl ReverseSegmentScan {
                  and last_time >= $6 and first_time <= $7
              order by last_time desc, writer desc, first_sequence desc limit $8";
         let (kind, name) = &self.key;
-        let limit = i64::from(MAX_BATCHES);
-        let values = values![*kind, name, last_time, &writer, first_sequence, self.since, self.from.0, limit];
+        let values = values![*kind, name, last_time, &writer, first_sequence, self.since, self.from.0, MAX_BATCHES];
         let found: Vec<BatchRow> = connection.query(select, &values).await?;
-        if u32::try_from(found.len()).is_ok_and(|found| found == MAX_BATCHES) {
+        if found.len() == MAX_BATCHES {
             self.after = found.last().map(|last| (last.last_time, last.writer.clone(), last.first_sequence));
         }
         self.batches.extend(found);

@@ -43,7 +43,7 @@ pub(super) struct KeyRow {
     pub(super) name: String,
     pub(super) first_time: i64,
     pub(super) last_time: i64,
-    pub(super) first_sequence: i64,
+    pub(super) first_sequence: u64,
     pub(super) segments: i64,
 }
 
@@ -54,46 +54,69 @@ impl FromRow for KeyRow {
             name: row.get(1)?,
             first_time: row.get(2)?,
             last_time: row.get(3)?,
-            first_sequence: row.get(4)?,
+            first_sequence: get_u64(row, 4)?,
             segments: row.get(5)?,
         })
     }
 }
 
-fn corrupt(what: &str, cause: &'static str) -> Error {
-    Error::Corrupt { what: what.to_owned(), source: cause.into() }
+impl FromRow for WriterRow {
+    fn from_row(row: &sql::Row<'_>) -> Result<Self, Error> {
+        Ok(Self { name: row.get(0)?, head: get_head(row, 1)?, trimmed: get_head(row, 3)?, indexed: get_u64(row, 5)? })
+    }
 }
 
-pub(super) fn from_u64(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
+impl FromRow for Segment {
+    fn from_row(row: &sql::Row<'_>) -> Result<Self, Error> {
+        let Head { sequence: last, hash } = get_head(row, 1)?;
+        Ok(Self { first: get_u64(row, 0)?, last, last_time: row.get(3)?, hash, body: row.get(4)? })
+    }
 }
 
-pub(super) fn to_u64(what: &str, number: i64) -> Result<u64, Error> {
-    u64::try_from(number).map_err(|_| corrupt(what, "a number is negative"))
+impl FromRow for SegmentBounds {
+    fn from_row(row: &sql::Row<'_>) -> Result<Self, Error> {
+        Ok(Self { first: get_u64(row, 0)?, head: get_head(row, 1)?, last_time: row.get(3)? })
+    }
 }
 
-fn to_hash(what: &str, bytes: Vec<u8>) -> Result<Hash, Error> {
-    bytes.try_into().map(Hash).map_err(|_| corrupt(what, "a hash is not 32 bytes long"))
+impl FromRow for Head {
+    fn from_row(row: &sql::Row<'_>) -> Result<Self, Error> {
+        get_head(row, 0)
+    }
+}
+
+/// Returns the sequence number at an index, and the hash after it.
+fn get_head(row: &sql::Row<'_>, index: usize) -> Result<Head, Error> {
+    let hash: Vec<u8> = row.get(index + 1)?;
+    let hash = hash.try_into().map_err(|_| corrupt("a hash is not 32 bytes long"))?;
+    Ok(Head { sequence: get_u64(row, index)?, hash: Hash(hash) })
+}
+
+fn get_u64(row: &sql::Row<'_>, index: usize) -> Result<u64, Error> {
+    row.get::<i64>(index)?.try_into().map_err(|_| corrupt("a number is negative"))
+}
+
+fn corrupt(cause: &'static str) -> Error {
+    Error::Corrupt { what: "a row of the decision log".to_owned(), source: cause.into() }
 }
 
 /// Loads and locks the head of a chain. On PostgreSQL it waits for an abandoned commit that may still advance the head.
 pub(super) async fn lock_head(connection: &mut Connection, writer: &str) -> Result<Option<Head>, Error> {
     let lock = "update decision_writers set writer = writer where writer = $1 returning sequence, hash";
-    let head: Option<(i64, Vec<u8>)> = connection.query_optional(lock, &values![writer]).await?;
-    head.map(|(sequence, hash)| Ok(Head { sequence: to_u64(writer, sequence)?, hash: to_hash(writer, hash)? }))
-        .transpose()
+    connection.query_optional(lock, &values![writer]).await
 }
 
 pub(super) async fn load_writers(connection: &mut Connection) -> Result<Vec<WriterRow>, Error> {
-    type Row = (String, i64, Vec<u8>, i64, Vec<u8>, i64);
-    let rows: Vec<Row> = connection.query("select writer, sequence, hash, pruned_sequence, pruned_hash, indexed from decision_writers order by writer", &[]).await?;
-    let writer = |(name, sequence, hash, pruned_sequence, pruned_hash, indexed): Row| {
-        let head = Head { sequence: to_u64(&name, sequence)?, hash: to_hash(&name, hash)? };
-        let trimmed = Head { sequence: to_u64(&name, pruned_sequence)?, hash: to_hash(&name, pruned_hash)? };
-        let indexed = to_u64(&name, indexed)?;
-        Ok(WriterRow { name, head, trimmed, indexed })
-    };
-    rows.into_iter().map(writer).collect()
+    let select = "select writer, sequence, hash, pruned_sequence, pruned_hash, indexed from decision_writers
+         order by writer";
+    connection.query(select, &[]).await
+}
+
+/// Loads the state of a writer's chain; `None` if it has recorded nothing.
+pub(super) async fn load_writer(connection: &mut Connection, writer: &str) -> Result<Option<WriterRow>, Error> {
+    let select = "select writer, sequence, hash, pruned_sequence, pruned_hash, indexed from decision_writers
+         where writer = $1";
+    connection.query_optional(select, &values![writer]).await
 }
 
 /// Loads the keys of a writer's index batches that start within a range, by the first decision of each batch.
@@ -103,37 +126,20 @@ pub(super) async fn load_keys(
     from: u64,
     to: u64,
 ) -> Result<BTreeMap<u64, Vec<KeyRow>>, Error> {
-    let rows: Vec<KeyRow> = connection
-        .query(
-            "select kind, name, first_time, last_time, first_sequence, segments from decision_keys
-         where writer = $1 and first_sequence >= $2 and first_sequence <= $3",
-            &values![writer, from_u64(from), from_u64(to)],
-        )
-        .await?;
+    let select = "select kind, name, first_time, last_time, first_sequence, segments from decision_keys
+         where writer = $1 and first_sequence >= $2 and first_sequence <= $3";
     let mut keys: BTreeMap<u64, Vec<KeyRow>> = BTreeMap::new();
-    for key in rows {
-        keys.entry(to_u64(writer, key.first_sequence)?).or_default().push(key);
+    for key in connection.query::<KeyRow>(select, &values![writer, from, to]).await? {
+        keys.entry(key.first_sequence).or_default().push(key);
     }
     Ok(keys)
 }
 
-/// Returns a writer's last indexed decision and its last decision; `None` if it has recorded nothing.
-pub(super) async fn index_progress(connection: &mut Connection, writer: &str) -> Result<Option<(u64, u64)>, Error> {
-    let indexed: Option<(i64, i64)> = connection
-        .query_optional("select indexed, sequence from decision_writers where writer = $1", &values![writer])
-        .await?;
-    indexed.map(|(indexed, last)| Ok((to_u64(writer, indexed)?, to_u64(writer, last)?))).transpose()
-}
-
 /// Returns the first decision of a writer's next index batch after a decision.
 pub(super) async fn next_batch(connection: &mut Connection, writer: &str, after: u64) -> Result<Option<u64>, Error> {
-    let (next,): (Option<i64>,) = connection
-        .query_one(
-            "select min(first_sequence) from decision_keys where writer = $1 and first_sequence > $2",
-            &values![writer, from_u64(after)],
-        )
-        .await?;
-    next.map(|next| to_u64(writer, next)).transpose()
+    let select = "select min(first_sequence) from decision_keys where writer = $1 and first_sequence > $2";
+    let (next,): (Option<i64>,) = connection.query_one(select, &values![writer, after]).await?;
+    Ok(next.map(i64::unsigned_abs))
 }
 
 /// Returns the writers with a tail, each with its last indexed decision.
@@ -148,13 +154,9 @@ pub(super) async fn segments_after(
     after: i64,
     limit: i64,
 ) -> Result<Vec<(i64, i64)>, Error> {
-    connection
-        .query(
-            "select first_sequence, last_time from decision_segments
-         where writer = $1 and first_sequence > $2 order by first_sequence limit $3",
-            &values![writer, after, limit],
-        )
-        .await
+    let select = "select first_sequence, last_time from decision_segments
+         where writer = $1 and first_sequence > $2 order by first_sequence limit $3";
+    connection.query(select, &values![writer, after, limit]).await
 }
 
 /// Returns the writers of all segments, including those without a stored chain.
@@ -166,13 +168,9 @@ pub(super) async fn segment_writers(connection: &mut Connection) -> Result<Vec<S
 
 /// Counts the keys without a segment.
 pub(super) async fn count_orphan_keys(connection: &mut Connection) -> Result<i64, Error> {
-    let (count,) = connection
-        .query_one(
-            "select count(*) from decision_keys k where not exists
-             (select 1 from decision_segments s where s.writer = k.writer and s.first_sequence = k.first_sequence)",
-            &[],
-        )
-        .await?;
+    let select = "select count(*) from decision_keys k where not exists
+         (select 1 from decision_segments s where s.writer = k.writer and s.first_sequence = k.first_sequence)";
+    let (count,) = connection.query_one(select, &[]).await?;
     Ok(count)
 }
 
@@ -182,15 +180,10 @@ pub(super) async fn segment_with(
     writer: &str,
     sequence: u64,
 ) -> Result<Option<Segment>, Error> {
-    let segments = load_segments(
-        connection,
-        "select first_sequence, last_sequence, last_time, hash, body from decision_segments
-         where writer = $1 and first_sequence <= $2 order by first_sequence desc limit $3",
-        writer,
-        sequence,
-        1,
-    );
-    Ok(segments.await?.pop().filter(|segment| segment.last >= sequence))
+    let select = "select first_sequence, last_sequence, hash, last_time, body from decision_segments
+         where writer = $1 and first_sequence <= $2 order by first_sequence desc limit 1";
+    let segment: Option<Segment> = connection.query_optional(select, &values![writer, sequence]).await?;
+    Ok(segment.filter(|segment| segment.last >= sequence))
 }
 
 /// Loads a writer's segments in order, starting with the one that contains a decision.
@@ -200,19 +193,13 @@ pub(super) async fn segments_from(
     sequence: u64,
     limit: i64,
 ) -> Result<Vec<Segment>, Error> {
-    load_segments(
-        connection,
-        "select first_sequence, last_sequence, last_time, hash, body from decision_segments
+    let select = "select first_sequence, last_sequence, hash, last_time, body from decision_segments
          where writer = $1 and last_sequence >= $2
              -- Finds the first segment by the primary key: there is no index on last_sequence.
              and first_sequence >= coalesce((select max(first_sequence) from decision_segments
                                              where writer = $1 and first_sequence <= $2), 0)
-         order by first_sequence limit $3",
-        writer,
-        sequence,
-        limit,
-    )
-    .await
+         order by first_sequence limit $3";
+    connection.query(select, &values![writer, sequence, limit]).await
 }
 
 /// Returns the bounds of a writer's first segments.
@@ -221,41 +208,18 @@ pub(super) async fn segment_bounds(
     writer: &str,
     limit: i64,
 ) -> Result<Vec<SegmentBounds>, Error> {
-    let rows: Vec<(i64, i64, Vec<u8>, i64)> = connection.query("select first_sequence, last_sequence, hash, last_time from decision_segments where writer = $1 order by first_sequence limit $2", &values![writer, limit]).await?;
-    let end = |(first, last, hash, last_time): (i64, i64, Vec<u8>, i64)| {
-        let head = Head { sequence: to_u64(writer, last)?, hash: to_hash(writer, hash)? };
-        Ok(SegmentBounds { first: to_u64(writer, first)?, head, last_time })
-    };
-    rows.into_iter().map(end).collect()
-}
-
-async fn load_segments(
-    connection: &mut Connection,
-    select: &'static str,
-    writer: &str,
-    sequence: u64,
-    limit: i64,
-) -> Result<Vec<Segment>, Error> {
-    type Row = (i64, i64, i64, Vec<u8>, Vec<u8>);
-    let rows: Vec<Row> = connection.query(select, &values![writer, from_u64(sequence), limit]).await?;
-    let segment = |(first, last, last_time, hash, body): Row| {
-        let (first, last) = (to_u64(writer, first)?, to_u64(writer, last)?);
-        Ok(Segment { first, last, last_time, hash: to_hash(writer, hash)?, body })
-    };
-    rows.into_iter().map(segment).collect()
+    let select = "select first_sequence, last_sequence, hash, last_time from decision_segments
+         where writer = $1 order by first_sequence limit $2";
+    connection.query(select, &values![writer, limit]).await
 }
 
 /// Trims a chain up to and including a position; false if another server has already done so.
 pub(super) async fn trim(connection: &mut Connection, writer: &str, upto: &Head) -> Result<bool, Error> {
     // First, so that a concurrent trim waits for this row lock and then finds nothing to do.
-    let advanced = connection
-        .execute(
-            "update decision_writers set pruned_sequence = $1, pruned_hash = $2,
+    let advance = "update decision_writers set pruned_sequence = $1, pruned_hash = $2,
              indexed = case when indexed < $1 then $1 else indexed end
-         where writer = $3 and pruned_sequence < $1",
-            &values![from_u64(upto.sequence), &upto.hash.0[..], writer],
-        )
-        .await?;
+         where writer = $3 and pruned_sequence < $1";
+    let advanced = connection.execute(advance, &values![upto.sequence, &upto.hash.0[..], writer]).await?;
     if advanced == 0 {
         return Ok(false);
     }
@@ -263,7 +227,7 @@ pub(super) async fn trim(connection: &mut Connection, writer: &str, upto: &Head)
         "delete from decision_keys where writer = $1 and first_sequence <= $2",
         "delete from decision_segments where writer = $1 and last_sequence <= $2",
     ] {
-        connection.execute(statement, &values![writer, from_u64(upto.sequence)]).await?;
+        connection.execute(statement, &values![writer, upto.sequence]).await?;
     }
     Ok(true)
 }

@@ -39,9 +39,11 @@ impl SqlObservations {
         let rows: Vec<RelatedRow> = findings.iter().flat_map(related).collect();
         for chunk in rows.chunks(BATCH_SIZE) {
             let recorded = self.load_related(place, chunk).await?;
-            let new: Vec<RelatedRow> = chunk.iter().filter(|row| !recorded.contains(*row)).cloned().collect();
+            let new = chunk.iter().filter(|row| !recorded.contains(*row)).cloned();
+            let new: Vec<[Value<'_>; 3]> = new.map(|(id, own, package)| values![id, own, package]).collect();
             if !new.is_empty() {
-                self.insert_related(place.clone(), new).await?;
+                let values = values![place.registry.clone(), place.repository.clone()];
+                self.database.write_each(INSERT_RELATED, new, values).await?;
             }
         }
         Ok(())
@@ -58,18 +60,6 @@ impl SqlObservations {
         });
         let recorded: Vec<RelatedRow> = recorded.await?;
         Ok(recorded.into_iter().collect())
-    }
-
-    async fn insert_related(&self, place: Place, rows: Vec<RelatedRow>) -> Result<(), Error> {
-        let insert = self.database.write(move |connection| {
-            Box::pin(async move {
-                let rows: Vec<[Value<'_>; 3]> =
-                    rows.iter().map(|(id, own, package)| values![id, own, package]).collect();
-                connection.execute_each(INSERT_RELATED, &rows, &values![&place.registry, &place.repository]).await
-            })
-        });
-        insert.await?;
-        Ok(())
     }
 
     pub(super) async fn has_match(&self, scope: &Scope) -> Result<bool, Error> {

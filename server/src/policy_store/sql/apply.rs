@@ -61,7 +61,7 @@ async fn claim(
     if recorded.fingerprint != request.fingerprint {
         return Err(Error::RequestIdReused);
     }
-    load_result(connection, row::to_i64(recorded.target.sequence)).await.map(Some)
+    load_result(connection, row::to_i64(recorded.sequence)).await.map(Some)
 }
 
 async fn create(connection: &mut Connection, resources: &[Resource], now: i64) -> Result<i64, Error> {
@@ -71,7 +71,7 @@ async fn create(connection: &mut Connection, resources: &[Resource], now: i64) -
     let mut names = BTreeSet::new();
     for resource in resources {
         let name = resource.name();
-        if find_current(connection, &name).await?.is_some() || !names.insert(name.clone()) {
+        if queries::find_current(connection, &name).await?.is_some() || !names.insert(name.clone()) {
             return Err(Error::AlreadyExists(name));
         }
     }
@@ -134,14 +134,8 @@ async fn delete(
     let current = check_precondition(connection, name.clone(), expected).await?;
     let revision = queries::next_revision(connection).await?;
     queries::insert_revision(connection, &Row::removal(&name, revision, current.create_time, now)).await?;
-    let (kind, id) = row::kind_and_id(&name);
-    queries::delete_current(connection, kind, id).await?;
+    queries::delete_current(connection, &name).await?;
     Ok(revision)
-}
-
-async fn find_current(connection: &mut Connection, name: &ResourceName) -> Result<Option<Row>, Error> {
-    let (kind, id) = row::kind_and_id(name);
-    Ok(queries::find_current(connection, kind, id).await?)
 }
 
 async fn check_precondition(
@@ -149,7 +143,7 @@ async fn check_precondition(
     name: ResourceName,
     expected: Precondition,
 ) -> Result<Row, Error> {
-    let Some(current) = find_current(connection, &name).await? else { return Err(Error::NotFound(name)) };
+    let Some(current) = queries::find_current(connection, &name).await? else { return Err(Error::NotFound(name)) };
     let actual = row::to_revision(current.revision)?;
     match expected {
         Precondition::Revision(revision) if revision != actual => Err(Error::Conflict { name, actual }),

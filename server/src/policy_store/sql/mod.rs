@@ -8,7 +8,7 @@ mod partial;
 mod queries;
 mod row;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use scangate_core::{
@@ -18,7 +18,7 @@ use scangate_core::{
 use tokio::{sync::Notify, task::JoinHandle};
 
 use super::{Change, ChangeSet, Entry, Error, PolicyStore, Resource, Write, WriteResult, apply_changes};
-use crate::sql::{self, Connection, Database, Dialect};
+use crate::sql::{self, Connection, Database};
 
 impl From<sql::Error> for Error {
     fn from(error: sql::Error) -> Self {
@@ -33,15 +33,8 @@ impl From<sql::Error> for Error {
 /// takes another one, before the snapshot is stale.
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The rows of [`PolicyStore::changes`], with their revision and times.
-struct ChangedRows {
-    revision: i64,
-    write_time: i64,
-    begin_time: Option<i64>,
-    rows: Vec<row::Row>,
-}
-
 /// A store of policies and waivers in a SQL database.
+#[derive(Debug)]
 pub struct SqlPolicyStore {
     database: Arc<Database>,
     notified: Arc<Notify>,
@@ -79,12 +72,6 @@ impl SqlPolicyStore {
     }
 }
 
-impl fmt::Debug for SqlPolicyStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SqlPolicyStore").field("database", &self.database).finish_non_exhaustive()
-    }
-}
-
 impl Drop for SqlPolicyStore {
     fn drop(&mut self) {
         if let Some(listener) = &self.listener {
@@ -100,20 +87,13 @@ impl PolicyStore for SqlPolicyStore {
         let read = |limit| {
             self.database.read_snapshot(Some(limit), move |connection| Box::pin(read_changes(connection, after)))
         };
-        let read = match after {
+        match after {
             Some(_) => match read(REFRESH_TIMEOUT).await {
-                Err(Error::Unavailable(_)) => read(sql::QUERY_TIMEOUT).await?,
-                refreshed => refreshed?,
+                Err(Error::Unavailable(_)) => read(sql::QUERY_TIMEOUT).await,
+                refreshed => refreshed,
             },
-            None => read(sql::LOAD_TIMEOUT).await?,
-        };
-        let revision = row::to_revision(read.revision)?;
-        Ok(ChangeSet {
-            revision,
-            write_time: row::to_timestamp(read.write_time)?,
-            begin_time: read.begin_time.map(row::to_timestamp).transpose()?,
-            entries: row::into_entries(revision, read.rows)?,
-        })
+            None => read(sql::LOAD_TIMEOUT).await,
+        }
     }
 
     async fn snapshot_at(&self, revision: u64) -> Result<PolicySet, Error> {
@@ -141,7 +121,7 @@ impl PolicyStore for SqlPolicyStore {
                 Box::pin(async move {
                     queries::lock_for_write(connection).await?;
                     let written = apply::apply(connection, write).await?;
-                    connection.announce(row::to_i64(written.revision)).await?;
+                    connection.announce(written.revision).await?;
                     Ok(written)
                 })
             })
@@ -166,7 +146,7 @@ impl PolicyStore for SqlPolicyStore {
     }
 
     fn is_shared(&self) -> bool {
-        self.database.dialect() == Dialect::Postgres
+        self.database.notification_url().is_some()
     }
 
     async fn changed(&self) {
@@ -178,7 +158,7 @@ impl PolicyStore for SqlPolicyStore {
     }
 }
 
-async fn read_changes(connection: &mut Connection, after: Option<i64>) -> Result<ChangedRows, Error> {
+async fn read_changes(connection: &mut Connection, after: Option<i64>) -> Result<ChangeSet, Error> {
     let revision = row::required("the store's revision", queries::revision(connection).await?)?;
     let write_time = row::required("the store's last write", queries::write_time(connection, revision).await?)?;
     let (begin_time, rows) = match after {
@@ -188,5 +168,11 @@ async fn read_changes(connection: &mut Connection, after: Option<i64>) -> Result
         }
         None => (None, queries::load_current(connection).await?),
     };
-    Ok(ChangedRows { revision, write_time, begin_time, rows })
+    let revision = row::to_revision(revision)?;
+    Ok(ChangeSet {
+        revision,
+        write_time: row::to_timestamp(write_time)?,
+        begin_time: begin_time.map(row::to_timestamp).transpose()?,
+        entries: row::into_entries(revision, rows)?,
+    })
 }

@@ -1,7 +1,10 @@
 //! The SQL of the policy store, one statement per function, in the dialect that SQLite and PostgreSQL share.
 
-use super::row::Row;
-use crate::sql::{Connection, Error, values};
+use super::row::{Row, kind_and_id};
+use crate::{
+    policy_store::ResourceName,
+    sql::{Connection, Error, values},
+};
 
 /// Returns the store's revision; `None` for a store without writes.
 pub(super) async fn revision(connection: &mut Connection) -> Result<Option<i64>, Error> {
@@ -95,7 +98,8 @@ pub(super) async fn count_current(connection: &mut Connection, kind: &str) -> Re
     Ok(count)
 }
 
-pub(super) async fn find_current(connection: &mut Connection, kind: &str, id: &str) -> Result<Option<Row>, Error> {
+pub(super) async fn find_current(connection: &mut Connection, name: &ResourceName) -> Result<Option<Row>, Error> {
+    let (kind, id) = kind_and_id(name);
     let select = "select kind, id, revision, body, content_digest, create_time, write_time from documents
          where kind = $1 and id = $2";
     connection.query_optional(select, &values![kind, id]).await
@@ -111,7 +115,8 @@ pub(super) async fn upsert_current(connection: &mut Connection, row: &Row) -> Re
     Ok(())
 }
 
-pub(super) async fn delete_current(connection: &mut Connection, kind: &str, id: &str) -> Result<(), Error> {
+pub(super) async fn delete_current(connection: &mut Connection, name: &ResourceName) -> Result<(), Error> {
+    let (kind, id) = kind_and_id(name);
     connection.execute("delete from documents where kind = $1 and id = $2", &values![kind, id]).await?;
     Ok(())
 }

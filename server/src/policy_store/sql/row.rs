@@ -20,23 +20,6 @@ use crate::{
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// A defect of a well-formed row.
-#[derive(Debug, thiserror::Error)]
-enum CorruptRow {
-    #[error("the content digest does not match the body")]
-    Digest,
-    #[error("the body contains an id")]
-    Id,
-    #[error("it is missing")]
-    Missing,
-    #[error("its revision {0} is later than the store's")]
-    Ahead(u64),
-    #[error("it has a body without a digest, or a digest without a body")]
-    Half,
-    #[error("it is neither a policy nor a waiver")]
-    Kind,
-}
-
 /// A stored revision of a resource. A deletion has neither body nor digest.
 #[derive(Debug)]
 pub(super) struct Row {
@@ -115,7 +98,7 @@ impl Row {
         let name = match self.kind.as_str() {
             "policies" => ResourceName::Policy(self.id.clone().try_into()?),
             "waivers" => ResourceName::Waiver(self.id.clone().try_into()?),
-            _ => return Err(CorruptRow::Kind.into()),
+            _ => return Err("it is neither a policy nor a waiver".into()),
         };
         let revision = self.revision.try_into()?;
         let write_time = Timestamp::from_microsecond(self.write_time)?;
@@ -123,7 +106,7 @@ impl Row {
             (None, None) => None,
             (Some(body), Some(content_digest)) => {
                 if digest_of(&body) != content_digest {
-                    return Err(CorruptRow::Digest.into());
+                    return Err("the content digest does not match the body".into());
                 }
                 let create_time = Timestamp::from_microsecond(self.create_time)?;
                 Some(match &name {
@@ -150,7 +133,9 @@ impl Row {
                     }
                 })
             }
-            (Some(_), None) | (None, Some(_)) => return Err(CorruptRow::Half.into()),
+            (Some(_), None) | (None, Some(_)) => {
+                return Err("it has a body without a digest, or a digest without a body".into());
+            }
         };
         Ok(Entry { name, revision, write_time, resource })
     }
@@ -160,7 +145,8 @@ impl Row {
 pub(super) fn into_entries(revision: u64, rows: Vec<Row>) -> Result<Vec<Entry>, Error> {
     let mut entries: Vec<Entry> = rows.into_iter().map(Row::into_entry).collect::<Result<_, _>>()?;
     if let Some(entry) = entries.iter().find(|entry| entry.revision > revision) {
-        return Err(Error::Corrupt { what: entry.name.to_string(), source: CorruptRow::Ahead(entry.revision).into() });
+        let source = format!("its revision {} is later than the store's", entry.revision).into();
+        return Err(Error::Corrupt { what: entry.name.to_string(), source });
     }
     // Databases differ in their collation.
     entries.sort_by(|one, other| (one.revision, &one.name).cmp(&(other.revision, &other.name)));
@@ -169,7 +155,7 @@ pub(super) fn into_entries(revision: u64, rows: Vec<Row>) -> Result<Vec<Entry>, 
 
 /// Unwraps a value that every store has.
 pub(super) fn required<T>(what: &str, found: Option<T>) -> Result<T, Error> {
-    found.ok_or_else(|| Error::Corrupt { what: what.to_owned(), source: CorruptRow::Missing.into() })
+    found.ok_or_else(|| Error::Corrupt { what: what.to_owned(), source: "it is missing".into() })
 }
 
 /// Converts a stored time.
@@ -193,8 +179,8 @@ pub(super) fn to_i64(revision: u64) -> i64 {
 
 /// Serialises a resource as JSON without its id.
 fn encode_body(resource: &impl Serialize) -> Result<String, Source> {
-    let Value::Object(mut fields) = serde_json::to_value(resource)? else { return Err(CorruptRow::Kind.into()) };
-    fields.remove("id").ok_or(CorruptRow::Id)?;
+    let Value::Object(mut fields) = serde_json::to_value(resource)? else { return Err("it is no JSON object".into()) };
+    fields.remove("id");
     Ok(serde_json::to_string(&fields)?)
 }
 
@@ -202,7 +188,7 @@ fn encode_body(resource: &impl Serialize) -> Result<String, Source> {
 fn decode_body<T: Partial>(body: &str, id: String) -> Result<(T, Vec<String>), Source> {
     let mut fields: Map<String, Value> = serde_json::from_str(body)?;
     if fields.insert("id".to_owned(), Value::String(id)).is_some() {
-        return Err(CorruptRow::Id.into());
+        return Err("the body contains an id".into());
     }
     // Most resources are understood, so the fields are not copied for the others.
     let fields = Value::Object(fields);
@@ -216,5 +202,5 @@ fn decode_body<T: Partial>(body: &str, id: String) -> Result<(T, Vec<String>), S
 }
 
 fn digest_of(body: &str) -> String {
-    Sha256::digest(body).iter().fold(String::with_capacity(64), |digest, byte| digest + &format!("{byte:02x}"))
+    hex::encode(Sha256::digest(body))
 }

@@ -2,16 +2,16 @@
 //!
 //! They are held like two further readers would hold them. Freshness is decided by the cache alone.
 
-use std::{fmt, mem, sync::Arc};
+use std::{mem, sync::Arc};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use scangate_core::scan::Scan;
 
 /// The maximum of findings in a scan held here: the cache's memory limit does not count it.
 const MAX_FINDINGS: usize = 5_000;
 
 /// The last two scans, the later one first.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct RecentScans {
     last: Mutex<[Option<Arc<Scan>>; 2]>,
 }
@@ -22,7 +22,7 @@ impl RecentScans {
         if scan.findings().len() > MAX_FINDINGS {
             return;
         }
-        let mut scans = self.lock();
+        let mut scans = self.last.lock();
         if scans.iter().flatten().any(|held| Arc::ptr_eq(held, scan)) {
             return;
         }
@@ -31,15 +31,5 @@ impl RecentScans {
         // Drop findings outside the lock.
         drop(scans);
         drop(dropped);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, [Option<Arc<Scan>>; 2]> {
-        self.last.lock()
-    }
-}
-
-impl fmt::Debug for RecentScans {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RecentScans").finish_non_exhaustive()
     }
 }

@@ -27,11 +27,6 @@ const SETTINGS: &str = "set statement_timeout = '10s';
 /// Timeout for a connection to answer a ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The server is a standby. It may lag behind the primary and return outdated policies.
-#[derive(Debug, thiserror::Error)]
-#[error("this PostgreSQL server is a standby; connect to the primary")]
-struct Standby;
-
 /// The parameters that a store's URL may have.
 const PARAMETERS: [&str; 13] = [
     "sslmode",
@@ -60,11 +55,12 @@ impl Connection {
         let mut connection = PgConnection::connect_with(options).await?;
         sqlx::raw_sql(SETTINGS).execute(&mut connection).await?;
         let is_standby: bool = sqlx::query_scalar("select pg_is_in_recovery()").fetch_one(&mut connection).await?;
-        if is_standby { Err(sqlx::Error::Configuration(Standby.into())) } else { Ok(Self { connection }) }
-    }
-
-    async fn ping(&mut self) -> Result<(), sqlx::Error> {
-        self.connection.ping().await
+        if is_standby {
+            // It may lag behind the primary and return outdated policies.
+            let cause = "this PostgreSQL server is a standby; connect to the primary";
+            return Err(sqlx::Error::Configuration(cause.into()));
+        }
+        Ok(Self { connection })
     }
 
     /// Executes a statement over the columns of `rows`, as arrays. Returns the number of rows that it changed.
@@ -102,16 +98,16 @@ fn bind<'q, const N: usize>(sql: &'static str, rows: &'q [[Value<'q>; N]], value
     let statement = columns.fold(sqlx::query(sql), bind_column);
     values.iter().fold(statement, |statement, value| match value {
         Value::Integer(value) => statement.bind(*value),
-        Value::Text(value) => statement.bind(*value),
+        Value::Text(value) => statement.bind(value.as_deref()),
         Value::Bytes(value) => statement.bind(*value),
     })
 }
 
 /// Binds a column as an array. All of its values have one type.
 fn bind_column<'q>(statement: Statement<'q>, column: impl Iterator<Item = &'q Value<'q>> + Clone) -> Statement<'q> {
-    let integer = |value: &Value<'q>| if let Value::Integer(value) = value { Some(*value) } else { None };
-    let text = |value: &Value<'q>| if let Value::Text(value) = value { Some(*value) } else { None };
-    let bytes = |value: &Value<'q>| if let Value::Bytes(value) = value { Some(*value) } else { None };
+    let integer = |value: &'q Value<'q>| if let Value::Integer(value) = value { Some(*value) } else { None };
+    let text = |value: &'q Value<'q>| if let Value::Text(value) = value { Some(value.as_deref()) } else { None };
+    let bytes = |value: &'q Value<'q>| if let Value::Bytes(value) = value { Some(*value) } else { None };
     match column.clone().next() {
         Some(Value::Integer(_)) => statement.bind(column.filter_map(integer).collect::<Vec<_>>()),
         Some(Value::Text(_)) => statement.bind(column.filter_map(text).collect::<Vec<_>>()),

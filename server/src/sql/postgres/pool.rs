@@ -1,13 +1,12 @@
 //! The pool of connections of one server process.
 
 use std::{
-    fmt,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
-use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection as _, postgres::PgConnectOptions};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
@@ -39,25 +38,16 @@ pub(in crate::sql) struct Pool {
     idle: Mutex<Vec<(Connection, Instant)>>,
 }
 
-impl fmt::Debug for Pool {
-    /// Omits the options, which contain the password.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").finish_non_exhaustive()
-    }
-}
-
 impl Pool {
     /// Opens a pool, with one connection, to the server of a URL.
     pub(in crate::sql) async fn open(url: &str) -> Result<Self, OpenError> {
         let options = parse_url(url)?;
-        let first = timeout(ACQUIRE_TIMEOUT, super::Connection::open(&options)).await;
-        let first = first.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(OpenError::Connect)?;
-        let first = (Connection::new(Driver::Postgres(first)), Instant::now());
+        let first = connect(&options).await.map_err(OpenError::Connect)?;
         Ok(Self {
             options,
             places: Arc::new(Semaphore::new(MAX_CONNECTIONS - 1)),
             commit_place: Arc::new(Semaphore::new(1)),
-            idle: Mutex::new(vec![first]),
+            idle: Mutex::new(vec![(first, Instant::now())]),
         })
     }
 
@@ -101,16 +91,18 @@ impl Pool {
                 return Ok(connection);
             }
             if let Driver::Postgres(driver) = connection.driver_mut()
-                && timeout(PING_TIMEOUT, driver.ping()).await.is_ok_and(|answer| answer.is_ok())
+                && timeout(PING_TIMEOUT, driver.connection.ping()).await.is_ok_and(|answer| answer.is_ok())
             {
                 return Ok(connection);
             }
             // The others are probably lost, too: each ping would take its whole timeout.
             self.idle.lock().clear();
         }
-        let opened = timeout(ACQUIRE_TIMEOUT, super::Connection::open(&self.options)).await;
-        let opened =
-            opened.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(|error| Error::Unavailable(error.into()))?;
-        Ok(Connection::new(Driver::Postgres(opened)))
+        connect(&self.options).await.map_err(|error| Error::Unavailable(error.into()))
     }
+}
+
+async fn connect(options: &PgConnectOptions) -> Result<Connection, sqlx::Error> {
+    let opened = timeout(ACQUIRE_TIMEOUT, super::Connection::open(options)).await;
+    Ok(Connection::new(Driver::Postgres(opened.unwrap_or(Err(sqlx::Error::PoolTimedOut))?)))
 }

@@ -23,7 +23,7 @@ use super::{File, query_error};
 use crate::sql::{
     Connection, Error, OpenError,
     connection::Driver,
-    database::{Access, Calls},
+    database::{Access, Calls, Failure},
 };
 
 /// Number of connections for reading. Few are needed: current policies are in memory.
@@ -33,21 +33,6 @@ const QUEUE_CAPACITY: usize = 16_384;
 
 /// An operation on the connection of a thread, or on the error of opening it.
 type Job = Box<dyn FnOnce(Result<&mut Connection, Error>) + Send>;
-
-/// The job was lost: its thread could not be started, or the job panicked.
-#[derive(Debug, thiserror::Error)]
-#[error("the operation on the database file was lost")]
-struct Lost;
-
-/// The queue is full.
-#[derive(Debug, thiserror::Error)]
-#[error("too many operations wait for the database file; retry later")]
-struct Overloaded;
-
-/// An operation on SQLite waited for something else than the database.
-#[derive(Debug, thiserror::Error)]
-#[error("an operation on the database file waited for another task")]
-struct Waited;
 
 /// One thread for writes, so that they queue in order: the file's lock is not fair. Some threads for reads.
 #[derive(Debug)]
@@ -90,16 +75,12 @@ impl Threads {
     }
 
     /// Runs an operation on a connection. Once it has begun, it runs to its end or to the deadline, also if the caller is gone.
-    pub(in crate::sql) async fn run<T, E>(
+    pub(in crate::sql) async fn run<T: Send + 'static, E: Failure>(
         &self,
         access: Access,
         deadline: Option<Instant>,
         calls: impl Calls<T, E>,
-    ) -> Result<T, E>
-    where
-        T: Send + 'static,
-        E: From<Error> + Send + 'static,
-    {
+    ) -> Result<T, E> {
         let (reply, outcome) = oneshot::channel();
         let job: Job = Box::new(move |connection| {
             // A caller that is gone has no use for an operation that has not begun.
@@ -116,9 +97,10 @@ impl Threads {
         if let Some(queue) = queue
             && let Err(TrySendError::Full(_)) = queue.try_send(job)
         {
-            return Err(Error::Unavailable(Overloaded.into()).into());
+            return Err(Error::Unavailable("too many operations wait for the database file; retry later".into()).into());
         }
-        outcome.await.unwrap_or_else(|_| Err(Error::Unavailable(Lost.into()).into()))
+        let lost = || Error::Unavailable("the thread of the database file is gone, or the operation panicked".into());
+        outcome.await.unwrap_or_else(|_| Err(lost().into()))
     }
 }
 
@@ -144,7 +126,9 @@ fn run_calls<T, E: From<Error>>(
     if let Driver::Sqlite(driver) = connection.driver_mut() {
         driver.set_deadline(deadline)?;
     }
-    poll_once(calls(connection)).unwrap_or_else(|| Err(Error::Unavailable(Waited.into()).into()))
+    poll_once(calls(connection)).unwrap_or_else(|| {
+        Err(Error::Unavailable("an operation on the database file waited for another task".into()).into())
+    })
 }
 
 /// Returns the output of a future that never waits; `None` if it waits.

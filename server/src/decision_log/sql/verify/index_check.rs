@@ -18,7 +18,7 @@ use crate::{
     decision_log::{DecisionRecord, Hash, IndexTerms},
     idempotency::{
         MAX_WINDOW,
-        sql::{self as requests, Kind},
+        sql::{self as requests, Kind, StoredRequest},
     },
     sql::{Connection, Error},
 };
@@ -28,9 +28,6 @@ const TERMS_CACHE_CAPACITY: u64 = 2_000;
 
 /// A kind and a value.
 type Key = (String, String);
-
-/// The id, fingerprint and expire time of an idempotency key.
-type StoredRequest = (String, String, i64);
 
 /// A verifier of index and idempotency keys, which is fed with segments in the order of their chains.
 pub(super) struct IndexVerifier {
@@ -50,15 +47,14 @@ pub(super) struct IndexVerifier {
 
 impl IndexVerifier {
     pub(super) async fn load(connection: &mut Connection) -> Result<Self, Error> {
-        let request = |stored: requests::StoredRequest| {
-            ((stored.target.writer, stored.target.sequence), (stored.id, stored.fingerprint, stored.expire_time))
-        };
         let requests = requests::load_all(connection, Kind::Decision).await?;
-        let requests: BTreeMap<_, StoredRequest> = requests.into_iter().map(request).collect();
         Ok(Self {
             now: Timestamp::now(),
-            request_ids: requests.values().map(|(id, ..)| id.clone()).collect(),
-            requests,
+            request_ids: requests.iter().map(|request| request.id.clone()).collect(),
+            requests: requests
+                .into_iter()
+                .map(|request| ((request.writer.clone(), request.sequence), request))
+                .collect(),
             matched: BTreeMap::new(),
             superseded: BTreeSet::new(),
             terms: Cache::new(TERMS_CACHE_CAPACITY),
@@ -134,13 +130,11 @@ impl IndexVerifier {
             self.superseded.insert((superseded.writer.to_string(), superseded.sequence));
         }
         match (&entry.request, stored) {
-            (Some((id, fingerprint, _)), Some((stored_id, stored_fingerprint, _)))
-                if *id == stored_id && *fingerprint == stored_fingerprint =>
-            {
-                self.matched.insert(decision, stored_id);
+            (Some((id, fingerprint, _)), Some(stored)) if *id == stored.id && *fingerprint == stored.fingerprint => {
+                self.matched.insert(decision, stored.id);
                 None
             }
-            (_, Some((id, ..))) => {
+            (_, Some(StoredRequest { id, .. })) => {
                 Some(format!("request {id:?} leads to decision {name}, which was not recorded for that request"))
             }
             // A key that is stored with another decision is checked there.
@@ -176,13 +170,14 @@ impl IndexVerifier {
     }
 
     /// Returns the defects that show after all chains: idempotency keys and index keys without a decision.
-    pub(super) async fn finish(&mut self, connection: &mut Connection) -> Result<Vec<String>, Error> {
+    pub(super) async fn finish(&self, connection: &mut Connection) -> Result<Vec<String>, Error> {
         let now = self.now.as_microsecond();
-        let dangling = |((writer, sequence), (id, _, expire_time)): ((String, u64), StoredRequest)| {
-            (expire_time > now)
-                .then(|| format!("request {id:?} leads to decision {writer}-{sequence}, which does not exist"))
-        };
-        let mut damage: Vec<String> = std::mem::take(&mut self.requests).into_iter().filter_map(dangling).collect();
+        let dangling = self.requests.values().filter(|request| request.expire_time > now);
+        let mut damage: Vec<String> = dangling
+            .map(|StoredRequest { id, writer, sequence, .. }| {
+                format!("request {id:?} leads to decision {writer}-{sequence}, which does not exist")
+            })
+            .collect();
         for decision in &self.superseded {
             if let Some(id) = self.matched.get(decision) {
                 let (writer, sequence) = decision;

@@ -28,7 +28,10 @@ pub(super) async fn verify(connection: &mut Connection) -> Result<Report, Error>
     }
     verifier.check_orphans(connection, &writers).await?;
     verifier.check_blobs(connection).await?;
-    verifier.finish(connection).await
+    for damage in verifier.index.finish(connection).await? {
+        verifier.report.add_damage(damage);
+    }
+    Ok(verifier.report)
 }
 
 struct Verifier {
@@ -41,10 +44,6 @@ struct Verifier {
 }
 
 impl Verifier {
-    fn report_damage(&mut self, what: String) {
-        self.report.add_damage(what);
-    }
-
     async fn check_chain(&mut self, connection: &mut Connection, writer: &WriterRow) -> Result<(), Error> {
         let name = &writer.name;
         self.check_writer(writer);
@@ -62,17 +61,18 @@ impl Verifier {
                 read.push((segment, entries));
             }
             for damage in self.index.check_segments(connection, writer, &read).await? {
-                self.report_damage(damage);
+                self.report.add_damage(damage);
             }
         }
         if let Some(damage) = self.index.finish_batch(name) {
-            self.report_damage(damage);
+            self.report.add_damage(damage);
         }
         if at.sequence < writer.head.sequence {
             let (from, to) = (at.sequence.saturating_add(1), writer.head.sequence);
-            self.report_damage(format!("decisions {name}-{from} to {name}-{to} are missing at the end of the chain"));
+            self.report
+                .add_damage(format!("decisions {name}-{from} to {name}-{to} are missing at the end of the chain"));
         } else if at != writer.head {
-            self.report_damage(format!("writer {name}: the chain does not end at the stored position"));
+            self.report.add_damage(format!("writer {name}: the chain does not end at the stored position"));
         }
         Ok(())
     }
@@ -85,10 +85,10 @@ impl Verifier {
         if trimmed.sequence > 0 {
             self.index.skip_trimmed(name, trimmed.sequence);
         } else if *trimmed != Head::genesis(name) {
-            self.report_damage(format!("writer {name}: the chain does not start with the writer's first hash"));
+            self.report.add_damage(format!("writer {name}: the chain does not start with the writer's first hash"));
         }
         if *indexed > head.sequence {
-            self.report_damage(format!("writer {name}: the stored index position is beyond the end of the chain"));
+            self.report.add_damage(format!("writer {name}: the stored index position is beyond the end of the chain"));
         }
     }
 
@@ -96,7 +96,7 @@ impl Verifier {
     fn check_segment(&mut self, name: &str, at: Head, segment: &Segment) -> Option<Vec<StoredEntry>> {
         let next = at.sequence.saturating_add(1);
         if segment.first != next {
-            self.report_damage(format!(
+            self.report.add_damage(format!(
                 "decisions {name}-{next} to {name}-{} are missing",
                 segment.first.saturating_sub(1)
             ));
@@ -106,18 +106,18 @@ impl Verifier {
         let entries = match segment::decode_chained(&segment.body, &mut head) {
             Ok(entries) => entries,
             Err(error) => {
-                self.report_damage(format!("{range} cannot be read: {error}"));
+                self.report.add_damage(format!("{range} cannot be read: {error}"));
                 return None;
             }
         };
         let count = u64::try_from(entries.len()).unwrap_or(u64::MAX);
         if segment.last.saturating_sub(segment.first).saturating_add(1) != count {
-            self.report_damage(format!("{range}: the segment contains {count} decisions"));
+            self.report.add_damage(format!("{range}: the segment contains {count} decisions"));
         }
         if head.hash == segment.hash {
             self.report.decisions = self.report.decisions.saturating_add(count);
         } else {
-            self.report_damage(format!("{range} were modified: their hash differs"));
+            self.report.add_damage(format!("{range} were modified: their hash differs"));
         }
         for (sequence, entry) in (segment.first..).zip(&entries) {
             self.records.entry(entry.record).or_insert_with(|| format!("{name}-{sequence}"));
@@ -125,19 +125,12 @@ impl Verifier {
         Some(entries)
     }
 
-    /// Adds the defects that show after all chains, and returns the report.
-    async fn finish(mut self, connection: &mut Connection) -> Result<Report, Error> {
-        for damage in self.index.finish(connection).await? {
-            self.report_damage(damage);
-        }
-        Ok(self.report)
-    }
-
     /// Reports segments of writers without a stored chain.
     async fn check_orphans(&mut self, connection: &mut Connection, writers: &[WriterRow]) -> Result<(), Error> {
         for name in segment_table::segment_writers(connection).await? {
             if !writers.iter().any(|writer| writer.name == name) {
-                self.report_damage(format!("writer {name}: decisions exist, but the end of their chain is not stored"));
+                self.report
+                    .add_damage(format!("writer {name}: decisions exist, but the end of their chain is not stored"));
             }
         }
         Ok(())
@@ -156,11 +149,8 @@ impl Verifier {
             }
         }
         let missing = self.records.iter().chain(&self.parts).filter(|(hash, _)| !intact.contains(*hash));
-        let missing: Vec<String> = missing
-            .map(|(hash, by)| format!("blob {hash}, which decision {by} references, is missing or damaged"))
-            .collect();
-        for missing in missing {
-            self.report_damage(missing);
+        for (hash, by) in missing {
+            self.report.add_damage(format!("blob {hash}, which decision {by} references, is missing or damaged"));
         }
         Ok(())
     }
@@ -168,7 +158,7 @@ impl Verifier {
     /// Verifies a blob, and returns its hash if it is intact.
     fn check_blob(&mut self, name: &str, body: Vec<u8>) -> Option<Hash> {
         let Ok(hash) = Hash::try_from(name.to_owned()) else {
-            self.report_damage(format!("blob {name:?}: the name is not a hash"));
+            self.report.add_damage(format!("blob {name:?}: the name is not a hash"));
             return None;
         };
         match Blob::from_stored(hash, body).content() {
@@ -178,7 +168,7 @@ impl Verifier {
                 Some(hash)
             }
             Err(error) => {
-                self.report_damage(format!("blob {name} was modified: {error}"));
+                self.report.add_damage(format!("blob {name} was modified: {error}"));
                 None
             }
         }
