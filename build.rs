@@ -4,6 +4,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 const ROOT: &str = "proto";
 const PACKAGE: &str = "proto/scangate/v1";
+const GOOGLE_APIS: &str = "third_party/googleapis";
 
 fn main() -> Result<(), Box<dyn Error>> {
     // tonic-prost-build prints no inputs when it compiles descriptors.
@@ -13,9 +14,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     files.retain(|path| path.extension().is_some_and(|extension| extension == "proto"));
     files.sort();
     // No message of the contract uses it: reflection serves it, so that grpcurl can show error details.
-    files.push(PathBuf::from(ROOT).join("google/rpc/error_details.proto"));
+    files.push(PathBuf::from(GOOGLE_APIS).join("google/rpc/error_details.proto"));
 
-    let mut compiler = protox::Compiler::new([ROOT])?;
+    let mut compiler = protox::Compiler::new([ROOT, GOOGLE_APIS])?;
     compiler.include_imports(true).include_source_info(true).open_files(files)?;
     let descriptors = PathBuf::from(env::var("OUT_DIR")?).join("scangate.v1.bin");
     fs::write(&descriptors, compiler.encode_file_descriptor_set())?;

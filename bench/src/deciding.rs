@@ -37,7 +37,7 @@ const EXPRESSIONS: [(&str, &str); 2] = [
     (
         "an expression with six conditions on texts and times; only the last is selective",
         r#"finding.severity >= "INFORMATIONAL" && !finding.id.startsWith("GHSA-") && finding.package.name != "zlib"
-           && finding.package.version.contains(".") && now - finding.published_at >= duration("-1h")
+           && finding.package.version.contains(".") && now - finding.publish_time >= duration("-1h")
            && finding.title == "none""#,
     ),
 ];

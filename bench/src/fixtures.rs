@@ -56,7 +56,7 @@ fn finding(random: &mut XorShift) -> Finding {
         title: Some("A flaw in a library".into()),
         description: Some("A flaw in a library allows an attacker to bypass the permission checks.".into()),
         uri: Some("https://example.com/advisory".into()),
-        published_at: noon()
+        publish_time: noon()
             .checked_sub(SignedDuration::from_hours(i64::from(u32::try_from(random.below(10_000)).unwrap())))
             .ok()
             .map(Into::into),

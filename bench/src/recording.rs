@@ -130,7 +130,7 @@ async fn append(
                 });
                 log.append(AppendRequest {
                     record: Arc::clone(&records[(caller + number) % records.len()]),
-                    evaluated_at: Timestamp::now(),
+                    evaluate_time: Timestamp::now(),
                     labels: BTreeMap::from([("pipeline".to_owned(), "deploy".to_owned())]),
                     request_key: request,
                     supersedes: None,

@@ -116,7 +116,7 @@ create table observations (
     vulnerability text not null,
     package text not null,
     first_observed bigint not null,
-    fix_first_seen bigint,
+    fix_first_observed bigint,
     primary key (registry, repository, vulnerability, package)
 );
 

@@ -147,7 +147,7 @@ fn fingerprint(inputs: &[ManifestInput]) -> String {
     let mut hash = Sha256::new();
     for ManifestInput { manifest, scan, start: _, first_seen: _ } in inputs {
         let report = scan.report.as_ref();
-        let times = report.map(|report| (report.completed_at, report.source_updated_at));
+        let times = report.map(|report| (report.complete_time, report.source_update_time));
         let counts = report.map(|report| (&report.counts, report.findings.as_ref().map(Vec::len)));
         hash.update(format!("{}\n{:?}\n{times:?}\n{counts:?}\n", manifest.digest, scan.status));
     }

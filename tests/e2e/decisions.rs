@@ -86,9 +86,9 @@ fn as_simulation(decision: &Decision) -> Simulation {
             reasons,
             deploy_image: _,
             in_use_count,
-            last_in_use_at,
+            last_in_use_time,
         } = manifest;
-        ManifestSimulation { digest, platform, scan, verdict, reasons, in_use_count, last_in_use_at }
+        ManifestSimulation { digest, platform, scan, verdict, reasons, in_use_count, last_in_use_time }
     });
     Simulation {
         verdict: decision.verdict,
@@ -103,8 +103,8 @@ fn as_simulation(decision: &Decision) -> Simulation {
         remediation: decision.remediation,
         policies: decision.policies,
         revision: decision.revision,
-        evaluated_at: decision.evaluated_at,
-        valid_until: decision.valid_until,
+        evaluate_time: decision.evaluate_time,
+        expire_time: decision.expire_time,
         next_change: decision.next_change,
         retry_after: decision.retry_after,
     }

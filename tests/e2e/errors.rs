@@ -109,13 +109,13 @@ async fn tag_and_digest_mismatch_is_rejected() {
 async fn requests_beyond_limits_are_rejected() {
     let gate = gate(World::demo()).start().await;
     let requests = vec![evaluate_request("shop/api:2.0.0"); 101];
-    let large = GetFindingsRequest { image: "shop/web:1.4.2".into(), page_size: 1001, ..Default::default() };
+    let negative = GetFindingsRequest { image: "shop/web:1.4.2".into(), page_size: -1, ..Default::default() };
     let long = StartScanRequest { image: format!("shop/{}:1", "a".repeat(2000)), platforms: Vec::new() };
 
     for refused in [
         rejection(gate.client.batch_evaluate(BatchEvaluateGateRequest { requests }).await),
         rejection(gate.client.batch_evaluate(BatchEvaluateGateRequest::default()).await),
-        rejection(gate.client.findings(large).await),
+        rejection(gate.client.findings(negative).await),
         rejection(gate.client.start_scan(long).await),
         rejection(gate.client.configure_scanning(ConfigureScanningRequest::default()).await),
         rejection(gate.client.get_policy(GetPolicyRequest::default()).await),

@@ -27,7 +27,7 @@ async fn recorded_image_has_all_findings_and_counts() {
     let all = gate.client.all_findings(findings_request("shop/web:1.4.2")).await.unwrap();
 
     let scan = all.manifests[0].scan.as_ref().unwrap();
-    let counts: BTreeMap<&str, u32> =
+    let counts: BTreeMap<&str, i32> =
         scan.severity_counts.iter().map(|count| (count.label.as_str(), count.count)).collect();
     let expected =
         [("CRITICAL", 1), ("HIGH", 5), ("INFORMATIONAL", 183), ("LOW", 25), ("MEDIUM", 32), ("UNDEFINED", 11)];

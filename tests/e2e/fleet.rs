@@ -20,7 +20,7 @@ use scangate_test_postgres::Cluster;
 use tokio::{task::JoinSet, time::sleep};
 
 use crate::harness::{
-    client, create_policy_request, deny_findings_from, evaluate_request,
+    client, create_policy_request, deny_findings_from, evaluate_request, revision_number,
     tools::{Server, binary, serve, stdout},
 };
 
@@ -95,7 +95,7 @@ async fn evaluate_until_stopped(client: Client, stop: Arc<AtomicBool>) -> Vec<Re
         match client.evaluate(evaluate_request(IMAGE)).await {
             Ok(decision) => received.push(Received {
                 sent,
-                revision: decision.as_message().revision,
+                revision: revision_number(&decision.as_message().revision),
                 verdict: decision.verdict(),
                 name: decision.name().to_owned(),
             }),
@@ -144,17 +144,17 @@ async fn tightened_policy_reaches_all_servers_within_bound() {
     let created = writer.create_policy(create_policy_request("shop", lax())).await.unwrap();
     let load = Load::start(&fleet, 12).await;
 
-    let mut revisions = Revisions { strict: Vec::new(), lax: vec![created.revision] };
+    let mut revisions = Revisions { strict: Vec::new(), lax: vec![revision_number(&created.revision)] };
     for round in 0..12 {
         sleep(Duration::from_millis(150)).await;
         let written = replace_policy(&writer, strict()).await;
-        revisions.strict.push((written.revision, Instant::now()));
-        // With the revision token, the change takes effect at once on every server.
+        revisions.strict.push((revision_number(&written.revision), Instant::now()));
+        // With the revision, the change takes effect at once on every server.
         let other = fleet.client(1 + round % 2).await;
-        let request = EvaluateGateRequest { at_least_as_fresh: written.revision_token, ..evaluate_request(IMAGE) };
+        let request = EvaluateGateRequest { at_least_as_fresh: written.revision, ..evaluate_request(IMAGE) };
         assert_eq!(other.evaluate(request).await.unwrap().verdict(), Verdict::Deny);
         sleep(Duration::from_millis(150)).await;
-        revisions.lax.push(replace_policy(&writer, lax()).await.revision);
+        revisions.lax.push(revision_number(&replace_policy(&writer, lax()).await.revision));
     }
     sleep(Duration::from_secs(1)).await;
     replace_policy(&writer, strict()).await;

@@ -59,7 +59,7 @@ async fn earlier_admission_starts_grace() {
     let decision = gate.client.evaluate(request).await.unwrap().into_message();
 
     assert_eq!(decision.verdict(), Verdict::Allow);
-    assert!(decision.warnings[0].denies_from.is_some());
+    assert!(decision.warnings[0].deny_time.is_some());
 }
 
 #[tokio::test]

@@ -272,5 +272,5 @@ async fn decision_shows_use_of_manifest() {
     let decision = gate.decide(IMAGE).await;
 
     assert_eq!(decision.manifests[0].in_use_count, Some(3));
-    assert!(decision.manifests[0].last_in_use_at.is_some());
+    assert!(decision.manifests[0].last_in_use_time.is_some());
 }

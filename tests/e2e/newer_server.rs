@@ -90,7 +90,7 @@ async fn newer_documents_are_shown_but_not_replaced() {
     let update = |policy| UpdatePolicyRequest { policy: Some(policy), ..Default::default() };
     let refused = rejection(replica.client.update_policy(update(changed)).await);
     let as_shown = rejection(replica.client.update_policy(update(shown)).await);
-    let rollback = RollbackPolicyRequest { name, revision: 3, etag: "*".into(), ..Default::default() };
+    let rollback = RollbackPolicyRequest { name, revision: "rev-3".into(), etag: "*".into(), ..Default::default() };
     let rolled_back = status_rejection(replica.client.policies().rollback_policy(rollback).await);
     assert_eq!((refused.code, refused.reason.as_str()), (Code::FailedPrecondition, "DOCUMENT_FROM_NEWER_SERVER"));
     assert_eq!(as_shown.violations[0].field, "policy.unknown_fields");

@@ -98,7 +98,7 @@ async fn stored_policy_equals_written_policy() {
     let stripped = Policy {
         name: String::new(),
         etag: String::new(),
-        revision: 0,
+        revision: String::new(),
         content_digest: String::new(),
         create_time: None,
         update_time: None,
@@ -247,10 +247,11 @@ async fn policy_list_is_ordered_filtered_and_paged() {
 async fn freshness_token_is_honoured_or_rejected() {
     let gate = gate(World::demo()).start().await;
     let written = gate.create_policy("team", deny_findings_from(Severity::High)).await;
-    let seen = EvaluateGateRequest { at_least_as_fresh: written.revision_token, ..evaluate_request("shop/api:2.0.0") };
+    let seen =
+        EvaluateGateRequest { at_least_as_fresh: written.revision.clone(), ..evaluate_request("shop/api:2.0.0") };
     let unseen = EvaluateGateRequest { at_least_as_fresh: "rev-1000000".into(), ..evaluate_request("shop/api:2.0.0") };
 
-    assert!(gate.client.evaluate(seen).await.unwrap().as_message().revision >= written.revision);
+    assert_eq!(gate.client.evaluate(seen).await.unwrap().as_message().revision, written.revision);
     let refused = rejection(gate.client.evaluate(unseen).await);
     assert_eq!((refused.code, refused.reason.as_str()), (Code::Unavailable, "REVISION_NOT_REACHED"));
 }

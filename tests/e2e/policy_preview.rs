@@ -23,7 +23,7 @@ async fn start_preview(gate: &Gate, draft: Draft) -> Result<Streaming<PreviewPol
 }
 
 /// The number of replayed decisions, and the changed ones: decision, new verdict and the cause of the change.
-async fn preview(gate: &Gate, draft: Draft) -> (u64, Vec<(String, Verdict, String)>) {
+async fn preview(gate: &Gate, draft: Draft) -> (i32, Vec<(String, Verdict, String)>) {
     let mut stream = start_preview(gate, draft).await.unwrap();
     let (mut totals, mut changed) = ((0, 0), Vec::new());
     while let Some(message) = stream.message().await.unwrap() {
@@ -34,7 +34,7 @@ async fn preview(gate: &Gate, draft: Draft) -> (u64, Vec<(String, Verdict, Strin
             .map(|flipped| (flipped.decision.clone(), flipped.would_be(), flipped.flipped_by.clone()));
         changed.extend(more);
     }
-    assert_eq!(totals.1, changed.len() as u64);
+    assert_eq!(usize::try_from(totals.1).unwrap(), changed.len());
     (totals.0, changed)
 }
 

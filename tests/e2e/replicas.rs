@@ -1,4 +1,4 @@
-//! Replicas over one PostgreSQL: revision tokens, and recovery from failures of the database.
+//! Replicas over one PostgreSQL: revisions, and recovery from failures of the database.
 
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,7 @@ async fn wait_for_status(replica: &Gate, expected: ServingStatus) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn revision_token_enforces_write_on_other_replica() {
+async fn revision_enforces_write_on_other_replica() {
     let cluster = Cluster::start();
     let database = cluster.database();
     let (one, other) = (replica(&database).await, replica(&database).await);
@@ -57,7 +57,7 @@ async fn revision_token_enforces_write_on_other_replica() {
         let written = one.client.update_policy(update).await.unwrap();
 
         let request =
-            EvaluateGateRequest { at_least_as_fresh: written.revision_token, ..evaluate_request("shop/api:2.0.0") };
+            EvaluateGateRequest { at_least_as_fresh: written.revision.clone(), ..evaluate_request("shop/api:2.0.0") };
         let decision = other.client.evaluate(request).await.unwrap().into_message();
 
         assert_eq!(decision.revision, written.revision);
@@ -66,23 +66,23 @@ async fn revision_token_enforces_write_on_other_replica() {
     }
 }
 
-/// Revokes a waiver through a replica, and returns it with the revision token of the write.
+/// Revokes a waiver through a replica, and returns it with the revision of the write.
 async fn revoke_waiver(replica: &Gate, name: &str) -> (Waiver, String) {
     let (etag, reason) = ("*".into(), "fixed".into());
     let request = RevokeWaiverRequest { name: name.to_owned(), etag, reason, ..Default::default() };
     let revoked = replica.client.policies().revoke_waiver(request).await.unwrap().into_inner();
-    (revoked.waiver.unwrap(), revoked.revision_token)
+    (revoked.waiver.unwrap(), revoked.revision)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn revision_token_makes_write_visible_to_reads() {
+async fn revision_makes_write_visible_to_reads() {
     let cluster = Cluster::start();
     let database = cluster.database();
     let (one, other) = (replica(&database).await, replica(&database).await);
 
     for round in 0..10 {
         let request = create_waiver_request(&format!("w-{round}"), waiver("CVE-1"));
-        let token = one.client.policies().create_waiver(request).await.unwrap().into_inner().revision_token;
+        let token = one.client.policies().create_waiver(request).await.unwrap().into_inner().revision;
 
         let name = format!("waivers/w-{round}");
         let get = GetWaiverRequest { name: name.clone(), at_least_as_fresh: token };
@@ -102,7 +102,7 @@ async fn revision_token_makes_write_visible_to_reads() {
         let preview = PreviewPolicyRequest {
             draft: Some(Draft::DeletePolicy(format!("policies/{id}"))),
             window: Some(prost_types::Duration { seconds: 60, nanos: 0 }),
-            at_least_as_fresh: written.revision_token,
+            at_least_as_fresh: written.revision,
         };
         let previewed = other.client.policies().preview_policy(preview).await;
 
@@ -119,8 +119,7 @@ async fn stale_replica_rejects_update_of_revoked_waiver() {
     for round in 0..30 {
         let request = create_waiver_request(&format!("w-{round}"), waiver("CVE-1"));
         let created = one.client.policies().create_waiver(request).await.unwrap().into_inner();
-        let request =
-            EvaluateGateRequest { at_least_as_fresh: created.revision_token, ..evaluate_request("shop/api:2.0.0") };
+        let request = EvaluateGateRequest { at_least_as_fresh: created.revision, ..evaluate_request("shop/api:2.0.0") };
         drop(other.client.evaluate(request).await.unwrap());
         let (revoked, _) = revoke_waiver(&one, &format!("waivers/w-{round}")).await;
 

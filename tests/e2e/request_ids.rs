@@ -277,7 +277,7 @@ async fn replicas_agree_on_a_superseding_decision() {
     let mut calls = JoinSet::new();
     for number in 0..16 {
         let client = replicas[number % 2].client.clone();
-        let at_least_as_fresh = written.revision_token.clone();
+        let at_least_as_fresh = written.revision.clone();
         let request = EvaluateGateRequest { at_least_as_fresh, ..identified("shop/web:1.4.2") };
         calls.spawn(async move { ask(&client, request).await.decision.unwrap().name });
     }

@@ -47,7 +47,7 @@ async fn daily_limit_returns_next_possible_scan() {
 
     let scan = &started.scans[0];
     assert_eq!(scan.outcome(), StartScanOutcome::AlreadyScanned);
-    assert!(scan.next_scan_possible_at.is_some());
+    assert!(scan.next_scan_time.is_some());
     assert!(gate.ecr.calls().count("StartImageScan") <= 1);
 }
 

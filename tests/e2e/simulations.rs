@@ -125,7 +125,7 @@ async fn simulation_leaves_no_record() {
     }];
     let now = scangate_test_fixtures::noon();
     let times: Vec<_> = observations.observe(&repository, None, &seen, now).await.unwrap().into();
-    assert_eq!((times[0].2.first_observed_at, times[0].2.first_admitted_at), (Some(now), None));
+    assert_eq!((times[0].2.first_observe_time, times[0].2.first_admit_time), (Some(now), None));
 }
 
 #[tokio::test]

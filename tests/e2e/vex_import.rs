@@ -39,7 +39,7 @@ fn shop_import(document: &str) -> ImportWaiversRequest {
         approver: "bob".into(),
         ..Default::default()
     };
-    ImportWaiversRequest { openvex: document.to_owned().into_bytes(), template: Some(template), ..Default::default() }
+    ImportWaiversRequest { openvex_json: document.to_owned(), template: Some(template), ..Default::default() }
 }
 
 async fn import(gate: &Gate, request: ImportWaiversRequest) -> ImportWaiversResponse {
@@ -158,12 +158,12 @@ async fn invalid_vex_document_is_rejected() {
     let gate = gate(World::demo()).start().await;
 
     for openvex in ["", "{}", "[1]", r#"{"@context": "https://openvex.dev/ns/v9.9.9", "statements": []}"#] {
-        let request = ImportWaiversRequest { openvex: openvex.into(), ..Default::default() };
+        let request = ImportWaiversRequest { openvex_json: openvex.into(), ..Default::default() };
         let refused = status_rejection(gate.client.policies().import_waivers(request).await);
 
         assert_eq!(
             (refused.code, refused.violations[0].field.as_str()),
-            (Code::InvalidArgument, "openvex"),
+            (Code::InvalidArgument, "openvex_json"),
             "{openvex}"
         );
     }

@@ -43,7 +43,7 @@ async fn waiver_covers_finding_until_revoked() {
     let shown = &allowed.waived[0];
     assert_eq!((shown.waiver.as_str(), shown.reason.as_str()), ("waivers/accepted", "not reachable"));
     assert_eq!(shown.finding.as_ref().unwrap().vulnerability_id, CVE);
-    assert_eq!(allowed.valid_until, shown.until);
+    assert_eq!(allowed.expire_time, shown.expire_time);
     assert!(allowed.next_change.as_ref().unwrap().reason.contains("waivers/accepted ends"));
     assert_eq!((revoked.state(), revoked.revoke_reason.as_str()), (WaiverState::Revoked, "fixed"));
     assert_eq!(denied.verdict(), Verdict::Deny);

@@ -44,7 +44,7 @@ pub(crate) struct CheckArgs {
     /// be repeated, at most 32 times.
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
     label: Vec<(String, String)>,
-    /// Revision token of a policy write; the decision is based on that write or a later one.
+    /// Revision of a policy write; the decision is based on that write or a later one.
     #[arg(long, value_name = "TOKEN", default_value = "", hide_default_value = true)]
     at_least_as_fresh: String,
 }

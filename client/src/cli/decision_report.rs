@@ -6,8 +6,8 @@ use scangate_client::{
     NotAllowed, Refusal,
     prost_types::Duration as RetryAfter,
     v1::{
-        Decision, Evidence, Finding, Package, Platform, PolicyReference, ScanState, Simulation, Verdict, Violation,
-        WaivedFinding,
+        AffectedPackage, Decision, Evidence, Finding, Platform, PolicyReference, ScanState, Simulation, Verdict,
+        Violation, WaivedFinding,
     },
 };
 
@@ -78,7 +78,7 @@ pub(crate) fn write_simulation(report: &mut Report, image: &str, simulation: &Si
     write_reasons(report, &simulation.reasons);
     report.line("  a simulation permits no deployment; use `scangate check`");
     write_evaluation(report, &evaluation!(simulation), simulation.verdict() != Verdict::Allow);
-    write_footer(report, "simulated", &simulation.policies, &simulation.revision.to_string());
+    write_footer(report, "simulated", &simulation.policies, &simulation.revision);
 }
 
 fn write_reasons(report: &mut Report, reasons: &[String]) {
@@ -136,7 +136,7 @@ fn manifest_table(manifests: &[ManifestRow<'_>]) -> Table {
             format::verdict(manifest.verdict),
             format::evidence(scan.evidence),
             format::scan_type(scan.scan_type),
-            format::time(scan.completed_at),
+            format::time(scan.complete_time),
             format::severity_counts(&scan.severity_counts),
         ]);
     }
@@ -189,7 +189,7 @@ fn violation_headline(violation: &Violation) -> String {
 fn waived_line(waived: &WaivedFinding) -> String {
     let finding = waived.finding.clone().unwrap_or_default();
     let package = format::package(finding.package.as_ref());
-    let until = format::time(waived.until);
+    let until = format::time(waived.expire_time);
     format!("{} in {package} by {} until {until}: {}", format::vulnerability(&finding), waived.waiver, waived.reason)
 }
 
@@ -217,7 +217,7 @@ fn upgrade_step(finding: &Finding) -> Option<String> {
 }
 
 /// The affected package, if a version that fixes the finding is known.
-fn fixed_package(finding: &Finding) -> Option<&Package> {
+fn fixed_package(finding: &Finding) -> Option<&AffectedPackage> {
     finding.package.as_ref().filter(|package| !package.fixed_in.is_empty())
 }
 

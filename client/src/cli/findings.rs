@@ -139,7 +139,7 @@ fn scan_table(manifests: &[ManifestScan]) -> Table {
             format::scan_type(scan.scan_type),
             format::scan_status(scan.status),
             format::evidence(scan.evidence),
-            format::time(scan.completed_at),
+            format::time(scan.complete_time),
             format::severity_counts(&scan.severity_counts),
         ]);
     }

@@ -6,8 +6,8 @@ use jiff::SignedDuration;
 use scangate_client::{
     prost_types::Timestamp,
     v1::{
-        Evidence, Finding, Package, Platform, PolicyMode, RuleEffect, ScanFrequency, ScanStatus, ScanType, Severity,
-        SeverityCount, StartScanOutcome, Verdict,
+        AffectedPackage, Evidence, Finding, Platform, PolicyMode, RuleEffect, ScanFrequency, ScanStatus, ScanType,
+        Severity, SeverityCount, StartScanOutcome, Verdict,
     },
 };
 
@@ -62,11 +62,11 @@ pub(crate) fn vulnerability(finding: &Finding) -> String {
     }
 }
 
-pub(crate) fn package(package: Option<&Package>) -> String {
+pub(crate) fn package(package: Option<&AffectedPackage>) -> String {
     package.map(|package| format!("{} {}", package.name, package.version)).unwrap_or_default()
 }
 
-pub(crate) fn fixed_in(package: Option<&Package>) -> String {
+pub(crate) fn fixed_in(package: Option<&AffectedPackage>) -> String {
     package.map(|package| package.fixed_in.clone()).unwrap_or_default()
 }
 

@@ -206,13 +206,13 @@ fn validation_report(notes: &[String]) -> Report {
 }
 
 fn create_report(response: &CreatePolicyResponse) -> Report {
-    policy_report::write_result(response.policy.as_ref(), response.revision, &response.revision_token, &response.notes)
+    policy_report::write_result(response.policy.as_ref(), &response.revision, &response.notes)
 }
 
 fn update_report(response: &UpdatePolicyResponse) -> Report {
-    policy_report::write_result(response.policy.as_ref(), response.revision, &response.revision_token, &response.notes)
+    policy_report::write_result(response.policy.as_ref(), &response.revision, &response.notes)
 }
 
 fn delete_report(response: &DeletePolicyResponse) -> Report {
-    policy_report::write_result(None, response.revision, &response.revision_token, &[])
+    policy_report::write_result(None, &response.revision, &[])
 }

@@ -34,18 +34,15 @@ pub(crate) fn policy_details(policy: &Policy) -> Report {
     report
 }
 
-/// The result of a write: the policy as stored, the notes, and the revision token for later calls.
-pub(crate) fn write_result(policy: Option<&Policy>, revision: u64, token: &str, notes: &[String]) -> Report {
+/// The result of a write: the policy as stored, the notes, and the revision for later calls.
+pub(crate) fn write_result(policy: Option<&Policy>, revision: &str, notes: &[String]) -> Report {
     let mut report = Report::default();
     if let Some(policy) = policy {
         write_policy(&mut report, policy);
     }
     report.section("notes", notes);
     report.blank();
-    report.line(&format!("revision {revision}"));
-    if !token.is_empty() {
-        report.line(&format!("token    {token}  (to require this write: check --at-least-as-fresh TOKEN)"));
-    }
+    report.line(&format!("revision {revision}  (to require this write: check --at-least-as-fresh REVISION)"));
     report
 }
 

@@ -52,7 +52,7 @@ fn start_report(response: &StartScanResponse) -> Report {
             format::platform(scan.platform.as_ref()),
             format::short_digest(&scan.digest),
             format::start_scan_outcome(scan.outcome),
-            format::time(scan.next_scan_possible_at),
+            format::time(scan.next_scan_time),
             scan.detail.clone(),
         ]);
     }

@@ -39,7 +39,7 @@ pub(crate) struct SimulateArgs {
     /// Maximum age of cached findings, e.g. 10m; 0s reads ECR now. Default: the setting of the server.
     #[arg(long, value_name = "DURATION")]
     max_findings_age: Option<DurationArg>,
-    /// Revision token of a policy or waiver write; the simulation is based on that write or a later one.
+    /// Revision of a policy or waiver write; the simulation is based on that write or a later one.
     #[arg(long, value_name = "TOKEN", default_value = "", hide_default_value = true)]
     at_least_as_fresh: String,
 }

@@ -29,15 +29,19 @@ pub fn decision(verdict: Verdict) -> Decision {
         deploy_image: deploy_image.into(),
         manifests: vec![manifest],
         policies: vec![PolicyReference { name: "policies/default".into(), ..Default::default() }],
-        revision: 7,
+        revision: "rev-7".into(),
         ..Default::default()
     }
 }
 
 /// A DENY for a critical finding that an upgrade fixes.
 pub fn denied() -> Decision {
-    let openssl =
-        Package { name: "openssl".into(), version: "3.0.1".into(), fixed_in: "3.0.7".into(), ..Default::default() };
+    let openssl = AffectedPackage {
+        name: "openssl".into(),
+        version: "3.0.1".into(),
+        fixed_in: "3.0.7".into(),
+        ..Default::default()
+    };
     let finding = Finding {
         vulnerability_id: "CVE-2024-0001".into(),
         package: Some(openssl),

@@ -42,7 +42,7 @@ use crate::{
 /// };
 ///
 /// let now = "2026-03-01T12:00:00Z".parse()?;
-/// let pushed_at = Some("2026-02-28T12:00:00Z".parse()?);
+/// let push_time = Some("2026-02-28T12:00:00Z".parse()?);
 /// let digest = Digest::parse(&format!("sha256:{}", "0".repeat(64)))?;
 /// let registry = Registry::parse("123456789012/eu-west-1")?;
 /// let image = Image {
@@ -51,21 +51,21 @@ use crate::{
 ///     repository: RepositoryName::parse("team/app")?,
 ///     tag: Some(Tag::parse("1.0")?),
 ///     digest: digest.clone(),
-///     pushed_at,
+///     push_time,
 /// };
 ///
 /// let scan: Scan = serde_json::from_str(
 ///     r#"{
-///         "read_at": "2026-03-01T12:00:00Z", "unchanged_since": "2026-03-01T12:00:00Z",
+///         "read_time": "2026-03-01T12:00:00Z", "unchanged_since": "2026-03-01T12:00:00Z",
 ///         "status": "COMPLETE", "scan_type": "BASIC", "frequency": "SCAN_ON_PUSH",
 ///         "report": {
-///             "completed_at": "2026-02-28T12:01:00Z", "source_updated_at": "2026-02-28T11:00:00Z",
+///             "complete_time": "2026-02-28T12:01:00Z", "source_update_time": "2026-02-28T11:00:00Z",
 ///             "counts": { "CRITICAL": 1 }, "enumerated": { "CRITICAL": 1 },
 ///             "findings": [{ "id": "CVE-2026-1", "package": { "name": "openssl" }, "severity": "CRITICAL" }]
 ///         }
 ///     }"#,
 /// )?;
-/// let manifest = serde_json::from_value(serde_json::json!({ "digest": digest, "pushed_at": pushed_at }))?;
+/// let manifest = serde_json::from_value(serde_json::json!({ "digest": digest, "push_time": push_time }))?;
 /// let input = ManifestInput { manifest, scan: Arc::new(scan), start: None, first_seen: Arc::default() };
 ///
 /// let policy = Policy::built_in_default()?;
@@ -117,7 +117,7 @@ pub fn decide(
         waived_total: accumulator.waived_total,
         policies: policies.iter().map(SelectedPolicy::applied).collect(),
         revision: selection.revision(),
-        evaluated_at: now,
+        evaluate_time: now,
         retry_after: accumulator.retry_after.filter(|_| verdict == Verdict::Indeterminate),
         unchanged_until: accumulator.horizon.unchanged_until(),
         next_change: accumulator.horizon.next_change(verdict),

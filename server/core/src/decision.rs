@@ -71,7 +71,7 @@ pub struct Violation {
     /// Its platform.
     pub platform: Option<Platform>,
     /// For a warning that will deny for a reason known now: the first instant of the denial.
-    pub denies_from: Option<Timestamp>,
+    pub deny_time: Option<Timestamp>,
 }
 
 /// A finding that a waiver covers.
@@ -94,7 +94,7 @@ pub struct Waived {
     /// The name of the approver.
     pub approver: String,
     /// The first instant at which the finding is no longer waived.
-    pub until: Timestamp,
+    pub expire_time: Timestamp,
 }
 
 /// The first instant at which a reason known now changes the verdict.
@@ -102,7 +102,7 @@ pub struct Waived {
 #[serde(deny_unknown_fields)]
 pub struct NextChange {
     /// The instant of the change.
-    pub time: Timestamp,
+    pub change_time: Timestamp,
     /// The verdict from then on.
     pub verdict: Verdict,
     /// The event that causes it, in one sentence.
@@ -204,12 +204,12 @@ pub struct Decision {
     /// The store's revision of the policies.
     pub revision: u64,
     /// The instant of the decision.
-    pub evaluated_at: Timestamp,
+    pub evaluate_time: Timestamp,
     /// For INDETERMINATE: the delay before a retry makes sense.
     pub retry_after: Option<SignedDuration>,
     /// The first change of the verdict that is known now; the verdict is valid until then.
     pub next_change: Option<NextChange>,
-    /// The first instant at which any field except `evaluated_at` may differ.
+    /// The first instant at which any field except `evaluate_time` may differ.
     pub unchanged_until: Option<Timestamp>,
 }
 

@@ -129,7 +129,7 @@ fn assess_not_found(manifest: &Manifest, scan: &Scan, now: Timestamp) -> Option<
     if is_off(scan) {
         return None;
     }
-    if scan.frequency != Frequency::Manual && happened_within(manifest.pushed_at, REGISTRATION_WINDOW, now) {
+    if scan.frequency != Frequency::Manual && happened_within(manifest.push_time, REGISTRATION_WINDOW, now) {
         let cause = "the image was pushed a moment ago, and ECR has no record of its scan yet";
         return Some(Shortfall::pending(cause));
     }
@@ -143,26 +143,26 @@ fn assess_not_found(manifest: &Manifest, scan: &Scan, now: Timestamp) -> Option<
 /// Returns the shortfall of a result whose computed end of eligibility has passed since it was read. A reading after
 /// that end shows that Inspector still scans the image, so the computed end was wrong.
 fn ended_eligibility(scan: &Scan, now: Timestamp) -> Option<Shortfall> {
-    let ended_at = eligibility_end(scan).filter(|at| *at <= now)?;
-    let cause = format!("the re-scan duration of the image ended at {ended_at}: {NO_LONGER_SCANNED}");
+    let end_time = eligibility_end(scan).filter(|at| *at <= now)?;
+    let cause = format!("the re-scan duration of the image ended at {end_time}: {NO_LONGER_SCANNED}");
     Some(Shortfall::new(Evidence::EligibilityExpired, cause, RENEW_ELIGIBILITY))
 }
 
 /// Returns the instant at which Inspector stops scanning an image, as far as the reading does not contradict it.
 pub(crate) fn eligibility_end(scan: &Scan) -> Option<Timestamp> {
     let is_in_force = scan.scan_type == ScanType::Enhanced && is_done(scan);
-    scan.eligible_until.filter(|until| is_in_force && scan.read_at < *until)
+    scan.eligibility_expire_time.filter(|until| is_in_force && scan.read_time < *until)
 }
 
 /// An empty enhanced result is dated by Inspector's coverage. While scanning is on, one from before the push is unproven.
 fn scanned_before_push(manifest: &Manifest, scan: &Scan) -> Option<Shortfall> {
-    let (scanned_at, what) = match (is_clean_enhanced(scan), is_off(scan)) {
-        (false, _) => (scan.report.as_ref()?.completed_at?, "the scan completed"),
-        (true, true) => (scan.coverage.as_ref()?.last_scanned_at?, "Inspector last scanned the image"),
+    let (scan_time, what) = match (is_clean_enhanced(scan), is_off(scan)) {
+        (false, _) => (scan.report.as_ref()?.complete_time?, "the scan completed"),
+        (true, true) => (scan.coverage.as_ref()?.last_scan_time?, "Inspector last scanned the image"),
         (true, false) => return None,
     };
-    let pushed_at = manifest.pushed_at.filter(|pushed_at| scanned_at < *pushed_at)?;
-    let cause = format!("{what} at {scanned_at}, before the image was pushed at {pushed_at}");
+    let push_time = manifest.push_time.filter(|push_time| scan_time < *push_time)?;
+    let cause = format!("{what} at {scan_time}, before the image was pushed at {push_time}");
     Some(Shortfall::new(Evidence::Stale, cause, scan_again(scan.scan_type == ScanType::Basic)))
 }
 
@@ -170,11 +170,11 @@ fn scanned_before_push(manifest: &Manifest, scan: &Scan) -> Option<Shortfall> {
 pub(crate) fn change_instants(manifest: &Manifest, scan: &Scan, now: Timestamp) -> BTreeSet<Timestamp> {
     let report = scan.report.as_ref();
     let dates = [
-        manifest.pushed_at,
-        report.and_then(|report| report.completed_at),
-        report.and_then(|report| report.source_updated_at),
-        scan.coverage.as_ref().and_then(|coverage| coverage.last_scanned_at),
-        scan.first_scanned_at,
+        manifest.push_time,
+        report.and_then(|report| report.complete_time),
+        report.and_then(|report| report.source_update_time),
+        scan.coverage.as_ref().and_then(|coverage| coverage.last_scan_time),
+        scan.first_scan_time,
     ];
     let windows = [REGISTRATION_WINDOW, ARRIVAL_WINDOW, SETTLE_TIME, -CLOCK_SLACK];
     let ends = dates.into_iter().flatten().flat_map(|date| windows.map(|window| date.checked_add(window).ok()));

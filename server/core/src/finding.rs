@@ -65,9 +65,9 @@ pub enum Exploit {
 #[serde(deny_unknown_fields, default)]
 pub struct Kev {
     /// The time at which CISA added the vulnerability.
-    pub added_at: Option<ReportedTime>,
+    pub add_time: Option<ReportedTime>,
     /// The time by which CISA demands a remedy.
-    pub due_at: Option<ReportedTime>,
+    pub due_time: Option<ReportedTime>,
 }
 
 /// The status of a finding.
@@ -163,14 +163,14 @@ pub struct Finding {
     pub title: Option<Arc<str>>,
     /// The time at which the vendor published it.
     #[serde(default)]
-    pub published_at: Option<ReportedTime>,
+    pub publish_time: Option<ReportedTime>,
     /// Vulnerability identifier.
     pub id: Arc<str>,
     /// The affected package.
     pub package: Package,
     /// The time at which Inspector first saw it.
     #[serde(default)]
-    pub first_observed_at: Option<ReportedTime>,
+    pub first_observe_time: Option<ReportedTime>,
     /// The identifiers of related vulnerabilities, in order and without duplicates.
     #[serde(default)]
     pub related_ids: Box<[Arc<str>]>,
@@ -203,7 +203,7 @@ impl Finding {
     fn properties(&self) -> impl Ord + '_ {
         let package = (&self.package.manager, &self.package.fixed_in, &self.package.source_layer);
         let texts = (&self.title, &self.uri, &self.description);
-        let times = (self.first_observed_at, self.published_at);
+        let times = (self.first_observe_time, self.publish_time);
         let exploit = (self.exploit, &self.kev);
         (&self.severity, self.fix, self.cvss, self.epss, exploit, self.status, package, &self.related_ids, texts, times)
     }
@@ -258,8 +258,8 @@ mod tests {
             title: None,
             description: None,
             uri: None,
-            first_observed_at: None,
-            published_at: None,
+            first_observe_time: None,
+            publish_time: None,
             arn: None,
         }
     }
@@ -273,8 +273,8 @@ mod tests {
             Finding { package: Package { source_layer: Some("sha256:1".into()), ..finding().package }, ..finding() },
             Finding { description: Some("one".into()), ..finding() },
             Finding { uri: Some("https://example.org".into()), ..finding() },
-            Finding { published_at: Some(Timestamp::UNIX_EPOCH.into()), ..finding() },
-            Finding { first_observed_at: Some(Timestamp::UNIX_EPOCH.into()), ..finding() },
+            Finding { publish_time: Some(Timestamp::UNIX_EPOCH.into()), ..finding() },
+            Finding { first_observe_time: Some(Timestamp::UNIX_EPOCH.into()), ..finding() },
             Finding { package: Package { fixed_in: Some("2".into()), ..finding().package }, ..finding() },
         ];
         for other in others {

@@ -12,11 +12,11 @@ use crate::finding::Finding;
 #[serde(deny_unknown_fields, default)]
 pub struct FirstSeen {
     /// The vulnerability was first seen.
-    pub first_observed_at: Option<Timestamp>,
+    pub first_observe_time: Option<Timestamp>,
     /// A fix for it was first seen.
-    pub fix_first_seen_at: Option<Timestamp>,
+    pub fix_first_observe_time: Option<Timestamp>,
     /// An image with the vulnerability was first allowed into the environment of the call.
-    pub first_admitted_at: Option<Timestamp>,
+    pub first_admit_time: Option<Timestamp>,
 }
 
 /// The first times of one manifest's findings, by vulnerability and package name.

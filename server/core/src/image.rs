@@ -117,7 +117,7 @@ pub struct Image {
     /// The digest that the tag pointed to, or the requested digest.
     pub digest: Digest,
     /// The time of the push.
-    pub pushed_at: Option<Timestamp>,
+    pub push_time: Option<Timestamp>,
 }
 
 impl Image {

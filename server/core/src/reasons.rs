@@ -15,7 +15,7 @@ const MAX_REASONS: usize = 20;
 /// Describes a violation in one sentence.
 pub(crate) fn for_violation(violation: &Violation, denies: bool) -> String {
     let policy = violation.policy.resource_name();
-    let effect = match violation.denies_from {
+    let effect = match violation.deny_time {
         Some(from) => format!(" (warning, denies from {from})"),
         None if denies => String::new(),
         None => " (warning)".to_owned(),
@@ -91,10 +91,10 @@ fn ages(manifests: &[ManifestDecision]) -> Option<String> {
         return only.assessment.ages.describe();
     }
     let ages = || manifests.iter().map(|manifest| &manifest.assessment.ages);
-    let current_at = ages().filter_map(|ages| ages.current_at).min()?;
-    let source = ages().filter_map(|ages| ages.source_updated_at).min();
+    let as_of_time = ages().filter_map(|ages| ages.as_of_time).min()?;
+    let source = ages().filter_map(|ages| ages.source_update_time).min();
     let source = source.map_or_else(String::new, |source| format!(", the oldest vulnerability data from {source}"));
-    Some(format!("the oldest scan dates from {current_at}{source}"))
+    Some(format!("the oldest scan dates from {as_of_time}{source}"))
 }
 
 fn summary(decision: &Decision, enforced: bool) -> String {

@@ -231,7 +231,7 @@ pub enum GraceClock {
     /// The gate first saw the vulnerability in the package in this repository.
     FirstObserved,
     /// The gate first saw a fix for it there.
-    FixFirstSeen,
+    FixFirstObserved,
     /// The gate first allowed an image with the vulnerability, in this repository, into the requested environment.
     FirstAdmitted,
 }
@@ -253,10 +253,10 @@ impl Grace {
     /// the start. Otherwise, a publication date far in the future would grant unlimited grace.
     pub fn window(&self, finding: &Finding, first_seen: &FirstSeenTimes) -> Option<(Timestamp, Timestamp)> {
         let from = match self.clock {
-            GraceClock::FindingPublished => finding.published_at.map(Timestamp::from),
-            GraceClock::FirstObserved => first_seen.get(finding).first_observed_at,
-            GraceClock::FixFirstSeen => first_seen.get(finding).fix_first_seen_at,
-            GraceClock::FirstAdmitted => first_seen.get(finding).first_admitted_at,
+            GraceClock::FindingPublished => finding.publish_time.map(Timestamp::from),
+            GraceClock::FirstObserved => first_seen.get(finding).first_observe_time,
+            GraceClock::FixFirstObserved => first_seen.get(finding).fix_first_observe_time,
+            GraceClock::FirstAdmitted => first_seen.get(finding).first_admit_time,
         }?;
         let until = from.saturating_add(self.period).ok()?;
         let from = from.saturating_sub(CLOCK_SLACK).ok()?;

@@ -32,7 +32,7 @@ pub struct Manifest {
     pub platform: Option<Platform>,
     /// The time of the push.
     #[serde(default)]
-    pub pushed_at: Option<Timestamp>,
+    pub push_time: Option<Timestamp>,
     /// The kind of its content.
     #[serde(default)]
     pub content: Content,
@@ -160,7 +160,7 @@ pub struct Coverage {
     pub reason: String,
     /// `lastScannedAt`.
     #[serde(default)]
-    pub last_scanned_at: Option<Timestamp>,
+    pub last_scan_time: Option<Timestamp>,
 }
 
 /// The number of findings by ECR's severity label, before duplicates are removed.
@@ -172,10 +172,10 @@ pub type Counts = BTreeMap<Arc<str>, u32>;
 pub struct Report {
     /// `imageScanCompletedAt`.
     #[serde(default)]
-    pub completed_at: Option<Timestamp>,
+    pub complete_time: Option<Timestamp>,
     /// `vulnerabilitySourceUpdatedAt`.
     #[serde(default)]
-    pub source_updated_at: Option<Timestamp>,
+    pub source_update_time: Option<Timestamp>,
     /// `findingSeverityCounts`, without zeroes.
     #[serde(default)]
     pub counts: Option<Counts>,
@@ -238,7 +238,7 @@ pub struct Usage {
     pub in_use_count: Option<u64>,
     /// `lastInUseAt`: the last time at which one ran.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_in_use_at: Option<Timestamp>,
+    pub last_in_use_time: Option<Timestamp>,
 }
 
 impl Usage {
@@ -247,7 +247,7 @@ impl Usage {
     pub fn max(self, other: Self) -> Self {
         Self {
             in_use_count: self.in_use_count.max(other.in_use_count),
-            last_in_use_at: self.last_in_use_at.max(other.last_in_use_at),
+            last_in_use_time: self.last_in_use_time.max(other.last_in_use_time),
         }
     }
 
@@ -262,7 +262,7 @@ impl Usage {
 #[serde(deny_unknown_fields)]
 pub struct Scan {
     /// The start of the reading: all data is at least as fresh.
-    pub read_at: Timestamp,
+    pub read_time: Timestamp,
     /// The start of the period in which every reading was equal.
     pub unchanged_since: Timestamp,
     /// ECR's status.
@@ -289,11 +289,11 @@ pub struct Scan {
     /// The earliest scan of this digest after its push that this server knows: of an empty enhanced result, the earliest
     /// `lastScannedAt` that it has read. `None`: only this reading is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub first_scanned_at: Option<Timestamp>,
+    pub first_scan_time: Option<Timestamp>,
     /// The instant at which Inspector stops scanning the image, by the registry's re-scan duration; `None`: never, or
     /// unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub eligible_until: Option<Timestamp>,
+    pub eligibility_expire_time: Option<Timestamp>,
     /// The use of the image; enhanced scanning only.
     #[serde(default, skip_serializing_if = "Usage::is_unknown")]
     pub usage: Usage,
@@ -304,14 +304,14 @@ impl Scan {
     #[must_use]
     pub fn without_findings(&self) -> Self {
         let report = self.report.as_ref().map(|report| Report {
-            completed_at: report.completed_at,
-            source_updated_at: report.source_updated_at,
+            complete_time: report.complete_time,
+            source_update_time: report.source_update_time,
             counts: report.counts.clone(),
             enumerated: report.enumerated.clone(),
             findings: None,
         });
         Self {
-            read_at: self.read_at,
+            read_time: self.read_time,
             unchanged_since: self.unchanged_since,
             status: self.status.clone(),
             description: self.description.clone(),
@@ -321,8 +321,8 @@ impl Scan {
             coverage: self.coverage.clone(),
             enrichment: self.enrichment.clone(),
             flaws: self.flaws.clone(),
-            first_scanned_at: self.first_scanned_at,
-            eligible_until: self.eligible_until,
+            first_scan_time: self.first_scan_time,
+            eligibility_expire_time: self.eligibility_expire_time,
             usage: self.usage,
         }
     }

@@ -108,7 +108,7 @@ fn list_images(state: &State) -> Value {
             rows.push(json!({
                 "repository": repository.name(), "digest": image.digest(),
                 "tags": repository.tags_of(image.digest()).collect::<Vec<_>>(), "mediaType": image.media_type(),
-                "pushedAt": image.pushed_at(), "status": image.status().as_str(), "children": image.manifest.children,
+                "pushedAt": image.push_time(), "status": image.status().as_str(), "children": image.manifest.children,
             }));
         }
     }

@@ -123,7 +123,7 @@ pub struct AppendRequest {
     /// Its record, which requests may share.
     pub record: Arc<PreparedRecord>,
     /// The time of the evaluation.
-    pub evaluated_at: Timestamp,
+    pub evaluate_time: Timestamp,
     /// The caller's labels.
     pub labels: BTreeMap<String, String>,
     /// The idempotency key, stored for its window.
@@ -138,7 +138,7 @@ pub struct Entry {
     /// Its id.
     pub id: DecisionId,
     /// The time of the evaluation.
-    pub evaluated_at: Timestamp,
+    pub evaluate_time: Timestamp,
     /// The caller's labels.
     pub labels: BTreeMap<String, String>,
     /// Its record, which entries may share.
@@ -182,8 +182,8 @@ impl Filter {
             && self.environment.as_ref().is_none_or(|environment| keys.environment.as_ref() == Some(environment))
             && (self.verdicts.is_empty() || self.verdicts.contains(&keys.verdict))
             && self.policy.as_ref().is_none_or(|policy| keys.policies.contains(policy))
-            && self.start.is_none_or(|start| start <= entry.evaluated_at)
-            && self.end.is_none_or(|end| entry.evaluated_at < end)
+            && self.start.is_none_or(|start| start <= entry.evaluate_time)
+            && self.end.is_none_or(|end| entry.evaluate_time < end)
     }
 }
 

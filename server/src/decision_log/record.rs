@@ -151,7 +151,7 @@ impl ManifestRecord {
 impl Outcome {
     /// Creates the outcome of a decision.
     pub fn new(decision: &Decision, deploy: Option<&Digest>) -> Self {
-        let decision = Decision { evaluated_at: Timestamp::UNIX_EPOCH, ..decision.clone() };
+        let decision = Decision { evaluate_time: Timestamp::UNIX_EPOCH, ..decision.clone() };
         Self { decision, deploy: deploy.cloned() }
     }
 }

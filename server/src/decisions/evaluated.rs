@@ -87,7 +87,7 @@ pub struct RecordedDecision {
     /// The decision; it may be shared with an earlier, equivalent call.
     pub evaluated: Arc<EvaluatedDecision>,
     /// The instant of evaluation.
-    pub evaluated_at: Timestamp,
+    pub evaluate_time: Timestamp,
     /// The labels of the caller.
     pub labels: BTreeMap<String, String>,
 }

@@ -200,7 +200,7 @@ impl Decisions {
             decisions.push(RecordedDecision {
                 evaluated: Arc::clone(evaluated),
                 id: entry.id,
-                evaluated_at: entry.evaluated_at,
+                evaluate_time: entry.evaluate_time,
                 labels: entry.labels,
             });
         }

@@ -32,7 +32,7 @@ pub(crate) struct LoadedDecision {
     pub(crate) recorded_inputs: EvaluationInputs,
     pub(crate) inputs: Vec<ManifestInput>,
     pub(crate) outcome: Outcome,
-    pub(crate) evaluated_at: Timestamp,
+    pub(crate) evaluate_time: Timestamp,
 }
 
 impl LoadedDecision {
@@ -43,7 +43,7 @@ impl LoadedDecision {
 
     fn decide_with_selection(&self, selection: Selection<'_>) -> Decision {
         let environment = self.recorded_inputs.environment.as_ref();
-        decide(&self.recorded_inputs.image, environment, selection, &self.inputs, self.evaluated_at)
+        decide(&self.recorded_inputs.image, environment, selection, &self.inputs, self.evaluate_time)
     }
 }
 
@@ -109,7 +109,7 @@ impl Decisions {
             let inputs = recorded_inputs
                 .load_manifests(&parts)
                 .map_err(|source| Error::Damaged { id: entry.id.clone(), source })?;
-            Ok(LoadedDecision { id: entry.id, recorded_inputs, inputs, outcome, evaluated_at: entry.evaluated_at })
+            Ok(LoadedDecision { id: entry.id, recorded_inputs, inputs, outcome, evaluate_time: entry.evaluate_time })
         };
         resolved.into_iter().map(load).collect()
     }
@@ -125,7 +125,7 @@ fn is_equivalent(one: &Decision, other: &Decision) -> bool {
 
 /// A decision without its time and without the gate's sentences, whose wording may differ between versions of the server.
 fn without_texts(decision: &Decision) -> Decision {
-    let mut decision = Decision { evaluated_at: Timestamp::UNIX_EPOCH, reasons: Vec::new(), ..decision.clone() };
+    let mut decision = Decision { evaluate_time: Timestamp::UNIX_EPOCH, reasons: Vec::new(), ..decision.clone() };
     for manifest in &mut decision.manifests {
         manifest.reasons.clear();
         manifest.assessment = manifest.assessment.without_texts();
@@ -153,18 +153,18 @@ mod tests {
         let digest = format!("sha256:{:064x}", 1);
         let image = json!({
             "registry": "123456789012/eu-west-1", "host": "host", "repository": "team/app", "tag": null,
-            "digest": digest, "pushed_at": null,
+            "digest": digest, "push_time": null,
         });
         let scan: Scan = from_value(json!({
-            "read_at": time, "unchanged_since": time, "status": "COMPLETE", "scan_type": "BASIC", "frequency": "MANUAL",
+            "read_time": time, "unchanged_since": time, "status": "COMPLETE", "scan_type": "BASIC", "frequency": "MANUAL",
             "report": {
-                "completed_at": "2026-03-01T11:00:00Z", "source_updated_at": "2026-03-01T11:00:00Z",
+                "complete_time": "2026-03-01T11:00:00Z", "source_update_time": "2026-03-01T11:00:00Z",
                 "counts": { "CRITICAL": 1 }, "enumerated": { "CRITICAL": 1 },
                 "findings": [{ "id": "CVE-1", "package": { "name": "openssl" }, "severity": "CRITICAL" }],
             },
         }))
         .unwrap();
-        let manifest = from_value(json!({ "digest": digest, "pushed_at": "2026-03-01T10:00:00Z" })).unwrap();
+        let manifest = from_value(json!({ "digest": digest, "push_time": "2026-03-01T10:00:00Z" })).unwrap();
         let input = ManifestInput { manifest, scan: Arc::new(scan), start: None, first_seen: Arc::default() };
         let policy = Revision::unsaved(Policy::built_in_default().unwrap(), 1);
         let set = PolicySet {
@@ -173,7 +173,8 @@ mod tests {
             ..PolicySet::default()
         };
         let decision = decide(&from_value(image).unwrap(), None, Selection::Governing(&set), &[input], now);
-        let next_change = NextChange { time: now, verdict: Verdict::Allow, reason: "the grace period ends".into() };
+        let next_change =
+            NextChange { change_time: now, verdict: Verdict::Allow, reason: "the grace period ends".into() };
         Decision { next_change: Some(next_change), ..decision }
     }
 

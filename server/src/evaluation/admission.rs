@@ -22,7 +22,7 @@ impl Evaluator {
             return;
         }
         let (repository, environment) = (resolved.repository(), request.environment.as_ref());
-        let at = attempt.decision.evaluated_at;
+        let at = attempt.decision.evaluate_time;
         if let Err(error) = self.observations.record_admission(&repository, environment, &admitted, at).await {
             // Grace that does not begin is the stricter outcome.
             tracing::warn!(error = &error as &dyn std::error::Error, "cannot record the admission of an image");
@@ -42,7 +42,7 @@ fn admitted_findings(request: &EvaluateRequest, resolved: &Resolved, attempt: &A
             platform: input.manifest.platform.as_ref(),
             environment: request.environment.as_ref(),
         };
-        let waivers = policies.waivers.applicable_to(subject, decision.evaluated_at);
+        let waivers = policies.waivers.applicable_to(subject, decision.evaluate_time);
         let findings = input.scan.findings().iter();
         covered.extend(findings.filter(|finding| may_be_covered(finding, &waivers, decision)).map(finding_key));
     }
@@ -53,7 +53,7 @@ fn admitted_findings(request: &EvaluateRequest, resolved: &Resolved, attempt: &A
 /// True if waivers cover the finding under at least one ranking of unrated findings. Policies differ in that ranking, so the
 /// lowest is used.
 fn may_be_covered(finding: &Finding, waivers: &ApplicableWaivers<'_>, decision: &Decision) -> bool {
-    Cover::of(finding, waivers, Severity::Informational).decisive_at(decision.evaluated_at).is_some()
+    Cover::of(finding, waivers, Severity::Informational).decisive_at(decision.evaluate_time).is_some()
 }
 
 /// The key under which first-seen times of a finding are recorded.

@@ -137,10 +137,10 @@ fn start_outcome(started: Result<Started, RegistryError>) -> Result<Start, Error
     };
     Ok(match started {
         Started::Started | Started::AlreadyInProgress => Start::Running,
-        Started::AlreadyScanned { next_possible_at: Some(at) } => Start::Refused(format!(
+        Started::AlreadyScanned { next_scan_time: Some(at) } => Start::Refused(format!(
             "ECR allows one scan per image every 24 hours; retry, or call StartScan, after {at}"
         )),
-        Started::AlreadyScanned { next_possible_at: None } => {
+        Started::AlreadyScanned { next_scan_time: None } => {
             let why = "ECR allows one scan per image, and a limited number per account, every 24 hours";
             Start::Refused(format!("{why}; retry, or call StartScan, later"))
         }

@@ -79,7 +79,7 @@ impl CachedDecision {
         decision.revision == revision
             && self.manifests == manifests
             // A clock that went back invalidates every decision.
-            && decision.evaluated_at <= now
+            && decision.evaluate_time <= now
             && decision.unchanged_until.is_none_or(|end| now < end)
     }
 }

@@ -156,14 +156,14 @@ impl Evaluator {
             // Boxed to keep the future of the common case small.
             return Box::pin(self.evaluate_with_key(request, key, deadline)).await;
         }
-        let (PreparedDecision { record, evaluated }, evaluated_at) = self.prepare(&request, deadline).await?;
+        let (PreparedDecision { record, evaluated }, evaluate_time) = self.prepare(&request, deadline).await?;
         // Hold only what the response needs during the append: many calls may wait here.
         let EvaluateRequest { labels, .. } = request;
         let append =
-            AppendRequest { record, evaluated_at, labels: labels.clone(), request_key: None, supersedes: None };
+            AppendRequest { record, evaluate_time, labels: labels.clone(), request_key: None, supersedes: None };
         match self.decisions.record(append).await? {
             AppendResult::Recorded(id) => {
-                let recorded = RecordedDecision { id, evaluated, evaluated_at, labels };
+                let recorded = RecordedDecision { id, evaluated, evaluate_time, labels };
                 Ok(Evaluated { recorded, replayed: false })
             }
             AppendResult::Replayed(id) => Ok(Evaluated { recorded: self.decisions.get(&id).await?, replayed: true }),
@@ -214,10 +214,10 @@ impl Evaluator {
             self.record_admission(request, resolved, &attempt).await;
         }
         let Attempt { inputs, decision, .. } = attempt;
-        let evaluated_at = decision.evaluated_at;
+        let evaluate_time = decision.evaluate_time;
         let prepared = PreparedDecision::new(request, resolved, &inputs, decision)?;
         self.cache_decision(key, resolved, &inputs, &prepared);
-        Ok((prepared, evaluated_at))
+        Ok((prepared, evaluate_time))
     }
 
     /// Returns a recently confirmed policy snapshot that has at least the requested revision.
@@ -250,7 +250,7 @@ impl Evaluator {
         let is_final = prepared.evaluated.evaluation.decision.verdict != Verdict::Indeterminate
             && inputs.iter().all(|input| input.start.is_none());
         if is_final {
-            let read_times = inputs.iter().map(|input| input.scan.read_at).collect();
+            let read_times = inputs.iter().map(|input| input.scan.read_time).collect();
             let manifests = resolved.manifests.clone();
             let cached = CachedDecision { manifests, read_times, prepared: prepared.clone() };
             self.cache.insert(key.clone(), Arc::new(cached));

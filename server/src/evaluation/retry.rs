@@ -40,11 +40,11 @@ impl Evaluator {
                 Some(Known::Unreadable(id)) => superseded = Some(id),
                 None => {}
             }
-            let (prepared, evaluated_at) = self.prepare(&request, deadline).await?;
+            let (prepared, evaluate_time) = self.prepare(&request, deadline).await?;
             request.wait = Duration::ZERO; // A repetition does not wait again.
             let append = AppendRequest {
                 record: prepared.record,
-                evaluated_at,
+                evaluate_time,
                 labels: request.labels.clone(),
                 request_key: Some(key.clone()),
                 supersedes: superseded.clone(),
@@ -52,7 +52,7 @@ impl Evaluator {
             let id = match self.decisions.record(append).await? {
                 AppendResult::Recorded(id) => {
                     let (evaluated, labels) = (prepared.evaluated, request.labels);
-                    let recorded = RecordedDecision { id, evaluated, evaluated_at, labels };
+                    let recorded = RecordedDecision { id, evaluated, evaluate_time, labels };
                     return Ok(Evaluated { recorded, replayed: false });
                 }
                 AppendResult::Replayed(id) => id,
@@ -80,7 +80,7 @@ impl Evaluator {
             Verdict::Indeterminate => false,
         };
         // A clock that went back proves nothing about the end of validity.
-        let is_past = recorded.evaluated_at <= Timestamp::now().saturating_add(CLOCK_SLACK).unwrap_or(Timestamp::MAX);
+        let is_past = recorded.evaluate_time <= Timestamp::now().saturating_add(CLOCK_SLACK).unwrap_or(Timestamp::MAX);
         Ok(is_final
             && is_past
             && evaluation.decision.revision == revision
@@ -88,7 +88,7 @@ impl Evaluator {
             && !evaluation
                 .inputs
                 .iter()
-                .any(|input| self.registry.is_outdated(&repository, &input.manifest, input.scan.read_at)))
+                .any(|input| self.registry.is_outdated(&repository, &input.manifest, input.scan.read_time)))
     }
 }
 
@@ -103,5 +103,5 @@ fn is_same_answer(recorded: &EvaluatedDecision, own: &EvaluatedDecision) -> bool
 }
 
 fn is_valid_now(decision: &Decision) -> bool {
-    decision.next_change.as_ref().is_none_or(|change| Timestamp::now() < change.time)
+    decision.next_change.as_ref().is_none_or(|change| Timestamp::now() < change.change_time)
 }

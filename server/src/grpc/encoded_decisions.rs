@@ -98,7 +98,7 @@ mod tests {
     fn decision(revision: u64) -> Arc<EvaluatedDecision> {
         let image: Image = from_value(json!({
             "registry": "123456789012/eu-west-1", "host": "host", "repository": "team/app", "tag": null,
-            "digest": format!("sha256:{:064x}", 1), "pushed_at": null,
+            "digest": format!("sha256:{:064x}", 1), "push_time": null,
         }))
         .unwrap();
         let decision = Decision {
@@ -112,7 +112,7 @@ mod tests {
             remediation: None,
             policies: Vec::new(),
             revision,
-            evaluated_at: Timestamp::UNIX_EPOCH,
+            evaluate_time: Timestamp::UNIX_EPOCH,
             retry_after: None,
             next_change: None,
             unchanged_until: None,

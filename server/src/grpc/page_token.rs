@@ -13,16 +13,16 @@ const DIGEST_BYTES: usize = 12;
 
 /// The page size if the caller sets none.
 const DEFAULT_SIZE: usize = 100;
-/// The largest accepted page size.
+/// The largest page size.
 const MAX_SIZE: usize = 1000;
 
-/// Parses `page_size`.
+/// Parses `page_size`; a larger one than the maximum becomes the maximum.
 pub(crate) fn parse_size(fields: &mut Fields, size: i32) -> usize {
     match usize::try_from(size) {
         Ok(0) => DEFAULT_SIZE,
-        Ok(size) if size <= MAX_SIZE => size,
-        Ok(_) | Err(_) => {
-            fields.refuse("page_size", format!("must be 0 to {MAX_SIZE}, but is {size}"));
+        Ok(size) => size.min(MAX_SIZE),
+        Err(_) => {
+            fields.refuse("page_size", "must not be negative");
             DEFAULT_SIZE
         }
     }

@@ -21,7 +21,7 @@ pub(crate) use self::{
         from_evaluation, from_findings, from_policy_watch, from_preview, from_rollback, from_scans, from_waivers,
     },
 };
-use super::middleware::current_request_id;
+use super::{convert::revision::render_revision, middleware::current_request_id};
 
 /// Resource types of `ResourceInfo`.
 const POLICY: &str = "scangate.v1.Policy";
@@ -171,7 +171,7 @@ fn waiver_not_found(id: &WaiverId) -> Status {
 
 /// The status of a rollback to a revision that the policy never had.
 fn revision_not_found(id: &PolicyId, revision: u64) -> Status {
-    let name = id.resource_name();
+    let (name, revision) = (id.resource_name(), render_revision(revision));
     let message =
         format!("revision {revision} of {name} not found; use ListPolicyRevisions to see its existing revisions");
     StatusBuilder::new(Code::NotFound, Reason::RevisionNotFound, message).resource(POLICY, &name).build()

@@ -22,11 +22,11 @@ use crate::sql::{self, Database, FromRow, Row, RowStatement, Value, row_statemen
 const BATCH_SIZE: usize = 2_000;
 
 const INSERT_OBSERVATIONS: RowStatement = row_statement!(
-    "insert into observations (registry, repository, vulnerability, package, first_observed, fix_first_seen)
-     select $4, $5, vulnerability, package, $6, fix_first_seen from",
-    (1 vulnerability text, 2 package text, 3 fix_first_seen bigint),
+    "insert into observations (registry, repository, vulnerability, package, first_observed, fix_first_observed)
+     select $4, $5, vulnerability, package, $6, fix_first_observed from",
+    (1 vulnerability text, 2 package text, 3 fix_first_observed bigint),
     "where true on conflict (registry, repository, vulnerability, package) do update set
-         fix_first_seen = coalesce(observations.fix_first_seen, excluded.fix_first_seen)"
+         fix_first_observed = coalesce(observations.fix_first_observed, excluded.fix_first_observed)"
 );
 const INSERT_ADMISSIONS: RowStatement = row_statement!(
     "insert into admissions (registry, repository, environment, vulnerability, package, first_admitted)
@@ -35,7 +35,7 @@ const INSERT_ADMISSIONS: RowStatement = row_statement!(
     "where true on conflict (registry, repository, environment, vulnerability, package) do nothing"
 );
 const SELECT_TIMES: RowStatement = row_statement!(
-    "select o.vulnerability, o.package, o.first_observed, o.fix_first_seen, a.first_admitted from",
+    "select o.vulnerability, o.package, o.first_observed, o.fix_first_observed, a.first_admitted from",
     (1 vulnerability text),
     "join observations o on o.vulnerability = input.vulnerability
      left join admissions a on a.registry = o.registry and a.repository = o.repository and a.environment = $4
@@ -51,9 +51,9 @@ impl FromRow for TimesRow {
         let at = |micros: i64| Timestamp::from_microsecond(micros).ok();
         let (vulnerability, package): (String, String) = (row.get(0)?, row.get(1)?);
         let times = FirstSeen {
-            first_observed_at: at(row.get(2)?),
-            fix_first_seen_at: row.get::<Option<i64>>(3)?.and_then(at),
-            first_admitted_at: row.get::<Option<i64>>(4)?.and_then(at),
+            first_observe_time: at(row.get(2)?),
+            fix_first_observe_time: row.get::<Option<i64>>(3)?.and_then(at),
+            first_admit_time: row.get::<Option<i64>>(4)?.and_then(at),
         };
         Ok(Self((vulnerability.into(), package.into()), times))
     }
@@ -107,7 +107,7 @@ impl Observations for SqlObservations {
         let times = self.load_times(&place, &findings).await?;
         let is_new = |finding: &SeenFinding| match times.get(&key(finding)) {
             None => true,
-            Some(times) => finding.fix_seen && times.fix_first_seen_at.is_none(),
+            Some(times) => finding.fix_seen && times.fix_first_observe_time.is_none(),
         };
         let row = |one: &SeenFinding| {
             let fix_first_seen = one.fix_seen.then_some(at.as_microsecond());
@@ -133,8 +133,8 @@ impl Observations for SqlObservations {
         let mut times = self.load_times(&Place::new(repository, environment), &findings).await?;
         for finding in &findings {
             let times = times.entry(key(finding)).or_default();
-            times.first_observed_at = times.first_observed_at.or(Some(at));
-            times.fix_first_seen_at = times.fix_first_seen_at.or(finding.fix_seen.then_some(at));
+            times.first_observe_time = times.first_observe_time.or(Some(at));
+            times.fix_first_observe_time = times.fix_first_observe_time.or(finding.fix_seen.then_some(at));
         }
         Ok(to_times(times))
     }
@@ -149,7 +149,7 @@ impl Observations for SqlObservations {
         let (place, findings) = (Place::new(repository, environment), distinct(findings));
         let times = self.load_times(&place, &findings).await?;
         let is_new =
-            |finding: &SeenFinding| times.get(&key(finding)).is_none_or(|times| times.first_admitted_at.is_none());
+            |finding: &SeenFinding| times.get(&key(finding)).is_none_or(|times| times.first_admit_time.is_none());
         let row = |one: &SeenFinding| values![one.vulnerability.to_string(), one.package.to_string()];
         let new: Vec<[Value<'_>; 2]> = findings.iter().filter(|finding| is_new(finding)).map(row).collect();
         if !new.is_empty() {

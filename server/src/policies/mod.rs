@@ -92,7 +92,7 @@ pub struct Policies {
 impl Policies {
     /// Loads the snapshot. For a shared store, also starts the task that refreshes it; `max_staleness` is the staleness bound.
     pub async fn load(store: Arc<dyn PolicyStore>, max_staleness: Duration) -> Result<Arc<Self>, Error> {
-        let read_at = Instant::now();
+        let read_time = Instant::now();
         let changes = store.changes(None).await?;
         let revision_time = changes.write_time;
         report_unknown_fields(&changes);
@@ -103,7 +103,7 @@ impl Policies {
             revision: watch_channel::Sender::new(set.revision),
             snapshot: ArcSwap::from_pointee(set),
             needs_refresh: AtomicBool::new(false),
-            confirmed_at: Mutex::new(read_at),
+            confirmed_at: Mutex::new(read_time),
             max_staleness,
             revision_time: AsyncMutex::new(revision_time),
         });
@@ -205,7 +205,7 @@ impl Policies {
         if !self.needs_refresh.load(Ordering::Acquire) && *self.confirmed_at.lock() >= requested_at {
             return true;
         }
-        let read_at = Instant::now();
+        let read_time = Instant::now();
         let snapshot = self.snapshot.load_full();
         let changes = match self.store.changes(Some(snapshot.revision)).await {
             Ok(changes) => changes,
@@ -232,7 +232,7 @@ impl Policies {
             self.snapshot.store(Arc::new(set));
             self.revision.send_replace(revision);
         }
-        *self.confirmed_at.lock() = read_at;
+        *self.confirmed_at.lock() = read_time;
         self.needs_refresh.store(false, Ordering::Release);
         true
     }

@@ -77,7 +77,7 @@ pub enum Started {
     /// The image was already scanned within the last 24 hours.
     AlreadyScanned {
         /// The time at which another scan becomes possible, if known.
-        next_possible_at: Option<Timestamp>,
+        next_scan_time: Option<Timestamp>,
     },
     /// Inspector scans on its own schedule.
     ManagedContinuously,
@@ -286,7 +286,7 @@ pub trait Registry: Send + Sync + fmt::Debug {
 
     /// Returns true if a scan that was read at an instant is known to be outdated: a later reading is cached, or this server has
     /// started a scan or changed the configuration since. It does not read.
-    fn is_outdated(&self, repository: &Repository, manifest: &Manifest, read_at: Timestamp) -> bool;
+    fn is_outdated(&self, repository: &Repository, manifest: &Manifest, read_time: Timestamp) -> bool;
 
     /// Starts a scan, or returns the reason against it. Safe to repeat. Concurrent calls for one digest cost one call.
     async fn start_scan(&self, repository: &Repository, manifest: &Manifest) -> Result<Started, Error>;

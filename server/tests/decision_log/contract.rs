@@ -101,7 +101,7 @@ async fn appended_decision_reads_back_unchanged(store: Arc<Database>) {
     let id = recorded(log.append(request.clone()).await.unwrap());
     let read = log.get(&id).await.unwrap();
 
-    assert_eq!((read.evaluated_at, &read.labels), (request.evaluated_at, &request.labels));
+    assert_eq!((read.evaluate_time, &read.labels), (request.evaluate_time, &request.labels));
     assert_eq!(read.record.keys, request.record.keys);
     let blobs = log.blobs(&[read.record.inputs, read.record.outcome]).await.unwrap();
     assert_eq!(blobs[&read.record.inputs].decode::<String>().unwrap(), "inputs 7");

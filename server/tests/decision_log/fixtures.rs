@@ -33,7 +33,7 @@ pub(crate) fn append_request(number: u64) -> AppendRequest {
     let verdict = if number.is_multiple_of(3) { Verdict::Deny } else { Verdict::Allow };
     AppendRequest {
         record: prepared_record(number, verdict),
-        evaluated_at: noon() + SignedDuration::from_secs(i64::try_from(number).unwrap()),
+        evaluate_time: noon() + SignedDuration::from_secs(i64::try_from(number).unwrap()),
         labels: BTreeMap::from([("number".to_owned(), number.to_string())]),
         request_key: None,
         supersedes: None,

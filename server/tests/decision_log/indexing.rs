@@ -123,7 +123,7 @@ async fn list_reads_no_parts() {
     assert!(deleted > 0);
     assert_eq!(listed.len(), 4);
     for (entry, request) in listed.iter().rev().zip(&requests) {
-        assert_eq!((entry.evaluated_at, &entry.labels), (request.evaluated_at, &request.labels));
+        assert_eq!((entry.evaluate_time, &entry.labels), (request.evaluate_time, &request.labels));
         assert_eq!(entry.record.keys, request.record.keys);
     }
 }

@@ -218,7 +218,7 @@ async fn request_led_back_to_superseded_is_reported() {
     let store = Database::open(&Address::File(path.clone())).await.unwrap();
     let log = SqlDecisionLog::new(&store);
     let request = |supersedes| AppendRequest {
-        evaluated_at: Timestamp::now(),
+        evaluate_time: Timestamp::now(),
         supersedes,
         ..with_request_key("r-1", "same", append_request(1))
     };

@@ -52,14 +52,16 @@ async fn first_seen_times_are_set_once(store: Store) {
 
     assert_eq!(first.len(), 2000);
     assert!(
-        first.iter().all(|(_, _, times)| times.first_observed_at == Some(noon()) && times.fix_first_seen_at.is_none())
+        first
+            .iter()
+            .all(|(_, _, times)| times.first_observe_time == Some(noon()) && times.fix_first_observe_time.is_none())
     );
     let second: Vec<_> = second
         .iter()
-        .map(|(_, package, times)| (&**package, times.first_observed_at, times.fix_first_seen_at))
+        .map(|(_, package, times)| (&**package, times.first_observe_time, times.fix_first_observe_time))
         .collect();
     assert_eq!(second, [("openssl", Some(noon()), Some(later)), ("zlib", Some(later), None)]);
-    assert_eq!(elsewhere[0].2.first_observed_at, Some(later));
+    assert_eq!(elsewhere[0].2.first_observe_time, Some(later));
 }
 
 async fn admission_counts_for_its_environment_only(store: Store) {
@@ -75,7 +77,7 @@ async fn admission_counts_for_its_environment_only(store: Store) {
 
     for (environment, expected) in [(Some(&production), Some(later)), (Some(&staging), None), (None, None)] {
         let times: Times = store.observe(&app, environment, &findings, later).await.unwrap().into();
-        assert_eq!((times[0].2.first_observed_at, times[0].2.first_admitted_at), (Some(noon()), expected));
+        assert_eq!((times[0].2.first_observe_time, times[0].2.first_admit_time), (Some(noon()), expected));
     }
 }
 
@@ -91,8 +93,8 @@ async fn expected_times_are_not_recorded(store: Store) {
     let observed: Times = store.observe(&app, None, &findings, later).await.unwrap().into();
 
     assert_eq!(expected, observed);
-    assert_eq!(unrecorded[0].2.fix_first_seen_at, Some(last));
-    assert_eq!(unrecorded[1].2.first_observed_at, Some(last));
+    assert_eq!(unrecorded[0].2.fix_first_observe_time, Some(last));
+    assert_eq!(unrecorded[1].2.first_observe_time, Some(last));
 }
 
 fn scope(vulnerability: &str, package: Option<&str>, repository: Option<&str>) -> Scope {

@@ -234,10 +234,10 @@ async fn equal_readings_are_unchanged_since_first() {
         .unwrap();
     let third = any_age(&harness).await.scan;
 
-    assert_eq!(first.unchanged_since, first.read_at);
-    assert_eq!(second.unchanged_since, first.read_at);
-    assert!(second.read_at > first.read_at);
-    assert_eq!(third.unchanged_since, third.read_at);
+    assert_eq!(first.unchanged_since, first.read_time);
+    assert_eq!(second.unchanged_since, first.read_time);
+    assert!(second.read_time > first.read_time);
+    assert_eq!(third.unchanged_since, third.read_time);
 }
 
 #[tokio::test]

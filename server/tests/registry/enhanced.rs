@@ -102,7 +102,7 @@ async fn recorded_finding_keeps_inspector_data() {
     assert_eq!(finding.status, Status::Active);
     assert_eq!(finding.title.as_deref(), Some("CVE-2021-3744 - linux"));
     assert_eq!(finding.uri.as_deref(), Some("https://security-tracker.debian.org/tracker/CVE-2021-3744"));
-    assert!(finding.first_observed_at.is_some());
+    assert!(finding.first_observe_time.is_some());
 }
 
 #[tokio::test]
@@ -310,6 +310,6 @@ async fn use_of_image_comes_with_findings_or_coverage() {
         let read = ecr(world).await.read().await;
 
         assert_eq!(read.scan.usage.in_use_count, expected);
-        assert_eq!(read.scan.usage.last_in_use_at.is_some(), expected.is_some());
+        assert_eq!(read.scan.usage.last_in_use_time.is_some(), expected.is_some());
     }
 }

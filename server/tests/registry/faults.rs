@@ -61,7 +61,7 @@ async fn no_fault_hides_critical_finding() {
 
 #[tokio::test]
 async fn content_fault_yields_its_evidence() {
-    let completed_at = "/imageScanFindings/imageScanCompletedAt";
+    let complete_time = "/imageScanFindings/imageScanCompletedAt";
     let cases = [
         (Fault::WrongDigest, Evidence::Mismatch),
         (Fault::WrongRepository, Evidence::Mismatch),
@@ -77,7 +77,7 @@ async fn content_fault_yields_its_evidence() {
         (Fault::FutureCompletedAt, Evidence::Malformed),
         (Fault::DropCounts, Evidence::Incomplete),
         (Fault::DropFindingsObject, Evidence::Incomplete),
-        (Fault::DropField(completed_at.into()), Evidence::Incomplete),
+        (Fault::DropField(complete_time.into()), Evidence::Incomplete),
         (Fault::CountsDisagree, Evidence::Inconsistent),
         (Fault::UnknownStatus("SOMETHING_NEW".into()), Evidence::UnknownStatus),
         (Fault::UnknownSeverity("SEVERE".into()), Evidence::Proven),

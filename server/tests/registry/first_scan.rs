@@ -55,8 +55,8 @@ async fn rescan_of_clean_image_keeps_first_scan_time() {
     let rescanned = rescan(&harness, scanned(Duration::ZERO)).await;
 
     assert_eq!(first.assessment().evidence, Evidence::Proven);
-    assert_eq!(rescanned.scan.first_scanned_at, first.scan.first_scanned_at);
-    assert!(rescanned.scan.coverage.as_ref().unwrap().last_scanned_at > first.scan.first_scanned_at);
+    assert_eq!(rescanned.scan.first_scan_time, first.scan.first_scan_time);
+    assert!(rescanned.scan.coverage.as_ref().unwrap().last_scan_time > first.scan.first_scan_time);
     assert_eq!(rescanned.assessment().evidence, Evidence::Proven);
 }
 
@@ -100,12 +100,12 @@ async fn pushed_again_counts_from_scan_after_push() {
 
     assert_eq!(pushed_again.manifest.digest, before.manifest.digest);
     assert_eq!(pushed_again.assessment().evidence, Evidence::ScanPending);
-    let last_scanned_at = pushed_again.scan.coverage.as_ref().unwrap().last_scanned_at;
-    assert_eq!(pushed_again.scan.first_scanned_at, last_scanned_at);
+    let last_scan_time = pushed_again.scan.coverage.as_ref().unwrap().last_scan_time;
+    assert_eq!(pushed_again.scan.first_scan_time, last_scan_time);
     // The empty list may still change, so it is not cached for the time of a settled one.
     let again = scan(&*harness.registry, IMAGE, Freshness::default()).await.unwrap();
-    assert!(again.scan.read_at > pushed_again.scan.read_at);
+    assert!(again.scan.read_time > pushed_again.scan.read_time);
     // A rescan opens no new window.
     let rescanned = rescan(&harness, scanned(Duration::ZERO)).await;
-    assert_eq!(rescanned.scan.first_scanned_at, last_scanned_at);
+    assert_eq!(rescanned.scan.first_scan_time, last_scan_time);
 }

@@ -33,7 +33,7 @@ async fn index_resolves_to_platforms_only() {
 
         assert_eq!(resolved.image.digest.as_str(), pushed.digest);
         assert_eq!(platforms(&resolved.manifests), [Some("linux/amd64".to_owned()), Some("linux/arm64".to_owned())]);
-        assert!(resolved.manifests.iter().all(|manifest| manifest.pushed_at.is_some()));
+        assert!(resolved.manifests.iter().all(|manifest| manifest.push_time.is_some()));
         assert_eq!((harness.calls("DescribeImages"), harness.calls("BatchGetImage")), (2, 1));
     }
 }

@@ -50,7 +50,7 @@ async fn end_follows_last_use_in_its_mode() {
 
         let read = harness.read().await;
 
-        assert_eq!(read.scan.eligible_until, now.checked_add(DAY * 30).ok(), "{mode}");
+        assert_eq!(read.scan.eligibility_expire_time, now.checked_add(DAY * 30).ok(), "{mode}");
     }
 }
 
@@ -62,8 +62,11 @@ async fn end_is_known_beside_findings() {
 
     let scan = ecr(world).await.read().await.scan;
 
-    assert!(scan.usage.last_in_use_at.is_some());
-    assert_eq!(scan.eligible_until, scan.usage.last_in_use_at.and_then(|used| used.checked_add(DAY * 30).ok()));
+    assert!(scan.usage.last_in_use_time.is_some());
+    assert_eq!(
+        scan.eligibility_expire_time,
+        scan.usage.last_in_use_time.and_then(|used| used.checked_add(DAY * 30).ok())
+    );
 }
 
 #[tokio::test]
@@ -73,8 +76,8 @@ async fn end_follows_push_if_that_is_later() {
 
     let read = harness.read().await;
 
-    let pushed_at = read.manifest.pushed_at.unwrap();
-    assert_eq!(read.scan.eligible_until, pushed_at.checked_add(DAY * 90).ok());
+    let push_time = read.manifest.push_time.unwrap();
+    assert_eq!(read.scan.eligibility_expire_time, push_time.checked_add(DAY * 90).ok());
 }
 
 #[tokio::test]
@@ -90,9 +93,9 @@ async fn uncertain_end_is_unknown() {
     for world in cases {
         let (harness, _) = in_use_now(world).await;
 
-        assert_eq!(harness.read().await.scan.eligible_until, None);
+        assert_eq!(harness.read().await.scan.eligibility_expire_time, None);
     }
-    assert_eq!(ecr(limited(enhanced(ScanScript::clean()))).await.read().await.scan.eligible_until, None);
+    assert_eq!(ecr(limited(enhanced(ScanScript::clean()))).await.read().await.scan.eligibility_expire_time, None);
 }
 
 #[tokio::test]
@@ -100,7 +103,7 @@ async fn durations_are_read_once_for_many_scans() {
     let (harness, _) = in_use_now(limited(enhanced(ScanScript::clean()))).await;
 
     for _ in 0..3 {
-        assert!(harness.read().await.scan.eligible_until.is_some());
+        assert!(harness.read().await.scan.eligibility_expire_time.is_some());
     }
 
     assert_eq!(harness.calls(GET_CONFIGURATION), 1);
@@ -114,7 +117,11 @@ async fn missing_permission_is_no_error() {
 
         let read = harness.read().await;
 
-        assert_eq!((read.scan.eligible_until, read.assessment().evidence), (None, Evidence::Proven), "{fault:?}");
+        assert_eq!(
+            (read.scan.eligibility_expire_time, read.assessment().evidence),
+            (None, Evidence::Proven),
+            "{fault:?}"
+        );
         let calls = harness.calls(GET_CONFIGURATION);
         harness.read().await;
         assert_eq!(harness.calls(GET_CONFIGURATION), calls, "{fault:?}");
@@ -130,5 +137,5 @@ async fn hanging_inspector_delays_no_scan() {
 
     let read = tokio::time::timeout(Duration::from_secs(4), harness.read()).await.unwrap();
 
-    assert_eq!(read.scan.eligible_until, None);
+    assert_eq!(read.scan.eligibility_expire_time, None);
 }

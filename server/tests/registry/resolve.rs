@@ -25,7 +25,7 @@ async fn tag_is_resolved_to_digest_in_one_call() {
 
     assert_eq!(resolved.image.digest.as_str(), digest);
     assert_eq!(resolved.image.host, format!("{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"));
-    assert!(resolved.image.pushed_at.is_some());
+    assert!(resolved.image.push_time.is_some());
     let [manifest] = resolved.manifests.as_slice() else { panic!("not one manifest") };
     assert_eq!(manifest.digest.as_str(), digest);
     assert_eq!((manifest.content, manifest.archived), (Content::Image, false));

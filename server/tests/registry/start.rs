@@ -37,7 +37,7 @@ async fn scan_within_quota_period_returns_next_time() {
 
     let started = start(&harness).await.unwrap();
 
-    let Started::AlreadyScanned { next_possible_at: Some(at) } = started else { panic!("{started:?}") };
+    let Started::AlreadyScanned { next_scan_time: Some(at) } = started else { panic!("{started:?}") };
     let hours = at.duration_since(Timestamp::now()).as_secs_f64() / 3600.0;
     assert!((22.9..=23.1).contains(&hours), "{hours}");
     assert_eq!(harness.calls("StartImageScan"), 1, "the 24-hour rule was asked again");
@@ -55,7 +55,7 @@ async fn quota_hit_long_after_scan_names_no_time() {
     let harness = ecr(basic(ScanScript::clean().completed_ago(Duration::from_hours(30)))).await;
     harness.simulator.faults().script(quota().on("StartImageScan"));
 
-    assert_eq!(start(&harness).await.unwrap(), Started::AlreadyScanned { next_possible_at: None });
+    assert_eq!(start(&harness).await.unwrap(), Started::AlreadyScanned { next_scan_time: None });
 }
 
 #[tokio::test]
@@ -73,7 +73,7 @@ async fn quota_hit_without_scan_has_no_next_time() {
     let harness = ecr(basic(ScanScript::never())).await;
     harness.simulator.faults().script(quota().on("StartImageScan"));
 
-    assert_eq!(start(&harness).await.unwrap(), Started::AlreadyScanned { next_possible_at: None });
+    assert_eq!(start(&harness).await.unwrap(), Started::AlreadyScanned { next_scan_time: None });
 }
 
 #[tokio::test]
@@ -115,7 +115,7 @@ async fn archived_image_is_not_scanned() {
     let manifest = Manifest {
         digest,
         platform: None,
-        pushed_at: None,
+        push_time: None,
         content: Content::Image,
         archived: false,
         unreadable: None,

@@ -236,7 +236,7 @@ async fn coverage_is_read_as_inspector_states_it() {
 
         let coverage = read.scan.coverage.as_ref().unwrap();
         assert_eq!((coverage.active, coverage.reason.as_str()), (code == "ACTIVE", reason));
-        assert_eq!(coverage.last_scanned_at.is_some(), scanned_ago.is_some(), "{code} {reason}");
+        assert_eq!(coverage.last_scan_time.is_some(), scanned_ago.is_some(), "{code} {reason}");
         let unsupported = ["UNSUPPORTED_OS", "IMAGE_SIZE_EXCEEDED"].contains(&reason);
         let assessment = read.assessment();
         assert!(!unsupported || assessment.detail.contains(reason), "{assessment:?}");

@@ -34,6 +34,11 @@ pub struct Gate {
     serving: JoinHandle<Result<(), scangate_server::Error>>,
 }
 
+/// The number in a revision of this version's form, for tests that order revisions. It is opaque to callers.
+pub fn revision_number(revision: &str) -> u64 {
+    revision.strip_prefix("rev-").unwrap().parse().unwrap()
+}
+
 /// The settings of a gate to start.
 pub struct Builder {
     world: World,

@@ -29,7 +29,7 @@ fn path(file: &NamedTempFile) -> &str {
 }
 
 fn stored() -> Policy {
-    Policy { name: "policies/strict".into(), etag: "e1".into(), revision: 7, ..Default::default() }
+    Policy { name: "policies/strict".into(), etag: "e1".into(), revision: "rev-7".into(), ..Default::default() }
 }
 
 #[tokio::test]
@@ -37,8 +37,7 @@ async fn create_sends_policy_from_file() {
     let server = fake_server::start().await;
     server.service.create.respond_with([Ok(CreatePolicyResponse {
         policy: Some(stored()),
-        revision: 7,
-        revision_token: "tok7".into(),
+        revision: "rev-7".into(),
         notes: vec!["replaces policies/default".into()],
     })]);
     let file = file(POLICY);
@@ -47,7 +46,7 @@ async fn create_sends_policy_from_file() {
 
     assert_eq!(status(&output), 0, "{}", stderr(&output));
     let text = stdout(&output);
-    assert!(text.contains("tok7") && text.contains("replaces policies/default"), "{text}");
+    assert!(text.contains("revision rev-7") && text.contains("replaces policies/default"), "{text}");
     let request = &server.service.create.requests()[0];
     assert_eq!((request.policy_id.as_str(), request.validate_only), ("strict", false));
     assert_eq!(request.policy.as_ref().unwrap().rules[0].id, "no-critical");
@@ -78,7 +77,7 @@ async fn missing_file_exits_64() {
 #[tokio::test]
 async fn update_accepts_output_of_get() {
     let server = fake_server::start().await;
-    server.service.get.respond_with([Ok(GetPolicyResponse { policy: Some(stored()), revision: 7 })]);
+    server.service.get.respond_with([Ok(GetPolicyResponse { policy: Some(stored()), revision: "rev-7".into() })]);
     server.service.update.respond_with([Ok(UpdatePolicyResponse { policy: Some(stored()), ..Default::default() })]);
 
     let printed = run(&server, &["policy", "get", "strict", "--output", "json"]).await;
@@ -128,13 +127,13 @@ async fn file_of_another_policy_is_rejected() {
 #[tokio::test]
 async fn delete_requires_and_sends_etag() {
     let server = fake_server::start().await;
-    server.service.delete.respond_with([Ok(DeletePolicyResponse { revision: 8, revision_token: "tok8".into() })]);
+    server.service.delete.respond_with([Ok(DeletePolicyResponse { revision: "rev-8".into() })]);
 
     let without = run(&server, &["policy", "delete", "strict"]).await;
     let with = run(&server, &["policy", "delete", "strict", "--etag", "e1"]).await;
 
     assert_eq!((status(&without), status(&with)), (64, 0));
-    assert!(stdout(&with).contains("revision 8"), "{}", stdout(&with));
+    assert!(stdout(&with).contains("revision rev-8"), "{}", stdout(&with));
     let request = &server.service.delete.requests()[0];
     assert_eq!((request.name.as_str(), request.etag.as_str()), ("policies/strict", "e1"));
 }

@@ -104,7 +104,11 @@ impl<'a> Horizon<'a> {
             if let (Some(cause), Some(first)) = (cause, simultaneous.first())
                 && timeline.verdict() != current
             {
-                return Some(NextChange { time: first.at, verdict: timeline.verdict(), reason: cause.to_string() });
+                return Some(NextChange {
+                    change_time: first.at,
+                    verdict: timeline.verdict(),
+                    reason: cause.to_string(),
+                });
             }
         }
         None

@@ -155,12 +155,12 @@ impl<'a> ManifestEvaluation<'a, '_> {
         // The future mode decides: a policy that waits to become effective will deny.
         let enforced_from = selected.enforced_from(self.now).filter(|_| rule.effect == Effect::Deny);
         let is_broken = count.total > rule.allow;
-        let denies_from = enforced_from
+        let deny_time = enforced_from
             .and_then(|since| count.breach_start(rule.allow, since))
             .filter(|from| selected.will_deny(*from, self.now));
         let mut findings = count.counted_records.clone();
         if !is_broken {
-            if denies_from.is_none() || count.in_grace.is_empty() {
+            if deny_time.is_none() || count.in_grace.is_empty() {
                 return None;
             }
             findings.extend(&count.in_grace);
@@ -172,7 +172,7 @@ impl<'a> ManifestEvaluation<'a, '_> {
             allowed: rule.allow,
             findings: findings.iter().take(MAX_FINDINGS).copied().cloned().collect(),
         };
-        Some(self.violation(&selected.revision.policy, breach, reasons::for_rule(rule, &findings), denies_from))
+        Some(self.violation(&selected.revision.policy, breach, reasons::for_rule(rule, &findings), deny_time))
     }
 
     fn apply_scan_requirements(&mut self, selected: SelectedPolicy<'a>, assessment: &Assessment) -> Verdict {
@@ -196,12 +196,8 @@ impl<'a> ManifestEvaluation<'a, '_> {
                     );
                 }
                 ScanOutcome::Deny(detail) => {
-                    let denies_from =
-                        selected.enforced_from(self.now).filter(|from| selected.will_deny(*from, self.now));
-                    self.report(
-                        self.violation(policy, Breach::Scan(shortfall.evidence), detail, denies_from),
-                        enforced,
-                    );
+                    let deny_time = selected.enforced_from(self.now).filter(|from| selected.will_deny(*from, self.now));
+                    self.report(self.violation(policy, Breach::Scan(shortfall.evidence), detail, deny_time), enforced);
                     verdict = if enforced { Verdict::Deny } else { verdict };
                 }
             }
@@ -241,15 +237,15 @@ impl<'a> ManifestEvaluation<'a, '_> {
     /// Warns of an enhanced scan on push that is past its best: Inspector does not repeat it, and a limit on its age is
     /// a policy's choice. The warning names the first policy that applies.
     fn warn_of_unrenewed_scan(&mut self, policies: &[SelectedPolicy<'a>], assessment: &Assessment) {
-        let (from, current_at) = (assessment.ages.unrenewed_from(), assessment.ages.current_at);
-        let (Some(from), Some(current_at)) = (from, current_at) else { return };
+        let (from, as_of_time) = (assessment.ages.unrenewed_from(), assessment.ages.as_of_time);
+        let (Some(from), Some(as_of_time)) = (from, as_of_time) else { return };
         let Some(first) = policies.iter().find(|selected| selected.mode != Mode::Off) else { return };
         if from > self.now {
             self.accumulator.horizon.note_change_at(Some(from));
             return;
         }
         let detail = format!(
-            "the scan dates from {current_at}, more than {} days ago, and scanning on push never repeats it: it lacks \
+            "the scan dates from {as_of_time}, more than {} days ago, and scanning on push never repeats it: it lacks \
              newer vulnerabilities; push the image again, or switch the repository to continuous scanning",
             UNRENEWED_AGE.as_hours() / 24
         );
@@ -264,7 +260,7 @@ impl<'a> ManifestEvaluation<'a, '_> {
 
     fn report(&mut self, violation: Violation, denies: bool) {
         // A violation that lies in the future never denies, however strict the policy.
-        let denies = denies && violation.denies_from.is_none();
+        let denies = denies && violation.deny_time.is_none();
         self.reasons.insert(reasons::for_violation(&violation, denies));
         if denies {
             self.verdict = Verdict::Deny;
@@ -279,7 +275,7 @@ impl<'a> ManifestEvaluation<'a, '_> {
         policy: &Policy,
         breach: Breach,
         description: String,
-        denies_from: Option<Timestamp>,
+        deny_time: Option<Timestamp>,
     ) -> Violation {
         Violation {
             policy: policy.id.clone(),
@@ -287,7 +283,7 @@ impl<'a> ManifestEvaluation<'a, '_> {
             description,
             manifest: self.input.manifest.digest.clone(),
             platform: self.input.manifest.platform.clone(),
-            denies_from,
+            deny_time,
         }
     }
 
@@ -326,6 +322,6 @@ fn waived(finding: &Finding, waiver: &Waiver, input: &ManifestInput) -> Waived {
         reason: waiver.reason.clone(),
         author: waiver.author.clone(),
         approver: waiver.approver.clone(),
-        until: waiver.end(),
+        expire_time: waiver.end(),
     }
 }

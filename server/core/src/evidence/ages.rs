@@ -29,10 +29,10 @@ pub struct Limits {
 pub struct Ages {
     /// The start of the scan's age: its completion. For continuous scanning, the last time at which ECR reports it as
     /// current; for an empty enhanced result, Inspector's `lastScannedAt`.
-    pub current_at: Option<Timestamp>,
+    pub as_of_time: Option<Timestamp>,
     /// The time of the vulnerability data, `vulnerabilitySourceUpdatedAt`. For an empty enhanced result, the later of it
     /// and Inspector's `lastScannedAt`.
-    pub source_updated_at: Option<Timestamp>,
+    pub source_update_time: Option<Timestamp>,
     /// True for a basic scan.
     is_basic: bool,
     /// True for an enhanced scan on push, which is never repeated.
@@ -44,20 +44,20 @@ pub struct Ages {
 impl Ages {
     pub(super) fn new(scan: &Scan) -> Self {
         let report = scan.report.as_ref();
-        let completed_at = report.and_then(|report| report.completed_at);
-        let source = report.and_then(|report| report.source_updated_at);
-        let (current_at, source_updated_at) = if is_clean_enhanced(scan) {
+        let complete_time = report.and_then(|report| report.complete_time);
+        let source = report.and_then(|report| report.source_update_time);
+        let (as_of_time, source_update_time) = if is_clean_enhanced(scan) {
             // The times in ECR's report prove nothing here; Inspector's do.
-            let last_scanned_at = scan.coverage.as_ref().and_then(|coverage| coverage.last_scanned_at);
-            (last_scanned_at, source.max(last_scanned_at))
+            let last_scan_time = scan.coverage.as_ref().and_then(|coverage| coverage.last_scan_time);
+            (last_scan_time, source.max(last_scan_time))
         } else if scan.scan_type == ScanType::Enhanced && scan.status == Status::Active {
-            (completed_at.map(|at| source.map_or(at, |source| source.max(at))), source)
+            (complete_time.map(|at| source.map_or(at, |source| source.max(at))), source)
         } else {
-            (completed_at, source)
+            (complete_time, source)
         };
         Self {
-            current_at,
-            source_updated_at,
+            as_of_time,
+            source_update_time,
             is_basic: scan.scan_type == ScanType::Basic,
             is_unrenewable: scan.scan_type == ScanType::Enhanced && scan.frequency == Frequency::ScanOnPush,
             has_result: report.is_some() || claims_result(&scan.status),
@@ -66,12 +66,12 @@ impl Ages {
 
     /// Describes the times in one sentence; `None` if both are unknown.
     pub(crate) fn describe(&self) -> Option<String> {
-        match (self.current_at, self.source_updated_at) {
-            (Some(current_at), Some(source)) => {
-                Some(format!("the scan dates from {current_at}, its vulnerability data from {source}"))
+        match (self.as_of_time, self.source_update_time) {
+            (Some(as_of_time), Some(source)) => {
+                Some(format!("the scan dates from {as_of_time}, its vulnerability data from {source}"))
             }
-            (Some(current_at), None) => {
-                Some(format!("the scan dates from {current_at}; ECR reports no time of its vulnerability data"))
+            (Some(as_of_time), None) => {
+                Some(format!("the scan dates from {as_of_time}; ECR reports no time of its vulnerability data"))
             }
             (None, Some(source)) => {
                 Some(format!("ECR reports no time of the scan; its vulnerability data dates from {source}"))
@@ -82,13 +82,13 @@ impl Ages {
 
     /// Returns the instants at which a limit of a policy begins to be exceeded.
     pub(crate) fn stale_from(&self, limits: Limits) -> impl Iterator<Item = Timestamp> {
-        let limits = [(self.current_at, self.scan_limit(limits)), (self.source_updated_at, limits.max_source_age)];
+        let limits = [(self.as_of_time, self.scan_limit(limits)), (self.source_update_time, limits.max_source_age)];
         limits.into_iter().filter_map(|(at, limit)| after(at?, limit?))
     }
 
     /// Returns the first instant at which a scan that cannot be renewed calls for a warning.
     pub(crate) fn unrenewed_from(&self) -> Option<Timestamp> {
-        after(self.current_at.filter(|_| self.is_unrenewable)?, UNRENEWED_AGE)
+        after(self.as_of_time.filter(|_| self.is_unrenewable)?, UNRENEWED_AGE)
     }
 
     /// The stricter of the limits on this scan's age.
@@ -104,7 +104,7 @@ impl Ages {
     }
 
     fn stale_scan(&self, limit: SignedDuration, now: Timestamp) -> Option<Shortfall> {
-        let cause = match self.current_at {
+        let cause = match self.as_of_time {
             Some(at) if now.duration_since(at) > limit => {
                 format!("the scan dates from {at} and exceeds the policy's maximum age of {limit:#}")
             }
@@ -118,7 +118,7 @@ impl Ages {
 
     /// A new scan does not renew the time of the vulnerability data: only ECR and Inspector do.
     fn stale_source(&self, limit: SignedDuration, now: Timestamp) -> Option<Shortfall> {
-        let cause = match self.source_updated_at {
+        let cause = match self.source_update_time {
             Some(at) if now.duration_since(at) > limit => format!(
                 "the vulnerability data of the scan dates from {at} and exceeds the policy's maximum age of {limit:#}"
             ),

@@ -52,10 +52,10 @@ fn from_flaw(flaw: &Flaw) -> Shortfall {
 fn dated_in_the_future(manifest: &Manifest, scan: &Scan, now: Timestamp) -> Option<Shortfall> {
     let report = scan.report.as_ref();
     let times = [
-        ("the scan's completion time", report.and_then(|report| report.completed_at)),
-        ("the time of the vulnerability data", report.and_then(|report| report.source_updated_at)),
-        ("Inspector's last scan time", scan.coverage.as_ref().and_then(|coverage| coverage.last_scanned_at)),
-        ("the time of the push", manifest.pushed_at),
+        ("the scan's completion time", report.and_then(|report| report.complete_time)),
+        ("the time of the vulnerability data", report.and_then(|report| report.source_update_time)),
+        ("Inspector's last scan time", scan.coverage.as_ref().and_then(|coverage| coverage.last_scan_time)),
+        ("the time of the push", manifest.push_time),
     ];
     times.into_iter().find_map(|(name, at)| {
         let at = at.filter(|at| at.duration_since(now) > CLOCK_SLACK)?;

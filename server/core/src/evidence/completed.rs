@@ -15,10 +15,10 @@ use crate::scan::{Manifest, Scan, ScanType};
 pub(super) fn assess_completed(manifest: &Manifest, scan: &Scan, now: Timestamp) -> Vec<Shortfall> {
     let no_push_time = || {
         let (cause, step) = ("ECR reports no push time for the image", "retry, or push the image again");
-        manifest.pushed_at.is_none().then(|| Shortfall::new(Evidence::Incomplete, cause, step))
+        manifest.push_time.is_none().then(|| Shortfall::new(Evidence::Incomplete, cause, step))
     };
     let mut found = Vec::from_iter(incomplete(scan).or_else(no_push_time));
-    found.extend(Completed { scan, pushed_at: manifest.pushed_at, now }.assess());
+    found.extend(Completed { scan, push_time: manifest.push_time, now }.assess());
     found.extend(inconsistent(manifest, scan, now));
     found.extend(unsettled(scan, now));
     found.sort_by_key(|shortfall| shortfall.evidence == Evidence::ScanPending);
@@ -37,7 +37,7 @@ pub(super) fn awaits_list(scan: &Scan) -> bool {
 
 struct Completed<'a> {
     scan: &'a Scan,
-    pushed_at: Option<Timestamp>,
+    push_time: Option<Timestamp>,
     now: Timestamp,
 }
 
@@ -57,9 +57,9 @@ impl Completed<'_> {
         let parts = [
             (report.findings.is_some(), "its list of findings"),
             (report.counts.is_some(), "its count of findings (findingSeverityCounts)"),
-            (report.completed_at.is_some(), "its completion time (imageScanCompletedAt)"),
+            (report.complete_time.is_some(), "its completion time (imageScanCompletedAt)"),
             (
-                !needs_source || report.source_updated_at.is_some(),
+                !needs_source || report.source_update_time.is_some(),
                 "the time of its vulnerability data (vulnerabilitySourceUpdatedAt)",
             ),
         ];
@@ -75,12 +75,12 @@ impl Completed<'_> {
     }
 
     fn is_arriving(&self) -> bool {
-        happened_within(self.pushed_at, ARRIVAL_WINDOW, self.now)
+        happened_within(self.push_time, ARRIVAL_WINDOW, self.now)
     }
 
     fn assess_clean_enhanced(&self) -> Option<Shortfall> {
         match proof(self.scan) {
-            Proof::ScannedAt(at) => match self.pushed_at.filter(|pushed_at| at < *pushed_at) {
+            Proof::ScannedAt(at) => match self.push_time.filter(|push_time| at < *push_time) {
                 Some(_) => Some(self.unproven(
                     &format!("Inspector last scanned the image at {at}, before it was pushed"),
                     scan_again(false),
@@ -96,12 +96,12 @@ impl Completed<'_> {
 
     /// Findings reach ECR after the scan, so every image begins with an empty list. Equal readings of it prove nothing
     /// within the settle time; a rescan of an image that was scanned before opens no new window.
-    fn unsettled_clean(&self, last_scanned_at: Timestamp) -> Option<Shortfall> {
+    fn unsettled_clean(&self, last_scan_time: Timestamp) -> Option<Shortfall> {
         let known =
-            self.scan.first_scanned_at.filter(|first| self.pushed_at.is_none_or(|pushed_at| *first >= pushed_at));
-        let first = known.map_or(last_scanned_at, |first| first.min(last_scanned_at));
+            self.scan.first_scan_time.filter(|first| self.push_time.is_none_or(|push_time| *first >= push_time));
+        let first = known.map_or(last_scan_time, |first| first.min(last_scan_time));
         // Counted from the reading, so that the answer does not change from one moment to the next.
-        let rest = SETTLE_TIME.saturating_sub(self.scan.read_at.duration_since(first));
+        let rest = SETTLE_TIME.saturating_sub(self.scan.read_time.duration_since(first));
         is_settling(self.scan, first, self.now).then(|| Shortfall {
             retry_after: Some(if rest.is_positive() { rest.min(SETTLE_TIME) } else { POLL }),
             ..Shortfall::pending(format!(

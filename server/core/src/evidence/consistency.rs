@@ -20,9 +20,9 @@ pub(super) fn inconsistent(manifest: &Manifest, scan: &Scan, now: Timestamp) -> 
         total(counts),
         total(&report.enumerated)
     );
-    let may_still_change = match report.completed_at {
-        Some(completed_at) => is_settling(scan, completed_at, now),
-        None => happened_within(manifest.pushed_at, ARRIVAL_WINDOW, now),
+    let may_still_change = match report.complete_time {
+        Some(complete_time) => is_settling(scan, complete_time, now),
+        None => happened_within(manifest.push_time, ARRIVAL_WINDOW, now),
     };
     Some(if may_still_change {
         Shortfall::pending(cause)
@@ -49,15 +49,15 @@ fn present(counts: &Counts) -> impl Iterator<Item = (&str, u32)> {
 /// Returns the shortfall of a completed scan whose findings may still change. An empty enhanced result has its own
 /// clock, Inspector's coverage.
 pub(super) fn unsettled(scan: &Scan, now: Timestamp) -> Option<Shortfall> {
-    let completed_at = scan.report.as_ref()?.completed_at.filter(|_| !is_clean_enhanced(scan))?;
-    let observed = scan.read_at.duration_since(scan.unchanged_since).max(SignedDuration::ZERO);
-    (is_settling(scan, completed_at, now) && observed < SETTLE_DELAY).then(|| Shortfall {
+    let complete_time = scan.report.as_ref()?.complete_time.filter(|_| !is_clean_enhanced(scan))?;
+    let observed = scan.read_time.duration_since(scan.unchanged_since).max(SignedDuration::ZERO);
+    (is_settling(scan, complete_time, now) && observed < SETTLE_DELAY).then(|| Shortfall {
         retry_after: Some(SETTLE_DELAY.saturating_sub(observed)),
         ..Shortfall::pending("the scan completed a moment ago and its findings may still change")
     })
 }
 
 /// True if the scan was read within the settle time. A cached reading proves no more than it did when it was read.
-pub(super) fn is_settling(scan: &Scan, completed_at: Timestamp, now: Timestamp) -> bool {
-    happened_within(Some(completed_at), SETTLE_TIME, scan.read_at.min(now))
+pub(super) fn is_settling(scan: &Scan, complete_time: Timestamp, now: Timestamp) -> bool {
+    happened_within(Some(complete_time), SETTLE_TIME, scan.read_time.min(now))
 }

@@ -36,7 +36,7 @@ pub(super) fn proof(scan: &Scan) -> Proof {
         SUCCESSFUL => coverage.active,
         _ => false,
     };
-    match coverage.last_scanned_at {
+    match coverage.last_scan_time {
         Some(at) if proves => Proof::ScannedAt(at),
         None if proves => {
             let cause = "Inspector's coverage reports no scan time for the image".to_owned();

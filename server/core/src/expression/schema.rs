@@ -91,16 +91,16 @@ const FINDING_FIELDS: [(&str, Field); 24] = [
     ("package.path", Field::Text(TextField::PackagePath)),
     ("package.fixed_in", Field::Text(TextField::PackageFixedIn)),
     ("package.source_layer", Field::Text(TextField::PackageSourceLayer)),
-    ("first_observed_at", Field::Time(TimeField::FirstObserved)),
-    ("published_at", Field::Time(TimeField::Published)),
+    ("first_observe_time", Field::Time(TimeField::FirstObserved)),
+    ("publish_time", Field::Time(TimeField::Published)),
     ("kev", Field::Kev),
-    ("kev.added_at", Field::Time(TimeField::KevAdded)),
-    ("kev.due_at", Field::Time(TimeField::KevDue)),
+    ("kev.add_time", Field::Time(TimeField::KevAdded)),
+    ("kev.due_time", Field::Time(TimeField::KevDue)),
 ];
 
 /// Every field of the manifest by the name that follows `manifest.`, in the order of the manual.
 const MANIFEST_FIELDS: [(&str, Field); 2] =
-    [("in_use_count", Field::InUseCount), ("last_in_use_at", Field::Time(TimeField::LastInUse))];
+    [("in_use_count", Field::InUseCount), ("last_in_use_time", Field::Time(TimeField::LastInUse))];
 
 impl Variable {
     pub(super) const ALL: [Self; 2] = [Self::Finding, Self::Manifest];
@@ -201,11 +201,11 @@ impl TimeField {
 
     pub(super) fn get(self, finding: &Finding, usage: &Usage) -> Option<ReportedTime> {
         match self {
-            Self::FirstObserved => finding.first_observed_at,
-            Self::Published => finding.published_at,
-            Self::KevAdded => finding.kev.as_deref().and_then(|kev| kev.added_at),
-            Self::KevDue => finding.kev.as_deref().and_then(|kev| kev.due_at),
-            Self::LastInUse => usage.last_in_use_at.map(ReportedTime::from),
+            Self::FirstObserved => finding.first_observe_time,
+            Self::Published => finding.publish_time,
+            Self::KevAdded => finding.kev.as_deref().and_then(|kev| kev.add_time),
+            Self::KevDue => finding.kev.as_deref().and_then(|kev| kev.due_time),
+            Self::LastInUse => usage.last_in_use_time.map(ReportedTime::from),
         }
     }
 }

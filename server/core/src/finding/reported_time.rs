@@ -37,7 +37,8 @@ impl From<Timestamp> for ReportedTime {
 
 impl From<ReportedTime> for Timestamp {
     fn from(time: ReportedTime) -> Self {
-        Self::from_microsecond(time.as_microsecond()).unwrap_or_default()
+        // `from_microsecond` refuses the last second that a timestamp can have.
+        Self::from_nanosecond(time.as_nanosecond()).unwrap_or(Self::MAX)
     }
 }
 
@@ -53,8 +54,12 @@ mod tests {
 
     #[test]
     fn times_keep_microseconds_and_order() {
-        let times =
-            ["-009999-01-02T01:59:59Z", "1969-12-31T23:59:59.999999Z", "1970-01-01T00:00:00Z", "9999-12-30T22:00:00Z"];
+        let times = [
+            "-009999-01-02T01:59:59Z",
+            "1969-12-31T23:59:59.999999Z",
+            "1970-01-01T00:00:00Z",
+            "9999-12-30T22:00:00.999999Z",
+        ];
         let times = times.map(|time| time.parse::<Timestamp>().unwrap());
         let reported = times.map(ReportedTime::from);
         assert!(reported.is_sorted());

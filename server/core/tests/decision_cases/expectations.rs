@@ -109,8 +109,8 @@ fn violations(violations: &[Violation]) -> Value {
         if let (Some(platform), Value::Object(rendered)) = (&violation.platform, &mut rendered) {
             rendered.insert("platform".to_owned(), json!(platform));
         }
-        if let (Some(from), Value::Object(rendered)) = (&violation.denies_from, &mut rendered) {
-            rendered.insert("denies_from".to_owned(), json!(from));
+        if let (Some(from), Value::Object(rendered)) = (&violation.deny_time, &mut rendered) {
+            rendered.insert("deny_time".to_owned(), json!(from));
         }
         rendered
     };
@@ -118,14 +118,14 @@ fn violations(violations: &[Violation]) -> Value {
 }
 
 fn waived(decision: &Decision) -> Value {
-    let render = |waived: &Waived| json!({ "id": waived.finding.id, "waiver": waived.waiver, "until": waived.until });
+    let render = |waived: &Waived| json!({ "id": waived.finding.id, "waiver": waived.waiver, "expire_time": waived.expire_time });
     decision.waived.iter().map(render).collect()
 }
 
 fn next_change(decision: &Decision) -> Value {
     decision.next_change.as_ref().map_or(
         json!("NEVER"),
-        |change| json!({ "time": change.time, "verdict": change.verdict, "reason": change.reason }),
+        |change| json!({ "change_time": change.change_time, "verdict": change.verdict, "reason": change.reason }),
     )
 }
 

@@ -58,7 +58,7 @@ struct FirstSeenFixture {
     #[serde(default)]
     package: Arc<str>,
     first_observed: Option<String>,
-    fix_first_seen: Option<String>,
+    fix_first_observed: Option<String>,
     first_admitted: Option<String>,
 }
 
@@ -116,7 +116,7 @@ impl Given {
         let reference = ImageReference::parse(&self.image).unwrap();
         let (host, registry) = reference.registry.unwrap();
         let (repository, tag) = (reference.repository, reference.tag);
-        Image { registry, host, repository, tag, digest: digest(0), pushed_at: None }
+        Image { registry, host, repository, tag, digest: digest(0), push_time: None }
     }
 
     pub(crate) fn policies(&self) -> PolicySet {
@@ -153,7 +153,7 @@ impl Given {
 
 impl WaiverFixture {
     fn revision(&self, now: Timestamp) -> Arc<waiver::Revision> {
-        let revoked_at = parse_optional(self.revoked.as_deref(), now);
+        let revoke_time = parse_optional(self.revoked.as_deref(), now);
         let waiver = Waiver {
             id: self.id.clone(),
             scope: self.scope.clone(),
@@ -164,7 +164,7 @@ impl WaiverFixture {
             approver: String::new(),
             start_time: parse_instant(&self.start, now),
             expire_time: parse_instant(&self.expire, now),
-            revocation: revoked_at.map(|at| Revocation { at, reason: "fixed".to_owned() }),
+            revocation: revoke_time.map(|at| Revocation { at, reason: "fixed".to_owned() }),
         };
         waiver_revision(&waiver, 7)
     }
@@ -176,7 +176,7 @@ impl ManifestFixture {
             manifest: Manifest {
                 digest: digest(index),
                 platform: self.platform.clone(),
-                pushed_at: parse_optional(self.pushed.as_deref(), now),
+                push_time: parse_optional(self.pushed.as_deref(), now),
                 content: self.content,
                 archived: self.archived,
                 unreadable: self.unreadable.clone(),
@@ -194,9 +194,9 @@ impl ManifestFixture {
         let mut times = FirstSeenTimes::default();
         for fixture in &self.clocks {
             let first_seen = FirstSeen {
-                first_observed_at: parse_optional(fixture.first_observed.as_deref(), now),
-                fix_first_seen_at: parse_optional(fixture.fix_first_seen.as_deref(), now),
-                first_admitted_at: parse_optional(fixture.first_admitted.as_deref(), now),
+                first_observe_time: parse_optional(fixture.first_observed.as_deref(), now),
+                fix_first_observe_time: parse_optional(fixture.fix_first_observed.as_deref(), now),
+                first_admit_time: parse_optional(fixture.first_admitted.as_deref(), now),
             };
             times.set(Arc::clone(&fixture.id), Arc::clone(&fixture.package), first_seen);
         }

@@ -31,7 +31,7 @@ struct ScanFixture {
     coverage: Option<CoverageFixture>,
     flaws: Vec<Flaw>,
     first_scanned: Option<String>,
-    eligible_until: Option<String>,
+    eligibility_expire_time: Option<String>,
     #[serde(default)]
     usage: UsageFixture,
 }
@@ -93,7 +93,7 @@ struct FindingFixture {
 pub(crate) fn scan(fields: &Map<String, Value>, now: Timestamp) -> Scan {
     let scan: ScanFixture = serde_json::from_value(Value::Object(with_defaults(fields))).unwrap();
     Scan {
-        read_at: parse_instant(&scan.read, now),
+        read_time: parse_instant(&scan.read, now),
         unchanged_since: parse_instant(&scan.unchanged_since, now),
         status: if scan.status == "NOT_FOUND" { Status::NotFound } else { Status::parse(&scan.status) },
         scan_type: scan.scan_type,
@@ -102,15 +102,15 @@ pub(crate) fn scan(fields: &Map<String, Value>, now: Timestamp) -> Scan {
         coverage: scan.coverage.as_ref().map(|coverage| Coverage {
             active: coverage.active,
             reason: coverage.reason.clone(),
-            last_scanned_at: parse_optional(coverage.last_scanned.as_deref(), now),
+            last_scan_time: parse_optional(coverage.last_scanned.as_deref(), now),
         }),
         description: scan.description,
         enrichment: Enrichment::NotAsked,
-        first_scanned_at: parse_optional(scan.first_scanned.as_deref(), now),
-        eligible_until: parse_optional(scan.eligible_until.as_deref(), now),
+        first_scan_time: parse_optional(scan.first_scanned.as_deref(), now),
+        eligibility_expire_time: parse_optional(scan.eligibility_expire_time.as_deref(), now),
         usage: Usage {
             in_use_count: scan.usage.in_use_count,
-            last_in_use_at: parse_optional(scan.usage.last_in_use.as_deref(), now),
+            last_in_use_time: parse_optional(scan.usage.last_in_use.as_deref(), now),
         },
         flaws: scan.flaws,
     }
@@ -140,8 +140,8 @@ fn report(scan: &ScanFixture, now: Timestamp) -> Option<Report> {
         .map(|findings| findings.iter().enumerate().map(|(index, fixture)| finding(index, fixture, now)).collect());
     let enumerated = severity_counts(findings.iter().flatten());
     let report = Report {
-        completed_at: parse_optional(scan.completed.as_deref(), now),
-        source_updated_at: parse_optional(scan.source_updated.as_deref(), now),
+        complete_time: parse_optional(scan.completed.as_deref(), now),
+        source_update_time: parse_optional(scan.source_updated.as_deref(), now),
         counts: scan.counts.as_ref().map(|counts| match counts {
             CountsFixture::AsListed(AsListed::AsListed) => enumerated.clone(),
             CountsFixture::Explicit(counts) => counts.clone(),
@@ -175,7 +175,7 @@ fn finding(index: usize, fixture: &FindingFixture, now: Timestamp) -> Finding {
         epss: fixture.epss,
         exploit: fixture.exploit,
         status: fixture.status,
-        published_at: parse_optional(fixture.published.as_deref(), now).map(Into::into),
+        publish_time: parse_optional(fixture.published.as_deref(), now).map(Into::into),
         ..scangate_test_fixtures::finding("")
     }
 }

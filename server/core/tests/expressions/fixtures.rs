@@ -36,7 +36,7 @@ pub(crate) fn answer_at(expression: &Expression, finding: &Finding, usage: &Usag
 
 /// The use of an image that three tasks run.
 pub(crate) fn in_use() -> Usage {
-    Usage { in_use_count: Some(3), last_in_use_at: Some("2026-03-01T10:00:00Z".parse().unwrap()) }
+    Usage { in_use_count: Some(3), last_in_use_time: Some("2026-03-01T10:00:00Z".parse().unwrap()) }
 }
 
 fn reported(time: &str) -> ReportedTime {
@@ -61,13 +61,13 @@ pub(crate) fn full() -> Finding {
         cvss: Some(Score::new(9.8).unwrap()),
         epss: Some(Score::new(0.5).unwrap()),
         exploit: Exploit::Known,
-        kev: Some(Box::new(Kev { added_at: None, due_at: Some(reported("2026-03-10T12:00:00Z")) })),
+        kev: Some(Box::new(Kev { add_time: None, due_time: Some(reported("2026-03-10T12:00:00Z")) })),
         status: Status::Active,
         title: Some("Überlauf im Handshake".into()),
         description: Some("A heap overflow.".into()),
         uri: Some("https://example.org/1".into()),
-        first_observed_at: Some(reported("2026-02-21T12:00:00Z")),
-        published_at: Some(reported("2026-02-20T12:00:00Z")),
+        first_observe_time: Some(reported("2026-02-21T12:00:00Z")),
+        publish_time: Some(reported("2026-02-20T12:00:00Z")),
         arn: None,
     }
 }

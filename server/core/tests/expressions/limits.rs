@@ -79,7 +79,7 @@ fn expanded_quantifiers_are_limited() {
     assert_refused(&nested, "parts");
     let patterns = format!("{list}.all(x, finding.id.matches('a'))");
     assert_refused(&patterns, "more than 8 patterns");
-    let timed = format!("{list}.all(x, now > finding.published_at)");
+    let timed = format!("{list}.all(x, now > finding.publish_time)");
     assert_refused(&timed, "compares `now`");
 }
 

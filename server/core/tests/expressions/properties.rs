@@ -28,7 +28,7 @@ const TOKENS: [&str; 66] = [
     "severity",
     "package",
     "name",
-    "published_at",
+    "publish_time",
     "(",
     ")",
     "[",
@@ -138,11 +138,11 @@ fn instant_of(span: impl Strategy<Value = String> + Clone) -> impl Strategy<Valu
     let leaf = select(vec![
         "now",
         "now",
-        "finding.published_at",
-        "finding.first_observed_at",
-        "finding.kev.added_at",
-        "finding.kev.due_at",
-        "manifest.last_in_use_at",
+        "finding.publish_time",
+        "finding.first_observe_time",
+        "finding.kev.add_time",
+        "finding.kev.due_time",
+        "manifest.last_in_use_time",
         "timestamp('2026-03-01T12:00:00Z')",
         "timestamp('0001-01-01T00:00:00Z')",
         "timestamp('9999-12-30T00:00:00Z')",
@@ -164,9 +164,9 @@ fn test() -> impl Strategy<Value = String> {
             .prop_map(|(a, b, c)| format!("(finding.exploit == 'KNOWN' ? {a} : {b}) < {c}")),
         3 => select(vec![
             "true", "false", "finding.rated", "finding.severity >= 'HIGH'", "finding.fix == 'NONE'",
-            "finding.exploit in ['KNOWN']", "has(finding.epss)", "has(finding.kev)", "!has(finding.kev.due_at)",
+            "finding.exploit in ['KNOWN']", "has(finding.epss)", "has(finding.kev)", "!has(finding.kev.due_time)",
             "finding.related_ids.exists(id, id.startsWith('CVE') || finding.cvss > 5.0)",
-            "finding.related_ids.exists(id, now - finding.published_at > duration('1h') && id != 'CVE-1')",
+            "finding.related_ids.exists(id, now - finding.publish_time > duration('1h') && id != 'CVE-1')",
             "finding.related_ids.all(id, id in ['CVE-1'])", "'GHSA-3' in finding.related_ids",
             "size(finding.related_ids) == 1", "finding.id.matches('^CVE')",
             "finding.title.contains('e')", "size(finding.title) > 3", "finding.package.name in ['openssl', 'zlib']",
@@ -205,17 +205,17 @@ prop_compose! {
         exploit in select(vec![Exploit::Unknown, Exploit::Known, Exploit::NotKnown]),
         status in select(vec![Status::Active, Status::Unrecognised]),
         title in option::of(select(vec!["", "a tale", "überlauf"])),
-        (published_at, first_observed_at) in (option::of(reported()), option::of(reported())),
+        (publish_time, first_observe_time) in (option::of(reported()), option::of(reported())),
         kev in option::of((option::of(reported()), option::of(reported()))),
         related_ids in vec(select(vec!["CVE-1", "GHSA-3"]), 0..3),
     ) -> Finding {
-        let kev = kev.map(|(added_at, due_at)| Box::new(Kev { added_at, due_at }));
+        let kev = kev.map(|(add_time, due_time)| Box::new(Kev { add_time, due_time }));
         let score = |value: Option<f64>| value.map(|value| Score::new(value).unwrap());
         Finding {
             id: "CVE-2026-1001".into(),
             package: Package { name: "zlib".into(), ..Package::default() },
             severity: Rating::parse(severity),
-            fix, exploit, status, published_at, first_observed_at,
+            fix, exploit, status, publish_time, first_observe_time,
             cvss: score(cvss),
             epss: score(epss),
             title: title.map(Into::into),
@@ -225,8 +225,8 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn usage()(in_use_count in option::of(0_u64..4), last_in_use_at in option::of(instant())) -> Usage {
-        Usage { in_use_count, last_in_use_at }
+    fn usage()(in_use_count in option::of(0_u64..4), last_in_use_time in option::of(instant())) -> Usage {
+        Usage { in_use_count, last_in_use_time }
     }
 }
 

@@ -103,7 +103,7 @@ const REFUSALS: &[(&str, usize, usize, &str, &str)] = &[
     ("has(manifest)", 1, 5, "`has` needs a field", "has(finding.epss)"),
     ("manifest.in_use_count", 1, 1, "expected a condition, found an int", "manifest.in_use_count > 0"),
     ("manifest.in_use_count > 0.5", 1, 1, "cannot compare an int with a double", "two ints"),
-    ("manifest.last_in_use_at > 3", 1, 1, "cannot compare a timestamp with an int", "the same type"),
+    ("manifest.last_in_use_time > 3", 1, 1, "cannot compare a timestamp with an int", "the same type"),
     ("[1].exists(manifest, true)", 1, 12, "is a reserved name", "another name"),
     ("finding.cvss == - 1 && - true", 1, 26, "`-` needs a number", "write `!`"),
     ("finding.cvss > 7.0 AND finding.rated", 1, 20, "unexpected \"AND\"", "write `&&`"),

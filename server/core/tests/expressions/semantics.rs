@@ -47,10 +47,10 @@ fn fields_have_values_of_scan() {
             ("finding.package.manager == 'OS'", Matches),
             ("finding.package.path == 'usr/lib'", Matches),
             ("finding.package.fixed_in == '3.0.13'", Matches),
-            ("finding.published_at == timestamp('2026-02-20T12:00:00Z')", Matches),
-            ("finding.first_observed_at == timestamp('2026-02-21T13:00:00+01:00')", Matches),
+            ("finding.publish_time == timestamp('2026-02-20T12:00:00Z')", Matches),
+            ("finding.first_observe_time == timestamp('2026-02-21T13:00:00+01:00')", Matches),
             ("finding.package.source_layer == 'sha256:1a'", Matches),
-            ("finding.kev.due_at == timestamp('2026-03-10T12:00:00Z')", Matches),
+            ("finding.kev.due_time == timestamp('2026-03-10T12:00:00Z')", Matches),
             ("now == timestamp('2026-03-01T12:00:00Z')", Matches),
         ],
     );
@@ -104,26 +104,26 @@ fn manifest_has_use_that_scan_reports() {
             ("manifest.in_use_count > 3", DoesNot),
             ("manifest.in_use_count in [2, 3]", Matches),
             ("manifest.in_use_count * 2 - 1 == 5", Matches),
-            ("manifest.last_in_use_at == timestamp('2026-03-01T10:00:00Z')", Matches),
-            ("now - manifest.last_in_use_at == duration('2h')", Matches),
-            ("(manifest.in_use_count > 0 ? manifest.last_in_use_at : now) < now", Matches),
-            ("has(manifest.in_use_count) && has(manifest.last_in_use_at)", Matches),
+            ("manifest.last_in_use_time == timestamp('2026-03-01T10:00:00Z')", Matches),
+            ("now - manifest.last_in_use_time == duration('2h')", Matches),
+            ("(manifest.in_use_count > 0 ? manifest.last_in_use_time : now) < now", Matches),
+            ("has(manifest.in_use_count) && has(manifest.last_in_use_time)", Matches),
             ("manifest.in_use_count > 0 && finding.severity >= 'HIGH'", Matches),
         ],
     );
-    let unused = Usage { in_use_count: Some(0), last_in_use_at: None };
+    let unused = Usage { in_use_count: Some(0), last_in_use_time: None };
     assert_table_of_use(
         &unused,
         &[
             ("manifest.in_use_count > 0", DoesNot),
             ("has(manifest.in_use_count)", Matches),
-            ("has(manifest.last_in_use_at)", DoesNot),
-            ("manifest.in_use_count > 0 && manifest.last_in_use_at < now", DoesNot),
+            ("has(manifest.last_in_use_time)", DoesNot),
+            ("manifest.in_use_count > 0 && manifest.last_in_use_time < now", DoesNot),
             ("1 / manifest.in_use_count > 1", Matches),
         ],
     );
     // A count beyond 64 bits is the greatest int.
-    let excessive = Usage { in_use_count: Some(u64::MAX), last_in_use_at: None };
+    let excessive = Usage { in_use_count: Some(u64::MAX), last_in_use_time: None };
     assert_table_of_use(&excessive, &[("manifest.in_use_count == 9223372036854775807", Matches)]);
 }
 
@@ -132,11 +132,11 @@ fn unknown_use_is_missing() {
     assert_table_of_use(
         &Usage::default(),
         &[
-            ("has(manifest.in_use_count) || has(manifest.last_in_use_at)", DoesNot),
+            ("has(manifest.in_use_count) || has(manifest.last_in_use_time)", DoesNot),
             ("manifest.in_use_count > 0", Unknown),
             ("!(manifest.in_use_count > 0)", Unknown),
             ("manifest.in_use_count == 0", Unknown),
-            ("now - manifest.last_in_use_at < duration('1h')", Unknown),
+            ("now - manifest.last_in_use_time < duration('1h')", Unknown),
             ("manifest.in_use_count > 0 && finding.severity == 'LOW'", DoesNot),
             ("manifest.in_use_count > 0 || finding.severity == 'HIGH'", Matches),
             ("has(manifest.in_use_count) && manifest.in_use_count > 0", DoesNot),
@@ -150,16 +150,16 @@ fn known_exploited_entry_may_lack_its_times() {
         &full(),
         &[
             ("has(finding.kev)", Matches),
-            ("has(finding.kev.added_at)", DoesNot),
-            ("finding.kev.added_at < now", Unknown),
-            ("finding.kev.due_at - now < duration('240h')", Matches),
+            ("has(finding.kev.add_time)", DoesNot),
+            ("finding.kev.add_time < now", Unknown),
+            ("finding.kev.due_time - now < duration('240h')", Matches),
         ],
     );
 }
 
 #[test]
 fn missing_entry_is_certain_only_without_exploit() {
-    let entry = ["has(finding.kev)", "has(finding.kev.added_at)", "has(finding.kev.due_at)"];
+    let entry = ["has(finding.kev)", "has(finding.kev.add_time)", "has(finding.kev.due_time)"];
     let cases = [(Exploit::Unknown, Unknown), (Exploit::Known, Unknown), (Exploit::NotKnown, DoesNot)];
     for (exploit, expected) in cases {
         let finding = Finding { exploit, kev: None, ..full() };
@@ -167,10 +167,10 @@ fn missing_entry_is_certain_only_without_exploit() {
         assert_table(
             &finding,
             &[
-                ("has(finding.kev) && finding.kev.due_at < now", expected),
+                ("has(finding.kev) && finding.kev.due_time < now", expected),
                 ("!has(finding.kev)", if expected == DoesNot { Matches } else { Unknown }),
                 ("has(finding.kev) || finding.rated", Matches),
-                ("finding.kev.due_at < now", Unknown),
+                ("finding.kev.due_time < now", Unknown),
             ],
         );
     }
@@ -191,8 +191,8 @@ fn has_is_true_for_reported_fields() {
         "package.manager",
         "package.path",
         "package.fixed_in",
-        "published_at",
-        "first_observed_at",
+        "publish_time",
+        "first_observe_time",
     ];
     for field in optional {
         let expression = parsed(&format!("has(finding.{field})"));
@@ -218,9 +218,9 @@ fn missing_value_is_unknown_unless_rest_decides() {
             ("finding.title.matches('')", Unknown),
             ("size(finding.title) >= 0", Unknown),
             ("finding.package.path in ['a']", Unknown),
-            ("finding.published_at <= now", Unknown),
-            ("finding.published_at == finding.published_at", Unknown),
-            ("now - finding.published_at + (finding.published_at - now) == duration('0s')", Unknown),
+            ("finding.publish_time <= now", Unknown),
+            ("finding.publish_time == finding.publish_time", Unknown),
+            ("now - finding.publish_time + (finding.publish_time - now) == duration('0s')", Unknown),
             ("finding.cvss > 1.0 && false", DoesNot),
             ("finding.cvss > 1.0 && true", Unknown),
             ("true || finding.cvss > 1.0", Matches),
@@ -351,16 +351,16 @@ fn times_compute_exactly() {
     assert_table(
         &full(),
         &[
-            ("now - finding.published_at == duration('216h')", Matches),
-            ("now - finding.published_at > duration('216h')", DoesNot),
-            ("now - finding.published_at > duration('215h59m59.999999999s')", Matches),
-            ("finding.published_at + duration('24h') == finding.first_observed_at", Matches),
-            ("duration('24h') + finding.published_at == finding.first_observed_at", Matches),
+            ("now - finding.publish_time == duration('216h')", Matches),
+            ("now - finding.publish_time > duration('216h')", DoesNot),
+            ("now - finding.publish_time > duration('215h59m59.999999999s')", Matches),
+            ("finding.publish_time + duration('24h') == finding.first_observe_time", Matches),
+            ("duration('24h') + finding.publish_time == finding.first_observe_time", Matches),
             ("now - duration('1ns') < now", Matches),
             ("duration('1h') - duration('90m') == duration('-30m')", Matches),
             ("duration('1.5h') == duration('1h30m') && duration('1us') == duration('1000ns')", Matches),
             ("now in [timestamp('2026-03-01T12:00:00Z')]", Matches),
-            ("(finding.rated ? finding.published_at : now) < timestamp('2026-02-21T00:00:00Z')", Matches),
+            ("(finding.rated ? finding.publish_time : now) < timestamp('2026-02-21T00:00:00Z')", Matches),
         ],
     );
 }

@@ -86,7 +86,7 @@ fn counted(decision: &Decision, policy: &Policy, rule: &Rule, input: &ManifestIn
             if violation.policy == policy.id
                 && *broken == rule.id
                 && violation.manifest == input.manifest.digest
-                && violation.denies_from.is_none() =>
+                && violation.deny_time.is_none() =>
         {
             Some(*matched)
         }

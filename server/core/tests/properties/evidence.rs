@@ -46,7 +46,7 @@ proptest! {
 
             let is_proven = assessment.evidence == Evidence::Proven;
             prop_assert!(!is_proven || is_proof(manifest, request.now), "{assessment:?}");
-            prop_assert!(!is_proven || assessment.ages.current_at.is_some());
+            prop_assert!(!is_proven || assessment.ages.as_of_time.is_some());
             prop_assert_eq!(assessment.evidence == Evidence::ScanPending, assessment.retry_after.is_some());
         }
     }
@@ -60,8 +60,8 @@ proptest! {
         let default = decision.policies.iter().find(|applied| applied.id.is_default());
         let enforced = default.or(decision.policies.iter().find(is_enforced)).as_ref().is_some_and(is_enforced);
         prop_assert_eq!(decision.verdict, worst.filter(|_| enforced).unwrap_or(Verdict::Deny));
-        prop_assert!(decision.violations.iter().all(|violation| violation.denies_from.is_none()));
-        prop_assert!(decision.warnings.iter().all(|warning| warning.denies_from.is_none_or(|from| from > request.now)));
+        prop_assert!(decision.violations.iter().all(|violation| violation.deny_time.is_none()));
+        prop_assert!(decision.warnings.iter().all(|warning| warning.deny_time.is_none_or(|from| from > request.now)));
         prop_assert_eq!(decision.retry_after.is_some(), decision.verdict == Verdict::Indeterminate);
         prop_assert!(!decision.reasons.is_empty());
         for manifest in &decision.manifests {
@@ -88,14 +88,15 @@ fn situations(manifest: &ManifestDraft, policy: &Policy, now: Timestamp) -> Vec<
         || is_basic && exceeds(times.current, policy.scan.max_basic_scan_age)
         || exceeds(times.source, policy.scan.max_source_age);
     // An empty enhanced result from before the push is unproven while scanning is on.
-    let scanned_at = if is_dated_by_coverage(&scan) {
+    let scan_time = if is_dated_by_coverage(&scan) {
         times.current.filter(|_| is_off)
     } else {
-        report.and_then(|report| report.completed_at)
+        report.and_then(|report| report.complete_time)
     };
-    let is_before_push = scanned_at < manifest.manifest.pushed_at && scanned_at.is_some();
-    let ended = |until: Timestamp| scan.read_at < until && until <= now;
-    let is_ended = scan.scan_type == ScanType::Enhanced && is_done(&scan) && scan.eligible_until.is_some_and(ended);
+    let is_before_push = scan_time < manifest.manifest.push_time && scan_time.is_some();
+    let ended = |until: Timestamp| scan.read_time < until && until <= now;
+    let is_ended =
+        scan.scan_type == ScanType::Enhanced && is_done(&scan) && scan.eligibility_expire_time.is_some_and(ended);
     let by_status = match scan.status {
         Status::NotFound => Some(Evidence::NotScanned).filter(|_| !is_off && !is_artifact),
         Status::InProgress | Status::Pending => Some(Evidence::ScanPending),
@@ -124,12 +125,12 @@ fn situations(manifest: &ManifestDraft, policy: &Policy, now: Timestamp) -> Vec<
 /// The situations of a scan's content, each by itself.
 fn content_situations(manifest: &ManifestDraft, now: Timestamp) -> Vec<Evidence> {
     let scan = manifest.scan.build();
-    let pushed_at = manifest.manifest.pushed_at;
-    let is_arriving = pushed_at.is_some_and(|at| now.duration_since(at) < ARRIVAL_WINDOW);
-    let is_settling = |at: Timestamp| scan.read_at.min(now).duration_since(at) < SETTLE_TIME;
+    let push_time = manifest.manifest.push_time;
+    let is_arriving = push_time.is_some_and(|at| now.duration_since(at) < ARRIVAL_WINDOW);
+    let is_settling = |at: Timestamp| scan.read_time.min(now).duration_since(at) < SETTLE_TIME;
     let pending_if = |may_end: bool, evidence| if may_end { Evidence::ScanPending } else { evidence };
     let report = scan.report.as_ref();
-    let completed = report.and_then(|report| report.completed_at);
+    let completed = report.and_then(|report| report.complete_time);
     let is_running = matches!(scan.status, Status::InProgress | Status::Pending);
     let mut found = Vec::new();
     if !is_running && report.is_some_and(|report| contradicts(&manifest.scan.counting, report)) {
@@ -138,12 +139,12 @@ fn content_situations(manifest: &ManifestDraft, now: Timestamp) -> Vec<Evidence>
     if !is_done(&scan) {
         return found;
     }
-    if pushed_at.is_none() {
+    if push_time.is_none() {
         found.push(Evidence::Incomplete);
     }
     if is_dated_by_coverage(&scan) {
         if scan.frequency != Frequency::Manual {
-            found.extend(clean_situation(&scan, pushed_at, now));
+            found.extend(clean_situation(&scan, push_time, now));
         }
         return found;
     }
@@ -152,12 +153,12 @@ fn content_situations(manifest: &ManifestDraft, now: Timestamp) -> Vec<Evidence>
         report.findings.is_none()
             || matches!(manifest.scan.counting, Counting::Missing)
             || completed.is_none()
-            || is_basic && report.source_updated_at.is_none()
+            || is_basic && report.source_update_time.is_none()
     };
     if report.is_none_or(lacks) {
         found.push(pending_if(is_arriving, Evidence::Incomplete));
     }
-    let is_confirmed = scan.read_at.duration_since(scan.unchanged_since) >= SETTLE_DELAY;
+    let is_confirmed = scan.read_time.duration_since(scan.unchanged_since) >= SETTLE_DELAY;
     if completed.is_some_and(is_settling) && !is_confirmed {
         found.push(Evidence::ScanPending);
     }
@@ -165,19 +166,19 @@ fn content_situations(manifest: &ManifestDraft, now: Timestamp) -> Vec<Evidence>
 }
 
 /// The situation of an empty enhanced result.
-fn clean_situation(scan: &Scan, pushed_at: Option<Timestamp>, now: Timestamp) -> Option<Evidence> {
-    let is_arriving = pushed_at.is_some_and(|at| now.duration_since(at) < ARRIVAL_WINDOW);
+fn clean_situation(scan: &Scan, push_time: Option<Timestamp>, now: Timestamp) -> Option<Evidence> {
+    let is_arriving = push_time.is_some_and(|at| now.duration_since(at) < ARRIVAL_WINDOW);
     let reason = scan.coverage.as_ref().map_or("", |coverage| coverage.reason.as_str());
     if matches!(reason, "PENDING_INITIAL_SCAN" | "SCAN_IN_PROGRESS" | "PENDING_REVIVAL_SCAN") {
         return Some(Evidence::ScanPending);
     }
     let proven = scan.report.as_ref().and_then(|report| proven_at(scan, report));
-    match proven.filter(|at| pushed_at.is_none_or(|pushed_at| *at >= pushed_at)) {
+    match proven.filter(|at| push_time.is_none_or(|push_time| *at >= push_time)) {
         Some(at) => {
             // Equal readings do not settle an empty result; an earlier known scan of this push does.
-            let known = scan.first_scanned_at.filter(|first| pushed_at.is_none_or(|pushed_at| *first >= pushed_at));
+            let known = scan.first_scan_time.filter(|first| push_time.is_none_or(|push_time| *first >= push_time));
             let first = known.map_or(at, |first| first.min(at));
-            (scan.read_at.min(now).duration_since(first) < SETTLE_TIME).then_some(Evidence::ScanPending)
+            (scan.read_time.min(now).duration_since(first) < SETTLE_TIME).then_some(Evidence::ScanPending)
         }
         None if is_arriving => Some(Evidence::ScanPending),
         None => Some(Evidence::UnprovenClean),
@@ -203,10 +204,10 @@ struct Times {
 }
 
 fn times(scan: &Scan, report: Option<&Report>) -> Times {
-    let source = report.and_then(|report| report.source_updated_at);
-    let completed = report.and_then(|report| report.completed_at);
+    let source = report.and_then(|report| report.source_update_time);
+    let completed = report.and_then(|report| report.complete_time);
     if is_dated_by_coverage(scan) {
-        let last = scan.coverage.as_ref().and_then(|coverage| coverage.last_scanned_at);
+        let last = scan.coverage.as_ref().and_then(|coverage| coverage.last_scan_time);
         return Times { current: last, source: source.max(last) };
     }
     let is_continuous = scan.scan_type == ScanType::Enhanced && scan.status == Status::Active;
@@ -236,9 +237,9 @@ fn is_tolerated(policy: &Policy, manifest: &ManifestDraft, now: Timestamp) -> bo
 
 fn is_dated_ahead(manifest: &ManifestDraft, now: Timestamp) -> bool {
     let scan = &manifest.scan;
-    let last = scan.base.coverage.as_ref().and_then(|coverage| coverage.last_scanned_at);
-    let report = scan.report.as_ref().map(|report| [report.completed_at, report.source_updated_at]);
-    let times = report.into_iter().flatten().chain([last, manifest.manifest.pushed_at]);
+    let last = scan.base.coverage.as_ref().and_then(|coverage| coverage.last_scan_time);
+    let report = scan.report.as_ref().map(|report| [report.complete_time, report.source_update_time]);
+    let times = report.into_iter().flatten().chain([last, manifest.manifest.push_time]);
     times.flatten().any(|at| at.duration_since(now) > CLOCK_SLACK)
 }
 
@@ -251,29 +252,29 @@ fn is_proof(manifest: &ManifestDraft, now: Timestamp) -> bool {
         && manifest.manifest.content == Content::Image
         && !manifest.manifest.archived
         && !scan
-            .eligible_until
-            .is_some_and(|until| scan.scan_type == ScanType::Enhanced && scan.read_at < until && until <= now)
+            .eligibility_expire_time
+            .is_some_and(|until| scan.scan_type == ScanType::Enhanced && scan.read_time < until && until <= now)
         && has_proof(manifest, now)
 }
 
 /// The conditions on the content of a completed scan.
 fn has_proof(manifest: &ManifestDraft, now: Timestamp) -> bool {
     let scan = manifest.scan.build();
-    let (Some(report), Some(pushed_at)) = (&scan.report, manifest.manifest.pushed_at) else { return false };
+    let (Some(report), Some(push_time)) = (&scan.report, manifest.manifest.push_time) else { return false };
     let is_not_ahead = |at: Timestamp| at.duration_since(now) <= CLOCK_SLACK;
     let is_settled = |at: Timestamp| {
         if is_dated_by_coverage(&scan) {
             // Equal readings do not settle an empty result; an earlier known scan of this push does.
-            let first = scan.first_scanned_at.filter(|first| *first >= pushed_at).map_or(at, |first| first.min(at));
-            return scan.read_at.min(now).duration_since(first) >= SETTLE_TIME;
+            let first = scan.first_scan_time.filter(|first| *first >= push_time).map_or(at, |first| first.min(at));
+            return scan.read_time.min(now).duration_since(first) >= SETTLE_TIME;
         }
-        scan.read_at.min(now).duration_since(at) >= SETTLE_TIME
-            || scan.read_at.duration_since(scan.unchanged_since) >= SETTLE_DELAY
+        scan.read_time.min(now).duration_since(at) >= SETTLE_TIME
+            || scan.read_time.duration_since(scan.unchanged_since) >= SETTLE_DELAY
     };
     is_done(&scan)
         && counts_agree(&manifest.scan.counting, &scan, report)
-        && proven_at(&scan, report).is_some_and(|at| at >= pushed_at && is_not_ahead(at) && is_settled(at))
-        && report.source_updated_at.is_none_or(is_not_ahead)
+        && proven_at(&scan, report).is_some_and(|at| at >= push_time && is_not_ahead(at) && is_settled(at))
+        && report.source_update_time.is_none_or(is_not_ahead)
 }
 
 /// The time of the scan; for an empty enhanced scan Inspector's coverage states it.
@@ -283,9 +284,9 @@ fn proven_at(scan: &Scan, report: &Report) -> Option<Timestamp> {
         let coverage = scan.coverage.as_ref()?;
         let proves = coverage.active && coverage.reason == "SUCCESSFUL"
             || coverage.reason == "SCAN_FREQUENCY_SCAN_ON_PUSH" && scan.frequency == Frequency::ScanOnPush;
-        coverage.last_scanned_at.filter(|_| proves)
+        coverage.last_scan_time.filter(|_| proves)
     } else {
-        report.completed_at
+        report.complete_time
     }
 }
 

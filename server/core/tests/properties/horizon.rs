@@ -25,10 +25,10 @@ proptest! {
             }
             return Ok(());
         };
-        prop_assert!(change.time > request.now);
+        prop_assert!(change.change_time > request.now);
         prop_assert_ne!(change.verdict, decision.verdict);
-        prop_assert_eq!(request.decide_at(change.time).verdict, change.verdict, "{:?}", change);
-        let just_before = change.time.checked_sub(SignedDuration::from_nanos(1)).unwrap();
+        prop_assert_eq!(request.decide_at(change.change_time).verdict, change.verdict, "{:?}", change);
+        let just_before = change.change_time.checked_sub(SignedDuration::from_nanos(1)).unwrap();
         prop_assert_eq!(request.decide_at(just_before).verdict, decision.verdict, "{:?}", change);
         for within in instants_between(request.now, just_before, &fractions) {
             prop_assert_eq!(request.decide_at(within).verdict, decision.verdict, "at {}, before {:?}", within, change);
@@ -43,7 +43,7 @@ proptest! {
         prop_assert!(end > request.now || decision.unchanged_until.is_none());
         let just_before = end.checked_sub(SignedDuration::from_nanos(1)).unwrap().max(request.now);
         for later in instants_between(request.now, just_before, &fractions).chain([just_before]) {
-            let decided_later = Decision { evaluated_at: request.now, ..request.decide_at(later) };
+            let decided_later = Decision { evaluate_time: request.now, ..request.decide_at(later) };
             prop_assert_eq!(format!("{decided_later:?}"), format!("{decision:?}"), "at {}", later);
         }
     }
@@ -53,7 +53,7 @@ proptest! {
         let decision = request.decide();
 
         for warning in &decision.warnings {
-            let Some(from) = warning.denies_from else { continue };
+            let Some(from) = warning.deny_time else { continue };
             let Breach::Rule { rule, .. } = &warning.breach else { continue };
             let then = request.decide_at(from);
             let is_same = |violation: &Violation| {

@@ -14,7 +14,7 @@ proptest! {
 
         for waived in &decision.waived {
             let waiver = request.waivers.iter().find(|waiver| waiver.id == waived.waiver).unwrap();
-            prop_assert!(waiver.holds_at(request.now) && waived.until > request.now);
+            prop_assert!(waiver.holds_at(request.now) && waived.expire_time > request.now);
             let finding = &waived.finding;
             let mut ids = std::iter::once(&finding.id).chain(&finding.related_ids);
             prop_assert!(ids.any(|id| waiver.scope.names(id, finding)));

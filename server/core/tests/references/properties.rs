@@ -76,7 +76,7 @@ proptest! {
             repository: RepositoryName::parse(&repository).unwrap(),
             tag: None,
             digest: digest.clone(),
-            pushed_at: None,
+            push_time: None,
         };
 
         let read = ImageReference::parse(&image.pinned(&digest)).unwrap();

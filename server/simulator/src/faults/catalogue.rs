@@ -98,7 +98,7 @@ impl Fault {
             ("wrong_registry", Self::WrongRegistry),
             ("nan_score", Self::NanScore),
             ("huge_timestamp", Self::HugeTimestamp),
-            ("future_completed_at", Self::FutureCompletedAt),
+            ("future_complete_time", Self::FutureCompletedAt),
             ("drop_field", Self::DropField("/imageScanFindings/imageScanCompletedAt".into())),
             ("set_field", Self::SetField { pointer: "/imageScanStatus/status".into(), value: json!("complete ") }),
             ("scan_changes_between_pages", Self::ScanChangesBetweenPages),

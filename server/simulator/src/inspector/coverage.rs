@@ -37,22 +37,22 @@ struct CoveredImage<'a> {
     image: &'a Image,
     code: String,
     reason: String,
-    scanned_at: Option<Timestamp>,
+    scan_time: Option<Timestamp>,
 }
 
 /// The coverage of an image; `None` if Inspector does not list it.
 fn find_coverage<'a>(world: &'a World, repository: &'a Repository, image: &'a Image) -> Option<CoveredImage<'a>> {
-    let (code, reason, scanned_at) = match &image.scan.script.coverage {
+    let (code, reason, scan_time) = match &image.scan.script.coverage {
         Coverage::Absent => return None,
         Coverage::Explicit { code, reason, scanned_ago } => {
             (code.clone(), reason.clone(), scanned_ago.map(|ago| saturating_sub(world.now(), ago)))
         }
         Coverage::Auto => {
-            let (active, reason, scanned_at) = coverage_from_scan(world, repository, image)?;
-            (if active { "ACTIVE" } else { "INACTIVE" }.to_owned(), reason.to_owned(), scanned_at)
+            let (active, reason, scan_time) = coverage_from_scan(world, repository, image)?;
+            (if active { "ACTIVE" } else { "INACTIVE" }.to_owned(), reason.to_owned(), scan_time)
         }
     };
-    Some(CoveredImage { world, repository, image, code, reason, scanned_at })
+    Some(CoveredImage { world, repository, image, code, reason, scan_time })
 }
 
 /// Derives coverage from the scan: true if it is active, its reason, and the time of the latest scan.
@@ -114,8 +114,8 @@ impl CoveredImage<'_> {
             "ecrImageTags" => FieldValue::Texts(self.tags()),
             "scanStatusCode" => text(&self.code),
             "scanStatusReason" => text(&self.reason),
-            "lastScannedAt" => FieldValue::Time(self.scanned_at),
-            "imagePulledAt" => FieldValue::Time(self.image.pulled_at()),
+            "lastScannedAt" => FieldValue::Time(self.scan_time),
+            "imagePulledAt" => FieldValue::Time(self.image.pull_time()),
             _ => FieldValue::Unsupported,
         }
     }
@@ -132,14 +132,14 @@ impl CoveredImage<'_> {
             },
         });
         add_use(&mut row, "/resourceMetadata/ecrImage", self.image);
-        if let Some(scanned_at) = self.scanned_at {
-            crate::findings::set_pointer(&mut row, "/lastScannedAt", epoch_seconds(scanned_at));
+        if let Some(scan_time) = self.scan_time {
+            crate::findings::set_pointer(&mut row, "/lastScannedAt", epoch_seconds(scan_time));
         }
-        if let Some(pulled_at) = self.image.pulled_at() {
+        if let Some(pull_time) = self.image.pull_time() {
             crate::findings::set_pointer(
                 &mut row,
                 "/resourceMetadata/ecrImage/imagePulledAt",
-                epoch_seconds(pulled_at),
+                epoch_seconds(pull_time),
             );
         }
         row

@@ -31,7 +31,7 @@ pub(super) fn handle(request: &mut Request<'_>) -> OperationResult {
     if let Some(repository) = request.world.find_repository_mut(&name) {
         for digest in pulled {
             if let Some(image) = repository.image_mut(&digest) {
-                image.pulled_at = Some(now);
+                image.pull_time = Some(now);
             }
         }
     }

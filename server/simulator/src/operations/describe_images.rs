@@ -94,14 +94,14 @@ fn image_detail(world: &World, repository: &Repository, image: &Image) -> Value 
         ("imageDigest", Some(json!(image.digest()))),
         ("imageTags", (!tags.is_empty()).then(|| json!(tags))),
         ("imageSizeInBytes", Some(json!(image_size(repository, image)))),
-        ("imagePushedAt", Some(epoch_seconds(image.pushed_at()))),
+        ("imagePushedAt", Some(epoch_seconds(image.push_time()))),
         ("imageManifestMediaType", Some(json!(image.media_type()))),
         ("artifactMediaType", image.manifest.artifact_media_type.as_ref().map(|kind| json!(kind))),
         ("subjectManifestDigest", image.manifest.subject.as_ref().map(|digest| json!(digest))),
-        ("lastRecordedPullTime", image.pulled_at().map(epoch_seconds)),
+        ("lastRecordedPullTime", image.pull_time().map(epoch_seconds)),
         ("imageStatus", Some(json!(image.status().as_str()))),
-        ("lastArchivedAt", image.archived_at.filter(|_| image.status() == ImageStatus::Archived).map(epoch_seconds)),
-        ("lastActivatedAt", image.activated_at.map(epoch_seconds)),
+        ("lastArchivedAt", image.archive_time.filter(|_| image.status() == ImageStatus::Archived).map(epoch_seconds)),
+        ("lastActivatedAt", image.activate_time.map(epoch_seconds)),
     ])
 }
 

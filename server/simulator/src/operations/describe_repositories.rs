@@ -35,7 +35,7 @@ pub(super) fn row(world: &World, repository: &Repository) -> Value {
     let name = repository.name();
     json!({
         "repositoryArn": world.repository_arn(name), "registryId": world.account(), "repositoryName": name,
-        "repositoryUri": format!("{}/{name}", world.registry_host()), "createdAt": epoch_seconds(repository.created_at()),
+        "repositoryUri": format!("{}/{name}", world.registry_host()), "createdAt": epoch_seconds(repository.create_time()),
         "imageTagMutability": repository.mutability().as_str(),
         "imageScanningConfiguration": {"scanOnPush": repository.scans_on_push()},
         "encryptionConfiguration": {"encryptionType": "AES256"},

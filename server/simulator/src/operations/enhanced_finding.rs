@@ -47,7 +47,7 @@ fn resource(finding: &EnhancedFinding, world: &World, repository: &Repository, i
         "tags": {},
         "details": {"awsEcrContainerImage": {
             "architecture": image.architecture, "imageHash": image.digest(), "imageTags": tags,
-            "platform": finding.os_name(), "pushedAt": epoch_seconds(image.pushed_at()), "registry": world.account(),
+            "platform": finding.os_name(), "pushedAt": epoch_seconds(image.push_time()), "registry": world.account(),
             "repositoryName": repository.name(),
         }},
     });

@@ -32,11 +32,11 @@ impl ImageStatus {
 pub struct Image {
     pub(crate) manifest: Manifest,
     pub(crate) architecture: String,
-    pub(crate) pushed_at: Timestamp,
-    pub(crate) pulled_at: Option<Timestamp>,
+    pub(crate) push_time: Timestamp,
+    pub(crate) pull_time: Option<Timestamp>,
     pub(crate) status: ImageStatus,
-    pub(crate) archived_at: Option<Timestamp>,
-    pub(crate) activated_at: Option<Timestamp>,
+    pub(crate) archive_time: Option<Timestamp>,
+    pub(crate) activate_time: Option<Timestamp>,
     pub(crate) scan: Scan,
     /// The number of tasks and pods that run the image, and the last time at which one did.
     pub(crate) in_use: Option<(u64, Timestamp)>,
@@ -86,13 +86,13 @@ impl Image {
     }
 
     /// The time of the push.
-    pub fn pushed_at(&self) -> Timestamp {
-        self.pushed_at
+    pub fn push_time(&self) -> Timestamp {
+        self.push_time
     }
 
     /// The time of the last pull. `BatchGetImage` counts as a pull.
-    pub fn pulled_at(&self) -> Option<Timestamp> {
-        self.pulled_at
+    pub fn pull_time(&self) -> Option<Timestamp> {
+        self.pull_time
     }
 
     /// The storage status.
@@ -102,20 +102,20 @@ impl Image {
 
     pub(crate) fn archive(&mut self, now: Timestamp) {
         self.status = ImageStatus::Archived;
-        self.archived_at = Some(now);
+        self.archive_time = Some(now);
     }
 
     pub(crate) fn activate(&mut self, now: Timestamp) {
         self.status = ImageStatus::Active;
-        self.activated_at = Some(now);
+        self.activate_time = Some(now);
     }
 }
 
 impl Scan {
-    /// The scans of an image that was pushed at `pushed_at` and gets this script at `now`.
-    pub(crate) fn new(script: ScanScript, registry: ScanType, pushed_at: Timestamp, now: Timestamp) -> Self {
+    /// The scans of an image that was pushed at `push_time` and gets this script at `now`.
+    pub(crate) fn new(script: ScanScript, registry: ScanType, push_time: Timestamp, now: Timestamp) -> Self {
         let started_at = match script.start {
-            ScanStart::AfterPush(delay) => Some(saturating_add(pushed_at, delay)),
+            ScanStart::AfterPush(delay) => Some(saturating_add(push_time, delay)),
             ScanStart::CompletedAgo(ago) => Some(saturating_sub(now, ago.saturating_add(script.duration))),
             ScanStart::OnRequest => None,
         };

@@ -157,8 +157,8 @@ impl World {
 
     /// The repository with this name, created if it does not exist.
     pub fn repository(&mut self, name: &str) -> &mut Repository {
-        let created_at = self.now();
-        self.repositories.entry(name.to_owned()).or_insert_with(|| Repository::new(name, created_at))
+        let create_time = self.now();
+        self.repositories.entry(name.to_owned()).or_insert_with(|| Repository::new(name, create_time))
     }
 
     /// The repository with this name, if it exists.
@@ -186,7 +186,7 @@ impl World {
         let (now, kind) = (self.now(), self.scanning.scan_type);
         let image = self.image_mut(repository, reference)?;
         let scan = Scan::new(script, kind, now, now);
-        image.pushed_at = scan.started_at.map_or(image.pushed_at, |started_at| image.pushed_at.min(started_at));
+        image.push_time = scan.started_at.map_or(image.push_time, |started_at| image.push_time.min(started_at));
         image.scan = scan;
         Ok(())
     }

@@ -46,17 +46,17 @@ impl World {
     /// from its old image, which stays untagged.
     pub fn push(&mut self, spec: ImageSpec) -> Pushed {
         let now = self.now();
-        let pushed_at = pushed_at(&spec, now);
+        let push_time = push_time(&spec, now);
         let Rendered { text, media_type, children, architecture } = self.render(&spec);
         let digest = manifest::digest(&text);
         let manifest = parse_or_opaque(text, media_type, &digest);
-        let scan = Scan::new(spec.scan, self.scanning.scan_type, pushed_at, now);
-        self.insert_image(&spec.repository, manifest, &architecture, pushed_at, scan, spec.tag.as_deref());
+        let scan = Scan::new(spec.scan, self.scanning.scan_type, push_time, now);
+        self.insert_image(&spec.repository, manifest, &architecture, push_time, scan, spec.tag.as_deref());
         if spec.archived
             && let Some(repository) = self.find_repository_mut(&spec.repository)
             && let Some(image) = repository.image_mut(&digest)
         {
-            image.archive(pushed_at);
+            image.archive(push_time);
         }
         if let Some((count, last_ago)) = spec.in_use
             && let Some(repository) = self.find_repository_mut(&spec.repository)
@@ -98,7 +98,7 @@ impl World {
         repository: &str,
         manifest: Manifest,
         architecture: &str,
-        pushed_at: Timestamp,
+        push_time: Timestamp,
         scan: Scan,
         tag: Option<&str>,
     ) {
@@ -107,11 +107,11 @@ impl World {
         repository.insert(Image {
             manifest,
             architecture: architecture.to_owned(),
-            pushed_at,
-            pulled_at: None,
+            push_time,
+            pull_time: None,
             status: ImageStatus::Active,
-            archived_at: None,
-            activated_at: None,
+            archive_time: None,
+            activate_time: None,
             scan,
             in_use: None,
         });
@@ -233,7 +233,7 @@ const PUSH_TO_SCAN_DELAY: Duration = Duration::from_secs(30);
 
 /// The time of the push. The default depends on the scan: shortly before a completed scan, now for a scan that starts
 /// after the push, and two hours ago for an image without a scan.
-fn pushed_at(spec: &ImageSpec, now: Timestamp) -> Timestamp {
+fn push_time(spec: &ImageSpec, now: Timestamp) -> Timestamp {
     let ago = spec.pushed_ago.unwrap_or_else(|| match spec.scan.start {
         ScanStart::AfterPush(_) => Duration::ZERO,
         ScanStart::CompletedAgo(ago) => ago.saturating_add(spec.scan.duration).saturating_add(PUSH_TO_SCAN_DELAY),

@@ -34,7 +34,7 @@ impl TagMutability {
 #[derive(Clone, Debug)]
 pub struct Repository {
     name: String,
-    created_at: Timestamp,
+    create_time: Timestamp,
     mutability: TagMutability,
     scan_on_push: bool,
     images: BTreeMap<String, Image>,
@@ -42,10 +42,10 @@ pub struct Repository {
 }
 
 impl Repository {
-    pub(crate) fn new(name: &str, created_at: Timestamp) -> Self {
+    pub(crate) fn new(name: &str, create_time: Timestamp) -> Self {
         Self {
             name: name.to_owned(),
-            created_at,
+            create_time,
             mutability: TagMutability::default(),
             scan_on_push: false,
             images: BTreeMap::new(),
@@ -58,8 +58,8 @@ impl Repository {
         &self.name
     }
 
-    pub(crate) fn created_at(&self) -> Timestamp {
-        self.created_at
+    pub(crate) fn create_time(&self) -> Timestamp {
+        self.create_time
     }
 
     /// The mutability of the tags.

@@ -150,7 +150,7 @@ async fn content_is_wrong(name: &str, simulator: &Simulator, plain: &Value) -> b
         "wrong_registry" => response["registryId"] != plain["registryId"],
         "nan_score" => response["imageScanFindings"]["findings"][0].to_string().contains("\"NaN\""),
         "huge_timestamp" => completed(&response) > 1e299,
-        "future_completed_at" => completed(&response) > completed(plain) + 86_400.0,
+        "future_complete_time" => completed(&response) > completed(plain) + 86_400.0,
         "drop_field" => response["imageScanFindings"]["imageScanCompletedAt"].is_null(),
         "set_field" => response["imageScanStatus"]["status"] == "complete ",
         "partial_failure" => pulled["images"] == json!([]) && pulled["failures"][0]["failureCode"] == "ImageNotFound",

@@ -83,7 +83,7 @@ async fn only_pull_by_tag_translates_manifest() {
     assert_eq!(by_tag.image_manifest_media_type.as_deref(), Some(OCI));
     assert_ne!(sha256(by_tag.image_manifest.as_deref().unwrap()), image.digest);
     assert_eq!(sha256(by_digest.image_manifest.as_deref().unwrap()), image.digest);
-    assert!(simulator.world(|world| world.image("team/app", "1").unwrap().pulled_at().is_some()));
+    assert!(simulator.world(|world| world.image("team/app", "1").unwrap().pull_time().is_some()));
 }
 
 #[tokio::test]

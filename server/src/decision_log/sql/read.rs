@@ -86,7 +86,7 @@ pub(super) async fn load_records(
             what: format!("decision {id}"),
             source: format!("its record {} is missing", entry.record).into(),
         })?;
-        Ok(Entry { id, evaluated_at: entry.evaluated_at, labels: entry.labels, record })
+        Ok(Entry { id, evaluate_time: entry.evaluate_time, labels: entry.labels, record })
     };
     entries.into_iter().map(with_record).collect()
 }

@@ -20,7 +20,7 @@ const BUFFER_CAPACITY: usize = 1024 * 1024;
 pub(super) struct StoredEntry {
     /// The time of the evaluation.
     #[serde(rename = "at")]
-    pub(super) evaluated_at: Timestamp,
+    pub(super) evaluate_time: Timestamp,
     /// The blob of its record.
     #[serde(rename = "case")]
     pub(super) record: Hash,
@@ -73,7 +73,7 @@ struct EntryRef<'a> {
 impl<'a> From<&'a AppendRequest> for EntryRef<'a> {
     fn from(request: &'a AppendRequest) -> Self {
         Self {
-            at: request.evaluated_at,
+            at: request.evaluate_time,
             case: request.record.blob.hash(),
             labels: &request.labels,
             request: request

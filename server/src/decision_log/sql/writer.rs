@@ -209,5 +209,5 @@ impl Writer {
 
 /// Returns the latest evaluation time, in microseconds.
 fn latest(requests: &[&AppendRequest]) -> Option<i64> {
-    requests.iter().map(|request| request.evaluated_at.as_microsecond()).max()
+    requests.iter().map(|request| request.evaluate_time.as_microsecond()).max()
 }

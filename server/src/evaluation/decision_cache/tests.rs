@@ -28,7 +28,7 @@ fn manifest() -> Manifest {
     Manifest {
         digest: from_value(json!(format!("sha256:{:064x}", 1))).unwrap(),
         platform: None,
-        pushed_at: Some(at("09:00:00")),
+        push_time: Some(at("09:00:00")),
         content: Content::Image,
         archived: false,
         unreadable: None,
@@ -38,19 +38,19 @@ fn manifest() -> Manifest {
 /// A scan completed at 10:00 with one finding that no upgrade removes.
 fn scan() -> Scan {
     let finding: Finding = from_value(json!({
-        "id": "CVE-1", "package": {"name": "openssl"}, "severity": "HIGH", "fix": "NONE", "published_at": at("10:00:00"),
+        "id": "CVE-1", "package": {"name": "openssl"}, "severity": "HIGH", "fix": "NONE", "publish_time": at("10:00:00"),
     }))
     .unwrap();
     let counts = BTreeMap::from([("HIGH".into(), 1)]);
     let report = Report {
-        completed_at: Some(at("10:00:00")),
-        source_updated_at: Some(at("10:00:00")),
+        complete_time: Some(at("10:00:00")),
+        source_update_time: Some(at("10:00:00")),
         counts: Some(counts.clone()),
         enumerated: counts,
         findings: None,
     };
     Scan {
-        read_at: at("11:59:00"),
+        read_time: at("11:59:00"),
         unchanged_since: at("11:00:00"),
         report: Some(report.with_findings(vec![finding])),
         ..scangate_test_fixtures::completed_scan()
@@ -84,7 +84,7 @@ fn cached(policy: Value, waiver: Option<Value>) -> CachedDecision {
         repository: reference.repository.clone(),
         tag: reference.tag.clone(),
         digest: manifest().digest,
-        pushed_at: manifest().pushed_at,
+        push_time: manifest().push_time,
     };
     let inputs =
         [ManifestInput { manifest: manifest(), scan: Arc::new(scan()), start: None, first_seen: Arc::default() }];
@@ -142,7 +142,7 @@ fn cached_decision_is_invalid_after_any_change() {
     let cached = cached(json!({"id": "own", "rules": no_high()}), None);
     let noon = at("12:00:00");
     let archived = Manifest { archived: true, ..manifest() };
-    let pushed_again = Manifest { pushed_at: Some(at("11:00:00")), ..manifest() };
+    let pushed_again = Manifest { push_time: Some(at("11:00:00")), ..manifest() };
     let earlier = noon - SignedDuration::from_nanos(1);
     let cases = [
         ("the clock went back", REVISION, vec![manifest()], earlier),

@@ -12,10 +12,12 @@ use scangate_core::{
 use scangate_proto::v1;
 
 use super::{
+    count::render_count,
     evaluate_request::render_findings_token,
     finding::{render_finding, render_package},
     image::{render_image, render_platform},
     policy::render_applied_policy,
+    revision::render_revision,
     scan::{render_evidence, render_manifest_scan, render_scan},
     time::{render_duration, render_timestamp},
 };
@@ -53,15 +55,15 @@ impl FindingLimit {
 
 /// Renders a decision.
 pub(crate) fn render_decision(recorded: &RecordedDecision, limit: FindingLimit) -> v1::Decision {
-    let v1::Decision { name, evaluated_at, labels, .. } = render_recorded_fields(recorded);
-    v1::Decision { name, evaluated_at, labels, ..render_evaluated_fields(&recorded.evaluated, limit) }
+    let v1::Decision { name, evaluate_time, labels, .. } = render_recorded_fields(recorded);
+    v1::Decision { name, evaluate_time, labels, ..render_evaluated_fields(&recorded.evaluated, limit) }
 }
 
 /// Renders the fields that differ between records of one evaluated decision: name, time and the caller's labels.
 pub(crate) fn render_recorded_fields(recorded: &RecordedDecision) -> v1::Decision {
     v1::Decision {
         name: format!("decisions/{}", recorded.id),
-        evaluated_at: Some(render_timestamp(recorded.evaluated_at)),
+        evaluate_time: Some(render_timestamp(recorded.evaluate_time)),
         labels: recorded.labels.clone(),
         ..v1::Decision::default()
     }
@@ -80,11 +82,11 @@ macro_rules! render_evaluation {
             violations: render_violations(&decision.violations, &mut remaining),
             warnings: render_violations(&decision.warnings, &mut remaining),
             waived: decision.waived.iter().take($limit.waived()).map(render_waived).collect(),
-            waived_total: decision.waived_total,
+            waived_total: render_count(decision.waived_total),
             remediation: decision.remediation.as_ref().map(render_remediation),
             policies: decision.policies.iter().map(render_applied_policy).collect(),
-            revision: decision.revision,
-            valid_until: decision.next_change.as_ref().map(|change| render_timestamp(change.time)),
+            revision: render_revision(decision.revision),
+            expire_time: decision.next_change.as_ref().map(|change| render_timestamp(change.change_time)),
             next_change: decision.next_change.as_ref().map(render_next_change),
             retry_after: decision.retry_after.map(render_duration),
             $($field: $value),+
@@ -99,7 +101,7 @@ pub(crate) fn render_evaluated_fields(evaluated: &EvaluatedDecision, limit: Find
         name: String::new(),
         deploy_image: deploy.as_ref().map(|digest| evaluation.image.pinned(digest)).unwrap_or_default(),
         manifests: render_manifests(evaluated),
-        evaluated_at: None,
+        evaluate_time: None,
         labels: BTreeMap::new(),
     })
 }
@@ -109,7 +111,7 @@ pub(crate) fn render_simulation(evaluation: &Evaluation) -> v1::Simulation {
     let manifests = &evaluation.decision.manifests;
     render_evaluation!(Simulation, evaluation, FindingLimit::Single, {
         manifests: manifests.iter().map(|manifest| render_manifest(evaluation, manifest)).collect(),
-        evaluated_at: Some(render_timestamp(evaluation.decision.evaluated_at)),
+        evaluate_time: Some(render_timestamp(evaluation.decision.evaluate_time)),
     })
 }
 
@@ -123,8 +125,8 @@ fn render_manifest(evaluation: &Evaluation, manifest: &ManifestDecision) -> v1::
         scan: input.map(|input| render_scan(&input.scan, &manifest.assessment)),
         verdict: render_verdict(manifest.verdict).into(),
         reasons: manifest.reasons.clone(),
-        in_use_count: usage.in_use_count,
-        last_in_use_at: usage.last_in_use_at.map(render_timestamp),
+        in_use_count: usage.in_use_count.map(render_count),
+        last_in_use_time: usage.last_in_use_time.map(render_timestamp),
     }
 }
 
@@ -132,12 +134,12 @@ fn render_manifests(evaluated: &EvaluatedDecision) -> Vec<v1::ManifestDecision> 
     let Evaluation { image, decision, .. } = &evaluated.evaluation;
     let render = |manifest| {
         let simulated = render_manifest(&evaluated.evaluation, manifest);
-        let v1::ManifestSimulation { digest, platform, scan, verdict, reasons, in_use_count, last_in_use_at } =
+        let v1::ManifestSimulation { digest, platform, scan, verdict, reasons, in_use_count, last_in_use_time } =
             simulated;
         // No platform of a denied image may be deployed, even if it passes by itself.
         let deploy_image =
             if decision.verdict == Verdict::Allow { image.pinned(&manifest.digest) } else { String::new() };
-        v1::ManifestDecision { digest, platform, scan, verdict, reasons, deploy_image, in_use_count, last_in_use_at }
+        v1::ManifestDecision { digest, platform, scan, verdict, reasons, deploy_image, in_use_count, last_in_use_time }
     };
     decision.manifests.iter().map(render).collect()
 }
@@ -174,7 +176,7 @@ fn render_violation(violation: &Violation, remaining: &mut usize) -> v1::Violati
         description: violation.description.clone(),
         manifest_digest: violation.manifest.to_string(),
         platform: violation.platform.as_ref().map(render_platform),
-        denies_from: violation.denies_from.map(render_timestamp),
+        deny_time: violation.deny_time.map(render_timestamp),
         ..v1::Violation::default()
     };
     match &violation.breach {
@@ -183,8 +185,8 @@ fn render_violation(violation: &Violation, remaining: &mut usize) -> v1::Violati
         Breach::NotUnderstood => {}
         Breach::Rule { rule, matched, allowed, findings } => {
             out.rule = rule.to_string();
-            out.matched = *matched;
-            out.allowed = *allowed;
+            out.matched = render_count(*matched);
+            out.allowed = render_count(*allowed);
             let shown = findings.iter().take(*remaining);
             out.findings = shown
                 .map(|finding| render_brief_finding(finding, &violation.manifest, violation.platform.as_ref()))
@@ -206,7 +208,7 @@ fn render_waived(waived: &Waived) -> v1::WaivedFinding {
         waiver: waived.waiver.resource_name(),
         reason: waived.reason.clone(),
         approver: waived.approver.clone(),
-        until: Some(render_timestamp(waived.until)),
+        expire_time: Some(render_timestamp(waived.expire_time)),
         author: waived.author.clone(),
     }
 }
@@ -230,7 +232,7 @@ fn render_remediation(remediation: &Remediation) -> v1::Remediation {
 
 fn render_next_change(change: &NextChange) -> v1::NextChange {
     v1::NextChange {
-        time: Some(render_timestamp(change.time)),
+        change_time: Some(render_timestamp(change.change_time)),
         verdict: render_verdict(change.verdict).into(),
         reason: change.reason.clone(),
     }
@@ -246,7 +248,7 @@ pub(crate) fn render_findings_page(page: &Page, binding: &str) -> v1::GetFinding
             .iter()
             .map(|(manifest, finding)| render_finding(finding, &manifest.digest, manifest.platform.as_ref()))
             .collect(),
-        total_size: u32::try_from(page.total).unwrap_or(u32::MAX),
+        total_size: render_count(page.total),
         next_page_token: page
             .next_offset
             .map(|offset| render_findings_token(binding, offset, &page.fingerprint))

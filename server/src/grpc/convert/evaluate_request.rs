@@ -8,7 +8,7 @@ use scangate_proto::v1::{self, simulate_gate_request::SimulatedPolicy as Simulat
 use serde::{Deserialize, Serialize};
 use tonic::Status;
 
-use super::{finding, image, policy, request_id::parse_request_key, time::parse_duration};
+use super::{finding, image, policy, request_id::parse_request_key, revision::parse_revision, time::parse_duration};
 use crate::{
     evaluation::{EvaluateRequest, SimulateRequest, SimulatedPolicy},
     findings::{Cursor, Filter, Query},
@@ -39,7 +39,7 @@ pub(crate) fn parse_evaluate_request(
     let platforms = image::parse_platforms(&mut fields, &request.platforms);
     let wait = parse_duration(&mut fields, "wait", request.wait.as_ref(), MAX_WAIT).unwrap_or_default();
     let max_findings_age = parse_duration(&mut fields, "max_findings_age", request.max_findings_age.as_ref(), MAX_AGE);
-    let at_least_as_fresh = policy::parse_revision_token(&mut fields, &request.at_least_as_fresh);
+    let at_least_as_fresh = parse_revision(&mut fields, "at_least_as_fresh", &request.at_least_as_fresh);
     check_labels(&mut fields, &request.labels);
     let parsed = image.map(|image| EvaluateRequest {
         image,
@@ -87,7 +87,7 @@ pub(crate) fn parse_simulate_request(request: &v1::SimulateGateRequest) -> Resul
     let policy = parse_simulated_policy(&mut fields, request.simulated_policy.as_ref());
     let wait = parse_duration(&mut fields, "wait", request.wait.as_ref(), MAX_WAIT).unwrap_or_default();
     let max_findings_age = parse_duration(&mut fields, "max_findings_age", request.max_findings_age.as_ref(), MAX_AGE);
-    let at_least_as_fresh = policy::parse_revision_token(&mut fields, &request.at_least_as_fresh);
+    let at_least_as_fresh = parse_revision(&mut fields, "at_least_as_fresh", &request.at_least_as_fresh);
     let parsed = image.zip(policy).map(|(image, policy)| SimulateRequest {
         image,
         environment,

@@ -80,8 +80,8 @@ pub(crate) fn render_finding(finding: &Finding, manifest: &Digest, platform: Opt
         title: text(finding.title.as_ref()),
         description: text(finding.description.as_ref()),
         uri: text(finding.uri.as_ref()),
-        first_observed_at: finding.first_observed_at.map(render_timestamp),
-        published_at: finding.published_at.map(render_timestamp),
+        first_observe_time: finding.first_observe_time.map(render_timestamp),
+        publish_time: finding.publish_time.map(render_timestamp),
         manifest_digest: manifest.to_string(),
         platform: platform.map(render_platform),
         finding_arn: text(finding.arn.as_ref()),
@@ -91,8 +91,8 @@ pub(crate) fn render_finding(finding: &Finding, manifest: &Digest, platform: Opt
 }
 
 /// Renders a package.
-pub(crate) fn render_package(package: &Package) -> v1::Package {
-    v1::Package {
+pub(crate) fn render_package(package: &Package) -> v1::AffectedPackage {
+    v1::AffectedPackage {
         name: package.name.to_string(),
         version: package.version.to_string(),
         manager: text(package.manager.as_ref()),
@@ -104,8 +104,8 @@ pub(crate) fn render_package(package: &Package) -> v1::Package {
 
 fn render_kev(kev: &Kev) -> v1::KnownExploitedVulnerability {
     v1::KnownExploitedVulnerability {
-        add_time: kev.added_at.map(render_timestamp),
-        due_time: kev.due_at.map(render_timestamp),
+        add_time: kev.add_time.map(render_timestamp),
+        due_time: kev.due_time.map(render_timestamp),
     }
 }
 

@@ -85,6 +85,6 @@ pub(crate) fn render_image(image: &Image) -> v1::Image {
         repository: image.repository.to_string(),
         tag: image.tag.as_ref().map(ToString::to_string).unwrap_or_default(),
         digest: image.digest.to_string(),
-        pushed_at: image.pushed_at.map(render_timestamp),
+        push_time: image.push_time.map(render_timestamp),
     }
 }

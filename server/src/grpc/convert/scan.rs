@@ -10,6 +10,7 @@ use scangate_core::{
 use scangate_proto::v1;
 
 use super::{
+    count::render_count,
     finding::render_rating,
     image::{render_image, render_platform},
     time::render_timestamp,
@@ -34,15 +35,15 @@ pub(crate) fn render_scan(scan: &Scan, assessment: &Assessment) -> v1::ScanState
         status_label: scan.status.label().to_owned(),
         status_description: scan.description.clone().unwrap_or_default(),
         scan_type: render_scan_type(scan.scan_type).into(),
-        completed_at: report.and_then(|report| report.completed_at).map(render_timestamp),
-        vulnerability_source_updated_at: report.and_then(|report| report.source_updated_at).map(render_timestamp),
-        read_at: Some(render_timestamp(scan.read_at)),
+        complete_time: report.and_then(|report| report.complete_time).map(render_timestamp),
+        vulnerability_source_update_time: report.and_then(|report| report.source_update_time).map(render_timestamp),
+        read_time: Some(render_timestamp(scan.read_time)),
         severity_counts: report.map(render_counts).unwrap_or_default(),
         evidence: render_evidence(assessment.evidence).into(),
         evidence_detail: assessment.detail.clone(),
         enrichment: render_enrichment(&scan.enrichment).into(),
-        current_at: assessment.ages.current_at.map(render_timestamp),
-        eligible_until: scan.eligible_until.map(render_timestamp),
+        as_of_time: assessment.ages.as_of_time.map(render_timestamp),
+        eligibility_expire_time: scan.eligibility_expire_time.map(render_timestamp),
         enrichment_detail: match &scan.enrichment {
             Enrichment::NotAsked | Enrichment::Complete => String::new(),
             Enrichment::Partial(reason) | Enrichment::Missing(reason) => reason.clone(),
@@ -65,7 +66,7 @@ fn render_counts(report: &Report) -> Vec<v1::SeverityCount> {
         .map(|(rating, count)| v1::SeverityCount {
             severity: render_rating(&rating).into(),
             label: rating.label().to_owned(),
-            count,
+            count: render_count(count),
         })
         .collect()
 }
@@ -79,8 +80,8 @@ pub(crate) fn render_progress(progress: &Progress) -> v1::WatchScanResponse {
             ended: progress.ended,
             watched_for: prost_types::Duration::try_from(progress.watched_for).ok(),
         }),
-        ended: u32::try_from(progress.ended_count).unwrap_or(u32::MAX),
-        total: u32::try_from(progress.total).unwrap_or(u32::MAX),
+        ended: render_count(progress.ended_count),
+        total: render_count(progress.total),
     }
 }
 
@@ -92,11 +93,11 @@ pub(crate) fn render_started((manifest, started): &(Manifest, Started)) -> v1::S
         Started::AlreadyInProgress => {
             (Outcome::AlreadyInProgress, None, "scan already in progress; use WatchScan to follow it".to_owned())
         }
-        Started::AlreadyScanned { next_possible_at } => {
+        Started::AlreadyScanned { next_scan_time } => {
             let detail =
                 "basic scanning allows one scan per image every 24 hours; use GetFindings to read the last result"
                     .to_owned();
-            (Outcome::AlreadyScanned, *next_possible_at, detail)
+            (Outcome::AlreadyScanned, *next_scan_time, detail)
         }
         Started::ManagedContinuously => {
             let detail = "enhanced scanning is on: Amazon Inspector scans the image continuously".to_owned();
@@ -108,7 +109,7 @@ pub(crate) fn render_started((manifest, started): &(Manifest, Started)) -> v1::S
         digest: manifest.digest.to_string(),
         platform: manifest.platform.as_ref().map(render_platform),
         outcome: outcome.into(),
-        next_scan_possible_at: next.map(render_timestamp),
+        next_scan_time: next.map(render_timestamp),
         detail,
     }
 }

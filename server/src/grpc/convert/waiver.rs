@@ -16,6 +16,7 @@ use super::{
     finding::{parse_severity, render_severity},
     image::{parse_platform, render_platform},
     policy::{check_complete, render_etag},
+    revision::render_revision,
     time::{parse_timestamp, render_timestamp},
 };
 use crate::grpc::field_violations::Fields;
@@ -245,7 +246,7 @@ pub(crate) fn render_waiver(revision: &Revision, matches: bool, now: Timestamp) 
             .into(),
         matches_findings: matches,
         etag: render_etag(revision.revision),
-        revision: revision.revision,
+        revision: render_revision(revision.revision),
         create_time: Some(render_timestamp(revision.create_time)),
         update_time: Some(render_timestamp(revision.update_time)),
         unknown_fields: revision.unknown_fields.clone(),

@@ -28,9 +28,9 @@ use tonic::{Request, Response, Status, metadata::MetadataMap};
 use super::{
     Services,
     convert::{
-        policy::render_policy,
-        policy::{self as policy_fields, render_revision_token},
+        policy::{self as policy_fields, render_policy},
         request_id::parse_request_key,
+        revision::{parse_revision, render_revision},
         waiver::WaiverLimits,
     },
     deadline::{parse_deadline, with_deadline},
@@ -128,8 +128,7 @@ impl policy_service_server::PolicyService for PolicyService {
         let written = self.write(&metadata, Change::Create(vec![Resource::Policy(policy)]), options).await?;
         Ok(Response::new(CreatePolicyResponse {
             policy: written.policy().map(|revision| render_policy(revision)),
-            revision: written.revision,
-            revision_token: render_revision_token(written.revision),
+            revision: render_revision(written.revision),
             notes,
         }))
     }
@@ -137,11 +136,14 @@ impl policy_service_server::PolicyService for PolicyService {
     async fn get_policy(&self, request: Request<GetPolicyRequest>) -> Result<Response<GetPolicyResponse>, Status> {
         let mut fields = Fields::default();
         let id = policy_fields::parse_name(&mut fields, "name", &request.get_ref().name);
-        let token = policy_fields::parse_revision_token(&mut fields, &request.get_ref().at_least_as_fresh);
+        let token = parse_revision(&mut fields, "at_least_as_fresh", &request.get_ref().at_least_as_fresh);
         let id = fields.finish(id)?;
         let set = self.policies.snapshot_at_least(token).await.map_err(status::from_policies)?;
         let revision = set.policies.get(&id).ok_or_else(|| status::policy_not_found(&id))?;
-        Ok(Response::new(GetPolicyResponse { policy: Some(render_policy(revision)), revision: set.revision }))
+        Ok(Response::new(GetPolicyResponse {
+            policy: Some(render_policy(revision)),
+            revision: render_revision(set.revision),
+        }))
     }
 
     async fn list_policies(
@@ -152,7 +154,7 @@ impl policy_service_server::PolicyService for PolicyService {
         let mut fields = Fields::default();
         let repository = fields.optional("repository", &request.repository, RepositoryName::parse);
         let environment = fields.optional("environment", &request.environment, Environment::parse);
-        let token = policy_fields::parse_revision_token(&mut fields, &request.at_least_as_fresh);
+        let token = parse_revision(&mut fields, "at_least_as_fresh", &request.at_least_as_fresh);
         let size = page_token::parse_size(&mut fields, request.page_size);
         let binding = format!("{repository:?}\n{environment:?}");
         let after = page_token::decode::<PolicyId>(&mut fields, &binding, &request.page_token);
@@ -171,7 +173,7 @@ impl policy_service_server::PolicyService for PolicyService {
         Ok(Response::new(ListPoliciesResponse {
             policies: page.iter().map(|revision| render_policy(revision)).collect(),
             next_page_token: last.map(|last| page_token::encode(&binding, last)).unwrap_or_default(),
-            revision: set.revision,
+            revision: render_revision(set.revision),
         }))
     }
 
@@ -196,8 +198,7 @@ impl policy_service_server::PolicyService for PolicyService {
             self.write(&metadata, Change::Update { resource: Resource::Policy(policy), expected }, options).await?;
         Ok(Response::new(UpdatePolicyResponse {
             policy: written.policy().map(|revision| render_policy(revision)),
-            revision: written.revision,
-            revision_token: render_revision_token(written.revision),
+            revision: render_revision(written.revision),
             notes,
         }))
     }
@@ -216,10 +217,7 @@ impl policy_service_server::PolicyService for PolicyService {
         });
         let (id, expected) = fields.finish(id.zip(expected))?;
         let written = self.write(&metadata, Change::Delete { id, expected }, options).await?;
-        Ok(Response::new(DeletePolicyResponse {
-            revision: written.revision,
-            revision_token: render_revision_token(written.revision),
-        }))
+        Ok(Response::new(DeletePolicyResponse { revision: render_revision(written.revision) }))
     }
 
     async fn list_policy_revisions(

@@ -10,8 +10,8 @@ use super::{PolicyService, write_options};
 use crate::{
     grpc::{
         convert::{
-            policy::render_policy,
-            policy::{self as policy_fields, render_revision_token},
+            policy::{self as policy_fields, render_policy},
+            revision::{parse_revision, render_revision},
             time::render_timestamp,
         },
         field_violations::Fields,
@@ -39,7 +39,7 @@ impl PolicyService {
         entries.truncate(size);
         let last = entries.last().filter(|_| has_more).map(|last| last.revision);
         Ok(ListPolicyRevisionsResponse {
-            revisions: entries.iter().map(render_revision).collect(),
+            revisions: entries.iter().map(render_entry).collect(),
             next_page_token: last.map(|last| page_token::encode(&request.name, &last)).unwrap_or_default(),
         })
     }
@@ -48,31 +48,31 @@ impl PolicyService {
         let mut fields = Fields::default();
         let id = policy_fields::parse_name(&mut fields, "name", &request.name);
         let expected = policy_fields::parse_etag(&mut fields, "etag", &request.etag);
-        if request.revision == 0 {
+        let revision = parse_revision(&mut fields, "revision", &request.revision);
+        if request.revision.is_empty() {
             fields.refuse("revision", "must be a revision of the policy; use ListPolicyRevisions to see them");
         }
         let options = write_options(&mut fields, request.validate_only, &request.request_id, || {
             RollbackPolicyRequest { request_id: String::new(), ..request.clone() }
         });
-        let (id, expected) = fields.finish(id.zip(expected))?;
-        let rollback = self.policies.roll_back(id, request.revision, expected, options).await;
+        let ((id, revision), expected) = fields.finish(id.zip(revision).zip(expected))?;
+        let rollback = self.policies.roll_back(id, revision, expected, options).await;
         let rollback = rollback.map_err(status::from_rollback)?;
         Ok(RollbackPolicyResponse {
             policy: rollback.written.policy().map(|revision| render_policy(revision)),
-            revision: rollback.written.revision,
-            revision_token: render_revision_token(rollback.written.revision),
+            revision: render_revision(rollback.written.revision),
             notes: rollback.notes,
         })
     }
 }
 
-fn render_revision(entry: &Entry) -> PolicyRevision {
+fn render_entry(entry: &Entry) -> PolicyRevision {
     PolicyRevision {
         policy: match &entry.resource {
             Some(Revision::Policy(revision)) => Some(render_policy(revision)),
             Some(Revision::Waiver(_)) | None => None,
         },
-        revision: entry.revision,
+        revision: render_revision(entry.revision),
         write_time: Some(render_timestamp(entry.write_time)),
         author: String::new(),
     }

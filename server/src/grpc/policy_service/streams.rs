@@ -16,8 +16,10 @@ use crate::{
     decisions::preview::{ChangedVerdict, Draft, Preview, PreviewPage},
     grpc::{
         convert::{
+            count::render_count,
             decision::render_verdict,
             policy::{self as policy_fields, render_policy},
+            revision::{parse_revision, render_revision},
             time::parse_duration,
             waiver::{self as waiver_fields, render_waiver},
         },
@@ -41,7 +43,9 @@ impl PolicyService {
         &self,
         request: &WatchPoliciesRequest,
     ) -> Result<ResponseStream<WatchPoliciesResponse>, Status> {
-        let after = request.after_revision;
+        let mut fields = Fields::default();
+        let after = parse_revision(&mut fields, "after_revision", &request.after_revision).unwrap_or_default();
+        fields.finish(Some(()))?;
         // The caller may know a newer revision than this server: catch up first.
         self.policies.snapshot_at_least(Some(after)).await.map_err(status::from_policies)?;
         let permit = Arc::clone(&self.streams).try_acquire_owned().map_err(|_| status::overloaded())?;
@@ -62,7 +66,7 @@ impl PolicyService {
         if window.is_zero() {
             fields.refuse("window", "must be more than 0s: decisions of this period up to now are replayed");
         }
-        let token = policy_fields::parse_revision_token(&mut fields, &request.at_least_as_fresh);
+        let token = parse_revision(&mut fields, "at_least_as_fresh", &request.at_least_as_fresh);
         let draft = fields.finish(draft)?;
         let preview = Preview::prepare(Arc::clone(&self.decisions), draft, window, token).await;
         let preview = preview.map_err(status::from_preview)?;
@@ -112,13 +116,13 @@ fn render_event(event: WatchEvent) -> WatchPoliciesResponse {
         ChangeEvent::DeletedPolicy(id) => Change::DeletedPolicy(id.resource_name()),
         ChangeEvent::Heartbeat => Change::Heartbeat(true),
     };
-    WatchPoliciesResponse { revision: event.revision, change: Some(change) }
+    WatchPoliciesResponse { revision: render_revision(event.revision), change: Some(change) }
 }
 
 fn render_findings_page(page: PreviewPage) -> PreviewPolicyResponse {
     let PreviewPage { replayed, changed, verdicts, notes } = page;
     let decisions = verdicts.into_iter().map(render_changed_verdict).collect();
-    PreviewPolicyResponse { replayed, flipped: changed, decisions, notes }
+    PreviewPolicyResponse { replayed: render_count(replayed), flipped: render_count(changed), decisions, notes }
 }
 
 fn render_changed_verdict(changed: ChangedVerdict) -> FlippedDecision {

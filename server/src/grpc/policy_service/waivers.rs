@@ -15,7 +15,8 @@ use super::{PolicyService, write_options};
 use crate::{
     grpc::{
         convert::{
-            policy::{self as policy_fields, render_revision_token},
+            policy as policy_fields,
+            revision::{parse_revision, render_revision},
             time::parse_duration,
             waiver::{self as waiver_fields, render_waiver},
         },
@@ -46,8 +47,7 @@ impl PolicyService {
         let written = self.waivers.create(waiver, options).await.map_err(status::from_waivers)?;
         Ok(CreateWaiverResponse {
             waiver: written.waiver.as_ref().map(render_stored),
-            revision: written.revision,
-            revision_token: render_revision_token(written.revision),
+            revision: render_revision(written.revision),
             notes: written.notes,
         })
     }
@@ -55,7 +55,7 @@ impl PolicyService {
     pub(super) async fn get(&self, request: &GetWaiverRequest) -> Result<GetWaiverResponse, Status> {
         let mut fields = Fields::default();
         let id = waiver_fields::parse_name(&mut fields, "name", &request.name);
-        let token = policy_fields::parse_revision_token(&mut fields, &request.at_least_as_fresh);
+        let token = parse_revision(&mut fields, "at_least_as_fresh", &request.at_least_as_fresh);
         let id = fields.finish(id)?;
         let stored = self.waivers.get(&id, token).await.map_err(status::from_waivers)?;
         Ok(GetWaiverResponse { waiver: Some(render_stored(&stored)) })
@@ -67,7 +67,7 @@ impl PolicyService {
             .each("states", &request.states, |fields, path, state| waiver_fields::parse_state(fields, path, *state));
         let expires_within =
             parse_duration(&mut fields, "expires_within", request.expires_within.as_ref(), MAX_EXPIRES_WITHIN);
-        let token = policy_fields::parse_revision_token(&mut fields, &request.at_least_as_fresh);
+        let token = parse_revision(&mut fields, "at_least_as_fresh", &request.at_least_as_fresh);
         let page_size = page_token::parse_size(&mut fields, request.page_size);
         let binding = format!("{states:?}\n{expires_within:?}\n{}", request.matches_nothing);
         let after = page_token::decode::<WaiverId>(&mut fields, &binding, &request.page_token);
@@ -78,7 +78,7 @@ impl PolicyService {
         Ok(ListWaiversResponse {
             waivers: page.waivers.iter().map(render_stored).collect(),
             next_page_token: page.next.map(|next| page_token::encode(&binding, &next)).unwrap_or_default(),
-            revision: page.revision,
+            revision: render_revision(page.revision),
         })
     }
 
@@ -102,8 +102,7 @@ impl PolicyService {
         let written = self.waivers.update(waiver, current.expected, options).await.map_err(status::from_waivers)?;
         Ok(UpdateWaiverResponse {
             waiver: written.waiver.as_ref().map(render_stored),
-            revision: written.revision,
-            revision_token: render_revision_token(written.revision),
+            revision: render_revision(written.revision),
             notes: written.notes,
         })
     }
@@ -122,18 +121,17 @@ impl PolicyService {
         let written = written.map_err(status::from_waivers)?;
         Ok(RevokeWaiverResponse {
             waiver: written.waiver.as_ref().map(render_stored),
-            revision: written.revision,
-            revision_token: render_revision_token(written.revision),
+            revision: render_revision(written.revision),
         })
     }
 
     pub(super) async fn import(&self, request: ImportWaiversRequest) -> Result<ImportWaiversResponse, Status> {
         let mut fields = Fields::default();
-        let document = request.openvex.clone();
+        let document = request.openvex_json.clone();
         // On a blocking thread: a large document takes time to parse.
-        let document = tokio::task::spawn_blocking(move || openvex::parse(&document)).await;
+        let document = tokio::task::spawn_blocking(move || openvex::parse(document.as_bytes())).await;
         let document =
-            fields.check("openvex", document.map_err(|_| status::internal("an OpenVEX document was not parsed"))?);
+            fields.check("openvex_json", document.map_err(|_| status::internal("an OpenVEX document was not parsed"))?);
         let template = self.template(&mut fields, request.template.as_ref());
         let options = write_options(&mut fields, request.validate_only, &request.request_id, || ImportWaiversRequest {
             request_id: String::new(),
@@ -145,8 +143,7 @@ impl PolicyService {
         Ok(ImportWaiversResponse {
             waivers: imported.waivers.iter().map(render_stored).collect(),
             skipped: imported.skipped,
-            revision: imported.revision,
-            revision_token: render_revision_token(imported.revision),
+            revision: render_revision(imported.revision),
             notes: imported.notes,
         })
     }

@@ -8,7 +8,9 @@ use super::{
     policy_not_found, waiver_not_found,
 };
 use crate::{
-    decision_log, decisions, observations, policies,
+    decision_log, decisions,
+    grpc::convert::revision::render_revision,
+    observations, policies,
     policy_store::{self, ResourceName},
 };
 
@@ -76,7 +78,11 @@ pub(crate) fn from_policies(error: policies::Error) -> Status {
                 .build()
         }
         policies::Error::RevisionNotReached { required, current } => {
-            let message = format!("revision {required} not reached (this server: {current}); retry later");
+            let message = format!(
+                "revision {} not reached (this server: {}); retry later",
+                render_revision(required),
+                render_revision(current)
+            );
             StatusBuilder::new(Code::Unavailable, Reason::RevisionNotReached, message)
                 .retry_after(SHORT_RETRY_DELAY)
                 .build()
@@ -149,7 +155,7 @@ fn conflict(key: &ResourceName, actual: u64) -> Status {
     let name = key.to_string();
     let message = format!("{name} has changed since its etag was read; read it again and reapply your change");
     StatusBuilder::new(Code::Aborted, Reason::EtagMismatch, message)
-        .metadata("revision", actual.to_string())
+        .metadata("revision", render_revision(actual))
         .resource(resource_type(key), &name)
         .build()
 }

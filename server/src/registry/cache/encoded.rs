@@ -76,8 +76,8 @@ impl EncodedScan {
     }
 
     /// Sets the earliest known scan of the digest.
-    pub(super) fn set_first_scanned_at(&mut self, first: Option<Timestamp>) {
-        self.outline.first_scanned_at = first;
+    pub(super) fn set_first_scan_time(&mut self, first: Option<Timestamp>) {
+        self.outline.first_scan_time = first;
     }
 
     /// True if both scans have the same findings.
@@ -142,7 +142,7 @@ pub(super) mod tests {
         });
         let findings: Vec<_> = std::iter::repeat_n(finding, 3).collect();
         serde_json::from_value(json!({
-            "read_at": "2026-11-28T12:00:00Z", "unchanged_since": "2026-11-28T12:00:00Z", "status": "COMPLETE",
+            "read_time": "2026-11-28T12:00:00Z", "unchanged_since": "2026-11-28T12:00:00Z", "status": "COMPLETE",
             "scan_type": "BASIC", "frequency": "SCAN_ON_PUSH", "report": {"findings": findings},
         }))
         .unwrap()

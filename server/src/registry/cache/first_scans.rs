@@ -38,10 +38,10 @@ impl Default for FirstScans {
 impl FirstScans {
     /// Returns the earliest enhanced scan since the push that this reading and the ones before it show, and stores it. A scan
     /// from before the push was of an image that has been deleted, with its findings.
-    pub(super) fn record(&self, key: &ScanKey, pushed_at: Option<Timestamp>, scan: &Scan) -> Option<Timestamp> {
+    pub(super) fn record(&self, key: &ScanKey, push_time: Option<Timestamp>, scan: &Scan) -> Option<Timestamp> {
         let is_scanned = is_scanned(scan);
         let known = self.scans.get(key).filter(|_| is_scanned);
-        let first = known.into_iter().chain(scan_times(scan)).filter(|at| pushed_at.is_none_or(|pushed| *at >= pushed));
+        let first = known.into_iter().chain(scan_times(scan)).filter(|at| push_time.is_none_or(|pushed| *at >= pushed));
         let first = first.min();
         match first {
             Some(first) if is_scanned => self.scans.insert(key.clone(), first),
@@ -53,11 +53,11 @@ impl FirstScans {
 
 /// The times of enhanced scans that a reading shows.
 fn scan_times(scan: &Scan) -> impl Iterator<Item = Timestamp> {
-    let coverage = scan.coverage.as_ref().and_then(|coverage| coverage.last_scanned_at);
+    let coverage = scan.coverage.as_ref().and_then(|coverage| coverage.last_scan_time);
     // A result with findings also shows a scan. Of an empty result, ECR's own time proves none.
     let with_findings = scan.report.as_ref().filter(|_| !scan.findings().is_empty());
-    let completed_at = with_findings.and_then(|report| report.completed_at);
-    let times = [coverage, completed_at, scan.first_scanned_at];
+    let complete_time = with_findings.and_then(|report| report.complete_time);
+    let times = [coverage, complete_time, scan.first_scan_time];
     times.into_iter().flatten().filter(|_| scan.scan_type == ScanType::Enhanced)
 }
 

@@ -74,7 +74,7 @@ mod tests {
     fn requested_platforms_count() {
         let image: Image = serde_json::from_value(json!({
             "registry": "123456789012/eu-west-1", "host": "123456789012.dkr.ecr.eu-west-1.amazonaws.com",
-            "repository": "team/app", "tag": "1", "digest": format!("sha256:{:064x}", 1), "pushed_at": null,
+            "repository": "team/app", "tag": "1", "digest": format!("sha256:{:064x}", 1), "push_time": null,
         }))
         .unwrap();
         let plain = Resolved { image, manifests: Vec::new(), platforms: Vec::new(), is_complete: true };

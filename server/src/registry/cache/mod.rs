@@ -170,7 +170,7 @@ impl Registry for CachedRegistry {
             async move {
                 let scan = inner.scan(&key.repository, &manifest, freshness).await?;
                 let previous = scans.latest(&key).map(|reading| reading.value);
-                let first = first_scans.record(&key, manifest.pushed_at, &scan);
+                let first = first_scans.record(&key, manifest.push_time, &scan);
                 ttl::to_cached_read(&scan, first, previous.as_deref(), began, &config)
             }
         };
@@ -182,16 +182,16 @@ impl Registry for CachedRegistry {
     fn cached_since(&self, repository: &Repository, manifest: &Manifest, freshness: Freshness) -> Option<Timestamp> {
         let key = ScanKey { repository: repository.clone(), digest: manifest.digest.clone() };
         let freshness = freshness.and_not_before(self.invalidations.latest(&key));
-        self.scans.get_fresh(&key, freshness).map(|encoded| encoded.outline().read_at)
+        self.scans.get_fresh(&key, freshness).map(|encoded| encoded.outline().read_time)
     }
 
-    fn is_outdated(&self, repository: &Repository, manifest: &Manifest, read_at: Timestamp) -> bool {
+    fn is_outdated(&self, repository: &Repository, manifest: &Manifest, read_time: Timestamp) -> bool {
         let key = ScanKey { repository: repository.clone(), digest: manifest.digest.clone() };
-        let latest = self.scans.latest(&key).map(|reading| reading.value.outline().read_at);
+        let latest = self.scans.latest(&key).map(|reading| reading.value.outline().read_time);
         let now = Timestamp::now();
         let changed = self.invalidations.latest(&key);
         let changed = changed.and_then(|at| now.checked_sub(SignedDuration::try_from(at.elapsed()).ok()?).ok());
-        latest.max(changed).is_some_and(|known| known > read_at)
+        latest.max(changed).is_some_and(|known| known > read_time)
     }
 
     async fn start_scan(&self, repository: &Repository, manifest: &Manifest) -> Result<Started, Error> {

@@ -14,17 +14,17 @@ use crate::registry::{Error, read_through::CachedRead};
 /// Encodes a scan for the cache, with its TTL and the time since which its content is unchanged.
 pub(super) fn to_cached_read(
     scan: &Scan,
-    first_scanned_at: Option<Timestamp>,
+    first_scan_time: Option<Timestamp>,
     previous: Option<&EncodedScan>,
     began: Instant,
     config: &Config,
 ) -> Result<CachedRead<Arc<EncodedScan>>, Error> {
     let mut encoded = EncodedScan::new(scan)?;
-    encoded.set_first_scanned_at(first_scanned_at);
+    encoded.set_first_scan_time(first_scan_time);
     if let Some(previous) = previous.filter(|previous| is_unchanged(previous, &encoded)) {
         encoded.set_unchanged_since(previous.outline().unchanged_since);
     }
-    let ttl = match (is_settled(scan, first_scanned_at), &scan.enrichment) {
+    let ttl = match (is_settled(scan, first_scan_time), &scan.enrichment) {
         (false, _) => config.unsettled_ttl,
         (true, Enrichment::Missing(_)) => config.unenriched_ttl,
         (true, Enrichment::NotAsked | Enrichment::Complete | Enrichment::Partial(_)) => config.findings_ttl,
@@ -38,7 +38,7 @@ fn is_unchanged(earlier: &EncodedScan, later: &EncodedScan) -> bool {
     let (previous, scan) = (earlier.outline(), later.outline());
     // The outcome of the enrichment shows in the findings, as far as it matters.
     let Scan {
-        read_at: _,
+        read_time: _,
         unchanged_since: _,
         status,
         description,
@@ -48,9 +48,9 @@ fn is_unchanged(earlier: &EncodedScan, later: &EncodedScan) -> bool {
         coverage,
         enrichment: _,
         flaws,
-        first_scanned_at: _,
+        first_scan_time: _,
         // Both move with the use of the image, without a scan.
-        eligible_until: _,
+        eligibility_expire_time: _,
         usage: _,
     } = previous;
     *status == scan.status
@@ -69,8 +69,8 @@ fn is_same_report(previous: Option<&Report>, report: Option<&Report>) -> bool {
     match (previous, report) {
         (Some(previous), Some(report)) => {
             // Findings are compared in encoded form.
-            let Report { completed_at, source_updated_at: _, counts, enumerated, findings: _ } = previous;
-            *completed_at == report.completed_at && *counts == report.counts && *enumerated == report.enumerated
+            let Report { complete_time, source_update_time: _, counts, enumerated, findings: _ } = previous;
+            *complete_time == report.complete_time && *counts == report.counts && *enumerated == report.enumerated
         }
         (None, None) => true,
         (Some(_), None) | (None, Some(_)) => false,
@@ -78,11 +78,11 @@ fn is_same_report(previous: Option<&Report>, report: Option<&Report>) -> bool {
 }
 
 /// True if only a new scan or new vulnerability data would change the reading.
-fn is_settled(scan: &Scan, first_scanned_at: Option<Timestamp>) -> bool {
+fn is_settled(scan: &Scan, first_scan_time: Option<Timestamp>) -> bool {
     scan.flaws.is_empty()
         && match &scan.status {
             Status::Complete | Status::Active => {
-                scan.report.as_ref().is_some_and(|report| is_complete(report, scan, first_scanned_at))
+                scan.report.as_ref().is_some_and(|report| is_complete(report, scan, first_scan_time))
             }
             Status::Failed
             | Status::UnsupportedImage
@@ -100,7 +100,7 @@ fn is_settled(scan: &Scan, first_scanned_at: Option<Timestamp>) -> bool {
 
 /// True if the report has findings and completed long enough ago. A clean enhanced scan has no completion time of its
 /// own, so the first known scan since the push counts.
-fn is_complete(report: &Report, scan: &Scan, first_scanned_at: Option<Timestamp>) -> bool {
-    let completed_at = if scan.coverage.is_some() { first_scanned_at } else { report.completed_at };
-    report.findings.is_some() && completed_at.is_some_and(|at| scan.read_at.duration_since(at) >= SETTLE_TIME)
+fn is_complete(report: &Report, scan: &Scan, first_scan_time: Option<Timestamp>) -> bool {
+    let complete_time = if scan.coverage.is_some() { first_scan_time } else { report.complete_time };
+    report.findings.is_some() && complete_time.is_some_and(|at| scan.read_time.duration_since(at) >= SETTLE_TIME)
 }

@@ -46,8 +46,8 @@ fn finding(found: &ImageScanFinding, diagnostics: &mut ScanDiagnostics) -> Findi
         title: None,
         description: diagnostics.non_empty(found.description.as_deref(), MAX_DESCRIPTION_BYTES),
         uri: diagnostics.non_empty(found.uri.as_deref(), MAX_NAME_BYTES),
-        first_observed_at: None,
-        published_at: None,
+        first_observe_time: None,
+        publish_time: None,
         arn: None,
     }
 }

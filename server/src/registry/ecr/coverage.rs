@@ -34,7 +34,7 @@ pub(super) struct Covered {
     pub(super) coverage: Coverage,
     pub(super) usage: Usage,
     /// `imagePulledAt`; an impossible time is unknown.
-    pub(super) pulled_at: Option<Timestamp>,
+    pub(super) pull_time: Option<Timestamp>,
 }
 
 /// Returns Inspector's coverage of an image; `None` if Inspector does not list it.
@@ -123,7 +123,7 @@ fn to_coverage(row: &CoveredResource, diagnostics: &mut ScanDiagnostics) -> Cove
     Coverage {
         active: is_active(row),
         reason: row.scan_status.as_ref().map(|status| sanitize(status.reason.as_str())).unwrap_or_default(),
-        last_scanned_at: diagnostics.time("lastScannedAt", row.last_scanned_at.as_ref()),
+        last_scan_time: diagnostics.time("lastScannedAt", row.last_scanned_at.as_ref()),
     }
 }
 
@@ -132,7 +132,7 @@ fn to_covered(row: &CoveredResource, diagnostics: &mut ScanDiagnostics) -> Cover
     Covered {
         coverage: to_coverage(row, diagnostics),
         usage: image.map_or_else(Usage::default, |image| usage(image.in_use_count, image.last_in_use_at.as_ref())),
-        pulled_at: image.and_then(|image| image.image_pulled_at.as_ref()).and_then(timestamp),
+        pull_time: image.and_then(|image| image.image_pulled_at.as_ref()).and_then(timestamp),
     }
 }
 

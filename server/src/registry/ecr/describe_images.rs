@@ -29,7 +29,7 @@ const MAX_MANIFEST_BYTES: usize = 4 * 1024 * 1024;
 #[derive(Clone, Debug)]
 pub(super) struct ImageDescription {
     pub(super) digest: Digest,
-    pub(super) pushed_at: Option<Timestamp>,
+    pub(super) push_time: Option<Timestamp>,
     /// The media type of the manifest.
     pub(super) media_type: Option<String>,
     /// The media type of the config, or the artifact type that the manifest states.
@@ -82,13 +82,13 @@ fn to_description(detail: ImageDetail, repository: &Repository) -> Result<ImageD
     verify_repository(DESCRIBE_IMAGES, repository, detail.registry_id.as_deref(), detail.repository_name.as_deref())?;
     let digest = detail.image_digest.unwrap_or_default();
     let digest = Digest::parse(&digest).map_err(|error| malformed(DESCRIBE_IMAGES, error.to_string()))?;
-    let pushed_at = match &detail.image_pushed_at {
+    let push_time = match &detail.image_pushed_at {
         Some(time) => Some(timestamp(time).ok_or_else(|| malformed(DESCRIBE_IMAGES, "imagePushedAt is out of range"))?),
         None => None,
     };
     Ok(ImageDescription {
         digest,
-        pushed_at,
+        push_time,
         media_type: detail.image_manifest_media_type,
         artifact_type: detail.artifact_media_type,
         is_referrer: detail.subject_manifest_digest.is_some(),

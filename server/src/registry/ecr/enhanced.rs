@@ -109,10 +109,10 @@ fn packages(found: &EnhancedImageScanFinding) -> &[VulnerablePackage] {
 }
 
 /// Converts `inUseCount` and `lastInUseAt`. An impossible value counts as unknown: no verdict rests on it.
-pub(super) fn usage(in_use_count: Option<i64>, last_in_use_at: Option<&DateTime>) -> Usage {
+pub(super) fn usage(in_use_count: Option<i64>, last_in_use_time: Option<&DateTime>) -> Usage {
     Usage {
         in_use_count: in_use_count.and_then(|count| u64::try_from(count).ok()),
-        last_in_use_at: last_in_use_at.and_then(timestamp),
+        last_in_use_time: last_in_use_time.and_then(timestamp),
     }
 }
 
@@ -143,10 +143,10 @@ fn finding(found: &EnhancedImageScanFinding, diagnostics: &mut ScanDiagnostics) 
         title: diagnostics.non_empty(Some(title), MAX_NAME_BYTES),
         description: diagnostics.non_empty(found.description.as_deref(), MAX_DESCRIPTION_BYTES),
         uri: diagnostics.non_empty(details.and_then(|details| details.source_url.as_deref()), MAX_NAME_BYTES),
-        first_observed_at: diagnostics
+        first_observe_time: diagnostics
             .time("firstObservedAt", found.first_observed_at.as_ref())
             .map(ReportedTime::from),
-        published_at: diagnostics
+        publish_time: diagnostics
             .time("vendorCreatedAt", details.and_then(|details| details.vendor_created_at.as_ref()))
             .map(ReportedTime::from),
         arn: diagnostics.non_empty(found.finding_arn.as_deref(), MAX_NAME_BYTES),

@@ -14,8 +14,8 @@ pub(super) type SeverityCounts = HashMap<FindingSeverity, i32>;
 /// The times and counts of a scan.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct ScanFacts {
-    pub(super) completed_at: Option<DateTime>,
-    pub(super) source_updated_at: Option<DateTime>,
+    pub(super) complete_time: Option<DateTime>,
+    pub(super) source_update_time: Option<DateTime>,
     pub(super) counts: Option<SeverityCounts>,
 }
 
@@ -52,12 +52,12 @@ impl PageFacts {
 
 /// Combines the facts of all pages.
 pub(super) fn combine(pages: &[PageFacts]) -> Combined {
-    let completed_at: Vec<_> = pages.iter().filter_map(|page| page.stated.completed_at).collect();
-    let source_updated_at: Vec<_> = pages.iter().filter_map(|page| page.stated.source_updated_at).collect();
+    let complete_time: Vec<_> = pages.iter().filter_map(|page| page.stated.complete_time).collect();
+    let source_update_time: Vec<_> = pages.iter().filter_map(|page| page.stated.source_update_time).collect();
     let counts: Vec<_> = pages.iter().filter_map(|page| page.stated.counts.as_ref()).collect();
     let facts = |counts| ScanFacts {
-        completed_at: latest(&completed_at),
-        source_updated_at: latest(&source_updated_at),
+        complete_time: latest(&complete_time),
+        source_update_time: latest(&source_update_time),
         counts,
     };
     // Equal counts can be per page, too. A single page is the whole scan.
@@ -68,7 +68,7 @@ pub(super) fn combine(pages: &[PageFacts]) -> Combined {
         return Combined::Contradictory;
     }
     let facts = facts(counts.first().copied().cloned());
-    if are_equal(&completed_at) && are_equal(&source_updated_at) {
+    if are_equal(&complete_time) && are_equal(&source_update_time) {
         Combined::Same(facts)
     } else {
         Combined::PerPage(facts)
@@ -102,7 +102,7 @@ mod tests {
         let time = time.map(DateTime::from_secs);
         let counts = stated.map(|counts| counts.iter().map(|(label, count)| ((*label).into(), *count)).collect());
         PageFacts {
-            stated: ScanFacts { completed_at: time, source_updated_at: time, counts },
+            stated: ScanFacts { complete_time: time, source_update_time: time, counts },
             enumerated: listed.iter().map(|(label, count)| (Arc::from(*label), *count)).collect(),
         }
     }
@@ -122,7 +122,7 @@ mod tests {
         ];
         for pages in cases {
             let Combined::Same(facts) = combine(&pages) else { panic!("{pages:?}") };
-            assert_eq!((facts.completed_at, high(&facts)), (Some(DateTime::from_secs(9)), Some(3)), "{pages:?}");
+            assert_eq!((facts.complete_time, high(&facts)), (Some(DateTime::from_secs(9)), Some(3)), "{pages:?}");
         }
     }
 
@@ -135,7 +135,7 @@ mod tests {
                 page(second, Some(&[("HIGH", 2)]), &[("HIGH", 2)]),
             ];
             let Combined::PerPage(facts) = combine(&pages) else { panic!("{pages:?}") };
-            assert_eq!((facts.completed_at, high(&facts)), (Some(DateTime::from_secs(9)), Some(4)));
+            assert_eq!((facts.complete_time, high(&facts)), (Some(DateTime::from_secs(9)), Some(4)));
         }
     }
 
@@ -146,7 +146,7 @@ mod tests {
 
         let Combined::PerPage(facts) = combine(&pages) else { panic!("{pages:?}") };
 
-        assert_eq!((facts.completed_at, high(&facts)), (Some(DateTime::from_secs(9)), Some(3)));
+        assert_eq!((facts.complete_time, high(&facts)), (Some(DateTime::from_secs(9)), Some(3)));
     }
 
     #[test]

@@ -80,8 +80,8 @@ impl ScanResponse {
 fn stated_facts(page: &DescribeImageScanFindingsOutput) -> ScanFacts {
     let findings = page.image_scan_findings.as_ref();
     ScanFacts {
-        completed_at: findings.and_then(|findings| findings.image_scan_completed_at),
-        source_updated_at: findings.and_then(|findings| findings.vulnerability_source_updated_at),
+        complete_time: findings.and_then(|findings| findings.image_scan_completed_at),
+        source_update_time: findings.and_then(|findings| findings.vulnerability_source_updated_at),
         counts: findings.and_then(|findings| findings.finding_severity_counts.clone()),
     }
 }

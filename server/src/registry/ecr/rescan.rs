@@ -29,9 +29,9 @@ pub(super) struct RescanDurations {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct LastUse {
     /// `imagePulledAt`.
-    pub(super) pulled_at: Option<Timestamp>,
+    pub(super) pull_time: Option<Timestamp>,
     /// `lastInUseAt`.
-    pub(super) in_use_at: Option<Timestamp>,
+    pub(super) in_use_time: Option<Timestamp>,
 }
 
 /// Reads the durations; `None` if scanning has no end, or if an end cannot be computed with certainty.
@@ -67,12 +67,12 @@ fn days(label: &str) -> Option<SignedDuration> {
 impl RescanDurations {
     /// Returns the instant at which Inspector stops scanning the image: both durations are over then. `None` if the push
     /// or the last use is unknown.
-    pub(super) fn end(self, pushed_at: Option<Timestamp>, last_use: LastUse) -> Option<Timestamp> {
+    pub(super) fn end(self, push_time: Option<Timestamp>, last_use: LastUse) -> Option<Timestamp> {
         let used_at = match self.mode {
-            UseMode::Pulled => last_use.pulled_at,
-            UseMode::InUse => last_use.in_use_at,
+            UseMode::Pulled => last_use.pull_time,
+            UseMode::InUse => last_use.in_use_time,
         };
-        let pushed = pushed_at?.checked_add(self.since_push).ok()?;
+        let pushed = push_time?.checked_add(self.since_push).ok()?;
         let used = used_at?.checked_add(self.since_use).ok()?;
         Some(pushed.max(used))
     }
@@ -101,8 +101,8 @@ mod tests {
     fn later_of_both_ends_counts() {
         let pulls = parse(&state("DAYS_14", "DAYS_30", "LAST_PULL_DATE", "SUCCESS")).unwrap();
         let uses = parse(&state("DAYS_14", "DAYS_30", "LAST_IN_USE_AT", "SUCCESS")).unwrap();
-        let pulled = |number| LastUse { pulled_at: day(number), in_use_at: None };
-        let in_use = |number| LastUse { pulled_at: None, in_use_at: day(number) };
+        let pulled = |number| LastUse { pull_time: day(number), in_use_time: None };
+        let in_use = |number| LastUse { pull_time: None, in_use_time: day(number) };
 
         assert_eq!(pulls.end(day(0), pulled(1)), day(31));
         assert_eq!(pulls.end(day(100), pulled(1)), day(114));
@@ -113,8 +113,8 @@ mod tests {
     fn end_needs_push_and_last_use() {
         let uses = parse(&state("DAYS_14", "DAYS_14", "LAST_IN_USE_AT", "SUCCESS")).unwrap();
 
-        assert_eq!(uses.end(None, LastUse { pulled_at: day(1), in_use_at: day(1) }), None);
-        assert_eq!(uses.end(day(0), LastUse { pulled_at: day(1), in_use_at: None }), None);
+        assert_eq!(uses.end(None, LastUse { pull_time: day(1), in_use_time: day(1) }), None);
+        assert_eq!(uses.end(day(0), LastUse { pull_time: day(1), in_use_time: None }), None);
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl ImageResolver<'_> {
             repository: self.repository.name.clone(),
             tag: image.tag.clone(),
             digest: description.digest,
-            pushed_at: description.pushed_at,
+            push_time: description.push_time,
         };
         let Selection { manifests, platforms, is_complete } = selection;
         Ok(Resolved { image, manifests, platforms, is_complete })
@@ -212,7 +212,7 @@ fn to_manifest(described: &ImageDescription, platform: Option<Platform>) -> Mani
     Manifest {
         digest: described.digest.clone(),
         platform,
-        pushed_at: described.pushed_at,
+        push_time: described.push_time,
         content: Content::Image,
         archived: described.archived,
         unreadable: None,

@@ -30,24 +30,24 @@ pub(super) async fn read_scan(
     manifest: &Manifest,
 ) -> Result<Scan, Error> {
     let permit = client.acquire(DESCRIBE_FINDINGS).await?;
-    let read_at = Timestamp::now();
+    let read_time = Timestamp::now();
     if manifest.unreadable.is_some() {
         // ECR has no image to report on.
         let effective = scanning.effective_scanning(&repository.name, permit.deadline).await?;
-        return Ok(unreported(effective, read_at));
+        return Ok(unreported(effective, read_time));
     }
     let pages = Pages { client, repository, digest: &manifest.digest, deadline: permit.deadline };
     let effective = scanning.effective_scanning(&repository.name, permit.deadline);
     let (effective, response) = tokio::try_join!(effective, pages.read())?;
     let assembler = ScanAssembler { client, repository, manifest, scanning, deadline: permit.deadline };
-    assembler.assemble(response, effective, read_at).await
+    assembler.assemble(response, effective, read_time).await
 }
 
 /// A scan of which ECR reports nothing.
-fn unreported(scanning: EffectiveScanning, read_at: Timestamp) -> Scan {
+fn unreported(scanning: EffectiveScanning, read_time: Timestamp) -> Scan {
     Scan {
-        read_at,
-        unchanged_since: read_at,
+        read_time,
+        unchanged_since: read_time,
         status: Status::NotFound,
         description: None,
         scan_type: scanning.scan_type,
@@ -56,8 +56,8 @@ fn unreported(scanning: EffectiveScanning, read_at: Timestamp) -> Scan {
         coverage: None,
         enrichment: Enrichment::NotAsked,
         flaws: Vec::new(),
-        first_scanned_at: None,
-        eligible_until: None,
+        first_scan_time: None,
+        eligibility_expire_time: None,
         usage: Usage::default(),
     }
 }
@@ -75,13 +75,13 @@ impl ScanAssembler<'_> {
         &self,
         response: ScanResponse,
         scanning: EffectiveScanning,
-        read_at: Timestamp,
+        read_time: Timestamp,
     ) -> Result<Scan, Error> {
         let ScanResponse { status, description, facts, basic, enhanced, mut diagnostics } = response;
         let done = matches!(status, Status::Complete | Status::Active);
         let mut report = Report {
-            completed_at: diagnostics.time("imageScanCompletedAt", facts.completed_at.as_ref()),
-            source_updated_at: diagnostics.time("vulnerabilitySourceUpdatedAt", facts.source_updated_at.as_ref()),
+            complete_time: diagnostics.time("imageScanCompletedAt", facts.complete_time.as_ref()),
+            source_update_time: diagnostics.time("vulnerabilitySourceUpdatedAt", facts.source_update_time.as_ref()),
             counts: facts.counts.map(|counts| severity_counts(counts, &mut diagnostics)),
             ..Report::default()
         };
@@ -100,11 +100,11 @@ impl ScanAssembler<'_> {
             if needs_coverage(&report, scanning, done) { self.coverage(&mut diagnostics).await? } else { None };
         let usage = usage.max(covered.as_ref().map(|covered| covered.usage).unwrap_or_default());
         let last_use = LastUse {
-            pulled_at: covered.as_ref().and_then(|covered| covered.pulled_at),
-            in_use_at: usage.last_in_use_at,
+            pull_time: covered.as_ref().and_then(|covered| covered.pull_time),
+            in_use_time: usage.last_in_use_time,
         };
-        let eligible_until =
-            if status == Status::Active { self.eligible_until(scanning, last_use).await } else { None };
+        let eligibility_expire_time =
+            if status == Status::Active { self.eligibility_expire_time(scanning, last_use).await } else { None };
         Ok(Scan {
             status,
             description,
@@ -112,9 +112,9 @@ impl ScanAssembler<'_> {
             coverage: covered.map(|covered| covered.coverage),
             enrichment,
             flaws: diagnostics.into_flaws(),
-            eligible_until,
+            eligibility_expire_time,
             usage,
-            ..unreported(scanning, read_at)
+            ..unreported(scanning, read_time)
         })
     }
 
@@ -132,13 +132,13 @@ impl ScanAssembler<'_> {
     }
 
     /// Returns the instant at which Inspector stops scanning the image, if it scans continuously and the instant is sure.
-    async fn eligible_until(&self, scanning: EffectiveScanning, last_use: LastUse) -> Option<Timestamp> {
+    async fn eligibility_expire_time(&self, scanning: EffectiveScanning, last_use: LastUse) -> Option<Timestamp> {
         let continuous = scanning.scan_type == ScanType::Enhanced && scanning.frequency == Frequency::ContinuousScan;
         if !continuous || last_use == LastUse::default() {
             return None;
         }
         let durations = self.scanning.rescan_durations(self.deadline).await?;
-        durations.end(self.manifest.pushed_at, last_use)
+        durations.end(self.manifest.push_time, last_use)
     }
 }
 

@@ -104,7 +104,7 @@ impl ScanStarter<'_> {
         Ok(if is_running(&current.status) {
             Started::AlreadyInProgress
         } else {
-            Started::AlreadyScanned { next_possible_at: next_possible_at(&current) }
+            Started::AlreadyScanned { next_scan_time: next_scan_time(&current) }
         })
     }
 
@@ -121,7 +121,7 @@ fn is_running(status: &Status) -> bool {
 /// Returns a time at which the quota period is certainly over. The period begins with the scan, but ECR reports only the
 /// scan's completion, so the result is a little late. `None`: that time has passed, so the account's own quota is used
 /// up, or the time is unknown.
-fn next_possible_at(response: &ScanResponse) -> Option<Timestamp> {
-    let at = response.facts.completed_at.as_ref().and_then(timestamp)?.checked_add(QUOTA_PERIOD).ok()?;
+fn next_scan_time(response: &ScanResponse) -> Option<Timestamp> {
+    let at = response.facts.complete_time.as_ref().and_then(timestamp)?.checked_add(QUOTA_PERIOD).ok()?;
     (at > Timestamp::now()).then_some(at)
 }

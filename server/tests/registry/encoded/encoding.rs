@@ -45,7 +45,7 @@ fn reported() -> impl Strategy<Value = ReportedTime> {
 }
 
 fn kev() -> impl Strategy<Value = Kev> {
-    (option::of(reported()), option::of(reported())).prop_map(|(added_at, due_at)| Kev { added_at, due_at })
+    (option::of(reported()), option::of(reported())).prop_map(|(add_time, due_time)| Kev { add_time, due_time })
 }
 
 prop_compose! {
@@ -57,13 +57,13 @@ prop_compose! {
         exploit in select(vec![Exploit::Unknown, Exploit::Known, Exploit::NotKnown]),
         status in select(vec![Status::Active, Status::Suppressed, Status::Closed, Status::Unrecognised]),
         (title, description, uri) in (option::of(text()), option::of(text()), option::of(text())),
-        (first_observed_at, published_at) in (option::of(reported()), option::of(reported())),
+        (first_observe_time, publish_time) in (option::of(reported()), option::of(reported())),
         arn in option::of(arn()),
         (related_ids, kev) in (vec(text(), 0..3), option::of(kev())),
     ) -> Finding {
         let score = |value: Option<f64>| value.map(|value| Score::new(value).unwrap());
         Finding {
-            id, package, fix, exploit, status, title, description, uri, first_observed_at, published_at, arn,
+            id, package, fix, exploit, status, title, description, uri, first_observe_time, publish_time, arn,
             related_ids: related_ids.into(), kev: kev.map(Box::new),
             severity: Rating::parse(severity),
             cvss: score(cvss),
@@ -128,7 +128,7 @@ async fn recorded_scans_are_cached_unchanged() {
 
         assert!(!cached.findings().is_empty());
         // Only the cache knows the first scan of several readings.
-        assert_eq!(Scan { first_scanned_at: None, ..Scan::clone(&cached) }, *read);
+        assert_eq!(Scan { first_scan_time: None, ..Scan::clone(&cached) }, *read);
     }
 }
 

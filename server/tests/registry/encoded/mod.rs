@@ -111,7 +111,7 @@ pub(crate) fn manifest(image: u64) -> Manifest {
     Manifest {
         digest: digest(image),
         platform: None,
-        pushed_at: None,
+        push_time: None,
         content: Content::Image,
         archived: false,
         unreadable: None,
@@ -120,7 +120,7 @@ pub(crate) fn manifest(image: u64) -> Manifest {
 
 pub(crate) fn scan(findings: Vec<Finding>) -> Scan {
     Scan {
-        read_at: Timestamp::UNIX_EPOCH,
+        read_time: Timestamp::UNIX_EPOCH,
         unchanged_since: Timestamp::UNIX_EPOCH,
         report: Some(Report { findings: Some(findings), ..Report::default() }),
         ..completed_scan()

@@ -148,11 +148,11 @@ async fn fixed_version_in_inspector_is_fix() {
 #[tokio::test]
 async fn dates_of_cisa_entry_are_kept() {
     let at = |second| Timestamp::from_second(second).unwrap();
-    let kev = |added: i64, due: i64| Some(Kev { added_at: Some(at(added).into()), due_at: Some(at(due).into()) });
+    let kev = |added: i64, due: i64| Some(Kev { add_time: Some(at(added).into()), due_time: Some(at(due).into()) });
     let cases = [
         (high().known_exploited(ADDED, ADDED + 9), kev(ADDED, ADDED + 9)),
         (high().known_exploited(ADDED, ADDED + 9).exploit_available(), kev(ADDED, ADDED + 9)),
-        (high().detail("/cisaData/dateAdded", ADDED), Some(Kev { added_at: Some(at(ADDED).into()), due_at: None })),
+        (high().detail("/cisaData/dateAdded", ADDED), Some(Kev { add_time: Some(at(ADDED).into()), due_time: None })),
         (high().detail("/cisaData", json!({"action": "Apply updates."})), Some(Kev::default())),
         (high().detail("/cisaData", json!({"dateDue": 1e300, "action": "Apply updates."})), Some(Kev::default())),
         (high().detail("/cisaData", json!({})), None),

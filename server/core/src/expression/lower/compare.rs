@@ -167,7 +167,7 @@ fn hint(left: &Value, right: &Value) -> String {
             r#"write a duration as in `duration("168h")`"#.to_owned()
         }
         (Value::Timestamp(_), Value::Duration(_)) | (Value::Duration(_), Value::Timestamp(_)) => {
-            r#"subtract one time from another first, as in `now - finding.published_at > duration("168h")`"#.to_owned()
+            r#"subtract one time from another first, as in `now - finding.publish_time > duration("168h")`"#.to_owned()
         }
         (Value::Condition(_), Value::Int(_) | Value::Double(_)) => {
             "relations cannot be chained; for a range write `finding.cvss > 4.0 && finding.cvss < 7.0`".to_owned()

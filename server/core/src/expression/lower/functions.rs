@@ -161,7 +161,7 @@ impl Lowering<'_> {
                 "types cannot be converted; write a literal of the expected type".to_owned()
             }
             _ if name.starts_with("get") => {
-                r#"compare times as a whole, as in `now - finding.published_at > duration("168h")`"#.to_owned()
+                r#"compare times as a whole, as in `now - finding.publish_time > duration("168h")`"#.to_owned()
             }
             _ => match closest_match(name, FUNCTIONS) {
                 Some(known) => format!("did you mean `{known}`? {all}"),

@@ -61,7 +61,7 @@ impl Lowering<'_> {
                 return Err(self.error(
                     part,
                     "`finding.kev` is not a value by itself",
-                    "write `has(finding.kev)`, or compare `finding.kev.added_at` or `finding.kev.due_at`",
+                    "write `has(finding.kev)`, or compare `finding.kev.add_time` or `finding.kev.due_time`",
                 ));
             }
         })

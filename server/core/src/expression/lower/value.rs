@@ -78,8 +78,8 @@ impl Value {
             Self::Label(LabelField::Exploit) => r#"finding.exploit == "KNOWN""#,
             Self::Label(LabelField::Status) => r#"finding.status == "ACTIVE""#,
             Self::RelatedIds => r#""CVE-2026-1001" in finding.related_ids"#,
-            Self::Timestamp(_) => r#"finding.published_at < timestamp("2026-01-01T00:00:00Z")"#,
-            Self::Duration(_) => r#"now - finding.published_at > duration("168h")"#,
+            Self::Timestamp(_) => r#"finding.publish_time < timestamp("2026-01-01T00:00:00Z")"#,
+            Self::Duration(_) => r#"now - finding.publish_time > duration("168h")"#,
         }
     }
 

@@ -1,4 +1,4 @@
-//! Times as a linear form, `a·now + b·first_observed_at + c·published_at + … + d`, in nanoseconds.
+//! Times as a linear form, `a·now + b·first_observe_time + c·publish_time + … + d`, in nanoseconds.
 //!
 //! All arithmetic on timestamps and durations reduces to this form, so a comparison changes at one instant that can be
 //! computed. Within the limits below it is exact in 128 bits, without saturation or overflow.

@@ -98,7 +98,7 @@ impl IndexVerifier {
     ) -> Vec<String> {
         let mut damage = Vec::new();
         let range = format!("decisions {0}-{1} to {0}-{2}", writer.name, segment.first, segment.last);
-        let latest = entries.map(|entries| entries.iter().map(|entry| entry.evaluated_at.as_microsecond()).max());
+        let latest = entries.map(|entries| entries.iter().map(|entry| entry.evaluate_time.as_microsecond()).max());
         if latest.is_some_and(|latest| latest != Some(segment.last_time)) {
             damage.push(format!("{range}: the stored time is not that of their latest decision"));
         }
@@ -125,7 +125,7 @@ impl IndexVerifier {
         let decision = (writer.to_owned(), sequence);
         let stored = self.requests.remove(&decision);
         let name = format!("{writer}-{sequence}");
-        let end = |window| entry.evaluated_at.saturating_add(window).unwrap_or(Timestamp::MAX);
+        let end = |window| entry.evaluate_time.saturating_add(window).unwrap_or(Timestamp::MAX);
         if let Some(superseded) = entry.supersedes.as_ref().filter(|_| self.now < end(MAX_WINDOW)) {
             self.superseded.insert((superseded.writer.to_string(), superseded.sequence));
         }

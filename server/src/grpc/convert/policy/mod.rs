@@ -1,4 +1,4 @@
-//! Conversions of policies, etags and revision tokens.
+//! Conversions of policies and etags.
 
 mod parse;
 mod render;

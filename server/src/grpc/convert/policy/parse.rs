@@ -52,22 +52,6 @@ pub(crate) fn parse_draft_name(fields: &mut Fields, name: &str) -> Option<Policy
     if name.is_empty() { Some(PolicyId::draft()) } else { parse_name(fields, "policy.name", name) }
 }
 
-/// Parses a revision token, as returned by a write.
-pub(crate) fn parse_revision_token(fields: &mut Fields, token: &str) -> Option<u64> {
-    let parse = |token: &str| {
-        token
-            .strip_prefix("rev-")
-            .and_then(|revision| revision.parse().ok())
-            .ok_or("must be a revision_token returned by a write")
-    };
-    fields.optional("at_least_as_fresh", token, parse)
-}
-
-/// Renders the token of a revision.
-pub(crate) fn render_revision_token(revision: u64) -> String {
-    format!("rev-{revision}")
-}
-
 /// Parses the etag of a write into its precondition.
 pub(crate) fn parse_etag(fields: &mut Fields, path: &str, etag: &str) -> Option<Precondition> {
     match etag {
@@ -249,12 +233,13 @@ fn parse_rule(fields: &mut Fields, path: &str, wire: &v1::Rule) -> Option<Rule> 
             None
         }
     };
+    let allow = fields.check(&format!("{path}.allow"), u32::try_from(wire.allow).map_err(|_| "must not be negative"));
     let when = parse_filter(fields, &format!("{path}.when"), wire.when.as_ref());
     Some(Rule {
         id: id?,
         description: wire.description.clone(),
         when,
-        allow: wire.allow,
+        allow: allow?,
         grace,
         effect: effect?,
         waivable: wire.waivable.unwrap_or(true),
@@ -265,12 +250,12 @@ fn parse_grace(fields: &mut Fields, path: &str, wire: &v1::Grace) -> Option<Grac
     let clock = match v1::GraceClock::try_from(wire.clock) {
         Ok(v1::GraceClock::FindingPublished) => Some(GraceClock::FindingPublished),
         Ok(v1::GraceClock::FirstObserved) => Some(GraceClock::FirstObserved),
-        Ok(v1::GraceClock::FixFirstSeen) => Some(GraceClock::FixFirstSeen),
+        Ok(v1::GraceClock::FixFirstObserved) => Some(GraceClock::FixFirstObserved),
         Ok(v1::GraceClock::FirstAdmitted) => Some(GraceClock::FirstAdmitted),
         Ok(v1::GraceClock::Unspecified) | Err(_) => {
             fields.refuse(
                 format!("{path}.clock"),
-                "must be GRACE_CLOCK_FINDING_PUBLISHED, GRACE_CLOCK_FIRST_OBSERVED, GRACE_CLOCK_FIX_FIRST_SEEN \
+                "must be GRACE_CLOCK_FINDING_PUBLISHED, GRACE_CLOCK_FIRST_OBSERVED, GRACE_CLOCK_FIX_FIRST_OBSERVED \
                  or GRACE_CLOCK_FIRST_ADMITTED",
             );
             None

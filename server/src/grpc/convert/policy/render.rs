@@ -10,8 +10,10 @@ use scangate_core::{
 use scangate_proto::v1;
 
 use super::super::{
+    count::render_count,
     finding::render_severity,
     policy::render_etag,
+    revision::render_revision,
     time::{render_duration, render_timestamp},
 };
 
@@ -34,7 +36,7 @@ pub(crate) fn render_policy(revision: &Revision) -> v1::Policy {
         unrated_as: render_severity(policy.unrated_as).into(),
         honour_suppression: policy.honour_suppression,
         etag: render_etag(revision.revision),
-        revision: revision.revision,
+        revision: render_revision(revision.revision),
         content_digest: revision.content_digest.clone(),
         create_time: Some(render_timestamp(revision.create_time)),
         update_time: Some(render_timestamp(revision.update_time)),
@@ -46,7 +48,7 @@ pub(crate) fn render_policy(revision: &Revision) -> v1::Policy {
 pub(crate) fn render_applied_policy(applied: &AppliedPolicy) -> v1::PolicyReference {
     v1::PolicyReference {
         name: applied.id.resource_name(),
-        revision: applied.revision,
+        revision: render_revision(applied.revision),
         content_digest: applied.content_digest.clone(),
         mode: render_mode(applied.mode).into(),
         replaces_default: applied.replaces_default,
@@ -96,7 +98,7 @@ fn render_rule(rule: &Rule) -> v1::Rule {
         id: rule.id.to_string(),
         description: rule.description.clone(),
         when: Some(render_filter(&rule.when)),
-        allow: rule.allow,
+        allow: render_count(rule.allow),
         grace: rule.grace.map(render_grace),
         effect: match rule.effect {
             Effect::Deny => v1::RuleEffect::Deny,
@@ -113,7 +115,7 @@ fn render_grace(grace: Grace) -> v1::Grace {
         clock: match grace.clock {
             GraceClock::FindingPublished => v1::GraceClock::FindingPublished,
             GraceClock::FirstObserved => v1::GraceClock::FirstObserved,
-            GraceClock::FixFirstSeen => v1::GraceClock::FixFirstSeen,
+            GraceClock::FixFirstObserved => v1::GraceClock::FixFirstObserved,
             GraceClock::FirstAdmitted => v1::GraceClock::FirstAdmitted,
         }
         .into(),

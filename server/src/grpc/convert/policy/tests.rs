@@ -68,7 +68,7 @@ fn expression_text() -> impl Strategy<Value = String> {
     let good = [
         "",
         "finding.epss > 0.1",
-        "now - finding.published_at > duration('1h') || finding.id.matches('CVE-.*')",
+        "now - finding.publish_time > duration('1h') || finding.id.matches('CVE-.*')",
         "finding.severity in ['HIGH', 'CRITICAL'] && !has(finding.cvss)",
     ];
     mostly(
@@ -97,7 +97,7 @@ prop_compose! {
 prop_compose! {
     fn rule()(
         (id, description, when) in (id(), text(), mostly(filter().prop_map(Some), Just(None))),
-        (allow, effect, waivable) in (any::<u32>(), choice(3), any::<Option<bool>>()),
+        (allow, effect, waivable) in (0..=i32::MAX, choice(3), any::<Option<bool>>()),
         grace in option::of((length(), mostly(1..5, any::<i32>()))),
     ) -> v1::Rule {
         let grace = grace.map(|(period, clock)| v1::Grace { period: Some(period), clock });

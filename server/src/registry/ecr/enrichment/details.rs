@@ -96,7 +96,7 @@ fn parse_kev(cisa: &CisaData) -> Option<Kev> {
         || cisa.date_due().is_some()
         || cisa.action().is_some_and(|action| !action.is_empty());
     let time = |time: Option<&DateTime>| time.and_then(timestamp).map(ReportedTime::from);
-    listed.then(|| Kev { added_at: time(cisa.date_added()), due_at: time(cisa.date_due()) })
+    listed.then(|| Kev { add_time: time(cisa.date_added()), due_time: time(cisa.date_due()) })
 }
 
 fn is_observed(observed: &ExploitObserved) -> bool {

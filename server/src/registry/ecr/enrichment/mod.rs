@@ -188,7 +188,7 @@ fn with_fix(first: Fix, second: Fix) -> Fix {
 /// Returns the earlier dates of two entries in CISA's catalogue.
 fn earlier(first: Kev, second: Kev) -> Kev {
     let min = |a: Option<ReportedTime>, b: Option<ReportedTime>| a.into_iter().chain(b).min();
-    Kev { added_at: min(first.added_at, second.added_at), due_at: min(first.due_at, second.due_at) }
+    Kev { add_time: min(first.add_time, second.add_time), due_time: min(first.due_time, second.due_time) }
 }
 
 /// Converts Inspector's EPSS; an impossible probability is unknown.

@@ -109,7 +109,7 @@ impl Candidate<'_> {
         Manifest {
             digest: digest.clone(),
             platform: platform.clone(),
-            pushed_at: self.described.and_then(|described| described.pushed_at),
+            push_time: self.described.and_then(|described| described.push_time),
             content: Content::Image,
             archived: false,
             unreadable: Some(detail),
