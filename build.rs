@@ -1,6 +1,15 @@
 //! Compiles `proto/` to Rust with protox, so that the build needs no `protoc`.
 
-use std::{env, error::Error, fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    env,
+    error::Error,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use protox::prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescriptor};
 
 const ROOT: &str = "proto";
 const PACKAGE: &str = "proto/scangate/v1";
@@ -18,8 +27,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut compiler = protox::Compiler::new([ROOT, GOOGLE_APIS])?;
     compiler.include_imports(true).include_source_info(true).open_files(files)?;
-    let descriptors = PathBuf::from(env::var("OUT_DIR")?).join("scangate.v1.bin");
-    fs::write(&descriptors, compiler.encode_file_descriptor_set())?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("scangate.v1.bin"), compiler.encode_file_descriptor_set())?;
+    write_requests(&compiler.descriptor_pool(), &out.join("requests.rs"))?;
 
     tonic_prost_build::configure()
         .build_client(true)
@@ -28,7 +38,73 @@ fn main() -> Result<(), Box<dyn Error>> {
         .server_mod_attribute("scangate.v1", "#[cfg(feature = \"server\")]")
         // Maps are encoded in key order, so that equal requests have equal bytes.
         .btree_map(".")
-        .extern_path(".google.rpc", "::tonic_types")
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
+}
+
+/// Writes a table of fields for each message that a request of the contract can contain, and the request of each method.
+fn write_requests(pool: &DescriptorPool, file: &Path) -> Result<(), Box<dyn Error>> {
+    let mut methods = String::new();
+    let mut messages = BTreeMap::new();
+    let ours = pool.services().filter(|service| service.package_name() == "scangate.v1");
+    for method in ours.flat_map(|service| service.methods().collect::<Vec<_>>()) {
+        let (service, input) = (method.parent_service().full_name().to_owned(), method.input());
+        writeln!(methods, "        \"/{service}/{}\" => &{},", method.name(), table(&input))?;
+        collect(input, &mut messages);
+    }
+    let mut source = String::new();
+    for (name, message) in &messages {
+        writeln!(source, "static {}: Message = Message {{ name: \"{name}\", fields: &[", table(message))?;
+        for field in message.fields() {
+            let (name, number, kind) = (field.name(), field.number(), kind(&field));
+            let is_repeated = field.is_list() || field.is_map();
+            writeln!(
+                source,
+                "    Field {{ name: \"{name}\", number: {number}, kind: {kind}, is_repeated: {is_repeated} }},"
+            )?;
+        }
+        writeln!(source, "] }};")?;
+    }
+    write!(
+        source,
+        "/// Returns the request message of a method by its path; `None` if the contract has no such method.\n\
+         pub fn find(path: &str) -> Option<&'static Message> {{\n    Some(match path {{\n{methods}        _ => return None,\n    \
+         }})\n}}\n"
+    )?;
+    Ok(fs::write(file, source)?)
+}
+
+/// Adds a message and all messages that it can contain.
+fn collect(message: MessageDescriptor, messages: &mut BTreeMap<String, MessageDescriptor>) {
+    if messages.insert(message.full_name().to_owned(), message.clone()).is_some() {
+        return;
+    }
+    for field in message.fields() {
+        if let Kind::Message(child) = field.kind() {
+            collect(child, messages);
+        }
+    }
+}
+
+/// Returns the name of a message's table.
+fn table(message: &MessageDescriptor) -> String {
+    message.full_name().replace('.', "_").to_uppercase()
+}
+
+fn kind(field: &FieldDescriptor) -> String {
+    match field.kind() {
+        Kind::Message(message) => format!("Kind::Message(&{})", table(&message)),
+        Kind::String => "Kind::String".to_owned(),
+        Kind::Bytes => "Kind::Bytes".to_owned(),
+        Kind::Double | Kind::Fixed64 | Kind::Sfixed64 => "Kind::Fixed64".to_owned(),
+        Kind::Float | Kind::Fixed32 | Kind::Sfixed32 => "Kind::Fixed32".to_owned(),
+        Kind::Bool
+        | Kind::Enum(_)
+        | Kind::Int32
+        | Kind::Int64
+        | Kind::Uint32
+        | Kind::Uint64
+        | Kind::Sint32
+        | Kind::Sint64 => "Kind::Varint".to_owned(),
+    }
 }

@@ -25,7 +25,7 @@ impl BatchDecision {
             .iter()
             .map(|item| match &item.result {
                 Some(batch_evaluate_gate_item::Result::Decision(decision)) => Ok(Ok(Decision::from(decision.clone()))),
-                Some(batch_evaluate_gate_item::Result::Error(status)) => Ok(Err(Rejection::from(status))),
+                Some(batch_evaluate_gate_item::Result::Error(error)) => Ok(Err(Rejection::from(error))),
                 None => Err(Error::Incomplete { missing: "an item has neither a decision nor an error" }),
             })
             .collect::<Result<_, _>>()?;

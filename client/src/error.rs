@@ -3,14 +3,18 @@
 use std::{collections::HashMap, error::Error as _, fmt, time::Duration};
 
 use tonic::{Code, Status, TimeoutExpired};
-use tonic_types::{ErrorDetails, RpcStatusExt, StatusExt};
+use tonic_types::StatusExt;
 
-use crate::{decision::NotAllowed, duration::HumanDuration, v1::ErrorReason};
+use crate::{
+    decision::NotAllowed,
+    duration::HumanDuration,
+    v1::{BatchEvaluateGateError, ErrorReason},
+};
 
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The `ErrorInfo` domain of scan-gate's reasons.
-const DOMAIN: &str = "scangate";
+const DOMAIN: &str = "scangate.dev";
 
 /// The failure of a call, or a decision that does not permit a deployment.
 #[derive(Debug, thiserror::Error)]
@@ -119,6 +123,8 @@ pub struct FieldViolation {
     pub field: String,
     /// The problem with its value.
     pub description: String,
+    /// The kind of the violation, e.g. `REQUIRED`.
+    pub reason: String,
 }
 
 impl Rejection {
@@ -138,19 +144,23 @@ impl Rejection {
     pub fn error_reason(&self) -> ErrorReason {
         ErrorReason::from_str_name(&format!("ERROR_REASON_{}", self.reason)).unwrap_or(ErrorReason::Unspecified)
     }
+}
 
-    fn parse(code: Code, message: &str, details: &ErrorDetails) -> Self {
+impl From<&Status> for Rejection {
+    fn from(status: &Status) -> Self {
+        let details = status.get_error_details();
         let info = details.error_info().filter(|info| info.domain == DOMAIN);
         let violations = details.bad_request().map(|request| request.field_violations.as_slice()).unwrap_or_default();
         Self {
-            code,
+            code: status.code(),
             reason: info.map(|info| info.reason.clone()).unwrap_or_default(),
-            message: message.to_owned(),
+            message: status.message().to_owned(),
             violations: violations
                 .iter()
                 .map(|violation| FieldViolation {
                     field: violation.field.clone(),
                     description: violation.description.clone(),
+                    reason: violation.reason.clone(),
                 })
                 .collect(),
             metadata: info.map(|info| info.metadata.clone()).unwrap_or_default(),
@@ -159,15 +169,24 @@ impl Rejection {
     }
 }
 
-impl From<&Status> for Rejection {
-    fn from(status: &Status) -> Self {
-        Self::parse(status.code(), status.message(), &status.get_error_details())
-    }
-}
-
-impl From<&tonic_types::Status> for Rejection {
-    fn from(status: &tonic_types::Status) -> Self {
-        Self::parse(Code::from_i32(status.code), &status.message, &status.get_error_details())
+impl From<&BatchEvaluateGateError> for Rejection {
+    fn from(error: &BatchEvaluateGateError) -> Self {
+        Self {
+            code: Code::from_i32(error.code),
+            reason: error.reason.clone(),
+            message: error.message.clone(),
+            violations: error
+                .field_violations
+                .iter()
+                .map(|violation| FieldViolation {
+                    field: violation.field.clone(),
+                    description: violation.description.clone(),
+                    reason: violation.reason.clone(),
+                })
+                .collect(),
+            metadata: error.metadata.clone().into_iter().collect(),
+            retry_after: error.retry_delay.and_then(|delay| delay.try_into().ok()),
+        }
     }
 }
 

@@ -12,7 +12,11 @@ use scangate_client::{
 };
 use scangate_ecr_simulator::World;
 
-use crate::harness::{create_policy_request, evaluate_request, gate, rejection};
+use crate::harness::{
+    create_policy_request, evaluate_request, gate,
+    raw::{EVALUATE, connect, frame},
+    rejection,
+};
 
 #[tokio::test]
 async fn malformed_fields_are_reported_together() {
@@ -34,6 +38,9 @@ async fn malformed_fields_are_reported_together() {
     fields.dedup();
     assert_eq!(refused.code, Code::InvalidArgument);
     assert_eq!(refused.reason, "INVALID_FIELDS");
+    let reasons: Vec<&str> = refused.violations.iter().map(|violation| violation.reason.as_str()).collect();
+    assert!(reasons.contains(&"INVALID_VALUE") && reasons.contains(&"OUT_OF_RANGE"), "{reasons:?}");
+    assert!(reasons.iter().all(|reason| !reason.is_empty()), "{reasons:?}");
     assert_eq!(
         fields,
         [
@@ -147,8 +154,39 @@ async fn many_violations_keep_error_small() {
 async fn overloaded_server_returns_retry_delay() {
     let gate = gate(World::demo()).flag("--max-concurrent-calls", "0").start().await;
 
-    let refused = gate.rejection("shop/api:2.0.0").await;
+    let response = connect(gate.address).await.call(EVALUATE, &[], &[&frame(0, b"")]).await;
 
+    let refused = response.rejection();
     assert_eq!((refused.code, refused.reason.as_str()), (Code::ResourceExhausted, "OVERLOADED"));
-    assert!(refused.retry_after.is_some());
+    // gRPC libraries obey the trailer and ignore RetryInfo.
+    let pushback = response.headers["grpc-retry-pushback-ms"].to_str().unwrap();
+    assert_eq!(refused.retry_after.unwrap().as_millis().to_string(), pushback);
+}
+
+#[tokio::test]
+async fn error_without_retry_has_no_pushback() {
+    let gate = gate(World::demo()).start().await;
+
+    let response = connect(gate.address).await.call(EVALUATE, &[], &[&frame(0, b"")]).await;
+
+    assert_eq!(response.rejection().reason, "INVALID_FIELDS");
+    assert!(!response.headers.contains_key("grpc-retry-pushback-ms"));
+}
+
+#[tokio::test]
+async fn batch_item_has_typed_error() {
+    let gate = gate(World::demo()).start().await;
+    let requests = ["shop/api:2.0.0", "shop/web:9.9.9", "shop/web"].map(evaluate_request).to_vec();
+
+    let batch = gate.client.batch_evaluate(BatchEvaluateGateRequest { requests }).await.unwrap();
+
+    let missing = batch.items()[1].as_ref().unwrap_err();
+    let invalid = batch.items()[2].as_ref().unwrap_err();
+    assert!(batch.items()[0].is_ok());
+    assert_eq!((missing.code, missing.reason.as_str()), (Code::NotFound, "IMAGE_NOT_FOUND"));
+    assert_eq!((invalid.code, invalid.reason.as_str()), (Code::InvalidArgument, "INVALID_FIELDS"));
+    assert_eq!(
+        (invalid.violations[0].field.as_str(), invalid.violations[0].reason.as_str()),
+        ("image", "INVALID_VALUE")
+    );
 }

@@ -63,6 +63,17 @@ async fn grpcurl_error_shows_reason_and_field() {
 }
 
 #[tokio::test]
+async fn grpcurl_prints_error_of_batch_item() {
+    let gate = gate(World::demo()).start().await;
+    let batch = "scangate.v1.ScanGateService/BatchEvaluateGate";
+
+    let printed = json(&grpcurl(&gate, &["-d", r#"{"requests": [{"image": "shop/web:9.9.9"}]}"#, batch]).await);
+
+    assert_eq!(printed["items"][0]["error"]["reason"], "IMAGE_NOT_FOUND");
+    assert_eq!(printed["items"][0]["error"]["code"], 5);
+}
+
+#[tokio::test]
 async fn date_without_time_is_refused_as_waiver_end() {
     let gate = gate(World::demo()).start().await;
     let waiver = |expire_time: &str| {

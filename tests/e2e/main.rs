@@ -5,6 +5,7 @@ mod harness;
 
 mod aws_cli;
 mod cli;
+mod compression;
 mod concurrency;
 mod decision_cache;
 mod decisions;
@@ -19,7 +20,9 @@ mod findings;
 mod fleet;
 mod grace;
 mod grpcurl;
+mod http_rules;
 mod images;
+mod malformed_requests;
 mod moto;
 mod network_partition;
 mod newer_server;

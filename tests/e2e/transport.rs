@@ -5,6 +5,7 @@ use std::time::Duration;
 use scangate_client::v1::{EvaluateGateRequest, Verdict, WatchDecisionsRequest, WatchPoliciesRequest};
 use scangate_ecr_simulator::{Fault, World};
 use scangate_proto::v1::scan_gate_service_client::ScanGateServiceClient;
+use tokio::net::TcpStream;
 use tokio_stream::StreamExt;
 use tonic::{
     Request,
@@ -27,6 +28,38 @@ async fn health_covers_server_and_each_service() {
         let response = health.check(HealthCheckRequest { service: service.to_owned() }).await.unwrap();
         assert_eq!(response.into_inner().status(), ServingStatus::Serving, "{service}");
     }
+}
+
+#[tokio::test]
+async fn watch_of_unknown_service_stays_open() {
+    let gate = gate(World::demo()).start().await;
+    let mut health = HealthClient::new(channel(&gate).await);
+    let watch = |service: &str| HealthCheckRequest { service: service.to_owned() };
+
+    let mut unknown = health.watch(watch("other.Service")).await.unwrap().into_inner();
+    let mut known = health.watch(watch("scangate.v1.ScanGateService")).await.unwrap().into_inner();
+    let missing = health.check(watch("other.Service")).await.unwrap_err();
+
+    assert_eq!(unknown.message().await.unwrap().unwrap().status(), ServingStatus::ServiceUnknown);
+    assert_eq!(known.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    assert_eq!(missing.code(), tonic::Code::NotFound);
+    let end = tokio::time::timeout(Duration::from_millis(300), unknown.message()).await;
+    assert!(end.is_err(), "the stream ended: {end:?}");
+}
+
+#[tokio::test]
+async fn frequent_pings_keep_the_connection() {
+    let gate = gate(World::demo()).start().await;
+    let socket = TcpStream::connect(gate.address).await.unwrap();
+    let (_sender, mut connection) = h2::client::handshake::<_, bytes::Bytes>(socket).await.unwrap();
+    let mut pings = connection.ping_pong().unwrap();
+    let connection = tokio::spawn(connection);
+
+    for _ in 0..100 {
+        pings.ping(h2::Ping::opaque()).await.unwrap();
+    }
+
+    assert!(!connection.is_finished());
 }
 
 #[tokio::test]

@@ -86,8 +86,7 @@ impl CheckArgs {
         let text = match session.output {
             OutputFormat::Table => self.batch_report(images, &batch).into_text(),
             OutputFormat::Json => {
-                let mut message = batch.into_message();
-                json::retain_known_details(&mut message);
+                let message = batch.into_message();
                 json::pretty(&message)?
             }
         };

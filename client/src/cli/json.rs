@@ -2,12 +2,8 @@
 
 use std::{fmt::Write, sync::LazyLock};
 
-use prost_reflect::{
-    DescriptorPool, DynamicMessage, MessageDescriptor,
-    prost::Message,
-    prost_types::{Any, FileDescriptorProto, FileDescriptorSet},
-};
-use scangate_client::v1::{BatchEvaluateGateResponse, Policy, batch_evaluate_gate_item};
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, prost::Message};
+use scangate_client::v1::Policy;
 use serde_json::Deserializer;
 
 use crate::{
@@ -43,21 +39,8 @@ impl_named_message!(
     WatchScanResponse,
 );
 
-static DESCRIPTORS: LazyLock<Option<DescriptorPool>> = LazyLock::new(|| {
-    let mut pool = DescriptorPool::decode(scangate_proto::FILE_DESCRIPTOR_SET).ok()?;
-    // Error details are `google.rpc` messages, which are not part of the contract's descriptor set.
-    let details = FileDescriptorSet::decode(tonic_types::pb::FILE_DESCRIPTOR_SET).ok()?;
-    let missing: Vec<_> = details.file.into_iter().filter(|file| !is_defined(file, &pool)).collect();
-    pool.add_file_descriptor_protos(missing).ok()?;
-    Some(pool)
-});
-
-/// True if the pool defines a message of the file. Paths cannot be compared: the same file occurs under several paths.
-fn is_defined(file: &FileDescriptorProto, pool: &DescriptorPool) -> bool {
-    file.message_type
-        .iter()
-        .any(|message| pool.get_message_by_name(&format!("{}.{}", file.package(), message.name())).is_some())
-}
+static DESCRIPTORS: LazyLock<Option<DescriptorPool>> =
+    LazyLock::new(|| DescriptorPool::decode(scangate_proto::FILE_DESCRIPTOR_SET).ok());
 
 /// Returns the message on several lines, with a line break at the end.
 pub(crate) fn pretty<M: NamedMessage>(message: &M) -> Result<String, CliError> {
@@ -71,15 +54,6 @@ pub(crate) fn compact<M: NamedMessage>(message: &M) -> Result<String, CliError> 
     let dynamic = dynamic(message)?;
     let json = serde_json::to_string(&dynamic).map_err(json_error)?;
     Ok(escape_unprintable(&json))
-}
-
-/// Removes error details of unknown types: they have no JSON form.
-pub(crate) fn retain_known_details(batch: &mut BatchEvaluateGateResponse) {
-    for item in &mut batch.items {
-        if let Some(batch_evaluate_gate_item::Result::Error(status)) = &mut item.result {
-            status.details.retain(has_known_type);
-        }
-    }
 }
 
 /// Parses a policy; the error for an unknown field names the field.
@@ -98,11 +72,6 @@ fn dynamic<M: NamedMessage>(message: &M) -> Result<DynamicMessage, CliError> {
 
 fn descriptor(name: &str) -> Option<MessageDescriptor> {
     DESCRIPTORS.as_ref()?.get_message_by_name(name)
-}
-
-fn has_known_type(detail: &Any) -> bool {
-    let name = detail.type_url.rsplit('/').next().unwrap_or_default();
-    descriptor(name).is_some_and(|kind| DynamicMessage::decode(kind, detail.value.as_slice()).is_ok())
 }
 
 fn json_error(error: impl Into<BoxError>) -> CliError {

@@ -71,9 +71,13 @@ pub fn item(decision: Decision) -> BatchEvaluateGateItem {
     BatchEvaluateGateItem { result: Some(batch_evaluate_gate_item::Result::Decision(decision)), ..Default::default() }
 }
 
-pub fn error_item(status: &Status) -> BatchEvaluateGateItem {
-    // The details of a tonic status are the encoded `google.rpc.Status`.
-    let error = tonic_types::Status::decode(status.details()).unwrap();
+pub fn error_item(code: Code, reason: &str) -> BatchEvaluateGateItem {
+    let error = BatchEvaluateGateError {
+        code: code.into(),
+        reason: reason.to_owned(),
+        message: format!("{reason} happened"),
+        ..Default::default()
+    };
     BatchEvaluateGateItem { result: Some(batch_evaluate_gate_item::Result::Error(error)), ..Default::default() }
 }
 
@@ -87,13 +91,13 @@ pub fn unavailable_with_delay(delay: Duration) -> Status {
 }
 
 pub fn error_status(code: Code, reason: &str) -> Status {
-    let details = ErrorDetails::with_error_info(reason, "scangate", std::collections::HashMap::new());
+    let details = ErrorDetails::with_error_info(reason, "scangate.dev", std::collections::HashMap::new());
     Status::with_error_details(code, format!("{reason} happened"), details)
 }
 
 /// INVALID_ARGUMENT with one invalid field.
 pub fn invalid_field(field: &str, description: &str) -> Status {
     let mut details = ErrorDetails::with_bad_request_violation(field, description);
-    details.set_error_info("INVALID_FIELDS", "scangate", std::collections::HashMap::new());
+    details.set_error_info("INVALID_FIELDS", "scangate.dev", std::collections::HashMap::new());
     Status::with_error_details(Code::InvalidArgument, "invalid fields", details)
 }

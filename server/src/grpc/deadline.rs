@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use http::HeaderMap;
 use tonic::{Status, metadata::MetadataMap};
 
 use super::status;
@@ -14,9 +15,20 @@ const RESPONSE_MARGIN: Duration = Duration::from_millis(100);
 /// The timeout of a call that sets none.
 const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
 
+/// The header with the time that the caller gives to the call.
+const TIMEOUT_HEADER: &str = "grpc-timeout";
+
+/// Refuses a malformed timeout: without it, a call would take longer than its caller allows.
+pub(super) fn check_timeout(headers: &HeaderMap) -> Result<(), Status> {
+    match headers.get(TIMEOUT_HEADER).map(|timeout| timeout.to_str().ok().and_then(parse_timeout)) {
+        Some(None) => Err(status::malformed_request("grpc-timeout must be 1 to 8 digits and one of H, M, S, m, u, n")),
+        Some(Some(_)) | None => Ok(()),
+    }
+}
+
 /// Returns the instant by which the response must be sent; `wait` extends the default timeout only.
 pub(crate) fn parse_deadline(metadata: &MetadataMap, wait: Duration) -> Instant {
-    let timeout = metadata.get("grpc-timeout").and_then(|timeout| parse_timeout(timeout.to_str().ok()?));
+    let timeout = metadata.get(TIMEOUT_HEADER).and_then(|timeout| parse_timeout(timeout.to_str().ok()?));
     let timeout = match timeout {
         Some(timeout) => timeout.saturating_sub(RESPONSE_MARGIN.min(timeout / 10)),
         // A caller that asks the gate to wait and sets no timeout accepts that wait.
@@ -39,7 +51,7 @@ pub(crate) fn with_deadline<T>(
 /// Parses the value of `grpc-timeout`: at most 8 digits and a unit. tonic's own parser is private.
 fn parse_timeout(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    if digits.len() > 8 {
+    if digits.len() > 8 || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
         return None;
     }
     let amount: u64 = digits.parse().ok()?;
@@ -66,7 +78,7 @@ mod tests {
         assert_eq!(parse_timeout("5m"), Some(Duration::from_millis(5)));
         assert_eq!(parse_timeout("6u"), Some(Duration::from_micros(6)));
         assert_eq!(parse_timeout("7n"), Some(Duration::from_nanos(7)));
-        for malformed in ["", "S", "123456789S", "1x", "1é", "-1S"] {
+        for malformed in ["", "S", "123456789S", "1x", "1é", "-1S", "+1S"] {
             assert_eq!(parse_timeout(malformed), None, "{malformed}");
         }
     }

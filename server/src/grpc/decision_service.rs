@@ -22,7 +22,7 @@ use super::{
         time::parse_timestamp,
     },
     deadline::{parse_deadline, with_deadline},
-    field_violations::Fields,
+    field_violations::{FieldReason, Fields},
     page_token, status,
     streaming::{self, ResponseStream},
 };
@@ -162,7 +162,7 @@ fn parse_filter(fields: &mut Fields, wire: Option<&v1::DecisionFilter>) -> Filte
         end: parse_timestamp(fields, "filter.end_time", wire.end_time.as_ref()),
     };
     if filter.start.zip(filter.end).is_some_and(|(start, end)| end <= start) {
-        fields.refuse("filter.end_time", "must be later than start_time");
+        fields.refuse_as(FieldReason::OutOfRange, "filter.end_time", "must be later than start_time");
     }
     filter
 }

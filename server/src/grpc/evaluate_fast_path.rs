@@ -16,12 +16,15 @@ use prost::{
     bytes::BufMut as _,
     encoding::{WireType, encode_key, encode_varint},
 };
-use scangate_proto::v1::{
-    EvaluateGateRequest,
-    scan_gate_service_server::{SERVICE_NAME, ScanGateServiceServer},
+use scangate_proto::{
+    requests,
+    v1::{
+        EvaluateGateRequest,
+        scan_gate_service_server::{SERVICE_NAME, ScanGateServiceServer},
+    },
 };
 use tonic::{
-    Status,
+    Code, Status,
     body::Body,
     codec::{BufferSettings, Codec, EncodeBuf, Encoder},
     server::Grpc,
@@ -32,13 +35,14 @@ use tower::{Service, service_fn};
 
 use super::{
     ScanGateService,
+    compression::{Encoding, compress_response},
     convert::decision::{self, FindingLimit},
     encoded_decisions::EncodedDecisions,
+    request_body::{self, MAX_REQUEST_BYTES, RequestBody},
+    status,
 };
 use crate::evaluation::Evaluated;
 
-/// The maximum size of a request, in bytes. A policy whose lists are full of names of usual length fits.
-pub(crate) const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
 /// The maximum size of a response, in bytes. A page of 1,000 findings with full descriptions is about 5 MiB.
 pub(crate) const MAX_RESPONSE_BYTES: usize = 16 * 1024 * 1024;
 
@@ -81,12 +85,31 @@ impl Service<Request<Body>> for FastPath {
     }
 
     fn call(&mut self, request: Request<Body>) -> ResponseFuture {
-        if is_evaluate(request.uri().path()) {
+        let path = request.uri().path();
+        let (is_evaluate, message) = (is_evaluate(path), requests::find(path));
+        let Some(message) = message else { return Box::pin(call_other(self.router.clone(), request)) };
+        let encoding = Encoding::accepted(request.headers());
+        let request = match request_body::wrap(request, message) {
+            Ok(request) => request,
+            Err(status) => return Box::pin(std::future::ready(Ok(status.into_http()))),
+        };
+        if is_evaluate {
             let (gate, codec) = (Arc::clone(&self.gate), EvaluateCodec { encoded: self.encoded.clone() });
-            return Box::pin(async move { Ok(evaluate(&gate, codec, request).await) });
+            return Box::pin(async move { Ok(compress_response(evaluate(&gate, codec, request).await, encoding)) });
         }
-        Box::pin(self.router.call(request))
+        let response = self.router.call(request);
+        Box::pin(async move { Ok(compress_response(response.await?, encoding)) })
     }
+}
+
+/// Calls a service that is not part of the contract.
+async fn call_other(mut router: Routes, request: Request<Body>) -> Result<Response<Body>, Infallible> {
+    let path = request.uri().path().to_owned();
+    let response = router.call(request).await?;
+    let code = response.headers().get(Status::GRPC_STATUS);
+    // tonic's own answer to an unknown method has no details.
+    let is_unknown = code.is_some_and(|code| code.as_bytes() == (Code::Unimplemented as i32).to_string().as_bytes());
+    Ok(if is_unknown { status::unknown_method(&path).into_http() } else { response })
 }
 
 fn is_evaluate(path: &str) -> bool {
@@ -95,7 +118,7 @@ fn is_evaluate(path: &str) -> bool {
 }
 
 /// Handles the call like the generated server, but with the codec of this module.
-async fn evaluate(gate: &ScanGateService, codec: EvaluateCodec, request: Request<Body>) -> Response<Body> {
+async fn evaluate(gate: &ScanGateService, codec: EvaluateCodec, request: Request<RequestBody>) -> Response<Body> {
     let mut grpc = Grpc::new(codec).apply_max_message_size_config(Some(MAX_REQUEST_BYTES), Some(MAX_RESPONSE_BYTES));
     let service = service_fn(|request| async { gate.evaluate(request).await.map(tonic::Response::new) });
     grpc.unary(service, request).await

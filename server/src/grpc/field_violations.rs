@@ -11,8 +11,41 @@ use super::status;
 const MAX_BYTES: usize = 3_000;
 /// The longest path and the longest description, in bytes.
 const MAX_TEXT: usize = 500;
-/// Encoding overhead of one violation, in bytes.
-const OVERHEAD: usize = 16;
+/// The bytes of one violation beside its path and description: its reason and the encoding.
+const OVERHEAD: usize = 32;
+
+/// The kind of a violation: the `reason` of its `FieldViolation`. docs/errors.md lists them for callers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FieldReason {
+    /// The field must be set.
+    Required,
+    /// The value has the wrong form, or is none of the field's values.
+    InvalidValue,
+    /// The number, time or duration is outside its range.
+    OutOfRange,
+    /// The text is shorter or longer than its limits allow.
+    Length,
+    /// The list has more entries than its limit.
+    TooMany,
+    /// Another entry has the same value.
+    Duplicate,
+    /// The value is valid in itself, but not for this resource or beside another field.
+    NotAllowed,
+}
+
+impl FieldReason {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Required => "REQUIRED",
+            Self::InvalidValue => "INVALID_VALUE",
+            Self::OutOfRange => "OUT_OF_RANGE",
+            Self::Length => "INVALID_LENGTH",
+            Self::TooMany => "TOO_MANY",
+            Self::Duplicate => "DUPLICATE",
+            Self::NotAllowed => "NOT_ALLOWED",
+        }
+    }
+}
 
 /// The violations of one request, by field path.
 #[derive(Debug, Default)]
@@ -25,8 +58,23 @@ pub(crate) struct Fields {
 }
 
 impl Fields {
-    /// Records a violation; `description` completes a sentence that begins with the field.
+    /// Records a value of the wrong form; `description` completes a sentence that begins with the field.
     pub(crate) fn refuse(&mut self, path: impl Into<String>, description: impl Display) {
+        self.refuse_as(FieldReason::InvalidValue, path, description);
+    }
+
+    /// Records a field that must be set, like [`Fields::refuse`].
+    pub(crate) fn require(&mut self, path: impl Into<String>, description: impl Display) {
+        self.refuse_as(FieldReason::Required, path, description);
+    }
+
+    /// Records a value that this resource or another field does not allow, like [`Fields::refuse`].
+    pub(crate) fn forbid(&mut self, path: impl Into<String>, description: impl Display) {
+        self.refuse_as(FieldReason::NotAllowed, path, description);
+    }
+
+    /// Records a violation of any kind, like [`Fields::refuse`].
+    pub(crate) fn refuse_as(&mut self, reason: FieldReason, path: impl Into<String>, description: impl Display) {
         if self.is_full() {
             return;
         }
@@ -34,7 +82,8 @@ impl Fields {
             text.truncate(text.floor_char_boundary(MAX_TEXT));
             text
         };
-        let violation = FieldViolation::new(truncate(path.into()), truncate(description.to_string()));
+        let mut violation = FieldViolation::new(truncate(path.into()), truncate(description.to_string()));
+        reason.name().clone_into(&mut violation.reason);
         self.bytes += violation.field.len() + violation.description.len() + OVERHEAD;
         self.violations.push(violation);
     }
@@ -78,7 +127,7 @@ impl Fields {
     /// Records a list that exceeds its limit.
     pub(crate) fn check_length(&mut self, path: &str, count: usize, max: usize) {
         if count > max {
-            self.refuse(path, format!("must have at most {max} entries, but has {count}"));
+            self.refuse_as(FieldReason::TooMany, path, format!("must have at most {max} entries, but has {count}"));
             self.has_long_list = true;
         }
     }

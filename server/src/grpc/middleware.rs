@@ -1,4 +1,4 @@
-//! Middleware for all calls: request id, tracing span, concurrency limit, response headers.
+//! Middleware for all calls: HTTP rules, request id, tracing span, concurrency limit, response headers.
 
 use std::{
     pin::Pin,
@@ -8,12 +8,12 @@ use std::{
 };
 
 use http::{HeaderValue, Request, Response, header::HeaderName};
-use tokio::sync::Semaphore;
-use tonic::body::Body;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 use tracing::Instrument;
 
-use super::status;
+use super::{deadline, http_rules, status};
 
 /// The header of the request id, in requests and responses.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -89,9 +89,9 @@ where
         let header = HeaderValue::from_str(&id).ok();
         let respond = async move {
             let start = Instant::now();
-            let mut response = match permits.try_acquire() {
+            let mut response = match admit(&request, &permits) {
                 Ok(_permit) => inner.call(request).await?,
-                Err(_) => status::overloaded().into_http(),
+                Err(refused) => *refused,
             };
             log_response(&response, start);
             add_headers(&mut response, header);
@@ -101,11 +101,25 @@ where
     }
 }
 
+/// Returns the permit of a call, or the response to a request that must not run.
+fn admit<'a>(request: &Request<Body>, permits: &'a Semaphore) -> Result<SemaphorePermit<'a>, Box<Response<Body>>> {
+    if let Some(refused) = http_rules::refuse(request) {
+        return Err(Box::new(refused));
+    }
+    let permit = deadline::check_timeout(request.headers())
+        .and_then(|()| permits.try_acquire().map_err(|_| status::overloaded()));
+    permit.map_err(|status| Box::new(status.into_http()))
+}
+
 fn log_response(response: &Response<Body>, start: Instant) {
     // A success, or a failure after the first message, has its status in the trailers and thus not here.
-    let code = response.headers().get("grpc-status").and_then(|code| code.to_str().ok()).unwrap_or("0");
+    let code = response.headers().get(Status::GRPC_STATUS).and_then(|code| code.to_str().ok()).unwrap_or("0");
     let elapsed_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
-    tracing::info!(code, elapsed_us, "call finished");
+    if response.status().is_success() {
+        tracing::info!(code, elapsed_us, "call finished");
+    } else {
+        tracing::info!(http_status = response.status().as_u16(), elapsed_us, "request refused: not a gRPC call");
+    }
 }
 
 fn add_headers(response: &mut Response<Body>, request_id: Option<HeaderValue>) {

@@ -1,17 +1,22 @@
 //! The gRPC layer: converts between wire and domain. A handler validates, makes one call and converts.
 
+mod compression;
 mod convert;
 mod deadline;
 mod decision_service;
 mod encoded_decisions;
 mod evaluate_fast_path;
 mod field_violations;
+mod http_rules;
+mod message_frame;
 mod middleware;
 mod page_token;
 mod policy_service;
+mod request_body;
 mod scan_gate_service;
 mod status;
 mod streaming;
+mod wire_check;
 
 use std::sync::Arc;
 
@@ -21,8 +26,9 @@ pub(crate) use self::convert::waiver::WaiverLimits;
 pub(crate) use self::middleware::{RequestLayer, current_request_id};
 pub(crate) use self::{
     decision_service::DecisionService,
-    evaluate_fast_path::{FastPath, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES},
+    evaluate_fast_path::{FastPath, MAX_RESPONSE_BYTES},
     policy_service::PolicyService,
+    request_body::MAX_REQUEST_BYTES,
     scan_gate_service::ScanGateService,
 };
 use crate::{

@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
-use super::field_violations::Fields;
+use super::field_violations::{FieldReason, Fields};
 
 /// The longest accepted token, in bytes.
 const MAX_TOKEN: usize = 4096;
@@ -22,7 +22,7 @@ pub(crate) fn parse_size(fields: &mut Fields, size: i32) -> usize {
         Ok(0) => DEFAULT_SIZE,
         Ok(size) => size.min(MAX_SIZE),
         Err(_) => {
-            fields.refuse("page_size", "must not be negative");
+            fields.refuse_as(FieldReason::OutOfRange, "page_size", format!("must not be negative, but is {size}"));
             DEFAULT_SIZE
         }
     }

@@ -132,7 +132,7 @@ impl scan_gate_service_server::ScanGateService for ScanGateService {
         let requests = request.into_inner().requests;
         let mut fields = Fields::default();
         if requests.is_empty() {
-            fields.refuse("requests", "must have at least one request");
+            fields.require("requests", "must have at least one request");
         }
         fields.check_length("requests", requests.len(), MAX_BATCH);
         evaluate_request::check_request_ids(&mut fields, &requests);
@@ -228,7 +228,7 @@ fn batch_item(evaluated: Result<Evaluated, Status>) -> BatchEvaluateGateItem {
         Ok(Evaluated { recorded, replayed }) => {
             (Decision(decision::render_decision(&recorded, FindingLimit::Batch)), replayed)
         }
-        Err(status) => (Error(status::to_message(&status)), false),
+        Err(status) => (Error(status::to_item_error(&status)), false),
     };
     BatchEvaluateGateItem { result: Some(result), replayed }
 }
@@ -254,7 +254,7 @@ mod tests {
         use batch_evaluate_gate_item::Result::{Decision, Error};
         let result = match verdict {
             Some(verdict) => Decision(v1::Decision { verdict: verdict.into(), ..v1::Decision::default() }),
-            None => Error(status::to_message(&Status::not_found("image"))),
+            None => Error(status::to_item_error(&Status::not_found("image"))),
         };
         BatchEvaluateGateItem { result: Some(result), ..BatchEvaluateGateItem::default() }
     }

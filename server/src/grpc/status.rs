@@ -4,19 +4,20 @@
 
 mod registry;
 mod stores;
+mod transport;
 mod use_cases;
 
 use std::{collections::HashMap, error::Error as StdError, fmt::Display, time::Duration};
 
-use prost::Message;
 use scangate_core::name::{PolicyId, WaiverId};
-use scangate_proto::v1::ErrorReason as Reason;
+use scangate_proto::v1::{self, BatchEvaluateGateError, ErrorReason as Reason};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 pub(crate) use self::{
     registry::from_registry,
     stores::{from_decisions, from_policies},
+    transport::{from_wire, malformed_request, request_too_large, unknown_method, unsupported_compression},
     use_cases::{
         from_evaluation, from_findings, from_policy_watch, from_preview, from_rollback, from_scans, from_waivers,
     },
@@ -29,7 +30,9 @@ const WAIVER: &str = "scangate.v1.Waiver";
 const DECISION: &str = "scangate.v1.Decision";
 
 /// The domain of every `ErrorInfo`.
-pub(crate) const DOMAIN: &str = "scangate";
+const DOMAIN: &str = "scangate.dev";
+/// The trailer that repeats the delay of `RetryInfo` in milliseconds: gRPC libraries obey it and do not read `RetryInfo`.
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
 /// The suggested delay before a retry of a condition that clears by itself within moments.
 const SHORT_RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -82,7 +85,13 @@ impl StatusBuilder {
 
     fn build(mut self) -> Status {
         self.details.set_error_info(reason_name(self.reason), DOMAIN, self.metadata);
-        Status::with_error_details(self.code, self.message, self.details)
+        let delay = self.details.retry_info().and_then(|retry| retry.retry_delay);
+        let mut status = Status::with_error_details(self.code, self.message, self.details);
+        if let Some(delay) = delay {
+            let millis = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+            status.metadata_mut().insert(PUSHBACK, millis.into());
+        }
+        status
     }
 }
 
@@ -177,11 +186,33 @@ fn revision_not_found(id: &PolicyId, revision: u64) -> Status {
     StatusBuilder::new(Code::NotFound, Reason::RevisionNotFound, message).resource(POLICY, &name).build()
 }
 
-/// Converts a status to its message form, for responses that carry one status per item.
-pub(crate) fn to_message(status: &Status) -> tonic_types::Status {
-    tonic_types::Status::decode(status.details()).unwrap_or_else(|_| tonic_types::Status {
+/// Converts a status to the error of one item of a batch.
+pub(crate) fn to_item_error(status: &Status) -> BatchEvaluateGateError {
+    let details = status.get_error_details();
+    let (reason, metadata) = details
+        .error_info()
+        .map(|info| (info.reason.clone(), info.metadata.clone().into_iter().collect()))
+        .unwrap_or_default();
+    let violations = details.bad_request().map(|request| request.field_violations.as_slice()).unwrap_or_default();
+    BatchEvaluateGateError {
         code: status.code().into(),
+        reason,
         message: status.message().to_owned(),
-        details: Vec::new(),
-    })
+        metadata,
+        field_violations: violations
+            .iter()
+            .map(|violation| v1::FieldViolation {
+                field: violation.field.clone(),
+                description: violation.description.clone(),
+                reason: violation.reason.clone(),
+            })
+            .collect(),
+        retry_delay: details
+            .retry_info()
+            .and_then(|retry| retry.retry_delay)
+            .and_then(|delay| prost_types::Duration::try_from(delay).ok()),
+    }
 }
+
+#[cfg(test)]
+mod tests;

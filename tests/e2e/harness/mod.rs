@@ -1,5 +1,6 @@
 //! A gate for each test: the server on a free port, over a simulated ECR that the test defines.
 
+pub mod raw;
 pub mod tools;
 
 use std::{net::SocketAddr, time::Duration};

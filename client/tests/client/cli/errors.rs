@@ -57,7 +57,7 @@ async fn invalid_fields_exit_64_and_are_listed() {
 async fn fields_in_message_are_listed_once() {
     let server = fake_server::start().await;
     let mut details = tonic_types::ErrorDetails::with_bad_request_violation("image", "has no tag");
-    details.set_error_info("INVALID_FIELDS", "scangate", std::collections::HashMap::new());
+    details.set_error_info("INVALID_FIELDS", "scangate.dev", std::collections::HashMap::new());
     let message = "image has no tag";
     server.service.evaluate.respond_with([Err(Status::with_error_details(Code::InvalidArgument, message, details))]);
 

@@ -12,7 +12,10 @@ use super::{finding, image, policy, request_id::parse_request_key, revision::par
 use crate::{
     evaluation::{EvaluateRequest, SimulateRequest, SimulatedPolicy},
     findings::{Cursor, Filter, Query},
-    grpc::{field_violations::Fields, page_token},
+    grpc::{
+        field_violations::{FieldReason, Fields},
+        page_token,
+    },
 };
 
 /// The longest wait that a request may ask for.
@@ -74,7 +77,11 @@ pub(crate) fn check_request_ids(fields: &mut Fields, requests: &[v1::EvaluateGat
     repeated.sort_unstable();
     for index in repeated {
         let path = format!("requests[{index}].request_id");
-        fields.refuse(path, "occurs more than once in the batch; use a new UUID for each request");
+        fields.refuse_as(
+            FieldReason::Duplicate,
+            path,
+            "occurs more than once in the batch; use a new UUID for each request",
+        );
     }
 }
 
@@ -110,7 +117,7 @@ fn parse_simulated_policy(fields: &mut Fields, policy: Option<&SimulatedPolicyFi
             policy::parse_policy(fields, id, Some(draft)).map(|draft| SimulatedPolicy::Draft(Box::new(draft)))
         }
         None => {
-            fields.refuse("policy_name", "must be set, or policy must: the stored policy or the draft to simulate");
+            fields.require("policy_name", "must be set, or policy must: the stored policy or the draft to simulate");
             None
         }
     }
@@ -120,10 +127,14 @@ fn check_labels(fields: &mut Fields, labels: &BTreeMap<String, String>) {
     fields.check_length("labels", labels.len(), MAX_LABELS);
     for (key, value) in labels {
         if key.is_empty() || key.len() > MAX_LABEL_KEY {
-            fields.refuse("labels", format!("must have keys of 1 to {MAX_LABEL_KEY} bytes"));
+            fields.refuse_as(FieldReason::Length, "labels", format!("must have keys of 1 to {MAX_LABEL_KEY} bytes"));
         }
         if value.len() > MAX_LABEL_VALUE {
-            fields.refuse("labels", format!("must have values of at most {MAX_LABEL_VALUE} bytes"));
+            fields.refuse_as(
+                FieldReason::Length,
+                "labels",
+                format!("must have values of at most {MAX_LABEL_VALUE} bytes"),
+            );
         }
     }
 }
@@ -146,7 +157,7 @@ pub(crate) fn parse_findings_query(
     let filter = request.filter.clone().unwrap_or_default();
     for (path, text) in [("filter.package", &filter.package), ("filter.vulnerability_id", &filter.vulnerability_id)] {
         if text.len() > MAX_TEXT {
-            fields.refuse(path, format!("must be at most {MAX_TEXT} bytes long"));
+            fields.refuse_as(FieldReason::Length, path, format!("must be at most {MAX_TEXT} bytes long"));
         }
     }
     let non_empty = |text: String| (!text.is_empty()).then_some(text);

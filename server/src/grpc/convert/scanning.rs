@@ -11,7 +11,7 @@ use tonic::Status;
 
 use super::{image, scan::render_scan_type};
 use crate::{
-    grpc::field_violations::Fields,
+    grpc::field_violations::{FieldReason, Fields},
     registry::{RegistryScanning, RepositoryScanning, ScanningRule},
     scanning_config::{Configured, EffectiveScanning, Intent, MergeMode, Target},
 };
@@ -30,7 +30,7 @@ pub(crate) fn parse_target(
     let mut fields = Fields::default();
     let target = match &request.target {
         None => {
-            fields.refuse("target", "must be set: `repository` or `registry`");
+            fields.require("target", "must be set: `repository` or `registry`");
             None
         }
         Some(Wire::Repository(target)) => {
@@ -57,7 +57,7 @@ fn parse_registry_target(fields: &mut Fields, target: &v1::RegistryTarget, defau
     let report = image::parse_repository_names(fields, "registry.report_repositories", &target.report_repositories);
     let scanning = match &target.scanning {
         None => {
-            fields.refuse("registry.scanning", "must be set");
+            fields.require("registry.scanning", "must be set");
             None
         }
         Some(scanning) => parse_registry_scanning(fields, scanning),
@@ -82,7 +82,11 @@ fn parse_registry_scanning(fields: &mut Fields, scanning: &v1::RegistryScanning)
         if let Some(frequency) = frequency
             && rules.insert(frequency, filters).is_some()
         {
-            fields.refuse(format!("{path}.frequency"), "must be unique: ECR allows one rule per frequency");
+            fields.refuse_as(
+                FieldReason::Duplicate,
+                format!("{path}.frequency"),
+                "must be unique: ECR allows one rule per frequency",
+            );
         }
     }
     let rules = rules
@@ -99,7 +103,7 @@ fn parse_frequency(fields: &mut Fields, path: &str, frequency: i32, scan_type: O
         (_, Some(ScanType::Basic)) => {
             let only = "must be SCAN_FREQUENCY_SCAN_ON_PUSH: basic scanning supports no other frequency; \
                         repositories without a rule are scanned on request";
-            fields.refuse(path, only);
+            fields.forbid(path, only);
             None
         }
         (Ok(v1::ScanFrequency::Unspecified | v1::ScanFrequency::Manual) | Err(_), Some(ScanType::Enhanced) | None) => {
@@ -111,7 +115,7 @@ fn parse_frequency(fields: &mut Fields, path: &str, frequency: i32, scan_type: O
 
 fn parse_filters(fields: &mut Fields, path: &str, filters: &[String]) -> BTreeSet<String> {
     if filters.is_empty() {
-        fields.refuse(path, "must have at least one filter; `*` matches every repository");
+        fields.require(path, "must have at least one filter; `*` matches every repository");
     }
     fields.check_length(path, filters.len(), MAX_FILTERS);
     let parsed = fields.each(path, filters, |fields, path, filter| {

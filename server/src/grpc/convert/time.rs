@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::grpc::field_violations::Fields;
+use crate::grpc::field_violations::{FieldReason, Fields};
 
 /// Renders a timestamp. On the wire, nanoseconds count upwards even before 1970.
 pub(crate) fn render_timestamp(timestamp: impl Into<Timestamp>) -> prost_types::Timestamp {
@@ -43,7 +43,7 @@ pub(crate) fn parse_duration(
     let wire = wire?;
     let duration = Duration::try_from(*wire).ok().filter(|duration| *duration <= max);
     if duration.is_none() {
-        fields.refuse(path, format!("must be 0s to {}s", max.as_secs()));
+        fields.refuse_as(FieldReason::OutOfRange, path, format!("must be 0s to {}s", max.as_secs()));
     }
     duration
 }

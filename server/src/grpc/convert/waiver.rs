@@ -19,7 +19,7 @@ use super::{
     revision::render_revision,
     time::{parse_timestamp, render_timestamp},
 };
-use crate::grpc::field_violations::Fields;
+use crate::grpc::field_violations::{FieldReason, Fields};
 
 /// The longest reason, in characters.
 const MAX_REASON: usize = 1000;
@@ -56,8 +56,7 @@ pub(crate) fn parse_waiver(
 ) -> Option<Waiver> {
     let waiver = parse_fields(fields, path, id, wire, old, limits)?;
     if !waiver.scope.everywhere && !waiver.scope.has_place() {
-        fields.refuse(
-            format!("{path}.scope"),
+        fields.require(format!("{path}.scope"),
             "must name a repository, a digest or an environment, where a glob over everything does not count; if the waiver is \
              meant to cover every image, set everywhere to true",
         );
@@ -85,7 +84,7 @@ fn parse_fields(
     limits: WaiverLimits,
 ) -> Option<Waiver> {
     let Some(wire) = wire else {
-        fields.refuse(path, "must be set");
+        fields.require(path, "must be set");
         return None;
     };
     check_complete(fields, path, &wire.unknown_fields);
@@ -94,7 +93,11 @@ fn parse_fields(
     check_reason(fields, &format!("{path}.reason"), &wire.reason);
     for (field, text) in [("ticket", &wire.ticket), ("author", &wire.author), ("approver", &wire.approver)] {
         if text.trim().chars().count() > MAX_TEXT {
-            fields.refuse(format!("{path}.{field}"), format!("must be at most {MAX_TEXT} characters long"));
+            fields.refuse_as(
+                FieldReason::Length,
+                format!("{path}.{field}"),
+                format!("must be at most {MAX_TEXT} characters long"),
+            );
         }
     }
     if limits.requires_approver {
@@ -118,17 +121,17 @@ fn parse_fields(
 /// Checks the reason of a waiver or of its revocation.
 pub(crate) fn check_reason(fields: &mut Fields, path: &str, reason: &str) {
     if !(1..=MAX_REASON).contains(&reason.trim().chars().count()) {
-        fields.refuse(path, format!("must be 1 to {MAX_REASON} characters long"));
+        fields.refuse_as(FieldReason::Length, path, format!("must be 1 to {MAX_REASON} characters long"));
     }
 }
 
 fn check_approver(fields: &mut Fields, path: &str, author: &str, approver: &str) {
     let (author, approver) = (author.trim().to_lowercase(), approver.trim().to_lowercase());
     if author.is_empty() {
-        fields.refuse(format!("{path}.author"), "must be set: this server requires an author");
+        fields.require(format!("{path}.author"), "must be set: this server requires an author");
     }
     if approver.is_empty() || approver == author {
-        fields.refuse(
+        fields.require(
             format!("{path}.approver"),
             "must be set and differ from the author: this server requires approval by a second person",
         );
@@ -150,18 +153,22 @@ fn parse_term(
     let end = parse_timestamp(fields, &end_path, wire.expire_time.as_ref()).or(old.map(|old| old.expire_time));
     let end = end.unwrap_or_else(|| start.saturating_add(DEFAULT_TERM.min(max)).unwrap_or(Timestamp::MAX));
     if end <= start {
-        fields.refuse(end_path, "must be later than start_time");
+        fields.refuse_as(FieldReason::OutOfRange, end_path, "must be later than start_time");
     } else if end <= now {
-        fields.refuse(end_path, "must be in the future");
+        fields.refuse_as(FieldReason::OutOfRange, end_path, "must be in the future");
     } else if end.duration_since(start) > max {
-        fields.refuse(end_path, format!("must be at most {} days after start_time", max.as_hours() / 24));
+        fields.refuse_as(
+            FieldReason::OutOfRange,
+            end_path,
+            format!("must be at most {} days after start_time", max.as_hours() / 24),
+        );
     }
     (start, end)
 }
 
 fn parse_scope(fields: &mut Fields, path: &str, wire: Option<&v1::WaiverScope>) -> Option<Scope> {
     let Some(wire) = wire else {
-        fields.refuse(path, "must be set: it defines the findings that the waiver covers");
+        fields.require(path, "must be set: it defines the findings that the waiver covers");
         return None;
     };
     let vulnerability = fields.check(&format!("{path}.vulnerability_id"), Glob::parse(&wire.vulnerability_id));
@@ -175,8 +182,7 @@ fn parse_scope(fields: &mut Fields, path: &str, wire: Option<&v1::WaiverScope>) 
         everywhere: wire.everywhere,
     };
     if scope.everywhere && scope.has_place() {
-        fields.refuse(
-            format!("{path}.everywhere"),
+        fields.forbid(format!("{path}.everywhere"),
             "must be false beside a repository, a digest or an environment that narrows the scope; remove one of the two",
         );
     }
@@ -186,7 +192,7 @@ fn parse_scope(fields: &mut Fields, path: &str, wire: Option<&v1::WaiverScope>) 
         && !narrows(&scope.repository)
         && scope.digest.is_none()
     {
-        fields.refuse(
+        fields.forbid(
             format!("{path}.vulnerability_id"),
             "must not match every vulnerability unless the scope sets a package, a repository or a digest",
         );
@@ -199,7 +205,7 @@ fn parse_conditions(fields: &mut Fields, path: &str, wire: Option<&v1::WaiverCon
     let max_epss = wire.max_epss.and_then(|wire| {
         let score = Score::new(wire).ok().filter(|score| score.value() <= 1.0);
         if score.is_none() {
-            fields.refuse(format!("{path}.max_epss"), "must be a number from 0 to 1");
+            fields.refuse_as(FieldReason::OutOfRange, format!("{path}.max_epss"), "must be a number from 0 to 1");
         }
         score
     });

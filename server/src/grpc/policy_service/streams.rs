@@ -23,7 +23,7 @@ use crate::{
             time::parse_duration,
             waiver::{self as waiver_fields, render_waiver},
         },
-        field_violations::Fields,
+        field_violations::{FieldReason, Fields},
         status,
         streaming::{self, ResponseStream},
     },
@@ -64,7 +64,11 @@ impl PolicyService {
         let draft = self.draft(&mut fields, request);
         let window = parse_duration(&mut fields, "window", request.window.as_ref(), MAX_WINDOW).unwrap_or_default();
         if window.is_zero() {
-            fields.refuse("window", "must be more than 0s: decisions of this period up to now are replayed");
+            fields.refuse_as(
+                FieldReason::OutOfRange,
+                "window",
+                "must be more than 0s: decisions of this period up to now are replayed",
+            );
         }
         let token = parse_revision(&mut fields, "at_least_as_fresh", &request.at_least_as_fresh);
         let draft = fields.finish(draft)?;
@@ -86,7 +90,7 @@ impl PolicyService {
             Some(preview_policy_request::Draft::DeletePolicy(name)) => {
                 let id = policy_fields::parse_name(fields, "delete_policy", name)?;
                 if id.is_default() {
-                    fields.refuse("delete_policy", "must not be policies/default, which cannot be deleted");
+                    fields.forbid("delete_policy", "must not be policies/default, which cannot be deleted");
                 }
                 Some(Draft::Deletion(id))
             }
@@ -100,7 +104,7 @@ impl PolicyService {
                 waiver.map(Draft::from_waiver)
             }
             None => {
-                fields.refuse("draft", "must be a policy, the name of a policy to delete, or a waiver");
+                fields.require("draft", "must be a policy, the name of a policy to delete, or a waiver");
                 None
             }
         }

@@ -159,7 +159,7 @@ impl PolicyService {
             ("reason", &message.reason),
         ] {
             if !text.is_empty() {
-                fields.refuse(format!("template.{field}"), "must be empty: the document supplies it");
+                fields.forbid(format!("template.{field}"), "must be empty: the document supplies it");
             }
         }
         // Placeholders, never used, so that the other fields are checked like those of any waiver.

@@ -93,10 +93,16 @@ pub(crate) fn from_policies(error: policies::Error) -> Status {
 
 /// The status of a failed read or write of observations.
 pub(super) fn from_observations(error: observations::Error) -> Status {
-    from_policy_store(match error {
-        observations::Error::Unavailable(source) => policy_store::Error::Unavailable(source),
-        observations::Error::Corrupt { what, source } => policy_store::Error::Corrupt { what, source },
-    })
+    log(&error, "observations failed");
+    let problem = match error {
+        observations::Error::Unavailable(_) => "the store failed or timed out",
+        observations::Error::Corrupt { .. } => "a record cannot be read",
+    };
+    let message = format!(
+        "observations unavailable: {problem}, and grace periods need the times at which findings were first seen; retry \
+         later, with the same request_id if you sent one"
+    );
+    StatusBuilder::new(Code::Unavailable, Reason::StoreUnavailable, message).retry_after(LONG_RETRY_DELAY).build()
 }
 
 fn from_policy_store(error: policy_store::Error) -> Status {

@@ -19,7 +19,10 @@ use super::super::{
     finding::parse_severity,
     time::{parse_duration, parse_timestamp},
 };
-use crate::{grpc::field_violations::Fields, policy_store::Precondition};
+use crate::{
+    grpc::field_violations::{FieldReason, Fields},
+    policy_store::Precondition,
+};
 
 /// The most rules of a policy.
 const MAX_RULES: usize = 100;
@@ -56,7 +59,7 @@ pub(crate) fn parse_draft_name(fields: &mut Fields, name: &str) -> Option<Policy
 pub(crate) fn parse_etag(fields: &mut Fields, path: &str, etag: &str) -> Option<Precondition> {
     match etag {
         "" => {
-            fields.refuse(path, "must be set: read the resource and send its etag, or `*` to overwrite any version");
+            fields.require(path, "must be set: read the resource and send its etag, or `*` to overwrite any version");
             None
         }
         "*" => Some(Precondition::Any),
@@ -75,7 +78,7 @@ pub(crate) fn render_etag(revision: u64) -> String {
 /// Parses a policy under its id.
 pub(crate) fn parse_policy(fields: &mut Fields, id: Option<PolicyId>, wire: Option<&v1::Policy>) -> Option<Policy> {
     let Some(wire) = wire else {
-        fields.refuse("policy", "must be set");
+        fields.require("policy", "must be set");
         return None;
     };
     check_complete(fields, "policy", &wire.unknown_fields);
@@ -94,10 +97,10 @@ pub(crate) fn parse_policy(fields: &mut Fields, id: Option<PolicyId>, wire: Opti
     if id.as_ref().is_some_and(PolicyId::is_default) {
         check_default(fields, &matches, mode);
         if effective_time.is_some() {
-            fields.refuse("policy.effective_time", "must be empty for policies/default: it is always in effect");
+            fields.forbid("policy.effective_time", "must be empty for policies/default: it is always in effect");
         }
         if wire.replaces_default {
-            fields.refuse("policy.replaces_default", "must be false for policies/default: it cannot replace itself");
+            fields.forbid("policy.replaces_default", "must be false for policies/default: it cannot replace itself");
         }
     }
     Some(Policy {
@@ -117,7 +120,7 @@ pub(crate) fn parse_policy(fields: &mut Fields, id: Option<PolicyId>, wire: Opti
 /// Refuses a resource that an older server returned in part: to write it would drop the rest.
 pub(crate) fn check_complete(fields: &mut Fields, path: &str, unknown_fields: &[String]) {
     if !unknown_fields.is_empty() {
-        fields.refuse(
+        fields.forbid(
             format!("{path}.unknown_fields"),
             "must be empty: a server that did not understand the whole returned it; read it from an upgraded server",
         );
@@ -127,20 +130,20 @@ pub(crate) fn check_complete(fields: &mut Fields, path: &str, unknown_fields: &[
 /// Checks that the default policy is a floor: it applies to every image, always.
 fn check_default(fields: &mut Fields, matches: &Match, mode: Option<Mode>) {
     if *matches != Match::default() {
-        fields.refuse(
+        fields.forbid(
             "policy.match",
             "must be empty for policies/default: it applies to every image; create a policy with replaces_default to \
              take its place for some",
         );
     }
     if mode.is_some_and(|mode| mode != Mode::Enforce) {
-        fields.refuse("policy.mode", "must be POLICY_MODE_ENFORCE for policies/default: loosen its rules instead");
+        fields.forbid("policy.mode", "must be POLICY_MODE_ENFORCE for policies/default: loosen its rules instead");
     }
 }
 
 fn check_description(fields: &mut Fields, path: &str, description: &str) {
     if description.chars().count() > MAX_DESCRIPTION {
-        fields.refuse(path, format!("must be at most {MAX_DESCRIPTION} characters long"));
+        fields.refuse_as(FieldReason::Length, path, format!("must be at most {MAX_DESCRIPTION} characters long"));
     }
 }
 
@@ -183,7 +186,11 @@ fn parse_max_age(fields: &mut Fields, field: &str, wire: Option<&prost_types::Du
     let path = format!("policy.scan.{field}");
     let age = parse_duration(fields, &path, wire, MAX_PERIOD)?;
     if age < MIN_SCAN_AGE {
-        fields.refuse(path, "must be at least 60s: a completed scan needs time to settle before it can be used");
+        fields.refuse_as(
+            FieldReason::OutOfRange,
+            path,
+            "must be at least 60s: a completed scan needs time to settle before it can be used",
+        );
     }
     SignedDuration::try_from(age).ok()
 }
@@ -196,7 +203,7 @@ fn parse_action(fields: &mut Fields, field: &str, action: i32, startable: bool) 
         Ok(v1::ShortfallAction::Warn) => Some(Action::Warn),
         Ok(v1::ShortfallAction::StartScan) if startable => Some(Action::StartScan),
         Ok(v1::ShortfallAction::StartScan) => {
-            fields.refuse(
+            fields.forbid(
                 path,
                 "must be SHORTFALL_ACTION_DENY or SHORTFALL_ACTION_WARN: a new scan does not change this condition",
             );
@@ -215,7 +222,11 @@ fn parse_rules(fields: &mut Fields, rules: &[v1::Rule]) -> Vec<Rule> {
     fields.each("policy.rules", rules, |fields, path, rule| {
         let rule = parse_rule(fields, path, rule)?;
         if !seen.insert(rule.id.clone()) {
-            fields.refuse(format!("{path}.id"), format!("must be unique: an earlier rule has the id {}", rule.id));
+            fields.refuse_as(
+                FieldReason::Duplicate,
+                format!("{path}.id"),
+                format!("must be unique: an earlier rule has the id {}", rule.id),
+            );
         }
         Some(rule)
     })
@@ -264,7 +275,7 @@ fn parse_grace(fields: &mut Fields, path: &str, wire: &v1::Grace) -> Option<Grac
     let path = format!("{path}.period");
     let length = parse_duration(fields, &path, wire.period.as_ref(), MAX_PERIOD).unwrap_or_default();
     if length.is_zero() {
-        fields.refuse(path, "must be more than 0s; omit `grace` for no grace period");
+        fields.refuse_as(FieldReason::OutOfRange, path, "must be more than 0s; omit `grace` for no grace period");
     }
     Some(Grace { period: SignedDuration::try_from(length).ok()?, clock: clock? })
 }
@@ -296,7 +307,7 @@ fn parse_filter(fields: &mut Fields, path: &str, wire: Option<&v1::FindingFilter
         && wire == (v1::FindingFilter { when_unknown: wire.when_unknown, fix: wire.fix, ..Default::default() })
     {
         fields
-            .refuse(path, "must have a condition; to match every finding, set min_severity to SEVERITY_INFORMATIONAL");
+            .require(path, "must have a condition; to match every finding, set min_severity to SEVERITY_INFORMATIONAL");
     }
     filter
 }
@@ -327,7 +338,7 @@ fn parse_fix_filter(fields: &mut Fields, path: &str, fix: i32) -> FixFilter {
 fn parse_score(fields: &mut Fields, path: &str, wire: Option<f64>, max: f64) -> Option<Score> {
     let score = Score::new(wire?).ok().filter(|score| score.value() <= max);
     if score.is_none() {
-        fields.refuse(path, format!("must be a number from 0 to {max}"));
+        fields.refuse_as(FieldReason::OutOfRange, path, format!("must be a number from 0 to {max}"));
     }
     score
 }
@@ -349,7 +360,7 @@ fn parse_managers(fields: &mut Fields, path: &str, managers: &[String]) -> Vec<S
         if (1..=64).contains(&manager.len()) {
             return Some(manager.clone());
         }
-        fields.refuse(path, "must be 1 to 64 bytes long");
+        fields.refuse_as(FieldReason::Length, path, "must be 1 to 64 bytes long");
         None
     })
 }
