@@ -51,7 +51,7 @@ async fn watch_of_unknown_service_stays_open() {
 async fn frequent_pings_keep_the_connection() {
     let gate = gate(World::demo()).start().await;
     let socket = TcpStream::connect(gate.address).await.unwrap();
-    let (_sender, mut connection) = h2::client::handshake::<_, bytes::Bytes>(socket).await.unwrap();
+    let (_sender, mut connection) = h2::client::handshake(socket).await.unwrap();
     let mut pings = connection.ping_pong().unwrap();
     let connection = tokio::spawn(connection);
 

@@ -5,7 +5,7 @@ use tonic::Code;
 
 use crate::{
     fake_server::{self, FakeServer},
-    fixtures::{DEPLOY, decision, denied, error_item, error_status, evaluate_request, evaluate_response, item},
+    fixtures::{DEPLOY, decision, denied, error_item, evaluate_request, evaluate_response, item},
 };
 
 async fn server_with_decision(decision: Decision) -> FakeServer {
@@ -66,7 +66,7 @@ async fn batch_with_denied_image_is_refused() {
 
 #[tokio::test]
 async fn batch_with_failed_image_is_refused() {
-    let failed = error_item(&error_status(Code::NotFound, "IMAGE_NOT_FOUND"));
+    let failed = error_item(Code::NotFound, "IMAGE_NOT_FOUND");
     let server = server_with_batch(vec![item(decision(Verdict::Allow)), failed], 3).await;
 
     let batch = server.client().await.batch_evaluate(request_of_two_images()).await.unwrap();

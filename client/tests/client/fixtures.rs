@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use prost::Message;
 use scangate_client::v1::*;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
