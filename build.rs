@@ -50,7 +50,7 @@ fn write_requests(pool: &DescriptorPool, file: &Path) -> Result<(), Box<dyn Erro
     for method in ours.flat_map(|service| service.methods().collect::<Vec<_>>()) {
         let (service, input) = (method.parent_service().full_name().to_owned(), method.input());
         writeln!(methods, "        \"/{service}/{}\" => &{},", method.name(), table(&input))?;
-        collect(input, &mut messages);
+        collect(&input, &mut messages);
     }
     let mut source = String::new();
     for (name, message) in &messages {
@@ -75,13 +75,13 @@ fn write_requests(pool: &DescriptorPool, file: &Path) -> Result<(), Box<dyn Erro
 }
 
 /// Adds a message and all messages that it can contain.
-fn collect(message: MessageDescriptor, messages: &mut BTreeMap<String, MessageDescriptor>) {
+fn collect(message: &MessageDescriptor, messages: &mut BTreeMap<String, MessageDescriptor>) {
     if messages.insert(message.full_name().to_owned(), message.clone()).is_some() {
         return;
     }
     for field in message.fields() {
         if let Kind::Message(child) = field.kind() {
-            collect(child, messages);
+            collect(&child, messages);
         }
     }
 }

@@ -213,6 +213,8 @@ impl std::error::Error for Rejection {}
 
 #[cfg(test)]
 mod tests {
+    use tonic_types::ErrorDetails;
+
     use super::*;
 
     #[test]

@@ -15,6 +15,9 @@ use crate::harness::{
     raw::{LIST_POLICIES, RawResponse, connect, frame},
 };
 
+/// A request's method and headers, and the status of its response.
+type Case = (Method, &'static [(&'static str, &'static str)], u16);
+
 const GRPC: (&str, &str) = ("content-type", "application/grpc");
 
 /// The paths of all methods, health and reflection included.
@@ -47,7 +50,7 @@ async fn only_grpc_calls_reach_a_method() {
     let before = policies(&gate).await;
     // Under CreatePolicy, these bytes would write a policy.
     let body = frame(0, &create_policy_request("from-a-form", Policy::default()).encode_to_vec());
-    let cases: [(Method, &[(&str, &str)], u16); 11] = [
+    let cases: [Case; 11] = [
         (Method::POST, &[], 415),
         (Method::POST, &[("content-type", "text/plain")], 415),
         (Method::POST, &[("content-type", "application/x-www-form-urlencoded")], 415),

@@ -65,10 +65,11 @@ impl HttpBody for RequestBody {
                 return Poll::Ready(self.end().err().map(Err));
             };
             match frame?.into_data() {
-                Ok(data) => match self.receive(data).transpose() {
-                    Some(message) => return Poll::Ready(Some(message.map(Frame::data))),
-                    None => continue,
-                },
+                Ok(data) => {
+                    if let Some(message) = self.receive(data).transpose() {
+                        return Poll::Ready(Some(message.map(Frame::data)));
+                    }
+                }
                 Err(trailers) => return Poll::Ready(Some(self.end().map(|()| trailers))),
             }
         }

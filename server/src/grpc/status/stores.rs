@@ -92,8 +92,8 @@ pub(crate) fn from_policies(error: policies::Error) -> Status {
 }
 
 /// The status of a failed read or write of observations.
-pub(super) fn from_observations(error: observations::Error) -> Status {
-    log(&error, "observations failed");
+pub(super) fn from_observations(error: &observations::Error) -> Status {
+    log(error, "observations failed");
     let problem = match error {
         observations::Error::Unavailable(_) => "the store failed or timed out",
         observations::Error::Corrupt { .. } => "a record cannot be read",

@@ -16,7 +16,7 @@ pub(crate) fn from_evaluation(error: evaluation::Error) -> Status {
         evaluation::Error::Registry(error) => from_registry(error),
         evaluation::Error::Scans(error) => from_scan_reader(error),
         evaluation::Error::Policies(error) => from_policies(error),
-        evaluation::Error::Observations(error) => from_observations(error),
+        evaluation::Error::Observations(error) => from_observations(&error),
         evaluation::Error::Decisions(error) => from_decisions(error),
         evaluation::Error::Encode(error) => internal_error(&error, "decision record cannot be encoded"),
         evaluation::Error::PolicyNotFound(id) => policy_not_found(&id),
@@ -49,7 +49,7 @@ pub(crate) fn from_scans(error: scans::Error) -> Status {
 pub(crate) fn from_waivers(error: waivers::Error) -> Status {
     match error {
         waivers::Error::Policies(error) => from_policies(error),
-        waivers::Error::Observations(error) => from_observations(error),
+        waivers::Error::Observations(error) => from_observations(&error),
         waivers::Error::NotFound(id) => waiver_not_found(&id),
         waivers::Error::TaskFailed(error) => internal_error(&error, "waiver import task failed"),
     }
@@ -67,7 +67,7 @@ pub(crate) fn from_rollback(error: policies::RollbackError) -> Status {
 pub(crate) fn from_policy_watch(error: policies::WatchError) -> Status {
     match error {
         policies::WatchError::Policies(error) => from_policies(error),
-        policies::WatchError::Observations(error) => from_observations(error),
+        policies::WatchError::Observations(error) => from_observations(&error),
     }
 }
 

@@ -58,7 +58,14 @@ impl Generator {
                 bytes.extend([1, 2, 3, 4]);
                 return;
             }
-            _ => {
+            FieldKind::Bool
+            | FieldKind::Enum(_)
+            | FieldKind::Int32
+            | FieldKind::Int64
+            | FieldKind::Uint32
+            | FieldKind::Uint64
+            | FieldKind::Sint32
+            | FieldKind::Sint64 => {
                 encode_key(number, WireType::Varint, bytes);
                 encode_varint(self.below(1 << 31), bytes);
                 return;

@@ -104,6 +104,9 @@ impl CallError {
             SdkError::DispatchFailure(_) if is_credentials_error(error) => {
                 Self { kind: ErrorKind::Credentials, ..Self::transport("NoCredentials", error) }
             }
+            SdkError::DispatchFailure(_) if is_refused_by_proxy(error) => {
+                Self { kind: ErrorKind::Unreachable, status: 407, ..Self::transport("HTTP 407", error) }
+            }
             SdkError::DispatchFailure(_) => Self::transport("NoConnection", error),
             SdkError::ResponseError(_) => Self::transport("BrokenResponse", error),
             // The request could not be built. The SDK's enum is non-exhaustive.
@@ -285,6 +288,12 @@ fn is_credentials_error(error: &dyn StdError) -> bool {
     std::iter::successors(error.source(), |error| (*error).source()).any(<dyn StdError>::is::<CredentialsError>)
 }
 
+/// True if a proxy answered CONNECT with 407. The type of the error is private to hyper-util, so only its text shows that.
+fn is_refused_by_proxy(error: &dyn StdError) -> bool {
+    std::iter::successors(error.source(), |error| (*error).source())
+        .any(|error| error.to_string() == "tunnel error: proxy authorization required")
+}
+
 /// Parses the retry delay: seconds in the standard header, milliseconds in AWS's own.
 fn retry_after(response: &HttpResponse) -> Option<Duration> {
     let number = |name: &str| response.headers().get(name)?.trim().parse::<u64>().ok();
@@ -314,6 +323,7 @@ mod tests {
     fn missing_credentials_differ_from_no_connection() {
         assert_eq!(undispatched(CredentialsError::not_loaded("none in the chain")), ErrorKind::Credentials);
         assert_eq!(undispatched("connection refused"), ErrorKind::Unavailable);
+        assert_eq!(undispatched("tunnel error: proxy authorization required"), ErrorKind::Unreachable);
     }
 
     #[test]
