@@ -9,7 +9,7 @@ use scangate_core::{
     expression::Expression,
     finding::{Exploit, Finding, Fix},
     policy::PolicySet,
-    rule::Filter,
+    rule::Condition,
     scan::Usage,
     severity::{Rating, Severity},
 };
@@ -60,7 +60,7 @@ fn print_rules(images: &[ManifestInput]) {
         nanoseconds_per_finding(images, |finding| rule.when.matches(finding, &usage, Severity::High, now));
     print("a rule with six conditions", nanoseconds);
     for (name, source) in EXPRESSIONS {
-        let when = Filter { expression: Some(Expression::parse(source).unwrap()), ..Filter::default() };
+        let when = Condition { expression: Some(Expression::parse(source).unwrap()), ..Condition::default() };
         let nanoseconds = nanoseconds_per_finding(images, |finding| when.matches(finding, &usage, Severity::High, now));
         print(name, nanoseconds);
     }

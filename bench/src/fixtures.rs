@@ -9,7 +9,7 @@ use scangate_core::{
     first_seen::FirstSeenTimes,
     image::Image,
     policy::{Policy, PolicySet},
-    rule::{Filter, FixFilter, Rule},
+    rule::{Condition, FixFilter, Rule},
     scan::{Report, Scan},
     severity::{Rating, Severity},
 };
@@ -96,14 +96,14 @@ pub(crate) fn image(seed: u64) -> Image {
 
 /// A rule with six conditions that a real image rarely violates.
 pub(crate) fn rule(index: usize) -> Rule {
-    let when = Filter {
+    let when = Condition {
         min_severity: Some(Severity::Low),
         fix: FixFilter::Available,
         min_cvss: Some(Score::new(9.9).unwrap()),
         min_epss: Some(Score::new(0.999).unwrap()),
         exploit_known: true,
         package_managers: vec!["OS".to_owned()],
-        ..Filter::default()
+        ..Condition::default()
     };
     Rule { allow: 1000, ..scangate_test_fixtures::rule(&format!("rule-{index}"), when) }
 }

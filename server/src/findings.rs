@@ -1,16 +1,18 @@
-//! Lists the findings of all manifests of an image, filtered, most severe first, in pages.
+//! Lists the findings of all manifests of an image that match a condition, most severe first, in pages.
 
 use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jiff::Timestamp;
 use scangate_core::{
     decision::ManifestInput,
-    finding::{Finding, Fix},
+    finding::{Finding, Package},
     image::{Image, ImageReference, Platform},
-    package_name,
+    rule::Condition,
     scan::Manifest,
-    severity::{Rating, Severity},
+    severity::Severity,
 };
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -32,43 +34,15 @@ pub enum Error {
     Changed,
 }
 
-/// Conditions on findings; all given ones must hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// The lowest severity; unrated findings always match.
-    pub min_severity: Option<Severity>,
-    /// The package name, in any spelling.
-    pub package: Option<String>,
-    /// The vulnerability id or a related id, without regard to case.
-    pub vulnerability_id: Option<String>,
-    /// The exact availability of a fix.
-    pub fix: Option<Fix>,
-}
-
-impl Filter {
-    fn matches(&self, finding: &Finding) -> bool {
-        let is_severe = |least: Severity| match &finding.severity {
-            Rating::Rated(severity) => *severity >= least,
-            Rating::Unrated(_) => true,
-        };
-        let has_id = |id: &str| {
-            let mut ids = std::iter::once(&finding.id).chain(finding.related_ids.iter());
-            ids.any(|own| own.eq_ignore_ascii_case(id))
-        };
-        self.min_severity.is_none_or(is_severe)
-            && self.package.as_deref().is_none_or(|package| package_name::may_be(package, &finding.package))
-            && self.vulnerability_id.as_deref().is_none_or(has_id)
-            && self.fix.is_none_or(|fix| fix == finding.fix)
-    }
-}
-
 /// The start of a page.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
     /// The number of findings before the page.
     pub offset: usize,
     /// The [`Page::fingerprint`] of the previous page.
     pub fingerprint: String,
+    /// The time of the first page, at which the condition is evaluated for every page.
+    pub evaluate_time: Timestamp,
 }
 
 /// A query for one page of findings.
@@ -78,8 +52,10 @@ pub struct Query {
     pub image: ImageReference,
     /// The platforms to include; empty: all.
     pub platforms: Vec<Platform>,
-    /// The conditions on findings.
-    pub filter: Filter,
+    /// The condition on findings.
+    pub condition: Condition,
+    /// The severity as which unrated findings rank.
+    pub unrated_as: Severity,
     /// The most findings to return.
     pub page_size: usize,
     /// The start of the page; `None`: the first page.
@@ -99,10 +75,8 @@ pub struct Page {
     pub findings: Vec<(Manifest, Finding)>,
     /// The number of matching findings on all pages.
     pub total: usize,
-    /// A hash of the scans that were read: equal for pages of the same scans.
-    pub fingerprint: String,
-    /// The offset of the next page; `None`: this page is the last.
-    pub next_offset: Option<usize>,
+    /// The start of the next page; `None`: this page is the last.
+    pub next: Option<Cursor>,
 }
 
 /// Reads one page.
@@ -110,12 +84,13 @@ pub async fn read_page(registry: &Arc<dyn Registry>, query: &Query) -> Result<Pa
     let freshness = Freshness::within(query.max_age);
     let resolved = registry.resolve(&query.image, &query.platforms, freshness).await?;
     let inputs = read_scans(registry, &resolved, select_manifests(&resolved, &query.platforms)?, freshness).await?;
-    let fingerprint = fingerprint(&inputs);
+    let evaluate_time = query.cursor.as_ref().map_or_else(Timestamp::now, |cursor| cursor.evaluate_time);
+    let matching = matching_findings(&inputs, query, evaluate_time);
+    let fingerprint = fingerprint(&inputs, &matching);
     if query.cursor.as_ref().is_some_and(|cursor| cursor.fingerprint != fingerprint) {
         return Err(Error::Changed);
     }
 
-    let matching = matching_findings(&inputs, &query.filter);
     let offset = query.cursor.as_ref().map_or(0, |cursor| cursor.offset);
     let findings: Vec<(Manifest, Finding)> = matching
         .iter()
@@ -125,31 +100,41 @@ pub async fn read_page(registry: &Arc<dyn Registry>, query: &Query) -> Result<Pa
         .collect();
     let end = offset.saturating_add(findings.len());
     let total = matching.len();
-    let next_offset = (end < total && !findings.is_empty()).then_some(end);
-    Ok(Page { image: resolved.image.clone(), inputs, findings, total, fingerprint, next_offset })
+    let next = (end < total && !findings.is_empty()).then_some(Cursor { offset: end, fingerprint, evaluate_time });
+    Ok(Page { image: resolved.image.clone(), inputs, findings, total, next })
 }
 
 /// The matching findings, most severe first.
-fn matching_findings<'a>(inputs: &'a [ManifestInput], filter: &Filter) -> Vec<(&'a Manifest, &'a Finding)> {
-    let mut matching: Vec<(&Manifest, &Finding)> = inputs
-        .iter()
-        .flat_map(|input| input.scan.findings().iter().map(|finding| (&input.manifest, finding)))
-        .filter(|(_, finding)| filter.matches(finding))
-        .collect();
+fn matching_findings<'a>(
+    inputs: &'a [ManifestInput],
+    query: &Query,
+    now: Timestamp,
+) -> Vec<(&'a Manifest, &'a Finding)> {
+    let of_manifest = |input: &'a ManifestInput| {
+        let matches =
+            move |finding: &&Finding| query.condition.matches(finding, &input.scan.usage, query.unrated_as, now);
+        input.scan.findings().iter().filter(matches).map(|finding| (&input.manifest, finding))
+    };
+    let mut matching: Vec<(&Manifest, &Finding)> = inputs.iter().flat_map(of_manifest).collect();
     // Equal findings are ordered by manifest digest, then as in their scan (the sort is stable). So the order is the same for
     // every page.
     matching.sort_by(|a, b| a.1.worst_first(b.1).then_with(|| a.0.digest.cmp(&b.0.digest)));
     matching
 }
 
-/// A hash that is equal on every server that has read the same scans.
-fn fingerprint(inputs: &[ManifestInput]) -> String {
+/// A hash that is equal on every server that has read the same scans. The matching findings are a part: enrichment, and the use of
+/// an image, change them without a new scan.
+fn fingerprint(inputs: &[ManifestInput], matching: &[(&Manifest, &Finding)]) -> String {
     let mut hash = Sha256::new();
     for ManifestInput { manifest, scan, start: _, first_seen: _ } in inputs {
         let report = scan.report.as_ref();
         let times = report.map(|report| (report.complete_time, report.source_update_time));
         let counts = report.map(|report| (&report.counts, report.findings.as_ref().map(Vec::len)));
         hash.update(format!("{}\n{:?}\n{times:?}\n{counts:?}\n", manifest.digest, scan.status));
+    }
+    for (manifest, finding) in matching {
+        let Package { name, version, path, .. } = &finding.package;
+        hash.update(format!("{}\n{}\n{name}\n{version}\n{path:?}\n", manifest.digest, finding.id));
     }
     URL_SAFE_NO_PAD.encode(hash.finalize())
 }

@@ -26,7 +26,7 @@ async fn severity_counts(gate: &Gate) -> BTreeMap<String, u64> {
     };
     let read = gate.client.findings(request).await.unwrap();
     let scan = read.manifests[0].scan.clone().unwrap();
-    scan.severity_counts.into_iter().map(|count| (count.label, u64::try_from(count.count).unwrap())).collect()
+    scan.severity_counts.into_iter().map(|count| (count.severity_label, u64::try_from(count.count).unwrap())).collect()
 }
 
 #[tokio::test]

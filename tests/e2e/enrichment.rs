@@ -1,7 +1,7 @@
 //! Enrichment by Inspector: EPSS, known exploits, and rules that need them without Inspector.
 
 use scangate_client::v1::{
-    CreateWaiverRequest, Enrichment, ExploitFilter, ExploitKnowledge, FindingFilter, GetFindingsRequest, Policy,
+    CreateWaiverRequest, Enrichment, ExploitFilter, ExploitKnowledge, FindingCondition, GetFindingsRequest, Policy,
     PolicyMatch, Rule, RuleEffect, ScanState, Verdict, Waiver, WaiverConditions, WaiverScope, WhenUnknown,
 };
 use scangate_ecr_simulator::{EnhancedFinding, Fault, ImageSpec, ScanScript, World};
@@ -10,16 +10,16 @@ use crate::harness::{Gate, gate};
 
 const IMAGE: &str = "shop/web:1";
 
-fn probable_exploit(when_unknown: WhenUnknown) -> FindingFilter {
-    FindingFilter { min_epss: Some(0.5), when_unknown: when_unknown.into(), ..Default::default() }
+fn probable_exploit(when_unknown: WhenUnknown) -> FindingCondition {
+    FindingCondition { min_epss: Some(0.5), when_unknown: when_unknown.into(), ..Default::default() }
 }
 
-fn known_exploit(when_unknown: WhenUnknown) -> FindingFilter {
-    FindingFilter { exploit: ExploitFilter::Known.into(), when_unknown: when_unknown.into(), ..Default::default() }
+fn known_exploit(when_unknown: WhenUnknown) -> FindingCondition {
+    FindingCondition { exploit: ExploitFilter::Known.into(), when_unknown: when_unknown.into(), ..Default::default() }
 }
 
 /// A gate over one image with one finding: MEDIUM without an exploit in ECR, probably exploited in Inspector.
-async fn gate_with(enrichment: &str, filter: FindingFilter) -> Gate {
+async fn gate_with(enrichment: &str, filter: FindingCondition) -> Gate {
     let finding =
         EnhancedFinding::new("CVE-2024-1", "MEDIUM").package("openssl", "3.0.1").epss(0.9).known_exploited(1, 2);
     let mut world = World::enhanced();

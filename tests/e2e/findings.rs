@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use scangate_client::v1::{
-    ExploitKnowledge, FindingsFilter, FixAvailability, GetFindingsRequest, GetFindingsResponse, ScanStatus, Severity,
+    ExploitKnowledge, FindingCondition, FixAvailability, FixFilter, GetFindingsRequest, GetFindingsResponse, Policy,
+    Rule, ScanStatus, Severity,
 };
 use scangate_ecr_simulator::World;
 
@@ -13,7 +14,7 @@ fn findings_request(image: &str) -> GetFindingsRequest {
     GetFindingsRequest { image: image.to_owned(), ..Default::default() }
 }
 
-async fn filtered(gate: &Gate, filter: FindingsFilter) -> GetFindingsResponse {
+async fn filtered(gate: &Gate, filter: FindingCondition) -> GetFindingsResponse {
     gate.client
         .all_findings(GetFindingsRequest { filter: Some(filter), ..findings_request("shop/web:1.4.2") })
         .await
@@ -28,7 +29,7 @@ async fn recorded_image_has_all_findings_and_counts() {
 
     let scan = all.manifests[0].scan.as_ref().unwrap();
     let counts: BTreeMap<&str, i32> =
-        scan.severity_counts.iter().map(|count| (count.label.as_str(), count.count)).collect();
+        scan.severity_counts.iter().map(|count| (count.severity_label.as_str(), count.count)).collect();
     let expected =
         [("CRITICAL", 1), ("HIGH", 5), ("INFORMATIONAL", 183), ("LOW", 25), ("MEDIUM", 32), ("UNDEFINED", 11)];
     assert_eq!(all.findings.len(), 257);
@@ -64,17 +65,18 @@ async fn filters_narrow_but_keep_unrated_findings() {
     let gate = gate(World::demo()).start().await;
 
     let severe =
-        filtered(&gate, FindingsFilter { min_severity: Severity::High.into(), ..Default::default() }).await.findings;
+        filtered(&gate, FindingCondition { min_severity: Severity::High.into(), ..Default::default() }).await.findings;
     let named =
-        filtered(&gate, FindingsFilter { vulnerability_id: "CVE-2019-19814".into(), ..Default::default() }).await;
-    let packaged = filtered(&gate, FindingsFilter { package: "linux".into(), ..Default::default() }).await;
-    let fixed = filtered(&gate, FindingsFilter { fix: FixAvailability::Available.into(), ..Default::default() }).await;
+        filtered(&gate, FindingCondition { vulnerability_ids: vec!["CVE-2019-19814".into()], ..Default::default() })
+            .await;
+    let packaged = filtered(&gate, FindingCondition { packages: vec!["linux".into()], ..Default::default() }).await;
+    let unfixable = filtered(&gate, FindingCondition { fix: FixFilter::None.into(), ..Default::default() }).await;
 
     assert_eq!(severe.len(), 1 + 5 + 11);
     assert_eq!(named.findings.len(), 1);
     assert!(packaged.findings.iter().all(|finding| finding.package.as_ref().unwrap().name == "linux"));
     assert!(!packaged.findings.is_empty());
-    assert!(fixed.findings.is_empty());
+    assert!(unfixable.findings.is_empty());
 }
 
 #[tokio::test]
@@ -143,4 +145,70 @@ async fn unscanned_image_returns_empty_list_and_reason() {
     assert!(read.findings.is_empty());
     assert_eq!(scan.status(), ScanStatus::NotFound);
     assert!(scan.evidence_detail.contains("StartScan"), "{}", scan.evidence_detail);
+}
+
+/// All findings of the image that match, two on a page.
+async fn paged(gate: &Gate, condition: FindingCondition) -> Vec<String> {
+    let (mut ids, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let filter = Some(condition.clone());
+        let request = GetFindingsRequest { filter, page_size: 2, page_token, ..findings_request("shop/web:1.4.2") };
+        let page = gate.client.findings(request).await.unwrap();
+        ids.extend(page.findings.into_iter().map(|finding| finding.vulnerability_id));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            return ids;
+        }
+    }
+}
+
+#[tokio::test]
+async fn findings_by_condition_are_those_of_rule() {
+    let gate = gate(World::demo_enhanced()).start().await;
+    let expression = "finding.severity in ['CRITICAL', 'HIGH'] && finding.publish_time < now".to_owned();
+    let condition = FindingCondition { expression, ..Default::default() };
+    let rule = Rule { id: "asked".into(), when: Some(condition.clone()), ..Default::default() };
+    gate.create_policy("team", Policy { rules: vec![rule], replaces_default: true, ..Default::default() }).await;
+
+    let denied = gate.decide("shop/web:1.4.2").await;
+    let mut listed = paged(&gate, condition).await;
+
+    let violation = denied.violations.iter().find(|violation| violation.rule == "asked").unwrap();
+    let mut counted: Vec<String> = violation.findings.iter().map(|found| found.vulnerability_id.clone()).collect();
+    listed.sort();
+    counted.sort();
+    assert!(listed.len() > 2, "{listed:?}");
+    assert_eq!(listed, counted);
+}
+
+#[tokio::test]
+async fn unrated_findings_rank_as_request_says() {
+    let gate = gate(World::demo()).start().await;
+    let count = async |unrated_as: Severity| {
+        let filter = FindingCondition { min_severity: Severity::High.into(), ..Default::default() };
+        let request = findings_request("shop/web:1.4.2");
+        let request = GetFindingsRequest { filter: Some(filter), unrated_as: unrated_as.into(), ..request };
+        gate.client.findings(request).await.unwrap().total_size
+    };
+
+    assert_eq!([count(Severity::Unspecified).await, count(Severity::Low).await], [1 + 5 + 11, 1 + 5]);
+}
+
+#[tokio::test]
+async fn unreported_values_are_unknown() {
+    let gate = gate(World::demo()).start().await;
+
+    let basic = gate.client.findings(findings_request("shop/web:1.4.2")).await.unwrap().findings.remove(0);
+
+    assert_eq!((basic.fix(), basic.exploit()), (FixAvailability::Unknown, ExploitKnowledge::Unknown));
+}
+
+#[tokio::test]
+async fn page_size_above_maximum_is_the_maximum() {
+    let gate = gate(World::demo()).start().await;
+
+    let request = GetFindingsRequest { page_size: i32::MAX, ..findings_request("shop/web:1.4.2") };
+    let page = gate.client.findings(request).await.unwrap();
+
+    assert_eq!((page.findings.len(), page.next_page_token.as_str()), (257, ""));
 }

@@ -7,6 +7,7 @@ mod aws_cli;
 mod cli;
 mod compression;
 mod concurrency;
+mod contract;
 mod decision_cache;
 mod decisions;
 mod demo;

@@ -3,7 +3,7 @@
 use scangate_client::{
     Code,
     v1::{
-        CreatePolicyRequest, DeletePolicyRequest, EvaluateGateRequest, FindingFilter, GetPolicyRequest,
+        CreatePolicyRequest, DeletePolicyRequest, EvaluateGateRequest, FindingCondition, GetPolicyRequest,
         ListPoliciesRequest, Policy, PolicyMatch, PolicyMode, Rule, RuleEffect, ScanRequirements, Severity,
         ShortfallAction, UpdatePolicyRequest, Verdict,
     },
@@ -56,7 +56,7 @@ fn complete_policy() -> Policy {
         unknown: ShortfallAction::Warn.into(),
         ..Default::default()
     };
-    let filter = FindingFilter {
+    let filter = FindingCondition {
         min_severity: Severity::Medium.into(),
         severities: vec![Severity::Unrated.into()],
         min_cvss: Some(7.5),
@@ -201,7 +201,7 @@ async fn stored_expression_is_verbatim_and_enforced() {
     let policy_with = |expression: &str| Policy {
         rules: vec![Rule {
             id: "expression".into(),
-            when: Some(FindingFilter { expression: expression.into(), ..Default::default() }),
+            when: Some(FindingCondition { expression: expression.into(), ..Default::default() }),
             ..Default::default()
         }],
         replaces_default: true,
@@ -254,4 +254,17 @@ async fn freshness_token_is_honoured_or_rejected() {
     assert_eq!(gate.client.evaluate(seen).await.unwrap().as_message().revision, written.revision);
     let refused = rejection(gate.client.evaluate(unseen).await);
     assert_eq!((refused.code, refused.reason.as_str()), (Code::Unavailable, "REVISION_NOT_REACHED"));
+}
+
+#[tokio::test]
+async fn revision_in_other_form_is_refused() {
+    let gate = gate(World::demo()).start().await;
+
+    for at_least_as_fresh in ["1", "rev-", "rev-01", "rev-+1", "rev-1 ", "REV-1", "rev--1", "rev-18446744073709551616"]
+    {
+        let at_least_as_fresh = at_least_as_fresh.to_owned();
+        let request = EvaluateGateRequest { at_least_as_fresh, ..evaluate_request("shop/api:2.0.0") };
+        let refused = rejection(gate.client.evaluate(request).await);
+        assert_eq!(refused.violations[0].field, "at_least_as_fresh", "{refused:?}");
+    }
 }

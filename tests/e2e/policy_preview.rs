@@ -3,8 +3,8 @@
 use scangate_client::{
     Code, Rejection, prost_types,
     v1::{
-        Policy, PolicyMode, PreviewPolicyRequest, PreviewPolicyResponse, ScanRequirements, Severity, ShortfallAction,
-        Verdict, Waiver, preview_policy_request::Draft,
+        FlippedDecision, Policy, PolicyMode, PreviewPolicyRequest, PreviewPolicyResponse, RuleReference,
+        ScanRequirements, Severity, ShortfallAction, Verdict, Waiver, preview_policy_request::Draft,
     },
 };
 use scangate_ecr_simulator::World;
@@ -22,16 +22,20 @@ async fn start_preview(gate: &Gate, draft: Draft) -> Result<Streaming<PreviewPol
     Ok(gate.client.policies().preview_policy(request).await?.into_inner())
 }
 
+/// The cause as `policy/rule`, or the policy alone.
+fn cause(flipped: &FlippedDecision) -> String {
+    let RuleReference { policy, rule } = flipped.flipped_by.clone().unwrap();
+    if rule.is_empty() { policy } else { format!("{policy}/{rule}") }
+}
+
 /// The number of replayed decisions, and the changed ones: decision, new verdict and the cause of the change.
 async fn preview(gate: &Gate, draft: Draft) -> (i32, Vec<(String, Verdict, String)>) {
     let mut stream = start_preview(gate, draft).await.unwrap();
     let (mut totals, mut changed) = ((0, 0), Vec::new());
     while let Some(message) = stream.message().await.unwrap() {
         totals = (message.replayed, message.flipped);
-        let more = message
-            .decisions
-            .iter()
-            .map(|flipped| (flipped.decision.clone(), flipped.would_be(), flipped.flipped_by.clone()));
+        let more =
+            message.decisions.iter().map(|flipped| (flipped.decision.clone(), flipped.would_be(), cause(flipped)));
         changed.extend(more);
     }
     assert_eq!(usize::try_from(totals.1).unwrap(), changed.len());
@@ -53,9 +57,11 @@ async fn preview_lists_changed_verdicts() {
     let (replayed, changed) = preview(&gate, Draft::Policy(lax.clone())).await;
     let changed_names: Vec<&str> = changed.iter().map(|(name, _, _)| name.as_str()).collect();
     assert_eq!((replayed, changed_names), (5, vec![names[2].as_str(), names[0].as_str()]));
-    assert!(changed.iter().all(|(_, would_be, by)| *would_be == Verdict::Allow && by.starts_with("default/no-")));
+    assert!(
+        changed.iter().all(|(_, would_be, by)| *would_be == Verdict::Allow && by.starts_with("policies/default/no-"))
+    );
     let (_, changed) = preview(&gate, Draft::Waiver(waiver("CVE-2022-2274"))).await;
-    assert_eq!(changed, [(names[2].clone(), Verdict::Allow, "default/no-critical".to_owned())]);
+    assert_eq!(changed, [(names[2].clone(), Verdict::Allow, "policies/default/no-critical".to_owned())]);
     let later = prost_types::Timestamp { seconds: 4_000_000_000, nanos: 0 };
     let lax_later = Policy { effective_time: Some(later), ..lax };
     assert_eq!(
@@ -100,8 +106,8 @@ async fn changed_verdict_names_policy_that_waits() {
     let (_, changed) = preview(&gate, Draft::Policy(strict)).await;
 
     let expected = [
-        (allowed.name.clone(), Verdict::Indeterminate, "shop/scan".to_owned()),
-        (waiting.name.clone(), Verdict::Allow, "default/scan".to_owned()),
+        (allowed.name.clone(), Verdict::Indeterminate, "policies/shop".to_owned()),
+        (waiting.name.clone(), Verdict::Allow, "policies/default".to_owned()),
     ];
     assert_eq!(changed, expected);
 }
@@ -118,7 +124,7 @@ async fn named_draft_replaces_its_namesake() {
     (scope.repository, scope.everywhere) = ("elsewhere/*".into(), false);
     let (_, changed) = preview(&gate, Draft::Waiver(narrower)).await;
 
-    assert_eq!(changed, [(allowed.name.clone(), Verdict::Deny, "default/no-critical".to_owned())]);
+    assert_eq!(changed, [(allowed.name.clone(), Verdict::Deny, "policies/default/no-critical".to_owned())]);
 }
 
 #[tokio::test]

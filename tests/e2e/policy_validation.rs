@@ -3,28 +3,28 @@
 use scangate_client::{
     Code,
     v1::{
-        CreatePolicyRequest, FindingFilter, GetPolicyRequest, Policy, PolicyMatch, PolicyMode, RollbackPolicyRequest,
-        Rule, RuleEffect, ScanRequirements, Severity, ShortfallAction, UpdatePolicyRequest,
+        CreatePolicyRequest, FindingCondition, GetPolicyRequest, Policy, PolicyMatch, PolicyMode,
+        RollbackPolicyRequest, Rule, RuleEffect, ScanRequirements, Severity, ShortfallAction, UpdatePolicyRequest,
     },
 };
 use scangate_ecr_simulator::World;
 
 use crate::harness::{create_policy_request, deny_findings_from, gate, rejection};
 
-fn deny_rule(id: &str, when: FindingFilter) -> Rule {
+fn deny_rule(id: &str, when: FindingCondition) -> Rule {
     Rule { id: id.into(), when: Some(when), effect: RuleEffect::Deny.into(), ..Default::default() }
 }
 
-fn any_of(severities: &[Severity]) -> FindingFilter {
+fn any_of(severities: &[Severity]) -> FindingCondition {
     let severities = severities.iter().map(|severity| (*severity).into()).collect();
-    FindingFilter { severities, ..Default::default() }
+    FindingCondition { severities, ..Default::default() }
 }
 
 #[tokio::test]
 async fn rule_skipping_worse_severity_gets_note() {
     let gate = gate(World::demo()).start().await;
     let high = || deny_rule("high", any_of(&[Severity::High]));
-    let openssl = FindingFilter { packages: vec!["openssl".into()], ..any_of(&[Severity::Critical]) };
+    let openssl = FindingCondition { packages: vec!["openssl".into()], ..any_of(&[Severity::Critical]) };
     let gaps = [
         (vec![high()], Some("rule high denies HIGH but not CRITICAL")),
         (
@@ -99,16 +99,16 @@ async fn validate_only_reports_errors_without_writing() {
 #[tokio::test]
 async fn policy_violations_name_field_paths() {
     let gate = gate(World::demo()).start().await;
-    let rule = |id: &str, when: FindingFilter| Rule { id: id.into(), when: Some(when), ..Default::default() };
+    let rule = |id: &str, when: FindingCondition| Rule { id: id.into(), when: Some(when), ..Default::default() };
     let invalid = Policy {
         mode: 99,
         r#match: Some(PolicyMatch { repositories: vec![String::new()], ..Default::default() }),
         scan: Some(ScanRequirements { archived: ShortfallAction::StartScan.into(), ..Default::default() }),
         unrated_as: Severity::Unrated.into(),
         rules: vec![
-            rule("No!", FindingFilter { min_cvss: Some(11.0), ..Default::default() }),
-            rule("empty", FindingFilter::default()),
-            rule("empty", FindingFilter { min_epss: Some(f64::NAN), ..Default::default() }),
+            rule("No!", FindingCondition { min_cvss: Some(11.0), ..Default::default() }),
+            rule("empty", FindingCondition::default()),
+            rule("empty", FindingCondition { min_epss: Some(f64::NAN), ..Default::default() }),
         ],
         ..Default::default()
     };

@@ -1,8 +1,8 @@
 //! Several names for one thing: related ids, case, and spellings of packages, in rules, waivers, GetFindings and notes.
 
 use scangate_client::v1::{
-    CreateWaiverRequest, FindingFilter, FindingsFilter, GetFindingsRequest, ListWaiversRequest, Policy, PolicyMatch,
-    Rule, Severity, Verdict, Waiver, WaiverScope,
+    CreateWaiverRequest, FindingCondition, GetFindingsRequest, ListWaiversRequest, Policy, PolicyMatch, Rule, Severity,
+    Verdict, Waiver, WaiverScope,
 };
 use scangate_ecr_simulator::{EnhancedFinding, ImageSpec, ScanScript, World};
 
@@ -26,18 +26,18 @@ fn names(names: &[&str]) -> Vec<String> {
 }
 
 /// A policy over the shop that denies what matches a filter.
-fn deny(when: FindingFilter) -> Policy {
+fn deny(when: FindingCondition) -> Policy {
     let rule = Rule { id: "banned".into(), when: Some(when), ..Default::default() };
     let matches = PolicyMatch { repositories: names(&["shop/*"]), ..Default::default() };
     Policy { r#match: Some(matches), rules: vec![rule], ..Default::default() }
 }
 
 fn deny_ids(ids: &[&str]) -> Policy {
-    deny(FindingFilter { vulnerability_ids: names(ids), ..Default::default() })
+    deny(FindingCondition { vulnerability_ids: names(ids), ..Default::default() })
 }
 
 fn deny_from_medium() -> Policy {
-    deny(FindingFilter { min_severity: Severity::Medium.into(), ..Default::default() })
+    deny(FindingCondition { min_severity: Severity::Medium.into(), ..Default::default() })
 }
 
 /// Waives a vulnerability in the shop; returns the notes.
@@ -80,7 +80,7 @@ async fn denylist_finds_packages_in_other_spellings() {
     for (name, manager) in found {
         let gate = gate_over(vec![finding(name, manager)]).await;
         let packages = names(&["pyyaml", "log4j-core"]);
-        gate.create_policy("banned", deny(FindingFilter { packages, ..Default::default() })).await;
+        gate.create_policy("banned", deny(FindingCondition { packages, ..Default::default() })).await;
 
         assert_eq!(gate.decide(IMAGE).await.verdict(), Verdict::Deny, "{name}");
     }
@@ -130,8 +130,9 @@ async fn findings_filter_takes_any_name() {
         ("", "pyyaml", Some("CVE-2026-42")),
         ("CVE-2025-5518", "", None),
     ] {
-        let filter =
-            FindingsFilter { vulnerability_id: vulnerability_id.into(), package: package.into(), ..Default::default() };
+        let one = |text: &str| if text.is_empty() { Vec::new() } else { vec![text.to_owned()] };
+        let (vulnerability_ids, packages) = (one(vulnerability_id), one(package));
+        let filter = FindingCondition { vulnerability_ids, packages, ..Default::default() };
         let request = GetFindingsRequest { image: IMAGE.into(), filter: Some(filter), ..Default::default() };
         let found = gate.client.all_findings(request).await.unwrap().findings;
 
@@ -144,7 +145,7 @@ async fn findings_filter_takes_any_name() {
 async fn policy_patterns_without_effect_are_noted() {
     let gate = gate_over(vec![npm("GHSA-9qv9-x3m4-v8cp", &["CVE-2025-55182"])]).await;
     drop(gate.decide(IMAGE).await);
-    let policy = deny(FindingFilter {
+    let policy = deny(FindingCondition {
         vulnerability_ids: names(&["cve-2025-55182", "CVE-2021-44228", "CVE-2026-1 exp:2026-12-31"]),
         packages: names(&["NEXT", "openssl", "next@15.0.0"]),
         ..Default::default()

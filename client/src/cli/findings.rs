@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use scangate_client::v1::{
-    Finding, FindingsFilter, FixAvailability, GetFindingsRequest, GetFindingsResponse, ManifestScan, Severity,
+    Finding, FindingCondition, FixFilter, GetFindingsRequest, GetFindingsResponse, ManifestScan, Severity,
 };
 
 use crate::{
@@ -22,15 +22,15 @@ const MAX_PAGE_SIZE: usize = 1000;
 pub(crate) struct FindingsArgs {
     #[command(flatten)]
     image: ImageArgs,
-    /// Minimum severity. Findings without a rating are always shown. Default: all severities.
+    /// Minimum severity. Findings without a rating rank as HIGH. Default: all severities.
     #[arg(long, value_enum)]
     min_severity: Option<MinSeverityArg>,
-    /// Exact name of the package to select, e.g. openssl. Default: all packages.
-    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
-    package: String,
-    /// Vulnerability to select, e.g. CVE-2021-44228. Default: all vulnerabilities.
-    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
-    vulnerability: String,
+    /// Package to select, e.g. openssl; `*` is any run of characters. May be repeated. Default: all packages.
+    #[arg(long, value_name = "GLOB")]
+    package: Vec<String>,
+    /// Vulnerability to select, e.g. CVE-2021-44228; `*` is any run of characters. May be repeated. Default: all vulnerabilities.
+    #[arg(long, value_name = "GLOB")]
+    vulnerability: Vec<String>,
     /// Fix availability to select. Default: all findings.
     #[arg(long, value_enum)]
     fix: Option<FixArg>,
@@ -65,19 +65,16 @@ impl From<MinSeverityArg> for Severity {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum FixArg {
-    /// Every affected package has a fixed version.
+    /// A fixed version exists for some affected packages, or the scan does not report it.
     Available,
-    /// Some affected packages have a fixed version.
-    Partial,
     /// No affected package has a fixed version.
     None,
 }
 
-impl From<FixArg> for FixAvailability {
+impl From<FixArg> for FixFilter {
     fn from(fix: FixArg) -> Self {
         match fix {
             FixArg::Available => Self::Available,
-            FixArg::Partial => Self::Partial,
             FixArg::None => Self::None,
         }
     }
@@ -102,11 +99,12 @@ impl FindingsArgs {
     }
 
     fn request(self) -> GetFindingsRequest {
-        let filter = FindingsFilter {
+        let filter = FindingCondition {
             min_severity: self.min_severity.map_or(Severity::Unspecified, Into::into).into(),
-            package: self.package,
-            vulnerability_id: self.vulnerability,
-            fix: self.fix.map_or(FixAvailability::Unspecified, Into::into).into(),
+            packages: self.package,
+            vulnerability_ids: self.vulnerability,
+            fix: self.fix.map_or(FixFilter::Unspecified, Into::into).into(),
+            ..Default::default()
         };
         GetFindingsRequest {
             image: self.image.image,

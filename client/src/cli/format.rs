@@ -92,7 +92,7 @@ pub(crate) fn severity_counts(counts: &[SeverityCount]) -> String {
 }
 
 fn count_label(count: &SeverityCount) -> String {
-    if count.label.is_empty() { severity(count.severity) } else { count.label.clone() }
+    if count.severity_label.is_empty() { severity(count.severity) } else { count.severity_label.clone() }
 }
 
 /// Returns `subject: description`, or the subject alone if the description is empty.

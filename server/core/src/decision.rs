@@ -74,6 +74,17 @@ pub struct Violation {
     pub deny_time: Option<Timestamp>,
 }
 
+impl Violation {
+    /// Returns the violated rule; without a `rule` unless findings break one.
+    pub fn reference(&self) -> RuleReference {
+        let rule = match &self.breach {
+            Breach::Rule { rule, .. } => Some(rule.clone()),
+            Breach::Scan(_) | Breach::NotUnderstood => None,
+        };
+        RuleReference { policy: self.policy.clone(), rule }
+    }
+}
+
 /// A finding that a waiver covers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -87,6 +98,8 @@ pub struct Waived {
     /// The waiver; of several for one id, the one with the latest end. Of waivers for several related CVEs, which are all
     /// needed, the one that ends first.
     pub waiver: WaiverId,
+    /// The revision of the store that wrote the waiver.
+    pub waiver_revision: u64,
     /// The waiver's reason.
     pub reason: String,
     /// The name of the requester.
@@ -150,10 +163,10 @@ pub struct AppliedPolicy {
 pub struct Upgrade {
     /// The installed package.
     pub package: Package,
-    /// The lowest known version that removes all of `fixes`; empty if the scan reports a fix without its version.
+    /// The lowest known version that removes all of `vulnerability_ids`; empty if the scan reports a fix without its version.
     pub to_version: String,
     /// The vulnerabilities that it removes, in order.
-    pub fixes: Vec<String>,
+    pub vulnerability_ids: Vec<String>,
 }
 
 /// A package with findings whose fix the scan does not report: fix unknown.
@@ -163,7 +176,18 @@ pub struct UnknownFix {
     /// The package; its name is empty if the scan names none.
     pub package: Package,
     /// The vulnerabilities, in order.
-    pub vulnerabilities: Vec<String>,
+    pub vulnerability_ids: Vec<String>,
+}
+
+/// Names a rule of a policy.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuleReference {
+    /// The policy.
+    pub policy: PolicyId,
+    /// The rule; `None` for the policy's requirements on the scan, and for a policy that is not understood.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<RuleId>,
 }
 
 /// The changes that would resolve a DENY.
@@ -172,8 +196,8 @@ pub struct UnknownFix {
 pub struct Remediation {
     /// The smallest set of upgrades that resolves every fixable violation, by package.
     pub upgrades: Vec<Upgrade>,
-    /// The violations that no known upgrade resolves, as `policy/rule`, or `policy/scan` for a scan that falls short.
-    pub unfixable: Vec<String>,
+    /// The violations that no known upgrade resolves.
+    pub unfixable: Vec<RuleReference>,
     /// The packages with findings of broken rules whose fix the scan does not report, at most [`MAX_UNKNOWN_FIXES`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unknown_fixes: Vec<UnknownFix>,

@@ -105,15 +105,6 @@ pub fn any_may_match(globs: &[Glob], package: &Package) -> bool {
     }
 }
 
-/// True if a name may be the package's, under the rules of [`any_may_match`]. A `*` in the name stands for itself.
-pub fn may_be(name: &str, package: &Package) -> bool {
-    let spellings = Spellings::of(package);
-    let is_artifact = |artifact: &str| !name.contains(':') && artifact.eq_ignore_ascii_case(name);
-    spellings.name.eq_ignore_ascii_case(name)
-        || spellings.artifact.is_some_and(is_artifact)
-        || (spellings.may_be_pypi && pypi_normal_form(spellings.name).eq(pypi_normal_form(name)))
-}
-
 /// True if a glob of a waiver matches the package. Only PyPI makes two spellings equal: it ignores case, and `-`, `_` and
 /// `.`, and runs of them, are alike.
 pub fn matches(glob: &Glob, package: &Package) -> bool {
@@ -169,7 +160,6 @@ mod tests {
             let (glob, package) = (Glob::parse(pattern).unwrap(), package(name, manager));
             let matched = (any_may_match(std::slice::from_ref(&glob), &package), matches(&glob, &package));
             assert_eq!(matched, (in_rules, in_waivers), "{pattern} over {name} of {manager:?}");
-            assert_eq!(may_be(pattern, &package), in_rules && !pattern.contains('*'), "{pattern} as {name}");
         }
     }
 }

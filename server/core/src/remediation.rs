@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use self::{requirement::Requirement, search::minimal_upgrades};
 use crate::{
-    decision::{Breach, MAX_UNKNOWN_FIXES, Remediation, UnknownFix, Upgrade, Violation},
+    decision::{MAX_UNKNOWN_FIXES, Remediation, RuleReference, UnknownFix, Upgrade, Violation},
     finding::{Finding, Fix, Package},
     policy::Policy,
     rule::Rule,
@@ -29,28 +29,21 @@ pub(crate) struct BrokenRule<'a> {
 type PackageKey<'a> = (&'a str, &'a str, Option<&'a str>);
 type Identity<'a> = (&'a str, &'a str, &'a str, Option<&'a str>);
 
-/// Names a violation that no upgrade of a package resolves, whatever the findings.
-fn without_upgrade(violation: &Violation) -> Option<String> {
-    match violation.breach {
-        Breach::Rule { .. } => None,
-        Breach::Scan(_) => Some(format!("{}/scan", violation.policy)),
-        Breach::NotUnderstood => Some(format!("{}/unknown-fields", violation.policy)),
-    }
-}
-
 /// Computes the upgrades that resolve a DENY; `None` without violations.
 pub(crate) fn compute(broken: &[BrokenRule<'_>], violations: &[Violation]) -> Option<Remediation> {
     if violations.is_empty() {
         return None;
     }
     let mut unfixable = BTreeSet::new();
-    unfixable.extend(violations.iter().filter_map(without_upgrade));
+    // No upgrade of a package resolves a violation that is not about findings.
+    unfixable.extend(violations.iter().map(Violation::reference).filter(|violated| violated.rule.is_none()));
     let mut requirements = Vec::new();
     for broken in broken {
         match Requirement::new(broken) {
             Some(requirement) => requirements.push(requirement),
             None => {
-                unfixable.insert(format!("{}/{}", broken.policy.id, broken.rule.id));
+                let (policy, rule) = (broken.policy.id.clone(), Some(broken.rule.id.clone()));
+                unfixable.insert(RuleReference { policy, rule });
             }
         }
     }
@@ -67,7 +60,7 @@ fn unknown_fixes(broken: &[BrokenRule<'_>]) -> Vec<UnknownFix> {
     }
     let list = by_package.into_values().take(MAX_UNKNOWN_FIXES).map(|(package, ids)| UnknownFix {
         package: Package { path: None, fixed_in: None, source_layer: None, ..package.clone() },
-        vulnerabilities: ids.into_iter().map(str::to_owned).collect(),
+        vulnerability_ids: ids.into_iter().map(str::to_owned).collect(),
     });
     list.collect()
 }
@@ -102,7 +95,7 @@ fn upgrade(key: PackageKey<'_>, records: &[&Finding]) -> Upgrade {
         }
     }
     let to_version = version.filter(|_| is_known).unwrap_or_default().to_owned();
-    Upgrade { package, to_version, fixes: fixes.into_iter().map(str::to_owned).collect() }
+    Upgrade { package, to_version, vulnerability_ids: fixes.into_iter().map(str::to_owned).collect() }
 }
 
 /// True if an upgrade of a package with a name removes the finding.

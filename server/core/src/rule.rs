@@ -1,4 +1,4 @@
-//! Rules: a filter over findings, the maximum number of matches, and the effect of exceeding it.
+//! Rules: a condition on findings, the maximum number of matches, and the effect of exceeding it.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -53,23 +53,23 @@ pub enum SeverityChoice {
     Rated(Severity),
 }
 
-/// A filter over findings: every condition that is set must hold.
+/// A condition on findings: every part that is set must hold.
 ///
 /// ```
-/// use scangate_core::{finding::Finding, rule::Filter, scan::Usage, severity::Severity};
+/// use scangate_core::{finding::Finding, rule::Condition, scan::Usage, severity::Severity};
 ///
-/// let filter: Filter = serde_json::from_str(r#"{ "min_severity": "HIGH", "min_epss": 0.5 }"#)?;
+/// let condition: Condition = serde_json::from_str(r#"{ "min_severity": "HIGH", "min_epss": 0.5 }"#)?;
 /// let finding: Finding =
 ///     serde_json::from_str(r#"{ "id": "CVE-2026-1", "package": { "name": "zlib" }, "severity": "HIGH" }"#)?;
 /// let now = "2026-03-01T12:00:00Z".parse()?;
 ///
 /// // The finding has no EPSS. By default, unknown values match, so that the rule fails closed.
-/// assert!(filter.matches(&finding, &Usage::default(), Severity::High, now));
+/// assert!(condition.matches(&finding, &Usage::default(), Severity::High, now));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Filter {
+pub struct Condition {
     /// The minimum severity.
     #[serde(skip_serializing_if = "is_default")]
     pub min_severity: Option<Severity>,
@@ -105,8 +105,8 @@ pub struct Filter {
     pub when_unknown: WhenUnknown,
 }
 
-impl Filter {
-    /// True if no condition is set, so that every finding matches.
+impl Condition {
+    /// True if no part is set, so that every finding matches.
     pub fn is_empty(&self) -> bool {
         let unconditional = Self { when_unknown: self.when_unknown, ..Self::default() };
         *self == unconditional
@@ -274,7 +274,7 @@ pub struct Rule {
     #[serde(default, skip_serializing_if = "is_default")]
     pub description: String,
     /// The findings that match.
-    pub when: Filter,
+    pub when: Condition,
     /// The number of findings of a manifest that may match.
     #[serde(default, skip_serializing_if = "is_default")]
     pub allow: u32,

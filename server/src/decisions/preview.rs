@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 use scangate_core::{
     Decision, Verdict,
-    decision::{Breach, Violation},
+    decision::{RuleReference, Violation},
     name::PolicyId,
     policy::{self, Mode, Policy, PolicySet},
     waiver::{self, Waiver},
@@ -52,8 +52,8 @@ pub struct ChangedVerdict {
     pub recorded: Verdict,
     /// The verdict with the draft.
     pub replayed: Verdict,
-    /// The first added or removed violation, as `policy/rule`; without one, the policy whose scan is pending, as `policy/scan`.
-    pub cause: String,
+    /// The first added or removed violation; without one, the policy whose scan is pending.
+    pub cause: Option<RuleReference>,
 }
 
 /// A report on one page of replayed decisions. Counts include the previous pages.
@@ -201,29 +201,24 @@ fn changed_verdict(loaded: &LoadedDecision, set: &PolicySet) -> Option<ChangedVe
         cause: first_new_violation(&replayed, recorded)
             .or_else(|| first_new_violation(recorded, &replayed))
             .or_else(|| first_pending_policy(&replayed, recorded))
-            .or_else(|| first_pending_policy(recorded, &replayed))
-            .unwrap_or_default(),
+            .or_else(|| first_pending_policy(recorded, &replayed)),
     })
 }
 
 /// The first violation of one decision that the other lacks.
-fn first_new_violation(one: &Decision, other: &Decision) -> Option<String> {
-    let is_new = |violation: &&Violation| !other.violations.iter().any(|known| name(known) == name(violation));
-    one.violations.iter().find(is_new).map(name)
+fn first_new_violation(one: &Decision, other: &Decision) -> Option<RuleReference> {
+    let is_new =
+        |violation: &&Violation| !other.violations.iter().any(|known| known.reference() == violation.reference());
+    one.violations.iter().find(is_new).map(Violation::reference)
 }
 
 /// If `one` is INDETERMINATE, returns its first enforced policy that is missing from `other` or differs there. Pending scans are
 /// not violations, so they need their own search.
-fn first_pending_policy(one: &Decision, other: &Decision) -> Option<String> {
+fn first_pending_policy(one: &Decision, other: &Decision) -> Option<RuleReference> {
     let is_pending = one.verdict == Verdict::Indeterminate;
     let enforced = one.policies.iter().filter(|applied| is_pending && applied.mode == Mode::Enforce);
-    enforced.filter(|applied| !other.policies.contains(applied)).map(|applied| format!("{}/scan", applied.id)).next()
-}
-
-fn name(violation: &Violation) -> String {
-    match &violation.breach {
-        Breach::Rule { rule, .. } => format!("{}/{rule}", violation.policy),
-        Breach::Scan(_) => format!("{}/scan", violation.policy),
-        Breach::NotUnderstood => format!("{}/unknown-fields", violation.policy),
-    }
+    enforced
+        .filter(|applied| !other.policies.contains(applied))
+        .map(|applied| RuleReference { policy: applied.id.clone(), rule: None })
+        .next()
 }

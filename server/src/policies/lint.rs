@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use scangate_core::{
     policy::{Mode, Policy},
-    rule::{Effect, Filter, Rule, SeverityChoice},
+    rule::{Condition, Effect, Rule, SeverityChoice},
     severity::Severity,
 };
 
@@ -62,7 +62,7 @@ fn gap(policy: &Policy, rule: &Rule) -> Option<String> {
 }
 
 /// True if the severity conditions of a filter include a severity.
-fn admits(filter: &Filter, severity: Severity) -> bool {
+fn admits(filter: &Condition, severity: Severity) -> bool {
     filter.min_severity.is_none_or(|least| severity >= least)
         && (filter.severities.is_empty() || filter.severities.contains(&SeverityChoice::Rated(severity)))
 }
@@ -70,7 +70,7 @@ fn admits(filter: &Filter, severity: Severity) -> bool {
 /// True if a rule denies every finding that another denies, severities aside. Some equally strict rules are not recognised: a
 /// superfluous note does no harm.
 fn is_as_strict(rule: &Rule, other: &Rule) -> bool {
-    let rest = |rule: &Rule| Filter { min_severity: None, severities: Vec::new(), ..rule.when.clone() };
+    let rest = |rule: &Rule| Condition { min_severity: None, severities: Vec::new(), ..rule.when.clone() };
     rule.effect == Effect::Deny
         && (rest(rule).is_empty() || rest(rule) == rest(other))
         && rule.allow <= other.allow

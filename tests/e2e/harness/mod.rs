@@ -9,7 +9,7 @@ use clap::Parser;
 use scangate_client::{
     Client, ConnectOptions, Decision, Error, Rejection, RetryPolicy,
     v1::{
-        self, CreatePolicyRequest, CreatePolicyResponse, CreateWaiverRequest, EvaluateGateRequest, FindingFilter,
+        self, CreatePolicyRequest, CreatePolicyResponse, CreateWaiverRequest, EvaluateGateRequest, FindingCondition,
         Policy, Rule, RuleEffect, Severity, Waiver, WaiverScope,
     },
 };
@@ -164,7 +164,7 @@ pub fn status_rejection<T: std::fmt::Debug>(outcome: Result<T, tonic::Status>) -
 
 /// A policy that denies every finding of this severity or above.
 pub fn deny_findings_from(severity: Severity) -> Policy {
-    let when = FindingFilter { min_severity: severity.into(), ..Default::default() };
+    let when = FindingCondition { min_severity: severity.into(), ..Default::default() };
     let effect = RuleEffect::Deny.into();
     let rule = Rule { id: "none".to_owned(), when: Some(when), effect, ..Default::default() };
     Policy { rules: vec![rule], ..Default::default() }

@@ -24,8 +24,8 @@ async fn findings_are_listed_with_their_total() {
     assert!(stdout(&output).ends_with("CRITICAL  CVE-2024-0001  openssl 3.0.1  3.0.7\n1 of 9 findings\n"));
     let request = &server.service.findings.requests()[0];
     let filter = request.filter.as_ref().unwrap();
-    assert_eq!((filter.min_severity(), filter.fix()), (Severity::High, FixAvailability::Available));
-    assert_eq!((filter.package.as_str(), request.page_size), ("openssl", 1));
+    assert_eq!((filter.min_severity(), filter.fix()), (Severity::High, FixFilter::Available));
+    assert_eq!((filter.packages.as_slice(), request.page_size), (["openssl".to_owned()].as_slice(), 1));
 }
 
 #[tokio::test]

@@ -292,7 +292,7 @@ impl<'a> ManifestEvaluation<'a, '_> {
         for (index, waiver) in &self.waived {
             let Some(finding) = findings.get(*index) else { continue };
             self.accumulator.waived_total = self.accumulator.waived_total.saturating_add(1);
-            self.accumulator.waived.push(waived(finding, waiver, self.input));
+            self.accumulator.waived.push(waived(finding, waiver, self.waivers.revision(&waiver.id), self.input));
         }
     }
 
@@ -313,12 +313,13 @@ impl<'a> ManifestEvaluation<'a, '_> {
     }
 }
 
-fn waived(finding: &Finding, waiver: &Waiver, input: &ManifestInput) -> Waived {
+fn waived(finding: &Finding, waiver: &Waiver, waiver_revision: u64, input: &ManifestInput) -> Waived {
     Waived {
         finding: finding.clone(),
         manifest: input.manifest.digest.clone(),
         platform: input.manifest.platform.clone(),
         waiver: waiver.id.clone(),
+        waiver_revision,
         reason: waiver.reason.clone(),
         author: waiver.author.clone(),
         approver: waiver.approver.clone(),

@@ -3,7 +3,7 @@
 use crate::{
     finding::{Exploit, Finding, Fix, Score},
     policy::Policy,
-    rule::{Filter, FixFilter, SeverityChoice},
+    rule::{Condition, FixFilter, SeverityChoice},
     severity::{Rating, Severity},
 };
 
@@ -59,7 +59,7 @@ impl FindingSummary {
 }
 
 impl Prefilter {
-    pub(super) fn new(filter: &Filter, policy: &Policy) -> Self {
+    pub(super) fn new(filter: &Condition, policy: &Policy) -> Self {
         Self {
             severities: severities(filter, policy),
             fix: match filter.fix {
@@ -85,7 +85,7 @@ impl Prefilter {
 }
 
 /// The bits of the severities that a filter accepts.
-fn severities(filter: &Filter, policy: &Policy) -> u8 {
+fn severities(filter: &Condition, policy: &Policy) -> u8 {
     let with_unrated = |rated: u8| if rated & bit(policy.unrated_as) == 0 { rated } else { rated | UNRATED };
     let at_least =
         filter.min_severity.map_or(ALL, |least| with_unrated(RATED & (u8::MAX << bit(least).trailing_zeros())));

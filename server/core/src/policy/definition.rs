@@ -11,7 +11,7 @@ use crate::{
     finding::{Finding, Status},
     glob::Glob,
     name::{Environment, PolicyId, RuleId},
-    rule::{Effect, Filter, FixFilter, Rule, SeverityChoice},
+    rule::{Condition, Effect, FixFilter, Rule, SeverityChoice},
     severity::Severity,
     stored::is_default,
     unknown::WhenUnknown,
@@ -136,30 +136,30 @@ fn default_rules() -> Result<Vec<Rule>, crate::name::Error> {
             "no-critical",
             "No CRITICAL findings: apply the fixes, or remove the packages.",
             Effect::Deny,
-            Filter { min_severity: Some(Severity::Critical), ..Filter::default() },
+            Condition { min_severity: Some(Severity::Critical), ..Condition::default() },
         ),
         (
             "no-fixable-high",
             "No HIGH findings with a fix, or with an unknown one: apply the fixes.",
             Effect::Deny,
-            Filter { min_severity: Some(Severity::High), fix: FixFilter::Available, ..Filter::default() },
+            Condition { min_severity: Some(Severity::High), fix: FixFilter::Available, ..Condition::default() },
         ),
         (
             "no-malicious",
             "No malicious packages, with or without a fix: remove them.",
             Effect::Deny,
-            Filter {
+            Condition {
                 vulnerability_ids: malicious.into_iter().collect(),
                 // A finding without an id is no sign of malice: some basic scans have them.
                 when_unknown: WhenUnknown::NoMatch,
-                ..Filter::default()
+                ..Condition::default()
             },
         ),
         (
             "review-unrated",
             "Unrated findings without a fix: assess them.",
             Effect::Warn,
-            Filter { severities: vec![SeverityChoice::Unrated], fix: FixFilter::None, ..Filter::default() },
+            Condition { severities: vec![SeverityChoice::Unrated], fix: FixFilter::None, ..Condition::default() },
         ),
     ];
     let rule = |(id, description, effect, when): (&str, &str, _, _)| {

@@ -147,6 +147,11 @@ impl<'a> ApplicableWaivers<'a> {
         self.broad.is_empty() && self.set.exact.is_empty()
     }
 
+    /// Returns the revision of the store that wrote the waiver; 0 if the set lacks it.
+    pub fn revision(&self, id: &WaiverId) -> u64 {
+        self.set.get(id).map_or(0, |revision| revision.revision)
+    }
+
     /// Returns the waivers whose scope names this id and the package of the finding, and whose end is still to come.
     /// Waivers for exactly this id come first; each group is in the order of their ids.
     pub fn for_id<'b>(&'b self, id: &'b str, finding: &'b Finding) -> impl Iterator<Item = &'a Waiver> + 'b {

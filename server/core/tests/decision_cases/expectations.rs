@@ -2,7 +2,7 @@
 
 use scangate_core::{
     Decision, Verdict,
-    decision::{Breach, ManifestDecision, UnknownFix, Upgrade, Violation, Waived},
+    decision::{Breach, ManifestDecision, RuleReference, UnknownFix, Upgrade, Violation, Waived},
     evidence::Evidence,
     name::PolicyId,
 };
@@ -133,21 +133,27 @@ fn remediation(decision: &Decision) -> Value {
     let Some(remediation) = &decision.remediation else { return json!("NONE") };
     let render = |upgrade: &Upgrade| {
         let package = &upgrade.package;
-        let fixes = &upgrade.fixes;
-        let mut rendered =
-            json!({ "package": package.name, "from": package.version, "to": upgrade.to_version, "fixes": fixes });
+        let ids = &upgrade.vulnerability_ids;
+        let mut rendered = json!({ "package": package.name, "from": package.version, "to": upgrade.to_version, "vulnerability_ids": ids });
         if let Some(manager) = &package.manager {
             rendered["manager"] = json!(manager);
         }
         rendered
     };
     let upgrades: Vec<Value> = remediation.upgrades.iter().map(render).collect();
-    let mut rendered = json!({ "upgrades": upgrades, "unfixable": remediation.unfixable });
+    let mut rendered =
+        json!({ "upgrades": upgrades, "unfixable": remediation.unfixable.iter().map(reference).collect::<Vec<_>>() });
     if !remediation.unknown_fixes.is_empty() {
-        let unknown = |unknown: &UnknownFix| json!({ "package": unknown.package.name, "vulnerabilities": unknown.vulnerabilities });
+        let unknown = |unknown: &UnknownFix| json!({ "package": unknown.package.name, "vulnerability_ids": unknown.vulnerability_ids });
         rendered["unknown_fixes"] = remediation.unknown_fixes.iter().map(unknown).collect();
     }
     rendered
+}
+
+/// The policy, and `/` and the rule if one is named.
+fn reference(reference: &RuleReference) -> String {
+    let rule = reference.rule.as_ref().map(|rule| format!("/{rule}")).unwrap_or_default();
+    format!("{}{rule}", reference.policy)
 }
 
 fn manifests(decision: &Decision) -> Value {

@@ -3,7 +3,7 @@
 use scangate_core::{
     expression::Expression,
     finding::{Exploit, Finding, Fix, Status},
-    rule::Filter,
+    rule::Condition,
     scan::Usage,
     severity::Severity,
     unknown::WhenUnknown,
@@ -380,14 +380,14 @@ fn expression_equals_and_serialises_as_source() {
 
 #[test]
 fn expression_joins_other_filter_fields() {
-    let filter = |text: &str| serde_json::from_str::<Filter>(text).unwrap();
+    let filter = |text: &str| serde_json::from_str::<Condition>(text).unwrap();
     let both = filter(r#"{"min_cvss": 9.0, "expression": "finding.package.name == 'openssl'"}"#);
     let apart = filter(r#"{"min_cvss": 9.9, "expression": "finding.package.name == 'openssl'"}"#);
     let lenient = filter(r#"{"expression": "finding.cvss > 1.0", "when_unknown": "NO_MATCH"}"#);
 
     let running = filter(r#"{"min_cvss": 9.0, "expression": "manifest.in_use_count > 0", "when_unknown": "NO_MATCH"}"#);
     let matches =
-        |filter: &Filter, finding: &Finding, usage: &Usage| filter.matches(finding, usage, Severity::High, noon());
+        |filter: &Condition, finding: &Finding, usage: &Usage| filter.matches(finding, usage, Severity::High, noon());
 
     assert!(matches(&both, &full(), &Usage::default()) && !both.is_empty());
     assert!(!matches(&apart, &full(), &Usage::default()));

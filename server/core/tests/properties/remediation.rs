@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use scangate_core::{
     Decision, Verdict,
-    decision::{Breach, Upgrade, Violation},
+    decision::{RuleReference, Upgrade},
     finding::{Finding, Fix, Package},
     image::Digest,
 };
@@ -28,7 +28,7 @@ proptest! {
         prop_assert!(all.iter().all(|upgrade| !upgrade.package.name.trim().is_empty()));
         let upgraded = after_upgrades(&request, &all);
         for (remaining, _) in &violated(&upgraded) {
-            prop_assert!(remediation.unfixable.contains(remaining), "{} remains: {:?}", remaining, remediation);
+            prop_assert!(remediation.unfixable.contains(remaining), "{:?} remains: {:?}", remaining, remediation);
         }
         for unfixable in &remediation.unfixable {
             prop_assert!(violated(&decision).iter().any(|(name, _)| name == unfixable));
@@ -56,13 +56,8 @@ fn after_upgrades(request: &Request, upgrades: &[&Upgrade]) -> Decision {
 }
 
 /// Returns the violations as remediation names them, with their manifests.
-fn violated(decision: &Decision) -> BTreeSet<(String, Digest)> {
-    let name = |violation: &Violation| match &violation.breach {
-        Breach::Rule { rule, .. } => format!("{}/{rule}", violation.policy),
-        Breach::Scan(_) => format!("{}/scan", violation.policy),
-        Breach::NotUnderstood => format!("{}/unknown-fields", violation.policy),
-    };
-    decision.violations.iter().map(|violation| (name(violation), violation.manifest.clone())).collect()
+fn violated(decision: &Decision) -> BTreeSet<(RuleReference, Digest)> {
+    decision.violations.iter().map(|violation| (violation.reference(), violation.manifest.clone())).collect()
 }
 
 /// True if an upgrade removes a finding.
@@ -70,6 +65,6 @@ fn removes(upgrade: &Upgrade, finding: &Finding) -> bool {
     let package = &upgrade.package;
     let of = |package: &Package| Package { path: None, fixed_in: None, source_layer: None, ..package.clone() };
     of(package) == of(&finding.package)
-        && upgrade.fixes.contains(&finding.id.to_string())
+        && upgrade.vulnerability_ids.contains(&finding.id.to_string())
         && matches!(finding.fix, Fix::Available | Fix::Partial)
 }

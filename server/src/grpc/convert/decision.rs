@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use scangate_core::{
     Verdict,
-    decision::{Breach, ManifestDecision, NextChange, Remediation, UnknownFix, Upgrade, Violation, Waived},
+    decision::{
+        Breach, ManifestDecision, NextChange, Remediation, RuleReference, UnknownFix, Upgrade, Violation, Waived,
+    },
     finding::Finding,
     image::{Digest, Platform},
     scan::Usage,
@@ -13,7 +15,6 @@ use scangate_proto::v1;
 
 use super::{
     count::render_count,
-    evaluate_request::render_findings_token,
     finding::{render_finding, render_package},
     image::{render_image, render_platform},
     policy::render_applied_policy,
@@ -24,7 +25,7 @@ use super::{
 use crate::{
     decisions::{EvaluatedDecision, Evaluation, RecordedDecision},
     findings::Page,
-    grpc::field_violations::Fields,
+    grpc::{field_violations::Fields, page_token},
 };
 
 /// The limit on the findings that one decision's violations list, so that a response stays within the message size that
@@ -210,6 +211,7 @@ fn render_waived(waived: &Waived) -> v1::WaivedFinding {
         approver: waived.approver.clone(),
         expire_time: Some(render_timestamp(waived.expire_time)),
         author: waived.author.clone(),
+        waiver_revision: render_revision(waived.waiver_revision),
     }
 }
 
@@ -217,16 +219,24 @@ fn render_remediation(remediation: &Remediation) -> v1::Remediation {
     let upgrade = |upgrade: &Upgrade| v1::PackageUpgrade {
         package: Some(render_package(&upgrade.package)),
         to_version: upgrade.to_version.clone(),
-        fixes: upgrade.fixes.clone(),
+        vulnerability_ids: upgrade.vulnerability_ids.clone(),
     };
     let unknown_fix = |unknown: &UnknownFix| v1::UnknownFix {
         package: Some(render_package(&unknown.package)),
-        vulnerabilities: unknown.vulnerabilities.clone(),
+        vulnerability_ids: unknown.vulnerability_ids.clone(),
     };
     v1::Remediation {
         upgrades: remediation.upgrades.iter().map(upgrade).collect(),
-        unfixable: remediation.unfixable.clone(),
+        unfixable: remediation.unfixable.iter().map(render_rule_reference).collect(),
         unknown_fixes: remediation.unknown_fixes.iter().map(unknown_fix).collect(),
+    }
+}
+
+/// Renders a reference to a rule.
+pub(crate) fn render_rule_reference(reference: &RuleReference) -> v1::RuleReference {
+    v1::RuleReference {
+        policy: reference.policy.resource_name(),
+        rule: reference.rule.as_ref().map(ToString::to_string).unwrap_or_default(),
     }
 }
 
@@ -249,9 +259,6 @@ pub(crate) fn render_findings_page(page: &Page, binding: &str) -> v1::GetFinding
             .map(|(manifest, finding)| render_finding(finding, &manifest.digest, manifest.platform.as_ref()))
             .collect(),
         total_size: render_count(page.total),
-        next_page_token: page
-            .next_offset
-            .map(|offset| render_findings_token(binding, offset, &page.fingerprint))
-            .unwrap_or_default(),
+        next_page_token: page.next.as_ref().map(|next| page_token::encode(binding, next)).unwrap_or_default(),
     }
 }

@@ -3,15 +3,14 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::SignedDuration;
-use scangate_core::name::Environment;
+use scangate_core::{name::Environment, severity::Severity};
 use scangate_proto::v1::{self, simulate_gate_request::SimulatedPolicy as SimulatedPolicyField};
-use serde::{Deserialize, Serialize};
 use tonic::Status;
 
 use super::{finding, image, policy, request_id::parse_request_key, revision::parse_revision, time::parse_duration};
 use crate::{
     evaluation::{EvaluateRequest, SimulateRequest, SimulatedPolicy},
-    findings::{Cursor, Filter, Query},
+    findings::{Cursor, Query},
     grpc::{
         field_violations::{FieldReason, Fields},
         page_token,
@@ -27,8 +26,6 @@ const MAX_LABELS: usize = 32;
 /// The longest label key and value, in bytes.
 const MAX_LABEL_KEY: usize = 63;
 const MAX_LABEL_VALUE: usize = 256;
-/// The longest text of a findings filter, in bytes.
-const MAX_TEXT: usize = 512;
 
 /// Parses an EvaluateGate request. Its id is kept for `window`.
 pub(crate) fn parse_evaluate_request(
@@ -139,13 +136,6 @@ fn check_labels(fields: &mut Fields, labels: &BTreeMap<String, String>) {
     }
 }
 
-/// The cursor in a page token of GetFindings.
-#[derive(Serialize, Deserialize)]
-struct Position {
-    offset: usize,
-    fingerprint: String,
-}
-
 /// Parses a GetFindings request into a query, and the text that its page tokens are bound to.
 pub(crate) fn parse_findings_query(
     request: &v1::GetFindingsRequest,
@@ -154,35 +144,20 @@ pub(crate) fn parse_findings_query(
     let mut fields = Fields::default();
     let selection = image::parse_selection(&mut fields, &request.image, &request.platforms);
     let platforms = selection.as_ref().map(|(_, platforms)| platforms.as_slice()).unwrap_or_default();
-    let filter = request.filter.clone().unwrap_or_default();
-    for (path, text) in [("filter.package", &filter.package), ("filter.vulnerability_id", &filter.vulnerability_id)] {
-        if text.len() > MAX_TEXT {
-            fields.refuse_as(FieldReason::Length, path, format!("must be at most {MAX_TEXT} bytes long"));
-        }
-    }
-    let non_empty = |text: String| (!text.is_empty()).then_some(text);
-    let filter = Filter {
-        min_severity: finding::parse_severity(&mut fields, "filter.min_severity", filter.min_severity),
-        fix: finding::parse_fix(&mut fields, "filter.fix", filter.fix),
-        package: non_empty(filter.package),
-        vulnerability_id: non_empty(filter.vulnerability_id),
-    };
+    let condition = policy::parse_condition(&mut fields, "filter", request.filter.as_ref());
+    let unrated_as = finding::parse_severity(&mut fields, "unrated_as", request.unrated_as).unwrap_or(Severity::High);
     let page_size = page_token::parse_size(&mut fields, request.page_size);
-    let binding = format!("{}\n{platforms:?}\n{filter:?}", request.image);
-    let position = page_token::decode::<Position>(&mut fields, &binding, &request.page_token);
+    let binding = format!("{}\n{platforms:?}\n{condition:?}\n{unrated_as:?}", request.image);
+    let cursor = page_token::decode::<Cursor>(&mut fields, &binding, &request.page_token);
     let max_age = parse_duration(&mut fields, "max_findings_age", request.max_findings_age.as_ref(), MAX_AGE);
     let query = selection.map(|(image, platforms)| Query {
         image,
         platforms,
-        filter,
+        condition,
+        unrated_as,
         page_size,
-        cursor: position.map(|position| Cursor { offset: position.offset, fingerprint: position.fingerprint }),
+        cursor,
         max_age: max_age.unwrap_or(default_age),
     });
     Ok((fields.finish(query)?, binding))
-}
-
-/// Renders the token of the next page of findings.
-pub(crate) fn render_findings_token(binding: &str, offset: usize, fingerprint: &str) -> String {
-    page_token::encode(binding, &Position { offset, fingerprint: fingerprint.to_owned() })
 }

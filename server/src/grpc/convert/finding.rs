@@ -50,21 +50,6 @@ pub(crate) fn parse_severity(fields: &mut Fields, path: &str, value: i32) -> Opt
     }
 }
 
-/// Parses the availability of a fix; UNSPECIFIED is `None`.
-pub(crate) fn parse_fix(fields: &mut Fields, path: &str, value: i32) -> Option<Fix> {
-    match v1::FixAvailability::try_from(value) {
-        Ok(v1::FixAvailability::Unspecified) => None,
-        Ok(v1::FixAvailability::Available) => Some(Fix::Available),
-        Ok(v1::FixAvailability::Partial) => Some(Fix::Partial),
-        Ok(v1::FixAvailability::None) => Some(Fix::None),
-        Err(_) => {
-            fields
-                .refuse(path, "must be FIX_AVAILABILITY_AVAILABLE, FIX_AVAILABILITY_PARTIAL or FIX_AVAILABILITY_NONE");
-            None
-        }
-    }
-}
-
 /// Renders a finding of a manifest.
 pub(crate) fn render_finding(finding: &Finding, manifest: &Digest, platform: Option<&Platform>) -> v1::Finding {
     v1::Finding {
@@ -115,7 +100,7 @@ fn text(value: Option<&Arc<str>>) -> String {
 
 fn render_fix(fix: Fix) -> v1::FixAvailability {
     match fix {
-        Fix::Unknown => v1::FixAvailability::Unspecified,
+        Fix::Unknown => v1::FixAvailability::Unknown,
         Fix::Available => v1::FixAvailability::Available,
         Fix::Partial => v1::FixAvailability::Partial,
         Fix::None => v1::FixAvailability::None,
@@ -124,7 +109,7 @@ fn render_fix(fix: Fix) -> v1::FixAvailability {
 
 fn render_exploit(exploit: Exploit) -> v1::ExploitKnowledge {
     match exploit {
-        Exploit::Unknown => v1::ExploitKnowledge::Unspecified,
+        Exploit::Unknown => v1::ExploitKnowledge::Unknown,
         Exploit::Known => v1::ExploitKnowledge::Known,
         Exploit::NotKnown => v1::ExploitKnowledge::NotKnown,
     }
@@ -135,6 +120,6 @@ fn render_status(status: Status) -> v1::FindingStatus {
         Status::Active => v1::FindingStatus::Active,
         Status::Suppressed => v1::FindingStatus::Suppressed,
         Status::Closed => v1::FindingStatus::Closed,
-        Status::Unrecognised => v1::FindingStatus::Unspecified,
+        Status::Unrecognised => v1::FindingStatus::Unknown,
     }
 }

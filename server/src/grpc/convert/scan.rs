@@ -65,7 +65,7 @@ fn render_counts(report: &Report) -> Vec<v1::SeverityCount> {
         .into_iter()
         .map(|(rating, count)| v1::SeverityCount {
             severity: render_rating(&rating).into(),
-            label: rating.label().to_owned(),
+            severity_label: rating.label().to_owned(),
             count: render_count(count),
         })
         .collect()
@@ -136,7 +136,7 @@ fn render_status(status: &Status) -> v1::ScanStatus {
         Status::LimitExceeded => v1::ScanStatus::LimitExceeded,
         Status::ImageArchived => v1::ScanStatus::ImageArchived,
         Status::ImageSizeExceeded => v1::ScanStatus::ImageSizeExceeded,
-        Status::Unrecognised(_) => v1::ScanStatus::Unspecified,
+        Status::Unrecognised(_) => v1::ScanStatus::Unknown,
     }
 }
 

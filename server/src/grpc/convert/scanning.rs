@@ -69,7 +69,7 @@ fn parse_registry_scanning(fields: &mut Fields, scanning: &v1::RegistryScanning)
     let scan_type = match v1::ScanType::try_from(scanning.scan_type) {
         Ok(v1::ScanType::Basic) => Some(ScanType::Basic),
         Ok(v1::ScanType::Enhanced) => Some(ScanType::Enhanced),
-        Ok(v1::ScanType::Unspecified) | Err(_) => {
+        Ok(v1::ScanType::Unspecified | v1::ScanType::Unknown) | Err(_) => {
             fields.refuse("registry.scanning.scan_type", "must be SCAN_TYPE_BASIC or SCAN_TYPE_ENHANCED");
             None
         }
@@ -106,7 +106,7 @@ fn parse_frequency(fields: &mut Fields, path: &str, frequency: i32, scan_type: O
             fields.forbid(path, only);
             None
         }
-        (Ok(v1::ScanFrequency::Unspecified | v1::ScanFrequency::Manual) | Err(_), Some(ScanType::Enhanced) | None) => {
+        (_, Some(ScanType::Enhanced) | None) => {
             fields.refuse(path, "must be SCAN_FREQUENCY_SCAN_ON_PUSH or SCAN_FREQUENCY_CONTINUOUS_SCAN");
             None
         }
@@ -179,6 +179,6 @@ fn render_frequency(frequency: Frequency) -> v1::ScanFrequency {
         Frequency::ScanOnPush => v1::ScanFrequency::ScanOnPush,
         Frequency::ContinuousScan => v1::ScanFrequency::ContinuousScan,
         Frequency::Manual => v1::ScanFrequency::Manual,
-        Frequency::Unrecognised => v1::ScanFrequency::Unspecified,
+        Frequency::Unrecognised => v1::ScanFrequency::Unknown,
     }
 }

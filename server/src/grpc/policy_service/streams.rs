@@ -17,7 +17,7 @@ use crate::{
     grpc::{
         convert::{
             count::render_count,
-            decision::render_verdict,
+            decision::{render_rule_reference, render_verdict},
             policy::{self as policy_fields, render_policy},
             revision::{parse_revision, render_revision},
             time::parse_duration,
@@ -134,6 +134,6 @@ fn render_changed_verdict(changed: ChangedVerdict) -> FlippedDecision {
         decision: format!("decisions/{}", changed.id),
         was: render_verdict(changed.recorded).into(),
         would_be: render_verdict(changed.replayed).into(),
-        flipped_by: changed.cause,
+        flipped_by: changed.cause.as_ref().map(render_rule_reference),
     }
 }

@@ -9,7 +9,7 @@ use scangate_core::{
     glob::Glob,
     name::RuleId,
     policy::{Action, Match, Mode, Policy, ScanRequirements},
-    rule::{Effect, Filter, FixFilter, Grace, GraceClock, Rule, SeverityChoice},
+    rule::{Condition, Effect, FixFilter, Grace, GraceClock, Rule, SeverityChoice},
     severity::Severity,
     unknown::WhenUnknown,
 };
@@ -202,7 +202,7 @@ fn elaborate() -> Policy {
         rules: vec![Rule {
             id: RuleId::parse("likely").unwrap(),
             description: String::new(),
-            when: Filter {
+            when: Condition {
                 min_severity: Some(Severity::Low),
                 severities: vec![SeverityChoice::Unrated, SeverityChoice::Rated(Severity::Critical)],
                 fix: FixFilter::None,

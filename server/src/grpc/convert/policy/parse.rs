@@ -9,7 +9,7 @@ use scangate_core::{
     glob::Glob,
     name::{PolicyId, RuleId},
     policy::{Action, Match, Mode, Policy, ScanRequirements},
-    rule::{Effect, Filter, FixFilter, Grace, GraceClock, Rule, SeverityChoice},
+    rule::{Condition, Effect, FixFilter, Grace, GraceClock, Rule, SeverityChoice},
     severity::Severity,
     unknown::WhenUnknown,
 };
@@ -245,7 +245,7 @@ fn parse_rule(fields: &mut Fields, path: &str, wire: &v1::Rule) -> Option<Rule> 
         }
     };
     let allow = fields.check(&format!("{path}.allow"), u32::try_from(wire.allow).map_err(|_| "must not be negative"));
-    let when = parse_filter(fields, &format!("{path}.when"), wire.when.as_ref());
+    let when = parse_when(fields, &format!("{path}.when"), wire.when.as_ref());
     Some(Rule {
         id: id?,
         description: wire.description.clone(),
@@ -280,10 +280,26 @@ fn parse_grace(fields: &mut Fields, path: &str, wire: &v1::Grace) -> Option<Grac
     Some(Grace { period: SignedDuration::try_from(length).ok()?, clock: clock? })
 }
 
-fn parse_filter(fields: &mut Fields, path: &str, wire: Option<&v1::FindingFilter>) -> Filter {
+/// Parses the condition of a rule, which must have a part.
+fn parse_when(fields: &mut Fields, path: &str, wire: Option<&v1::FindingCondition>) -> Condition {
+    let condition = parse_condition(fields, path, wire);
+    // A part that was refused is a part.
+    let has_part = |wire: &v1::FindingCondition| {
+        let (when_unknown, fix) = (wire.when_unknown, wire.fix);
+        *wire != v1::FindingCondition { when_unknown, fix, ..Default::default() }
+    };
+    if condition.is_empty() && !wire.is_some_and(has_part) {
+        fields
+            .require(path, "must have a condition; to match every finding, set min_severity to SEVERITY_INFORMATIONAL");
+    }
+    condition
+}
+
+/// Parses a condition on findings; an absent one has no parts.
+pub(crate) fn parse_condition(fields: &mut Fields, path: &str, wire: Option<&v1::FindingCondition>) -> Condition {
     let wire = wire.cloned().unwrap_or_default();
     fields.check_length(&format!("{path}.severities"), wire.severities.len(), MAX_SEVERITIES);
-    let filter = Filter {
+    Condition {
         min_severity: parse_severity(fields, &format!("{path}.min_severity"), wire.min_severity),
         severities: fields.each(&format!("{path}.severities"), &wire.severities, |fields, path, wire| {
             parse_severity_choice(fields, path, *wire)
@@ -302,14 +318,7 @@ fn parse_filter(fields: &mut Fields, path: &str, wire: Option<&v1::FindingFilter
         expression: fields.optional(&format!("{path}.expression"), &wire.expression, Expression::parse),
         package_managers: parse_managers(fields, &format!("{path}.package_managers"), &wire.package_managers),
         when_unknown: parse_when_unknown(fields, &format!("{path}.when_unknown"), wire.when_unknown),
-    };
-    if filter.is_empty()
-        && wire == (v1::FindingFilter { when_unknown: wire.when_unknown, fix: wire.fix, ..Default::default() })
-    {
-        fields
-            .require(path, "must have a condition; to match every finding, set min_severity to SEVERITY_INFORMATIONAL");
     }
-    filter
 }
 
 fn parse_severity_choice(fields: &mut Fields, path: &str, severity: i32) -> Option<SeverityChoice> {

@@ -4,7 +4,7 @@ use scangate_core::{
     decision::AppliedPolicy,
     glob::Glob,
     policy::{Action, Match, Mode, Revision, ScanRequirements},
-    rule::{Effect, Filter, FixFilter, Grace, GraceClock, Rule, SeverityChoice},
+    rule::{Condition, Effect, FixFilter, Grace, GraceClock, Rule, SeverityChoice},
     unknown::WhenUnknown,
 };
 use scangate_proto::v1;
@@ -97,7 +97,7 @@ fn render_rule(rule: &Rule) -> v1::Rule {
     v1::Rule {
         id: rule.id.to_string(),
         description: rule.description.clone(),
-        when: Some(render_filter(&rule.when)),
+        when: Some(render_condition(&rule.when)),
         allow: render_count(rule.allow),
         grace: rule.grace.map(render_grace),
         effect: match rule.effect {
@@ -122,28 +122,28 @@ fn render_grace(grace: Grace) -> v1::Grace {
     }
 }
 
-fn render_filter(filter: &Filter) -> v1::FindingFilter {
+fn render_condition(condition: &Condition) -> v1::FindingCondition {
     let choice = |choice: &SeverityChoice| match choice {
         SeverityChoice::Unrated => v1::Severity::Unrated,
         SeverityChoice::Rated(severity) => render_severity(*severity),
     };
-    v1::FindingFilter {
-        min_severity: filter.min_severity.map_or(v1::Severity::Unspecified, render_severity).into(),
-        severities: filter.severities.iter().map(|severity| choice(severity).into()).collect(),
-        fix: match filter.fix {
+    v1::FindingCondition {
+        min_severity: condition.min_severity.map_or(v1::Severity::Unspecified, render_severity).into(),
+        severities: condition.severities.iter().map(|severity| choice(severity).into()).collect(),
+        fix: match condition.fix {
             FixFilter::Any => v1::FixFilter::Unspecified,
             FixFilter::Available => v1::FixFilter::Available,
             FixFilter::None => v1::FixFilter::None,
         }
         .into(),
-        min_cvss: filter.min_cvss.map(f64::from),
-        min_epss: filter.min_epss.map(f64::from),
-        exploit: if filter.exploit_known { v1::ExploitFilter::Known } else { v1::ExploitFilter::Unspecified }.into(),
-        vulnerability_ids: render_globs(&filter.vulnerability_ids),
-        packages: render_globs(&filter.packages),
-        package_managers: filter.package_managers.clone(),
-        expression: filter.expression.as_ref().map(|expression| expression.source().to_owned()).unwrap_or_default(),
-        when_unknown: match filter.when_unknown {
+        min_cvss: condition.min_cvss.map(f64::from),
+        min_epss: condition.min_epss.map(f64::from),
+        exploit: if condition.exploit_known { v1::ExploitFilter::Known } else { v1::ExploitFilter::Unspecified }.into(),
+        vulnerability_ids: render_globs(&condition.vulnerability_ids),
+        packages: render_globs(&condition.packages),
+        package_managers: condition.package_managers.clone(),
+        expression: condition.expression.as_ref().map(|expression| expression.source().to_owned()).unwrap_or_default(),
+        when_unknown: match condition.when_unknown {
             WhenUnknown::Match => v1::WhenUnknown::Unspecified,
             WhenUnknown::NoMatch => v1::WhenUnknown::NoMatch,
         }

@@ -86,8 +86,8 @@ prop_compose! {
         (vulnerability_ids, packages) in (globs(), globs()),
         package_managers in vec(mostly("[A-Z]{1,9}".prop_map(String::from), ".{0,70}".prop_map(String::from)), 0..3),
         expression in expression_text(),
-    ) -> v1::FindingFilter {
-        v1::FindingFilter {
+    ) -> v1::FindingCondition {
+        v1::FindingCondition {
             min_severity, severities, fix, min_cvss, min_epss, exploit, vulnerability_ids, packages, package_managers,
             expression, when_unknown,
         }
@@ -220,7 +220,7 @@ fn generated_policies_are_mostly_valid() {
 fn oversized_lists_are_refused_quickly() {
     let repeated = |text: &str| vec![text.to_owned(); 10_000];
     let hostile = format!("finding.id == '{}'", "(".repeat(1_900));
-    let filter = v1::FindingFilter {
+    let filter = v1::FindingCondition {
         severities: vec![-1; 10_000],
         vulnerability_ids: repeated(&"*a".repeat(128)),
         packages: repeated(""),
@@ -229,8 +229,10 @@ fn oversized_lists_are_refused_quickly() {
         ..Default::default()
     };
     let long = v1::Rule { when: Some(filter), ..Default::default() };
-    let deep =
-        v1::Rule { when: Some(v1::FindingFilter { expression: hostile, ..Default::default() }), ..Default::default() };
+    let deep = v1::Rule {
+        when: Some(v1::FindingCondition { expression: hostile, ..Default::default() }),
+        ..Default::default()
+    };
     let matches = v1::PolicyMatch { registries: repeated("*"), repositories: repeated(""), environments: repeated("") };
     let start = Instant::now();
     for (rules, matches) in [
