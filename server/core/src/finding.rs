@@ -189,6 +189,11 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// The finding without its long description: decisions state many findings, and GetFindings returns the description.
+    pub(crate) fn without_description(&self) -> Self {
+        Self { description: None, ..self.clone() }
+    }
+
     /// True if the scan reports neither a fix, nor a fixed version, nor that there is no fix. Basic scans often do not.
     pub fn is_fix_unknown(&self) -> bool {
         self.fix == Fix::Unknown && self.package.fixed_in.is_none()

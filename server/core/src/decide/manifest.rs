@@ -170,7 +170,7 @@ impl<'a> ManifestEvaluation<'a, '_> {
             rule: rule.id.clone(),
             matched: if is_broken { count.total } else { count_distinct(findings.iter().copied()) },
             allowed: rule.allow,
-            findings: findings.iter().take(MAX_FINDINGS).copied().cloned().collect(),
+            findings: findings.iter().take(MAX_FINDINGS).map(|finding| finding.without_description()).collect(),
         };
         Some(self.violation(&selected.revision.policy, breach, reasons::for_rule(rule, &findings), deny_time))
     }
@@ -315,7 +315,7 @@ impl<'a> ManifestEvaluation<'a, '_> {
 
 fn waived(finding: &Finding, waiver: &Waiver, waiver_revision: u64, input: &ManifestInput) -> Waived {
     Waived {
-        finding: finding.clone(),
+        finding: finding.without_description(),
         manifest: input.manifest.digest.clone(),
         platform: input.manifest.platform.clone(),
         waiver: waiver.id.clone(),
