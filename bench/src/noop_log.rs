@@ -12,8 +12,8 @@ use std::{
 use jiff::Timestamp;
 use scangate_server::{
     decision_log::{
-        AppendRequest, AppendResult, Blob, Cursor, Cursors, DecisionId, DecisionLog, Entry, Error, Filter, Hash, Page,
-        Report, sql::SqlDecisionLog,
+        AppendRequest, AppendResult, Blob, Cursor, Cursors, DecisionId, DecisionLog, Entry, Error, Filter, Hash,
+        Listed, Page, Report, sql::SqlDecisionLog,
     },
     idempotency::RequestKey,
 };
@@ -59,7 +59,7 @@ impl DecisionLog for NoopLog {
         self.inner.tail_positions().await
     }
 
-    async fn read_from(&self, followed: &mut Cursors, limit: usize) -> Result<Vec<Entry>, Error> {
+    async fn read_from(&self, followed: &mut Cursors, limit: usize) -> Result<Vec<Listed>, Error> {
         self.inner.read_from(followed, limit).await
     }
 

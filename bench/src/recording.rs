@@ -156,8 +156,13 @@ fn prepared_record(number: u64) -> Arc<PreparedRecord> {
         policies: vec![PolicyId::parse("default").unwrap()],
     };
     let (inputs, outcome) = (Blob::encode(&format!("inputs {number}")).unwrap(), Blob::encode("ALLOW").unwrap());
-    let blob =
-        Blob::encode(&DecisionRecord { keys: keys.clone(), tag: None, inputs: inputs.hash(), outcome: outcome.hash() })
-            .unwrap();
+    let blob = Blob::encode(&DecisionRecord {
+        keys: keys.clone(),
+        tag: None,
+        summary: String::new(),
+        inputs: inputs.hash(),
+        outcome: outcome.hash(),
+    })
+    .unwrap();
     Arc::new(PreparedRecord { keys, blob, parts: vec![inputs, outcome] })
 }

@@ -75,8 +75,22 @@ pub struct Page {
     pub findings: Vec<(Manifest, Finding)>,
     /// The number of matching findings on all pages.
     pub total: usize,
-    /// The start of the next page; `None`: this page is the last.
-    pub next: Option<Cursor>,
+    /// A hash of the scans that were read: equal for pages of the same scans.
+    fingerprint: String,
+    /// The time of the first page.
+    evaluate_time: Timestamp,
+    /// The number of matching findings before this page.
+    offset: usize,
+}
+
+impl Page {
+    /// Returns the start of the page after the first `count` findings of this one; `None` if nothing follows, or if not even one
+    /// was taken.
+    pub fn cursor_after(&self, count: usize) -> Option<Cursor> {
+        let end = self.offset.saturating_add(count);
+        let next = Cursor { offset: end, fingerprint: self.fingerprint.clone(), evaluate_time: self.evaluate_time };
+        (count > 0 && end < self.total).then_some(next)
+    }
 }
 
 /// Reads one page.
@@ -98,10 +112,8 @@ pub async fn read_page(registry: &Arc<dyn Registry>, query: &Query) -> Result<Pa
         .take(query.page_size)
         .map(|(manifest, finding)| ((*manifest).clone(), (*finding).clone()))
         .collect();
-    let end = offset.saturating_add(findings.len());
     let total = matching.len();
-    let next = (end < total && !findings.is_empty()).then_some(Cursor { offset: end, fingerprint, evaluate_time });
-    Ok(Page { image: resolved.image.clone(), inputs, findings, total, next })
+    Ok(Page { image: resolved.image.clone(), inputs, findings, total, fingerprint, evaluate_time, offset })
 }
 
 /// The matching findings, most severe first.

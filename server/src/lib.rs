@@ -51,7 +51,7 @@ use crate::{
     decisions::Decisions,
     evaluation::{Evaluator, Settings},
     grpc::{
-        DecisionService, FastPath, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES, PolicyService, RequestLayer, ScanGateService,
+        DecisionService, FastPath, MAX_ENCODED_BYTES, MAX_REQUEST_BYTES, PolicyService, RequestLayer, ScanGateService,
         Services, WaiverLimits,
     },
     idempotency::MAX_WINDOW,
@@ -212,10 +212,10 @@ fn grpc_service(services: Services, health: HealthServer<impl Health>) -> Result
     let gate = ScanGateService::new(services.clone());
     let policies = PolicyServiceServer::new(PolicyService::new(services.clone()))
         .max_decoding_message_size(MAX_REQUEST_BYTES)
-        .max_encoding_message_size(MAX_RESPONSE_BYTES);
+        .max_encoding_message_size(MAX_ENCODED_BYTES);
     let decisions = DecisionServiceServer::new(DecisionService::new(services.decisions, services.stopping))
         .max_decoding_message_size(MAX_REQUEST_BYTES)
-        .max_encoding_message_size(MAX_RESPONSE_BYTES);
+        .max_encoding_message_size(MAX_ENCODED_BYTES);
     let routes = Routes::new(health)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)

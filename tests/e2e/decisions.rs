@@ -15,7 +15,7 @@ const IMAGES: [&str; 5] =
     ["shop/web:1.4.2", "shop/api:2.0.0", "shop/worker:3.1.0", "shop/gateway:1.1.0", "shop/search:5.0.0"];
 
 async fn get(gate: &Gate, name: &str) -> Decision {
-    let request = GetDecisionRequest { name: name.to_owned() };
+    let request = GetDecisionRequest { name: name.to_owned(), ..Default::default() };
     gate.client.decisions().get_decision(request).await.unwrap().into_inner().decision.unwrap()
 }
 
@@ -31,7 +31,7 @@ async fn recorded_decision_equals_returned_one() {
             assert_eq!(get(&gate, returned.name()).await, *returned.as_message(), "{image}");
         }
     }
-    let missing = GetDecisionRequest { name: "decisions/unknown-1".into() };
+    let missing = GetDecisionRequest { name: "decisions/unknown-1".into(), ..Default::default() };
     let missing = gate.client.decisions().get_decision(missing).await;
     assert_eq!(status_rejection(missing).reason, "DECISION_NOT_FOUND");
 }
@@ -46,7 +46,8 @@ async fn decision_filters_select_matching_records() {
     let list = async |filter: DecisionFilter, page_size| -> Vec<String> {
         let (mut listed, mut page_token) = (Vec::new(), String::new());
         loop {
-            let request = ListDecisionsRequest { filter: Some(filter.clone()), page_size, page_token };
+            let request =
+                ListDecisionsRequest { filter: Some(filter.clone()), page_size, page_token, ..Default::default() };
             let page = gate.client.decisions().list_decisions(request).await.unwrap().into_inner();
             listed.extend(page.decisions.into_iter().map(|decision| decision.name));
             page_token = page.next_page_token;
@@ -107,6 +108,7 @@ fn as_simulation(decision: &Decision) -> Simulation {
         expire_time: decision.expire_time,
         next_change: decision.next_change,
         retry_after: decision.retry_after,
+        omitted: decision.omitted,
     }
 }
 

@@ -220,7 +220,7 @@ async fn database_faults_lose_nothing_and_allow_nothing() {
 
 async fn assert_recorded(client: &Client, names: impl Iterator<Item = &str>) {
     for name in names {
-        let request = GetDecisionRequest { name: name.to_owned() };
+        let request = GetDecisionRequest { name: name.to_owned(), ..Default::default() };
         client.decisions().get_decision(request).await.unwrap_or_else(|refused| panic!("{name}: {refused}"));
     }
 }

@@ -3,6 +3,7 @@
 
 mod harness;
 
+mod answer_sizes;
 mod aws_cli;
 mod cli;
 mod compression;
@@ -23,9 +24,11 @@ mod grace;
 mod grpcurl;
 mod http_rules;
 mod images;
+mod list_memory;
 mod malformed_requests;
 mod moto;
 mod network_partition;
+mod newer_decisions;
 mod newer_server;
 mod policies;
 mod policy_preview;

@@ -112,7 +112,7 @@ async fn retry_of_unreadable_decision_decides_again() {
         let first = newer.client.evaluate(request.clone()).await.unwrap().into_message();
         cluster.execute(&database, damage);
         let older = gate(World::demo()).store(&database).start().await;
-        let get = GetDecisionRequest { name: first.name.clone() };
+        let get = GetDecisionRequest { name: first.name.clone(), ..Default::default() };
 
         let unread = status_rejection(older.client.decisions().get_decision(get).await);
         let second = older.client.gate().evaluate_gate(request.clone()).await.unwrap().into_inner();

@@ -5,6 +5,7 @@
 mod blob;
 mod record;
 pub mod sql;
+mod unreadable;
 
 use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
@@ -21,6 +22,7 @@ pub(crate) use self::record::decode_blob;
 pub use self::{
     blob::{Blob, Hash, InvalidHash},
     record::{CorruptRecord, EvaluationInputs, Outcome},
+    unreadable::{Outline, PartialTerms, Unreadable},
 };
 use crate::idempotency::RequestKey;
 
@@ -100,6 +102,9 @@ pub struct DecisionRecord {
     /// The requested tag of the image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<Tag>,
+    /// The first reason of its decision.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub summary: String,
     /// The blob of its [`EvaluationInputs`].
     pub inputs: Hash,
     /// The blob of its [`Outcome`].
@@ -145,6 +150,15 @@ pub struct Entry {
     pub record: Arc<DecisionRecord>,
 }
 
+/// A decision as lists and watches return it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Listed {
+    /// The entry of the log.
+    Entry(Entry),
+    /// A decision that this server cannot read as a whole.
+    Unreadable(Box<Unreadable>),
+}
+
 /// The result of an append.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AppendResult {
@@ -174,8 +188,16 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Returns true if a decision meets all conditions.
-    pub fn matches(&self, entry: &Entry) -> bool {
+    /// Returns true if a decision meets all conditions, or may meet them.
+    pub fn admits(&self, listed: &Listed) -> bool {
+        match listed {
+            Listed::Entry(entry) => self.matches(entry),
+            Listed::Unreadable(unreadable) => self.may_match(unreadable),
+        }
+    }
+
+    /// Returns true if a readable decision meets all conditions.
+    fn matches(&self, entry: &Entry) -> bool {
         let keys = &entry.record.keys;
         self.repository.as_ref().is_none_or(|repository| *repository == keys.repository)
             && self.digest.as_ref().is_none_or(|digest| keys.digests.contains(digest))
@@ -203,8 +225,9 @@ pub struct Cursor {
 /// A page of a list.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Page {
-    /// The decisions, newest first. A page may be short although more follow, to bound the time it takes.
-    pub decisions: Vec<Entry>,
+    /// The decisions, newest first, each with the position after it. A page may be short although more follow, to bound the time
+    /// it takes.
+    pub decisions: Vec<(Listed, Cursor)>,
     /// The start of the next page; `None` after the last page.
     pub next: Option<Cursor>,
 }
@@ -292,15 +315,17 @@ pub trait DecisionLog: Send + Sync + fmt::Debug {
 
     /// Returns a page of decisions, newest first (`list_returns_matching_decisions_newest_first`). Concurrent appends do not
     /// move decisions between pages (`later_appends_do_not_move_pages`). A page reads no inputs, outcomes or findings: an entry
-    /// states the image, its tag, the environment, the verdict and the policies (`list_reads_no_parts`).
+    /// states the image, its tag, the environment, the verdict and the policies (`list_reads_no_parts`). An unreadable decision is
+    /// listed with its readable parts (`unreadable_decision_is_listed_in_part`); a condition on an unreadable part counts as met.
     async fn list(&self, filter: &Filter, after: Option<&Cursor>, limit: usize) -> Result<Page, Error>;
 
     /// Returns the last sequence number of every writer, from which [`Self::read_from`] can start.
     async fn tail_positions(&self) -> Result<Cursors, Error>;
 
     /// Returns at most `limit` decisions recorded after `cursors`, oldest first within each chain, and advances `cursors`. Each
-    /// decision is returned once, also while writers append (`read_from_returns_each_decision_once`).
-    async fn read_from(&self, cursors: &mut Cursors, limit: usize) -> Result<Vec<Entry>, Error>;
+    /// decision is returned once, also while writers append (`read_from_returns_each_decision_once`). An unreadable decision is
+    /// returned as in a list.
+    async fn read_from(&self, cursors: &mut Cursors, limit: usize) -> Result<Vec<Listed>, Error>;
 
     /// Returns blobs by their hashes; missing blobs are left out.
     async fn blobs(&self, hashes: &[Hash]) -> Result<BTreeMap<Hash, Blob>, Error>;

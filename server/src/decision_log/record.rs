@@ -34,6 +34,16 @@ pub enum CorruptRecord {
     },
 }
 
+impl CorruptRecord {
+    /// Describes the part with its cause, in one line.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Missing(_) => self.to_string(),
+            Self::Unreadable { source, .. } => format!("{self}: {source}"),
+        }
+    }
+}
+
 /// The inputs of a decision except policies and waivers, which the policy store has by revision.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

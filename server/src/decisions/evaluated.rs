@@ -11,7 +11,7 @@ use scangate_core::{
     name::Environment,
 };
 
-use crate::decision_log::{DecisionId, EvaluationInputs, Outcome};
+use crate::decision_log::{DecisionId, Entry, EvaluationInputs, Outcome};
 
 /// The estimated size of a reported finding without its longer texts, in bytes.
 const FINDING_BYTES: usize = 1024;
@@ -90,4 +90,11 @@ pub struct RecordedDecision {
     pub evaluate_time: Timestamp,
     /// The labels of the caller.
     pub labels: BTreeMap<String, String>,
+}
+
+impl RecordedDecision {
+    /// The decision of a log entry.
+    pub(crate) fn new(entry: Entry, evaluated: Arc<EvaluatedDecision>) -> Self {
+        Self { id: entry.id, evaluated, evaluate_time: entry.evaluate_time, labels: entry.labels }
+    }
 }

@@ -1,15 +1,13 @@
 //! Decisions: recorded before they are returned, read, watched, replayed and previewed.
 
 mod evaluated;
+mod listed;
 pub mod preview;
 mod replay;
 mod verify;
 mod watch;
 
-use std::{
-    collections::{BTreeMap, btree_map},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use moka::sync::Cache;
 use scangate_core::{
@@ -23,6 +21,7 @@ use scangate_core::{
 pub(crate) use self::replay::LoadedDecision;
 pub use self::{
     evaluated::{EvaluatedDecision, Evaluation, RecordedDecision},
+    listed::{ListedDecision, ListedLoader},
     replay::Replayed,
     verify::verify,
     watch::WatchEvent,
@@ -30,7 +29,8 @@ pub use self::{
 use crate::{
     decision_log::{
         self, AppendRequest, AppendResult, Blob, CorruptRecord, Cursor, Cursors, DecisionId, DecisionLog,
-        DecisionRecord, Entry, EvaluationInputs, Filter, Hash, IndexTerms, Outcome, PreparedRecord, decode_blob,
+        DecisionRecord, Entry, EvaluationInputs, Filter, Hash, IndexTerms, Listed, Outcome, Page, PreparedRecord,
+        decode_blob,
     },
     idempotency::RequestKey,
     policies::{self, Policies},
@@ -104,6 +104,7 @@ pub(crate) fn prepare_record(
     let blob = Blob::encode(&DecisionRecord {
         keys: keys.clone(),
         tag: image.tag.clone(),
+        summary: decision.reasons.first().cloned().unwrap_or_default(),
         inputs: inputs.hash(),
         outcome: outcome.hash(),
     })?;
@@ -148,22 +149,20 @@ impl Decisions {
         }
     }
 
-    /// Returns one decision.
-    pub async fn get(&self, id: &DecisionId) -> Result<RecordedDecision, Error> {
-        let entry = self.log.get(id).await?;
-        let mut decisions = self.resolve(vec![entry]).await?;
-        decisions.pop().ok_or_else(|| decision_log::Error::NotFound(id.clone()).into())
+    /// Returns the log's entry of one decision.
+    pub async fn entry(&self, id: &DecisionId) -> Result<Entry, Error> {
+        Ok(self.log.get(id).await?)
     }
 
-    /// Returns a page of decisions, newest first, and the start of the next page.
-    pub async fn list(
-        &self,
-        filter: &Filter,
-        after: Option<&Cursor>,
-        limit: usize,
-    ) -> Result<(Vec<RecordedDecision>, Option<Cursor>), Error> {
-        let page = self.log.list(filter, after, limit).await?;
-        Ok((self.resolve(page.decisions).await?, page.next))
+    /// Returns one decision.
+    pub async fn get(&self, id: &DecisionId) -> Result<RecordedDecision, Error> {
+        let entry = self.entry(id).await?;
+        self.resolve(entry).await
+    }
+
+    /// Returns a page of decisions, newest first, without their inputs and outcomes.
+    pub async fn list(&self, filter: &Filter, after: Option<&Cursor>, limit: usize) -> Result<Page, Error> {
+        Ok(self.log.list(filter, after, limit).await?)
     }
 
     /// Returns the current end of the log: the start of a watch.
@@ -172,39 +171,22 @@ impl Decisions {
     }
 
     /// Returns the matching decisions recorded after the cursors, and advances the cursors.
-    pub async fn read_from(
-        &self,
-        cursors: &mut Cursors,
-        filter: &Filter,
-        limit: usize,
-    ) -> Result<Vec<RecordedDecision>, Error> {
-        let mut entries = self.log.read_from(cursors, limit).await?;
-        entries.retain(|entry| filter.matches(entry));
-        self.resolve(entries).await
+    pub async fn read_from(&self, cursors: &mut Cursors, filter: &Filter, limit: usize) -> Result<Vec<Listed>, Error> {
+        let mut listed = self.log.read_from(cursors, limit).await?;
+        listed.retain(|listed| filter.admits(listed));
+        Ok(listed)
     }
 
-    /// Adds the inputs and outcomes to log entries, without the findings of their scans.
-    async fn resolve(&self, entries: Vec<Entry>) -> Result<Vec<RecordedDecision>, Error> {
-        let hashes: Vec<Hash> = entries.iter().flat_map(|entry| [entry.record.inputs, entry.record.outcome]).collect();
-        let blobs = self.log.blobs(&distinct(hashes)).await?;
-        let mut shared: BTreeMap<(Hash, Hash), Arc<EvaluatedDecision>> = BTreeMap::new();
-        let mut decisions = Vec::with_capacity(entries.len());
-        for entry in entries {
-            let evaluated = match shared.entry((entry.record.inputs, entry.record.outcome)) {
-                btree_map::Entry::Occupied(known) => known.into_mut(),
-                btree_map::Entry::Vacant(vacant) => {
-                    let (inputs, outcome) = read_parts(&blobs, &entry)?;
-                    vacant.insert(Arc::new(EvaluatedDecision::from_record(&inputs, outcome)))
-                }
-            };
-            decisions.push(RecordedDecision {
-                evaluated: Arc::clone(evaluated),
-                id: entry.id,
-                evaluate_time: entry.evaluate_time,
-                labels: entry.labels,
-            });
-        }
-        Ok(decisions)
+    /// Adds the inputs and the outcome to a log entry, without the findings of its scans.
+    pub async fn resolve(&self, entry: Entry) -> Result<RecordedDecision, Error> {
+        let evaluated = self.load_evaluated(&entry).await?;
+        Ok(RecordedDecision::new(entry, evaluated))
+    }
+
+    async fn load_evaluated(&self, entry: &Entry) -> Result<Arc<EvaluatedDecision>, Error> {
+        let blobs = self.log.blobs(&distinct(vec![entry.record.inputs, entry.record.outcome])).await?;
+        let (inputs, outcome) = read_parts(&blobs, entry)?;
+        Ok(Arc::new(EvaluatedDecision::from_record(&inputs, outcome)))
     }
 
     /// Returns the policies and waivers that were current at a revision.

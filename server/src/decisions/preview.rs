@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::{Decisions, LoadedDecision};
 use crate::{
-    decision_log::{Cursor, DecisionId, Filter},
+    decision_log::{Cursor, DecisionId, Filter, Listed},
     policies,
 };
 
@@ -57,12 +57,14 @@ pub struct ChangedVerdict {
 }
 
 /// A report on one page of replayed decisions. Counts include the previous pages.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PreviewPage {
     /// The number of replayed decisions so far.
     pub replayed: u64,
     /// The number of changed verdicts so far.
     pub changed: u64,
+    /// The number of decisions so far that this server cannot read and so did not replay.
+    pub unreadable: u64,
     /// The changed verdicts of this page.
     pub verdicts: Vec<ChangedVerdict>,
     /// Lint notes on the draft; on the first page only.
@@ -145,20 +147,18 @@ impl Preview {
 
     /// Sends a report per page until all decisions are replayed or the receiver is closed. An error is sent and ends the preview.
     pub async fn run(self, sender: mpsc::Sender<Result<PreviewPage, super::Error>>) {
-        let (mut replayed, mut changed) = (0_u64, 0_u64);
-        let mut notes = self.draft.notes();
+        let mut total = PreviewPage { notes: self.draft.notes(), ..PreviewPage::default() };
         let mut after: Option<Cursor> = None;
         loop {
-            let (count, verdicts, next) = match self.preview_page(after.as_ref()).await {
-                Ok(page) => page,
+            let next = match self.preview_page(after.as_ref(), &mut total).await {
+                Ok(next) => next,
                 Err(error) => {
                     sender.send(Err(error)).await.ok();
                     return;
                 }
             };
-            replayed = replayed.saturating_add(count);
-            changed = changed.saturating_add(u64::try_from(verdicts.len()).unwrap_or(u64::MAX));
-            let page = PreviewPage { replayed, changed, verdicts, notes: std::mem::take(&mut notes) };
+            let page = total.clone();
+            (total.verdicts, total.notes) = (Vec::new(), Vec::new());
             if sender.send(Ok(page)).await.is_err() || next.is_none() {
                 return;
             }
@@ -166,28 +166,45 @@ impl Preview {
         }
     }
 
-    /// Replays one page of decisions: their number, the changed verdicts and the start of the next page.
+    /// Replays one page of decisions, adds it to the totals, and returns the start of the next page.
     async fn preview_page(
         &self,
         after: Option<&Cursor>,
-    ) -> Result<(u64, Vec<ChangedVerdict>, Option<Cursor>), super::Error> {
-        let (loaded, next) = self.decisions.load_page(&self.filter, after, PAGE_SIZE).await?;
-        let (mut replayed, mut verdicts) = (0, Vec::new());
+        total: &mut PreviewPage,
+    ) -> Result<Option<Cursor>, super::Error> {
+        let page = self.decisions.list(&self.filter, after, PAGE_SIZE).await?;
         let mut cached_set: Option<PolicySet> = None;
-        for decision in &loaded {
-            let set = self.decisions.policies_of(decision).await?;
+        for (listed, _) in page.decisions {
+            let Some(decision) = self.load(listed).await? else {
+                total.unreadable = total.unreadable.saturating_add(1);
+                continue;
+            };
+            let set = self.decisions.policies_of(&decision).await?;
             // Neighbouring decisions mostly share a revision, and so the set with the draft.
             let with_draft = match cached_set.take() {
                 Some(cached) if cached.revision == set.revision => cached,
                 Some(_) | None => self.draft.apply_to(&set),
             };
-            replayed += 1;
-            verdicts.extend(changed_verdict(decision, &with_draft));
+            total.replayed = total.replayed.saturating_add(1);
+            if let Some(changed) = changed_verdict(&decision, &with_draft) {
+                total.changed = total.changed.saturating_add(1);
+                total.verdicts.push(changed);
+            }
             cached_set = Some(with_draft);
             // Deciding is CPU-bound: let other tasks run in between.
             tokio::task::yield_now().await;
         }
-        Ok((replayed, verdicts, next))
+        Ok(page.next)
+    }
+
+    /// Loads a decision; `None` if this server cannot read it.
+    async fn load(&self, listed: Listed) -> Result<Option<LoadedDecision>, super::Error> {
+        let Listed::Entry(entry) = listed else { return Ok(None) };
+        match self.decisions.load(entry).await {
+            Ok(decision) => Ok(Some(decision)),
+            Err(super::Error::Damaged { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 

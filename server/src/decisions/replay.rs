@@ -1,6 +1,6 @@
 //! Replays recorded decisions: under the policies of that time, or under others.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use scangate_core::{
@@ -12,7 +12,7 @@ use scangate_core::{
 };
 
 use super::{Decisions, Error, Evaluation, RecordedDecision, distinct, read_parts};
-use crate::decision_log::{self, Blob, Cursor, DecisionId, Entry, EvaluationInputs, Filter, Hash, Outcome};
+use crate::decision_log::{DecisionId, Entry, EvaluationInputs, Outcome};
 
 /// A recorded decision and its replay.
 #[derive(Clone, Debug)]
@@ -50,11 +50,9 @@ impl LoadedDecision {
 impl Decisions {
     /// Replays a decision: under the policies of its revision, which must give the same decision, or under `policy` alone.
     pub async fn replay(&self, id: &DecisionId, policy: Option<Policy>) -> Result<Replayed, Error> {
-        let recorded = self.get(id).await?;
-        let loaded = self.load(vec![self.log.get(id).await?]).await?;
-        let Some(loaded) = loaded.into_iter().next() else {
-            return Err(decision_log::Error::NotFound(id.clone()).into());
-        };
+        let entry = self.entry(id).await?;
+        let recorded = self.resolve(entry.clone()).await?;
+        let loaded = self.load(entry).await?;
         let set = self.policies_of(&loaded).await?;
         let original = &loaded.outcome.decision;
         let (decision, same) = match policy {
@@ -78,40 +76,19 @@ impl Decisions {
         Ok(Replayed { recorded, replayed, same })
     }
 
-    /// Returns a page of decisions with their complete inputs, newest first, and the start of the next page.
-    pub(crate) async fn load_page(
-        &self,
-        filter: &Filter,
-        after: Option<&Cursor>,
-        limit: usize,
-    ) -> Result<(Vec<LoadedDecision>, Option<Cursor>), Error> {
-        let page = self.log.list(filter, after, limit).await?;
-        Ok((self.load(page.decisions).await?, page.next))
-    }
-
     /// Returns the policies and waivers that a decision was made under.
     pub(crate) async fn policies_of(&self, loaded: &LoadedDecision) -> Result<Arc<PolicySet>, Error> {
         self.policies_at(loaded.outcome.decision.revision).await
     }
 
-    async fn load(&self, entries: Vec<Entry>) -> Result<Vec<LoadedDecision>, Error> {
-        let hashes = entries.iter().flat_map(|entry| [entry.record.inputs, entry.record.outcome]).collect();
-        let blobs = self.log.blobs(&distinct(hashes)).await?;
-        let mut resolved = Vec::with_capacity(entries.len());
-        let mut part_hashes = Vec::new();
-        for entry in entries {
-            let (inputs, outcome) = read_parts(&blobs, &entry)?;
-            part_hashes.extend(inputs.part_hashes());
-            resolved.push((entry, inputs, outcome));
-        }
-        let parts: BTreeMap<Hash, Blob> = self.log.blobs(&distinct(part_hashes)).await?;
-        let load = |(entry, recorded_inputs, outcome): (Entry, EvaluationInputs, Outcome)| {
-            let inputs = recorded_inputs
-                .load_manifests(&parts)
-                .map_err(|source| Error::Damaged { id: entry.id.clone(), source })?;
-            Ok(LoadedDecision { id: entry.id, recorded_inputs, inputs, outcome, evaluate_time: entry.evaluate_time })
-        };
-        resolved.into_iter().map(load).collect()
+    /// Returns a decision with its complete inputs.
+    pub(crate) async fn load(&self, entry: Entry) -> Result<LoadedDecision, Error> {
+        let blobs = self.log.blobs(&distinct(vec![entry.record.inputs, entry.record.outcome])).await?;
+        let (recorded_inputs, outcome) = read_parts(&blobs, &entry)?;
+        let parts = self.log.blobs(&distinct(recorded_inputs.part_hashes().collect())).await?;
+        let inputs =
+            recorded_inputs.load_manifests(&parts).map_err(|source| Error::Damaged { id: entry.id.clone(), source })?;
+        Ok(LoadedDecision { id: entry.id, recorded_inputs, inputs, outcome, evaluate_time: entry.evaluate_time })
     }
 }
 

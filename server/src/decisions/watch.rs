@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::mpsc;
 
-use super::{Decisions, Error, RecordedDecision};
+use super::{Decisions, Error, ListedDecision};
 use crate::decision_log::{Cursors, Filter};
 
 /// The interval between two reads of the log.
@@ -18,7 +18,7 @@ const BATCH_SIZE: usize = 1_000;
 #[derive(Clone, Debug)]
 pub enum WatchEvent {
     /// A decision was recorded.
-    Decision(RecordedDecision),
+    Decision(ListedDecision),
     /// The watch is running; sent when it begins, and every 10 seconds without a decision.
     Heartbeat,
 }
@@ -35,17 +35,22 @@ impl Decisions {
         // The first event confirms the start: every decision recorded from here on is reported.
         let mut sent = sender.send(Ok(WatchEvent::Heartbeat)).await;
         while sent.is_ok() && !sender.is_closed() {
-            let decisions = match self.read_from(&mut cursors, &filter, BATCH_SIZE).await {
-                Ok(decisions) => decisions,
+            let listed = match self.read_from(&mut cursors, &filter, BATCH_SIZE).await {
+                Ok(listed) => listed,
                 Err(error) => {
                     sender.send(Err(error)).await.ok();
                     return;
                 }
             };
-            let count = decisions.len();
+            let count = listed.len();
             idle = if count == 0 { idle + POLL_INTERVAL } else { Duration::ZERO };
-            for decision in decisions {
-                sent = sent.and(sender.send(Ok(WatchEvent::Decision(decision))).await);
+            let mut loader = self.listed_loader();
+            for decision in listed {
+                let loaded = loader.load(decision).await;
+                let is_last = loaded.is_err();
+                if sender.send(loaded.map(WatchEvent::Decision)).await.is_err() || is_last {
+                    return;
+                }
             }
             if idle >= HEARTBEAT_INTERVAL {
                 idle = Duration::ZERO;

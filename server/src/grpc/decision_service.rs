@@ -7,8 +7,9 @@ use scangate_core::{
     name::Environment,
 };
 use scangate_proto::v1::{
-    self, GetDecisionRequest, GetDecisionResponse, ListDecisionsRequest, ListDecisionsResponse, ReplayDecisionRequest,
-    ReplayDecisionResponse, WatchDecisionsRequest, WatchDecisionsResponse, decision_service_server,
+    self, DecisionView, GetDecisionRequest, GetDecisionResponse, ListDecisionsRequest, ListDecisionsResponse,
+    ReplayDecisionRequest, ReplayDecisionResponse, WatchDecisionsRequest, WatchDecisionsResponse,
+    decision_service_server,
 };
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::StreamExt as _;
@@ -16,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::{
+    byte_budget::ByteBudget,
     convert::{
-        decision::{FindingLimit, parse_verdict, render_decision, render_simulation},
+        decision::{parse_verdict, render_basic, render_decision, render_simulation, render_unreadable},
         policy as policy_fields,
         time::parse_timestamp,
     },
@@ -27,16 +29,17 @@ use super::{
     streaming::{self, ResponseStream},
 };
 use crate::{
-    decision_log::{Cursor, DecisionId, Filter},
-    decisions::{Decisions, WatchEvent},
+    decision_log::{Cursor, DecisionId, Filter, Listed, Page},
+    decisions::{self, Decisions, ListedDecision, WatchEvent},
 };
 
 /// The most concurrent WatchDecisions streams.
 const MAX_WATCHES: usize = 256;
 /// The events buffered for a slow receiver.
 const WATCH_BUFFER: usize = 16;
-/// The most decisions in one page. Each may list findings, so this bounds the size of the response.
-const MAX_PAGE: usize = 1_000;
+
+/// The most decisions in one page of the view FULL. Few fit, and the others would be read in vain.
+const MAX_FULL_PAGE: usize = 100;
 
 /// The service.
 #[derive(Clone, Debug)]
@@ -51,6 +54,28 @@ impl DecisionService {
     pub(crate) fn new(decisions: Arc<Decisions>, stopping: CancellationToken) -> Self {
         Self { decisions, watches: Arc::new(Semaphore::new(MAX_WATCHES)), stopping }
     }
+
+    /// Renders a page, which ends early if the response would become too large, and returns the start of the next page.
+    async fn render_page(
+        &self,
+        page: Page,
+        view: DecisionView,
+    ) -> Result<(Vec<v1::Decision>, Option<Cursor>), decisions::Error> {
+        let (mut decisions, mut last) = (Vec::new(), None);
+        let (mut budget, mut loader) = (ByteBudget::page(), self.decisions.listed_loader());
+        for (listed, cursor) in page.decisions {
+            let decision = match view {
+                DecisionView::Basic | DecisionView::Unspecified => render_basic(&listed),
+                DecisionView::Full => render_listed(&loader.load(listed).await?),
+            };
+            if !budget.admits_to_page(&decision, decisions.is_empty()) {
+                return Ok((decisions, last));
+            }
+            decisions.push(decision);
+            last = Some(cursor);
+        }
+        Ok((decisions, page.next))
+    }
 }
 
 #[tonic::async_trait]
@@ -64,10 +89,19 @@ impl decision_service_server::DecisionService for DecisionService {
         let deadline = parse_deadline(request.metadata(), Duration::ZERO);
         let mut fields = Fields::default();
         let id = parse_name(&mut fields, &request.get_ref().name);
+        let view = parse_view(&mut fields, request.get_ref().view, DecisionView::Full);
         let id = fields.finish(id)?;
-        let recorded =
-            with_deadline(deadline, async { self.decisions.get(&id).await.map_err(status::from_decisions) }).await?;
-        Ok(Response::new(GetDecisionResponse { decision: Some(render_decision(&recorded, FindingLimit::Single)) }))
+        let reading = async {
+            let entry = self.decisions.entry(&id).await?;
+            Ok(match view {
+                DecisionView::Basic => render_basic(&Listed::Entry(entry)),
+                DecisionView::Full | DecisionView::Unspecified => {
+                    render_decision(&self.decisions.resolve(entry).await?, ByteBudget::decision())
+                }
+            })
+        };
+        let decision = with_deadline(deadline, async { reading.await.map_err(status::from_decisions) }).await?;
+        Ok(Response::new(GetDecisionResponse { decision: Some(decision) }))
     }
 
     async fn list_decisions(
@@ -78,17 +112,22 @@ impl decision_service_server::DecisionService for DecisionService {
         let request = request.get_ref();
         let mut fields = Fields::default();
         let filter = parse_filter(&mut fields, request.filter.as_ref());
-        let size = page_token::parse_size(&mut fields, request.page_size).min(MAX_PAGE);
+        let view = parse_view(&mut fields, request.view, DecisionView::Basic);
+        let size = page_token::parse_size(&mut fields, request.page_size);
         let binding = format!("{filter:?}");
         let after = page_token::decode::<Cursor>(&mut fields, &binding, &request.page_token);
         fields.finish(Some(()))?;
-        let reading =
-            async { self.decisions.list(&filter, after.as_ref(), size).await.map_err(status::from_decisions) };
+        let size = match view {
+            DecisionView::Full => size.min(MAX_FULL_PAGE),
+            DecisionView::Basic | DecisionView::Unspecified => size,
+        };
+        let reading = async {
+            let page = self.decisions.list(&filter, after.as_ref(), size).await.map_err(status::from_decisions)?;
+            self.render_page(page, view).await.map_err(status::from_decisions)
+        };
         let (decisions, next) = with_deadline(deadline, reading).await?;
-        Ok(Response::new(ListDecisionsResponse {
-            decisions: decisions.iter().map(|recorded| render_decision(recorded, FindingLimit::Batch)).collect(),
-            next_page_token: next.map(|next| page_token::encode(&binding, &next)).unwrap_or_default(),
-        }))
+        let next_page_token = next.map(|next| page_token::encode(&binding, &next)).unwrap_or_default();
+        Ok(Response::new(ListDecisionsResponse { decisions, next_page_token }))
     }
 
     async fn replay_decision(
@@ -106,9 +145,11 @@ impl decision_service_server::DecisionService for DecisionService {
         let id = fields.finish(id)?;
         let replaying = async { self.decisions.replay(&id, policy).await.map_err(status::from_decisions) };
         let replayed = with_deadline(deadline, replaying).await?;
+        // Both have labels or texts of their own, which the budget of a decision leaves room for.
+        let half = || ByteBudget::shared_by(2);
         Ok(Response::new(ReplayDecisionResponse {
-            recorded: Some(render_decision(&replayed.recorded, FindingLimit::Single)),
-            replayed: Some(render_simulation(&replayed.replayed)),
+            recorded: Some(render_decision(&replayed.recorded, half())),
+            replayed: Some(render_simulation(&replayed.replayed, half())),
             same: replayed.same,
         }))
     }
@@ -132,10 +173,29 @@ impl decision_service_server::DecisionService for DecisionService {
 
 fn render_event(event: WatchEvent) -> WatchDecisionsResponse {
     let decision = match event {
-        WatchEvent::Decision(decision) => Some(render_decision(&decision, FindingLimit::Batch)),
+        WatchEvent::Decision(decision) => Some(render_listed(&decision)),
         WatchEvent::Heartbeat => None,
     };
     WatchDecisionsResponse { decision }
+}
+
+fn render_listed(listed: &ListedDecision) -> v1::Decision {
+    match listed {
+        ListedDecision::Recorded(recorded) => render_decision(recorded, ByteBudget::decision()),
+        ListedDecision::Unreadable(unreadable) => render_unreadable(unreadable),
+    }
+}
+
+/// Parses a view; unspecified is the default of the method.
+fn parse_view(fields: &mut Fields, view: i32, default: DecisionView) -> DecisionView {
+    match DecisionView::try_from(view) {
+        Ok(DecisionView::Unspecified) => default,
+        Ok(view) => view,
+        Err(_) => {
+            fields.refuse("view", "must be DECISION_VIEW_BASIC or DECISION_VIEW_FULL");
+            default
+        }
+    }
 }
 
 /// Parses `decisions/{id}`.

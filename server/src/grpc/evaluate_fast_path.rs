@@ -35,16 +35,18 @@ use tower::{Service, service_fn};
 
 use super::{
     ScanGateService,
+    byte_budget::ByteBudget,
     compression::{Encoding, compress_response},
-    convert::decision::{self, FindingLimit},
+    convert::decision,
     encoded_decisions::EncodedDecisions,
     request_body::{self, MAX_REQUEST_BYTES, RequestBody},
     status,
 };
 use crate::evaluation::Evaluated;
 
-/// The maximum size of a response, in bytes. A page of 1,000 findings with full descriptions is about 5 MiB.
-pub(crate) const MAX_RESPONSE_BYTES: usize = 16 * 1024 * 1024;
+/// The size from which a response is refused, in bytes: the default limit of gRPC clients. Responses are built to stay below
+/// [`byte_budget::MAX_RESPONSE_BYTES`](super::byte_budget::MAX_RESPONSE_BYTES).
+pub(crate) const MAX_ENCODED_BYTES: usize = 4 * 1024 * 1024;
 
 /// A service that dispatches each call to its method.
 #[derive(Clone, Debug)]
@@ -60,7 +62,7 @@ impl FastPath {
         let gate = Arc::new(gate);
         let service = ScanGateServiceServer::from_arc(Arc::clone(&gate))
             .max_decoding_message_size(MAX_REQUEST_BYTES)
-            .max_encoding_message_size(MAX_RESPONSE_BYTES);
+            .max_encoding_message_size(MAX_ENCODED_BYTES);
         Self { gate, encoded: EncodedDecisions::new(), router: router.add_service(service).prepare() }
     }
 }
@@ -119,7 +121,7 @@ fn is_evaluate(path: &str) -> bool {
 
 /// Handles the call like the generated server, but with the codec of this module.
 async fn evaluate(gate: &ScanGateService, codec: EvaluateCodec, request: Request<RequestBody>) -> Response<Body> {
-    let mut grpc = Grpc::new(codec).apply_max_message_size_config(Some(MAX_REQUEST_BYTES), Some(MAX_RESPONSE_BYTES));
+    let mut grpc = Grpc::new(codec).apply_max_message_size_config(Some(MAX_REQUEST_BYTES), Some(MAX_ENCODED_BYTES));
     let service = service_fn(|request| async { gate.evaluate(request).await.map(tonic::Response::new) });
     grpc.unary(service, request).await
 }
@@ -154,7 +156,7 @@ impl Encoder for EvaluateCodec {
         let Evaluated { recorded, replayed } = evaluated;
         let evaluated = &recorded.evaluated;
         let encoded = self.encoded.get_or_encode(evaluated, |evaluated| {
-            decision::render_evaluated_fields(evaluated, FindingLimit::Single).encode_to_vec()
+            decision::render_evaluated_fields(evaluated, ByteBudget::decision()).encode_to_vec()
         });
         let evaluated_bytes = encoded.bytes();
         let recorded_fields = decision::render_recorded_fields(&recorded);

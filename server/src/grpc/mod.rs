@@ -1,5 +1,6 @@
 //! The gRPC layer: converts between wire and domain. A handler validates, makes one call and converts.
 
+mod byte_budget;
 mod compression;
 mod convert;
 mod deadline;
@@ -26,7 +27,7 @@ pub(crate) use self::convert::waiver::WaiverLimits;
 pub(crate) use self::middleware::{RequestLayer, current_request_id};
 pub(crate) use self::{
     decision_service::DecisionService,
-    evaluate_fast_path::{FastPath, MAX_RESPONSE_BYTES},
+    evaluate_fast_path::{FastPath, MAX_ENCODED_BYTES},
     policy_service::PolicyService,
     request_body::MAX_REQUEST_BYTES,
     scan_gate_service::ScanGateService,

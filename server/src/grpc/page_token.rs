@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::field_violations::{FieldReason, Fields};
 
 /// The longest accepted token, in bytes.
-const MAX_TOKEN: usize = 4096;
+pub(super) const MAX_TOKEN: usize = 4096;
 /// Bytes of the query's SHA-256 that a token carries: enough to distinguish queries; a token grants no access.
 const DIGEST_BYTES: usize = 12;
 

@@ -24,10 +24,8 @@ use tonic::{Request, Response, Status};
 
 use super::{
     Services,
-    convert::{
-        decision::{self, FindingLimit},
-        evaluate_request, image, scan, scanning as scanning_fields,
-    },
+    byte_budget::ByteBudget,
+    convert::{decision, evaluate_request, image, scan, scanning as scanning_fields},
     deadline::{parse_deadline, with_deadline},
     field_violations::Fields,
     status,
@@ -117,7 +115,7 @@ impl scan_gate_service_server::ScanGateService for ScanGateService {
         // Reached only in process: calls from the network take `evaluate_fast_path`, which sends the same response.
         let Evaluated { recorded, replayed } = self.evaluate(request).await?;
         Ok(Response::new(EvaluateGateResponse {
-            decision: Some(decision::render_decision(&recorded, FindingLimit::Single)),
+            decision: Some(decision::render_decision(&recorded, ByteBudget::decision())),
             replayed,
         }))
     }
@@ -150,7 +148,8 @@ impl scan_gate_service_server::ScanGateService for ScanGateService {
         let request = evaluate_request::parse_simulate_request(request.get_ref())?;
         let simulating =
             async { self.services.gate.simulate(request, Some(deadline)).await.map_err(status::from_evaluation) };
-        let simulation = decision::render_simulation(&with_deadline(deadline, simulating).await?);
+        let simulation = with_deadline(deadline, simulating).await?;
+        let simulation = decision::render_simulation(&simulation, ByteBudget::response());
         Ok(Response::new(SimulateGateResponse { simulation: Some(simulation) }))
     }
 
@@ -203,6 +202,7 @@ async fn evaluate_all(
     deadline: Instant,
 ) -> Result<Vec<BatchEvaluateGateItem>, Status> {
     let permits = Arc::new(Semaphore::new(BATCH_CONCURRENCY));
+    let count = requests.len();
     let mut evaluations = JoinSet::new();
     let request_id = super::current_request_id();
     for (index, request) in requests.into_iter().enumerate() {
@@ -210,7 +210,7 @@ async fn evaluate_all(
         let evaluation = async move {
             let _permit = permits.acquire().await;
             let evaluated = evaluate(&gate, request, deadline).await;
-            (index, batch_item(evaluated))
+            (index, batch_item(evaluated, ByteBudget::shared_by(count)))
         };
         evaluations.spawn(super::middleware::with_request_id(request_id.clone(), evaluation));
     }
@@ -222,11 +222,13 @@ async fn evaluate_all(
     Ok(items.into_iter().map(|(_, item)| item).collect())
 }
 
-fn batch_item(evaluated: Result<Evaluated, Status>) -> BatchEvaluateGateItem {
+/// An item within an equal part of the response. So no image can take the place of another's details.
+fn batch_item(evaluated: Result<Evaluated, Status>, mut budget: ByteBudget) -> BatchEvaluateGateItem {
     use batch_evaluate_gate_item::Result::{Decision, Error};
     let (result, replayed) = match evaluated {
         Ok(Evaluated { recorded, replayed }) => {
-            (Decision(decision::render_decision(&recorded, FindingLimit::Batch)), replayed)
+            budget.charge(&decision::render_recorded_fields(&recorded));
+            (Decision(decision::render_decision(&recorded, budget)), replayed)
         }
         Err(status) => (Error(status::to_item_error(&status)), false),
     };

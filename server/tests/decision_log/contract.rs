@@ -1,13 +1,14 @@
 //! The promises of every backend, one function each, over a new store. `requests` has those about idempotency keys.
 
 mod requests;
+mod unreadable;
 
 use std::{collections::BTreeSet, pin::Pin, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use scangate_core::{Verdict, image::RepositoryName, name::PolicyId};
 use scangate_server::{
-    decision_log::{DecisionId, DecisionLog, Entry, Error, Filter, sql::SqlDecisionLog},
+    decision_log::{DecisionId, DecisionLog, Error, Filter, Listed, Page, sql::SqlDecisionLog},
     sql::Database,
 };
 use scangate_test_fixtures::{digest, noon};
@@ -18,7 +19,8 @@ use self::requests::{
     only_the_current_decision_is_superseded, repeated_request_returns_first_decision,
     request_is_forgotten_after_its_window, superseding_decision_takes_over_request,
 };
-use crate::fixtures::{append_request, prepared_record, recorded};
+use self::unreadable::unreadable_decision_is_listed_in_part;
+use crate::fixtures::{append_request, entry, prepared_record, recorded};
 
 pub(crate) type Promise = fn(Arc<Database>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -52,6 +54,7 @@ promises! {
     read_from_returns_each_decision_once,
     shared_blobs_are_stored_once,
     trim_keeps_remaining_chain_verifiable,
+    unreadable_decision_is_listed_in_part,
 }
 
 fn log(store: &Arc<Database>) -> Arc<SqlDecisionLog> {
@@ -72,8 +75,12 @@ async fn verified(log: &SqlDecisionLog) -> u64 {
     report.decisions
 }
 
-fn numbers(entries: &[Entry]) -> Vec<u64> {
-    entries.iter().map(|entry| entry.labels["number"].parse().unwrap()).collect()
+fn numbers<'a>(listed: impl IntoIterator<Item = &'a Listed>) -> Vec<u64> {
+    listed.into_iter().map(|listed| entry(listed).labels["number"].parse().unwrap()).collect()
+}
+
+fn page_numbers(page: &Page) -> Vec<u64> {
+    numbers(page.decisions.iter().map(|(listed, _)| listed))
 }
 
 /// Indexes every recorded decision: a trim does so first, and removes nothing at the earliest instant.
@@ -86,7 +93,7 @@ async fn pages(log: &SqlDecisionLog, filter: &Filter, size: usize) -> Vec<u64> {
     let (mut seen, mut after) = (Vec::new(), None);
     loop {
         let page = log.list(filter, after.as_ref(), size).await.unwrap();
-        seen.extend(numbers(&page.decisions));
+        seen.extend(page_numbers(&page));
         after = page.next;
         if after.is_none() {
             return seen;
@@ -185,7 +192,7 @@ async fn list_returns_matching_decisions_newest_first(store: Arc<Database>) {
         }
         for (filter, expected) in &cases {
             let page = log.list(filter, None, 100).await.unwrap();
-            assert_eq!(numbers(&page.decisions), *expected, "{filter:?}, {is_indexed}");
+            assert_eq!(page_numbers(&page), *expected, "{filter:?}, {is_indexed}");
             assert_eq!(page.next, None);
         }
     }
@@ -246,7 +253,7 @@ async fn indexing_does_not_move_pages(store: Arc<Database>) {
     let (mut seen, mut after) = (Vec::new(), None);
     for page in 0.. {
         let listed = writers[0].list(&Filter::default(), after.as_ref(), 7).await.unwrap();
-        seen.extend(numbers(&listed.decisions));
+        seen.extend(page_numbers(&listed));
         if page % 3 == 1 {
             append_all(&writers[0], [1000 + page]).await;
             index(&writers[1]).await;
@@ -306,7 +313,7 @@ async fn later_appends_do_not_move_pages(store: Arc<Database>) {
     let (mut seen, mut after) = (Vec::new(), None);
     for later in 0.. {
         let page = log.list(&Filter::default(), after.as_ref(), 7).await.unwrap();
-        seen.extend(numbers(&page.decisions));
+        seen.extend(page_numbers(&page));
         append_all(&log, [1000 + later]).await;
         after = page.next;
         if after.is_none() {

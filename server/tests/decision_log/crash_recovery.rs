@@ -72,7 +72,7 @@ async fn listed(log: &SqlDecisionLog) -> BTreeSet<DecisionId> {
         let mut after = None;
         loop {
             let page = log.list(&filter, after.as_ref(), 1000).await.unwrap();
-            listed.extend(page.decisions.into_iter().map(|recorded| recorded.id));
+            listed.extend(page.decisions.into_iter().map(|(listed, _)| listed.id().clone()));
             after = page.next;
             if after.is_none() {
                 break;

@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::SignedDuration;
 use scangate_core::{Verdict, image::RepositoryName, name::PolicyId};
 use scangate_server::{
-    decision_log::{AppendRequest, AppendResult, Blob, DecisionId, DecisionRecord, IndexTerms, PreparedRecord},
+    decision_log::{
+        AppendRequest, AppendResult, Blob, DecisionId, DecisionRecord, Entry, IndexTerms, Listed, PreparedRecord,
+    },
     idempotency::RequestKey,
 };
 use scangate_test_fixtures::{digest, noon, repository};
@@ -22,9 +24,14 @@ pub(crate) fn prepared_record(number: u64, verdict: Verdict) -> Arc<PreparedReco
     };
     let (inputs, outcome) =
         (Blob::encode(&format!("inputs {number}")).unwrap(), Blob::encode(&format!("{verdict:?}")).unwrap());
-    let blob =
-        Blob::encode(&DecisionRecord { keys: keys.clone(), tag: None, inputs: inputs.hash(), outcome: outcome.hash() })
-            .unwrap();
+    let blob = Blob::encode(&DecisionRecord {
+        keys: keys.clone(),
+        tag: None,
+        summary: String::new(),
+        inputs: inputs.hash(),
+        outcome: outcome.hash(),
+    })
+    .unwrap();
     Arc::new(PreparedRecord { keys, blob, parts: vec![inputs, outcome] })
 }
 
@@ -53,5 +60,14 @@ pub(crate) fn recorded(result: AppendResult) -> DecisionId {
     match result {
         AppendResult::Recorded(id) => id,
         AppendResult::Replayed(id) => panic!("replayed {id}"),
+    }
+}
+
+/// Returns the entry of a listed decision; panics if it is unreadable.
+#[track_caller]
+pub(crate) fn entry(listed: &Listed) -> &Entry {
+    match listed {
+        Listed::Entry(entry) => entry,
+        Listed::Unreadable(unreadable) => panic!("unreadable: {unreadable:?}"),
     }
 }

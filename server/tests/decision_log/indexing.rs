@@ -19,7 +19,7 @@ use scangate_test_postgres::Cluster;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use crate::fixtures::append_request;
+use crate::fixtures::{append_request, entry};
 
 /// Timeout of an operation that a defect would keep running.
 const TIMEOUT: Duration = Duration::from_mins(2);
@@ -122,7 +122,8 @@ async fn list_reads_no_parts() {
 
     assert!(deleted > 0);
     assert_eq!(listed.len(), 4);
-    for (entry, request) in listed.iter().rev().zip(&requests) {
+    for ((listed, _), request) in listed.iter().rev().zip(&requests) {
+        let entry = entry(listed);
         assert_eq!((entry.evaluate_time, &entry.labels), (request.evaluate_time, &request.labels));
         assert_eq!(entry.record.keys, request.record.keys);
     }

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     blobs,
     index_batch::{IndexBatch, MAX_SEGMENTS, PendingIndex},
-    segment,
+    segment::{self, Line},
     segment_table::{self, Segment},
 };
 use crate::{
@@ -122,7 +122,7 @@ pub(super) async fn reindex_partial(connection: &mut Connection, writer: &str, t
 async fn batches_from(connection: &mut Connection, segments: &[Segment]) -> Result<PendingIndex, Error> {
     // An unreadable segment or record gets the keys that are known; reads and verification report it.
     let records = |segment: &Segment| -> BTreeSet<Hash> {
-        segment::decode(&segment.body).unwrap_or_default().into_iter().map(|entry| entry.record).collect()
+        segment::decode(&segment.body).unwrap_or_default().iter().filter_map(Line::record).collect()
     };
     let records: Vec<BTreeSet<Hash>> = segments.iter().map(records).collect();
     let hashes: Vec<Hash> = records.iter().flatten().copied().collect::<BTreeSet<_>>().into_iter().collect();

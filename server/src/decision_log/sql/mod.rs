@@ -41,8 +41,8 @@ use self::{
     group_commit::{GroupCommit, PendingAppend, QUEUE_CAPACITY},
 };
 use super::{
-    AppendRequest, AppendResult, Blob, Cursor, Cursors, DecisionId, DecisionLog, Entry, Error, Filter, Hash, Page,
-    Report,
+    AppendRequest, AppendResult, Blob, Cursor, Cursors, DecisionId, DecisionLog, Entry, Error, Filter, Hash, Listed,
+    Page, Report,
 };
 use crate::{
     idempotency::{
@@ -183,7 +183,7 @@ impl DecisionLog for SqlDecisionLog {
         Ok(writers.into_iter().map(|writer| (writer.name.into(), writer.head.sequence)).collect())
     }
 
-    async fn read_from(&self, cursors: &mut Cursors, limit: usize) -> Result<Vec<Entry>, Error> {
+    async fn read_from(&self, cursors: &mut Cursors, limit: usize) -> Result<Vec<Listed>, Error> {
         let (records, mut next) = (self.records.clone(), cursors.clone());
         let read = self.database.read(move |connection| {
             Box::pin(async move {

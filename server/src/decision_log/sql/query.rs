@@ -10,7 +10,7 @@ use super::{
     segment_scan::{Position, ReverseSegmentScan},
 };
 use crate::{
-    decision_log::{Cursor, Entry, Error, Filter, Page},
+    decision_log::{Cursor, Error, Filter, Listed, Page},
     sql::Connection,
 };
 
@@ -40,10 +40,10 @@ pub(super) async fn read_page(
         let end = cursor(last, 0);
         scanned += batch.len();
         for (position, body) in batch {
-            for entry in remaining(connection, cache, &position, &body, after).await? {
-                let cursor = cursor(&position, entry.id.sequence);
-                if filter.matches(&entry) {
-                    page.decisions.push(entry);
+            for listed in remaining(connection, cache, &position, &body, after).await? {
+                let cursor = cursor(&position, listed.id().sequence);
+                if filter.admits(&listed) {
+                    page.decisions.push((listed, cursor.clone()));
                 }
                 if page.decisions.len() == limit {
                     page.next = Some(cursor);
@@ -67,7 +67,7 @@ async fn remaining(
     position: &Position,
     body: &[u8],
     after: Option<&Cursor>,
-) -> Result<Vec<Entry>, Error> {
+) -> Result<Vec<Listed>, Error> {
     let segment = cursor(position, 0);
     let mut entries = decode_entries(&position.1, segment.first_sequence, body)?;
     entries.reverse();

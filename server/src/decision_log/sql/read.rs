@@ -9,11 +9,11 @@ use moka::sync::Cache;
 
 use super::{
     blobs,
-    segment::{self, StoredEntry},
+    segment::{self, Line},
     segment_table,
 };
 use crate::{
-    decision_log::{Cursors, DecisionId, DecisionRecord, Entry, Error, Hash},
+    decision_log::{Blob, Cursors, DecisionId, DecisionRecord, Entry, Error, Hash, Listed, Outline, Unreadable},
     sql::Connection,
 };
 
@@ -33,7 +33,12 @@ pub(super) async fn read_decision(
     let segment = segment.ok_or_else(missing)?;
     let entries = decode_entries(&id.writer, segment.first, &segment.body)?;
     let entry = entries.into_iter().find(|(entry_id, _)| entry_id == id).ok_or_else(missing)?;
-    load_records(connection, cache, vec![entry]).await?.pop().ok_or_else(missing)
+    match load_records(connection, cache, vec![entry]).await?.pop().ok_or_else(missing)? {
+        Listed::Entry(entry) => Ok(entry),
+        Listed::Unreadable(unreadable) => {
+            Err(Error::Corrupt { what: format!("decision {id}"), source: unreadable.cause.into() })
+        }
+    }
 }
 
 pub(super) async fn read_next(
@@ -41,7 +46,7 @@ pub(super) async fn read_next(
     cache: &RecordCache,
     cursors: &mut Cursors,
     limit: usize,
-) -> Result<Vec<Entry>, Error> {
+) -> Result<Vec<Listed>, Error> {
     let writers = segment_table::load_writers(connection).await?;
     let mut entries = Vec::new();
     for writer in writers {
@@ -67,36 +72,68 @@ pub(super) async fn read_next(
 pub(super) async fn load_records(
     connection: &mut Connection,
     cache: &RecordCache,
-    entries: Vec<(DecisionId, StoredEntry)>,
-) -> Result<Vec<Entry>, Error> {
-    let hashes: BTreeSet<Hash> = entries.iter().map(|(_, entry)| entry.record).collect();
-    let mut records: BTreeMap<Hash, Arc<DecisionRecord>> =
-        hashes.iter().filter_map(|hash| Some((*hash, cache.get(hash)?))).collect();
+    entries: Vec<(DecisionId, Line)>,
+) -> Result<Vec<Listed>, Error> {
+    let hashes: BTreeSet<Hash> = entries.iter().filter_map(|(_, entry)| entry.record()).collect();
+    let mut records: BTreeMap<Hash, Record> =
+        hashes.iter().filter_map(|hash| Some((*hash, Record::Whole(cache.get(hash)?)))).collect();
     let missing: Vec<Hash> = hashes.into_iter().filter(|hash| !records.contains_key(hash)).collect();
     for (hash, blob) in blobs::load(connection, &missing).await? {
-        let record: Arc<DecisionRecord> = blob
-            .decode()
-            .map(Arc::new)
-            .map_err(|source| Error::Corrupt { what: format!("record {hash}"), source: source.into() })?;
-        cache.insert(hash, Arc::clone(&record));
+        let record = Record::read(&blob);
+        if let Record::Whole(record) = &record {
+            cache.insert(hash, Arc::clone(record));
+        }
         records.insert(hash, record);
     }
-    let with_record = |(id, entry): (DecisionId, StoredEntry)| {
-        let record = records.get(&entry.record).map(Arc::clone).ok_or_else(|| Error::Corrupt {
-            what: format!("decision {id}"),
-            source: format!("its record {} is missing", entry.record).into(),
-        })?;
-        Ok(Entry { id, evaluate_time: entry.evaluate_time, labels: entry.labels, record })
+    Ok(entries.into_iter().map(|(id, line)| listed(id, line, &records)).collect())
+}
+
+/// The record of a decision, as far as it can be read.
+#[derive(Clone, Debug)]
+enum Record {
+    Whole(Arc<DecisionRecord>),
+    Partial(Outline, String),
+}
+
+impl Record {
+    fn read(blob: &Blob) -> Self {
+        match blob.decode() {
+            Ok(record) => Self::Whole(Arc::new(record)),
+            Err(error) => {
+                let readable = blob.decode().unwrap_or_default();
+                Self::Partial(readable, format!("record {}: {error}", blob.hash()))
+            }
+        }
+    }
+
+    fn missing(hash: Option<Hash>) -> Self {
+        let cause = hash.map_or_else(|| "its record is unknown".to_owned(), |hash| format!("record {hash} is missing"));
+        Self::Partial(Outline::default(), cause)
+    }
+}
+
+fn listed(id: DecisionId, line: Line, records: &BTreeMap<Hash, Record>) -> Listed {
+    let hash = line.record();
+    let record = hash.and_then(|hash| records.get(&hash).cloned()).unwrap_or_else(|| Record::missing(hash));
+    let (evaluate_time, labels, entry_cause) = match line {
+        Line::Whole(entry) => match record {
+            Record::Whole(record) => {
+                return Listed::Entry(Entry { id, evaluate_time: entry.evaluate_time, labels: entry.labels, record });
+            }
+            Record::Partial(..) => (Some(entry.evaluate_time), entry.labels, None),
+        },
+        Line::Partial(entry) => (entry.evaluate_time, entry.labels.unwrap_or_default(), Some(entry.cause)),
     };
-    entries.into_iter().map(with_record).collect()
+    let (outline, record_cause) = match record {
+        Record::Whole(record) => (Outline::of(&record), None),
+        Record::Partial(outline, cause) => (outline, Some(cause)),
+    };
+    let causes: Vec<String> = entry_cause.into_iter().chain(record_cause).collect();
+    Listed::Unreadable(Box::new(Unreadable { id, evaluate_time, labels, outline, cause: causes.join("; ") }))
 }
 
 /// Decodes the entries of a segment, with their ids.
-pub(super) fn decode_entries(
-    writer: &Arc<str>,
-    first: u64,
-    body: &[u8],
-) -> Result<Vec<(DecisionId, StoredEntry)>, Error> {
+pub(super) fn decode_entries(writer: &Arc<str>, first: u64, body: &[u8]) -> Result<Vec<(DecisionId, Line)>, Error> {
     let entries = segment::decode(body).map_err(|source| Error::Corrupt {
         what: format!("the segment of decision {writer}-{first}"),
         source: source.into(),

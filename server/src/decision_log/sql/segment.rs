@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::decision_log::{AppendRequest, DecisionId, Hash};
+use crate::decision_log::{AppendRequest, DecisionId, Hash, unreadable::if_readable};
 
 /// Maximum uncompressed size of a segment, well above that of a full batch with the maximum number of labels.
 const MAX_UNCOMPRESSED_BYTES: u64 = 512 * 1024 * 1024;
@@ -33,6 +33,51 @@ pub(super) struct StoredEntry {
     /// The decision that the key stood for before.
     #[serde(default)]
     pub(super) supersedes: Option<DecisionId>,
+}
+
+/// The parts of a [`StoredEntry`] that can be read, if it cannot be read as a whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(super) struct PartialEntry {
+    /// The time of the evaluation.
+    #[serde(rename = "at", deserialize_with = "if_readable")]
+    pub(super) evaluate_time: Option<Timestamp>,
+    /// The blob of its record.
+    #[serde(rename = "case", deserialize_with = "if_readable")]
+    pub(super) record: Option<Hash>,
+    /// The caller's labels.
+    #[serde(deserialize_with = "if_readable")]
+    pub(super) labels: Option<BTreeMap<String, String>>,
+    /// The cause for which it cannot be read as a whole.
+    #[serde(skip)]
+    pub(super) cause: String,
+}
+
+/// A decision of a segment, as far as it can be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    Whole(StoredEntry),
+    Partial(PartialEntry),
+}
+
+impl Line {
+    fn parse(line: &[u8]) -> Self {
+        match serde_json::from_slice(line) {
+            Ok(entry) => Self::Whole(entry),
+            Err(error) => {
+                let readable: PartialEntry = serde_json::from_slice(line).unwrap_or_default();
+                Self::Partial(PartialEntry { cause: error.to_string(), ..readable })
+            }
+        }
+    }
+
+    /// The blob of its record.
+    pub(super) fn record(&self) -> Option<Hash> {
+        match self {
+            Self::Whole(entry) => Some(entry.record),
+            Self::Partial(entry) => entry.record,
+        }
+    }
 }
 
 /// A position in a chain: a sequence number, and the hash of all decisions up to it.
@@ -117,16 +162,41 @@ pub(super) fn decode_chained(body: &[u8], head: &mut Head) -> std::io::Result<Ve
     })
 }
 
-/// Decodes a segment without its chain.
-pub(super) fn decode(body: &[u8]) -> std::io::Result<Vec<StoredEntry>> {
-    decode_lines(body, |line| Ok(serde_json::from_slice(line)?))
+/// Decodes a segment without its chain, each entry as far as it can be read.
+pub(super) fn decode(body: &[u8]) -> std::io::Result<Vec<Line>> {
+    decode_lines(body, |line| Ok(Line::parse(line)))
 }
 
-fn decode_lines(
-    body: &[u8],
-    mut entry: impl FnMut(&[u8]) -> std::io::Result<StoredEntry>,
-) -> std::io::Result<Vec<StoredEntry>> {
+fn decode_lines<T>(body: &[u8], mut entry: impl FnMut(&[u8]) -> std::io::Result<T>) -> std::io::Result<Vec<T>> {
     let mut lines = Vec::new();
     zstd::stream::read::Decoder::new(body)?.take(MAX_UNCOMPRESSED_BYTES).read_to_end(&mut lines)?;
     lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(&mut entry).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn newer_entry_is_read_in_part() {
+        let hash = Hash([7; 32]);
+        let entry = format!(r#"{{"at":"2026-03-01T12:00:00Z","case":"{hash}","labels":{{"a":"b"}}"#);
+        let lines = format!("{entry}}}\n{entry},\"caller\":\"ci\"}}\n{{\"at\":7}}\nnot JSON\n");
+        let body = zstd::bulk::compress(lines.as_bytes(), 1).unwrap();
+
+        let decoded = decode(&body).unwrap();
+
+        assert!(matches!(decoded[0], Line::Whole(_)));
+        let partial: Vec<&PartialEntry> = decoded
+            .iter()
+            .filter_map(|line| match line {
+                Line::Partial(entry) => Some(entry),
+                Line::Whole(_) => None,
+            })
+            .collect();
+        assert_eq!((partial.len(), partial[0].record), (3, Some(hash)));
+        assert!(partial[0].evaluate_time.is_some() && partial[0].labels.is_some());
+        assert!(partial[0].cause.contains("caller"), "{}", partial[0].cause);
+        assert_eq!((partial[1].evaluate_time, partial[2].record), (None, None));
+    }
 }

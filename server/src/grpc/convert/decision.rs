@@ -2,62 +2,37 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+use prost::Message as _;
 use scangate_core::{
     Verdict,
-    decision::{
-        Breach, ManifestDecision, NextChange, Remediation, RuleReference, UnknownFix, Upgrade, Violation, Waived,
-    },
-    finding::Finding,
-    image::{Digest, Platform},
+    decision::{ManifestDecision, NextChange, RuleReference},
+    name::PolicyId,
     scan::Usage,
 };
 use scangate_proto::v1;
 
 use super::{
     count::render_count,
-    finding::{render_finding, render_package},
+    decision_details::Details,
+    finding::render_finding,
     image::{render_image, render_platform},
     policy::render_applied_policy,
     revision::render_revision,
-    scan::{render_evidence, render_manifest_scan, render_scan},
+    scan::{render_manifest_scan, render_scan},
     time::{render_duration, render_timestamp},
 };
 use crate::{
+    decision_log::{DecisionId, Listed, Outline, Unreadable},
     decisions::{EvaluatedDecision, Evaluation, RecordedDecision},
     findings::Page,
-    grpc::{field_violations::Fields, page_token},
+    grpc::{byte_budget::ByteBudget, field_violations::Fields, page_token},
 };
 
-/// The limit on the findings that one decision's violations list, so that a response stays within the message size that
-/// clients accept (4 MiB by default). Counts are always complete, and GetFindings returns all findings.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum FindingLimit {
-    /// For a response with one decision.
-    Single,
-    /// For one decision of a batch or a page, which may have hundreds.
-    Batch,
-}
-
-impl FindingLimit {
-    fn findings(self) -> usize {
-        match self {
-            Self::Single => 2000,
-            Self::Batch => 50,
-        }
-    }
-
-    fn waived(self) -> usize {
-        match self {
-            Self::Single => 1000,
-            Self::Batch => 25,
-        }
-    }
-}
-
-/// Renders a decision.
-pub(crate) fn render_decision(recorded: &RecordedDecision, limit: FindingLimit) -> v1::Decision {
+/// Renders a decision; the budget is for the fields that its records share.
+pub(crate) fn render_decision(recorded: &RecordedDecision, budget: ByteBudget) -> v1::Decision {
     let v1::Decision { name, evaluate_time, labels, .. } = render_recorded_fields(recorded);
-    v1::Decision { name, evaluate_time, labels, ..render_evaluated_fields(&recorded.evaluated, limit) }
+    v1::Decision { name, evaluate_time, labels, ..render_evaluated_fields(&recorded.evaluated, budget) }
 }
 
 /// Renders the fields that differ between records of one evaluated decision: name, time and the caller's labels.
@@ -70,47 +45,110 @@ pub(crate) fn render_recorded_fields(recorded: &RecordedDecision) -> v1::Decisio
     }
 }
 
-/// Builds a decision or a simulation: their shared fields from an evaluation, and the given ones.
+/// Renders a listed decision in the view BASIC.
+pub(crate) fn render_basic(listed: &Listed) -> v1::Decision {
+    match listed {
+        Listed::Entry(entry) => {
+            render_outline(&entry.id, Some(entry.evaluate_time), &entry.labels, &Outline::of(&entry.record))
+        }
+        Listed::Unreadable(unreadable) => render_unreadable(unreadable),
+    }
+}
+
+/// Renders the readable parts of a decision. It never says ALLOW: an unreadable part may restrict the verdict.
+pub(crate) fn render_unreadable(unreadable: &Unreadable) -> v1::Decision {
+    let Unreadable { id, evaluate_time, labels, outline, cause } = unreadable;
+    let mut decision = render_outline(id, *evaluate_time, labels, outline);
+    if decision.verdict() == v1::Verdict::Allow {
+        decision.set_verdict(v1::Verdict::Unspecified);
+    }
+    let unreadable = format!(
+        "{cause}; the decision is damaged or was written by a newer server: read it from an upgraded server, or run \
+         verify-decisions"
+    );
+    v1::Decision { unreadable, ..decision }
+}
+
+fn render_outline(
+    id: &DecisionId,
+    evaluate_time: Option<Timestamp>,
+    labels: &BTreeMap<String, String>,
+    outline: &Outline,
+) -> v1::Decision {
+    let Outline { keys, tag, summary } = outline;
+    let registry = keys.registry.as_ref();
+    let image = v1::Image {
+        registry_id: registry.map(|registry| registry.account().to_owned()).unwrap_or_default(),
+        region: registry.map(|registry| registry.region().to_owned()).unwrap_or_default(),
+        repository: keys.repository.as_ref().map(ToString::to_string).unwrap_or_default(),
+        tag: tag.as_ref().map(ToString::to_string).unwrap_or_default(),
+        digest: keys.digests.iter().flatten().next().map(ToString::to_string).unwrap_or_default(),
+        pushed_at: None,
+    };
+    let reference = |policy: &PolicyId| v1::PolicyReference { name: policy.resource_name(), ..Default::default() };
+    v1::Decision {
+        name: format!("decisions/{id}"),
+        verdict: keys.verdict.map(render_verdict).unwrap_or_default().into(),
+        reasons: summary.iter().filter(|summary| !summary.is_empty()).cloned().collect(),
+        image: Some(image),
+        environment: keys.environment.iter().flatten().next().map(ToString::to_string).unwrap_or_default(),
+        policies: keys.policies.iter().flatten().map(reference).collect(),
+        evaluate_time: evaluate_time.map(render_timestamp),
+        labels: labels.clone(),
+        ..v1::Decision::default()
+    }
+}
+
+/// Builds a decision or a simulation within a budget: their shared fields from an evaluation, and the given ones.
 macro_rules! render_evaluation {
-    ($message:ident, $evaluation:expr, $limit:expr, { $($field:ident: $value:expr),+ $(,)? }) => {{
+    ($message:ident, $evaluation:expr, $budget:expr, { $($field:ident: $value:expr),+ $(,)? }) => {{
         let Evaluation { image, environment, decision, inputs: _ } = $evaluation;
-        let mut remaining = $limit.findings();
-        v1::$message {
+        let mut budget = $budget;
+        let mut message = v1::$message {
             verdict: render_verdict(decision.verdict).into(),
             reasons: decision.reasons.clone(),
             image: Some(render_image(image)),
             environment: environment.as_ref().map(ToString::to_string).unwrap_or_default(),
-            violations: render_violations(&decision.violations, &mut remaining),
-            warnings: render_violations(&decision.warnings, &mut remaining),
-            waived: decision.waived.iter().take($limit.waived()).map(render_waived).collect(),
             waived_total: render_count(decision.waived_total),
-            remediation: decision.remediation.as_ref().map(render_remediation),
             policies: decision.policies.iter().map(render_applied_policy).collect(),
             revision: render_revision(decision.revision),
             expire_time: decision.next_change.as_ref().map(|change| render_timestamp(change.change_time)),
             next_change: decision.next_change.as_ref().map(render_next_change),
             retry_after: decision.retry_after.map(render_duration),
-            $($field: $value),+
+            $($field: $value,)+
+            ..v1::$message::default()
+        };
+        // Scans are the only details of manifests that can be left out.
+        let mut omitted_scans = 0;
+        if message.encoded_len() > budget.remaining() {
+            omitted_scans = message.manifests.iter_mut().filter_map(|manifest| manifest.scan.take()).count();
+        }
+        budget.charge(&message);
+        let details = Details::render(decision, omitted_scans, budget);
+        v1::$message {
+            violations: details.violations,
+            warnings: details.warnings,
+            waived: details.waived,
+            remediation: details.remediation,
+            omitted: details.omitted,
+            ..message
         }
     }};
 }
 
 /// Renders the fields that all records of one evaluated decision share.
-pub(crate) fn render_evaluated_fields(evaluated: &EvaluatedDecision, limit: FindingLimit) -> v1::Decision {
+pub(crate) fn render_evaluated_fields(evaluated: &EvaluatedDecision, budget: ByteBudget) -> v1::Decision {
     let EvaluatedDecision { evaluation, deploy } = evaluated;
-    render_evaluation!(Decision, evaluation, limit, {
-        name: String::new(),
+    render_evaluation!(Decision, evaluation, budget, {
         deploy_image: deploy.as_ref().map(|digest| evaluation.image.pinned(digest)).unwrap_or_default(),
         manifests: render_manifests(evaluated),
-        evaluate_time: None,
-        labels: BTreeMap::new(),
     })
 }
 
 /// Renders an evaluation that was not recorded. It permits no deployment.
-pub(crate) fn render_simulation(evaluation: &Evaluation) -> v1::Simulation {
+pub(crate) fn render_simulation(evaluation: &Evaluation, budget: ByteBudget) -> v1::Simulation {
     let manifests = &evaluation.decision.manifests;
-    render_evaluation!(Simulation, evaluation, FindingLimit::Single, {
+    render_evaluation!(Simulation, evaluation, budget, {
         manifests: manifests.iter().map(|manifest| render_manifest(evaluation, manifest)).collect(),
         evaluate_time: Some(render_timestamp(evaluation.decision.evaluate_time)),
     })
@@ -167,71 +205,6 @@ pub(crate) fn parse_verdict(fields: &mut Fields, path: &str, verdict: i32) -> Op
     }
 }
 
-fn render_violations(violations: &[Violation], remaining: &mut usize) -> Vec<v1::Violation> {
-    violations.iter().map(|violation| render_violation(violation, remaining)).collect()
-}
-
-fn render_violation(violation: &Violation, remaining: &mut usize) -> v1::Violation {
-    let mut out = v1::Violation {
-        policy: violation.policy.resource_name(),
-        description: violation.description.clone(),
-        manifest_digest: violation.manifest.to_string(),
-        platform: violation.platform.as_ref().map(render_platform),
-        deny_time: violation.deny_time.map(render_timestamp),
-        ..v1::Violation::default()
-    };
-    match &violation.breach {
-        Breach::Scan(evidence) => out.evidence = render_evidence(*evidence).into(),
-        // The description says it all.
-        Breach::NotUnderstood => {}
-        Breach::Rule { rule, matched, allowed, findings } => {
-            out.rule = rule.to_string();
-            out.matched = render_count(*matched);
-            out.allowed = render_count(*allowed);
-            let shown = findings.iter().take(*remaining);
-            out.findings = shown
-                .map(|finding| render_brief_finding(finding, &violation.manifest, violation.platform.as_ref()))
-                .collect();
-            *remaining = remaining.saturating_sub(out.findings.len());
-        }
-    }
-    out
-}
-
-/// Renders a finding without its long description, which GetFindings returns.
-fn render_brief_finding(finding: &Finding, manifest: &Digest, platform: Option<&Platform>) -> v1::Finding {
-    v1::Finding { description: String::new(), ..render_finding(finding, manifest, platform) }
-}
-
-fn render_waived(waived: &Waived) -> v1::WaivedFinding {
-    v1::WaivedFinding {
-        finding: Some(render_brief_finding(&waived.finding, &waived.manifest, waived.platform.as_ref())),
-        waiver: waived.waiver.resource_name(),
-        reason: waived.reason.clone(),
-        approver: waived.approver.clone(),
-        expire_time: Some(render_timestamp(waived.expire_time)),
-        author: waived.author.clone(),
-        waiver_revision: render_revision(waived.waiver_revision),
-    }
-}
-
-fn render_remediation(remediation: &Remediation) -> v1::Remediation {
-    let upgrade = |upgrade: &Upgrade| v1::PackageUpgrade {
-        package: Some(render_package(&upgrade.package)),
-        to_version: upgrade.to_version.clone(),
-        vulnerability_ids: upgrade.vulnerability_ids.clone(),
-    };
-    let unknown_fix = |unknown: &UnknownFix| v1::UnknownFix {
-        package: Some(render_package(&unknown.package)),
-        vulnerability_ids: unknown.vulnerability_ids.clone(),
-    };
-    v1::Remediation {
-        upgrades: remediation.upgrades.iter().map(upgrade).collect(),
-        unfixable: remediation.unfixable.iter().map(render_rule_reference).collect(),
-        unknown_fixes: remediation.unknown_fixes.iter().map(unknown_fix).collect(),
-    }
-}
-
 /// Renders a reference to a rule.
 pub(crate) fn render_rule_reference(reference: &RuleReference) -> v1::RuleReference {
     v1::RuleReference {
@@ -248,17 +221,22 @@ fn render_next_change(change: &NextChange) -> v1::NextChange {
     }
 }
 
-/// Renders a page of findings.
+/// Renders a page of findings. It ends early if the response would become too large.
 pub(crate) fn render_findings_page(page: &Page, binding: &str) -> v1::GetFindingsResponse {
-    v1::GetFindingsResponse {
+    let rest = v1::GetFindingsResponse {
         image: Some(render_image(&page.image)),
         manifests: page.inputs.iter().map(render_manifest_scan).collect(),
-        findings: page
-            .findings
-            .iter()
-            .map(|(manifest, finding)| render_finding(finding, &manifest.digest, manifest.platform.as_ref()))
-            .collect(),
         total_size: render_count(page.total),
-        next_page_token: page.next.as_ref().map(|next| page_token::encode(binding, next)).unwrap_or_default(),
-    }
+        ..v1::GetFindingsResponse::default()
+    };
+    let mut budget = ByteBudget::page();
+    budget.charge(&rest);
+    let findings = page
+        .findings
+        .iter()
+        .map(|(manifest, finding)| render_finding(finding, &manifest.digest, manifest.platform.as_ref()));
+    let findings = budget.take_page(findings);
+    let next_page_token =
+        page.cursor_after(findings.len()).map(|next| page_token::encode(binding, &next)).unwrap_or_default();
+    v1::GetFindingsResponse { findings, next_page_token, ..rest }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod count;
 pub(crate) mod decision;
+mod decision_details;
 pub(crate) mod evaluate_request;
 pub(crate) mod finding;
 pub(crate) mod image;

@@ -27,6 +27,7 @@ use tonic::{Request, Response, Status, metadata::MetadataMap};
 
 use super::{
     Services,
+    byte_budget::ByteBudget,
     convert::{
         policy::{self as policy_fields, render_policy},
         request_id::parse_request_key,
@@ -161,17 +162,18 @@ impl policy_service_server::PolicyService for PolicyService {
         fields.finish(Some(()))?;
 
         let set = self.policies.snapshot_at_least(token).await.map_err(status::from_policies)?;
-        let mut listed = set.policies.values().filter(|revision| {
+        let listed = set.policies.values().filter(|revision| {
             let matches = &revision.policy.matches;
             after.as_ref().is_none_or(|after| revision.policy.id > *after)
                 && repository.as_ref().is_none_or(|name| matches.admits_repository(name))
                 && environment.as_ref().is_none_or(|environment| matches.admits_environment(environment))
         });
-        let page: Vec<_> = listed.by_ref().take(size).collect();
-        let more = listed.next().is_some();
-        let last = page.last().filter(|_| more).map(|revision| &revision.policy.id);
+        let listed: Vec<_> = listed.take(size.saturating_add(1)).collect();
+        let policies = ByteBudget::page().take_page(listed.iter().take(size).map(|revision| render_policy(revision)));
+        let last = policies.len().checked_sub(1).filter(|_| policies.len() < listed.len());
+        let last = last.and_then(|last| listed.get(last)).map(|revision| &revision.policy.id);
         Ok(Response::new(ListPoliciesResponse {
-            policies: page.iter().map(|revision| render_policy(revision)).collect(),
+            policies,
             next_page_token: last.map(|last| page_token::encode(&binding, last)).unwrap_or_default(),
             revision: render_revision(set.revision),
         }))

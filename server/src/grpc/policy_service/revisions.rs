@@ -1,5 +1,6 @@
 //! The history of policies on the wire, and rollbacks.
 
+use scangate_core::name::PolicyId;
 use scangate_proto::v1::{
     ListPolicyRevisionsRequest, ListPolicyRevisionsResponse, PolicyRevision, RollbackPolicyRequest,
     RollbackPolicyResponse,
@@ -9,6 +10,7 @@ use tonic::Status;
 use super::{PolicyService, write_options};
 use crate::{
     grpc::{
+        byte_budget::ByteBudget,
         convert::{
             policy::{self as policy_fields, render_policy},
             revision::{parse_revision, render_revision},
@@ -20,6 +22,9 @@ use crate::{
     policy_store::{Entry, Revision},
 };
 
+/// The most revisions of one read: each may take megabytes.
+const READ_BATCH_SIZE: usize = 16;
+
 impl PolicyService {
     pub(super) async fn revisions(
         &self,
@@ -30,18 +35,39 @@ impl PolicyService {
         let size = page_token::parse_size(&mut fields, request.page_size);
         let before = page_token::decode::<u64>(&mut fields, &request.name, &request.page_token);
         let id = fields.finish(id)?;
-        let mut entries =
-            self.policies.history(&id, before, size.saturating_add(1)).await.map_err(status::from_policies)?;
-        if entries.is_empty() && before.is_none() {
+        let (revisions, last) = self.revisions_before(&id, before, size).await?;
+        if revisions.is_empty() && before.is_none() {
             return Err(status::policy_not_found(&id));
         }
-        let has_more = entries.len() > size;
-        entries.truncate(size);
-        let last = entries.last().filter(|_| has_more).map(|last| last.revision);
         Ok(ListPolicyRevisionsResponse {
-            revisions: entries.iter().map(render_entry).collect(),
+            revisions,
             next_page_token: last.map(|last| page_token::encode(&request.name, &last)).unwrap_or_default(),
         })
+    }
+
+    /// Reads a page of revisions, newest first, and the last one of the page unless it is the last page.
+    async fn revisions_before(
+        &self,
+        id: &PolicyId,
+        before: Option<u64>,
+        size: usize,
+    ) -> Result<(Vec<PolicyRevision>, Option<u64>), Status> {
+        let (mut budget, mut revisions, mut last) = (ByteBudget::page(), Vec::new(), before);
+        loop {
+            let entries = self.policies.history(id, last, READ_BATCH_SIZE).await.map_err(status::from_policies)?;
+            let is_end = entries.len() < READ_BATCH_SIZE;
+            for entry in entries {
+                let revision = render_entry(&entry);
+                if revisions.len() == size || !budget.admits_to_page(&revision, revisions.is_empty()) {
+                    return Ok((revisions, last));
+                }
+                revisions.push(revision);
+                last = Some(entry.revision);
+            }
+            if is_end {
+                return Ok((revisions, None));
+            }
+        }
     }
 
     pub(super) async fn roll_back(&self, request: RollbackPolicyRequest) -> Result<RollbackPolicyResponse, Status> {

@@ -124,9 +124,10 @@ fn render_event(event: WatchEvent) -> WatchPoliciesResponse {
 }
 
 fn render_findings_page(page: PreviewPage) -> PreviewPolicyResponse {
-    let PreviewPage { replayed, changed, verdicts, notes } = page;
+    let PreviewPage { replayed, changed, unreadable, verdicts, notes } = page;
     let decisions = verdicts.into_iter().map(render_changed_verdict).collect();
-    PreviewPolicyResponse { replayed: render_count(replayed), flipped: render_count(changed), decisions, notes }
+    let (replayed, flipped) = (render_count(replayed), render_count(changed));
+    PreviewPolicyResponse { replayed, flipped, unreadable: render_count(unreadable), decisions, notes }
 }
 
 fn render_changed_verdict(changed: ChangedVerdict) -> FlippedDecision {

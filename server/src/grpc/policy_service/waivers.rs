@@ -14,6 +14,7 @@ use tonic::Status;
 use super::{PolicyService, write_options};
 use crate::{
     grpc::{
+        byte_budget::ByteBudget,
         convert::{
             policy as policy_fields,
             revision::{parse_revision, render_revision},
@@ -75,9 +76,12 @@ impl PolicyService {
         let filter = Filter { states, expires_within, matches_nothing: request.matches_nothing };
         let query = Query { filter, at_least_as_fresh: token, after, page_size };
         let page = self.waivers.list(query).await.map_err(status::from_waivers)?;
+        let waivers = ByteBudget::page().take_page(page.waivers.iter().map(render_stored));
+        let last = waivers.len().checked_sub(1).filter(|_| waivers.len() < page.waivers.len());
+        let last = last.and_then(|last| page.waivers.get(last)).map(|stored| stored.revision.waiver.id.clone());
         Ok(ListWaiversResponse {
-            waivers: page.waivers.iter().map(render_stored).collect(),
-            next_page_token: page.next.map(|next| page_token::encode(&binding, &next)).unwrap_or_default(),
+            waivers,
+            next_page_token: last.or(page.next).map(|next| page_token::encode(&binding, &next)).unwrap_or_default(),
             revision: render_revision(page.revision),
         })
     }
@@ -140,11 +144,17 @@ impl PolicyService {
         let (document, template) = fields.finish(document.zip(template))?;
         let import = ImportRequest { document, template, options };
         let imported = self.waivers.import(import).await.map_err(status::from_waivers)?;
+        let mut notes = imported.notes;
+        let waivers = ByteBudget::page().take_page(imported.waivers.iter().map(render_stored));
+        if waivers.len() < imported.waivers.len() {
+            let (listed, written) = (waivers.len(), imported.waivers.len());
+            notes.push(format!("{listed} of {written} written waivers fit this response; use ListWaivers for all"));
+        }
         Ok(ImportWaiversResponse {
-            waivers: imported.waivers.iter().map(render_stored).collect(),
+            waivers,
             skipped: imported.skipped,
             revision: render_revision(imported.revision),
-            notes: imported.notes,
+            notes,
         })
     }
 

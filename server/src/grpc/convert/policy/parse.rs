@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use jiff::SignedDuration;
+use prost::Message as _;
 use scangate_core::{
     expression::Expression,
     finding::Score,
@@ -24,6 +25,8 @@ use crate::{
     policy_store::Precondition,
 };
 
+/// The largest policy, as an encoded message, so that each response with one fits.
+const MAX_POLICY_BYTES: usize = 3 * 1024 * 1024;
 /// The most rules of a policy.
 const MAX_RULES: usize = 100;
 /// The most globs of one list in `match`.
@@ -82,6 +85,10 @@ pub(crate) fn parse_policy(fields: &mut Fields, id: Option<PolicyId>, wire: Opti
         return None;
     };
     check_complete(fields, "policy", &wire.unknown_fields);
+    if wire.encoded_len() > MAX_POLICY_BYTES {
+        fields
+            .refuse("policy", format!("must be at most {MAX_POLICY_BYTES} bytes long; split it into several policies"));
+    }
     check_description(fields, "policy.description", &wire.description);
     let effective_time = parse_timestamp(fields, "policy.effective_time", wire.effective_time.as_ref());
     let matches = wire.r#match.clone().unwrap_or_default();
