@@ -19,9 +19,6 @@ use crate::{
     },
 };
 
-/// The largest message that is decoded. 100 decisions with all their findings fit; a runaway response does not.
-const MAX_MESSAGE_BYTES: usize = 64 << 20;
-
 type Transport = InterceptedService<Channel, Credentials>;
 
 /// The generated client of `ScanGateService`.
@@ -102,17 +99,17 @@ impl Client {
 
     /// The generated client of `ScanGateService` on the same connection, without deadline and retries.
     pub fn gate(&self) -> GateClient {
-        ScanGateServiceClient::new(self.transport.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+        ScanGateServiceClient::new(self.transport.clone())
     }
 
     /// The generated client of `PolicyService` on the same connection, without deadline and retries.
     pub fn policies(&self) -> PolicyClient {
-        PolicyServiceClient::new(self.transport.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+        PolicyServiceClient::new(self.transport.clone())
     }
 
     /// The generated client of `DecisionService` on the same connection, without deadline and retries.
     pub fn decisions(&self) -> DecisionClient {
-        DecisionServiceClient::new(self.transport.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+        DecisionServiceClient::new(self.transport.clone())
     }
 
     pub(crate) fn call(&self) -> Call<'_> {

@@ -95,13 +95,17 @@ impl Decision {
             Verdict::Indeterminate => return Err(self.refuse(Refusal::Indeterminate)),
             Verdict::Unspecified => return Err(self.refuse(Refusal::UnknownVerdict(self.0.verdict))),
         }
+        if !self.0.unreadable.is_empty() {
+            return Err(self.refuse(Refusal::Unreadable { cause: self.0.unreadable.clone() }));
+        }
         if self.0.manifests.is_empty() {
             return Err(self.refuse(Refusal::NoManifests));
         }
         if let Some(manifest) = self.0.manifests.iter().find(|manifest| manifest.verdict() != Verdict::Allow) {
             return Err(self.refuse(Refusal::ManifestNotAllowed { digest: manifest.digest.clone() }));
         }
-        if self.0.violations.is_empty() { Ok(()) } else { Err(self.refuse(Refusal::Contradiction)) }
+        let unlisted = self.0.omitted.as_ref().map_or(0, |omitted| omitted.violations);
+        if self.0.violations.is_empty() && unlisted == 0 { Ok(()) } else { Err(self.refuse(Refusal::Contradiction)) }
     }
 
     fn require_pinned<'a>(&self, reference: &'a str, digest: &str) -> Result<&'a str, NotAllowed> {
@@ -194,7 +198,13 @@ pub enum Refusal {
     /// The verdict is unknown to this version.
     #[error("unknown verdict ({0})")]
     UnknownVerdict(i32),
-    /// ALLOW without any manifest.
+    /// A recorded decision that the server cannot read as a whole.
+    #[error("the server cannot read the decision: {cause}")]
+    Unreadable {
+        /// The server's cause.
+        cause: String,
+    },
+    /// ALLOW without any manifest, as in the view BASIC of a list.
     #[error("the decision covers no manifest")]
     NoManifests,
     /// The verdict is ALLOW, but the verdict on a manifest is another.

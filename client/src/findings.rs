@@ -36,17 +36,14 @@ impl Client {
         request.page_token = String::new();
         let mut all = self.findings(request.clone()).await?;
         while !all.next_page_token.is_empty() {
+            if all.next_page_token == request.page_token {
+                // Without progress the loop would never end.
+                return Err(Error::Incomplete { missing: "a page of findings has its own token as next_page_token" });
+            }
             request.page_token = std::mem::take(&mut all.next_page_token);
             let page = self.findings(request.clone()).await?;
-            if page.findings.is_empty() {
-                // Without progress the loop would never end.
-                return Err(Error::Incomplete { missing: "an empty page of findings has a next page" });
-            }
             all.findings.extend(page.findings);
             all.next_page_token = page.next_page_token;
-            if all.findings.len() > total_size(&all) {
-                break;
-            }
         }
         if all.findings.len() != total_size(&all) {
             return Err(Error::Incomplete { missing: "the number of findings differs from total_size" });

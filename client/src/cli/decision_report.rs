@@ -6,8 +6,8 @@ use scangate_client::{
     NotAllowed, Refusal,
     prost_types::Duration as RetryAfter,
     v1::{
-        AffectedPackage, Decision, Evidence, Finding, Platform, PolicyReference, ScanState, Simulation, Verdict,
-        Violation, WaivedFinding,
+        AffectedPackage, Decision, Evidence, Finding, Omitted, Platform, PolicyReference, ScanState, Simulation,
+        Verdict, Violation, WaivedFinding,
     },
 };
 
@@ -30,6 +30,7 @@ struct Evaluation<'a> {
     violations: &'a [Violation],
     warnings: &'a [Violation],
     waived: &'a [WaivedFinding],
+    omitted: Option<&'a Omitted>,
 }
 
 /// The [`Evaluation`] of a decision or a simulation: both messages have these fields.
@@ -47,6 +48,7 @@ macro_rules! evaluation {
             violations: &$message.violations,
             warnings: &$message.warnings,
             waived: &$message.waived,
+            omitted: $message.omitted.as_ref(),
         }
     };
 }
@@ -95,6 +97,7 @@ fn write_evaluation(report: &mut Report, evaluation: &Evaluation<'_>, with_next_
     report.section("violations", &violation_lines(evaluation.violations));
     report.section("warnings", &violation_lines(evaluation.warnings));
     report.section("waived", &evaluation.waived.iter().map(waived_line).collect::<Vec<_>>());
+    report.section("omitted", &evaluation.omitted.map(omitted_lines).unwrap_or_default());
     if with_next_steps {
         report.section("next steps", &next_steps(evaluation));
     }
@@ -191,6 +194,22 @@ fn waived_line(waived: &WaivedFinding) -> String {
     let package = format::package(finding.package.as_ref());
     let until = format::time(waived.expire_time);
     format!("{} in {package} by {} until {until}: {}", format::vulnerability(&finding), waived.waiver, waived.reason)
+}
+
+/// The details that the response leaves out, and the call that returns them.
+fn omitted_lines(omitted: &Omitted) -> Vec<String> {
+    let counts = [
+        (omitted.violations, "violations"),
+        (omitted.warnings, "warnings"),
+        (omitted.findings, "findings"),
+        (omitted.waived_findings, "waived findings"),
+        (omitted.remediation_steps, "steps of the remediation"),
+        (omitted.manifest_scans, "scans of manifests"),
+    ];
+    let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+    let mut lines: Vec<String> = counts.map(|(count, details)| format!("{count} more {details} omitted")).collect();
+    lines.extend((!omitted.next_step.is_empty()).then(|| omitted.next_step.clone()));
+    lines
 }
 
 /// The steps that may change the verdict, without duplicates.

@@ -84,17 +84,18 @@ impl FindingsArgs {
     pub(crate) async fn run(self, session: &Session) -> Result<CommandOutput, CliError> {
         let limit = self.limit;
         let mut request = self.request();
-        let response = match i32::try_from(limit) {
+        let mut response = match i32::try_from(limit) {
             Ok(page_size) if (1..=MAX_PAGE_SIZE).contains(&limit) => {
                 request.page_size = page_size;
-                session.client.findings(request).await?
+                session.client.findings(request.clone()).await?
             }
-            Ok(_) | Err(_) => {
-                let mut all = session.client.all_findings(request).await?;
-                all.findings.truncate(if limit == 0 { usize::MAX } else { limit });
-                all
-            }
+            Ok(_) | Err(_) => session.client.all_findings(request.clone()).await?,
         };
+        if response.findings.len() < limit && !response.next_page_token.is_empty() {
+            // Large findings end a page early.
+            response = session.client.all_findings(request).await?;
+        }
+        response.findings.truncate(if limit == 0 { usize::MAX } else { limit });
         Ok(CommandOutput::success(session.render(&response, findings_report)?))
     }
 

@@ -1,7 +1,7 @@
 //! Tests of the check that a decision permits a deployment.
 
 use super::*;
-use crate::v1::{Image, ManifestDecision, Violation};
+use crate::v1::{Image, ManifestDecision, Omitted, Violation};
 
 const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const REFERENCE: &str =
@@ -54,6 +54,14 @@ fn other_decisions_are_refused_with_their_cause() {
         (v1::Decision { verdict: -1, ..allowed() }, Refusal::UnknownVerdict(-1)),
         (v1::Decision { manifests: Vec::new(), ..allowed() }, Refusal::NoManifests),
         (v1::Decision { violations: vec![Violation::default()], ..allowed() }, Refusal::Contradiction),
+        (
+            v1::Decision { omitted: Some(Omitted { violations: 1, ..Default::default() }), ..allowed() },
+            Refusal::Contradiction,
+        ),
+        (
+            v1::Decision { unreadable: "unknown field".into(), ..allowed() },
+            Refusal::Unreadable { cause: "unknown field".into() },
+        ),
         (with_manifest(0), Refusal::ManifestNotAllowed { digest: DIGEST.into() }),
         (with_manifest(2), Refusal::ManifestNotAllowed { digest: DIGEST.into() }),
         (with_manifest(3), Refusal::ManifestNotAllowed { digest: DIGEST.into() }),

@@ -30,6 +30,18 @@ async fn denied_image_exits_1_with_next_steps() {
 }
 
 #[tokio::test]
+async fn omitted_details_are_counted() {
+    let next_step = "use GetFindings".to_owned();
+    let omitted = Omitted { findings: 1400, waived_findings: 7, next_step, ..Default::default() };
+
+    let output = check(Decision { omitted: Some(omitted), ..denied() }, &[]).await;
+
+    let text = stdout(&output);
+    assert!(text.contains("omitted\n  1400 more findings omitted\n  7 more waived findings omitted\n"), "{text}");
+    assert!(text.contains("  use GetFindings\n"), "{text}");
+}
+
+#[tokio::test]
 async fn indeterminate_image_exits_2_with_retry_delay() {
     let retry_after = Some(scangate_client::prost_types::Duration { seconds: 90, nanos: 0 });
 

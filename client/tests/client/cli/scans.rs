@@ -29,6 +29,23 @@ async fn findings_are_listed_with_their_total() {
 }
 
 #[tokio::test]
+async fn limit_spans_pages_that_end_early() {
+    let server = fake_server::start().await;
+    let page = |findings: usize, next: &str| GetFindingsResponse {
+        findings: vec![Finding::default(); findings],
+        total_size: 5,
+        next_page_token: next.into(),
+        ..Default::default()
+    };
+    server.service.findings.respond_with([Ok(page(2, "2")), Ok(page(2, "2")), Ok(page(3, ""))]);
+
+    let output = run(&server, &["findings", IMAGE, "--limit", "4"]).await;
+
+    assert_eq!(status(&output), 0, "{}", stderr(&output));
+    assert!(stdout(&output).ends_with("4 of 5 findings\n"), "{}", stdout(&output));
+}
+
+#[tokio::test]
 async fn scan_start_prints_outcome() {
     let server = fake_server::start().await;
     let scan = StartedScan {
