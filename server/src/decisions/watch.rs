@@ -44,9 +44,9 @@ impl Decisions {
             };
             let count = listed.len();
             idle = if count == 0 { idle + POLL_INTERVAL } else { Duration::ZERO };
-            let mut loader = self.listed_loader();
-            for decision in listed {
-                let loaded = loader.load(decision).await;
+            let mut decisions = self.listed_loader();
+            for entry in listed {
+                let loaded = decisions.load(entry).await;
                 let is_last = loaded.is_err();
                 if sender.send(loaded.map(WatchEvent::Decision)).await.is_err() || is_last {
                     return;

@@ -37,6 +37,7 @@ pub(super) struct Details {
 impl Details {
     /// Renders the details of a decision. What matters most takes what the others leave: the findings of violations come last.
     pub(super) fn render(decision: &Decision, omitted_scans: usize, mut budget: ByteBudget) -> Self {
+        budget.charge(&largest_omitted());
         let mut violations =
             budget.with_part(2, |part| part.take_while_fits(decision.violations.iter().map(render_without_findings)));
         let mut warnings =
@@ -64,6 +65,19 @@ impl Details {
         let omitted =
             (omitted != v1::Omitted::default()).then(|| v1::Omitted { next_step: NEXT_STEP.to_owned(), ..omitted });
         Self { violations, warnings, waived, remediation, omitted }
+    }
+}
+
+/// The counts of the largest size.
+fn largest_omitted() -> v1::Omitted {
+    v1::Omitted {
+        violations: i32::MAX,
+        warnings: i32::MAX,
+        findings: i32::MAX,
+        waived_findings: i32::MAX,
+        remediation_steps: i32::MAX,
+        manifest_scans: i32::MAX,
+        next_step: NEXT_STEP.to_owned(),
     }
 }
 
@@ -133,9 +147,125 @@ fn render_remediation(remediation: &Remediation, budget: &mut ByteBudget) -> v1:
         package: Some(render_package(&unknown.package)),
         vulnerability_ids: unknown.vulnerability_ids.clone(),
     };
+    budget.charge(&v1::Remediation::default());
     v1::Remediation {
         upgrades: remediation.upgrades.iter().map(upgrade).filter(|upgrade| budget.admits(upgrade)).collect(),
         unfixable: remediation.unfixable.iter().map(render_rule_reference).filter(|rule| budget.admits(rule)).collect(),
         unknown_fixes: remediation.unknown_fixes.iter().map(unknown_fix).filter(|fix| budget.admits(fix)).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use proptest::prelude::*;
+    use prost::Message as _;
+    use scangate_core::{
+        Verdict,
+        finding::Finding,
+        name::{PolicyId, RuleId, WaiverId},
+    };
+    use scangate_test_fixtures::{digest, finding};
+
+    use super::*;
+    use crate::grpc::byte_budget::MAX_RESPONSE_BYTES;
+
+    fn findings(count: usize, title: usize) -> Vec<Finding> {
+        let title = || Some("t".repeat(title).into());
+        (0..count).map(|number| Finding { title: title(), ..finding(&format!("CVE-2026-{number}")) }).collect()
+    }
+
+    /// A violation that counts twice as many findings as it lists.
+    fn violation(count: usize, title: usize) -> Violation {
+        let breach = Breach::Rule {
+            rule: RuleId::parse("rule").unwrap(),
+            matched: u32::try_from(count * 2).unwrap(),
+            allowed: 0,
+            findings: findings(count, title),
+        };
+        Violation {
+            policy: PolicyId::parse("team").unwrap(),
+            breach,
+            description: "d".repeat(title),
+            manifest: digest(1),
+            platform: None,
+            deny_time: None,
+        }
+    }
+
+    fn waived(finding: Finding) -> Waived {
+        Waived {
+            finding,
+            manifest: digest(1),
+            platform: None,
+            waiver: WaiverId::parse("w").unwrap(),
+            reason: "not reachable".to_owned(),
+            author: String::new(),
+            approver: String::new(),
+            expire_time: Timestamp::MAX,
+        }
+    }
+
+    fn decision(violations: Vec<Violation>, warnings: Vec<Violation>, waived: Vec<Waived>, fixes: usize) -> Decision {
+        let unfixable = (0..fixes).map(|number| format!("team/rule-{number}")).collect();
+        Decision {
+            verdict: Verdict::Deny,
+            reasons: Vec::new(),
+            manifests: Vec::new(),
+            violations,
+            warnings,
+            waived_total: u32::try_from(waived.len()).unwrap(),
+            waived,
+            remediation: Some(Remediation { unfixable, ..Remediation::default() }),
+            policies: Vec::new(),
+            revision: 1,
+            evaluate_time: Timestamp::UNIX_EPOCH,
+            retry_after: None,
+            next_change: None,
+            unchanged_until: None,
+        }
+    }
+
+    fn listed(violations: &[v1::Violation]) -> usize {
+        violations.iter().map(|violation| violation.findings.len()).sum()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn details_fit_and_every_omission_counts(
+            violations in prop::collection::vec((0..60_usize, 0..600_usize), 0..30),
+            warnings in prop::collection::vec((0..60_usize, 0..600_usize), 0..10),
+            waivers in 0..80_usize,
+            fixes in 0..80_usize,
+            parts in 1..200_usize,
+        ) {
+            let all = |sizes: &[(usize, usize)]| sizes.iter().map(|(count, title)| violation(*count, *title)).collect();
+            let waived = findings(waivers, 100).into_iter().map(waived).collect();
+            let decision = decision(all(&violations), all(&warnings), waived, fixes);
+
+            let details = Details::render(&decision, 0, ByteBudget::shared_by(parts));
+
+            let omitted = details.omitted.clone().unwrap_or_default();
+            let left_out = |number: i32| usize::try_from(number).unwrap();
+            let matched: usize = violations.iter().chain(&warnings).map(|(count, _)| count * 2).sum();
+            let found = listed(&details.violations) + listed(&details.warnings);
+            prop_assert_eq!(found + left_out(omitted.findings), matched);
+            prop_assert_eq!(details.violations.len() + left_out(omitted.violations), violations.len());
+            prop_assert_eq!(details.warnings.len() + left_out(omitted.warnings), warnings.len());
+            prop_assert_eq!(details.waived.len() + left_out(omitted.waived_findings), waivers);
+            let steps = details.remediation.as_ref().unwrap().unfixable.len();
+            prop_assert_eq!(steps + left_out(omitted.remediation_steps), fixes);
+            let message = v1::Decision {
+                violations: details.violations,
+                warnings: details.warnings,
+                waived: details.waived,
+                remediation: details.remediation,
+                omitted: details.omitted,
+                ..v1::Decision::default()
+            };
+            prop_assert!(message.encoded_len() <= MAX_RESPONSE_BYTES / parts, "{}", message.encoded_len());
+        }
     }
 }
