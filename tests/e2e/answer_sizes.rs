@@ -274,6 +274,6 @@ async fn views_select_fields_of_decisions() {
         let page = gate.client.decisions().list_decisions(request).await.unwrap().into_inner();
 
         assert_eq!(read.as_ref(), Some(got), "{view:?}");
-        assert_eq!(page.decisions, [listed.clone()], "{view:?}");
+        assert_eq!(page.decisions, std::slice::from_ref(listed), "{view:?}");
     }
 }
