@@ -246,7 +246,7 @@ async fn views_select_fields_of_decisions() {
     let request = EvaluateGateRequest { labels, environment: "prod".into(), ..evaluate_request("shop/web:1.4.2") };
     let full = gate.client.evaluate(request).await.unwrap().into_message();
     let mut image = full.image.clone().unwrap();
-    image.pushed_at = None;
+    image.push_time = None;
     let mut policies = full.policies.clone();
     for policy in &mut policies {
         *policy = scangate_client::v1::PolicyReference { name: policy.name.clone(), ..Default::default() };

@@ -83,7 +83,7 @@ fn render_outline(
         repository: keys.repository.as_ref().map(ToString::to_string).unwrap_or_default(),
         tag: tag.as_ref().map(ToString::to_string).unwrap_or_default(),
         digest: keys.digests.iter().flatten().next().map(ToString::to_string).unwrap_or_default(),
-        pushed_at: None,
+        push_time: None,
     };
     let reference = |policy: &PolicyId| v1::PolicyReference { name: policy.resource_name(), ..Default::default() };
     v1::Decision {
