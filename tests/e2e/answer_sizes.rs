@@ -4,7 +4,7 @@
 
 use prost::Message;
 use scangate_client::v1::{
-    BatchEvaluateGateRequest, Decision, DecisionView, EvaluateGateRequest, FindingFilter, GetDecisionRequest,
+    BatchEvaluateGateRequest, Decision, DecisionView, EvaluateGateRequest, FindingCondition, GetDecisionRequest,
     GetFindingsRequest, ListPoliciesRequest, ListPolicyRevisionsRequest, ListWaiversRequest, Policy, PolicyMatch,
     ReplayDecisionRequest, Rule, Severity, Verdict, Waiver, batch_evaluate_gate_item,
 };
@@ -33,7 +33,7 @@ pub fn large_findings(count: usize, description: usize) -> Vec<EnhancedFinding> 
 pub fn policy_with_rules(rules: usize) -> Policy {
     let rule = |number| Rule {
         id: format!("r{number}"),
-        when: Some(FindingFilter { min_severity: Severity::Low.into(), ..Default::default() }),
+        when: Some(FindingCondition { min_severity: Severity::Low.into(), ..Default::default() }),
         ..Default::default()
     };
     Policy { rules: (0..rules).map(rule).collect(), ..Default::default() }
@@ -136,7 +136,7 @@ fn large_policy(version: usize) -> Policy {
     let ids = |rule: usize| (0..1000).map(|id| format!("CVE-2026-{rule:03}{id:04}")).collect();
     let rule = |number| Rule {
         id: format!("r{number}"),
-        when: Some(FindingFilter { vulnerability_ids: ids(number), ..Default::default() }),
+        when: Some(FindingCondition { vulnerability_ids: ids(number), ..Default::default() }),
         ..Default::default()
     };
     let matches = PolicyMatch { repositories: vec!["none/*".into()], ..Default::default() };
@@ -183,7 +183,7 @@ async fn policy_beyond_one_response_is_refused() {
     let gate = gate(World::new()).start().await;
     let wide = |number| Rule {
         id: format!("r{number}"),
-        when: Some(FindingFilter {
+        when: Some(FindingCondition {
             packages: (0..1000).map(|name| format!("{:x<90}{name}", "package")).collect(),
             ..Default::default()
         }),

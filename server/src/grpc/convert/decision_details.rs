@@ -162,6 +162,7 @@ mod tests {
     use prost::Message as _;
     use scangate_core::{
         Verdict,
+        decision::RuleReference,
         finding::Finding,
         name::{PolicyId, RuleId, WaiverId},
     };
@@ -203,11 +204,13 @@ mod tests {
             author: String::new(),
             approver: String::new(),
             expire_time: Timestamp::MAX,
+            waiver_revision: 1,
         }
     }
 
     fn decision(violations: Vec<Violation>, warnings: Vec<Violation>, waived: Vec<Waived>, fixes: usize) -> Decision {
-        let unfixable = (0..fixes).map(|number| format!("team/rule-{number}")).collect();
+        let unfixable =
+            (0..fixes).map(|_| RuleReference { policy: PolicyId::parse("team").unwrap(), rule: None }).collect();
         Decision {
             verdict: Verdict::Deny,
             reasons: Vec::new(),
