@@ -1,5 +1,7 @@
 //! Changes the scanning configuration of registries and repositories, and reports it before and after the change.
 
+mod notes;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -124,14 +126,15 @@ async fn configure_repository(
 ) -> Result<Configured, registry::Error> {
     let names = [repository.name.clone()];
     let before = read_effective(registry, &repository.registry, &names).await?;
+    let expected = expected_after_flag(&before, scan_on_push);
+    let mut notes = notes::repositories(&before, &expected);
     let after = match intent {
         Intent::Apply => {
             registry.put_scan_on_push(&repository, scan_on_push).await?;
             read_effective(registry, &repository.registry, &names).await?
         }
-        Intent::ValidateOnly => expected_after_flag(&before, scan_on_push),
+        Intent::ValidateOnly => expected,
     };
-    let mut notes = dropped(&before, &after);
     if after.registry.scan_type == ScanType::Enhanced {
         notes.push(
             "the registry uses enhanced scanning: its rules apply, and the repository's scan-on-push flag has no effect".to_owned(),
@@ -164,62 +167,26 @@ async fn configure_registry(
     report: &[RepositoryName],
     intent: Intent,
 ) -> Result<Configured, registry::Error> {
+    let expected = EffectiveScanning {
+        repositories: before.repositories.iter().map(|repository| expected_scanning(repository, &wanted)).collect(),
+        registry: wanted,
+    };
+    // From the expected configuration: ECR may not report the change yet.
+    let notes = notes::registry(&before, &expected);
     let after = match intent {
-        Intent::Apply if before.registry == wanted => before.clone(),
+        Intent::Apply if before.registry == expected.registry => before.clone(),
         Intent::Apply => {
-            registry.put_registry_scanning(id, &wanted).await?;
+            registry.put_registry_scanning(id, &expected.registry).await?;
             read_effective(registry, id, report).await?
         }
-        Intent::ValidateOnly => EffectiveScanning {
-            repositories: before.repositories.iter().map(|repository| expected_scanning(repository, &wanted)).collect(),
-            registry: wanted,
-        },
+        Intent::ValidateOnly => expected,
     };
-    let notes = notes(&before, &after);
     Ok(Configured { before, after, notes })
-}
-
-fn notes(before: &EffectiveScanning, after: &EffectiveScanning) -> Vec<String> {
-    let mut notes = Vec::new();
-    if before.registry.scan_type != after.registry.scan_type {
-        notes.push(
-            "the scan type changes: existing scans of the previous type are no longer used, and images need a new scan before they are allowed"
-                .to_owned(),
-        );
-    }
-    notes.extend(narrowed(&before.registry, &after.registry));
-    notes.extend(dropped(before, after));
-    notes
-}
-
-/// Names the filters that no longer select repositories: the report may not list every repository that they selected.
-fn narrowed(before: &RegistryScanning, after: &RegistryScanning) -> Vec<String> {
-    let filters = |scanning: &RegistryScanning| -> BTreeSet<String> {
-        scanning.rules.iter().flat_map(|rule| rule.filters.iter().cloned()).collect()
-    };
-    let (old, new) = (filters(before), filters(after));
-    if scans_everything(after) || new.contains("*") {
-        return Vec::new();
-    }
-    if scans_everything(before) {
-        return vec!["only repositories that a rule matches are still scanned automatically".to_owned()];
-    }
-    let note = |filter| format!("filter {filter:?} selects no repositories for scanning any more");
-    old.difference(&new).map(note).collect()
 }
 
 /// True if every repository is scanned continuously: enhanced scanning without rules.
 fn scans_everything(scanning: &RegistryScanning) -> bool {
     scanning.scan_type == ScanType::Enhanced && scanning.rules.is_empty()
-}
-
-/// Names the repositories that the change drops out of scanning.
-fn dropped(before: &EffectiveScanning, after: &EffectiveScanning) -> Vec<String> {
-    let pairs = before.repositories.iter().zip(&after.repositories);
-    pairs
-        .filter(|(before, after)| before.frequency != Frequency::Manual && after.frequency == Frequency::Manual)
-        .map(|(_, after)| format!("repository {} is no longer scanned automatically", after.name))
-        .collect()
 }
 
 /// Adds the requested rules to the effective ones; none is removed. If the scan type changes, effective filters are kept under

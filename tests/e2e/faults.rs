@@ -125,7 +125,7 @@ async fn other_calls_return_documented_fault_codes() {
         check_outcome(gate.client.findings(findings).await, name);
         let start = StartScanRequest { image: "team/app:1".into(), platforms: Vec::new() };
         check_outcome(gate.client.start_scan(start).await, name);
-        let target = RepositoryTarget { repository: "team/app".into(), scan_on_push: true };
+        let target = RepositoryTarget { repository: "team/app".into(), scan_on_push: Some(true) };
         let configure = ConfigureScanningRequest { target: Some(Target::Repository(target)), validate_only: false };
         check_outcome(gate.client.configure_scanning(configure).await, name);
         let batch = BatchEvaluateGateRequest { requests: vec![fresh("team/app:1"), fresh("team/multi:1")] };

@@ -82,7 +82,7 @@ async fn unscanned_image_reaches_verdict_over_moto() {
 #[tokio::test]
 async fn scanning_configuration_reaches_moto() {
     let gate = moto_gate().await;
-    let target = RepositoryTarget { repository: "sample-repo".into(), scan_on_push: true };
+    let target = RepositoryTarget { repository: "sample-repo".into(), scan_on_push: Some(true) };
     let configure = |target| ConfigureScanningRequest { target: Some(target), validate_only: false };
     let rule = ScanningRule { frequency: ScanFrequency::ScanOnPush.into(), repository_filters: vec!["sample*".into()] };
     let registry = RegistryTarget {

@@ -36,7 +36,7 @@ fn apply(target: Target) -> ConfigureScanningRequest {
 #[tokio::test]
 async fn repository_scan_on_push_is_set_and_read_back() {
     let gate = gate(world()).start().await;
-    let target = RepositoryTarget { repository: "team/app".into(), scan_on_push: true };
+    let target = RepositoryTarget { repository: "team/app".into(), scan_on_push: Some(true) };
 
     let configured = gate.client.configure_scanning(apply(Target::Repository(target.clone()))).await.unwrap();
     let again = gate.client.configure_scanning(apply(Target::Repository(target))).await.unwrap();
@@ -156,12 +156,48 @@ async fn repository_that_drops_out_is_noted() {
 #[tokio::test]
 async fn flag_that_ends_scanning_is_noted() {
     let gate = gate(world()).start().await;
-    let flag = |scan_on_push| Target::Repository(RepositoryTarget { repository: "team/app".into(), scan_on_push });
+    let flag = |scan_on_push| {
+        Target::Repository(RepositoryTarget { repository: "team/app".into(), scan_on_push: Some(scan_on_push) })
+    };
     gate.client.configure_scanning(apply(flag(true))).await.unwrap();
 
     let notes = gate.client.configure_scanning(apply(flag(false))).await.unwrap().notes;
 
     assert_eq!(notes, ["repository team/app is no longer scanned automatically"]);
+}
+
+#[tokio::test]
+async fn missing_scan_on_push_is_refused() {
+    let gate = gate(world()).start().await;
+    let target = Target::Repository(RepositoryTarget { repository: "team/app".into(), scan_on_push: None });
+
+    let refused = rejection(gate.client.configure_scanning(apply(target)).await);
+
+    assert_eq!(refused.violations[0].field, "repository.scan_on_push");
+    assert_eq!(gate.ecr.calls().count("PutImageScanningConfiguration"), 0);
+}
+
+#[tokio::test]
+async fn end_of_enhanced_scanning_is_noted() {
+    let gate = gate(world()).start().await;
+    let continuous = vec![rule(ScanFrequency::ContinuousScan, "*")];
+    let enhanced = registry(ScanType::Enhanced, continuous, ConfigureMode::Replace);
+    gate.client.configure_scanning(apply(Target::Registry(enhanced))).await.unwrap();
+    let on_push = vec![rule(ScanFrequency::ScanOnPush, "*")];
+    let cases = [
+        (ScanType::Basic, vec!["Amazon Inspector no longer scans", "filter \"*\" selects are no longer scanned cont"]),
+        (ScanType::Enhanced, vec!["filter \"*\" selects are no longer", "repository team/app is scanned on push only"]),
+    ];
+    for (scan_type, expected) in cases {
+        let target = Target::Registry(registry(scan_type, on_push.clone(), ConfigureMode::Replace));
+        let request = ConfigureScanningRequest { target: Some(target), validate_only: true };
+
+        let notes = gate.client.configure_scanning(request).await.unwrap().notes;
+
+        for lost in expected {
+            assert!(notes.iter().any(|note| note.contains(lost)), "{scan_type:?}: {lost} is not in {notes:?}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -183,7 +219,7 @@ async fn region_without_enhanced_scanning_is_basic() {
         assert_eq!(refused.reason, "ENHANCED_SCANNING_UNAVAILABLE");
         assert!(refused.message.contains("set scan_on_push of each repository instead"), "{}", refused.message);
     }
-    let flag = RepositoryTarget { repository: "team/app".into(), scan_on_push: true };
+    let flag = RepositoryTarget { repository: "team/app".into(), scan_on_push: Some(true) };
     let configured = gate.client.configure_scanning(apply(Target::Repository(flag))).await.unwrap();
     assert_eq!(configured.after.unwrap().repositories[0].frequency(), ScanFrequency::ScanOnPush);
     assert_eq!(gate.decide("team/app:1").await.verdict(), Verdict::Allow);

@@ -91,9 +91,10 @@ impl ScanningCommand {
 impl From<ConfigureCommand> for ConfigureScanningRequest {
     fn from(configure: ConfigureCommand) -> Self {
         match configure {
-            ConfigureCommand::Repository(RepositoryArgs { repository, scan_on_push, validate_only }) => {
-                Self { target: Some(Target::Repository(RepositoryTarget { repository, scan_on_push })), validate_only }
-            }
+            ConfigureCommand::Repository(RepositoryArgs { repository, scan_on_push, validate_only }) => Self {
+                target: Some(Target::Repository(RepositoryTarget { repository, scan_on_push: Some(scan_on_push) })),
+                validate_only,
+            },
             ConfigureCommand::Registry(registry) => {
                 Self { validate_only: registry.validate_only, target: Some(Target::Registry(registry.into())) }
             }

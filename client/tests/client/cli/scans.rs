@@ -111,6 +111,6 @@ async fn scanning_options_reach_the_request() {
     let Some(configure_scanning_request::Target::Registry(target)) = &registry.target else { panic!("a registry") };
     assert!(registry.validate_only);
     assert_eq!((target.mode(), target.scanning.as_ref().unwrap().rules.len()), (ConfigureMode::Replace, 2));
-    let target = RepositoryTarget { repository: "team/a".into(), scan_on_push: true };
+    let target = RepositoryTarget { repository: "team/a".into(), scan_on_push: Some(true) };
     assert_eq!(repository.target, Some(configure_scanning_request::Target::Repository(target)));
 }

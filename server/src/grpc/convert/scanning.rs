@@ -35,7 +35,11 @@ pub(crate) fn parse_target(
         }
         Some(Wire::Repository(target)) => {
             let repository = image::parse_repository(&mut fields, "repository.repository", &target.repository, default);
-            repository.map(|repository| Target::Repository { repository, scan_on_push: target.scan_on_push })
+            if target.scan_on_push.is_none() {
+                fields.refuse("repository.scan_on_push", "must be set: true to scan images on push, false to end it");
+            }
+            let values = repository.zip(target.scan_on_push);
+            values.map(|(repository, scan_on_push)| Target::Repository { repository, scan_on_push })
         }
         Some(Wire::Registry(target)) => parse_registry_target(&mut fields, target, default),
     };
