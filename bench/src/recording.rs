@@ -131,6 +131,7 @@ async fn append(
                 log.append(AppendRequest {
                     record: Arc::clone(&records[(caller + number) % records.len()]),
                     evaluate_time: Timestamp::now(),
+                    caller: String::new(),
                     labels: BTreeMap::from([("pipeline".to_owned(), "deploy".to_owned())]),
                     request_key: request,
                     supersedes: None,

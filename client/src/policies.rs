@@ -48,9 +48,9 @@ impl Client {
         Ok(all)
     }
 
-    /// Replaces a policy.
+    /// Changes a policy: the fields of `update_mask`, or without a mask the fields that are set.
     ///
-    /// The policy's `etag` must be that of the version to replace; `*` replaces any version.
+    /// The policy's `etag` must be that of the version to change; `*` changes any version.
     pub async fn update_policy(&self, mut request: UpdatePolicyRequest) -> Result<UpdatePolicyResponse, Error> {
         ensure_request_id(&mut request.request_id);
         self.call()

@@ -42,7 +42,10 @@ pub struct Config {
     /// Maximum term of a waiver, from its start to its expiry; a longer one is refused.
     #[arg(long, default_value = "365d", env = "SCANGATE_WAIVER_MAX_TERM", value_name = "DURATION", value_parser = parse_duration)]
     pub waiver_max_term: Duration,
-    /// Require an author and a different approver for each waiver.
+    /// Require the approval of a second person for each waiver; until then it covers nothing.
+    ///
+    /// An approval needs callers with an identity. This version has no source of identities, so the server refuses to start with
+    /// this option.
     #[arg(long, env = "SCANGATE_WAIVER_NEEDS_APPROVER", num_args = 0..=1, default_value_t, default_missing_value = "true", action = ArgAction::Set)]
     pub waiver_needs_approver: bool,
     /// Retry window of an EvaluateGate `request_id`, from 1s to 24h, counted from the decision that it stands for.

@@ -75,6 +75,12 @@ const MAX_HEADERS: u32 = 16 * 1024;
 /// An error that stops the server.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// Waivers cannot be approved.
+    #[error(
+        "waivers cannot be approved: --waiver-needs-approver needs callers with an identity, and this version has no source of \
+         identities; remove the option, and let a proxy in front of the server decide who may write waivers"
+    )]
+    NoIdentitySource,
     /// The store failed to open.
     #[error("cannot open the store")]
     Store(#[from] OpenError),
@@ -101,6 +107,9 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
+    if config.waiver_needs_approver {
+        return Err(Error::NoIdentitySource);
+    }
     let database = Database::open(&config.store).await?;
     let log = Arc::new(SqlDecisionLog::new(&database));
     let outcome = serve_over(config, &database, Arc::clone(&log) as _, listener, shutdown).await;
@@ -153,8 +162,7 @@ async fn services(config: &Config, database: &Arc<Database>, log: Arc<dyn Decisi
         Arc::clone(&decisions),
         settings,
     );
-    let waiver_limits =
-        WaiverLimits { max_term: config.waiver_max_term, requires_approver: config.waiver_needs_approver };
+    let waiver_limits = WaiverLimits { max_term: config.waiver_max_term };
     let stopping = CancellationToken::new();
     Ok(Services { gate, registry, policies, observations, waiver_limits, decisions, stopping })
 }

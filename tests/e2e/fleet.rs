@@ -11,6 +11,7 @@ use std::{
 
 use scangate_client::{
     Client,
+    prost_types::FieldMask,
     v1::{
         EvaluateGateRequest, GetDecisionRequest, Policy, Severity, UpdatePolicyRequest, UpdatePolicyResponse, Verdict,
     },
@@ -107,7 +108,8 @@ async fn evaluate_until_stopped(client: Client, stop: Arc<AtomicBool>) -> Vec<Re
 
 async fn replace_policy(writer: &Client, policy: Policy) -> UpdatePolicyResponse {
     let policy = Policy { name: "policies/shop".to_owned(), etag: "*".to_owned(), ..policy };
-    writer.update_policy(UpdatePolicyRequest { policy: Some(policy), ..Default::default() }).await.unwrap()
+    let update_mask = Some(FieldMask { paths: vec!["*".to_owned()] });
+    writer.update_policy(UpdatePolicyRequest { policy: Some(policy), update_mask, ..Default::default() }).await.unwrap()
 }
 
 fn lax() -> Policy {

@@ -117,7 +117,7 @@ async fn waiver_manual_commands_succeed() {
     let manual = std::fs::read_to_string(root().join("docs/waivers.md")).unwrap();
     let lines: Vec<&str> = manual.lines().filter(|line| line.starts_with("grpcurl ")).collect();
 
-    assert_eq!(lines.len(), 6);
+    assert_eq!(lines.len(), 8);
     run_in_shell(&gate, &lines).await;
 }
 

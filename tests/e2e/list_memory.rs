@@ -50,7 +50,8 @@ async fn append_recorded(store: &Path, count: usize) {
         let (record, evaluate_time) = records[number % DISTINCT].clone();
         let log = Arc::clone(&log);
         let labels = BTreeMap::from([("number".to_owned(), number.to_string())]);
-        let request = AppendRequest { record, evaluate_time, labels, request_key: None, supersedes: None };
+        let request =
+            AppendRequest { record, evaluate_time, caller: String::new(), labels, request_key: None, supersedes: None };
         appending.spawn(async move { log.append(request).await.unwrap() });
     }
     appending.join_all().await;

@@ -42,6 +42,8 @@ mod scans;
 mod several_names;
 mod simulations;
 mod transport;
+mod update_masks;
 mod verdicts;
 mod vex_import;
+mod waiver_approval;
 mod waivers;

@@ -56,6 +56,7 @@ async fn record(log: &SqlDecisionLog, newer: Newer) -> String {
     }
     let blob = Blob::encode::<Value>(&record).unwrap();
     let request = AppendRequest {
+        caller: String::new(),
         record: Arc::new(PreparedRecord { keys, blob, parts: vec![inputs, outcome] }),
         evaluate_time: std::time::SystemTime::now().try_into().unwrap(),
         labels: BTreeMap::from([("pipeline".to_owned(), "release-7".to_owned())]),

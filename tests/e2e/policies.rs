@@ -2,6 +2,7 @@
 
 use scangate_client::{
     Code,
+    prost_types::FieldMask,
     v1::{
         CreatePolicyRequest, DeletePolicyRequest, EvaluateGateRequest, FindingCondition, GetPolicyRequest,
         ListPoliciesRequest, Policy, PolicyMatch, PolicyMode, Rule, RuleEffect, ScanRequirements, Severity,
@@ -187,7 +188,11 @@ async fn default_policy_stays_present_and_unrestricted() {
     let delete =
         DeletePolicyRequest { name: "policies/default".into(), etag: default.etag.clone(), ..Default::default() };
     let undeleted = rejection(gate.client.delete_policy(delete).await);
-    gate.client.update_policy(update(Policy { rules: Vec::new(), ..default })).await.unwrap();
+    let without_rules = UpdatePolicyRequest {
+        update_mask: Some(FieldMask { paths: vec!["rules".into()] }),
+        ..update(Policy { rules: Vec::new(), ..default })
+    };
+    gate.client.update_policy(without_rules).await.unwrap();
 
     let fields: Vec<&str> = refused.violations.iter().map(|violation| violation.field.as_str()).collect();
     assert_eq!(fields, ["policy.match", "policy.mode", "policy.replaces_default"]);

@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use scangate_client::{
     Error,
+    prost_types::FieldMask,
     v1::{
         CreatePolicyRequest, CreatePolicyResponse, DeletePolicyRequest, DeletePolicyResponse, ErrorReason,
         GetPolicyRequest, ListPoliciesRequest, Policy, UpdatePolicyRequest, UpdatePolicyResponse,
@@ -146,7 +147,7 @@ impl UpdateArgs {
         if policy.etag.is_empty() {
             return Err(CliError::Usage(ETAG_MISSING.to_owned()));
         }
-        let request = UpdatePolicyRequest { policy: Some(policy), ..Default::default() };
+        let request = UpdatePolicyRequest { policy: Some(policy), update_mask: Some(whole()), ..Default::default() };
         let response = session.client.update_policy(request).await?;
         Ok(CommandOutput::success(session.render(&response, update_report)?))
     }
@@ -169,7 +170,12 @@ impl ValidateArgs {
         }
         let id = policy_id(&policy.name).to_owned();
         let replacement = Policy { etag: "*".to_owned(), ..policy.clone() };
-        let request = UpdatePolicyRequest { policy: Some(replacement), validate_only: true, ..Default::default() };
+        let request = UpdatePolicyRequest {
+            policy: Some(replacement),
+            update_mask: Some(whole()),
+            validate_only: true,
+            ..Default::default()
+        };
         match session.client.update_policy(request).await {
             Ok(response) => {
                 Ok(CommandOutput::success(session.render(&response, |response| validation_report(&response.notes))?))
@@ -184,6 +190,11 @@ async fn validate_new(session: &Session, policy_id: String, policy: Policy) -> R
     let request = CreatePolicyRequest { policy_id, policy: Some(policy), validate_only: true, ..Default::default() };
     let response = session.client.create_policy(request).await?;
     Ok(CommandOutput::success(session.render(&response, |response| validation_report(&response.notes))?))
+}
+
+/// The mask that replaces the whole policy: the file has all of it.
+fn whole() -> FieldMask {
+    FieldMask { paths: vec!["*".to_owned()] }
 }
 
 /// Rejects a file whose policy has another name than the command line: one of the two is a mistake.
@@ -214,5 +225,5 @@ fn update_report(response: &UpdatePolicyResponse) -> Report {
 }
 
 fn delete_report(response: &DeletePolicyResponse) -> Report {
-    policy_report::write_result(None, &response.revision, &[])
+    policy_report::write_result(None, &response.revision, &response.notes)
 }

@@ -246,5 +246,6 @@ not_scripted!(
     list_waivers(ListWaiversRequest) -> ListWaiversResponse,
     update_waiver(UpdateWaiverRequest) -> UpdateWaiverResponse,
     revoke_waiver(RevokeWaiverRequest) -> RevokeWaiverResponse,
+    approve_waiver(ApproveWaiverRequest) -> ApproveWaiverResponse,
     import_waivers(ImportWaiversRequest) -> ImportWaiversResponse,
 );

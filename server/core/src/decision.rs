@@ -12,6 +12,7 @@ use crate::{
     image::{Digest, Platform},
     name::{PolicyId, RuleId, WaiverId},
     policy::Mode,
+    stored::is_default,
 };
 
 /// The maximum number of findings that one violation lists. Its count is always complete.
@@ -102,10 +103,12 @@ pub struct Waived {
     pub waiver_revision: u64,
     /// The waiver's reason.
     pub reason: String,
-    /// The name of the requester.
-    pub author: String,
-    /// The name of the approver.
-    pub approver: String,
+    /// The identity of the caller who requested the waiver; empty if the caller had none.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub requested_by: String,
+    /// The identity of the approver; empty if the waiver needs no approval.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub approved_by: String,
     /// The first instant at which the finding is no longer waived.
     pub expire_time: Timestamp,
 }

@@ -76,6 +76,27 @@ impl Glob {
         true
     }
 
+    /// True if every name that the other pattern matches also matches this one.
+    ///
+    /// A `*` of the other pattern stands for any character, so only a `*` of this one can match it.
+    ///
+    /// ```
+    /// use scangate_core::glob::Glob;
+    ///
+    /// assert!(Glob::parse("team/*")?.covers(&Glob::parse("team/*/web")?));
+    /// assert!(!Glob::parse("team/app")?.covers(&Glob::parse("team/*")?));
+    /// # Ok::<(), scangate_core::glob::Error>(())
+    /// ```
+    pub fn covers(&self, other: &Self) -> bool {
+        self.matches(other.as_str())
+    }
+
+    /// True if every name that the other pattern matches also matches this one, without regard to the case of ASCII
+    /// letters.
+    pub fn covers_ignoring_case(&self, other: &Self) -> bool {
+        self.matches_ignoring_case(other.as_str())
+    }
+
     /// True if the whole name matches, without regard to the case of ASCII letters.
     ///
     /// ```

@@ -113,6 +113,22 @@ pub fn matches(glob: &Glob, package: &Package) -> bool {
             && matches_symbols(pypi_normal_form(glob.as_str()), pypi_normal_form(&package.name)))
 }
 
+/// True if every package that one glob of a waiver matches is also matched by the other, [`wide`](matches).
+pub fn covers(wide: &Glob, narrow: &Glob) -> bool {
+    wide.covers(narrow) && covers_in_pypi(wide, narrow)
+}
+
+/// True if every package that one glob of a rule matches is also matched by the other, [`wide`](any_may_match).
+pub fn may_cover(wide: &Glob, narrow: &Glob) -> bool {
+    // A pattern with a colon never covers one without, so the artifacts of Maven need no comparison of their own.
+    wide.covers_ignoring_case(narrow) && covers_in_pypi(wide, narrow)
+}
+
+/// True if the normal form of one pattern covers the other's: a normal form can match a name that the pattern itself does not.
+fn covers_in_pypi(wide: &Glob, narrow: &Glob) -> bool {
+    matches_symbols(pypi_normal_form(wide.as_str()), pypi_normal_form(narrow.as_str()))
+}
+
 /// The normal form of a name in PyPI: lower case, with one `-` for every run of `-`, `_` and `.`.
 fn pypi_normal_form(name: &str) -> impl Iterator<Item = u8> + Clone + '_ {
     let mut after_separator = false;

@@ -1,6 +1,7 @@
 //! Policies: named sets of rules, their scope, and their requirements on a scan.
 
 mod definition;
+mod loosening;
 mod requirements;
 mod scope;
 mod set;

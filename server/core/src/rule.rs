@@ -1,5 +1,7 @@
 //! Rules: a condition on findings, the maximum number of matches, and the effect of exceeding it.
 
+mod loosening;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 

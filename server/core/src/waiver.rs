@@ -4,12 +4,13 @@ mod cover;
 mod definition;
 mod scope;
 mod set;
+mod widening;
 
 use jiff::SignedDuration;
 
 pub use self::{
     cover::Cover,
-    definition::{Conditions, Revocation, State, Waiver},
+    definition::{Approval, Conditions, Revocation, State, Waiver},
     scope::{Scope, Subject},
     set::{ApplicableWaivers, Revision, WaiverSet},
 };

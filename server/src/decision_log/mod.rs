@@ -93,7 +93,7 @@ pub struct IndexTerms {
     pub policies: Vec<PolicyId>,
 }
 
-/// The content that many decisions can share: everything but the time, the labels and the request.
+/// The content that many decisions can share: everything but the time, the caller, the labels and the request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DecisionRecord {
@@ -129,6 +129,8 @@ pub struct AppendRequest {
     pub record: Arc<PreparedRecord>,
     /// The time of the evaluation.
     pub evaluate_time: Timestamp,
+    /// The caller's identity; empty if the caller has none.
+    pub caller: String,
     /// The caller's labels.
     pub labels: BTreeMap<String, String>,
     /// The idempotency key, stored for its window.
@@ -144,6 +146,8 @@ pub struct Entry {
     pub id: DecisionId,
     /// The time of the evaluation.
     pub evaluate_time: Timestamp,
+    /// The caller's identity; empty if the caller had none.
+    pub caller: String,
     /// The caller's labels.
     pub labels: BTreeMap<String, String>,
     /// Its record, which entries may share.

@@ -88,6 +88,8 @@ pub struct RecordedDecision {
     pub evaluated: Arc<EvaluatedDecision>,
     /// The instant of evaluation.
     pub evaluate_time: Timestamp,
+    /// The caller's identity; empty if the caller had none.
+    pub caller: String,
     /// The labels of the caller.
     pub labels: BTreeMap<String, String>,
 }
@@ -95,6 +97,7 @@ pub struct RecordedDecision {
 impl RecordedDecision {
     /// The decision of a log entry.
     pub(crate) fn new(entry: Entry, evaluated: Arc<EvaluatedDecision>) -> Self {
-        Self { id: entry.id, evaluated, evaluate_time: entry.evaluate_time, labels: entry.labels }
+        let Entry { id, evaluate_time, caller, labels, record: _ } = entry;
+        Self { id, evaluated, evaluate_time, caller, labels }
     }
 }

@@ -31,7 +31,7 @@ use self::{
     prepared::PreparedDecision,
 };
 use crate::{
-    decision_log::{AppendRequest, AppendResult},
+    decision_log::{AppendRequest, AppendResult, PreparedRecord},
     decisions::{self, Decisions, RecordedDecision},
     idempotency::RequestKey,
     observations::{self, Observations},
@@ -100,10 +100,26 @@ pub struct EvaluateRequest {
     pub max_findings_age: Option<Duration>,
     /// The minimum store revision of the policy snapshot.
     pub at_least_as_fresh: Option<u64>,
+    /// The caller's identity, recorded with the decision; empty if the caller has none.
+    pub caller: String,
     /// Labels of the caller, recorded and returned with the decision.
     pub labels: BTreeMap<String, String>,
     /// The idempotency key: a repeated request gets the same decision while that holds.
     pub request_key: Option<RequestKey>,
+}
+
+impl EvaluateRequest {
+    /// Returns the request to record a decision on this one.
+    fn append(&self, record: Arc<PreparedRecord>, evaluate_time: Timestamp) -> AppendRequest {
+        AppendRequest {
+            record,
+            evaluate_time,
+            caller: self.caller.clone(),
+            labels: self.labels.clone(),
+            request_key: self.request_key.clone(),
+            supersedes: None,
+        }
+    }
 }
 
 /// The decision on a request.
@@ -158,12 +174,11 @@ impl Evaluator {
         }
         let (PreparedDecision { record, evaluated }, evaluate_time) = self.prepare(&request, deadline).await?;
         // Hold only what the response needs during the append: many calls may wait here.
-        let EvaluateRequest { labels, .. } = request;
-        let append =
-            AppendRequest { record, evaluate_time, labels: labels.clone(), request_key: None, supersedes: None };
+        let append = request.append(record, evaluate_time);
+        let EvaluateRequest { caller, labels, .. } = request;
         match self.decisions.record(append).await? {
             AppendResult::Recorded(id) => {
-                let recorded = RecordedDecision { id, evaluated, evaluate_time, labels };
+                let recorded = RecordedDecision { id, evaluated, evaluate_time, caller, labels };
                 Ok(Evaluated { recorded, replayed: false })
             }
             AppendResult::Replayed(id) => Ok(Evaluated { recorded: self.decisions.get(&id).await?, replayed: true }),

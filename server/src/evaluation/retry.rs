@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use scangate_core::{Decision, Verdict, evidence::CLOCK_SLACK};
 
-use super::{Error, EvaluateRequest, Evaluated, Evaluator};
+use super::{Error, EvaluateRequest, Evaluated, Evaluator, PreparedDecision};
 use crate::{
     decision_log::{AppendRequest, AppendResult},
     decisions::{EvaluatedDecision, Known, RecordedDecision},
@@ -40,19 +40,13 @@ impl Evaluator {
                 Some(Known::Unreadable(id)) => superseded = Some(id),
                 None => {}
             }
-            let (prepared, evaluate_time) = self.prepare(&request, deadline).await?;
+            let (PreparedDecision { record, evaluated }, evaluate_time) = self.prepare(&request, deadline).await?;
             request.wait = Duration::ZERO; // A repetition does not wait again.
-            let append = AppendRequest {
-                record: prepared.record,
-                evaluate_time,
-                labels: request.labels.clone(),
-                request_key: Some(key.clone()),
-                supersedes: superseded.clone(),
-            };
+            let append = AppendRequest { supersedes: superseded.clone(), ..request.append(record, evaluate_time) };
             let id = match self.decisions.record(append).await? {
                 AppendResult::Recorded(id) => {
-                    let (evaluated, labels) = (prepared.evaluated, request.labels);
-                    let recorded = RecordedDecision { id, evaluated, evaluate_time, labels };
+                    let EvaluateRequest { caller, labels, .. } = request;
+                    let recorded = RecordedDecision { id, evaluated, evaluate_time, caller, labels };
                     return Ok(Evaluated { recorded, replayed: false });
                 }
                 AppendResult::Replayed(id) => id,
@@ -60,7 +54,7 @@ impl Evaluator {
             // Not the decision that this call found outdated, so that of a concurrent call.
             if superseded.as_ref() != Some(&id) {
                 known = match self.decisions.get_known(id).await? {
-                    Known::Readable(recorded) if is_same_answer(&recorded.evaluated, &prepared.evaluated) => {
+                    Known::Readable(recorded) if is_same_answer(&recorded.evaluated, &evaluated) => {
                         return Ok(Evaluated { recorded, replayed: true });
                     }
                     concurrent @ (Known::Readable(_) | Known::Unreadable(_)) => Some(concurrent),

@@ -17,6 +17,7 @@ mod request_body;
 mod scan_gate_service;
 mod status;
 mod streaming;
+mod update_mask;
 mod wire_check;
 
 use std::sync::Arc;

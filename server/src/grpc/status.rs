@@ -186,6 +186,18 @@ fn revision_not_found(id: &PolicyId, revision: u64) -> Status {
     StatusBuilder::new(Code::NotFound, Reason::RevisionNotFound, message).resource(POLICY, &name).build()
 }
 
+/// The status of a call that needs the caller's identity.
+pub(crate) fn identity_required(method: &str, id: &WaiverId) -> Status {
+    let name = id.resource_name();
+    let message = format!(
+        "{method} needs the identity of its caller, and this version of the server cannot establish one; a waiver written here \
+         is in force without approval unless its state is PROPOSED, so leave it as it is or upgrade the server"
+    );
+    StatusBuilder::new(Code::FailedPrecondition, Reason::IdentityRequired, message)
+        .precondition("IDENTITY_REQUIRED", &name)
+        .build()
+}
+
 /// Converts a status to the error of one item of a batch.
 pub(crate) fn to_item_error(status: &Status) -> BatchEvaluateGateError {
     let details = status.get_error_details();

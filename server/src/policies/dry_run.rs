@@ -36,7 +36,7 @@ pub(super) fn dry_run(set: &PolicySet, change: Change) -> Result<WriteResult, Er
     Ok(WriteResult { revision: set.revision, resources })
 }
 
-fn find(set: &PolicySet, name: &ResourceName) -> Option<Revision> {
+pub(super) fn find(set: &PolicySet, name: &ResourceName) -> Option<Revision> {
     match name {
         ResourceName::Policy(id) => set.policies.get(id).cloned().map(Revision::Policy),
         ResourceName::Waiver(id) => set.waivers.get(id).cloned().map(Revision::Waiver),

@@ -4,6 +4,8 @@
 //! every half second. A refresh confirms the snapshot. Without a confirmation within the staleness bound, no snapshot is returned:
 //! evaluation fails closed.
 
+mod changes;
+mod current;
 mod dry_run;
 mod lint;
 mod patterns;
@@ -25,6 +27,8 @@ use scangate_core::{name::PolicyId, policy::PolicySet};
 use tokio::sync::{Mutex as AsyncMutex, watch as watch_channel};
 
 pub use self::{
+    changes::{policy_change_notes, policy_deletion_notes, waiver_change_notes},
+    current::Current,
     lint::lint,
     patterns::{has_patterns, policy_pattern_notes, waiver_pattern_notes},
     rollback::{Error as RollbackError, Rollback},
@@ -135,6 +139,11 @@ impl Policies {
         let set = self.snapshot.load_full();
         let current = set.revision;
         if current >= required { Ok(set) } else { Err(Error::RevisionNotReached { required, current }) }
+    }
+
+    /// Returns the snapshot with every write that was durable before this call.
+    async fn latest_snapshot(&self) -> Result<Arc<PolicySet>, Error> {
+        if self.store.is_shared() { self.catch_up(0).await } else { self.snapshot_at_least(None).await }
     }
 
     fn is_confirmed(&self) -> bool {

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use scangate_core::name::PolicyId;
+use scangate_core::{name::PolicyId, policy};
 
-use super::{Policies, WriteOptions, lint};
+use super::{Policies, WriteOptions, lint, policy_change_notes};
 use crate::policy_store::{Change, Precondition, Resource, Revision, WriteResult};
 
 /// A failure to roll a policy back. The policy is unchanged.
@@ -28,7 +28,9 @@ pub enum Error {
 pub struct Rollback {
     /// The policy as written.
     pub written: WriteResult,
-    /// Lint notes on the restored policy.
+    /// The policy before the rollback; `None` if it was deleted.
+    pub replaced: Option<Arc<policy::Revision>>,
+    /// Notes on the restored policy and on the change.
     pub notes: Vec<String>,
 }
 
@@ -48,13 +50,15 @@ impl Policies {
         };
         resource.check_understood().map_err(super::Error::Store)?;
         let Revision::Policy(old) = resource else { return Err(Error::RevisionNotFound { id, revision }) };
-        let set = self.snapshot_at_least(None).await?;
+        let replaced = self.snapshot_at_least(None).await?.policies.get(&id).cloned();
         let resource = Resource::Policy(old.policy.clone());
         let change = match expected {
-            Precondition::Any if !set.policies.contains_key(&id) => Change::Create(vec![resource]),
+            Precondition::Any if replaced.is_none() => Change::Create(vec![resource]),
             expected @ (Precondition::Any | Precondition::Revision(_)) => Change::Update { resource, expected },
         };
         let written = self.write(change, options).await?;
-        Ok(Rollback { written, notes: lint(&old.policy) })
+        let mut notes = lint(&old.policy);
+        notes.extend(replaced.iter().flat_map(|replaced| policy_change_notes(&replaced.policy, &old.policy)));
+        Ok(Rollback { written, replaced, notes })
     }
 }

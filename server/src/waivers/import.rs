@@ -21,7 +21,7 @@ use crate::{
 
 /// The prefix of the ids of imported waivers.
 const ID_PREFIX: &str = "vex-";
-/// The longest author or ticket taken from a document, in characters.
+/// The longest ticket taken from a document, in characters.
 const MAX_TEXT: usize = 256;
 
 /// The reason why a statement without a sufficient scope becomes no waiver.
@@ -147,9 +147,6 @@ fn to_waivers(document: &ParsedDocument, template: &Waiver) -> Vec<Waiver> {
         waiver.scope.everywhere &= statement.digest.is_none();
         waiver.id = import_id(&document.id, &waiver.scope)?;
         waiver.reason.clone_from(&statement.reason);
-        if waiver.author.is_empty() {
-            waiver.author = document.author.chars().take(MAX_TEXT).collect();
-        }
         if waiver.ticket.is_empty() {
             waiver.ticket = document.id.chars().take(MAX_TEXT).collect();
         }

@@ -20,7 +20,7 @@ pub use self::{
 use crate::{
     id,
     observations::{self, Observations},
-    policies::{self, Policies, WriteOptions},
+    policies::{self, Current, Policies, WriteOptions, waiver_change_notes},
     policy_store::{self, Change, Precondition, Resource, ResourceName},
 };
 
@@ -65,12 +65,15 @@ impl StoredWaiver {
 const NOTHING_SEEN: &str =
     "this gate has seen no finding with the vulnerability, package and repository of this waiver";
 
+/// The note on a revocation without effect.
+const ALREADY_REVOKED: &str = "the waiver was already revoked; it keeps the time and the reason of its revocation";
+
 /// The result of a write.
 #[derive(Clone, Debug)]
 pub struct WaiverWrite {
     /// The waiver as written.
     pub waiver: Option<StoredWaiver>,
-    /// Notes on patterns that match nothing, one sentence each.
+    /// Notes on patterns that match nothing and on the change, one sentence each.
     pub notes: Vec<String>,
     /// The store's revision of the write.
     pub revision: u64,
@@ -115,14 +118,20 @@ impl Waivers {
         self.with_match_state(Arc::clone(revision)).await
     }
 
-    /// Replaces a waiver that was read by [`Waivers::current`].
+    /// Replaces a waiver that was read by [`Waivers::current`]. It keeps its requester; its approval depends on the change.
     pub async fn update(
         &self,
         waiver: Waiver,
-        expected: Precondition,
+        current: CurrentWaiver,
         options: WriteOptions,
     ) -> Result<WaiverWrite, Error> {
-        self.write(Change::Update { resource: Resource::Waiver(waiver), expected }, options).await
+        let CurrentWaiver { revision: old, expected } = current;
+        let approval = old.waiver.approval_of_change(&waiver);
+        let waiver = Waiver { requested_by: old.waiver.requested_by.clone(), approval, ..waiver };
+        let changes = waiver_change_notes(&old.waiver, &waiver);
+        let mut written = self.write(Change::Update { resource: Resource::Waiver(waiver), expected }, options).await?;
+        written.notes.extend(changes);
+        Ok(written)
     }
 
     /// Revokes a waiver. Revoking a revoked waiver again changes nothing.
@@ -135,36 +144,28 @@ impl Waivers {
     ) -> Result<WaiverWrite, Error> {
         let CurrentWaiver { revision: old, expected } = self.current(id, expected).await?;
         // With an idempotency key the store must see the request, since it records the key.
+        let notes: Vec<String> =
+            old.waiver.revocation.is_some().then(|| ALREADY_REVOKED.to_owned()).into_iter().collect();
         if old.waiver.revocation.is_some() && options.request_key.is_none() {
             let revision = old.revision;
-            return Ok(WaiverWrite { waiver: Some(self.with_match_state(old).await?), notes: Vec::new(), revision });
+            return Ok(WaiverWrite { waiver: Some(self.with_match_state(old).await?), notes, revision });
         }
+        let is_dry_run = options.validate_only;
         let mut waiver = old.waiver.clone();
         waiver.revocation.get_or_insert_with(|| Revocation { at: Timestamp::now(), reason: reason.to_owned() });
-        self.update(waiver, expected, options).await
+        let written = self.write(Change::Update { resource: Resource::Waiver(waiver), expected }, options).await?;
+        // A repeated request finds the waiver that its first attempt revoked.
+        let is_repeated = !is_dry_run && written.revision <= old.revision;
+        Ok(WaiverWrite { notes: if is_repeated { Vec::new() } else { notes }, ..written })
     }
 
-    /// Reads a waiver for a change, at least at the revision in `expected`: an older version could have outdated
-    /// times.
+    /// Reads a waiver for a change.
     pub async fn current(&self, id: &WaiverId, expected: Precondition) -> Result<CurrentWaiver, Error> {
-        let read_revision = match expected {
-            Precondition::Revision(revision) => Some(revision),
-            Precondition::Any => None,
-        };
-        let (set, is_reached) = match self.policies.snapshot_at_least(read_revision).await {
-            Err(policies::Error::RevisionNotReached { .. }) => (self.policies.snapshot_at_least(None).await?, false),
-            set => (set?, true),
-        };
-        let revision = set.waivers.get(id).ok_or_else(|| Error::NotFound(id.clone()))?;
-        if !is_reached {
-            let (name, actual) = (ResourceName::Waiver(id.clone()), revision.revision);
-            return Err(policies::Error::from(policy_store::Error::Conflict { name, actual }).into());
+        let Current { revision, expected } = self.policies.current(ResourceName::Waiver(id.clone()), expected).await?;
+        match revision {
+            policy_store::Revision::Waiver(revision) => Ok(CurrentWaiver { revision, expected }),
+            policy_store::Revision::Policy(_) => Err(Error::NotFound(id.clone())),
         }
-        let expected = match expected {
-            Precondition::Any => Precondition::Revision(revision.revision),
-            expected @ Precondition::Revision(_) => expected,
-        };
-        Ok(CurrentWaiver { revision: Arc::clone(revision), expected })
     }
 
     async fn write(&self, change: Change, options: WriteOptions) -> Result<WaiverWrite, Error> {

@@ -53,7 +53,7 @@ pub struct ParsedDocument {
     /// The id of the document.
     pub id: String,
     /// The author of the document.
-    pub author: String,
+    author: String,
     /// The statements that justify a waiver.
     pub statements: Vec<Statement>,
     /// The statements that justify none, and the parts of statements that are not used, one sentence each.
@@ -203,7 +203,7 @@ impl RawStatement {
                             skipped.push(CONTRADICTED.to_owned());
                             continue;
                         }
-                        let (vulnerability, reason) = (vulnerability.clone(), self.reason());
+                        let (vulnerability, reason) = (vulnerability.clone(), self.reason(&parsed.author));
                         parsed.statements.push(Statement { vulnerability, package, digest, reason });
                     }
                 }
@@ -261,12 +261,16 @@ impl RawStatement {
         self.products.is_empty() || self.products.iter().any(may_apply)
     }
 
-    fn reason(&self) -> String {
+    /// Returns the reason of its waivers, with the author of the document.
+    fn reason(&self, author: &str) -> String {
         let texts = [&self.justification, &self.impact, &self.status_notes];
         let texts: Vec<&str> = texts.into_iter().map(|text| text.trim()).filter(|text| !text.is_empty()).collect();
         let reason =
             if texts.is_empty() { self.status.clone() } else { format!("{}: {}", self.status, texts.join("; ")) };
-        reason.chars().take(MAX_REASON).collect()
+        let author: String = author.trim().chars().take(MAX_NAME_QUOTED).collect();
+        let source = if author.is_empty() { author } else { format!("; stated by {author}") };
+        let length = MAX_REASON.saturating_sub(source.chars().count());
+        reason.chars().take(length).collect::<String>() + &source
     }
 }
 

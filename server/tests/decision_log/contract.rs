@@ -109,6 +109,7 @@ async fn appended_decision_reads_back_unchanged(store: Arc<Database>) {
     let read = log.get(&id).await.unwrap();
 
     assert_eq!((read.evaluate_time, &read.labels), (request.evaluate_time, &request.labels));
+    assert_eq!(read.caller, request.caller);
     assert_eq!(read.record.keys, request.record.keys);
     let blobs = log.blobs(&[read.record.inputs, read.record.outcome]).await.unwrap();
     assert_eq!(blobs[&read.record.inputs].decode::<String>().unwrap(), "inputs 7");

@@ -41,6 +41,7 @@ pub(crate) fn append_request(number: u64) -> AppendRequest {
     AppendRequest {
         record: prepared_record(number, verdict),
         evaluate_time: noon() + SignedDuration::from_secs(i64::try_from(number).unwrap()),
+        caller: format!("caller-{}", number % 2),
         labels: BTreeMap::from([("number".to_owned(), number.to_string())]),
         request_key: None,
         supersedes: None,

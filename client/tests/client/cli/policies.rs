@@ -127,7 +127,7 @@ async fn file_of_another_policy_is_rejected() {
 #[tokio::test]
 async fn delete_requires_and_sends_etag() {
     let server = fake_server::start().await;
-    server.service.delete.respond_with([Ok(DeletePolicyResponse { revision: "rev-8".into() })]);
+    server.service.delete.respond_with([Ok(DeletePolicyResponse { revision: "rev-8".into(), notes: Vec::new() })]);
 
     let without = run(&server, &["policy", "delete", "strict"]).await;
     let with = run(&server, &["policy", "delete", "strict", "--etag", "e1"]).await;

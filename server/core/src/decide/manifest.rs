@@ -321,8 +321,8 @@ fn waived(finding: &Finding, waiver: &Waiver, waiver_revision: u64, input: &Mani
         waiver: waiver.id.clone(),
         waiver_revision,
         reason: waiver.reason.clone(),
-        author: waiver.author.clone(),
-        approver: waiver.approver.clone(),
+        requested_by: waiver.requested_by.clone(),
+        approved_by: waiver.approver().unwrap_or_default().to_owned(),
         expire_time: waiver.end(),
     }
 }

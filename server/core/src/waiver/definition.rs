@@ -43,6 +43,8 @@ impl Conditions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum State {
+    /// It awaits approval and covers nothing.
+    Proposed,
     /// Its start lies in the future.
     Scheduled,
     /// It is in force.
@@ -51,6 +53,21 @@ pub enum State {
     Expired,
     /// It was revoked before its end.
     Revoked,
+}
+
+/// The approval of a waiver, where a waiver needs one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Approval {
+    /// The waiver is proposed: it covers nothing until it is approved.
+    Awaited,
+    /// The waiver is approved.
+    Given {
+        /// The identity of the approver.
+        by: String,
+        /// The time of the approval.
+        at: Timestamp,
+    },
 }
 
 /// The early end of a waiver.
@@ -79,12 +96,12 @@ pub struct Waiver {
     /// The ticket that tracks it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub ticket: String,
-    /// The name of the requester.
+    /// The identity of the caller who requested it; empty if the caller had none.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub author: String,
-    /// The name of the approver.
+    pub requested_by: String,
+    /// The approval; `None`: it needs none.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub approver: String,
+    pub approval: Option<Approval>,
     /// The first instant at which it is in force.
     pub start_time: Timestamp,
     /// The first instant at which it is no longer in force.
@@ -99,9 +116,30 @@ impl Waiver {
     ///
     /// A revoked waiver is never in force, whatever its time of revocation: the revoking server's clock may run ahead
     /// of this one, and the revocation takes effect at once. A replay of an earlier decision uses the waivers of that
-    /// time.
+    /// time. A proposed waiver is not in force either.
     pub fn end(&self) -> Timestamp {
-        if self.revocation.is_some() { Timestamp::MIN } else { self.expire_time }
+        if self.revocation.is_some() || self.awaits_approval() { Timestamp::MIN } else { self.expire_time }
+    }
+
+    /// Returns the identity of the approver.
+    pub fn approver(&self) -> Option<&str> {
+        match &self.approval {
+            Some(Approval::Given { by, .. }) => Some(by),
+            Some(Approval::Awaited) | None => None,
+        }
+    }
+
+    /// Returns the time of the approval.
+    pub fn approve_time(&self) -> Option<Timestamp> {
+        match &self.approval {
+            Some(Approval::Given { at, .. }) => Some(*at),
+            Some(Approval::Awaited) | None => None,
+        }
+    }
+
+    /// True if the waiver needs an approval and has none.
+    pub fn awaits_approval(&self) -> bool {
+        self.approval == Some(Approval::Awaited)
     }
 
     /// True if the waiver is in force, its conditions aside.
@@ -114,6 +152,7 @@ impl Waiver {
         match &self.revocation {
             Some(_) => State::Revoked,
             None if self.expire_time <= now => State::Expired,
+            None if self.awaits_approval() => State::Proposed,
             None if now < self.start_time => State::Scheduled,
             None => State::Active,
         }

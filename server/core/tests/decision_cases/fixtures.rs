@@ -10,7 +10,7 @@ use scangate_core::{
     name::{Environment, WaiverId},
     policy::{self, Policy, PolicySet},
     scan::{Content, Manifest},
-    waiver::{self, Conditions, Revocation, Scope, Waiver},
+    waiver::{self, Approval, Conditions, Revocation, Scope, Waiver},
 };
 use scangate_test_fixtures::{digest, noon, policy_revision, waiver_revision};
 use serde::Deserialize;
@@ -45,6 +45,9 @@ struct WaiverFixture {
     start: String,
     expire: String,
     revoked: Option<String>,
+    /// True if it awaits approval.
+    #[serde(default)]
+    proposed: bool,
 }
 
 fn yesterday() -> String {
@@ -160,8 +163,8 @@ impl WaiverFixture {
             conditions: self.conditions.clone(),
             reason: "not reachable".to_owned(),
             ticket: String::new(),
-            author: String::new(),
-            approver: String::new(),
+            requested_by: String::new(),
+            approval: self.proposed.then_some(Approval::Awaited),
             start_time: parse_instant(&self.start, now),
             expire_time: parse_instant(&self.expire, now),
             revocation: revoke_time.map(|at| Revocation { at, reason: "fixed".to_owned() }),

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "generated input that does not parse must fail")]
 
+mod changes;
 mod counting;
 mod determinism;
 mod evidence;

@@ -9,7 +9,7 @@ use moka::sync::Cache;
 
 use super::{
     blobs,
-    segment::{self, Line},
+    segment::{self, Line, StoredEntry},
     segment_table,
 };
 use crate::{
@@ -118,7 +118,8 @@ fn listed(id: DecisionId, line: Line, records: &BTreeMap<Hash, Record>) -> Liste
     let (evaluate_time, labels, entry_cause) = match line {
         Line::Whole(entry) => match record {
             Record::Whole(record) => {
-                return Listed::Entry(Entry { id, evaluate_time: entry.evaluate_time, labels: entry.labels, record });
+                let StoredEntry { evaluate_time, caller, labels, .. } = entry;
+                return Listed::Entry(Entry { id, evaluate_time, caller, labels, record });
             }
             Record::Partial(..) => (Some(entry.evaluate_time), entry.labels, None),
         },

@@ -24,6 +24,9 @@ pub(super) struct StoredEntry {
     /// The blob of its record.
     #[serde(rename = "case")]
     pub(super) record: Hash,
+    /// The caller's identity; empty if the caller had none.
+    #[serde(default)]
+    pub(super) caller: String,
     /// The caller's labels.
     #[serde(default)]
     pub(super) labels: BTreeMap<String, String>,
@@ -107,6 +110,8 @@ impl Head {
 struct EntryRef<'a> {
     at: Timestamp,
     case: Hash,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caller: Option<&'a str>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     labels: &'a BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -120,6 +125,7 @@ impl<'a> From<&'a AppendRequest> for EntryRef<'a> {
         Self {
             at: request.evaluate_time,
             case: request.record.blob.hash(),
+            caller: Some(request.caller.as_str()).filter(|caller| !caller.is_empty()),
             labels: &request.labels,
             request: request
                 .request_key

@@ -97,6 +97,7 @@ fn cached(policy: Value, waiver: Option<Value>) -> CachedDecision {
         wait: Duration::ZERO,
         max_findings_age: None,
         at_least_as_fresh: None,
+        caller: String::new(),
         labels: BTreeMap::new(),
         request_key: None,
     };

@@ -31,15 +31,16 @@ use crate::{
 
 /// Renders a decision; the budget is for the fields that its records share.
 pub(crate) fn render_decision(recorded: &RecordedDecision, budget: ByteBudget) -> v1::Decision {
-    let v1::Decision { name, evaluate_time, labels, .. } = render_recorded_fields(recorded);
-    v1::Decision { name, evaluate_time, labels, ..render_evaluated_fields(&recorded.evaluated, budget) }
+    let v1::Decision { name, evaluate_time, caller, labels, .. } = render_recorded_fields(recorded);
+    v1::Decision { name, evaluate_time, caller, labels, ..render_evaluated_fields(&recorded.evaluated, budget) }
 }
 
-/// Renders the fields that differ between records of one evaluated decision: name, time and the caller's labels.
+/// Renders the fields that differ between records of one evaluated decision: name, time, caller and labels.
 pub(crate) fn render_recorded_fields(recorded: &RecordedDecision) -> v1::Decision {
     v1::Decision {
         name: format!("decisions/{}", recorded.id),
         evaluate_time: Some(render_timestamp(recorded.evaluate_time)),
+        caller: recorded.caller.clone(),
         labels: recorded.labels.clone(),
         ..v1::Decision::default()
     }
@@ -49,7 +50,9 @@ pub(crate) fn render_recorded_fields(recorded: &RecordedDecision) -> v1::Decisio
 pub(crate) fn render_basic(listed: &Listed) -> v1::Decision {
     match listed {
         Listed::Entry(entry) => {
-            render_outline(&entry.id, Some(entry.evaluate_time), &entry.labels, &Outline::of(&entry.record))
+            let outline = Outline::of(&entry.record);
+            let decision = render_outline(&entry.id, Some(entry.evaluate_time), &entry.labels, &outline);
+            v1::Decision { caller: entry.caller.clone(), ..decision }
         }
         Listed::Unreadable(unreadable) => render_unreadable(unreadable),
     }

@@ -129,9 +129,9 @@ fn render_waived(waived: &Waived) -> v1::WaivedFinding {
         finding: Some(render_finding(&waived.finding, &waived.manifest, waived.platform.as_ref())),
         waiver: waived.waiver.resource_name(),
         reason: waived.reason.clone(),
-        approver: waived.approver.clone(),
+        approved_by: waived.approved_by.clone(),
         expire_time: Some(render_timestamp(waived.expire_time)),
-        author: waived.author.clone(),
+        requested_by: waived.requested_by.clone(),
         waiver_revision: render_revision(waived.waiver_revision),
     }
 }
@@ -201,8 +201,8 @@ mod tests {
             platform: None,
             waiver: WaiverId::parse("w").unwrap(),
             reason: "not reachable".to_owned(),
-            author: String::new(),
-            approver: String::new(),
+            requested_by: String::new(),
+            approved_by: String::new(),
             expire_time: Timestamp::MAX,
             waiver_revision: 1,
         }

@@ -48,6 +48,8 @@ pub(crate) fn parse_evaluate_request(
         wait,
         max_findings_age,
         at_least_as_fresh,
+        // Callers have no identity yet.
+        caller: String::new(),
         labels: request.labels,
         request_key,
     });

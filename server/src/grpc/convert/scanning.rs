@@ -36,7 +36,7 @@ pub(crate) fn parse_target(
         Some(Wire::Repository(target)) => {
             let repository = image::parse_repository(&mut fields, "repository.repository", &target.repository, default);
             if target.scan_on_push.is_none() {
-                fields.refuse("repository.scan_on_push", "must be set: true to scan images on push, false to end it");
+                fields.require("repository.scan_on_push", "must be set: true to scan images on push, false to end it");
             }
             let values = repository.zip(target.scan_on_push);
             values.map(|(repository, scan_on_push)| Target::Repository { repository, scan_on_push })

@@ -23,16 +23,14 @@ use crate::grpc::field_violations::{FieldReason, Fields};
 
 /// The longest reason, in characters.
 const MAX_REASON: usize = 1000;
-/// The longest ticket, author and approver, in characters.
-const MAX_TEXT: usize = 256;
+/// The longest ticket, in characters.
+const MAX_TICKET: usize = 256;
 
 /// Server-wide limits of waivers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WaiverLimits {
     /// The longest time from start to expiry.
     pub(crate) max_term: Duration,
-    /// True if a waiver must have an author, and an approver other than the author.
-    pub(crate) requires_approver: bool,
 }
 
 /// Parses `waivers/{id}`.
@@ -44,17 +42,15 @@ pub(crate) fn parse_name(fields: &mut Fields, path: &str, name: &str) -> Option<
     fields.check(path, WaiverId::parse(id))
 }
 
-/// Parses a waiver under its id. Absent times are those of the `old` waiver; without one the waiver starts now, for the default
-/// term.
+/// Parses a waiver under its id. Without times, the waiver starts now, for the default term.
 pub(crate) fn parse_waiver(
     fields: &mut Fields,
     path: &str,
     id: Option<WaiverId>,
     wire: Option<&v1::Waiver>,
-    old: Option<&Waiver>,
     limits: WaiverLimits,
 ) -> Option<Waiver> {
-    let waiver = parse_fields(fields, path, id, wire, old, limits)?;
+    let waiver = parse_fields(fields, path, id, wire, limits)?;
     if !waiver.scope.everywhere && !waiver.scope.has_place() {
         fields.require(format!("{path}.scope"),
             "must name a repository, a digest or an environment, where a glob over everything does not count; if the waiver is \
@@ -72,7 +68,7 @@ pub(crate) fn parse_template(
     wire: &v1::Waiver,
     limits: WaiverLimits,
 ) -> Option<Waiver> {
-    parse_fields(fields, path, id, Some(wire), None, limits)
+    parse_fields(fields, path, id, Some(wire), limits)
 }
 
 fn parse_fields(
@@ -80,7 +76,6 @@ fn parse_fields(
     path: &str,
     id: Option<WaiverId>,
     wire: Option<&v1::Waiver>,
-    old: Option<&Waiver>,
     limits: WaiverLimits,
 ) -> Option<Waiver> {
     let Some(wire) = wire else {
@@ -91,27 +86,22 @@ fn parse_fields(
     let scope = parse_scope(fields, &format!("{path}.scope"), wire.scope.as_ref());
     let conditions = parse_conditions(fields, &format!("{path}.conditions"), wire.conditions.as_ref());
     check_reason(fields, &format!("{path}.reason"), &wire.reason);
-    for (field, text) in [("ticket", &wire.ticket), ("author", &wire.author), ("approver", &wire.approver)] {
-        if text.trim().chars().count() > MAX_TEXT {
-            fields.refuse_as(
-                FieldReason::Length,
-                format!("{path}.{field}"),
-                format!("must be at most {MAX_TEXT} characters long"),
-            );
-        }
+    if wire.ticket.trim().chars().count() > MAX_TICKET {
+        fields.refuse_as(
+            FieldReason::Length,
+            format!("{path}.ticket"),
+            format!("must be at most {MAX_TICKET} characters long"),
+        );
     }
-    if limits.requires_approver {
-        check_approver(fields, path, &wire.author, &wire.approver);
-    }
-    let (start_time, expire_time) = parse_term(fields, path, wire, old, limits.max_term);
+    let (start_time, expire_time) = parse_term(fields, path, wire, limits.max_term);
     Some(Waiver {
         id: id?,
         scope: scope?,
         conditions,
         reason: wire.reason.trim().to_owned(),
         ticket: wire.ticket.trim().to_owned(),
-        author: wire.author.trim().to_owned(),
-        approver: wire.approver.trim().to_owned(),
+        requested_by: String::new(),
+        approval: None,
         start_time,
         expire_time,
         revocation: None,
@@ -125,32 +115,25 @@ pub(crate) fn check_reason(fields: &mut Fields, path: &str, reason: &str) {
     }
 }
 
-fn check_approver(fields: &mut Fields, path: &str, author: &str, approver: &str) {
-    let (author, approver) = (author.trim().to_lowercase(), approver.trim().to_lowercase());
-    if author.is_empty() {
-        fields.require(format!("{path}.author"), "must be set: this server requires an author");
-    }
-    if approver.is_empty() || approver == author {
-        fields.require(
-            format!("{path}.approver"),
-            "must be set and differ from the author: this server requires approval by a second person",
-        );
+/// Checks that an update leaves the waiver its times: a default would move its end.
+pub(crate) fn check_term_is_set(fields: &mut Fields, updated: &v1::Waiver) {
+    for (field, time) in [("start_time", &updated.start_time), ("expire_time", &updated.expire_time)] {
+        if time.is_none() {
+            fields.require(
+                format!("waiver.{field}"),
+                "must be set if update_mask names it; leave it out of the mask to keep the present time",
+            );
+        }
     }
 }
 
-fn parse_term(
-    fields: &mut Fields,
-    path: &str,
-    wire: &v1::Waiver,
-    old: Option<&Waiver>,
-    max: Duration,
-) -> (Timestamp, Timestamp) {
+fn parse_term(fields: &mut Fields, path: &str, wire: &v1::Waiver, max: Duration) -> (Timestamp, Timestamp) {
     let now = Timestamp::now();
     let start = parse_timestamp(fields, &format!("{path}.start_time"), wire.start_time.as_ref());
-    let start = start.or(old.map(|old| old.start_time)).unwrap_or(now);
+    let start = start.unwrap_or(now);
     let max = SignedDuration::try_from(max).unwrap_or(SignedDuration::MAX);
     let end_path = format!("{path}.expire_time");
-    let end = parse_timestamp(fields, &end_path, wire.expire_time.as_ref()).or(old.map(|old| old.expire_time));
+    let end = parse_timestamp(fields, &end_path, wire.expire_time.as_ref());
     let end = end.unwrap_or_else(|| start.saturating_add(DEFAULT_TERM.min(max)).unwrap_or(Timestamp::MAX));
     if end <= start {
         fields.refuse_as(FieldReason::OutOfRange, end_path, "must be later than start_time");
@@ -242,8 +225,9 @@ pub(crate) fn render_waiver(revision: &Revision, matches: bool, now: Timestamp) 
         conditions: (waiver.conditions != Conditions::default()).then_some(conditions),
         reason: waiver.reason.clone(),
         ticket: waiver.ticket.clone(),
-        author: waiver.author.clone(),
-        approver: waiver.approver.clone(),
+        requested_by: waiver.requested_by.clone(),
+        approved_by: waiver.approver().unwrap_or_default().to_owned(),
+        approve_time: waiver.approve_time().map(render_timestamp),
         start_time: Some(render_timestamp(waiver.start_time)),
         expire_time: Some(render_timestamp(waiver.expire_time)),
         revoke_time: waiver.revocation.as_ref().map(|revocation| render_timestamp(revocation.at)),
@@ -261,6 +245,7 @@ pub(crate) fn render_waiver(revision: &Revision, matches: bool, now: Timestamp) 
 
 fn render_state(state: State) -> v1::WaiverState {
     match state {
+        State::Proposed => v1::WaiverState::Proposed,
         State::Scheduled => v1::WaiverState::Scheduled,
         State::Active => v1::WaiverState::Active,
         State::Expired => v1::WaiverState::Expired,
@@ -271,6 +256,7 @@ fn render_state(state: State) -> v1::WaiverState {
 /// Parses a state of a filter.
 pub(crate) fn parse_state(fields: &mut Fields, path: &str, state: i32) -> Option<State> {
     match v1::WaiverState::try_from(state) {
+        Ok(v1::WaiverState::Proposed) => Some(State::Proposed),
         Ok(v1::WaiverState::Scheduled) => Some(State::Scheduled),
         Ok(v1::WaiverState::Active) => Some(State::Active),
         Ok(v1::WaiverState::Expired) => Some(State::Expired),
@@ -278,7 +264,8 @@ pub(crate) fn parse_state(fields: &mut Fields, path: &str, state: i32) -> Option
         Ok(v1::WaiverState::Unspecified) | Err(_) => {
             fields.refuse(
                 path,
-                "must be WAIVER_STATE_SCHEDULED, WAIVER_STATE_ACTIVE, WAIVER_STATE_EXPIRED or WAIVER_STATE_REVOKED",
+                "must be WAIVER_STATE_PROPOSED, WAIVER_STATE_SCHEDULED, WAIVER_STATE_ACTIVE, WAIVER_STATE_EXPIRED or \
+                 WAIVER_STATE_REVOKED",
             );
             None
         }
@@ -305,27 +292,25 @@ mod tests {
         #[test]
         fn parsed_waiver_is_bounded_and_narrow(
             (vulnerability_id, package, repository) in (text(), text(), text()),
-            (digest, environment, reason, author) in (text(), text(), text(), text()),
+            (digest, environment, reason) in (text(), text(), text()),
             (start_time, expire_time) in (moment(), moment()),
             (max_severity, max_epss, days) in (any::<i32>(), prop::option::of(any::<f64>()), 0_u64..4000),
-            (requires_approver, everywhere) in (any::<bool>(), any::<bool>()),
+            everywhere in any::<bool>(),
         ) {
             let scope = v1::WaiverScope {
                 vulnerability_id, package, repository, digest, environment, platform: None, everywhere,
             };
             let conditions = v1::WaiverConditions { max_severity, max_epss, ..Default::default() };
             let wire = v1::Waiver {
-                scope: Some(scope), conditions: Some(conditions), reason, author: author.clone(), approver: author,
-                start_time, expire_time, ..Default::default()
+                scope: Some(scope), conditions: Some(conditions), reason, start_time, expire_time, ..Default::default()
             };
             let mut fields = Fields::default();
             let id = WaiverId::parse("w").ok();
-            let limits = WaiverLimits { max_term: Duration::from_hours(24 * days), requires_approver };
+            let limits = WaiverLimits { max_term: Duration::from_hours(24 * days) };
 
-            let parsed = parse_waiver(&mut fields, "waiver", id, Some(&wire), None, limits);
+            let parsed = parse_waiver(&mut fields, "waiver", id, Some(&wire), limits);
 
             if let Ok(waiver) = fields.finish(parsed) {
-                prop_assert!(!requires_approver);
                 prop_assert!(waiver.start_time < waiver.expire_time);
                 prop_assert_eq!(everywhere, !waiver.scope.has_place());
                 let is_unbounded = waiver.scope.package.as_ref().is_none_or(Glob::matches_everything)

@@ -1,5 +1,6 @@
 //! `PolicyService`: validates, makes one call, converts. Waivers, revisions and streams are in submodules.
 
+mod changes;
 mod revisions;
 mod streams;
 mod waivers;
@@ -10,20 +11,19 @@ use prost::Message;
 use scangate_core::{
     image::RepositoryName,
     name::{Environment, PolicyId},
-    policy::Policy,
 };
 use scangate_proto::v1::{
-    CreatePolicyRequest, CreatePolicyResponse, CreateWaiverRequest, CreateWaiverResponse, DeletePolicyRequest,
-    DeletePolicyResponse, GetPolicyRequest, GetPolicyResponse, GetWaiverRequest, GetWaiverResponse,
-    ImportWaiversRequest, ImportWaiversResponse, ListPoliciesRequest, ListPoliciesResponse, ListPolicyRevisionsRequest,
-    ListPolicyRevisionsResponse, ListWaiversRequest, ListWaiversResponse, PreviewPolicyRequest, PreviewPolicyResponse,
-    RevokeWaiverRequest, RevokeWaiverResponse, RollbackPolicyRequest, RollbackPolicyResponse, UpdatePolicyRequest,
-    UpdatePolicyResponse, UpdateWaiverRequest, UpdateWaiverResponse, WatchPoliciesRequest, WatchPoliciesResponse,
-    policy_service_server,
+    ApproveWaiverRequest, ApproveWaiverResponse, CreatePolicyRequest, CreatePolicyResponse, CreateWaiverRequest,
+    CreateWaiverResponse, DeletePolicyRequest, DeletePolicyResponse, GetPolicyRequest, GetPolicyResponse,
+    GetWaiverRequest, GetWaiverResponse, ImportWaiversRequest, ImportWaiversResponse, ListPoliciesRequest,
+    ListPoliciesResponse, ListPolicyRevisionsRequest, ListPolicyRevisionsResponse, ListWaiversRequest,
+    ListWaiversResponse, PreviewPolicyRequest, PreviewPolicyResponse, RevokeWaiverRequest, RevokeWaiverResponse,
+    RollbackPolicyRequest, RollbackPolicyResponse, UpdatePolicyRequest, UpdatePolicyResponse, UpdateWaiverRequest,
+    UpdateWaiverResponse, WatchPoliciesRequest, WatchPoliciesResponse, policy_service_server,
 };
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, metadata::MetadataMap};
+use tonic::{Request, Response, Status};
 
 use super::{
     Services,
@@ -42,9 +42,8 @@ use super::{
 use crate::{
     decisions::Decisions,
     idempotency::WRITE_WINDOW,
-    observations::{Observations, SeenNames},
-    policies::{self, Policies, WriteOptions},
-    policy_store::{Change, Resource, WriteResult},
+    observations::Observations,
+    policies::{Policies, WriteOptions},
     waivers::Waivers,
 };
 
@@ -80,30 +79,6 @@ impl PolicyService {
             stopping: services.stopping,
         }
     }
-
-    async fn write(
-        &self,
-        metadata: &MetadataMap,
-        change: Change,
-        options: WriteOptions,
-    ) -> Result<WriteResult, Status> {
-        let writing = async { self.policies.write(change, options).await.map_err(status::from_policies) };
-        with_deadline(parse_deadline(metadata, Duration::ZERO), writing).await
-    }
-}
-
-impl PolicyService {
-    /// Returns notes on patterns that match nothing. Without the findings seen so far, only those that can match nothing.
-    async fn pattern_notes(&self, policy: &Policy) -> Vec<String> {
-        if !policies::has_patterns(policy) {
-            return Vec::new();
-        }
-        let seen = self.observations.seen_names().await.unwrap_or_else(|error| {
-            tracing::warn!(error = &error as &dyn std::error::Error, "cannot compare patterns with the findings seen");
-            SeenNames::default()
-        });
-        policies::policy_pattern_notes(policy, &seen)
-    }
 }
 
 #[tonic::async_trait]
@@ -116,22 +91,7 @@ impl policy_service_server::PolicyService for PolicyService {
         request: Request<CreatePolicyRequest>,
     ) -> Result<Response<CreatePolicyResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let mut fields = Fields::default();
-        let id = fields.check("policy_id", PolicyId::parse(&request.policy_id));
-        let policy = policy_fields::parse_policy(&mut fields, id, request.policy.as_ref());
-        let options = write_options(&mut fields, request.validate_only, &request.request_id, || CreatePolicyRequest {
-            request_id: String::new(),
-            ..request.clone()
-        });
-        let policy = fields.finish(policy)?;
-        let mut notes = policies::lint(&policy);
-        notes.extend(self.pattern_notes(&policy).await);
-        let written = self.write(&metadata, Change::Create(vec![Resource::Policy(policy)]), options).await?;
-        Ok(Response::new(CreatePolicyResponse {
-            policy: written.policy().map(|revision| render_policy(revision)),
-            revision: render_revision(written.revision),
-            notes,
-        }))
+        with_deadline(parse_deadline(&metadata, Duration::ZERO), self.add(request)).await.map(Response::new)
     }
 
     async fn get_policy(&self, request: Request<GetPolicyRequest>) -> Result<Response<GetPolicyResponse>, Status> {
@@ -184,25 +144,7 @@ impl policy_service_server::PolicyService for PolicyService {
         request: Request<UpdatePolicyRequest>,
     ) -> Result<Response<UpdatePolicyResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let mut fields = Fields::default();
-        let message = request.policy.as_ref();
-        let id = policy_fields::parse_name(&mut fields, "policy.name", message.map_or("", |policy| &policy.name));
-        let expected = policy_fields::parse_etag(&mut fields, "policy.etag", message.map_or("", |policy| &policy.etag));
-        let policy = policy_fields::parse_policy(&mut fields, id, message);
-        let options = write_options(&mut fields, request.validate_only, &request.request_id, || UpdatePolicyRequest {
-            request_id: String::new(),
-            ..request.clone()
-        });
-        let (policy, expected) = fields.finish(policy.zip(expected))?;
-        let mut notes = policies::lint(&policy);
-        notes.extend(self.pattern_notes(&policy).await);
-        let written =
-            self.write(&metadata, Change::Update { resource: Resource::Policy(policy), expected }, options).await?;
-        Ok(Response::new(UpdatePolicyResponse {
-            policy: written.policy().map(|revision| render_policy(revision)),
-            revision: render_revision(written.revision),
-            notes,
-        }))
+        with_deadline(parse_deadline(&metadata, Duration::ZERO), self.change(request)).await.map(Response::new)
     }
 
     async fn delete_policy(
@@ -210,16 +152,7 @@ impl policy_service_server::PolicyService for PolicyService {
         request: Request<DeletePolicyRequest>,
     ) -> Result<Response<DeletePolicyResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let mut fields = Fields::default();
-        let id = policy_fields::parse_name(&mut fields, "name", &request.name);
-        let expected = policy_fields::parse_etag(&mut fields, "etag", &request.etag);
-        let options = write_options(&mut fields, request.validate_only, &request.request_id, || DeletePolicyRequest {
-            request_id: String::new(),
-            ..request.clone()
-        });
-        let (id, expected) = fields.finish(id.zip(expected))?;
-        let written = self.write(&metadata, Change::Delete { id, expected }, options).await?;
-        Ok(Response::new(DeletePolicyResponse { revision: render_revision(written.revision) }))
+        with_deadline(parse_deadline(&metadata, Duration::ZERO), self.delete(request)).await.map(Response::new)
     }
 
     async fn list_policy_revisions(
@@ -287,6 +220,13 @@ impl policy_service_server::PolicyService for PolicyService {
     ) -> Result<Response<RevokeWaiverResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
         with_deadline(parse_deadline(&metadata, Duration::ZERO), self.revoke(request)).await.map(Response::new)
+    }
+
+    async fn approve_waiver(
+        &self,
+        request: Request<ApproveWaiverRequest>,
+    ) -> Result<Response<ApproveWaiverResponse>, Status> {
+        Err(waivers::refuse_approval(request.get_ref()))
     }
 
     async fn import_waivers(

@@ -18,6 +18,7 @@ use crate::{
         },
         field_violations::Fields,
         page_token, status,
+        update_mask::POLICY,
     },
     policy_store::{Entry, Revision},
 };
@@ -84,11 +85,12 @@ impl PolicyService {
         let ((id, revision), expected) = fields.finish(id.zip(revision).zip(expected))?;
         let rollback = self.policies.roll_back(id, revision, expected, options).await;
         let rollback = rollback.map_err(status::from_rollback)?;
-        Ok(RollbackPolicyResponse {
-            policy: rollback.written.policy().map(|revision| render_policy(revision)),
-            revision: render_revision(rollback.written.revision),
-            notes: rollback.notes,
-        })
+        let policy = rollback.written.policy().map(|revision| render_policy(revision));
+        let mut notes = rollback.notes;
+        notes.extend(
+            rollback.replaced.iter().zip(&policy).flat_map(|(old, new)| POLICY.emptied(&render_policy(old), new)),
+        );
+        Ok(RollbackPolicyResponse { policy, revision: render_revision(rollback.written.revision), notes })
     }
 }
 

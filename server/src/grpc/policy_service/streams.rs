@@ -100,7 +100,7 @@ impl PolicyService {
                 } else {
                     waiver_fields::parse_name(fields, "waiver.name", &waiver.name)
                 };
-                let waiver = waiver_fields::parse_waiver(fields, "waiver", id, Some(waiver), None, self.waiver_limits);
+                let waiver = waiver_fields::parse_waiver(fields, "waiver", id, Some(waiver), self.waiver_limits);
                 waiver.map(Draft::from_waiver)
             }
             None => {

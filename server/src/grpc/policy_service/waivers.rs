@@ -5,9 +5,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use scangate_core::{name::WaiverId, waiver::Waiver};
 use scangate_proto::v1::{
-    self, CreateWaiverRequest, CreateWaiverResponse, GetWaiverRequest, GetWaiverResponse, ImportWaiversRequest,
-    ImportWaiversResponse, ListWaiversRequest, ListWaiversResponse, RevokeWaiverRequest, RevokeWaiverResponse,
-    UpdateWaiverRequest, UpdateWaiverResponse,
+    self, ApproveWaiverRequest, CreateWaiverRequest, CreateWaiverResponse, GetWaiverRequest, GetWaiverResponse,
+    ImportWaiversRequest, ImportWaiversResponse, ListWaiversRequest, ListWaiversResponse, RevokeWaiverRequest,
+    RevokeWaiverResponse, UpdateWaiverRequest, UpdateWaiverResponse,
 };
 use tonic::Status;
 
@@ -23,6 +23,7 @@ use crate::{
         },
         field_violations::Fields,
         page_token, status,
+        update_mask::WAIVER,
     },
     waivers::{self, Filter, ImportRequest, Query, StoredWaiver, openvex},
 };
@@ -39,7 +40,7 @@ impl PolicyService {
             fields.check("waiver_id", WaiverId::parse(&request.waiver_id))
         };
         let waiver =
-            waiver_fields::parse_waiver(&mut fields, "waiver", id, request.waiver.as_ref(), None, self.waiver_limits);
+            waiver_fields::parse_waiver(&mut fields, "waiver", id, request.waiver.as_ref(), self.waiver_limits);
         let options = write_options(&mut fields, request.validate_only, &request.request_id, || CreateWaiverRequest {
             request_id: String::new(),
             ..request.clone()
@@ -88,27 +89,31 @@ impl PolicyService {
 
     pub(super) async fn update(&self, request: UpdateWaiverRequest) -> Result<UpdateWaiverResponse, Status> {
         let mut fields = Fields::default();
-        let message = request.waiver.as_ref();
-        let id = waiver_fields::parse_name(&mut fields, "waiver.name", message.map_or("", |waiver| &waiver.name));
-        let expected = policy_fields::parse_etag(&mut fields, "waiver.etag", message.map_or("", |waiver| &waiver.etag));
-        // Read before the other fields are checked: omitted times keep their current values.
-        let current = match id.as_ref().zip(expected) {
-            Some((id, expected)) => Some(self.waivers.current(id, expected).await.map_err(status::from_waivers)?),
-            None => None,
+        let message = WAIVER.require(&mut fields, request.waiver.as_ref());
+        let id = message.and_then(|waiver| waiver_fields::parse_name(&mut fields, "waiver.name", &waiver.name));
+        let expected = message.and_then(|waiver| policy_fields::parse_etag(&mut fields, "waiver.etag", &waiver.etag));
+        let complete =
+            message.filter(|waiver| policy_fields::check_complete(&mut fields, "waiver", &waiver.unknown_fields));
+        let Some(((message, id), expected)) = complete.zip(id).zip(expected) else {
+            return fields.finish(None);
         };
-        let old = current.as_ref().map(|current| &current.revision.waiver);
-        let waiver = waiver_fields::parse_waiver(&mut fields, "waiver", id, message, old, self.waiver_limits);
+        let current = self.waivers.current(&id, expected).await.map_err(status::from_waivers)?;
+        let rendered = render_waiver(&current.revision, false, Timestamp::now());
+        let merged = WAIVER.apply(&mut fields, request.update_mask.as_ref(), &rendered, message)?;
+        let waiver = merged.and_then(|merged| {
+            waiver_fields::check_term_is_set(&mut fields, &merged);
+            waiver_fields::parse_waiver(&mut fields, "waiver", Some(id), Some(&merged), self.waiver_limits)
+        });
         let options = write_options(&mut fields, request.validate_only, &request.request_id, || UpdateWaiverRequest {
             request_id: String::new(),
             ..request.clone()
         });
-        let (waiver, current) = fields.finish(waiver.zip(current))?;
-        let written = self.waivers.update(waiver, current.expected, options).await.map_err(status::from_waivers)?;
-        Ok(UpdateWaiverResponse {
-            waiver: written.waiver.as_ref().map(render_stored),
-            revision: render_revision(written.revision),
-            notes: written.notes,
-        })
+        let waiver = fields.finish(waiver)?;
+        let written = self.waivers.update(waiver, current, options).await.map_err(status::from_waivers)?;
+        let waiver = written.waiver.as_ref().map(render_stored);
+        let mut notes = written.notes;
+        notes.extend(waiver.iter().flat_map(|new| WAIVER.emptied(&rendered, new)));
+        Ok(UpdateWaiverResponse { waiver, revision: render_revision(written.revision), notes })
     }
 
     pub(super) async fn revoke(&self, request: RevokeWaiverRequest) -> Result<RevokeWaiverResponse, Status> {
@@ -126,6 +131,7 @@ impl PolicyService {
         Ok(RevokeWaiverResponse {
             waiver: written.waiver.as_ref().map(render_stored),
             revision: render_revision(written.revision),
+            notes: written.notes,
         })
     }
 
@@ -178,6 +184,18 @@ impl PolicyService {
         let id = waivers::random_id();
         waiver_fields::parse_template(fields, "template", id, &message, self.waiver_limits)
     }
+}
+
+/// Returns the refusal of an approval: it is a statement of its caller, and callers have no identity yet.
+pub(super) fn refuse_approval(request: &ApproveWaiverRequest) -> Status {
+    let mut fields = Fields::default();
+    let id = waiver_fields::parse_name(&mut fields, "name", &request.name);
+    policy_fields::parse_etag(&mut fields, "etag", &request.etag);
+    write_options(&mut fields, request.validate_only, &request.request_id, || ApproveWaiverRequest {
+        request_id: String::new(),
+        ..request.clone()
+    });
+    fields.finish(id).map_or_else(|invalid| invalid, |id| status::identity_required("ApproveWaiver", &id))
 }
 
 fn render_stored(stored: &StoredWaiver) -> v1::Waiver {

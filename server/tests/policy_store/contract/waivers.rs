@@ -8,7 +8,7 @@ use scangate_core::{
     image::{Digest, Platform},
     name::Environment,
     severity::Severity,
-    waiver::{Conditions, Revocation, Scope, Waiver},
+    waiver::{Approval, Conditions, Revocation, Scope, Waiver},
 };
 use scangate_server::policy_store::{Change, Error, PolicyStore, Precondition, Resource, ResourceName, Revision};
 use scangate_test_fixtures::noon;
@@ -137,8 +137,8 @@ fn elaborate() -> Waiver {
         },
         reason: "Quotes \"'\\, a line\nbreak, and \u{1f512}.".to_owned(),
         ticket: "SEC-1".to_owned(),
-        author: "ann".to_owned(),
-        approver: "bob".to_owned(),
+        requested_by: "ann".to_owned(),
+        approval: Some(Approval::Given { by: "bob".to_owned(), at: noon() }),
         revocation: Some(Revocation { at: noon(), reason: "over".to_owned() }),
         ..waiver("elaborate")
     }

@@ -124,14 +124,15 @@ pub(crate) fn parse_policy(fields: &mut Fields, id: Option<PolicyId>, wire: Opti
     })
 }
 
-/// Refuses a resource that an older server returned in part: to write it would drop the rest.
-pub(crate) fn check_complete(fields: &mut Fields, path: &str, unknown_fields: &[String]) {
+/// Refuses a resource that an older server returned in part: to write it would drop the rest. True if it is whole.
+pub(crate) fn check_complete(fields: &mut Fields, path: &str, unknown_fields: &[String]) -> bool {
     if !unknown_fields.is_empty() {
         fields.forbid(
             format!("{path}.unknown_fields"),
             "must be empty: a server that did not understand the whole returned it; read it from an upgraded server",
         );
     }
+    unknown_fields.is_empty()
 }
 
 /// Checks that the default policy is a floor: it applies to every image, always.

@@ -41,6 +41,8 @@ pub(crate) fn render_policy(revision: &Revision) -> v1::Policy {
         create_time: Some(render_timestamp(revision.create_time)),
         update_time: Some(render_timestamp(revision.update_time)),
         unknown_fields: revision.unknown_fields.clone(),
+        // Callers have no identity yet.
+        update_author: String::new(),
     }
 }
 
