@@ -12,8 +12,8 @@ use std::{
 use jiff::Timestamp;
 use scangate_server::{
     decision_log::{
-        AppendRequest, AppendResult, Blob, Cursor, Cursors, DecisionId, DecisionLog, Entry, Error, Filter, Hash,
-        Listed, Page, Report, sql::SqlDecisionLog,
+        AppendRequest, AppendResult, Blob, Bookmark, Cursor, Cursors, DecisionId, DecisionLog, Entry, Error, Filter,
+        Hash, Listed, Page, Report, sql::SqlDecisionLog,
     },
     idempotency::RequestKey,
 };
@@ -57,6 +57,10 @@ impl DecisionLog for NoopLog {
 
     async fn tail_positions(&self) -> Result<Cursors, Error> {
         self.inner.tail_positions().await
+    }
+
+    async fn resume(&self, bookmark: &Bookmark) -> Result<Cursors, Error> {
+        self.inner.resume(bookmark).await
     }
 
     async fn read_from(&self, followed: &mut Cursors, limit: usize) -> Result<Vec<Listed>, Error> {

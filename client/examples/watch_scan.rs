@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, env, process::ExitCode};
 
 use scangate_client::{
     Client, ConnectOptions, Error,
-    v1::{Evidence, WatchScanRequest},
+    v1::{Evidence, WatchScanRequest, watch_scan_response::Event},
 };
 
 const DEFAULT_ADDRESS: &str = "http://127.0.0.1:50051";
@@ -38,10 +38,11 @@ async fn main() -> ExitCode {
 async fn watch(image: String) -> Result<bool, Error> {
     let address = env::var("SCANGATE_ADDRESS").unwrap_or_else(|_| DEFAULT_ADDRESS.to_owned());
     let client = Client::connect(ConnectOptions::new(address)).await?;
-    let mut watch = client.watch_scan(WatchScanRequest { image, ..Default::default() }).await?;
+    let mut watch = client.watch(WatchScanRequest { image, ..Default::default() }).await?;
     let mut evidence = BTreeMap::new();
     while let Some(message) = watch.next().await? {
-        let manifest = message.progress.and_then(|progress| progress.manifest).unwrap_or_default();
+        let Some(Event::Progress(progress)) = message.event else { continue };
+        let manifest = progress.manifest.unwrap_or_default();
         let scan = manifest.scan.unwrap_or_default();
         println!("{} of {} ended  {}  {}", message.ended, message.total, manifest.digest, scan.status().as_str_name());
         evidence.insert(manifest.digest, scan.evidence());

@@ -12,9 +12,8 @@ use crate::{
     v1::{
         BatchEvaluateGateRequest, ConfigureScanningRequest, ConfigureScanningResponse, EvaluateGateRequest,
         GetFindingsRequest, GetFindingsResponse, SimulateGateRequest, Simulation, StartScanRequest, StartScanResponse,
-        WatchScanRequest,
     },
-    watch::ScanWatch,
+    watch::{Watch, WatchRequest},
 };
 
 impl Client {
@@ -112,9 +111,10 @@ impl Client {
             .await
     }
 
-    /// Streams the progress of a scan until it ends; no deadline applies to the stream.
-    pub async fn watch_scan(&self, request: WatchScanRequest) -> Result<ScanWatch, Error> {
-        ScanWatch::open(self.gate(), self.call(), request).await
+    /// Streams the progress of a scan until it ends, or the changes of policies and waivers, or new decisions: by the type of the
+    /// request. No deadline applies to the stream, which continues after failures.
+    pub async fn watch<Q: WatchRequest>(&self, request: Q) -> Result<Watch<Q>, Error> {
+        Watch::open(self.clone(), request).await
     }
 
     /// Configures scanning of a repository or a registry.

@@ -56,7 +56,7 @@ pub use retry::RetryPolicy;
 pub use scangate_proto::v1;
 /// The gRPC status code of a [`Rejection`].
 pub use tonic::Code;
-pub use watch::ScanWatch;
+pub use watch::{Watch, WatchRequest};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -9,6 +9,8 @@ use crate::{
     retry::RetryPolicy,
 };
 
+/// The default timeout of a call, without the `wait` that it requests.
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// The time within which the server must respond to a keepalive ping; after it the connection counts as broken.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -48,7 +50,7 @@ impl ConnectOptions {
         Self {
             endpoint: endpoint.into(),
             connect_timeout: Duration::from_secs(5),
-            call_timeout: Duration::from_secs(30),
+            call_timeout: CALL_TIMEOUT,
             keepalive: Duration::from_secs(30),
             user_agent: concat!("scangate-client/", env!("CARGO_PKG_VERSION")).to_owned(),
             bearer_token: None,

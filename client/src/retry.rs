@@ -70,7 +70,14 @@ impl Default for RetryPolicy {
 
 #[cfg(test)]
 mod tests {
+    use prost_reflect::DescriptorPool;
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::options::CALL_TIMEOUT;
+
+    /// The longest `wait` of a call.
+    const MAX_WAIT: Duration = Duration::from_mins(15);
 
     #[test]
     fn last_attempt_has_no_delay() {
@@ -85,6 +92,49 @@ mod tests {
             RetryPolicy::new(u32::MAX).base_backoff(Duration::from_secs(1)).max_backoff(Duration::from_secs(2));
 
         assert!((1..200).all(|attempts| policy.delay(attempts, None).unwrap() <= Duration::from_secs(2)));
+    }
+
+    /// The service config that other languages use.
+    const SERVICE_CONFIG: &str =
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../proto/scangate/v1/service_config.json"));
+
+    /// Returns the entry of the service config that applies to a method: its own, or that of its service.
+    fn config_of<'a>(config: &'a Value, service: &str, method: &str) -> &'a Value {
+        let find = |name: Value| {
+            let has_name = |entry: &&Value| entry["name"].as_array().is_some_and(|names| names.contains(&name));
+            config["methodConfig"].as_array().unwrap().iter().find(has_name)
+        };
+        find(json!({"service": service, "method": method}))
+            .or_else(|| find(json!({"service": service})))
+            .unwrap_or_else(|| panic!("{service}/{method} has no entry"))
+    }
+
+    #[test]
+    fn service_config_has_defaults_of_this_client() {
+        let config: Value = serde_json::from_str(SERVICE_CONFIG).unwrap();
+        let pool = DescriptorPool::decode(scangate_proto::FILE_DESCRIPTOR_SET).unwrap();
+        let policy = RetryPolicy::default();
+        let expected = json!({
+            "maxAttempts": policy.max_attempts,
+            "initialBackoff": format!("{}s", policy.base_backoff.as_secs_f64()),
+            "maxBackoff": format!("{}s", policy.max_backoff.as_secs_f64()),
+            "backoffMultiplier": 2,
+            "retryableStatusCodes": ["UNAVAILABLE"],
+        });
+
+        for service in pool.services() {
+            for method in service.methods() {
+                let entry = config_of(&config, service.full_name(), method.name());
+                // A stream has no timeout. A call that waits for a scan is allowed the longest wait.
+                let can_wait = method.input().get_field_by_name("wait").is_some() || method.name().starts_with("Batch");
+                let timeout = match (method.is_server_streaming(), can_wait) {
+                    (true, _) => Value::Null,
+                    (false, true) => json!(format!("{}s", (CALL_TIMEOUT + MAX_WAIT).as_secs())),
+                    (false, false) => json!(format!("{}s", CALL_TIMEOUT.as_secs())),
+                };
+                assert_eq!((&entry["retryPolicy"], &entry["timeout"]), (&expected, &timeout), "{}", method.full_name());
+            }
+        }
     }
 
     #[test]

@@ -58,6 +58,8 @@ create table decision_writers (
     -- The last decision that retention has removed, and the hash up to it: where the chain now begins.
     pruned_sequence bigint not null,
     pruned_hash bytea not null,
+    -- The latest time of what retention has removed.
+    pruned_time bigint not null default 0,
     -- The last decision that can be found by keys. What comes after it is looked through.
     indexed bigint not null
 );

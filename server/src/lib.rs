@@ -155,15 +155,16 @@ async fn services(config: &Config, database: &Arc<Database>, log: Arc<dyn Decisi
         request_id_window: SignedDuration::try_from(config.request_id_window).unwrap_or(MAX_WINDOW),
         environments: config.environments.iter().cloned().collect(),
     };
+    let stopping = CancellationToken::new();
     let gate = Evaluator::new(
         Arc::clone(&registry),
         Arc::clone(&policies),
         Arc::clone(&observations),
         Arc::clone(&decisions),
         settings,
+        stopping.clone(),
     );
     let waiver_limits = WaiverLimits { max_term: config.waiver_max_term };
-    let stopping = CancellationToken::new();
     Ok(Services { gate, registry, policies, observations, waiver_limits, decisions, stopping })
 }
 
@@ -221,7 +222,7 @@ fn grpc_service(services: Services, health: HealthServer<impl Health>) -> Result
     let policies = PolicyServiceServer::new(PolicyService::new(services.clone()))
         .max_decoding_message_size(MAX_REQUEST_BYTES)
         .max_encoding_message_size(MAX_ENCODED_BYTES);
-    let decisions = DecisionServiceServer::new(DecisionService::new(services.decisions, services.stopping))
+    let decisions = DecisionServiceServer::new(DecisionService::new(services))
         .max_decoding_message_size(MAX_REQUEST_BYTES)
         .max_encoding_message_size(MAX_ENCODED_BYTES);
     let routes = Routes::new(health)

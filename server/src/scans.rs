@@ -25,8 +25,6 @@ const MAX_RESOLUTION_AGE: Duration = Duration::from_secs(5);
 /// The first delay between two reads of a watched scan; it doubles up to [`MAX_DELAY`].
 const INITIAL_DELAY: Duration = Duration::from_secs(1);
 const MAX_DELAY: Duration = Duration::from_secs(10);
-/// The longest time between two reports of an unchanged manifest.
-const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
 
 /// A failure to start or to watch the scans of an image.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +86,7 @@ pub struct Progress {
 
 /// Watches the scans of an image until all have ended or the receiver is closed.
 ///
-/// Each manifest is reported at once, on every change and at least every 15 seconds. An error is sent and ends the watch.
+/// Each manifest is reported at once and on every change. An error is sent and ends the watch.
 pub async fn watch(
     registry: Arc<dyn Registry>,
     image: ImageReference,
@@ -111,14 +109,8 @@ struct Watch {
     registry: Arc<dyn Registry>,
     sender: mpsc::Sender<Result<Progress, Error>>,
     began: Instant,
-    reported: BTreeMap<Digest, LastReport>,
-}
-
-/// The last report of a manifest.
-struct LastReport {
-    at: Instant,
-    /// `Scan::unchanged_since` at that report.
-    unchanged_since: Timestamp,
+    /// `Scan::unchanged_since` at the last report of each manifest.
+    reported: BTreeMap<Digest, Timestamp>,
 }
 
 impl Watch {
@@ -137,7 +129,7 @@ impl Watch {
         }
     }
 
-    /// Reports changed and overdue manifests. Returns true once the watch is over.
+    /// Reports new and changed manifests. Returns true once the watch is over.
     async fn report(&mut self, resolved: &Resolved, inputs: Vec<ManifestInput>) -> bool {
         let now = Timestamp::now();
         let total = inputs.len();
@@ -147,8 +139,7 @@ impl Watch {
             if !self.is_due(&input, ended && ended_count == total) {
                 continue;
             }
-            let last_report = LastReport { at: Instant::now(), unchanged_since: input.scan.unchanged_since };
-            self.reported.insert(input.manifest.digest.clone(), last_report);
+            self.reported.insert(input.manifest.digest.clone(), input.scan.unchanged_since);
             let watched_for = self.began.elapsed();
             let image = resolved.image.clone();
             let progress = Progress { image, input, ended, watched_for, ended_count, total };
@@ -159,11 +150,9 @@ impl Watch {
         ended_count == total
     }
 
-    /// True if the manifest is new, has changed, is overdue, or belongs to the final report.
+    /// True if the manifest is new, has changed, or belongs to the final report.
     fn is_due(&self, input: &ManifestInput, is_final: bool) -> bool {
-        self.reported.get(&input.manifest.digest).is_none_or(|last| {
-            last.unchanged_since != input.scan.unchanged_since || last.at.elapsed() >= HEARTBEAT_INTERVAL || is_final
-        })
+        is_final || self.reported.get(&input.manifest.digest) != Some(&input.scan.unchanged_since)
     }
 }
 

@@ -132,7 +132,7 @@ async fn other_calls_return_documented_fault_codes() {
         let batch = gate.client.batch_evaluate(batch).await.unwrap();
         assert_ne!(batch.into_message().verdict(), Verdict::Allow, "{name}");
         let watch = WatchScanRequest { image: "team/app:1".into(), platforms: Vec::new() };
-        if let Ok(mut watch) = gate.client.watch_scan(watch).await {
+        if let Ok(mut watch) = gate.client.watch(watch).await {
             check_outcome(watch.next().await, name);
         }
     }

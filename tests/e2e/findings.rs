@@ -164,8 +164,8 @@ async fn paged(gate: &Gate, condition: FindingCondition) -> Vec<String> {
 
 #[tokio::test]
 async fn findings_by_condition_are_those_of_rule() {
-    let gate = gate(World::demo_enhanced()).start().await;
-    let expression = "finding.severity in ['CRITICAL', 'HIGH'] && finding.publish_time < now".to_owned();
+    let gate = gate(World::demo()).start().await;
+    let expression = "finding.severity in ['CRITICAL', 'HIGH'] && now > timestamp('2020-01-01T00:00:00Z')".to_owned();
     let condition = FindingCondition { expression, ..Default::default() };
     let rule = Rule { id: "asked".into(), when: Some(condition.clone()), ..Default::default() };
     gate.create_policy("team", Policy { rules: vec![rule], replaces_default: true, ..Default::default() }).await;

@@ -47,3 +47,4 @@ mod verdicts;
 mod vex_import;
 mod waiver_approval;
 mod waivers;
+mod watches;

@@ -6,7 +6,7 @@ use scangate_client::{
     Refusal, prost_types,
     v1::{
         Decision, DecisionFilter, DecisionView, ListDecisionsRequest, Policy, PreviewPolicyRequest, Verdict,
-        WatchDecisionsRequest, preview_policy_request::Draft,
+        WatchDecisionsRequest, preview_policy_request::Draft, watch_decisions_response::Event,
     },
 };
 use scangate_core::{image::RepositoryName, name::PolicyId};
@@ -127,7 +127,8 @@ async fn watch_continues_past_newer_decisions() {
     let (older, log) = replicas(&cluster).await;
     let mut stream =
         older.client.decisions().watch_decisions(WatchDecisionsRequest::default()).await.unwrap().into_inner();
-    assert!(stream.message().await.unwrap().unwrap().decision.is_none(), "the stream begins with a heartbeat");
+    let first = stream.message().await.unwrap().unwrap().event;
+    assert!(matches!(first, Some(Event::Heartbeat(_))), "the stream begins with a heartbeat");
 
     let mut expected = Vec::new();
     for newer in NEWER {
@@ -137,7 +138,9 @@ async fn watch_continues_past_newer_decisions() {
     let mut seen = Vec::new();
     while seen.len() < 4 {
         let message = tokio::time::timeout(Duration::from_secs(20), stream.message()).await.unwrap();
-        seen.extend(message.unwrap().unwrap().decision);
+        if let Some(Event::Decision(decision)) = message.unwrap().unwrap().event {
+            seen.push(decision);
+        }
     }
 
     let (own_seen, newer): (Vec<Decision>, Vec<Decision>) = seen.into_iter().partition(|seen| seen.name == own.name);

@@ -1,15 +1,12 @@
-//! Policy revisions: history, rollback and watches.
+//! Policy revisions: history and rollback.
 
 use scangate_client::v1::{
     DeletePolicyRequest, GetPolicyRequest, ListPolicyRevisionsRequest, Policy, RollbackPolicyRequest, Severity,
-    UpdatePolicyRequest, WatchPoliciesRequest, WatchPoliciesResponse, watch_policies_response::Change,
+    UpdatePolicyRequest,
 };
 use scangate_ecr_simulator::World;
-use tonic::Streaming;
 
-use crate::harness::{
-    Gate, create_waiver_request, deny_findings_from, gate, revision_number, status_rejection, waiver,
-};
+use crate::harness::{Gate, deny_findings_from, gate, revision_number, status_rejection};
 
 async fn update(gate: &Gate, id: &str, severity: Severity) -> String {
     let policy = Policy { name: format!("policies/{id}"), etag: "*".into(), ..deny_findings_from(severity) };
@@ -108,57 +105,4 @@ async fn rollback_restores_deleted_policy() {
     assert_eq!(revision_number(&restored.revision), revision_number(&deleted) + 1);
     assert_eq!(restored.policy.as_ref().unwrap().content_digest, old.content_digest);
     assert_eq!(again, restored);
-}
-
-/// The next change of a stream, without heartbeats: its revision and the resource name, with `-` for a deletion.
-async fn next(stream: &mut Streaming<WatchPoliciesResponse>) -> (String, String) {
-    loop {
-        let message = stream.message().await.unwrap().unwrap();
-        let name = match message.change.unwrap() {
-            Change::Policy(policy) => policy.name,
-            Change::DeletedPolicy(name) => format!("-{name}"),
-            Change::Waiver(waiver) => waiver.name,
-            Change::Heartbeat(_) => continue,
-        };
-        return (message.revision, name);
-    }
-}
-
-async fn watch(gate: &Gate, after_revision: &str) -> Streaming<WatchPoliciesResponse> {
-    gate.client
-        .policies()
-        .watch_policies(WatchPoliciesRequest { after_revision: after_revision.into() })
-        .await
-        .unwrap()
-        .into_inner()
-}
-
-#[tokio::test]
-async fn watch_streams_state_then_changes_and_resumes() {
-    let gate = gate(World::demo()).start().await;
-    let created = gate.create_policy("team", deny_findings_from(Severity::Low)).await.revision;
-
-    let mut from_start = watch(&gate, "").await;
-    let state = [next(&mut from_start).await.1, next(&mut from_start).await.1];
-    let updated = update(&gate, "team", Severity::High).await;
-    let deleted = delete(&gate, "team").await;
-    let request = create_waiver_request("w", waiver("CVE-1"));
-    let waived = gate.client.policies().create_waiver(request).await.unwrap().into_inner().revision;
-
-    assert_eq!(state, ["policies/default", "policies/team"]);
-    let changes = [
-        (created, "policies/team".to_owned()),
-        (updated, "policies/team".to_owned()),
-        (deleted, "-policies/team".to_owned()),
-        (waived, "waivers/w".to_owned()),
-    ];
-    for change in &changes[1..] {
-        assert_eq!(next(&mut from_start).await, *change);
-    }
-    for (seen, (revision, _)) in changes.iter().enumerate() {
-        let mut resumed = watch(&gate, revision).await;
-        for change in &changes[seen + 1..] {
-            assert_eq!(next(&mut resumed).await, *change);
-        }
-    }
 }

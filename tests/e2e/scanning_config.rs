@@ -228,7 +228,7 @@ async fn region_without_enhanced_scanning_is_basic() {
     let start = StartScanRequest { image: "team/new:1".into(), platforms: Vec::new() };
     assert!(gate.client.start_scan(start).await.is_ok());
     let watch = WatchScanRequest { image: "team/new:1".into(), platforms: Vec::new() };
-    assert!(gate.client.watch_scan(watch).await.unwrap().next().await.is_ok());
+    assert!(gate.client.watch(watch).await.unwrap().next().await.is_ok());
 }
 
 #[tokio::test]

@@ -1,8 +1,10 @@
 //! StartScan and WatchScan.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use scangate_client::v1::{ScanStatus, StartScanOutcome, StartScanRequest, WatchScanRequest};
+use scangate_client::v1::{
+    ScanStatus, StartScanOutcome, StartScanRequest, WatchScanRequest, watch_scan_response::Event,
+};
 use scangate_ecr_simulator::{ImageSpec, ScanScript, World, generate};
 
 use crate::harness::{Gate, gate};
@@ -80,10 +82,11 @@ async fn scan_watch_ends_with_last_manifest() {
     gate.client.start_scan(start("team/multi:1")).await.unwrap();
 
     let request = WatchScanRequest { image: "team/multi:1".into(), platforms: Vec::new() };
-    let mut watch = gate.client.watch_scan(request).await.unwrap();
+    let mut watch = gate.client.watch(request).await.unwrap();
     let mut updates = Vec::new();
     while let Some(progress) = watch.next().await.unwrap() {
-        let scan = progress.progress.unwrap().manifest.unwrap().scan.unwrap();
+        let Some(Event::Progress(manifest)) = progress.event else { continue };
+        let scan = manifest.manifest.unwrap().scan.unwrap();
         if scan.status() == ScanStatus::InProgress {
             gate.ecr.clock().advance(Duration::from_mins(10));
         }
@@ -96,12 +99,29 @@ async fn scan_watch_ends_with_last_manifest() {
 }
 
 #[tokio::test]
+async fn quiet_scan_watch_sends_heartbeats() {
+    let gate = gate(world()).start().await;
+    gate.client.start_scan(start("team/new:1")).await.unwrap();
+    let request = WatchScanRequest { image: "team/new:1".into(), platforms: Vec::new() };
+    let mut watch = gate.client.watch(request).await.unwrap();
+    let first = watch.next().await.unwrap().unwrap();
+    let began = Instant::now();
+
+    let second = watch.next().await.unwrap().unwrap();
+
+    assert!(matches!(second.event, Some(Event::Heartbeat(_))), "{second:?}");
+    assert_eq!((second.image, second.ended, second.total), (first.image, 0, 1));
+    assert!((15..=25).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
 async fn scan_watch_of_unscanned_image_ends_at_once() {
     let gate = gate(World::demo()).start().await;
 
     let request = WatchScanRequest { image: "shop/search:5.0.0".into(), platforms: Vec::new() };
-    let mut watch = gate.client.watch_scan(request).await.unwrap();
+    let mut watch = gate.client.watch(request).await.unwrap();
 
-    assert!(watch.next().await.unwrap().unwrap().progress.unwrap().ended);
+    let Some(Event::Progress(progress)) = watch.next().await.unwrap().unwrap().event else { panic!("no progress") };
+    assert!(progress.ended);
     assert!(watch.next().await.unwrap().is_none());
 }

@@ -235,7 +235,10 @@ fn simulation_has_every_other_field_of_a_decision() {
         renamed.filter(|(name, _)| !left_out.contains(&name.as_str())).collect()
     };
 
-    assert_eq!(without("Decision", &["name", "deploy_image", "caller", "labels", "unreadable"]), without("Simulation", &[]));
+    assert_eq!(
+        without("Decision", &["name", "deploy_image", "caller", "labels", "unreadable"]),
+        without("Simulation", &[])
+    );
     assert_eq!(without("ManifestDecision", &["deploy_image"]), without("ManifestSimulation", &[]));
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use scangate_client::v1::{EvaluateGateRequest, Verdict, WatchDecisionsRequest, WatchPoliciesRequest};
+use scangate_client::v1::{EvaluateGateRequest, Verdict};
 use scangate_ecr_simulator::{Fault, World};
 use scangate_proto::v1::scan_gate_service_client::ScanGateServiceClient;
 use tokio::net::TcpStream;
@@ -118,23 +118,6 @@ async fn shutdown_lets_running_call_finish() {
 
     assert!(stopped.is_ok());
     assert_eq!(call.await.unwrap().unwrap().verdict(), Verdict::Allow);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn open_watches_do_not_block_shutdown() {
-    let gate = gate(World::demo()).flag("--shutdown-grace", "1h").start().await;
-    let mut policies =
-        gate.client.policies().watch_policies(WatchPoliciesRequest::default()).await.unwrap().into_inner();
-    let mut decisions =
-        gate.client.decisions().watch_decisions(WatchDecisionsRequest::default()).await.unwrap().into_inner();
-    policies.message().await.unwrap().unwrap();
-    decisions.message().await.unwrap().unwrap();
-
-    let stopped = tokio::time::timeout(Duration::from_mins(1), gate.stop()).await;
-
-    stopped.expect("the server waits for open watches").unwrap();
-    while policies.message().await.unwrap().is_some() {}
-    while decisions.message().await.unwrap().is_some() {}
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::{convert::Infallible, future::Future, time::Duration};
 use indicatif::{ProgressBar, ProgressStyle};
 use scangate_client::{
     Client,
-    v1::{ScanProgress, WatchScanRequest, WatchScanResponse},
+    v1::{ScanProgress, WatchScanRequest, WatchScanResponse, watch_scan_response::Event},
 };
 
 use crate::{format, report::sanitize, session::Session};
@@ -46,7 +46,7 @@ pub(crate) fn update(bar: &ProgressBar, message: &WatchScanResponse) {
     }
     bar.set_length(message.total.try_into().unwrap_or_default());
     bar.set_position(message.ended.try_into().unwrap_or_default());
-    if let Some(progress) = &message.progress {
+    if let Some(Event::Progress(progress)) = &message.event {
         bar.set_message(sanitize(&describe(progress)));
     }
 }
@@ -71,7 +71,7 @@ pub(crate) fn describe(progress: &ScanProgress) -> String {
 
 /// Updates the bar and never returns: the work may outlast the scan. If the watch fails, the bar is not updated further.
 async fn follow_scan(client: &Client, request: WatchScanRequest, bar: &ProgressBar) -> Infallible {
-    if let Ok(mut watch) = client.watch_scan(request).await {
+    if let Ok(mut watch) = client.watch(request).await {
         while let Ok(Some(message)) = watch.next().await {
             update(bar, &message);
         }

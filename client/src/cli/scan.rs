@@ -7,8 +7,11 @@ use std::{
 
 use clap::Subcommand;
 use scangate_client::{
-    ScanWatch,
-    v1::{StartScanRequest, StartScanResponse, WatchScanRequest, WatchScanResponse},
+    Watch,
+    v1::{
+        ScanProgress, StartScanRequest, StartScanResponse, WatchScanRequest, WatchScanResponse,
+        watch_scan_response::Event,
+    },
 };
 
 use crate::{
@@ -63,7 +66,7 @@ fn start_report(response: &StartScanResponse) -> Report {
 
 async fn watch(image: ImageArgs, session: &Session) -> Result<CommandOutput, CliError> {
     let request = WatchScanRequest { image: image.image, platforms: image.platform };
-    let mut watch = session.client.watch_scan(request).await?;
+    let mut watch = session.client.watch(request).await?;
     if session.is_interactive && session.output == OutputFormat::Table {
         show_progress_bar(&mut watch).await?;
     } else {
@@ -73,12 +76,14 @@ async fn watch(image: ImageArgs, session: &Session) -> Result<CommandOutput, Cli
 }
 
 /// Shows a bar while the scans run, and prints a line for each scan that has ended.
-async fn show_progress_bar(watch: &mut ScanWatch) -> Result<(), CliError> {
+async fn show_progress_bar(watch: &mut Watch<WatchScanRequest>) -> Result<(), CliError> {
     let bar = progress::new_bar();
     while let Some(message) = watch.next().await? {
         progress::update(&bar, &message);
-        if message.progress.as_ref().is_some_and(|progress| progress.ended) {
-            match bar.suspend(|| print_line(&progress_line(&message))) {
+        if let Some(Event::Progress(progress)) = &message.event
+            && progress.ended
+        {
+            match bar.suspend(|| print_line(&progress_line(&message, progress))) {
                 Ok(Stdout::Open) => {}
                 Ok(Stdout::Closed) => break,
                 Err(error) => return Err(error),
@@ -89,11 +94,12 @@ async fn show_progress_bar(watch: &mut ScanWatch) -> Result<(), CliError> {
     Ok(())
 }
 
-async fn print_lines(watch: &mut ScanWatch, output: OutputFormat) -> Result<(), CliError> {
+async fn print_lines(watch: &mut Watch<WatchScanRequest>, output: OutputFormat) -> Result<(), CliError> {
     while let Some(message) = watch.next().await? {
-        let text = match output {
-            OutputFormat::Table => progress_line(&message),
-            OutputFormat::Json => json::compact(&message)? + "\n",
+        let text = match (output, &message.event) {
+            (OutputFormat::Table, Some(Event::Progress(progress))) => progress_line(&message, progress),
+            (OutputFormat::Table, Some(Event::Heartbeat(_)) | None) => continue,
+            (OutputFormat::Json, _) => json::compact(&message)? + "\n",
         };
         if print_line(&text)? == Stdout::Closed {
             break;
@@ -119,12 +125,11 @@ fn print_line(text: &str) -> Result<Stdout, CliError> {
 }
 
 /// Returns a line such as `1/2 ended  linux/amd64 sha256:0123456789ab COMPLETE  PROVEN  2 CRITICAL  after 1m 5s`.
-fn progress_line(message: &WatchScanResponse) -> String {
+fn progress_line(message: &WatchScanResponse, progress: &ScanProgress) -> String {
     let mut report = Report::default();
-    let progress = message.progress.clone().unwrap_or_default();
     let watched_for = progress.watched_for.and_then(|watched| Duration::try_from(watched).ok()).unwrap_or_default();
-    let manifest = progress::describe(&progress);
-    let scan = progress.manifest.and_then(|manifest| manifest.scan).unwrap_or_default();
+    let manifest = progress::describe(progress);
+    let scan = progress.manifest.as_ref().and_then(|manifest| manifest.scan.clone()).unwrap_or_default();
     let parts = [
         format!("{}/{} ended", message.ended, message.total),
         manifest,

@@ -121,9 +121,9 @@ async fn error_reason_is_parsed() {
 async fn scan_watch_ends_with_the_scan() {
     let server = fake_server::start().await;
     let at = |ended| WatchScanResponse { ended, total: 2, ..Default::default() };
-    server.service.watch.respond_with([Ok(vec![at(0), at(1), at(2)])]);
+    server.service.watch.respond_with([Ok(vec![Ok(at(0)), Ok(at(1)), Ok(at(2))])]);
 
-    let mut watch = server.client().await.watch_scan(WatchScanRequest::default()).await.unwrap();
+    let mut watch = server.client().await.watch(WatchScanRequest::default()).await.unwrap();
     let mut ended = Vec::new();
     while let Some(message) = watch.next().await.unwrap() {
         ended.push(message.ended);
@@ -131,6 +131,22 @@ async fn scan_watch_ends_with_the_scan() {
 
     assert_eq!(ended, [0, 1, 2]);
     assert_eq!(server.service.watch.header("grpc-timeout"), None);
+}
+
+#[tokio::test]
+async fn interrupted_scan_watch_begins_anew() {
+    let server = fake_server::start().await;
+    let at = |ended| WatchScanResponse { ended, total: 1, ..Default::default() };
+    let stopped = error_status(Code::Unavailable, "SHUTTING_DOWN");
+    server.service.watch.respond_with([Ok(vec![Ok(at(0)), Err(stopped)]), Ok(vec![Ok(at(0)), Ok(at(1))])]);
+
+    let mut watch = server.client().await.watch(WatchScanRequest::default()).await.unwrap();
+    let mut ended = Vec::new();
+    while let Some(message) = watch.next().await.unwrap() {
+        ended.push(message.ended);
+    }
+
+    assert_eq!(ended, [0, 0, 1]);
 }
 
 #[tokio::test]

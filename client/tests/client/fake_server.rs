@@ -68,7 +68,7 @@ pub struct FakeService {
     pub evaluate: Script<EvaluateGateRequest, EvaluateGateResponse>,
     pub simulate: Script<SimulateGateRequest, SimulateGateResponse>,
     pub batch: Script<BatchEvaluateGateRequest, BatchEvaluateGateResponse>,
-    pub watch: Script<WatchScanRequest, Vec<WatchScanResponse>>,
+    pub watch: Script<WatchScanRequest, Vec<Result<WatchScanResponse, Status>>>,
     pub create: Script<CreatePolicyRequest, CreatePolicyResponse>,
     pub get: Script<GetPolicyRequest, GetPolicyResponse>,
     pub list: Script<ListPoliciesRequest, ListPoliciesResponse>,
@@ -170,7 +170,7 @@ impl ScanGateService for FakeService {
 
     async fn watch_scan(&self, request: Request<WatchScanRequest>) -> Result<Response<Self::WatchScanStream>, Status> {
         let messages = self.watch.next_response(request).await?.into_inner();
-        Ok(Response::new(Box::pin(tokio_stream::iter(messages.into_iter().map(Ok)))))
+        Ok(Response::new(Box::pin(tokio_stream::iter(messages))))
     }
 }
 

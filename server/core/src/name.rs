@@ -43,6 +43,11 @@ impl PolicyId {
     /// The id of the policy that governs images without another enforced policy.
     pub const DEFAULT: &'static str = "default";
 
+    /// Returns the id of `policies/default`.
+    pub fn default_policy() -> Self {
+        Self(Self::DEFAULT.into())
+    }
+
     /// True for `policies/default`.
     pub fn is_default(&self) -> bool {
         &*self.0 == Self::DEFAULT

@@ -39,12 +39,11 @@ pub(crate) fn compute(broken: &[BrokenRule<'_>], violations: &[Violation]) -> Op
     unfixable.extend(violations.iter().map(Violation::reference).filter(|violated| violated.rule.is_none()));
     let mut requirements = Vec::new();
     for broken in broken {
-        match Requirement::new(broken) {
-            Some(requirement) => requirements.push(requirement),
-            None => {
-                let (policy, rule) = (broken.policy.id.clone(), Some(broken.rule.id.clone()));
-                unfixable.insert(RuleReference { policy, rule });
-            }
+        if let Some(requirement) = Requirement::new(broken) {
+            requirements.push(requirement);
+        } else {
+            let (policy, rule) = (broken.policy.id.clone(), Some(broken.rule.id.clone()));
+            unfixable.insert(RuleReference { policy, rule });
         }
     }
     let upgrades = upgrades(&minimal_upgrades(&requirements), &requirements);

@@ -3,6 +3,7 @@
 //! [`sql`] is the adapter. `server/tests/decision_log/contract.rs` is the contract suite; the methods' comments name its tests.
 
 mod blob;
+mod cursors;
 mod record;
 pub mod sql;
 mod unreadable;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::record::decode_blob;
 pub use self::{
     blob::{Blob, Hash, InvalidHash},
+    cursors::{Bookmark, ChainCursor, Cursors},
     record::{CorruptRecord, EvaluationInputs, Outcome},
     unreadable::{Outline, PartialTerms, Unreadable},
 };
@@ -236,9 +238,6 @@ pub struct Page {
     pub next: Option<Cursor>,
 }
 
-/// A sequence number per writer: the last one read, or the last one recorded.
-pub type Cursors = BTreeMap<Arc<str>, u64>;
-
 /// A failure of the decision log.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -248,6 +247,12 @@ pub enum Error {
     /// The request id belongs to a request with another fingerprint.
     #[error("request id was used for a different request")]
     RequestIdReused,
+    /// Decisions after a bookmark have been removed by retention.
+    #[error("decisions after this position have been removed by retention")]
+    Trimmed,
+    /// A bookmark of another log, or of a history that a restore has replaced.
+    #[error("the position is of another decision log, or of a history that was lost")]
+    OtherLog,
     /// The queue of pending appends is full; nothing was recorded.
     #[error("too many decisions are waiting to be recorded")]
     Overloaded,
@@ -323,8 +328,13 @@ pub trait DecisionLog: Send + Sync + fmt::Debug {
     /// listed with its readable parts (`unreadable_decision_is_listed_in_part`); a condition on an unreadable part counts as met.
     async fn list(&self, filter: &Filter, after: Option<&Cursor>, limit: usize) -> Result<Page, Error>;
 
-    /// Returns the last sequence number of every writer, from which [`Self::read_from`] can start.
+    /// Returns the end of every chain, from which [`Self::read_from`] can start.
     async fn tail_positions(&self) -> Result<Cursors, Error>;
+
+    /// Returns the position of a bookmark: reading goes on exactly after it (`bookmark_resumes_without_gap_or_repetition`).
+    /// If retention has removed decisions after it, [`Error::Trimmed`] (`bookmark_of_trimmed_decisions_is_refused`); if its
+    /// decisions are unknown, [`Error::OtherLog`] (`bookmark_of_another_log_is_refused`).
+    async fn resume(&self, bookmark: &Bookmark) -> Result<Cursors, Error>;
 
     /// Returns at most `limit` decisions recorded after `cursors`, oldest first within each chain, and advances `cursors`. Each
     /// decision is returned once, also while writers append (`read_from_returns_each_decision_once`). An unreadable decision is

@@ -28,7 +28,7 @@ pub use self::{
 };
 use crate::{
     decision_log::{
-        self, AppendRequest, AppendResult, Blob, CorruptRecord, Cursor, Cursors, DecisionId, DecisionLog,
+        self, AppendRequest, AppendResult, Blob, Bookmark, CorruptRecord, Cursor, Cursors, DecisionId, DecisionLog,
         DecisionRecord, Entry, EvaluationInputs, Filter, Hash, IndexTerms, Listed, Outcome, Page, PreparedRecord,
         decode_blob,
     },
@@ -170,8 +170,13 @@ impl Decisions {
         Ok(self.log.tail_positions().await?)
     }
 
+    /// Returns the position that a bookmark stands for: the start of a resumed watch.
+    pub async fn resume(&self, bookmark: &Bookmark) -> Result<Cursors, Error> {
+        Ok(self.log.resume(bookmark).await?)
+    }
+
     /// Returns the matching decisions recorded after the cursors, and advances the cursors.
-    pub async fn read_from(&self, cursors: &mut Cursors, filter: &Filter, limit: usize) -> Result<Vec<Listed>, Error> {
+    async fn read_from(&self, cursors: &mut Cursors, filter: &Filter, limit: usize) -> Result<Vec<Listed>, Error> {
         let mut listed = self.log.read_from(cursors, limit).await?;
         listed.retain(|listed| filter.admits(listed));
         Ok(listed)

@@ -2,10 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::{Decisions, Error, ListedDecision};
-use crate::decision_log::{Cursors, Filter};
+use crate::decision_log::{Bookmark, Cursors, Filter};
 
 /// The interval between two reads of the log.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
@@ -16,11 +17,11 @@ const BATCH_SIZE: usize = 1_000;
 
 /// An event of a watch.
 #[derive(Clone, Debug)]
-pub enum WatchEvent {
-    /// A decision was recorded.
-    Decision(ListedDecision),
-    /// The watch is running; sent when it begins, and every 10 seconds without a decision.
-    Heartbeat,
+pub struct WatchEvent {
+    /// A recorded decision. `None` for a heartbeat, which is sent when the watch begins, and every 10 seconds without a decision.
+    pub decision: Option<ListedDecision>,
+    /// The position after the event: a watch from here has exactly the rest.
+    pub bookmark: Bookmark,
 }
 
 impl Decisions {
@@ -32,9 +33,11 @@ impl Decisions {
         sender: mpsc::Sender<Result<WatchEvent, Error>>,
     ) {
         let mut idle = Duration::ZERO;
+        let event = |decision, at: &Cursors| WatchEvent { decision, bookmark: at.bookmark(Timestamp::now()) };
         // The first event confirms the start: every decision recorded from here on is reported.
-        let mut sent = sender.send(Ok(WatchEvent::Heartbeat)).await;
+        let mut sent = sender.send(Ok(event(None, &cursors))).await;
         while sent.is_ok() && !sender.is_closed() {
+            let mut progress = cursors.clone();
             let listed = match self.read_from(&mut cursors, &filter, BATCH_SIZE).await {
                 Ok(listed) => listed,
                 Err(error) => {
@@ -44,17 +47,20 @@ impl Decisions {
             };
             let count = listed.len();
             idle = if count == 0 { idle + POLL_INTERVAL } else { Duration::ZERO };
+            progress.look_ahead(&cursors);
             let mut decisions = self.listed_loader();
             for entry in listed {
+                progress.advance(entry.id());
                 let loaded = decisions.load(entry).await;
                 let is_last = loaded.is_err();
-                if sender.send(loaded.map(WatchEvent::Decision)).await.is_err() || is_last {
+                let loaded = loaded.map(|decision| event(Some(decision), &progress));
+                if sender.send(loaded).await.is_err() || is_last {
                     return;
                 }
             }
             if idle >= HEARTBEAT_INTERVAL {
                 idle = Duration::ZERO;
-                sent = sender.send(Ok(WatchEvent::Heartbeat)).await;
+                sent = sent.and(sender.send(Ok(event(None, &cursors))).await);
             }
             if count < BATCH_SIZE {
                 tokio::time::sleep(POLL_INTERVAL).await;

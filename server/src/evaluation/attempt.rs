@@ -11,13 +11,10 @@ use scangate_core::{
     policy::PolicySet,
 };
 
-use super::{
-    Error, EvaluateRequest, Evaluator,
-    scan_wait::{INITIAL_DELAY, WaitBackoff},
-};
+use super::{Error, EvaluateRequest, Evaluator, scan_wait::WaitBackoff};
 use crate::{
     observations::SeenFinding,
-    registry::{Error as RegistryError, Freshness, Resolved, Started},
+    registry::{Error as RegistryError, Resolved, Started},
     scan_reader::read_scans,
 };
 
@@ -60,7 +57,7 @@ impl Evaluator {
         mut attempt: Attempt,
         deadline: Option<Instant>,
     ) -> Result<Attempt, Error> {
-        let mut backoff = WaitBackoff::new(request.wait, deadline);
+        let mut backoff = WaitBackoff::new(request.wait, deadline, self.stopping.clone());
         while attempt.decision.verdict == Verdict::Indeterminate {
             let Some(delay) = backoff.next_delay(attempt.decision.retry_after) else { break };
             let Attempt { inputs, policies, decision } = attempt;
@@ -68,8 +65,8 @@ impl Evaluator {
                 inputs.into_iter().map(|input| (input.manifest, input.start)).unzip();
             // Hold neither findings nor a snapshot while waiting.
             drop((policies, decision));
-            tokio::time::sleep(delay).await;
-            let mut inputs = read_scans(&self.registry, resolved, manifests, Freshness::within(INITIAL_DELAY)).await?;
+            let freshness = backoff.pause(delay).await;
+            let mut inputs = read_scans(&self.registry, resolved, manifests, freshness).await?;
             for (input, start) in inputs.iter_mut().zip(starts) {
                 input.start = start;
             }

@@ -23,6 +23,7 @@ use scangate_core::{
     name::{Environment, PolicyId},
     policy::PolicySet,
 };
+use tokio_util::sync::CancellationToken;
 
 pub use self::simulate::{SimulateRequest, SimulatedPolicy};
 use self::{
@@ -140,18 +141,21 @@ pub struct Evaluator {
     decisions: Arc<Decisions>,
     cache: Arc<DecisionCache>,
     settings: Settings,
+    /// Cancelled at shutdown: no call waits for a scan any longer.
+    stopping: CancellationToken,
 }
 
 impl Evaluator {
-    /// Creates an evaluator with an empty cache.
+    /// Creates an evaluator with an empty cache. Its calls stop waiting when `stopping` is cancelled.
     pub fn new(
         registry: Arc<dyn Registry>,
         policies: Arc<Policies>,
         observations: Arc<dyn Observations>,
         decisions: Arc<Decisions>,
         settings: Settings,
+        stopping: CancellationToken,
     ) -> Self {
-        Self { registry, policies, observations, decisions, cache: Arc::new(DecisionCache::new()), settings }
+        Self { registry, policies, observations, decisions, cache: Arc::new(DecisionCache::new()), settings, stopping }
     }
 
     /// The maximum age of cached findings for a request without a limit of its own.

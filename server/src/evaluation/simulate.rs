@@ -16,11 +16,7 @@ use scangate_core::{
     waiver::WaiverSet,
 };
 
-use super::{
-    Error, Evaluator,
-    prepared::outline,
-    scan_wait::{INITIAL_DELAY, WaitBackoff},
-};
+use super::{Error, Evaluator, prepared::outline, scan_wait::WaitBackoff};
 use crate::{
     decisions::Evaluation,
     observations::SeenFinding,
@@ -78,7 +74,7 @@ impl Evaluator {
         let resolved = self.registry.resolve(&request.image, &request.platforms, freshness).await?;
         let manifests = select_manifests(&resolved, &request.platforms)?;
         let mut inputs = read_scans(&self.registry, &resolved, manifests, freshness).await?;
-        let mut backoff = WaitBackoff::new(request.wait, deadline);
+        let mut backoff = WaitBackoff::new(request.wait, deadline, self.stopping.clone());
         loop {
             let decision = self.simulate_once(&request, &resolved, &mut inputs).await?;
             // Only a running scan is worth the wait: nothing starts the others.
@@ -93,8 +89,8 @@ impl Evaluator {
                 });
             };
             let manifests = inputs.into_iter().map(|input| input.manifest).collect();
-            tokio::time::sleep(delay).await;
-            inputs = read_scans(&self.registry, &resolved, manifests, Freshness::within(INITIAL_DELAY)).await?;
+            let freshness = backoff.pause(delay).await;
+            inputs = read_scans(&self.registry, &resolved, manifests, freshness).await?;
         }
     }
 

@@ -7,9 +7,9 @@ use scangate_core::{
     name::Environment,
 };
 use scangate_proto::v1::{
-    self, DecisionView, GetDecisionRequest, GetDecisionResponse, ListDecisionsRequest, ListDecisionsResponse,
-    ReplayDecisionRequest, ReplayDecisionResponse, WatchDecisionsRequest, WatchDecisionsResponse,
-    decision_service_server,
+    self, DecisionView, GetDecisionRequest, GetDecisionResponse, Heartbeat, ListDecisionsRequest,
+    ListDecisionsResponse, ReplayDecisionRequest, ReplayDecisionResponse, WatchDecisionsRequest,
+    WatchDecisionsResponse, decision_service_server, watch_decisions_response::Event,
 };
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::StreamExt as _;
@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::{
+    Services,
     byte_budget::ByteBudget,
     convert::{
         decision::{parse_verdict, render_basic, render_decision, render_simulation, render_unreadable},
@@ -25,12 +26,15 @@ use super::{
     },
     deadline::{parse_deadline, with_deadline},
     field_violations::{FieldReason, Fields},
-    page_token, status,
+    page_token,
+    resume_token::ResumeTokens,
+    status,
     streaming::{self, ResponseStream},
 };
 use crate::{
-    decision_log::{Cursor, DecisionId, Filter, Listed, Page},
+    decision_log::{Bookmark, Cursor, DecisionId, Filter, Listed, Page},
     decisions::{self, Decisions, ListedDecision, WatchEvent},
+    policies::Policies,
 };
 
 /// The most concurrent WatchDecisions streams.
@@ -45,14 +49,16 @@ const MAX_FULL_PAGE: usize = 100;
 #[derive(Clone, Debug)]
 pub(crate) struct DecisionService {
     decisions: Arc<Decisions>,
+    policies: Arc<Policies>,
     watches: Arc<Semaphore>,
     stopping: CancellationToken,
 }
 
 impl DecisionService {
-    /// A service over the recorded decisions. Its streams end when `stopping` is cancelled.
-    pub(crate) fn new(decisions: Arc<Decisions>, stopping: CancellationToken) -> Self {
-        Self { decisions, watches: Arc::new(Semaphore::new(MAX_WATCHES)), stopping }
+    /// A service over the recorded decisions.
+    pub(crate) fn new(services: Services) -> Self {
+        let Services { decisions, policies, stopping, .. } = services;
+        Self { decisions, policies, watches: Arc::new(Semaphore::new(MAX_WATCHES)), stopping }
     }
 
     /// Renders a page, which ends early if the response would become too large, and returns the start of the next page.
@@ -161,22 +167,30 @@ impl decision_service_server::DecisionService for DecisionService {
         let mut fields = Fields::default();
         let filter = parse_filter(&mut fields, request.get_ref().filter.as_ref());
         fields.finish(Some(()))?;
+        let store = self.policies.store_identity().await.map_err(status::from_policies)?;
+        let tokens = ResumeTokens { method: "WatchDecisions", store };
+        let bookmark: Option<Bookmark> = tokens.decode(&request.get_ref().resume_token)?;
         let permit = Arc::clone(&self.watches).try_acquire_owned().map_err(|_| status::overloaded())?;
-        let cursors = self.decisions.tail_positions().await.map_err(status::from_decisions)?;
+        let cursors = match bookmark {
+            Some(bookmark) => self.decisions.resume(&bookmark).await,
+            None => self.decisions.tail_positions().await,
+        };
         let (sender, receiver) = mpsc::channel(WATCH_BUFFER);
-        let watching = Arc::clone(&self.decisions).watch(filter, cursors, sender);
-        tokio::spawn(self.stopping.clone().run_until_cancelled_owned(watching));
-        let events = streaming::from_channel(receiver, permit);
-        Ok(Response::new(Box::pin(events.map(|event| event.map(render_event).map_err(status::from_decisions)))))
+        let watching = Arc::clone(&self.decisions).watch(filter, cursors.map_err(status::from_decisions)?, sender);
+        streaming::spawn_until(&self.stopping, watching);
+        let events = streaming::from_channel(receiver, permit)
+            .map(move |event| event.map(|event| render_event(event, tokens)).map_err(status::from_decisions));
+        Ok(Response::new(streaming::or_shutting_down(events, self.stopping.clone())))
     }
 }
 
-fn render_event(event: WatchEvent) -> WatchDecisionsResponse {
-    let decision = match event {
-        WatchEvent::Decision(decision) => Some(render_listed(&decision)),
-        WatchEvent::Heartbeat => None,
+fn render_event(event: WatchEvent, tokens: ResumeTokens) -> WatchDecisionsResponse {
+    let WatchEvent { decision, bookmark } = event;
+    let event = match decision {
+        Some(decision) => Event::Decision(render_listed(&decision)),
+        None => Event::Heartbeat(Heartbeat {}),
     };
-    WatchDecisionsResponse { decision }
+    WatchDecisionsResponse { event: Some(event), resume_token: tokens.encode(&bookmark) }
 }
 
 fn render_listed(listed: &ListedDecision) -> v1::Decision {

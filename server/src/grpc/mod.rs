@@ -14,6 +14,7 @@ mod middleware;
 mod page_token;
 mod policy_service;
 mod request_body;
+mod resume_token;
 mod scan_gate_service;
 mod status;
 mod streaming;

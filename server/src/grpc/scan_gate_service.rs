@@ -41,6 +41,8 @@ use crate::{
 const MAX_BATCH: usize = 100;
 /// The most requests of one batch that are evaluated concurrently.
 const BATCH_CONCURRENCY: usize = 16;
+/// The longest time without a message of WatchScan.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
 /// The most concurrent WatchScan streams.
 const MAX_WATCHES: usize = 1024;
 
@@ -158,10 +160,12 @@ impl scan_gate_service_server::ScanGateService for ScanGateService {
         let permit = Arc::clone(&self.watches).try_acquire_owned().map_err(|_| status::overloaded())?;
         // One buffered message is enough: a slow reader then gets the newest state.
         let (sender, receiver) = mpsc::channel(1);
-        tokio::spawn(scans::watch(Arc::clone(&self.services.registry), reference, platforms, sender));
+        let watching = scans::watch(Arc::clone(&self.services.registry), reference, platforms, sender);
+        streaming::spawn_until(&self.services.stopping, watching);
         let progress = streaming::from_channel(receiver, permit)
             .map(|progress| progress.map(|progress| scan::render_progress(&progress)).map_err(status::from_scans));
-        Ok(Response::new(Box::pin(progress)))
+        let progress = streaming::with_heartbeats(progress, HEARTBEAT_INTERVAL, scan::render_heartbeat);
+        Ok(Response::new(streaming::or_shutting_down(progress, self.services.stopping.clone())))
     }
 }
 

@@ -164,6 +164,27 @@ pub(crate) fn overloaded() -> Status {
     StatusBuilder::new(Code::ResourceExhausted, Reason::Overloaded, message).retry_after(SHORT_RETRY_DELAY).build()
 }
 
+/// The status of a stream that ends because the server stops.
+pub(crate) fn shutting_down() -> Status {
+    let message = "server shutting down; call again, on another replica if there is one; continue a watch with its last \
+                   resume_token";
+    StatusBuilder::new(Code::Unavailable, Reason::ShuttingDown, message).retry_after(SHORT_RETRY_DELAY).build()
+}
+
+/// The status of a watch whose resume token comes from another store.
+pub(crate) fn foreign_resume_token() -> Status {
+    let message = "resume_token is of another store, or of changes that this store lost when it was restored; watch \
+                   without a token, and read what you need of the present state";
+    StatusBuilder::new(Code::FailedPrecondition, Reason::ResumeTokenForeign, message).build()
+}
+
+/// The status of a watch whose next decisions no longer exist.
+pub(crate) fn expired_resume_token() -> Status {
+    let message = "resume_token is too old: decisions after it are past their retention and gone; watch without a token, \
+                   and use ListDecisions for those that remain";
+    StatusBuilder::new(Code::FailedPrecondition, Reason::ResumeTokenExpired, message).build()
+}
+
 /// The status of a request that names a missing policy.
 pub(crate) fn policy_not_found(id: &PolicyId) -> Status {
     let name = id.resource_name();

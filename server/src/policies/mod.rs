@@ -32,7 +32,7 @@ pub use self::{
     lint::lint,
     patterns::{has_patterns, policy_pattern_notes, waiver_pattern_notes},
     rollback::{Error as RollbackError, Rollback},
-    watch::{ChangeEvent, Error as WatchError, WatchEvent},
+    watch::{ChangeEvent, Error as WatchError, WatchEvent, WatchPosition},
 };
 use crate::{
     idempotency::RequestKey,
@@ -43,6 +43,9 @@ use crate::{
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// The longest wait for a revision that the caller knows and the snapshot lacks.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The revision that creates `policies/default` in a new store.
+const FIRST_REVISION: u64 = 1;
 
 /// A failure to read or to write policies.
 #[derive(Debug, thiserror::Error)]
@@ -259,6 +262,12 @@ impl Policies {
     /// Returns the history of a policy, newest first.
     pub async fn history(&self, id: &PolicyId, before: Option<u64>, limit: usize) -> Result<Vec<Entry>, Error> {
         Ok(self.store.history(id, before, limit).await?)
+    }
+
+    /// Returns the identity of the store: the time of its first write, in microseconds. Another store has another one.
+    pub async fn store_identity(&self) -> Result<i64, Error> {
+        let first = self.store.history(&PolicyId::default_policy(), Some(FIRST_REVISION + 1), 1).await?;
+        Ok(first.first().map_or(0, |entry| entry.write_time.as_microsecond()))
     }
 
     /// Subscribes to new revisions of the snapshot.

@@ -2,13 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use scangate_core::{name::PolicyId, policy, waiver};
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::Policies;
 use crate::{
     observations::{self, Observations},
-    policy_store::{ChangeSet, Entry, ResourceName, Revision},
+    policy_store::{ResourceName, Revision},
 };
 
 /// The longest time between two heartbeats.
@@ -23,13 +25,41 @@ pub enum Error {
     /// The findings in the scope of a waiver cannot be read.
     #[error(transparent)]
     Observations(#[from] observations::Error),
+    /// The position is of another store, or of a history that a restore has replaced.
+    #[error("the position is of another policy store, or of a history that was lost")]
+    OtherHistory,
+}
+
+/// The position of a receiver: what it has of the content at one revision, or of the changes after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WatchPosition {
+    /// A revision of the store.
+    pub revision: u64,
+    /// The time of its write, in microseconds. The revision of another store or history has another time.
+    write_time: i64,
+    /// True until the receiver has the whole content at that revision.
+    is_content: bool,
+    /// The number of resources received: of that content, or of the changes after the revision.
+    received: u64,
+}
+
+impl WatchPosition {
+    /// The revision up to which the receiver has everything; `None` as long as it has only a part of the first content.
+    pub fn complete(&self) -> Option<u64> {
+        (!self.is_content).then_some(self.revision)
+    }
+
+    fn after(revision: u64, write_time: Timestamp) -> Self {
+        Self { revision, write_time: write_time.as_microsecond(), is_content: false, received: 0 }
+    }
 }
 
 /// An event of a watch.
 #[derive(Clone, Debug)]
 pub struct WatchEvent {
-    /// The receiver has all changes up to this revision.
-    pub revision: u64,
+    /// The position after the event: a watch from here has exactly the rest.
+    pub position: WatchPosition,
     /// The change.
     pub change: ChangeEvent,
 }
@@ -55,72 +85,130 @@ pub enum ChangeEvent {
 type Sender = mpsc::Sender<Result<WatchEvent, Error>>;
 
 impl Policies {
-    /// Sends the changes after revision `after` until the receiver is closed. If `after` is 0, all current policies and waivers
-    /// are sent first. An error is sent and ends the watch.
-    pub async fn watch(self: Arc<Self>, observations: Arc<dyn Observations>, mut after: u64, sender: Sender) {
-        let mut revisions = self.revisions();
-        let mut is_first = true;
+    /// Sends everything after a position until the receiver is closed; without one, the current policies and waivers first. An
+    /// error is sent and ends the watch.
+    pub async fn watch(
+        self: Arc<Self>,
+        observations: Arc<dyn Observations>,
+        after: Option<WatchPosition>,
+        sender: Sender,
+    ) {
+        let watch = Watch { policies: &self, observations: &*observations, sender: &sender };
+        if let Err(End::Failed(error)) = watch.run(after).await {
+            sender.send(Err(error)).await.ok();
+        }
+    }
+}
+
+/// The end of a watch.
+enum End {
+    /// The receiver is gone.
+    Closed,
+    /// The changes cannot be read.
+    Failed(Error),
+}
+
+impl<E: Into<Error>> From<E> for End {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+struct Watch<'a> {
+    policies: &'a Policies,
+    observations: &'a dyn Observations,
+    sender: &'a Sender,
+}
+
+impl Watch<'_> {
+    async fn run(&self, after: Option<WatchPosition>) -> Result<(), End> {
+        let mut revisions = self.policies.revisions();
+        let mut position = match after {
+            Some(position) if !position.is_content => position,
+            start => self.send_content(start).await?,
+        };
         loop {
-            let is_state = is_first && after == 0;
-            let changes = self.changes((!is_state).then_some(after)).await;
-            let sent = match changes {
-                Ok(changes) => send_changes(&*observations, changes, after, &sender).await,
-                Err(error) => Err(error.into()),
-            };
-            after = match sent {
-                Ok(Some(reached)) => reached,
-                Ok(None) => return,
-                Err(error) => {
-                    sender.send(Err(error)).await.ok();
-                    return;
-                }
-            };
-            is_first = false;
+            position = self.send_changes(position).await?;
             // A heartbeat after every read: the receiver is up to date with this revision.
-            if sender.send(Ok(WatchEvent { revision: after, change: ChangeEvent::Heartbeat })).await.is_err() {
-                return;
-            }
-            let newer = revisions.wait_for(|revision| *revision > after);
+            self.send(position, ChangeEvent::Heartbeat).await?;
+            let newer = revisions.wait_for(|revision| *revision > position.revision);
             tokio::select! {
                 _ = tokio::time::timeout(HEARTBEAT_INTERVAL, newer) => {}
-                () = sender.closed() => return,
+                () = self.sender.closed() => return Err(End::Closed),
             }
         }
     }
-}
 
-/// Sends changes in order and returns the revision reached; `None` if the receiver is closed.
-async fn send_changes(
-    observations: &dyn Observations,
-    changes: ChangeSet,
-    mut complete: u64,
-    sender: &Sender,
-) -> Result<Option<u64>, Error> {
-    let is_state = complete == 0;
-    let mut entries = changes.entries.into_iter().peekable();
-    while let Some(entry) = entries.next() {
-        let is_last_of_revision = entries.peek().is_none_or(|next| next.revision != entry.revision);
-        // Until the whole initial state is sent, its events report revision 0, so that an interrupted receiver starts over.
-        if is_last_of_revision && !is_state {
-            complete = entry.revision;
+    /// Sends the rest of the content at the revision of a position, or the current content.
+    async fn send_content(&self, start: Option<WatchPosition>) -> Result<WatchPosition, End> {
+        let (mut position, content) = if let Some(position) = start {
+            (position, self.content_at(position).await?)
+        } else {
+            let changes = self.policies.changes(None).await?;
+            let content = changes.entries.into_iter().filter_map(|entry| entry.resource).collect();
+            let after = WatchPosition::after(changes.revision, changes.write_time);
+            (WatchPosition { is_content: true, ..after }, content)
+        };
+        let received = usize::try_from(position.received).unwrap_or(usize::MAX);
+        for resource in content.into_iter().skip(received) {
+            position.received = position.received.saturating_add(1);
+            let change = self.written(resource).await?;
+            self.send(position, change).await?;
         }
-        let Some(change) = change_event(observations, entry).await? else { continue };
-        if sender.send(Ok(WatchEvent { revision: complete, change })).await.is_err() {
-            return Ok(None);
-        }
+        Ok(WatchPosition { is_content: false, received: 0, ..position })
     }
-    Ok(Some(changes.revision))
+
+    /// Returns the content at the revision of a position, in the order in which it was sent first.
+    async fn content_at(&self, position: WatchPosition) -> Result<Vec<Revision>, End> {
+        let changes = self.policies.changes(Some(position.revision)).await?;
+        check_history(position, changes.begin_time)?;
+        let set = self.policies.snapshot_at(position.revision).await?;
+        let policies = set.policies.into_values().map(Revision::Policy);
+        let mut content: Vec<Revision> = policies.chain(set.waivers.iter().cloned().map(Revision::Waiver)).collect();
+        content.sort_by_cached_key(|resource| (resource.revision(), resource.name()));
+        Ok(content)
+    }
+
+    async fn send_changes(&self, mut position: WatchPosition) -> Result<WatchPosition, End> {
+        let changes = self.policies.changes(Some(position.revision)).await?;
+        check_history(position, changes.begin_time)?;
+        let received = usize::try_from(position.received).unwrap_or(usize::MAX);
+        let mut entries = changes.entries.into_iter().skip(received).peekable();
+        while let Some(entry) = entries.next() {
+            let is_last_of_revision = entries.peek().is_none_or(|next| next.revision != entry.revision);
+            position = if is_last_of_revision {
+                WatchPosition::after(entry.revision, entry.write_time)
+            } else {
+                WatchPosition { received: position.received.saturating_add(1), ..position }
+            };
+            let change = match (entry.name, entry.resource) {
+                (_, Some(resource)) => self.written(resource).await?,
+                (ResourceName::Policy(id), None) => ChangeEvent::DeletedPolicy(id),
+                // Waivers are never deleted: a revoked waiver stays.
+                (ResourceName::Waiver(_), None) => continue,
+            };
+            self.send(position, change).await?;
+        }
+        Ok(position)
+    }
+
+    async fn written(&self, resource: Revision) -> Result<ChangeEvent, End> {
+        Ok(match resource {
+            Revision::Policy(policy) => ChangeEvent::Policy(policy),
+            Revision::Waiver(waiver) => {
+                let matches_findings = self.observations.was_seen(&waiver.waiver.scope).await?;
+                ChangeEvent::Waiver { waiver, matches_findings }
+            }
+        })
+    }
+
+    async fn send(&self, position: WatchPosition, change: ChangeEvent) -> Result<(), End> {
+        self.sender.send(Ok(WatchEvent { position, change })).await.map_err(|_| End::Closed)
+    }
 }
 
-async fn change_event(observations: &dyn Observations, entry: Entry) -> Result<Option<ChangeEvent>, Error> {
-    Ok(match (entry.name, entry.resource) {
-        (_, Some(Revision::Policy(policy))) => Some(ChangeEvent::Policy(policy)),
-        (_, Some(Revision::Waiver(waiver))) => {
-            let matches_findings = observations.was_seen(&waiver.waiver.scope).await?;
-            Some(ChangeEvent::Waiver { waiver, matches_findings })
-        }
-        (ResourceName::Policy(id), None) => Some(ChangeEvent::DeletedPolicy(id)),
-        // Waivers are never deleted: a revoked waiver stays.
-        (ResourceName::Waiver(_), None) => None,
-    })
+/// Checks that the store still has the revision of a position, written at the same time.
+fn check_history(position: WatchPosition, begin_time: Option<Timestamp>) -> Result<(), Error> {
+    let is_same = begin_time.is_some_and(|time| time.as_microsecond() == position.write_time);
+    if is_same { Ok(()) } else { Err(Error::OtherHistory) }
 }

@@ -1,5 +1,6 @@
 //! The promises of every backend, one function each, over a new store. `requests` has those about idempotency keys.
 
+mod bookmarks;
 mod requests;
 mod unreadable;
 
@@ -14,6 +15,10 @@ use scangate_server::{
 use scangate_test_fixtures::{digest, noon};
 use tokio::task::JoinSet;
 
+use self::bookmarks::{
+    bookmark_of_another_log_is_refused, bookmark_of_trimmed_decisions_is_refused,
+    bookmark_resumes_without_gap_or_repetition, read_from_returns_each_decision_once,
+};
 use self::requests::{
     concurrent_repeated_requests_record_once, concurrent_superseding_requests_record_once,
     only_the_current_decision_is_superseded, repeated_request_returns_first_decision,
@@ -52,6 +57,9 @@ promises! {
     request_is_forgotten_after_its_window,
     cancelled_append_leaves_whole_record_or_none,
     read_from_returns_each_decision_once,
+    bookmark_resumes_without_gap_or_repetition,
+    bookmark_of_trimmed_decisions_is_refused,
+    bookmark_of_another_log_is_refused,
     shared_blobs_are_stored_once,
     trim_keeps_remaining_chain_verifiable,
     unreadable_decision_is_listed_in_part,
@@ -339,30 +347,6 @@ async fn cancelled_append_leaves_whole_record_or_none(store: Arc<Database>) {
     append_all(&log, [99]).await;
 
     assert!(verified(&log).await <= 51);
-}
-
-async fn read_from_returns_each_decision_once(store: Arc<Database>) {
-    let (one, other) = (log(&store), log(&store));
-    append_all(&one, [1]).await;
-    let mut followed = one.tail_positions().await.unwrap();
-
-    let mut seen = Vec::new();
-    for number in 2..40 {
-        append_all(if number % 2 == 0 { &one } else { &other }, [number]).await;
-        if number % 5 == 0 {
-            seen.extend(numbers(&one.read_from(&mut followed, 3).await.unwrap()));
-        }
-    }
-    loop {
-        let more = one.read_from(&mut followed, 3).await.unwrap();
-        if more.is_empty() {
-            break;
-        }
-        seen.extend(numbers(&more));
-    }
-
-    seen.sort_unstable();
-    assert_eq!(seen, (2..40).collect::<Vec<_>>());
 }
 
 async fn shared_blobs_are_stored_once(store: Arc<Database>) {

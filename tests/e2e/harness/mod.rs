@@ -44,12 +44,13 @@ pub fn revision_number(revision: &str) -> u64 {
 pub struct Builder {
     world: World,
     store: Option<String>,
+    address: SocketAddr,
     flags: Vec<String>,
 }
 
 /// Begins a gate over this simulated ECR.
 pub fn gate(world: World) -> Builder {
-    Builder { world, store: None, flags: Vec::new() }
+    Builder { world, store: None, address: ([127, 0, 0, 1], 0).into(), flags: Vec::new() }
 }
 
 impl Builder {
@@ -65,6 +66,12 @@ impl Builder {
         self
     }
 
+    /// Listens on this address instead of a free port.
+    pub fn address(mut self, address: SocketAddr) -> Self {
+        self.address = address;
+        self
+    }
+
     /// Starts the gate.
     pub async fn start(self) -> Gate {
         let ecr = Simulator::start_local(self.world).await.unwrap();
@@ -74,7 +81,7 @@ impl Builder {
         let store = self.store.unwrap_or_else(|| state.path().join("scangate.db").display().to_string());
         flags.extend(["--store".to_owned(), store]);
         flags.extend(self.flags);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind(self.address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(scangate_server::serve(config(&flags), listener, async {

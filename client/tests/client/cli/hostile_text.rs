@@ -5,7 +5,7 @@ use std::process::Output;
 
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
-use scangate_client::v1::*;
+use scangate_client::v1::{watch_scan_response::Event, *};
 
 use super::{run, stderr, stdout};
 use crate::{
@@ -63,7 +63,8 @@ async fn outputs(text: &str) -> Vec<Output> {
     service.simulate.respond_with([Ok(SimulateGateResponse { simulation: Some(simulation) })]);
     service.findings.respond_with([Ok(filled::<GetFindingsResponse>("GetFindingsResponse", text))].map(one_page));
     service.start.respond_with([Ok(filled("StartScanResponse", text))]);
-    service.watch.respond_with([Ok(vec![filled("WatchScanResponse", text)])]);
+    let event = Some(Event::Progress(filled("ScanProgress", text)));
+    service.watch.respond_with([Ok(vec![Ok(WatchScanResponse { event, ..filled("WatchScanResponse", text) })])]);
     service.configure.respond_with([Ok(filled("ConfigureScanningResponse", text))]);
     service.get.respond_with([Ok(filled("GetPolicyResponse", text))]);
     let policies = ListPoliciesResponse { next_page_token: String::new(), ..filled("ListPoliciesResponse", text) };

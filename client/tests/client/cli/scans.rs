@@ -1,6 +1,7 @@
 //! `scangate findings`, `scangate scan` and `scangate scanning`.
 
-use scangate_client::v1::*;
+use scangate_client::v1::{watch_scan_response::Event, *};
+use serde_json::json;
 
 use super::{run, status, stderr, stdout};
 use crate::{
@@ -67,10 +68,12 @@ async fn scan_watch_prints_a_line_per_message() {
     let message = |ended, status: ScanStatus| {
         let scan = Some(ScanState { status: status.into(), ..Default::default() });
         let manifest = Some(ManifestScan { digest: DIGEST.into(), scan, ..Default::default() });
-        let progress = Some(ScanProgress { manifest, ..Default::default() });
-        WatchScanResponse { progress, ended, total: 1, ..Default::default() }
+        let event = Some(Event::Progress(ScanProgress { manifest, ..Default::default() }));
+        Ok(WatchScanResponse { event, ended, total: 1, ..Default::default() })
     };
-    server.service.watch.respond_with([Ok(vec![message(0, ScanStatus::InProgress), message(1, ScanStatus::Complete)])]);
+    let heartbeat = Ok(WatchScanResponse { event: Some(Event::Heartbeat(Heartbeat {})), ..Default::default() });
+    let messages = vec![message(0, ScanStatus::InProgress), heartbeat, message(1, ScanStatus::Complete)];
+    server.service.watch.respond_with([Ok(messages)]);
 
     let lines = run(&server, &["scan", "watch", IMAGE]).await;
     let json = run(&server, &["scan", "watch", IMAGE, "-o", "json"]).await;
@@ -83,7 +86,7 @@ async fn scan_watch_prints_a_line_per_message() {
     );
     let parsed: Vec<serde_json::Value> =
         stdout(&json).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(parsed[1]["ended"], 1);
+    assert_eq!((&parsed[1]["heartbeat"], &parsed[2]["ended"]), (&json!({}), &json!(1)));
     assert_eq!((status(&lines), status(&json)), (0, 0));
 }
 

@@ -168,7 +168,12 @@ async fn yield_for_more(queue: &mut mpsc::Receiver<PendingAppend>, batch: &mut V
 fn clone_error(error: &Error) -> Error {
     match error {
         Error::Unavailable(source) => Error::Unavailable(Arc::clone(source)),
-        other @ (Error::NotFound(_) | Error::RequestIdReused | Error::Overloaded | Error::Corrupt { .. }) => {
+        other @ (Error::NotFound(_)
+        | Error::RequestIdReused
+        | Error::Trimmed
+        | Error::OtherLog
+        | Error::Overloaded
+        | Error::Corrupt { .. }) => {
             Error::Unavailable(Arc::from(Box::<dyn std::error::Error + Send + Sync>::from(other.to_string())))
         }
     }

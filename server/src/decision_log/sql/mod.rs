@@ -2,7 +2,8 @@
 //!
 //! Writing: `group_commit` batches appends, `dedup` resolves idempotency keys, `writer` extends this process's chain, `segment`
 //! encodes and chains a batch, and `append` writes it in one statement. Indexing, later and in batches: `index_batch`,
-//! `index_terms`, `indexer`. Reading: `read` by id, `query` and `segment_scan` for lists. `verify` checks everything.
+//! `index_terms`, `indexer`. Reading: `read` by id, `query` and `segment_scan` for lists,
+//! `positions` for watches. `verify` checks everything.
 //! `segment_table` and `blobs` hold the SQL, in the dialect that SQLite and PostgreSQL share.
 
 mod append;
@@ -12,6 +13,7 @@ mod group_commit;
 mod index_batch;
 mod index_terms;
 mod indexer;
+mod positions;
 mod query;
 mod read;
 mod segment;
@@ -41,8 +43,8 @@ use self::{
     group_commit::{GroupCommit, PendingAppend, QUEUE_CAPACITY},
 };
 use super::{
-    AppendRequest, AppendResult, Blob, Cursor, Cursors, DecisionId, DecisionLog, Entry, Error, Filter, Hash, Listed,
-    Page, Report,
+    AppendRequest, AppendResult, Blob, Bookmark, Cursor, Cursors, DecisionId, DecisionLog, Entry, Error, Filter, Hash,
+    Listed, Page, Report,
 };
 use crate::{
     idempotency::{
@@ -179,8 +181,16 @@ impl DecisionLog for SqlDecisionLog {
     }
 
     async fn tail_positions(&self) -> Result<Cursors, Error> {
-        let writers = self.database.read(|connection| Box::pin(segment_table::load_writers(connection))).await?;
-        Ok(writers.into_iter().map(|writer| (writer.name.into(), writer.head.sequence)).collect())
+        self.database.read(|connection| Box::pin(positions::tail(connection))).await
+    }
+
+    async fn resume(&self, bookmark: &Bookmark) -> Result<Cursors, Error> {
+        let bookmark = bookmark.clone();
+        // In one snapshot: a trim between two reads must not go unnoticed.
+        let resume = self.database.read_snapshot(Some(sql::QUERY_TIMEOUT), move |connection| {
+            Box::pin(async move { positions::resume(connection, &bookmark).await })
+        });
+        resume.await
     }
 
     async fn read_from(&self, cursors: &mut Cursors, limit: usize) -> Result<Vec<Listed>, Error> {
@@ -260,10 +270,11 @@ impl SqlDecisionLog {
 
 async fn trim_in_transaction(connection: &mut Connection, writer: &str, before: i64) -> Result<u64, sql::Error> {
     let bounds = segment_table::segment_bounds(connection, writer, TRIM_BATCH_SIZE).await?;
-    let old = bounds.iter().take_while(|segment| segment.last_time < before);
+    let old: Vec<_> = bounds.iter().take_while(|segment| segment.last_time < before).collect();
     let (Some(first), Some(last)) = (bounds.first(), old.last()) else { return Ok(0) };
     let (first, upto) = (first.first, last.head);
-    if !segment_table::trim(connection, writer, &upto).await? {
+    let last_time = old.iter().map(|segment| segment.last_time).max().unwrap_or_default();
+    if !segment_table::trim(connection, writer, &upto, last_time).await? {
         return Ok(0);
     }
     indexer::reindex_partial(connection, writer, upto.sequence).await?;

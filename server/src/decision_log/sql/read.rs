@@ -51,19 +51,23 @@ pub(super) async fn read_next(
     let mut entries = Vec::new();
     for writer in writers {
         let name: Arc<str> = writer.name.as_str().into();
-        let last_read = cursors.get(&name).copied().unwrap_or_default();
+        let cursor = cursors.chains.entry(Arc::clone(&name)).or_default();
+        cursor.head = writer.head.sequence;
+        let last_read = cursor.sequence;
         if last_read >= writer.head.sequence || entries.len() >= limit {
             continue;
         }
         let next = last_read.saturating_add(1);
         let segments = segment_table::segments_from(connection, &name, next, READ_BATCH_SIZE).await?;
         for segment in segments {
+            cursor.last_time = cursor.last_time.max(segment.last_time);
             let more = decode_entries(&name, segment.first, &segment.body)?;
             let more = more.into_iter().filter(|(id, _)| id.sequence > last_read);
             entries.extend(more.take(limit.saturating_sub(entries.len())));
         }
-        let last = entries.iter().rev().find(|(id, _)| id.writer == name).map(|(id, _)| id.sequence);
-        cursors.insert(name, last.unwrap_or(writer.head.sequence));
+        // Without an entry, retention has removed the rest of the chain.
+        let last = entries.last().filter(|(id, _)| id.writer == name);
+        cursor.sequence = last.map_or(writer.head.sequence, |(id, _)| id.sequence);
     }
     load_records(connection, cache, entries).await
 }

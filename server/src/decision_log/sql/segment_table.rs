@@ -36,6 +36,20 @@ pub(super) struct SegmentBounds {
     pub(super) last_time: i64,
 }
 
+/// The end of a writer's chain, and the part that retention has removed.
+#[derive(Clone, Debug)]
+pub(super) struct Tail {
+    pub(super) writer: String,
+    /// The last decision.
+    pub(super) sequence: u64,
+    /// The time of the last segment, in microseconds.
+    pub(super) last_time: i64,
+    /// The last removed decision.
+    pub(super) trimmed: u64,
+    /// The latest time of a removed segment, in microseconds.
+    pub(super) trimmed_time: i64,
+}
+
 /// A stored index key.
 #[derive(Clone, Debug)]
 pub(super) struct KeyRow {
@@ -63,6 +77,28 @@ impl FromRow for KeyRow {
 impl FromRow for WriterRow {
     fn from_row(row: &sql::Row<'_>) -> Result<Self, Error> {
         Ok(Self { name: row.get(0)?, head: get_head(row, 1)?, trimmed: get_head(row, 3)?, indexed: get_u64(row, 5)? })
+    }
+}
+
+impl FromRow for Tail {
+    fn from_row(row: &sql::Row<'_>) -> Result<Self, Error> {
+        let (trimmed_time, last_time): (i64, Option<i64>) = (row.get(3)?, row.get(4)?);
+        Ok(Self {
+            writer: row.get(0)?,
+            sequence: get_u64(row, 1)?,
+            last_time: last_time.unwrap_or(trimmed_time),
+            trimmed: get_u64(row, 2)?,
+            trimmed_time,
+        })
+    }
+}
+
+/// A sequence number.
+struct Sequence(u64);
+
+impl FromRow for Sequence {
+    fn from_row(row: &sql::Row<'_>) -> Result<Self, Error> {
+        get_u64(row, 0).map(Sequence)
     }
 }
 
@@ -117,6 +153,22 @@ pub(super) async fn load_writer(connection: &mut Connection, writer: &str) -> Re
     let select = "select writer, sequence, hash, pruned_sequence, pruned_hash, indexed from decision_writers
          where writer = $1";
     connection.query_optional(select, &values![writer]).await
+}
+
+/// Loads the end of every chain.
+pub(super) async fn load_tails(connection: &mut Connection) -> Result<Vec<Tail>, Error> {
+    let select = "select writer, sequence, pruned_sequence, pruned_time,
+             (select s.last_time from decision_segments s where s.writer = w.writer order by s.first_sequence desc limit 1)
+         from decision_writers w order by writer";
+    connection.query(select, &[]).await
+}
+
+/// Returns the last decision of a writer's segments from before a time, in microseconds.
+pub(super) async fn last_before(connection: &mut Connection, writer: &str, time: i64) -> Result<Option<u64>, Error> {
+    let select = "select last_sequence from decision_segments where writer = $1 and last_time < $2
+         order by first_sequence desc limit 1";
+    let last: Option<Sequence> = connection.query_optional(select, &values![writer, time]).await?;
+    Ok(last.map(|Sequence(last)| last))
 }
 
 /// Loads the keys of a writer's index batches that start within a range, by the first decision of each batch.
@@ -213,13 +265,19 @@ pub(super) async fn segment_bounds(
     connection.query(select, &values![writer, limit]).await
 }
 
-/// Trims a chain up to and including a position; false if another server has already done so.
-pub(super) async fn trim(connection: &mut Connection, writer: &str, upto: &Head) -> Result<bool, Error> {
+/// Trims a chain up to and including a position, whose segments are not later than `last_time`; false if another server has
+/// already done so.
+pub(super) async fn trim(
+    connection: &mut Connection,
+    writer: &str,
+    upto: &Head,
+    last_time: i64,
+) -> Result<bool, Error> {
     // First, so that a concurrent trim waits for this row lock and then finds nothing to do.
-    let advance = "update decision_writers set pruned_sequence = $1, pruned_hash = $2,
+    let advance = "update decision_writers set pruned_sequence = $1, pruned_hash = $2, pruned_time = $4,
              indexed = case when indexed < $1 then $1 else indexed end
          where writer = $3 and pruned_sequence < $1";
-    let advanced = connection.execute(advance, &values![upto.sequence, &upto.hash.0[..], writer]).await?;
+    let advanced = connection.execute(advance, &values![upto.sequence, &upto.hash.0[..], writer, last_time]).await?;
     if advanced == 0 {
         return Ok(false);
     }

@@ -7,7 +7,7 @@ use scangate_core::{
     scan::{Enrichment, Manifest, Report, Scan, ScanType, Status},
     severity::Rating,
 };
-use scangate_proto::v1;
+use scangate_proto::v1::{self, watch_scan_response::Event};
 
 use super::{
     count::render_count,
@@ -75,14 +75,20 @@ fn render_counts(report: &Report) -> Vec<v1::SeverityCount> {
 pub(crate) fn render_progress(progress: &Progress) -> v1::WatchScanResponse {
     v1::WatchScanResponse {
         image: Some(render_image(&progress.image)),
-        progress: Some(v1::ScanProgress {
+        event: Some(Event::Progress(v1::ScanProgress {
             manifest: Some(render_manifest_scan(&progress.input)),
             ended: progress.ended,
             watched_for: prost_types::Duration::try_from(progress.watched_for).ok(),
-        }),
+        })),
         ended: render_count(progress.ended_count),
         total: render_count(progress.total),
     }
+}
+
+/// Renders a heartbeat after the last response: it repeats the image and the counts.
+pub(crate) fn render_heartbeat(last: Option<&v1::WatchScanResponse>) -> v1::WatchScanResponse {
+    let last = last.cloned().unwrap_or_default();
+    v1::WatchScanResponse { event: Some(Event::Heartbeat(v1::Heartbeat {})), ..last }
 }
 
 /// Renders the outcome of StartScan for one manifest.

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use scangate_proto::v1::{
-    FlippedDecision, PreviewPolicyRequest, PreviewPolicyResponse, WatchPoliciesRequest, WatchPoliciesResponse,
-    preview_policy_request, watch_policies_response::Change,
+    FlippedDecision, Heartbeat, PreviewPolicyRequest, PreviewPolicyResponse, WatchPoliciesRequest,
+    WatchPoliciesResponse, preview_policy_request, watch_policies_response::Event,
 };
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
@@ -24,6 +24,7 @@ use crate::{
             waiver::{self as waiver_fields, render_waiver},
         },
         field_violations::{FieldReason, Fields},
+        resume_token::ResumeTokens,
         status,
         streaming::{self, ResponseStream},
     },
@@ -43,17 +44,16 @@ impl PolicyService {
         &self,
         request: &WatchPoliciesRequest,
     ) -> Result<ResponseStream<WatchPoliciesResponse>, Status> {
-        let mut fields = Fields::default();
-        let after = parse_revision(&mut fields, "after_revision", &request.after_revision).unwrap_or_default();
-        fields.finish(Some(()))?;
-        // The caller may know a newer revision than this server: catch up first.
-        self.policies.snapshot_at_least(Some(after)).await.map_err(status::from_policies)?;
+        let store = self.policies.store_identity().await.map_err(status::from_policies)?;
+        let tokens = ResumeTokens { method: "WatchPolicies", store };
+        let after = tokens.decode(&request.resume_token)?;
         let permit = Arc::clone(&self.streams).try_acquire_owned().map_err(|_| status::overloaded())?;
         let (sender, receiver) = mpsc::channel(WATCH_BUFFER);
         let watching = Arc::clone(&self.policies).watch(Arc::clone(&self.observations), after, sender);
-        tokio::spawn(self.stopping.clone().run_until_cancelled_owned(watching));
-        let events = streaming::from_channel(receiver, permit);
-        Ok(Box::pin(events.map(|event| event.map(render_event).map_err(status::from_policy_watch))))
+        streaming::spawn_until(&self.stopping, watching);
+        let events = streaming::from_channel(receiver, permit)
+            .map(move |event| event.map(|event| render_event(event, tokens)).map_err(status::from_policy_watch));
+        Ok(streaming::or_shutting_down(events, self.stopping.clone()))
     }
 
     pub(super) async fn preview(
@@ -76,9 +76,10 @@ impl PolicyService {
         let preview = preview.map_err(status::from_preview)?;
         let permit = Arc::clone(&self.previews).try_acquire_owned().map_err(|_| status::overloaded())?;
         let (sender, receiver) = mpsc::channel(PREVIEW_BUFFER);
-        tokio::spawn(preview.run(sender));
-        let pages = streaming::from_channel(receiver, permit);
-        Ok(Box::pin(pages.map(|page| page.map(render_findings_page).map_err(status::from_decisions))))
+        streaming::spawn_until(&self.stopping, preview.run(sender));
+        let pages = streaming::from_channel(receiver, permit)
+            .map(|page| page.map(render_findings_page).map_err(status::from_decisions));
+        Ok(streaming::or_shutting_down(pages, self.stopping.clone()))
     }
 
     fn draft(&self, fields: &mut Fields, request: &PreviewPolicyRequest) -> Option<Draft> {
@@ -111,16 +112,21 @@ impl PolicyService {
     }
 }
 
-fn render_event(event: WatchEvent) -> WatchPoliciesResponse {
-    let change = match event.change {
-        ChangeEvent::Policy(policy) => Change::Policy(render_policy(&policy)),
+fn render_event(event: WatchEvent, tokens: ResumeTokens) -> WatchPoliciesResponse {
+    let WatchEvent { position, change } = event;
+    let change = match change {
+        ChangeEvent::Policy(policy) => Event::Policy(render_policy(&policy)),
         ChangeEvent::Waiver { waiver, matches_findings } => {
-            Change::Waiver(render_waiver(&waiver, matches_findings, Timestamp::now()))
+            Event::Waiver(render_waiver(&waiver, matches_findings, Timestamp::now()))
         }
-        ChangeEvent::DeletedPolicy(id) => Change::DeletedPolicy(id.resource_name()),
-        ChangeEvent::Heartbeat => Change::Heartbeat(true),
+        ChangeEvent::DeletedPolicy(id) => Event::DeletedPolicy(id.resource_name()),
+        ChangeEvent::Heartbeat => Event::Heartbeat(Heartbeat {}),
     };
-    WatchPoliciesResponse { revision: render_revision(event.revision), change: Some(change) }
+    WatchPoliciesResponse {
+        event: Some(change),
+        revision: position.complete().map(render_revision).unwrap_or_default(),
+        resume_token: tokens.encode(&position),
+    }
 }
 
 fn render_findings_page(page: PreviewPage) -> PreviewPolicyResponse {

@@ -4,8 +4,8 @@ use scangate_proto::v1::ErrorReason as Reason;
 use tonic::{Code, Status};
 
 use super::{
-    DECISION, LONG_RETRY_DELAY, POLICY, SHORT_RETRY_DELAY, StatusBuilder, WAIVER, internal_error, log, overloaded,
-    policy_not_found, waiver_not_found,
+    DECISION, LONG_RETRY_DELAY, POLICY, SHORT_RETRY_DELAY, StatusBuilder, WAIVER, expired_resume_token,
+    foreign_resume_token, internal_error, log, overloaded, policy_not_found, waiver_not_found,
 };
 use crate::{
     decision_log, decisions,
@@ -37,6 +37,8 @@ fn from_decision_log(error: decision_log::Error) -> Status {
             StatusBuilder::new(Code::NotFound, Reason::DecisionNotFound, message).resource(DECISION, &name).build()
         }
         Error::RequestIdReused => request_id_reused(),
+        Error::Trimmed => expired_resume_token(),
+        Error::OtherLog => foreign_resume_token(),
         Error::Overloaded => overloaded(),
         Error::Unavailable(_) => {
             log(&error, "decision log unavailable");

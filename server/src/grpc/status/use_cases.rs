@@ -5,8 +5,8 @@ use scangate_proto::v1::ErrorReason as Reason;
 use tonic::{Code, Status};
 
 use super::{
-    StatusBuilder, from_decisions, from_policies, from_registry, internal_error, join, policy_not_found,
-    revision_not_found, stores::from_observations, waiver_not_found,
+    StatusBuilder, foreign_resume_token, from_decisions, from_policies, from_registry, internal_error, join,
+    policy_not_found, revision_not_found, stores::from_observations, waiver_not_found,
 };
 use crate::{decisions::preview, evaluation, findings, policies, scan_reader, scans, waivers};
 
@@ -68,6 +68,7 @@ pub(crate) fn from_policy_watch(error: policies::WatchError) -> Status {
     match error {
         policies::WatchError::Policies(error) => from_policies(error),
         policies::WatchError::Observations(error) => from_observations(&error),
+        policies::WatchError::OtherHistory => foreign_resume_token(),
     }
 }
 
