@@ -131,12 +131,12 @@ fn render_event(event: WatchEvent, tokens: ResumeTokens) -> WatchPoliciesRespons
 
 fn render_findings_page(page: PreviewPage) -> PreviewPolicyResponse {
     let PreviewPage { replayed, changed, unreadable, verdicts, notes } = page;
-    let decisions = verdicts.into_iter().map(render_changed_verdict).collect();
+    let decisions = verdicts.iter().map(render_changed_verdict).collect();
     let (replayed, flipped) = (render_count(replayed), render_count(changed));
     PreviewPolicyResponse { replayed, flipped, unreadable: render_count(unreadable), decisions, notes }
 }
 
-fn render_changed_verdict(changed: ChangedVerdict) -> FlippedDecision {
+fn render_changed_verdict(changed: &ChangedVerdict) -> FlippedDecision {
     FlippedDecision {
         decision: format!("decisions/{}", changed.id),
         was: render_verdict(changed.recorded).into(),
