@@ -113,7 +113,7 @@ pub fn matches(glob: &Glob, package: &Package) -> bool {
             && matches_symbols(pypi_normal_form(glob.as_str()), pypi_normal_form(&package.name)))
 }
 
-/// True if every package that one glob of a waiver matches is also matched by the other, [`wide`](matches).
+/// True if every package that one glob of a waiver matches is also matched by the other, [`wide`](fn@matches).
 pub fn covers(wide: &Glob, narrow: &Glob) -> bool {
     wide.covers(narrow) && covers_in_pypi(wide, narrow)
 }

@@ -4,7 +4,7 @@ use super::{
     definition::{Approval, Conditions, Waiver},
     scope::Scope,
 };
-use crate::{glob::Glob, package_name};
+use crate::{glob::Glob, image::Platform, package_name};
 
 impl Waiver {
     /// Returns the fields by which a later version covers more than this one, as paths of the contract. Empty: it covers
@@ -50,8 +50,13 @@ fn scope_comparisons(old: &Scope, new: &Scope) -> [(bool, &'static str); 6] {
         (is_wider_glob(&old.repository, &new.repository, Glob::covers), "scope.repository"),
         (is_wider(old.digest.as_ref(), new.digest.as_ref(), PartialEq::eq), "scope.digest"),
         (is_wider_glob(&old.environment, &new.environment, Glob::covers), "scope.environment"),
-        (is_wider(old.platform.as_ref(), new.platform.as_ref(), |old, new| new.satisfies(old)), "scope.platform"),
+        (is_wider(old.platform.as_ref(), new.platform.as_ref(), covers_platform), "scope.platform"),
     ]
+}
+
+/// True if the old platform covers all that the new one does. A platform without a variant covers all of its variants.
+fn covers_platform(old: &Platform, new: &Platform) -> bool {
+    new.satisfies(old) && (old.variant.is_none() || new.variant.is_some())
 }
 
 fn condition_comparisons(old: &Conditions, new: &Conditions) -> [(bool, &'static str); 4] {
@@ -106,6 +111,9 @@ mod tests {
             (json!({ "environment": "dev" }), json!({ "environment": "prod" }), vec!["scope.environment"]),
             (json!({ "platform": "linux/arm" }), json!({ "platform": "linux/arm/v6" }), vec![]),
             (json!({ "platform": "linux/arm/v6" }), json!({ "platform": "linux/arm" }), vec!["scope.platform"]),
+            (json!({ "platform": "linux/arm/v7" }), json!({ "platform": "linux/arm" }), vec!["scope.platform"]),
+            (json!({ "platform": "linux/arm64/v8" }), json!({ "platform": "linux/arm64" }), vec!["scope.platform"]),
+            (json!({ "platform": "linux/amd64/v1" }), json!({ "platform": "linux/amd64" }), vec!["scope.platform"]),
             (
                 json!({ "vulnerability": "CVE-2026-1" }),
                 json!({ "vulnerability": "CVE-*" }),
