@@ -4,14 +4,17 @@
 //! end of a body that never ends, refuse large messages with OUT_OF_RANGE, and send errors without details.
 
 use std::{
+    future::Future as _,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use http::{HeaderValue, Request};
 use http_body::{Body as HttpBody, Frame};
 use prost::bytes::{Bytes, BytesMut};
 use scangate_proto::requests::Message;
+use tokio::time::{Sleep, sleep};
 use tonic::{Status, body::Body};
 
 use super::{
@@ -23,6 +26,9 @@ use super::{
 /// The maximum size of a request, in bytes. A policy whose lists are full of names of usual length fits.
 pub(crate) const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
 
+/// The time within which a message must be complete. A call holds one of the places for concurrent calls while it waits.
+const RECEIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// The body of a unary request.
 #[derive(Debug)]
 pub(super) struct RequestBody {
@@ -33,6 +39,8 @@ pub(super) struct RequestBody {
     /// The bytes of an incomplete message.
     received: BytesMut,
     is_complete: bool,
+    /// The end of the time to wait. It starts with the first wait: usually a message arrives with the headers.
+    timeout: Option<Pin<Box<Sleep>>>,
 }
 
 /// Wraps the body of a request, and takes over its decompression.
@@ -41,7 +49,14 @@ pub(super) fn wrap(mut request: Request<Body>, message: &'static Message) -> Res
         Some(name) => parse_encoding(&name)?,
         None => None,
     };
-    Ok(request.map(|body| RequestBody { body, message, encoding, received: BytesMut::new(), is_complete: false }))
+    Ok(request.map(|body| RequestBody {
+        body,
+        message,
+        encoding,
+        received: BytesMut::new(),
+        is_complete: false,
+        timeout: None,
+    }))
 }
 
 fn parse_encoding(name: &HeaderValue) -> Result<Option<Encoding>, Status> {
@@ -61,7 +76,11 @@ impl HttpBody for RequestBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         loop {
-            let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)) else {
+            let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+                ready!(self.timeout.get_or_insert_with(|| Box::pin(sleep(RECEIVE_TIMEOUT))).as_mut().poll(cx));
+                return Poll::Ready(Some(Err(status::deadline())));
+            };
+            let Some(frame) = frame else {
                 return Poll::Ready(self.end().err().map(Err));
             };
             match frame?.into_data() {
@@ -149,5 +168,37 @@ impl RequestBody {
         } else {
             Err(status::malformed_request("the request ends before its message is complete"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use scangate_proto::requests;
+    use tonic::Code;
+
+    use super::*;
+
+    /// A body that never comes.
+    struct Silent;
+
+    impl HttpBody for Silent {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn message_that_never_comes_ends_the_call() {
+        let message = requests::find("/scangate.v1.ScanGateService/EvaluateGate").unwrap();
+        let mut body = wrap(Request::new(Body::new(Silent)), message).unwrap().into_body();
+
+        let frame = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
+
+        assert_eq!(frame.unwrap().unwrap_err().code(), Code::DeadlineExceeded);
     }
 }

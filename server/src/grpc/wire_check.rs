@@ -12,10 +12,15 @@ use scangate_proto::requests::{Field, Kind, Message};
 
 /// The deepest accepted message. No request of the contract comes close, and prost accepts 100.
 const MAX_DEPTH: usize = 64;
+/// The most values of a request. A message counts as several, since prost makes a struct of it: two bytes on the wire can take
+/// hundreds in memory, and compression can make millions of them out of a few. A policy with full lists has 100,000 values.
+const MAX_VALUES: usize = 300_000;
+/// The number of values that a message counts as.
+const MESSAGE_VALUES: usize = 10;
 
 /// The reason to refuse a request.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub enum Refusal {
     /// A field that this server does not know.
     UnknownField {
         /// The full name of the message that contains it.
@@ -54,12 +59,27 @@ impl From<DecodeError> for Refusal {
 }
 
 /// Checks the bytes of a message.
-pub(super) fn check(bytes: &[u8], message: &'static Message) -> Result<(), Refusal> {
-    check_message(bytes, message, MAX_DEPTH)
+pub fn check(bytes: &[u8], message: &'static Message) -> Result<(), Refusal> {
+    check_message(bytes, message, &mut Limits { depth: MAX_DEPTH, values: MAX_VALUES })
 }
 
-fn check_message(bytes: &[u8], message: &'static Message, depth: usize) -> Result<(), Refusal> {
-    let Some(depth) = depth.checked_sub(1) else { return Err(Refusal::malformed("messages are nested too deeply")) };
+/// The depth and the number of values that are left.
+struct Limits {
+    depth: usize,
+    values: usize,
+}
+
+impl Limits {
+    fn take_values(&mut self, count: usize) -> Result<(), Refusal> {
+        self.values =
+            self.values.checked_sub(count).ok_or_else(|| Refusal::malformed("it has too many values; split it"))?;
+        Ok(())
+    }
+}
+
+fn check_message(bytes: &[u8], message: &'static Message, limits: &mut Limits) -> Result<(), Refusal> {
+    limits.depth = limits.depth.checked_sub(1).ok_or_else(|| Refusal::malformed("messages are nested too deeply"))?;
+    limits.take_values(MESSAGE_VALUES)?;
     let mut rest = bytes;
     while !rest.is_empty() {
         let earlier = bytes.len().saturating_sub(rest.len());
@@ -67,13 +87,15 @@ fn check_message(bytes: &[u8], message: &'static Message, depth: usize) -> Resul
         let Some(field) = message.fields.iter().find(|field| field.number == number) else {
             return Err(unknown(message, number, wire_type));
         };
-        check_value(&mut rest, field, wire_type, depth)
+        check_value(&mut rest, field, wire_type, limits)
             .map_err(|refusal| refusal.within(&name(field, bytes.get(..earlier).unwrap_or_default())))?;
     }
+    limits.depth = limits.depth.saturating_add(1);
     Ok(())
 }
 
-fn check_value(rest: &mut &[u8], field: &Field, wire_type: WireType, depth: usize) -> Result<(), Refusal> {
+fn check_value(rest: &mut &[u8], field: &Field, wire_type: WireType, limits: &mut Limits) -> Result<(), Refusal> {
+    limits.take_values(1)?;
     match (&field.kind, wire_type) {
         (Kind::Varint, WireType::Varint) => check_varint(rest),
         (Kind::Fixed32, WireType::ThirtyTwoBit) => take(rest, 4).map(drop),
@@ -83,7 +105,7 @@ fn check_value(rest: &mut &[u8], field: &Field, wire_type: WireType, depth: usiz
             Ok(_) => Ok(()),
             Err(_) => Err(Refusal::malformed("text is not UTF-8")),
         },
-        (Kind::Message(message), WireType::LengthDelimited) => check_message(take_delimited(rest)?, message, depth),
+        (Kind::Message(message), WireType::LengthDelimited) => check_message(take_delimited(rest)?, message, limits),
         (scalar @ (Kind::Varint | Kind::Fixed32 | Kind::Fixed64), WireType::LengthDelimited) if field.is_repeated => {
             check_packed(take_delimited(rest)?, scalar)
         }

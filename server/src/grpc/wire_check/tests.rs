@@ -1,7 +1,7 @@
 //! Random messages of every method: known fields pass, an unknown one at any depth is refused.
 
 use proptest::prelude::*;
-use prost::encoding::{encode_key, encode_varint};
+use prost::encoding::{WireType, encode_key, encode_varint};
 use prost_reflect::{DescriptorPool, DynamicMessage, Kind as FieldKind, MessageDescriptor};
 use scangate_proto::requests;
 
@@ -143,6 +143,39 @@ proptest! {
 
 fn create_waiver(bytes: &[u8]) -> Result<(), Refusal> {
     check(bytes, requests::find("/scangate.v1.PolicyService/CreateWaiver").unwrap())
+}
+
+#[test]
+fn millions_of_empty_values_are_refused() {
+    // An empty rule of a policy, and an empty id of a rule's condition.
+    let create = requests::find("/scangate.v1.PolicyService/CreatePolicy").unwrap();
+    let field = |path: &[&str]| {
+        let step = |message: &'static Message, name: &&str| {
+            let field = message.fields.iter().find(|field| field.name == *name).unwrap();
+            let Kind::Message(child) = &field.kind else { return (field.number, message) };
+            (field.number, *child)
+        };
+        path.iter().fold((0, create), |(_, message), name| step(message, name)).0
+    };
+    let within = |number: u32, content: &[u8]| {
+        let mut bytes = Vec::new();
+        encode_key(number, WireType::LengthDelimited, &mut bytes);
+        encode_varint(content.len() as u64, &mut bytes);
+        [bytes, content.to_vec()].concat()
+    };
+    let (policy, rules) = (field(&["policy"]), field(&["policy", "rules"]));
+    let (when, ids) = (field(&["policy", "rules", "when"]), field(&["policy", "rules", "when", "vulnerability_ids"]));
+    let of_rules = |count: usize| check(&within(policy, &within(rules, &[]).repeat(count)), create);
+    let of_ids =
+        |count: usize| check(&within(policy, &within(rules, &within(when, &within(ids, &[]).repeat(count)))), create);
+
+    assert_eq!((of_rules(1_000), of_ids(100_000)), (Ok(()), Ok(())));
+    for refused in [of_rules(1_000_000), of_ids(1_000_000)] {
+        assert!(
+            matches!(&refused, Err(Refusal::Malformed { error, .. }) if error.contains("too many values")),
+            "{refused:?}"
+        );
+    }
 }
 
 #[test]
