@@ -13,6 +13,7 @@ mod markdown_table;
 mod noop_log;
 mod process;
 mod recording;
+mod request_check;
 mod seeded_store;
 
 use std::process::Command;
@@ -61,12 +62,13 @@ fn run(table: &str) {
 async fn run_calls() {
     let cluster = Cluster::start();
     let postgres = vec!["--store".to_owned(), cluster.database()];
-    grpc_bench::run(&[
+    let cheapest_call_micros = grpc_bench::run(&[
         ("gate, decisions not recorded", vec!["--log-off".to_owned()]),
         ("gate, decisions in SQLite", Vec::new()),
         ("gate, decisions in PostgreSQL", postgres),
     ])
     .await;
+    request_check::print(cheapest_call_micros);
 }
 
 fn current_thread() -> Runtime {

@@ -45,6 +45,8 @@ use tonic::{
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::layer::util::{Identity, Stack};
 
+pub use grpc::wire_check;
+
 use crate::{
     config::Config,
     decision_log::{DecisionLog, sql::SqlDecisionLog},

@@ -19,7 +19,7 @@ mod scan_gate_service;
 mod status;
 mod streaming;
 mod update_mask;
-mod wire_check;
+pub mod wire_check;
 
 use std::sync::Arc;
 
