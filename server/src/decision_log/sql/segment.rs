@@ -187,7 +187,7 @@ mod tests {
     fn newer_entry_is_read_in_part() {
         let hash = Hash([7; 32]);
         let entry = format!(r#"{{"at":"2026-03-01T12:00:00Z","case":"{hash}","labels":{{"a":"b"}}"#);
-        let lines = format!("{entry}}}\n{entry},\"caller\":\"ci\"}}\n{{\"at\":7}}\nnot JSON\n");
+        let lines = format!("{entry}}}\n{entry},\"signature\":\"ci\"}}\n{{\"at\":7}}\nnot JSON\n");
         let body = zstd::bulk::compress(lines.as_bytes(), 1).unwrap();
 
         let decoded = decode(&body).unwrap();
@@ -202,7 +202,7 @@ mod tests {
             .collect();
         assert_eq!((partial.len(), partial[0].record), (3, Some(hash)));
         assert!(partial[0].evaluate_time.is_some() && partial[0].labels.is_some());
-        assert!(partial[0].cause.contains("caller"), "{}", partial[0].cause);
+        assert!(partial[0].cause.contains("signature"), "{}", partial[0].cause);
         assert_eq!((partial[1].evaluate_time, partial[2].record), (None, None));
     }
 }
