@@ -267,7 +267,7 @@ async fn replicas_record_a_decision_for_each_reading() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replicas_agree_on_a_superseding_decision() {
+async fn replicas_supersede_once_for_each_reading() {
     let cluster = Cluster::start();
     let database = cluster.database();
     let replica = async || gate(World::demo()).store(&database).flag("--store-staleness", "2s").start().await;
@@ -284,7 +284,8 @@ async fn replicas_agree_on_a_superseding_decision() {
 
     let names: BTreeSet<String> = calls.join_all().await.into_iter().collect();
 
-    assert_eq!(names.len(), 1, "{names:?}");
+    // The second replica reads ECR during the calls. If its reading is newer than that of the recorded decision, it decides again.
+    assert!((1..=replicas.len()).contains(&names.len()), "{names:?}");
     assert!(!names.contains(&first.name), "{names:?}");
-    assert_eq!(decision_names(&replicas[0]).await.len(), 2);
+    assert_eq!(decision_names(&replicas[0]).await.len(), names.len() + 1);
 }
