@@ -93,6 +93,12 @@ impl Platform {
             && (requested.variant.is_none() || requested.variant() == self.variant())
     }
 
+    /// True if every manifest that satisfies a request for the other platform also satisfies one for this.
+    pub fn covers(&self, other: &Self) -> bool {
+        // As a request, a platform without a variant asks for any variant, and not for the one that is implied.
+        other.satisfies(self) && (self.variant.is_none() || other.variant.is_some())
+    }
+
     /// Returns the variant, or the one that the architecture implies.
     fn variant(&self) -> Option<&str> {
         let implied = match self.architecture.as_str() {

@@ -50,13 +50,8 @@ fn scope_comparisons(old: &Scope, new: &Scope) -> [(bool, &'static str); 6] {
         (is_wider_glob(&old.repository, &new.repository, Glob::covers), "scope.repository"),
         (is_wider(old.digest.as_ref(), new.digest.as_ref(), PartialEq::eq), "scope.digest"),
         (is_wider_glob(&old.environment, &new.environment, Glob::covers), "scope.environment"),
-        (is_wider(old.platform.as_ref(), new.platform.as_ref(), covers_platform), "scope.platform"),
+        (is_wider(old.platform.as_ref(), new.platform.as_ref(), Platform::covers), "scope.platform"),
     ]
-}
-
-/// True if the old platform covers all that the new one does. A platform without a variant covers all of its variants.
-fn covers_platform(old: &Platform, new: &Platform) -> bool {
-    new.satisfies(old) && (old.variant.is_none() || new.variant.is_some())
 }
 
 fn condition_comparisons(old: &Conditions, new: &Conditions) -> [(bool, &'static str); 4] {
