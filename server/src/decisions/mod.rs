@@ -7,7 +7,7 @@ mod replay;
 mod verify;
 mod watch;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use moka::sync::Cache;
 use scangate_core::{
@@ -189,9 +189,17 @@ impl Decisions {
     }
 
     async fn load_evaluated(&self, entry: &Entry) -> Result<Arc<EvaluatedDecision>, Error> {
-        let blobs = self.log.blobs(&distinct(vec![entry.record.inputs, entry.record.outcome])).await?;
-        let (inputs, outcome) = read_parts(&blobs, entry)?;
+        let (inputs, outcome) = self.load_record(entry).await?;
         Ok(Arc::new(EvaluatedDecision::from_record(&inputs, outcome)))
+    }
+
+    /// Returns the inputs of a decision, without their large parts, and its outcome.
+    async fn load_record(&self, entry: &Entry) -> Result<(EvaluationInputs, Outcome), Error> {
+        let blobs = self.log.blobs(&distinct(vec![entry.record.inputs, entry.record.outcome])).await?;
+        let damaged = |source| Error::Damaged { id: entry.id.clone(), source };
+        let inputs = decode_blob(&blobs, entry.record.inputs).map_err(damaged)?;
+        let outcome = decode_blob(&blobs, entry.record.outcome).map_err(damaged)?;
+        Ok((inputs, outcome))
     }
 
     /// Returns the policies and waivers that were current at a revision.
@@ -206,13 +214,6 @@ impl Decisions {
 }
 
 /// Reads the inputs and the outcome of a log entry.
-fn read_parts(blobs: &BTreeMap<Hash, Blob>, entry: &Entry) -> Result<(EvaluationInputs, Outcome), Error> {
-    let damaged = |source| Error::Damaged { id: entry.id.clone(), source };
-    let inputs = decode_blob(blobs, entry.record.inputs).map_err(damaged)?;
-    let outcome = decode_blob(blobs, entry.record.outcome).map_err(damaged)?;
-    Ok((inputs, outcome))
-}
-
 fn distinct(mut hashes: Vec<Hash>) -> Vec<Hash> {
     hashes.sort_unstable();
     hashes.dedup();

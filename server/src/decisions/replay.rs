@@ -11,7 +11,7 @@ use scangate_core::{
     policy::{Policy, PolicySet, Revision},
 };
 
-use super::{Decisions, Error, Evaluation, RecordedDecision, distinct, read_parts};
+use super::{Decisions, Error, EvaluatedDecision, Evaluation, RecordedDecision, distinct};
 use crate::decision_log::{DecisionId, Entry, EvaluationInputs, Outcome};
 
 /// A recorded decision and its replay.
@@ -51,8 +51,9 @@ impl Decisions {
     /// Replays a decision: under the policies of its revision, which must give the same decision, or under `policy` alone.
     pub async fn replay(&self, id: &DecisionId, policy: Option<Policy>) -> Result<Replayed, Error> {
         let entry = self.entry(id).await?;
-        let recorded = self.resolve(entry.clone()).await?;
-        let loaded = self.load(entry).await?;
+        let loaded = self.load(entry.clone()).await?;
+        let evaluated = EvaluatedDecision::from_record(&loaded.recorded_inputs, loaded.outcome.clone());
+        let recorded = RecordedDecision::new(entry, Arc::new(evaluated));
         let set = self.policies_of(&loaded).await?;
         let original = &loaded.outcome.decision;
         let (decision, same) = match policy {
@@ -83,8 +84,7 @@ impl Decisions {
 
     /// Returns a decision with its complete inputs.
     pub(crate) async fn load(&self, entry: Entry) -> Result<LoadedDecision, Error> {
-        let blobs = self.log.blobs(&distinct(vec![entry.record.inputs, entry.record.outcome])).await?;
-        let (recorded_inputs, outcome) = read_parts(&blobs, &entry)?;
+        let (recorded_inputs, outcome) = self.load_record(&entry).await?;
         let parts = self.log.blobs(&distinct(recorded_inputs.part_hashes().collect())).await?;
         let inputs =
             recorded_inputs.load_manifests(&parts).map_err(|source| Error::Damaged { id: entry.id.clone(), source })?;
