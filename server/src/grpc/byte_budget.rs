@@ -69,6 +69,19 @@ impl ByteBudget {
         items.into_iter().take_while(|item| self.admits_to_page(item, std::mem::take(&mut is_first))).collect()
     }
 
+    /// Renders the first `size` items of a list as a page up to the first that does not fit. Returns the last rendered item unless
+    /// it is the last one of the list: the next page begins after it.
+    pub(crate) fn take_page_of<'a, T, M: Message>(
+        &mut self,
+        items: &'a [T],
+        size: usize,
+        render: impl Fn(&T) -> M,
+    ) -> (Vec<M>, Option<&'a T>) {
+        let page = self.take_page(items.iter().take(size).map(render));
+        let last = items.get(..page.len()).filter(|taken| taken.len() < items.len()).and_then(<[T]>::last);
+        (page, last)
+    }
+
     /// Charges an item of a page; returns false if it must wait for the next page. The first item never does, so that every page
     /// makes progress; each kind of item is small enough to fit alone.
     pub(crate) fn admits_to_page(&mut self, item: &impl Message, is_first: bool) -> bool {

@@ -129,9 +129,8 @@ impl policy_service_server::PolicyService for PolicyService {
                 && environment.as_ref().is_none_or(|environment| matches.admits_environment(environment))
         });
         let listed: Vec<_> = listed.take(size.saturating_add(1)).collect();
-        let policies = ByteBudget::page().take_page(listed.iter().take(size).map(|revision| render_policy(revision)));
-        let last = policies.len().checked_sub(1).filter(|_| policies.len() < listed.len());
-        let last = last.and_then(|last| listed.get(last)).map(|revision| &revision.policy.id);
+        let (policies, last) = ByteBudget::page().take_page_of(&listed, size, |revision| render_policy(revision));
+        let last = last.map(|revision| &revision.policy.id);
         Ok(Response::new(ListPoliciesResponse {
             policies,
             next_page_token: last.map(|last| page_token::encode(&binding, last)).unwrap_or_default(),

@@ -77,9 +77,8 @@ impl PolicyService {
         let filter = Filter { states, expires_within, matches_nothing: request.matches_nothing };
         let query = Query { filter, at_least_as_fresh: token, after, page_size };
         let page = self.waivers.list(query).await.map_err(status::from_waivers)?;
-        let waivers = ByteBudget::page().take_page(page.waivers.iter().map(render_stored));
-        let last = waivers.len().checked_sub(1).filter(|_| waivers.len() < page.waivers.len());
-        let last = last.and_then(|last| page.waivers.get(last)).map(|stored| stored.revision.waiver.id.clone());
+        let (waivers, last) = ByteBudget::page().take_page_of(&page.waivers, page.waivers.len(), render_stored);
+        let last = last.map(|stored| stored.revision.waiver.id.clone());
         Ok(ListWaiversResponse {
             waivers,
             next_page_token: last.or(page.next).map(|next| page_token::encode(&binding, &next)).unwrap_or_default(),
