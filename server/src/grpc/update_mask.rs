@@ -10,6 +10,12 @@ use super::{field_violations::Fields, status};
 
 /// The mask of an update that replaces the whole resource.
 const EVERYTHING: &str = "*";
+/// The annotation of a field's role.
+const FIELD_BEHAVIOR: &str = "google.api.field_behavior";
+/// Its values OUTPUT_ONLY and IDENTIFIER.
+const SET_BY_SERVER: [i32; 2] = [3, 8];
+/// The field with the version to change.
+const ETAG: &str = "etag";
 /// The most paths of one mask.
 const MAX_PATHS: usize = 100;
 /// The most emptied fields that are noted one by one.
@@ -26,50 +32,16 @@ pub(crate) struct Masked {
     message: &'static str,
     /// The field of the request that has the resource, for the paths of violations.
     field: &'static str,
-    /// The fields that only the server sets.
-    output_only: &'static [&'static str],
     /// The messages that a mask changes field by field: a caller that does not know a field of theirs never drops it.
     by_leaf: &'static [&'static str],
 }
 
 /// The masks of UpdatePolicy.
-pub(crate) const POLICY: Masked = Masked {
-    message: "scangate.v1.Policy",
-    field: "policy",
-    output_only: &[
-        "name",
-        "unknown_fields",
-        "etag",
-        "revision",
-        "content_digest",
-        "create_time",
-        "update_time",
-        "update_author",
-    ],
-    by_leaf: &[],
-};
+pub(crate) const POLICY: Masked = Masked { message: "scangate.v1.Policy", field: "policy", by_leaf: &[] };
 
 /// The masks of UpdateWaiver.
-pub(crate) const WAIVER: Masked = Masked {
-    message: "scangate.v1.Waiver",
-    field: "waiver",
-    output_only: &[
-        "name",
-        "requested_by",
-        "approved_by",
-        "approve_time",
-        "revoke_time",
-        "state",
-        "matches_findings",
-        "etag",
-        "revision",
-        "create_time",
-        "update_time",
-        "revoke_reason",
-        "unknown_fields",
-    ],
-    by_leaf: &["scope", "conditions"],
-};
+pub(crate) const WAIVER: Masked =
+    Masked { message: "scangate.v1.Waiver", field: "waiver", by_leaf: &["scope", "conditions"] };
 
 /// The fields from the resource down to one field.
 type Path = Vec<FieldDescriptor>;
@@ -97,7 +69,7 @@ impl Masked {
     pub(crate) fn emptied<M: Message>(&self, old: &M, new: &M) -> Vec<String> {
         let mut paths = Vec::new();
         if let Some((old, new)) = self.reflect(old).zip(self.reflect(new)) {
-            let writable = old.descriptor().fields().filter(|field| !self.is_output_only(field)).collect();
+            let writable = old.descriptor().fields().filter(|field| !is_output_only(field)).collect();
             emptied(writable, &old, &new, "", &mut paths);
         }
         let more = paths.len().saturating_sub(MAX_NOTES);
@@ -110,14 +82,10 @@ impl Masked {
         DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice()).ok()
     }
 
-    fn is_output_only(&self, field: &FieldDescriptor) -> bool {
-        self.output_only.contains(&field.name())
-    }
-
     /// Returns the paths that a mask selects.
     fn select(&self, fields: &mut Fields, mask: &[String], request: &DynamicMessage) -> Option<Vec<Path>> {
         let descriptor = request.descriptor();
-        let writable = descriptor.fields().filter(|field| !self.is_output_only(field));
+        let writable = descriptor.fields().filter(|field| !is_output_only(field));
         match mask {
             [] => Some(writable.flat_map(|field| self.populated(field, request)).collect()),
             [only] if only == EVERYTHING => Some(writable.map(|field| vec![field]).collect()),
@@ -151,10 +119,9 @@ impl Masked {
                 let whole = names(&parsed);
                 return Err(format!("must end with {whole}, which a mask names as a whole"));
             };
-            let field =
-                parent.get_field_by_name(name).filter(|field| !parsed.is_empty() || !self.is_output_only(field));
+            let field = parent.get_field_by_name(name).filter(|field| !parsed.is_empty() || !is_output_only(field));
             let field = field.ok_or_else(|| {
-                let known = parent.fields().filter(|field| !parsed.is_empty() || !self.is_output_only(field));
+                let known = parent.fields().filter(|field| !parsed.is_empty() || !is_output_only(field));
                 format!("must be `*` or name a field that can be changed: {}", list(&parsed, known))
             })?;
             message = submessage(&field);
@@ -175,6 +142,18 @@ impl Masked {
         }
         resource
     }
+}
+
+/// True if an update does not change the field of a resource: the contract says that only the server sets it, or it identifies the
+/// version to change.
+fn is_output_only(field: &FieldDescriptor) -> bool {
+    let Some(annotation) = POOL.as_ref().and_then(|pool| pool.get_extension_by_name(FIELD_BEHAVIOR)) else {
+        return true;
+    };
+    let options = field.options();
+    let behaviors = options.get_extension(&annotation);
+    let is_set_by_server = |behavior: &Value| behavior.as_enum_number().is_some_and(|it| SET_BY_SERVER.contains(&it));
+    field.name() == ETAG || behaviors.as_list().is_some_and(|behaviors| behaviors.iter().any(is_set_by_server))
 }
 
 /// Returns the message of a field whose parts a mask can name: a single message of this contract.
