@@ -7,7 +7,7 @@ use scangate_proto::requests;
 use scangate_server::wire_check;
 
 use crate::{
-    grpc_bench::{METHOD, evaluate_request},
+    grpc_bench::{CLEAN_IMAGE, METHOD, evaluate_request},
     markdown_table::{print_header, print_row},
 };
 
@@ -15,7 +15,7 @@ const CHECKS: u32 = 1_000_000;
 
 /// Prints the cost beside that of the cheapest warm call, in µs of server CPU.
 pub(crate) fn print(cheapest_call_micros: f64) {
-    let request = evaluate_request("shop/api:2.0.0").encode_to_vec();
+    let request = evaluate_request(CLEAN_IMAGE).encode_to_vec();
     let message = requests::find(METHOD).unwrap();
     let start = Instant::now();
     for _ in 0..CHECKS {

@@ -60,14 +60,11 @@ pub(super) fn wrap(mut request: Request<Body>, message: &'static Message) -> Res
 }
 
 fn parse_encoding(name: &HeaderValue) -> Result<Option<Encoding>, Status> {
-    match name.to_str() {
-        Ok("identity") => Ok(None),
-        Ok(text) => match Encoding::parse(text) {
-            Some(encoding) => Ok(Some(encoding)),
-            None => Err(status::unsupported_compression(name, SUPPORTED)),
-        },
-        Err(_) => Err(status::unsupported_compression(name, SUPPORTED)),
+    if name == "identity" {
+        return Ok(None);
     }
+    let encoding = name.to_str().ok().and_then(Encoding::parse);
+    encoding.map(Some).ok_or_else(|| status::unsupported_compression(name, SUPPORTED))
 }
 
 impl HttpBody for RequestBody {

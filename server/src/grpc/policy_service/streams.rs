@@ -78,7 +78,7 @@ impl PolicyService {
         let (sender, receiver) = mpsc::channel(PREVIEW_BUFFER);
         streaming::spawn_until(&self.stopping, preview.run(sender));
         let pages = streaming::from_channel(receiver, permit)
-            .map(|page| page.map(render_findings_page).map_err(status::from_decisions));
+            .map(|page| page.map(render_preview_page).map_err(status::from_decisions));
         Ok(streaming::or_shutting_down(pages, self.stopping.clone()))
     }
 
@@ -129,7 +129,7 @@ fn render_event(event: WatchEvent, tokens: ResumeTokens) -> WatchPoliciesRespons
     }
 }
 
-fn render_findings_page(page: PreviewPage) -> PreviewPolicyResponse {
+fn render_preview_page(page: PreviewPage) -> PreviewPolicyResponse {
     let PreviewPage { replayed, changed, unreadable, verdicts, notes } = page;
     let decisions = verdicts.iter().map(render_changed_verdict).collect();
     let (replayed, flipped) = (render_count(replayed), render_count(changed));
