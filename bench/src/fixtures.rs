@@ -70,7 +70,7 @@ fn package(number: u64) -> Package {
         version: format!("{}.{}.{}", number % 9, number % 7, number % 5).into(),
         manager: Some("OS".into()),
         path: None,
-        fixed_in: None,
+        fixed_version: None,
         source_layer: None,
     }
 }
@@ -105,7 +105,7 @@ pub(crate) fn rule(index: usize) -> Rule {
         package_managers: vec!["OS".to_owned()],
         ..Condition::default()
     };
-    Rule { allow: 1000, ..scangate_test_fixtures::rule(&format!("rule-{index}"), when) }
+    Rule { allowed_count: 1000, ..scangate_test_fixtures::rule(&format!("rule-{index}"), when) }
 }
 
 /// The policies with the built-in default, as a store returns them.

@@ -44,7 +44,13 @@ async fn watch(image: String) -> Result<bool, Error> {
         let Some(Event::Progress(progress)) = message.event else { continue };
         let manifest = progress.manifest.unwrap_or_default();
         let scan = manifest.scan.unwrap_or_default();
-        println!("{} of {} ended  {}  {}", message.ended, message.total, manifest.digest, scan.status().as_str_name());
+        println!(
+            "{} of {} ended  {}  {}",
+            message.ended_count,
+            message.total_count,
+            manifest.digest,
+            scan.status().as_str_name()
+        );
         evidence.insert(manifest.digest, scan.evidence());
     }
     // A stream without messages proves nothing.

@@ -95,8 +95,8 @@ impl Decision {
             Verdict::Indeterminate => return Err(self.refuse(Refusal::Indeterminate)),
             Verdict::Unspecified => return Err(self.refuse(Refusal::UnknownVerdict(self.0.verdict))),
         }
-        if !self.0.unreadable.is_empty() {
-            return Err(self.refuse(Refusal::Unreadable { cause: self.0.unreadable.clone() }));
+        if !self.0.unreadable_detail.is_empty() {
+            return Err(self.refuse(Refusal::Unreadable { cause: self.0.unreadable_detail.clone() }));
         }
         if self.0.manifests.is_empty() {
             return Err(self.refuse(Refusal::NoManifests));
@@ -104,7 +104,7 @@ impl Decision {
         if let Some(manifest) = self.0.manifests.iter().find(|manifest| manifest.verdict() != Verdict::Allow) {
             return Err(self.refuse(Refusal::ManifestNotAllowed { digest: manifest.digest.clone() }));
         }
-        let unlisted = self.0.omitted.as_ref().map_or(0, |omitted| omitted.violations);
+        let unlisted = self.0.omitted.as_ref().map_or(0, |omitted| omitted.violation_count);
         if self.0.violations.is_empty() && unlisted == 0 { Ok(()) } else { Err(self.refuse(Refusal::Contradiction)) }
     }
 

@@ -185,7 +185,7 @@ impl From<&BatchEvaluateGateError> for Rejection {
                 })
                 .collect(),
             metadata: error.metadata.clone().into_iter().collect(),
-            retry_after: error.retry_delay.and_then(|delay| delay.try_into().ok()),
+            retry_after: error.retry_after.and_then(|delay| delay.try_into().ok()),
         }
     }
 }

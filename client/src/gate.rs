@@ -70,7 +70,7 @@ impl Client {
     /// # async fn simulate(client: Client) -> Result<(), Error> {
     /// let request = SimulateGateRequest {
     ///     image: "team/app:2.3.0".into(),
-    ///     simulated_policy: Some(SimulatedPolicy::PolicyName("policies/strict".into())),
+    ///     simulated_policy: Some(SimulatedPolicy::Policy("policies/strict".into())),
     ///     ..Default::default()
     /// };
     /// let simulation = client.simulate(request).await?;

@@ -94,7 +94,7 @@ impl WatchRequest for WatchDecisionsRequest {
 /// let request = WatchScanRequest { image: "team/app:2.3.0".into(), ..Default::default() };
 /// let mut watch = client.watch(request).await?;
 /// while let Some(message) = watch.next().await? {
-///     println!("{} of {} scans have ended", message.ended, message.total);
+///     println!("{} of {} scans have ended", message.ended_count, message.total_count);
 /// }
 /// # Ok(())
 /// # }

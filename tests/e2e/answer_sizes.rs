@@ -21,7 +21,7 @@ pub fn large_findings(count: usize, description: usize) -> Vec<EnhancedFinding> 
     let finding = |number: usize| {
         EnhancedFinding::new(&format!("CVE-2026-{number:05}"), "MEDIUM")
             .package(&format!("lib{number:05}"), "1.0.0")
-            .fixed_in("1.0.1")
+            .fixed_version("1.0.1")
             .field("/title", "title ".repeat(100))
             .field("/packageVulnerabilityDetails/sourceUrl", format!("https://example.org/{}", "advisory/".repeat(60)))
             .field("/description", "описание ".repeat(description / 17))
@@ -95,10 +95,12 @@ async fn large_decision_states_what_it_omits() {
     let listed: usize = decision.violations.iter().map(|violation| violation.findings.len()).sum();
     let omitted = decision.omitted.clone().unwrap();
     assert_eq!((decision.verdict(), decision.violations.len()), (Verdict::Deny, 30));
-    assert!(decision.violations.iter().all(|violation| violation.matched == 1500 && violation.findings.len() > 9));
-    assert_eq!(usize::try_from(omitted.findings).unwrap() + listed, 30 * 1500);
+    assert!(
+        decision.violations.iter().all(|violation| violation.matched_count() == 1500 && violation.findings.len() > 9)
+    );
+    assert_eq!(usize::try_from(omitted.finding_count).unwrap() + listed, 30 * 1500);
     assert!(omitted.next_step.contains("GetFindings"), "{omitted:?}");
-    assert_eq!(omitted.violations, 0);
+    assert_eq!(omitted.violation_count, 0);
     assert!(decision.encoded_len() > MAX_RESPONSE_BYTES / 2, "the budget is used");
     assert_eq!(read.decision.as_ref(), Some(&decision));
     assert_fits(&replayed);
@@ -127,7 +129,7 @@ async fn batch_of_hundred_large_images_fits() {
         assert!(!decision.reasons.is_empty());
         assert!(decision.manifests[0].scan.is_some());
         assert!(decision.violations.iter().all(|violation| !violation.findings.is_empty()));
-        assert!(decision.omitted.as_ref().unwrap().findings > 0);
+        assert!(decision.omitted.as_ref().unwrap().finding_count > 0);
     }
 }
 
@@ -249,7 +251,7 @@ async fn views_select_fields_of_decisions() {
     image.push_time = None;
     let mut policies = full.policies.clone();
     for policy in &mut policies {
-        *policy = scangate_client::v1::PolicyReference { name: policy.name.clone(), ..Default::default() };
+        *policy = scangate_client::v1::PolicyReference { policy: policy.policy.clone(), ..Default::default() };
     }
     let basic = Decision {
         name: full.name.clone(),
@@ -260,6 +262,7 @@ async fn views_select_fields_of_decisions() {
         policies,
         evaluate_time: full.evaluate_time,
         labels: full.labels.clone(),
+        view: DecisionView::Basic.into(),
         ..Default::default()
     };
 

@@ -76,7 +76,7 @@ fn every_page_has_a_size_and_tokens() {
 }
 
 #[test]
-fn reads_and_simulations_have_no_side_effects() {
+fn reads_replays_and_watches_have_no_side_effects() {
     let mut marked = Vec::new();
     for file in files() {
         for method in file.service.iter().flat_map(|service| &service.method) {
@@ -98,7 +98,12 @@ fn reads_and_simulations_have_no_side_effects() {
             "ListPolicies",
             "ListPolicyRevisions",
             "ListWaivers",
-            "SimulateGate"
+            "PreviewPolicy",
+            "ReplayDecision",
+            "SimulateGate",
+            "WatchDecisions",
+            "WatchPolicies",
+            "WatchScan"
         ]
     );
 }

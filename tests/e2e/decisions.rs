@@ -98,7 +98,7 @@ fn as_simulation(decision: &Decision) -> Simulation {
         violations: decision.violations,
         warnings: decision.warnings,
         waived: decision.waived,
-        waived_total: decision.waived_total,
+        waived_count: decision.waived_count,
         remediation: decision.remediation,
         policies: decision.policies,
         revision: decision.revision,
@@ -124,7 +124,7 @@ async fn replay_reproduces_recorded_decision() {
         let replayed = replay(&gate, &decision.name, None).await;
 
         assert!(replayed.same, "{replayed:?}");
-        assert_eq!(replayed.replayed, Some(as_simulation(&decision)));
+        assert_eq!(replayed.simulation, Some(as_simulation(&decision)));
         assert_eq!(replayed.recorded, Some(decision));
     }
 }
@@ -141,9 +141,9 @@ async fn replay_under_draft_returns_its_verdict() {
     let strict = replay(&gate, &also_denied.name, Some(strict)).await;
 
     assert_eq!(lax.recorded.unwrap().verdict(), Verdict::Deny);
-    assert_eq!(lax.replayed.as_ref().unwrap().verdict(), Verdict::Allow);
+    assert_eq!(lax.simulation.as_ref().unwrap().verdict(), Verdict::Allow);
     assert!(!lax.same);
-    assert_eq!(strict.replayed.unwrap().verdict(), Verdict::Deny);
+    assert_eq!(strict.simulation.unwrap().verdict(), Verdict::Deny);
 }
 
 #[tokio::test]

@@ -125,7 +125,7 @@ async fn policy_manual_examples_match_server() {
         }
         created.unwrap();
         for (image, verdict) in &example.verdicts {
-            let request = json!({ "image": image, "policy_name": format!("policies/{id}") });
+            let request = json!({ "image": image, "policy": format!("policies/{id}") });
             let simulated = call(&gate, "ScanGateService/SimulateGate", &request).await.unwrap();
             let simulation = &simulated["simulation"];
             assert_eq!(&simulation["verdict"], verdict, "{image} under {policy}: {:#}", simulation["reasons"]);

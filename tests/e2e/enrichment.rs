@@ -109,5 +109,5 @@ async fn waiver_while_not_exploited_needs_exploit_data() {
 
     let decision = gate.decide(IMAGE).await;
 
-    assert_eq!((decision.verdict(), decision.waived_total), (Verdict::Deny, 0));
+    assert_eq!((decision.verdict(), decision.waived_count), (Verdict::Deny, 0));
 }

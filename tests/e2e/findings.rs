@@ -91,7 +91,7 @@ async fn enhanced_scan_has_same_finding_fields() {
     assert_eq!(log4j.cvss, Some(10.0));
     assert_eq!(log4j.exploit(), ExploitKnowledge::Known);
     assert_eq!(log4j.fix(), FixAvailability::Available);
-    assert_eq!(log4j.package.unwrap().fixed_in, "2.15.0");
+    assert_eq!(log4j.package.unwrap().fixed_version, "2.15.0");
     let unrated = untriaged.iter().find(|finding| finding.severity_label == "UNTRIAGED").unwrap();
     assert_eq!(unrated.severity(), Severity::Unrated);
     assert_eq!(unrated.cvss, None);

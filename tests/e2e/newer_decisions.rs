@@ -84,7 +84,7 @@ async fn list(gate: &Gate, view: DecisionView, filter: DecisionFilter) -> Vec<De
 
 #[track_caller]
 fn assert_partial(decision: &Decision) {
-    assert!(decision.unreadable.contains("newer server"), "{decision:?}");
+    assert!(decision.unreadable_detail.contains("newer server"), "{decision:?}");
     assert_eq!((decision.verdict(), decision.deploy_image.as_str()), (Verdict::Unspecified, ""));
     assert_eq!(decision.image.as_ref().unwrap().repository, "shop/new");
     assert_eq!(decision.labels["pipeline"], "release-7");
@@ -109,7 +109,7 @@ async fn newer_decision_is_listed_in_part() {
         let listed_names: Vec<&str> = listed.iter().map(|decision| decision.name.as_str()).collect();
         assert_eq!(listed_names, names, "{view:?}");
         listed[1..3].iter().for_each(assert_partial);
-        assert_eq!((listed[3].verdict(), listed[3].unreadable.as_str()), (Verdict::Allow, ""));
+        assert_eq!((listed[3].verdict(), listed[3].unreadable_detail.as_str()), (Verdict::Allow, ""));
         assert_eq!(list(&older, view, shop_new()).await, listed[..3]);
     }
     let full = list(&older, DecisionView::Full, shop_new()).await.remove(0);
@@ -167,5 +167,5 @@ async fn preview_counts_newer_decisions() {
         last = message;
     }
 
-    assert_eq!((last.replayed, last.unreadable), (1, 3));
+    assert_eq!((last.replayed_count, last.unreadable_count), (1, 3));
 }

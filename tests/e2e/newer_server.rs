@@ -59,7 +59,7 @@ async fn newer_policy_denies_only_what_it_matches() {
     assert!(matched.reasons[1].contains("upgrade this server"), "{:?}", matched.reasons);
     assert_eq!(matched.violations[0].policy, "policies/quorum");
     assert_eq!(other.verdict(), Verdict::Allow);
-    assert_eq!((waived.verdict(), waived.waived_total), (Verdict::Deny, 0), "the waiver covers nothing");
+    assert_eq!((waived.verdict(), waived.waived_count), (Verdict::Deny, 0), "the waiver covers nothing");
     let created = replica.client.create_policy(create_policy_request("team", deny_findings_from(Severity::Low))).await;
     created.unwrap();
 }
@@ -82,7 +82,7 @@ async fn newer_documents_are_shown_but_not_replaced() {
     let repositories = vec!["shop/api".to_owned()];
     assert_eq!(shown.r#match, Some(PolicyMatch { repositories, ..Default::default() }));
     assert_eq!(listed.len(), 2);
-    assert_eq!((waiver.state(), waiver.unknown_fields.len()), (WaiverState::Unspecified, 1));
+    assert_eq!((waiver.state(), waiver.unknown_fields.len()), (WaiverState::Unknown, 1));
     assert_eq!(waivers.waivers.len(), 1);
 
     let mut changed = shown.clone();

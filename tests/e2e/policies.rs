@@ -5,8 +5,8 @@ use scangate_client::{
     prost_types::FieldMask,
     v1::{
         CreatePolicyRequest, DeletePolicyRequest, EvaluateGateRequest, FindingCondition, GetPolicyRequest,
-        ListPoliciesRequest, Policy, PolicyMatch, PolicyMode, Rule, RuleEffect, ScanRequirements, Severity,
-        ShortfallAction, UpdatePolicyRequest, Verdict,
+        ListPoliciesRequest, Policy, PolicyFilter, PolicyMatch, PolicyMode, Rule, RuleEffect, ScanRequirements,
+        Severity, ShortfallAction, UpdatePolicyRequest, Verdict,
     },
 };
 use scangate_ecr_simulator::{EnhancedFinding, ImageSpec, ScanScript, World};
@@ -39,7 +39,7 @@ async fn policy_applies_once_its_write_returns() {
     let without = gate.decide("shop/web:1.4.2").await;
 
     assert_eq!(under_lax.verdict(), Verdict::Allow);
-    assert_eq!(under_lax.policies[0].name, "policies/lax");
+    assert_eq!(under_lax.policies[0].policy, "policies/lax");
     assert!(under_lax.policies[0].replaces_default && under_lax.policies.len() == 1);
     assert!(under_lax.reasons[1].contains("takes the place of policies/default"), "{:?}", under_lax.reasons);
     assert_eq!(under_lax.revision, created.revision);
@@ -71,7 +71,7 @@ fn complete_policy() -> Policy {
         id: "complete".into(),
         description: "Upgrade the package.".into(),
         when: Some(filter),
-        allow: 3,
+        allowed_count: 3,
         effect: RuleEffect::Warn.into(),
         waivable: Some(false),
         grace: None,
@@ -82,7 +82,7 @@ fn complete_policy() -> Policy {
         scan: Some(scan),
         rules: vec![rule],
         unrated_as: Severity::Critical.into(),
-        honour_suppression: true,
+        honor_suppression: true,
         replaces_default: true,
         ..for_shop(Policy::default())
     }
@@ -118,7 +118,7 @@ async fn policy_without_replacement_only_tightens() {
     let after = gate.decide("shop/web:1.4.2").await;
 
     assert_eq!([before.verdict(), after.verdict()], [Verdict::Deny; 2]);
-    let names: Vec<&str> = after.policies.iter().map(|policy| policy.name.as_str()).collect();
+    let names: Vec<&str> = after.policies.iter().map(|reference| reference.policy.as_str()).collect();
     assert_eq!(names, ["policies/default", "policies/team"]);
     assert!(after.policies.iter().all(|policy| !policy.replaces_default));
     assert_eq!(written.notes, Vec::<String>::new());
@@ -240,7 +240,11 @@ async fn policy_list_is_ordered_filtered_and_paged() {
 
     let listed = gate
         .client
-        .list_policies(ListPoliciesRequest { page_size: 2, repository: "shop/web".into(), ..Default::default() })
+        .list_policies(ListPoliciesRequest {
+            page_size: 2,
+            filter: Some(PolicyFilter { repository: "shop/web".into(), ..Default::default() }),
+            ..Default::default()
+        })
         .await
         .unwrap();
 
@@ -249,7 +253,7 @@ async fn policy_list_is_ordered_filtered_and_paged() {
 }
 
 #[tokio::test]
-async fn freshness_token_is_honoured_or_rejected() {
+async fn freshness_token_is_honored_or_rejected() {
     let gate = gate(World::demo()).start().await;
     let written = gate.create_policy("team", deny_findings_from(Severity::High)).await;
     let seen =

@@ -33,7 +33,7 @@ async fn preview(gate: &Gate, draft: Draft) -> (i32, Vec<(String, Verdict, Strin
     let mut stream = start_preview(gate, draft).await.unwrap();
     let (mut totals, mut changed) = ((0, 0), Vec::new());
     while let Some(message) = stream.message().await.unwrap() {
-        totals = (message.replayed, message.flipped);
+        totals = (message.replayed_count, message.flipped_count);
         let more =
             message.decisions.iter().map(|flipped| (flipped.decision.clone(), flipped.would_be(), cause(flipped)));
         changed.extend(more);

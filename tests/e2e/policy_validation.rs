@@ -32,7 +32,10 @@ async fn rule_skipping_worse_severity_gets_note() {
             Some("denies LOW but not CRITICAL and MEDIUM"),
         ),
         (vec![high(), deny_rule("critical", openssl)], Some("rule high denies HIGH but not CRITICAL")),
-        (vec![high(), Rule { allow: 1, ..deny_rule("critical", any_of(&[Severity::Critical])) }], Some("not CRITICAL")),
+        (
+            vec![high(), Rule { allowed_count: 1, ..deny_rule("critical", any_of(&[Severity::Critical])) }],
+            Some("not CRITICAL"),
+        ),
         (vec![high(), deny_rule("critical", any_of(&[Severity::Critical]))], None),
         (vec![deny_rule("both", any_of(&[Severity::High, Severity::Critical]))], None),
         (vec![deny_rule("unrated", any_of(&[Severity::Unrated]))], None),

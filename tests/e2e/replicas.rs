@@ -6,7 +6,7 @@ use scangate_client::{
     Code, prost_types,
     v1::{
         EvaluateGateRequest, GetWaiverRequest, ListWaiversRequest, PreviewPolicyRequest, RevokeWaiverRequest, Severity,
-        UpdatePolicyRequest, UpdateWaiverRequest, Waiver, WaiverState, preview_policy_request::Draft,
+        UpdatePolicyRequest, UpdateWaiverRequest, Waiver, WaiverFilter, WaiverState, preview_policy_request::Draft,
     },
 };
 use scangate_ecr_simulator::World;
@@ -61,7 +61,7 @@ async fn revision_enforces_write_on_other_replica() {
         let decision = other.client.evaluate(request).await.unwrap().into_message();
 
         assert_eq!(decision.revision, written.revision);
-        let team = decision.policies.iter().find(|policy| policy.name == "policies/team").unwrap();
+        let team = decision.policies.iter().find(|reference| reference.policy == "policies/team").unwrap();
         assert_eq!(team.revision, written.revision);
     }
 }
@@ -92,7 +92,11 @@ async fn revision_makes_write_visible_to_reads() {
         let (_, token) = revoke_waiver(&one, &name).await;
 
         let states = vec![WaiverState::Active.into()];
-        let list = ListWaiversRequest { states, at_least_as_fresh: token, ..Default::default() };
+        let list = ListWaiversRequest {
+            filter: Some(WaiverFilter { states, ..Default::default() }),
+            at_least_as_fresh: token,
+            ..Default::default()
+        };
         let active = other.client.policies().list_waivers(list).await.unwrap().into_inner().waivers;
 
         assert_eq!(active, Vec::new());

@@ -57,7 +57,7 @@ async fn daily_limit_returns_next_possible_scan() {
 async fn enhanced_scan_cannot_be_started() {
     let gate = gate(World::demo_enhanced()).start().await;
 
-    assert_eq!(outcomes(&gate, "shop/api:2.0.0").await, [StartScanOutcome::ManagedContinuously]);
+    assert_eq!(outcomes(&gate, "shop/api:2.0.0").await, [StartScanOutcome::ManagedByInspector]);
 }
 
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn scan_watch_ends_with_last_manifest() {
         if scan.status() == ScanStatus::InProgress {
             gate.ecr.clock().advance(Duration::from_mins(10));
         }
-        updates.push((scan.status(), progress.ended, progress.total));
+        updates.push((scan.status(), progress.ended_count, progress.total_count));
     }
 
     assert!(updates.contains(&(ScanStatus::Failed, 1, 2)), "{updates:?}");
@@ -110,7 +110,7 @@ async fn quiet_scan_watch_sends_heartbeats() {
     let second = watch.next().await.unwrap().unwrap();
 
     assert!(matches!(second.event, Some(Event::Heartbeat(_))), "{second:?}");
-    assert_eq!((second.image, second.ended, second.total), (first.image, 0, 1));
+    assert_eq!((second.image, second.ended_count, second.total_count), (first.image, 0, 1));
     assert!((15..=25).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
 }
 

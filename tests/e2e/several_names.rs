@@ -2,7 +2,7 @@
 
 use scangate_client::v1::{
     CreateWaiverRequest, FindingCondition, GetFindingsRequest, ListWaiversRequest, Policy, PolicyMatch, Rule, Severity,
-    Verdict, Waiver, WaiverScope,
+    Verdict, Waiver, WaiverFilter, WaiverScope,
 };
 use scangate_ecr_simulator::{EnhancedFinding, ImageSpec, ScanScript, World};
 
@@ -94,7 +94,10 @@ async fn waiver_of_only_related_cve_covers_advisory() {
 
     let notes = waive(&gate, "next", "CVE-2024-34351").await;
     let decision = gate.decide(IMAGE).await;
-    let unused = ListWaiversRequest { matches_nothing: true, ..Default::default() };
+    let unused = ListWaiversRequest {
+        filter: Some(WaiverFilter { matches_findings: Some(false), ..Default::default() }),
+        ..Default::default()
+    };
     let unused = gate.client.policies().list_waivers(unused).await.unwrap().into_inner().waivers;
 
     assert_eq!((decision.verdict(), decision.waived[0].waiver.as_str()), (Verdict::Allow, "waivers/next"));

@@ -25,13 +25,13 @@ const CLEAN: &str = "shop/api:2.0.0";
 fn named(image: &str, policy: &str) -> SimulateGateRequest {
     SimulateGateRequest {
         image: image.to_owned(),
-        simulated_policy: Some(SimulatedPolicy::PolicyName(policy.to_owned())),
+        simulated_policy: Some(SimulatedPolicy::Policy(policy.to_owned())),
         ..Default::default()
     }
 }
 
 fn drafted(image: &str, draft: Policy) -> SimulateGateRequest {
-    SimulateGateRequest { simulated_policy: Some(SimulatedPolicy::Policy(draft)), ..named(image, "") }
+    SimulateGateRequest { simulated_policy: Some(SimulatedPolicy::Draft(draft)), ..named(image, "") }
 }
 
 async fn simulate(gate: &Gate, request: SimulateGateRequest) -> Simulation {
@@ -61,7 +61,10 @@ async fn simulation_applies_the_named_policy_alone() {
     let strict = simulate(&gate, named(CRITICAL, "policies/strict")).await;
 
     assert_eq!((lax.verdict(), strict.verdict()), (Verdict::Allow, Verdict::Deny));
-    assert_eq!(strict.policies.iter().map(|policy| policy.name.as_str()).collect::<Vec<_>>(), ["policies/strict"]);
+    assert_eq!(
+        strict.policies.iter().map(|reference| reference.policy.as_str()).collect::<Vec<_>>(),
+        ["policies/strict"]
+    );
     assert_eq!(strict.violations[0].rule, "none");
     // The decision is still that of the policies that govern the image.
     assert_eq!(gate.decide(CRITICAL).await.verdict(), Verdict::Deny);
@@ -76,8 +79,8 @@ async fn simulated_draft_needs_no_name() {
     let named = simulate(&gate, drafted(CRITICAL, named_draft)).await;
 
     assert_eq!((unnamed.verdict(), named.verdict()), (Verdict::Allow, Verdict::Allow));
-    assert_eq!(unnamed.policies[0].name, "policies/(draft)");
-    assert_eq!(named.policies[0].name, "policies/default");
+    assert_eq!(unnamed.policies[0].policy, "policies/(draft)");
+    assert_eq!(named.policies[0].policy, "policies/default");
 }
 
 #[tokio::test]
@@ -90,7 +93,7 @@ async fn simulation_without_known_policy_is_refused() {
     let malformed = rejection(gate.client.simulate(malformed).await);
     let unknown = rejection(gate.client.simulate(named(CLEAN, "policies/unknown")).await);
 
-    assert_eq!((none.reason.as_str(), none.violations[0].field.as_str()), ("INVALID_FIELDS", "policy_name"));
+    assert_eq!((none.reason.as_str(), none.violations[0].field.as_str()), ("INVALID_FIELDS", "policy"));
     assert_eq!(malformed.violations[0].field, "policy.name");
     assert_eq!((unknown.code, unknown.reason.as_str()), (Code::NotFound, "POLICY_NOT_FOUND"));
     assert_eq!(gate.ecr.calls().total(), 0);
@@ -135,7 +138,7 @@ async fn simulation_is_not_cached_as_a_decision() {
     for _ in 0..2 {
         assert_eq!(simulate(&gate, drafted(CRITICAL, Policy::default())).await.verdict(), Verdict::Allow);
         let decision = gate.decide(CRITICAL).await;
-        assert_eq!((decision.verdict(), decision.policies[0].name.as_str()), (Verdict::Deny, "policies/default"));
+        assert_eq!((decision.verdict(), decision.policies[0].policy.as_str()), (Verdict::Deny, "policies/default"));
     }
 }
 
@@ -236,7 +239,7 @@ fn simulation_has_every_other_field_of_a_decision() {
     };
 
     assert_eq!(
-        without("Decision", &["name", "deploy_image", "caller", "labels", "unreadable"]),
+        without("Decision", &["name", "deploy_image", "caller", "labels", "unreadable_detail", "view"]),
         without("Simulation", &[])
     );
     assert_eq!(without("ManifestDecision", &["deploy_image"]), without("ManifestSimulation", &[]));

@@ -96,6 +96,28 @@ async fn masked_fields_are_replaced_and_emptied() {
 }
 
 #[tokio::test]
+async fn platform_of_waiver_is_changed_by_its_fields() {
+    let (gate, before) = gate_with_narrow_waiver().await;
+    let scope = before.scope.clone().unwrap();
+    let narrow = Platform { os_version: "1".into(), ..scope.platform.clone().unwrap() };
+    let scope_with = |platform| Some(WaiverScope { platform, ..scope.clone() });
+    let change = Waiver { scope: scope_with(Some(narrow.clone())), ..Default::default() };
+    update(&gate, change, None).await.unwrap();
+
+    // This caller knows neither variants nor versions of operating systems.
+    let known = Platform { os: "linux".into(), architecture: "riscv64".into(), ..Default::default() };
+    let change = Waiver { scope: scope_with(Some(known)), ..Default::default() };
+    let changed = update(&gate, change, None).await.unwrap().waiver.unwrap();
+    let paths = ["os", "architecture", "variant", "os_version"].map(|field| format!("scope.platform.{field}"));
+    let paths = paths.each_ref().map(String::as_str);
+    let emptied = update(&gate, Waiver::default(), Some(mask(&paths))).await.unwrap().waiver.unwrap();
+
+    let expected = Platform { architecture: "riscv64".into(), ..narrow };
+    assert_eq!(changed.scope, scope_with(Some(expected)));
+    assert_eq!(emptied.scope, scope_with(None));
+}
+
+#[tokio::test]
 async fn star_mask_replaces_whole_waiver() {
     let (gate, before) = gate_with_narrow_waiver().await;
     let without_times = update(&gate, waiver(CVE), Some(mask(&["*"]))).await;
@@ -122,6 +144,7 @@ async fn refused_mask_paths_name_valid_ones() {
         ("state", "scope, conditions, reason, ticket, start_time, expire_time"),
         ("etag", "scope, conditions, reason, ticket, start_time, expire_time"),
         ("scope", "scope.vulnerability_id, scope.package, scope.repository"),
+        ("scope.platform", "scope.platform.os, scope.platform.architecture"),
         ("conditions", "conditions.until_fixed, conditions.max_severity"),
         ("scope.nonsense", "scope.vulnerability_id, scope.package, scope.repository"),
         ("expire_time.seconds", "must end with expire_time"),

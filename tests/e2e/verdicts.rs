@@ -20,7 +20,7 @@ async fn vulnerable_image_is_denied_with_violations() {
     assert_eq!(decision.verdict(), Verdict::Deny);
     assert!(decision.deploy_image.is_empty());
     let critical = decision.violations.iter().find(|violation| violation.rule == "no-critical").unwrap();
-    assert_eq!((critical.matched, critical.allowed), (1, 0));
+    assert_eq!((critical.matched_count, critical.allowed_count), (Some(1), Some(0)));
     assert_eq!(critical.findings[0].vulnerability_id, "CVE-2019-19814");
     assert_eq!(critical.policy, "policies/default");
     assert!(Decision::from(decision).require_allowed().is_err());
@@ -35,7 +35,7 @@ async fn clean_image_is_allowed_by_digest() {
     let digest = gate.ecr.world(|world| world.image("shop/api", "2.0.0").unwrap().digest().to_owned());
     assert_eq!(decision.verdict(), Verdict::Allow);
     assert_eq!(decision.deploy_image, format!("{HOST}/shop/api@{digest}"));
-    assert_eq!(decision.policies[0].name, "policies/default");
+    assert_eq!(decision.policies[0].policy, "policies/default");
     assert_eq!(Decision::from(decision.clone()).require_allowed().unwrap(), decision.deploy_image);
 }
 
@@ -221,7 +221,7 @@ async fn full_batch_of_denials_fits_message_limit() {
     let all = gate.client.batch_evaluate(scangate_client::v1::BatchEvaluateGateRequest { requests }).await.unwrap();
 
     let decision = all.items()[99].as_ref().unwrap().as_message();
-    assert_eq!(decision.violations.iter().map(|violation| violation.matched).sum::<i32>(), 18);
+    assert_eq!(decision.violations.iter().map(|violation| violation.matched_count()).sum::<i32>(), 18);
     // The default limit of a gRPC message.
     assert!(all.into_message().encoded_len() < 4 * 1024 * 1024);
 }

@@ -2,7 +2,7 @@
 
 use scangate_client::{
     Code,
-    v1::{ImportWaiversRequest, ImportWaiversResponse, Verdict, Waiver, WaiverScope},
+    v1::{ImportWaiversRequest, ImportWaiversResponse, Verdict, WaiverTemplate, WaiverTemplateScope},
 };
 use scangate_ecr_simulator::World;
 
@@ -34,9 +34,12 @@ fn document() -> String {
 
 /// An import of a document for the repositories of the shop.
 fn shop_import(document: &str) -> ImportWaiversRequest {
-    let template =
-        Waiver { scope: Some(WaiverScope { repository: "shop/*".into(), ..Default::default() }), ..Default::default() };
+    let template = template(WaiverTemplateScope { repository: "shop/*".into(), ..Default::default() });
     ImportWaiversRequest { openvex_json: document.to_owned(), template: Some(template), ..Default::default() }
+}
+
+fn template(scope: WaiverTemplateScope) -> WaiverTemplate {
+    WaiverTemplate { scope: Some(scope), ..Default::default() }
 }
 
 async fn import(gate: &Gate, request: ImportWaiversRequest) -> ImportWaiversResponse {
@@ -77,13 +80,10 @@ async fn vex_import_without_repository_is_skipped() {
 #[tokio::test]
 async fn vex_import_everywhere_needs_no_repository() {
     let gate = gate(World::demo()).start().await;
-    let template = |scope| ImportWaiversRequest {
-        template: Some(Waiver { scope: Some(scope), ..Default::default() }),
-        ..shop_import(&document())
-    };
+    let within = |scope| ImportWaiversRequest { template: Some(template(scope)), ..shop_import(&document()) };
 
-    let everywhere = import(&gate, template(WaiverScope { everywhere: true, ..Default::default() })).await;
-    let anywhere = import(&gate, template(WaiverScope { repository: "*".into(), ..Default::default() })).await;
+    let everywhere = import(&gate, within(WaiverTemplateScope { everywhere: true, ..Default::default() })).await;
+    let anywhere = import(&gate, within(WaiverTemplateScope { repository: "*".into(), ..Default::default() })).await;
 
     assert_eq!((everywhere.waivers.len(), anywhere.waivers.len()), (1, 0));
     assert!(everywhere.waivers[0].scope.as_ref().unwrap().everywhere);

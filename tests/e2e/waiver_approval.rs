@@ -4,7 +4,7 @@ use scangate_client::{
     prost_types::Timestamp,
     v1::{
         GetWaiverRequest, ListWaiversRequest, UpdateWaiverRequest, UpdateWaiverResponse, Verdict, Waiver,
-        WaiverConditions, WaiverState,
+        WaiverConditions, WaiverFilter, WaiverState,
     },
 };
 use scangate_ecr_simulator::World;
@@ -56,7 +56,10 @@ async fn proposed_waiver_is_listed_and_covers_nothing() {
 
     let verdict = verdict(&gate, "rev-2").await;
     let listed = |state: WaiverState| {
-        let request = ListWaiversRequest { states: vec![state.into()], ..Default::default() };
+        let request = ListWaiversRequest {
+            filter: Some(WaiverFilter { states: vec![state.into()], ..Default::default() }),
+            ..Default::default()
+        };
         let mut policies = gate.client.policies();
         async move { policies.list_waivers(request).await.unwrap().into_inner().waivers }
     };

@@ -6,7 +6,7 @@ use scangate_client::{
     Code, prost_types,
     v1::{
         EvaluateGateRequest, GetWaiverRequest, ListWaiversRequest, RevokeWaiverRequest, UpdateWaiverRequest, Verdict,
-        Waiver, WaiverConditions, WaiverScope, WaiverState,
+        Waiver, WaiverConditions, WaiverFilter, WaiverScope, WaiverState,
     },
 };
 use scangate_ecr_simulator::World;
@@ -168,18 +168,24 @@ async fn list(gate: &Gate, request: ListWaiversRequest) -> (Vec<String>, String)
     (ids, page.next_page_token)
 }
 
+fn selected(filter: WaiverFilter) -> ListWaiversRequest {
+    ListWaiversRequest { filter: Some(filter), ..Default::default() }
+}
+
 #[tokio::test]
 async fn waiver_filters_select_by_state_end_and_use() {
     let gate = gate_with_four_waivers().await;
     let hour = Some(prost_types::Duration { seconds: 3600, nanos: 0 });
     let states = vec![WaiverState::Scheduled.into()];
 
-    let expiring = ListWaiversRequest { expires_within: hour, ..Default::default() };
-    let unused = ListWaiversRequest { matches_nothing: true, ..Default::default() };
-    let scheduled = ListWaiversRequest { states, ..Default::default() };
+    let expiring = selected(WaiverFilter { expires_within: hour, ..Default::default() });
+    let unused = selected(WaiverFilter { matches_findings: Some(false), ..Default::default() });
+    let used = selected(WaiverFilter { matches_findings: Some(true), ..Default::default() });
+    let scheduled = selected(WaiverFilter { states, ..Default::default() });
 
     assert_eq!(list(&gate, expiring).await.0, ["soon"]);
     assert_eq!(list(&gate, unused).await.0, ["nothing"]);
+    assert_eq!(list(&gate, used).await.0.len(), 3);
     assert_eq!(list(&gate, scheduled).await.0, ["scheduled"]);
 }
 
@@ -307,7 +313,7 @@ async fn waiver_that_can_match_nothing_is_noted() {
 
         assert_eq!(created.notes.len(), usize::from(part.is_some()), "{id}: {:?}", created.notes);
         assert!(part.is_none_or(|part| created.notes[0].contains(part)), "{id}: {:?}", created.notes);
-        assert_eq!(created.waiver.unwrap().matches_findings, part.is_none(), "{id}");
+        assert_eq!(created.waiver.unwrap().matches_findings, Some(part.is_none()), "{id}");
     }
     let waiver = gate.create_waiver("w", waiver(CVE)).await;
     let mut misspelt = update(&waiver, &waiver.etag, "");

@@ -9,7 +9,7 @@ use scangate_client::{
     Client, Code, ConnectOptions, Rejection, Watch, prost_types,
     v1::{
         DecisionFilter, DeletePolicyRequest, EvaluateGateRequest, ImportWaiversRequest, Policy, Severity,
-        UpdatePolicyRequest, Verdict, Waiver, WaiverScope, WatchDecisionsRequest, WatchPoliciesRequest,
+        UpdatePolicyRequest, Verdict, WaiverTemplate, WaiverTemplateScope, WatchDecisionsRequest, WatchPoliciesRequest,
         WatchScanRequest, watch_decisions_response, watch_policies_response::Event,
     },
 };
@@ -172,8 +172,8 @@ async fn change_everything(gate: &Gate) -> [String; 4] {
     gate.client.update_policy(UpdatePolicyRequest { policy: Some(policy), ..Default::default() }).await.unwrap();
     let request = DeletePolicyRequest { name: "policies/old".into(), etag: "*".into(), ..Default::default() };
     gate.client.delete_policy(request).await.unwrap();
-    let scope = Some(WaiverScope { everywhere: true, ..Default::default() });
-    let template = Some(Waiver { scope, ..Default::default() });
+    let scope = Some(WaiverTemplateScope { everywhere: true, ..Default::default() });
+    let template = Some(WaiverTemplate { scope, ..Default::default() });
     let request = ImportWaiversRequest { openvex_json: VEX.into(), template, ..Default::default() };
     let imported = gate.client.policies().import_waivers(request).await.unwrap().into_inner();
     let mut names: Vec<String> = imported.waivers.into_iter().map(|waiver| waiver.name).collect();

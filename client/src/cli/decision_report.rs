@@ -7,7 +7,7 @@ use scangate_client::{
     prost_types::Duration as RetryAfter,
     v1::{
         AffectedPackage, Decision, Evidence, Finding, Omitted, Platform, PolicyReference, ScanState, Simulation,
-        Verdict, Violation, WaivedFinding,
+        Verdict, Violation, ViolationKind, WaivedFinding,
     },
 };
 
@@ -158,13 +158,13 @@ fn lines_of_violation(violation: &Violation) -> Vec<String> {
             format::severity(finding.severity),
             format::vulnerability(finding),
             format::package(finding.package.as_ref()),
-            fixed_package(finding).map(|package| format!("fixed in {}", package.fixed_in)).unwrap_or_default(),
+            fixed_package(finding).map(|package| format!("fixed in {}", package.fixed_version)).unwrap_or_default(),
         ]);
     }
     // Without the headings, which would be repeated for every violation.
     lines.extend(findings.lines().into_iter().skip(1).map(|line| format!("  {line}")));
     let shown = violation.findings.len().min(MAX_SHOWN_FINDINGS);
-    let hidden = usize::try_from(violation.matched).unwrap_or(usize::MAX).saturating_sub(shown);
+    let hidden = usize::try_from(violation.matched_count()).unwrap_or(usize::MAX).saturating_sub(shown);
     if shown > 0 && hidden > 0 {
         lines.push(format!("  and {hidden} more; `scangate findings` lists all of them"));
     }
@@ -177,14 +177,16 @@ fn violation_headline(violation: &Violation) -> String {
         Some(platform) => format!(" on {}", format::platform(Some(platform))),
         None => String::new(),
     };
-    let Violation { policy, rule, description, matched, allowed, .. } = violation;
-    let subject = if rule.is_empty() && violation.evidence() == Evidence::Unspecified {
-        format!("{policy}{platform}: not understood")
-    } else if rule.is_empty() {
-        format!("{policy}{platform}: {}", format::evidence(violation.evidence))
-    } else {
-        let findings = if *matched == 1 { "finding" } else { "findings" };
-        format!("{policy}/{rule}{platform}: {matched} {findings}, {allowed} allowed")
+    let Violation { policy, rule, description, .. } = violation;
+    let subject = match violation.kind() {
+        ViolationKind::Rule => {
+            let (matched, allowed) = (violation.matched_count(), violation.allowed_count());
+            let findings = if matched == 1 { "finding" } else { "findings" };
+            format!("{policy}/{rule}{platform}: {matched} {findings}, {allowed} allowed")
+        }
+        ViolationKind::Scan => format!("{policy}{platform}: {}", format::evidence(violation.evidence)),
+        ViolationKind::PolicyNotUnderstood => format!("{policy}{platform}: not understood"),
+        ViolationKind::Unspecified => format!("{policy}{platform}"),
     };
     format::with_description(subject, description)
 }
@@ -199,12 +201,12 @@ fn waived_line(waived: &WaivedFinding) -> String {
 /// The details that the response leaves out, and the call that returns them.
 fn omitted_lines(omitted: &Omitted) -> Vec<String> {
     let counts = [
-        (omitted.violations, "violations"),
-        (omitted.warnings, "warnings"),
-        (omitted.findings, "findings"),
-        (omitted.waived_findings, "waived findings"),
-        (omitted.remediation_steps, "steps of the remediation"),
-        (omitted.manifest_scans, "scans of manifests"),
+        (omitted.violation_count, "violations"),
+        (omitted.warning_count, "warnings"),
+        (omitted.finding_count, "findings"),
+        (omitted.waived_finding_count, "waived findings"),
+        (omitted.remediation_step_count, "steps of the remediation"),
+        (omitted.manifest_scan_count, "scans of manifests"),
     ];
     let counts = counts.into_iter().filter(|(count, _)| *count > 0);
     let mut lines: Vec<String> = counts.map(|(count, details)| format!("{count} more {details} omitted")).collect();
@@ -232,12 +234,12 @@ fn next_steps(evaluation: &Evaluation<'_>) -> Vec<String> {
 
 fn upgrade_step(finding: &Finding) -> Option<String> {
     let package = fixed_package(finding)?;
-    Some(format!("upgrade {} {} to {}", package.name, package.version, package.fixed_in))
+    Some(format!("upgrade {} {} to {}", package.name, package.version, package.fixed_version))
 }
 
 /// The affected package, if a version that fixes the finding is known.
 fn fixed_package(finding: &Finding) -> Option<&AffectedPackage> {
-    finding.package.as_ref().filter(|package| !package.fixed_in.is_empty())
+    finding.package.as_ref().filter(|package| !package.fixed_version.is_empty())
 }
 
 /// The cause for which the scan of a manifest is not proven, for example `linux/amd64: scan in progress`.
@@ -251,7 +253,7 @@ fn evidence_gap(manifest: &ManifestRow<'_>) -> Option<String> {
 }
 
 fn write_footer(report: &mut Report, verb: &str, policies: &[PolicyReference], revision: &str) {
-    let policies: Vec<&str> = policies.iter().map(|policy| policy.name.as_str()).collect();
+    let policies: Vec<&str> = policies.iter().map(|reference| reference.policy.as_str()).collect();
     if policies.is_empty() {
         return;
     }

@@ -152,7 +152,7 @@ fn findings_table(findings: &[Finding]) -> Table {
             format::severity(finding.severity),
             format::vulnerability(finding),
             format::package(finding.package.as_ref()),
-            format::fixed_in(finding.package.as_ref()),
+            format::fixed_version(finding.package.as_ref()),
             format::platform(finding.platform.as_ref()),
             finding.title.clone(),
         ]);

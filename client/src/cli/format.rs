@@ -66,8 +66,8 @@ pub(crate) fn package(package: Option<&AffectedPackage>) -> String {
     package.map(|package| format!("{} {}", package.name, package.version)).unwrap_or_default()
 }
 
-pub(crate) fn fixed_in(package: Option<&AffectedPackage>) -> String {
-    package.map(|package| package.fixed_in.clone()).unwrap_or_default()
+pub(crate) fn fixed_version(package: Option<&AffectedPackage>) -> String {
+    package.map(|package| package.fixed_version.clone()).unwrap_or_default()
 }
 
 pub(crate) fn short_digest(digest: &str) -> String {

@@ -6,7 +6,7 @@ use scangate_client::{
     prost_types::FieldMask,
     v1::{
         CreatePolicyRequest, CreatePolicyResponse, DeletePolicyRequest, DeletePolicyResponse, ErrorReason,
-        GetPolicyRequest, ListPoliciesRequest, Policy, UpdatePolicyRequest, UpdatePolicyResponse,
+        GetPolicyRequest, ListPoliciesRequest, Policy, PolicyFilter, UpdatePolicyRequest, UpdatePolicyResponse,
     },
 };
 
@@ -110,7 +110,10 @@ impl PolicyCommand {
 
 impl ListArgs {
     async fn run(self, session: &Session) -> Result<CommandOutput, CliError> {
-        let request = ListPoliciesRequest { repository: self.repository, environment: self.env, ..Default::default() };
+        let request = ListPoliciesRequest {
+            filter: Some(PolicyFilter { repository: self.repository, environment: self.env }),
+            ..Default::default()
+        };
         let response = session.client.list_policies(request).await?;
         Ok(CommandOutput::success(session.render(&response, policy_report::policy_list)?))
     }

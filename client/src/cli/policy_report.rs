@@ -91,7 +91,7 @@ fn scan_requirements(policy: &Policy) -> Vec<String> {
 fn rule_lines(rules: &[Rule]) -> Vec<String> {
     let mut table = Table::new(&["RULE", "EFFECT", "DESCRIPTION"]);
     for rule in rules {
-        let effect = format!("{} above {}", format::rule_effect(rule.effect), rule.allow);
+        let effect = format!("{} above {}", format::rule_effect(rule.effect), rule.allowed_count);
         table.row([rule.id.clone(), effect, rule.description.clone()]);
     }
     table.lines().into_iter().skip(1).collect()

@@ -44,8 +44,8 @@ pub(crate) fn update(bar: &ProgressBar, message: &WatchScanResponse) {
     if bar.length().is_none() {
         set_style(bar, "{spinner} {msg} [{bar:24}] {pos}/{len} {elapsed}");
     }
-    bar.set_length(message.total.try_into().unwrap_or_default());
-    bar.set_position(message.ended.try_into().unwrap_or_default());
+    bar.set_length(message.total_count.try_into().unwrap_or_default());
+    bar.set_position(message.ended_count.try_into().unwrap_or_default());
     if let Some(Event::Progress(progress)) = &message.event {
         bar.set_message(sanitize(&describe(progress)));
     }

@@ -131,7 +131,7 @@ fn progress_line(message: &WatchScanResponse, progress: &ScanProgress) -> String
     let manifest = progress::describe(progress);
     let scan = progress.manifest.as_ref().and_then(|manifest| manifest.scan.clone()).unwrap_or_default();
     let parts = [
-        format!("{}/{} ended", message.ended, message.total),
+        format!("{}/{} ended", message.ended_count, message.total_count),
         manifest,
         format::evidence(scan.evidence),
         format::severity_counts(&scan.severity_counts),

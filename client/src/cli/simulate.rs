@@ -59,8 +59,8 @@ struct PolicyChoice {
 impl PolicyChoice {
     fn load(&self) -> Result<Option<SimulatedPolicy>, CliError> {
         let draft = self.path.clone().map(|path| PolicyFileArgs::from_path(path).load()).transpose()?;
-        let name = self.policy.clone().map(SimulatedPolicy::PolicyName);
-        Ok(name.or(draft.map(SimulatedPolicy::Policy)))
+        let name = self.policy.clone().map(SimulatedPolicy::Policy);
+        Ok(name.or(draft.map(SimulatedPolicy::Draft)))
     }
 }
 

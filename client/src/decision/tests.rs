@@ -55,11 +55,11 @@ fn other_decisions_are_refused_with_their_cause() {
         (v1::Decision { manifests: Vec::new(), ..allowed() }, Refusal::NoManifests),
         (v1::Decision { violations: vec![Violation::default()], ..allowed() }, Refusal::Contradiction),
         (
-            v1::Decision { omitted: Some(Omitted { violations: 1, ..Default::default() }), ..allowed() },
+            v1::Decision { omitted: Some(Omitted { violation_count: 1, ..Default::default() }), ..allowed() },
             Refusal::Contradiction,
         ),
         (
-            v1::Decision { unreadable: "unknown field".into(), ..allowed() },
+            v1::Decision { unreadable_detail: "unknown field".into(), ..allowed() },
             Refusal::Unreadable { cause: "unknown field".into() },
         ),
         (with_manifest(0), Refusal::ManifestNotAllowed { digest: DIGEST.into() }),

@@ -120,13 +120,13 @@ async fn error_reason_is_parsed() {
 #[tokio::test]
 async fn scan_watch_ends_with_the_scan() {
     let server = fake_server::start().await;
-    let at = |ended| WatchScanResponse { ended, total: 2, ..Default::default() };
+    let at = |ended_count| WatchScanResponse { ended_count, total_count: 2, ..Default::default() };
     server.service.watch.respond_with([Ok(vec![Ok(at(0)), Ok(at(1)), Ok(at(2))])]);
 
     let mut watch = server.client().await.watch(WatchScanRequest::default()).await.unwrap();
     let mut ended = Vec::new();
     while let Some(message) = watch.next().await.unwrap() {
-        ended.push(message.ended);
+        ended.push(message.ended_count);
     }
 
     assert_eq!(ended, [0, 1, 2]);
@@ -136,14 +136,14 @@ async fn scan_watch_ends_with_the_scan() {
 #[tokio::test]
 async fn interrupted_scan_watch_begins_anew() {
     let server = fake_server::start().await;
-    let at = |ended| WatchScanResponse { ended, total: 1, ..Default::default() };
+    let at = |ended_count| WatchScanResponse { ended_count, total_count: 1, ..Default::default() };
     let stopped = error_status(Code::Unavailable, "SHUTTING_DOWN");
     server.service.watch.respond_with([Ok(vec![Ok(at(0)), Err(stopped)]), Ok(vec![Ok(at(0)), Ok(at(1))])]);
 
     let mut watch = server.client().await.watch(WatchScanRequest::default()).await.unwrap();
     let mut ended = Vec::new();
     while let Some(message) = watch.next().await.unwrap() {
-        ended.push(message.ended);
+        ended.push(message.ended_count);
     }
 
     assert_eq!(ended, [0, 0, 1]);

@@ -27,7 +27,7 @@ pub fn decision(verdict: Verdict) -> Decision {
         image: Some(Image { digest: DIGEST.into(), ..Default::default() }),
         deploy_image: deploy_image.into(),
         manifests: vec![manifest],
-        policies: vec![PolicyReference { name: "policies/default".into(), ..Default::default() }],
+        policies: vec![PolicyReference { policy: "policies/default".into(), ..Default::default() }],
         revision: "rev-7".into(),
         ..Default::default()
     }
@@ -38,7 +38,7 @@ pub fn denied() -> Decision {
     let openssl = AffectedPackage {
         name: "openssl".into(),
         version: "3.0.1".into(),
-        fixed_in: "3.0.7".into(),
+        fixed_version: "3.0.7".into(),
         ..Default::default()
     };
     let finding = Finding {
@@ -51,7 +51,9 @@ pub fn denied() -> Decision {
         policy: "policies/default".into(),
         rule: "no-critical".into(),
         description: "upgrade them".into(),
-        matched: 12,
+        kind: ViolationKind::Rule.into(),
+        matched_count: Some(12),
+        allowed_count: Some(0),
         findings: vec![finding],
         ..Default::default()
     };

@@ -114,7 +114,7 @@ pub fn decide(
         violations: accumulator.violations,
         warnings: accumulator.warnings,
         waived: accumulator.waived,
-        waived_total: accumulator.waived_total,
+        waived_count: accumulator.waived_count,
         policies: policies.iter().map(SelectedPolicy::applied).collect(),
         revision: selection.revision(),
         evaluate_time: now,

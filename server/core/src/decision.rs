@@ -167,7 +167,7 @@ pub struct Upgrade {
     /// The installed package.
     pub package: Package,
     /// The lowest known version that removes all of `vulnerability_ids`; empty if the scan reports a fix without its version.
-    pub to_version: String,
+    pub fixed_version: String,
     /// The vulnerabilities that it removes, in order.
     pub vulnerability_ids: Vec<String>,
 }
@@ -223,7 +223,7 @@ pub struct Decision {
     /// The waived findings, by manifest and worst first, at most [`MAX_WAIVED`].
     pub waived: Vec<Waived>,
     /// The number of waived findings.
-    pub waived_total: u32,
+    pub waived_count: u32,
     /// For a DENY: the changes that would resolve it.
     pub remediation: Option<Remediation>,
     /// The policies that it rests on, by id.

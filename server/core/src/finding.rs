@@ -26,7 +26,7 @@ pub struct Package {
     pub path: Option<Arc<str>>,
     /// The version that fixes the vulnerability.
     #[serde(default)]
-    pub fixed_in: Option<Arc<str>>,
+    pub fixed_version: Option<Arc<str>>,
     /// The layer of the image that installs the package, as a digest.
     #[serde(default)]
     pub source_layer: Option<Arc<str>>,
@@ -196,7 +196,7 @@ impl Finding {
 
     /// True if the scan reports neither a fix, nor a fixed version, nor that there is no fix. Basic scans often do not.
     pub fn is_fix_unknown(&self) -> bool {
-        self.fix == Fix::Unknown && self.package.fixed_in.is_none()
+        self.fix == Fix::Unknown && self.package.fixed_version.is_none()
     }
 
     /// The fields that identify a finding within a manifest.
@@ -206,7 +206,7 @@ impl Finding {
 
     /// The other fields that a rule can ask for.
     fn properties(&self) -> impl Ord + '_ {
-        let package = (&self.package.manager, &self.package.fixed_in, &self.package.source_layer);
+        let package = (&self.package.manager, &self.package.fixed_version, &self.package.source_layer);
         let texts = (&self.title, &self.uri, &self.description);
         let times = (self.first_observe_time, self.publish_time);
         let exploit = (self.exploit, &self.kev);
@@ -280,7 +280,7 @@ mod tests {
             Finding { uri: Some("https://example.org".into()), ..finding() },
             Finding { publish_time: Some(Timestamp::UNIX_EPOCH.into()), ..finding() },
             Finding { first_observe_time: Some(Timestamp::UNIX_EPOCH.into()), ..finding() },
-            Finding { package: Package { fixed_in: Some("2".into()), ..finding().package }, ..finding() },
+            Finding { package: Package { fixed_version: Some("2".into()), ..finding().package }, ..finding() },
         ];
         for other in others {
             assert_eq!(fold_duplicates(vec![finding(), other.clone(), finding()]).len(), 2, "{other:?}");

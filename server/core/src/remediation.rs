@@ -58,7 +58,7 @@ fn unknown_fixes(broken: &[BrokenRule<'_>]) -> Vec<UnknownFix> {
         entry.1.insert(&finding.id);
     }
     let list = by_package.into_values().take(MAX_UNKNOWN_FIXES).map(|(package, ids)| UnknownFix {
-        package: Package { path: None, fixed_in: None, source_layer: None, ..package.clone() },
+        package: Package { path: None, fixed_version: None, source_layer: None, ..package.clone() },
         vulnerability_ids: ids.into_iter().map(str::to_owned).collect(),
     });
     list.collect()
@@ -85,23 +85,23 @@ fn upgrade(key: PackageKey<'_>, records: &[&Finding]) -> Upgrade {
     let package = Package { name: name.into(), version: installed.into(), manager, ..Package::default() };
     for finding in records {
         fixes.insert(&*finding.id);
-        match finding.package.fixed_in.as_deref() {
-            Some(fixed_in) if version.is_none_or(|last| version::compare(last, fixed_in).is_lt()) => {
-                version = Some(fixed_in);
+        match finding.package.fixed_version.as_deref() {
+            Some(fixed_version) if version.is_none_or(|last| version::compare(last, fixed_version).is_lt()) => {
+                version = Some(fixed_version);
             }
             Some(_) => {}
             None => is_known = false,
         }
     }
-    let to_version = version.filter(|_| is_known).unwrap_or_default().to_owned();
-    Upgrade { package, to_version, vulnerability_ids: fixes.into_iter().map(str::to_owned).collect() }
+    let fixed_version = version.filter(|_| is_known).unwrap_or_default().to_owned();
+    Upgrade { package, fixed_version, vulnerability_ids: fixes.into_iter().map(str::to_owned).collect() }
 }
 
 /// True if an upgrade of a package with a name removes the finding.
 fn is_fixable(finding: &Finding) -> bool {
     let has_fix = match finding.fix {
         Fix::Available | Fix::Partial => true,
-        Fix::Unknown => finding.package.fixed_in.is_some(),
+        Fix::Unknown => finding.package.fixed_version.is_some(),
         Fix::None => false,
     };
     has_fix && !is_blank(&finding.package.name)

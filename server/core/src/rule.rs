@@ -279,7 +279,7 @@ pub struct Rule {
     pub when: Condition,
     /// The number of findings of a manifest that may match.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub allow: u32,
+    pub allowed_count: u32,
     /// The period during which a matching finding does not count yet.
     #[serde(default, skip_serializing_if = "is_default")]
     pub grace: Option<Grace>,

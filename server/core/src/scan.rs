@@ -193,7 +193,7 @@ impl Report {
     #[must_use]
     pub fn with_findings(mut self, mut findings: Vec<Finding>) -> Self {
         for finding in &mut findings {
-            if finding.fix == Fix::None && finding.package.fixed_in.is_some() {
+            if finding.fix == Fix::None && finding.package.fixed_version.is_some() {
                 finding.fix = Fix::Available;
             }
         }

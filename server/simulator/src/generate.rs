@@ -32,7 +32,7 @@ pub fn enhanced_of(severities: &[&str], count: usize, seed: u64) -> Vec<Enhanced
     drafts(severities, count, seed)
         .map(|draft| {
             let finding = EnhancedFinding::new(&draft.id, draft.severity).package(draft.package, &draft.version);
-            if draft.fixed { finding.fixed_in("99.0") } else { finding }.epss(draft.epss)
+            if draft.fixed { finding.fixed_version("99.0") } else { finding }.epss(draft.epss)
         })
         .collect()
 }

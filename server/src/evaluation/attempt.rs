@@ -141,7 +141,7 @@ fn start_outcome(started: Result<Started, RegistryError>) -> Result<Start, Error
             let why = "ECR allows one scan per image, and a limited number per account, every 24 hours";
             Start::Refused(format!("{why}; retry, or call StartScan, later"))
         }
-        Started::ManagedContinuously => Start::Refused(SCANS_ARE_MANAGED.to_owned()),
+        Started::ManagedByInspector => Start::Refused(SCANS_ARE_MANAGED.to_owned()),
         Started::Unsupported(why) => Start::Refused(why),
     })
 }

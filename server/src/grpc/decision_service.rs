@@ -155,7 +155,7 @@ impl decision_service_server::DecisionService for DecisionService {
         let half = || ByteBudget::shared_by(2);
         Ok(Response::new(ReplayDecisionResponse {
             recorded: Some(render_decision(&replayed.recorded, half())),
-            replayed: Some(render_simulation(&replayed.replayed, half())),
+            simulation: Some(render_simulation(&replayed.replayed, half())),
             same: replayed.same,
         }))
     }

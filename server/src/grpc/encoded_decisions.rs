@@ -108,7 +108,7 @@ mod tests {
             violations: Vec::new(),
             warnings: Vec::new(),
             waived: Vec::new(),
-            waived_total: 0,
+            waived_count: 0,
             remediation: None,
             policies: Vec::new(),
             revision,

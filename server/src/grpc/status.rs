@@ -148,7 +148,7 @@ fn internal_error(error: &(dyn StdError + 'static), event: &'static str) -> Stat
 fn internal_status() -> Status {
     let id = current_request_id();
     let message = format!("internal error; report it to the operator with request id {id}");
-    StatusBuilder::new(Code::Internal, Reason::Internal, message).metadata("request_id", id).build()
+    StatusBuilder::new(Code::Internal, Reason::Internal, message).metadata("x-request-id", id).build()
 }
 
 /// The status of a call whose deadline expired.
@@ -240,7 +240,7 @@ pub(crate) fn to_item_error(status: &Status) -> BatchEvaluateGateError {
                 reason: violation.reason.clone(),
             })
             .collect(),
-        retry_delay: details
+        retry_after: details
             .retry_info()
             .and_then(|retry| retry.retry_delay)
             .and_then(|delay| prost_types::Duration::try_from(delay).ok()),

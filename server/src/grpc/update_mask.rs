@@ -127,11 +127,11 @@ impl Masked {
             message = submessage(&field);
             parsed.push(field);
         }
-        match (parsed.as_slice(), message) {
-            ([field], Some(message)) if self.by_leaf.contains(&field.name()) => {
-                Err(format!("must name a field of {}: {}", field.name(), list(&parsed, message.fields())))
+        match message.filter(|_| parsed.first().is_some_and(|field| self.by_leaf.contains(&field.name()))) {
+            Some(message) => {
+                Err(format!("must name a field of {}: {}", names(&parsed), list(&parsed, message.fields())))
             }
-            _ => Ok(parsed),
+            None => Ok(parsed),
         }
     }
 
@@ -189,6 +189,10 @@ fn copy(merged: &mut DynamicMessage, request: &DynamicMessage, path: &[FieldDesc
                 (merged.get_field_mut(field), request.get_field(field).as_message())
             {
                 copy(merged, request, rest);
+            }
+            // Without any part, a message is not set: so the parts of a platform can be emptied together.
+            if merged.get_field(field).as_message().is_some_and(|message| message.encoded_len() == 0) {
+                merged.clear_field(field);
             }
         }
     }

@@ -33,7 +33,7 @@ impl SeenFinding {
         use scangate_core::finding::Fix;
         let fix_seen = match finding.fix {
             Fix::Available | Fix::Partial => true,
-            Fix::Unknown => finding.package.fixed_in.is_some(),
+            Fix::Unknown => finding.package.fixed_version.is_some(),
             Fix::None => false,
         };
         Self {

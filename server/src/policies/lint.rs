@@ -73,7 +73,7 @@ fn is_as_strict(rule: &Rule, other: &Rule) -> bool {
     let rest = |rule: &Rule| Condition { min_severity: None, severities: Vec::new(), ..rule.when.clone() };
     rule.effect == Effect::Deny
         && (rest(rule).is_empty() || rest(rule) == rest(other))
-        && rule.allow <= other.allow
+        && rule.allowed_count <= other.allowed_count
         && (rule.grace.is_none() || rule.grace == other.grace)
         && (!rule.waivable || other.waivable)
 }

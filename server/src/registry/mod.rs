@@ -80,7 +80,7 @@ pub enum Started {
         next_scan_time: Option<Timestamp>,
     },
     /// Inspector scans on its own schedule.
-    ManagedContinuously,
+    ManagedByInspector,
     /// ECR cannot scan the image, with the reason.
     Unsupported(String),
 }

@@ -10,7 +10,7 @@ use scangate_core::{
 
 use super::{Error, StoredWaiver, Waivers};
 
-/// With `matches_nothing`, the maximum number of waivers examined for one page, because each can cost a query.
+/// With `matches_findings`, the maximum number of waivers examined for one page, because each can cost a query.
 const MAX_SCANNED: usize = 1_000;
 
 /// Conditions on waivers; all given ones must hold.
@@ -20,8 +20,8 @@ pub struct Filter {
     pub states: Vec<State>,
     /// The longest time until the waiver ends. Waivers that have ended never match.
     pub expires_within: Option<Duration>,
-    /// Only waivers in whose scope no finding was ever seen.
-    pub matches_nothing: bool,
+    /// `Some(false)`: only waivers in whose scope no finding was ever seen; `Some(true)`: only the others.
+    pub matches_findings: Option<bool>,
 }
 
 /// A query for one page of waivers.
@@ -67,7 +67,7 @@ impl Waivers {
         let mut waivers = Vec::new();
         let mut is_last = true;
         for (scanned, revision) in set.waivers.after(after.clone().as_ref()).enumerate() {
-            if waivers.len() == page_size || (filter.matches_nothing && scanned == MAX_SCANNED) {
+            if waivers.len() == page_size || (filter.matches_findings.is_some() && scanned == MAX_SCANNED) {
                 is_last = false;
                 break;
             }
@@ -76,7 +76,7 @@ impl Waivers {
                 continue;
             }
             let stored = self.with_match_state(Arc::clone(revision)).await?;
-            if !(filter.matches_nothing && stored.matches_findings) {
+            if filter.matches_findings.is_none_or(|matches| matches == stored.matches_findings) {
                 waivers.push(stored);
             }
         }

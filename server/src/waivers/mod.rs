@@ -112,10 +112,10 @@ impl Waivers {
     }
 
     /// Returns one waiver, at least at a revision.
-    pub async fn get(&self, id: &WaiverId, at_least_as_fresh: Option<u64>) -> Result<StoredWaiver, Error> {
+    pub async fn get(&self, id: &WaiverId, at_least_as_fresh: Option<u64>) -> Result<(StoredWaiver, u64), Error> {
         let set = self.policies.snapshot_at_least(at_least_as_fresh).await?;
         let revision = set.waivers.get(id).ok_or_else(|| Error::NotFound(id.clone()))?;
-        self.with_match_state(Arc::clone(revision)).await
+        Ok((self.with_match_state(Arc::clone(revision)).await?, set.revision))
     }
 
     /// Replaces a waiver that was read by [`Waivers::current`]. It keeps its requester; its approval depends on the change.

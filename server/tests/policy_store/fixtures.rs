@@ -62,7 +62,7 @@ pub(crate) fn policy(name: &str) -> Policy {
 
 /// The same policy with changes.
 pub(crate) fn changed(name: &str) -> Policy {
-    Policy { description: "As it was changed.".to_owned(), honour_suppression: true, ..policy(name) }
+    Policy { description: "As it was changed.".to_owned(), honor_suppression: true, ..policy(name) }
 }
 
 pub(crate) fn create(name: &str) -> Write {

@@ -95,7 +95,7 @@ async fn recorded_finding_keeps_inspector_data() {
     assert_eq!(finding.severity, Rating::Rated(Severity::Medium));
     assert_eq!((&*finding.package.name, &*finding.package.version), ("linux", "4.19.118-2"));
     assert_eq!(finding.package.manager.as_deref(), Some("OS"));
-    assert_eq!(finding.package.fixed_in.as_deref(), Some("0:4.19.232-1"));
+    assert_eq!(finding.package.fixed_version.as_deref(), Some("0:4.19.232-1"));
     assert_eq!(finding.fix, Fix::Available);
     assert_eq!(finding.exploit, Exploit::NotKnown);
     assert_eq!(finding.cvss, Score::new(5.5).ok());
@@ -113,7 +113,7 @@ async fn untriaged_finding_is_unrated_without_score() {
     assert_eq!(untriaged.severity, Rating::Unrated(Arc::from("UNTRIAGED")));
     assert_eq!(untriaged.cvss, None);
     assert_eq!(untriaged.description, None);
-    assert_eq!(untriaged.package.fixed_in, None);
+    assert_eq!(untriaged.package.fixed_version, None);
     assert_eq!(medium.cvss, Score::new(6.5).ok());
     assert_eq!(read.assessment().evidence, Evidence::Proven);
 }

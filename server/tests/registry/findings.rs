@@ -153,7 +153,7 @@ async fn too_many_pages_are_refused() {
 async fn basic_finding_keeps_its_attributes() {
     let finding = BasicFinding::new("CVE-2024-1", "HIGH")
         .package("openssl", "1.1.1d-0+deb10u3")
-        .fixed_in("1.1.1d-0+deb10u4")
+        .fixed_version("1.1.1d-0+deb10u4")
         .attribute("CVSS2_SCORE", "5.0")
         .score("7.5")
         .description("An overflow.");
@@ -163,7 +163,7 @@ async fn basic_finding_keeps_its_attributes() {
     assert_eq!(&*finding.id, "CVE-2024-1");
     assert_eq!(finding.severity, Rating::Rated(Severity::High));
     assert_eq!((&*finding.package.name, &*finding.package.version), ("openssl", "1.1.1d-0+deb10u3"));
-    assert_eq!(finding.package.fixed_in.as_deref(), Some("1.1.1d-0+deb10u4"));
+    assert_eq!(finding.package.fixed_version.as_deref(), Some("1.1.1d-0+deb10u4"));
     assert_eq!(finding.fix, Fix::Available);
     assert_eq!(finding.cvss, Score::new(7.5).ok());
     assert_eq!(finding.exploit, Exploit::Unknown);
@@ -207,12 +207,12 @@ async fn highest_of_all_cvss_versions_counts() {
     let versions = [("CVSS2_SCORE", "9.8"), ("CVSS3_SCORE", "9.8"), ("CVSS4_SCORE", "9.8")];
     for (key, score) in versions {
         let finding = BasicFinding::new("CVE-2024-1", "MEDIUM").score("8.0").attribute(key, score);
-        let fixed = finding.package("openssl", "1.1.1").fixed_in("1.1.1w");
+        let fixed = finding.package("openssl", "1.1.1").fixed_version("1.1.1w");
 
         let (finding, flaws) = read_one(fixed).await;
 
         assert_eq!((finding.cvss, finding.fix), (Score::new(9.8).ok(), Fix::Available), "{key}");
-        assert_eq!(finding.package.fixed_in.as_deref(), Some("1.1.1w"));
+        assert_eq!(finding.package.fixed_version.as_deref(), Some("1.1.1w"));
         assert_eq!(flaws, []);
     }
 }

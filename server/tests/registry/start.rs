@@ -80,7 +80,7 @@ async fn quota_hit_without_scan_has_no_next_time() {
 async fn enhanced_scanning_is_managed_continuously() {
     let harness = ecr(enhanced(ScanScript::clean())).await;
 
-    assert_eq!(start(&harness).await.unwrap(), Started::ManagedContinuously);
+    assert_eq!(start(&harness).await.unwrap(), Started::ManagedByInspector);
     assert_eq!(harness.calls("StartImageScan"), 0);
 }
 
@@ -90,7 +90,7 @@ async fn switch_to_enhanced_scanning_is_detected() {
     let disabled = Fault::error("ValidationException", "This feature is disabled");
     harness.simulator.faults().script(disabled.on("StartImageScan"));
 
-    assert_eq!(start(&harness).await.unwrap(), Started::ManagedContinuously);
+    assert_eq!(start(&harness).await.unwrap(), Started::ManagedByInspector);
 }
 
 #[tokio::test]

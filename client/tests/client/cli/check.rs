@@ -32,7 +32,7 @@ async fn denied_image_exits_1_with_next_steps() {
 #[tokio::test]
 async fn omitted_details_are_counted() {
     let next_step = "use GetFindings".to_owned();
-    let omitted = Omitted { findings: 1400, waived_findings: 7, next_step, ..Default::default() };
+    let omitted = Omitted { finding_count: 1400, waived_finding_count: 7, next_step, ..Default::default() };
 
     let output = check(Decision { omitted: Some(omitted), ..denied() }, &[]).await;
 

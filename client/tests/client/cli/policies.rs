@@ -200,5 +200,5 @@ async fn list_prints_policies() {
 
     assert_eq!(status(&output), 0);
     assert!(stdout(&output).contains("policies/strict"), "{}", stdout(&output));
-    assert_eq!(server.service.list.requests()[0].repository, "team/app");
+    assert_eq!(server.service.list.requests()[0].filter.as_ref().unwrap().repository, "team/app");
 }

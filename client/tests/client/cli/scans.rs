@@ -65,11 +65,11 @@ async fn scan_start_prints_outcome() {
 #[tokio::test]
 async fn scan_watch_prints_a_line_per_message() {
     let server = fake_server::start().await;
-    let message = |ended, status: ScanStatus| {
+    let message = |ended_count, status: ScanStatus| {
         let scan = Some(ScanState { status: status.into(), ..Default::default() });
         let manifest = Some(ManifestScan { digest: DIGEST.into(), scan, ..Default::default() });
         let event = Some(Event::Progress(ScanProgress { manifest, ..Default::default() }));
-        Ok(WatchScanResponse { event, ended, total: 1, ..Default::default() })
+        Ok(WatchScanResponse { event, ended_count, total_count: 1, ..Default::default() })
     };
     let heartbeat = Ok(WatchScanResponse { event: Some(Event::Heartbeat(Heartbeat {})), ..Default::default() });
     let messages = vec![message(0, ScanStatus::InProgress), heartbeat, message(1, ScanStatus::Complete)];
@@ -86,7 +86,7 @@ async fn scan_watch_prints_a_line_per_message() {
     );
     let parsed: Vec<serde_json::Value> =
         stdout(&json).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!((&parsed[1]["heartbeat"], &parsed[2]["ended"]), (&json!({}), &json!(1)));
+    assert_eq!((&parsed[1]["heartbeat"], &parsed[2]["endedCount"]), (&json!({}), &json!(1)));
     assert_eq!((status(&lines), status(&json)), (0, 0));
 }
 

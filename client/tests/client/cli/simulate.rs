@@ -17,7 +17,7 @@ fn simulation(verdict: Verdict) -> Simulation {
         reasons: vec![format!("because {verdict:?}")],
         environment: "prod".into(),
         manifests: vec![manifest],
-        policies: vec![PolicyReference { name: "policies/strict".into(), ..Default::default() }],
+        policies: vec![PolicyReference { policy: "policies/strict".into(), ..Default::default() }],
         ..Default::default()
     }
 }
@@ -78,7 +78,7 @@ async fn simulate_options_reach_the_request() {
             variant: "v8".into(),
             ..Default::default()
         }],
-        simulated_policy: Some(SimulatedPolicy::PolicyName("policies/strict".into())),
+        simulated_policy: Some(SimulatedPolicy::Policy("policies/strict".into())),
         wait: seconds(300),
         max_findings_age: seconds(0),
         at_least_as_fresh: "token".into(),
@@ -98,7 +98,7 @@ async fn draft_comes_from_file() {
 
     assert_eq!(status(&output), 1, "{}", stderr(&output));
     let draft = Policy { unrated_as: Severity::Low.into(), ..Default::default() };
-    assert_eq!(server.service.simulate.requests()[0].simulated_policy, Some(SimulatedPolicy::Policy(draft)));
+    assert_eq!(server.service.simulate.requests()[0].simulated_policy, Some(SimulatedPolicy::Draft(draft)));
 }
 
 #[tokio::test]

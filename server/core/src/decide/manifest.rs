@@ -29,7 +29,7 @@ pub(super) struct Accumulator<'a> {
     pub(super) violations: Vec<Violation>,
     pub(super) warnings: Vec<Violation>,
     pub(super) waived: Vec<Waived>,
-    pub(super) waived_total: u32,
+    pub(super) waived_count: u32,
     pub(super) retry_after: Option<SignedDuration>,
     pub(super) horizon: Horizon<'a>,
     broken: Vec<BrokenRule<'a>>,
@@ -114,7 +114,7 @@ impl<'a> ManifestEvaluation<'a, '_> {
             let count = count_findings(policy, rule, self.input, &self.summaries, &self.waivers, self.now);
             self.accumulator.horizon.note_change_at(count.unchanged_until);
             if rule.effect == Effect::Deny {
-                self.accumulator.horizon.add_rule(policy_manifest, &count, rule.allow);
+                self.accumulator.horizon.add_rule(policy_manifest, &count, rule.allowed_count);
             }
             // A pending scan may still change its findings, so they are not reported.
             if scan != Verdict::Indeterminate {
@@ -145,7 +145,7 @@ impl<'a> ManifestEvaluation<'a, '_> {
         if let Some(violation) = self.rule_violation(selected, rule, &count) {
             self.report(violation, denies);
         }
-        if denies && count.total > rule.allow {
+        if denies && count.total > rule.allowed_count {
             self.accumulator.broken.push(BrokenRule { policy, rule, findings: count.counted_records });
         }
     }
@@ -154,9 +154,9 @@ impl<'a> ManifestEvaluation<'a, '_> {
     fn rule_violation(&self, selected: SelectedPolicy<'a>, rule: &'a Rule, count: &RuleCount<'a>) -> Option<Violation> {
         // The future mode decides: a policy that waits to become effective will deny.
         let enforced_from = selected.enforced_from(self.now).filter(|_| rule.effect == Effect::Deny);
-        let is_broken = count.total > rule.allow;
+        let is_broken = count.total > rule.allowed_count;
         let deny_time = enforced_from
-            .and_then(|since| count.breach_start(rule.allow, since))
+            .and_then(|since| count.breach_start(rule.allowed_count, since))
             .filter(|from| selected.will_deny(*from, self.now));
         let mut findings = count.counted_records.clone();
         if !is_broken {
@@ -169,7 +169,7 @@ impl<'a> ManifestEvaluation<'a, '_> {
         let breach = Breach::Rule {
             rule: rule.id.clone(),
             matched: if is_broken { count.total } else { count_distinct(findings.iter().copied()) },
-            allowed: rule.allow,
+            allowed: rule.allowed_count,
             findings: findings.iter().take(MAX_FINDINGS).map(|finding| finding.without_description()).collect(),
         };
         Some(self.violation(&selected.revision.policy, breach, reasons::for_rule(rule, &findings), deny_time))
@@ -291,7 +291,7 @@ impl<'a> ManifestEvaluation<'a, '_> {
         let findings = self.input.scan.findings();
         for (index, waiver) in &self.waived {
             let Some(finding) = findings.get(*index) else { continue };
-            self.accumulator.waived_total = self.accumulator.waived_total.saturating_add(1);
+            self.accumulator.waived_count = self.accumulator.waived_count.saturating_add(1);
             self.accumulator.waived.push(waived(finding, waiver, self.waivers.revision(&waiver.id), self.input));
         }
     }

@@ -143,7 +143,7 @@ impl<'a> Counter<'a, '_> {
         let mut result = self.result;
         // If at most `allow` records count, the rule holds, so duplicates need not be removed.
         let records = u32::try_from(result.counted_records.len()).unwrap_or(u32::MAX);
-        result.total = if self.can_change_over_time || records > self.rule.allow {
+        result.total = if self.can_change_over_time || records > self.rule.allowed_count {
             count_distinct(result.counted_records.iter().copied())
         } else {
             records

@@ -89,7 +89,7 @@ const FINDING_FIELDS: [(&str, Field); 24] = [
     ("package.version", Field::Text(TextField::PackageVersion)),
     ("package.manager", Field::Text(TextField::PackageManager)),
     ("package.path", Field::Text(TextField::PackagePath)),
-    ("package.fixed_in", Field::Text(TextField::PackageFixedIn)),
+    ("package.fixed_version", Field::Text(TextField::PackageFixedIn)),
     ("package.source_layer", Field::Text(TextField::PackageSourceLayer)),
     ("first_observe_time", Field::Time(TimeField::FirstObserved)),
     ("publish_time", Field::Time(TimeField::Published)),
@@ -177,7 +177,7 @@ impl TextField {
             Self::Uri => &finding.uri,
             Self::PackageManager => &package.manager,
             Self::PackagePath => &package.path,
-            Self::PackageFixedIn => &package.fixed_in,
+            Self::PackageFixedIn => &package.fixed_version,
             Self::PackageSourceLayer => &package.source_layer,
         };
         optional.as_deref()

@@ -62,7 +62,7 @@ pub struct Policy {
     pub unrated_as: Severity,
     /// True if findings that Inspector suppresses do not count.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub honour_suppression: bool,
+    pub honor_suppression: bool,
 }
 
 fn high() -> Severity {
@@ -96,7 +96,7 @@ impl Policy {
             },
             rules: default_rules()?,
             unrated_as: Severity::High,
-            honour_suppression: false,
+            honor_suppression: false,
         })
     }
 
@@ -120,7 +120,7 @@ impl Policy {
     pub fn counts(&self, finding: &Finding) -> bool {
         match finding.status {
             Status::Active | Status::Unrecognised => true,
-            Status::Suppressed => !self.honour_suppression,
+            Status::Suppressed => !self.honor_suppression,
             Status::Closed => false,
         }
     }
@@ -164,7 +164,7 @@ fn default_rules() -> Result<Vec<Rule>, crate::name::Error> {
     ];
     let rule = |(id, description, effect, when): (&str, &str, _, _)| {
         let (id, description) = (RuleId::parse(id)?, description.to_owned());
-        Ok(Rule { id, description, when, allow: 0, grace: None, effect, waivable: true })
+        Ok(Rule { id, description, when, allowed_count: 0, grace: None, effect, waivable: true })
     };
     rules.into_iter().map(rule).collect()
 }

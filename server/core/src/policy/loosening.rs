@@ -25,8 +25,8 @@ impl Policy {
             fields.extend(uncovered(&later.matches, &self.matches).map(str::to_owned));
             fields.extend(self.scan.loosened_by(&later.scan).map(|field| format!("scan.{field}")));
             fields.extend(self.rules_loosened_by(later));
-            if later.honour_suppression && !self.honour_suppression {
-                fields.push("honour_suppression".to_owned());
+            if later.honor_suppression && !self.honor_suppression {
+                fields.push("honor_suppression".to_owned());
             }
             if later.unrated_as < self.unrated_as
                 || (later.unrated_as != self.unrated_as && self.has_exact_severities())
@@ -177,7 +177,7 @@ mod tests {
             (json!({ "scan": { "max_scan_age": "PT1H" } }), json!({}), vec!["scan.max_scan_age"]),
             (json!({}), json!({ "scan": { "failed": "WARN" } }), vec!["scan.failed"]),
             (json!({ "scan": { "scanning": "DENY" } }), json!({}), vec!["scan.scanning"]),
-            (json!({}), json!({ "honour_suppression": true }), vec!["honour_suppression"]),
+            (json!({}), json!({ "honor_suppression": true }), vec!["honor_suppression"]),
             (json!({}), json!({ "unrated_as": "LOW" }), vec!["unrated_as"]),
             (json!({}), json!({ "unrated_as": "CRITICAL" }), vec![]),
             (json!({ "mode": "OFF", "unrated_as": "CRITICAL" }), json!({}), vec![]),
@@ -191,7 +191,7 @@ mod tests {
     fn each_looser_rule_is_reported() {
         let high = json!({ "min_severity": "HIGH" });
         let cases = [
-            (json!({ "when": high }), json!({ "when": high, "allow": 1 }), vec!["rules.r.allow"]),
+            (json!({ "when": high }), json!({ "when": high, "allowed_count": 1 }), vec!["rules.r.allowed_count"]),
             (json!({ "when": high }), json!({ "when": high, "effect": "WARN" }), vec!["rules.r.effect"]),
             (json!({ "when": high, "waivable": false }), json!({ "when": high }), vec!["rules.r.waivable"]),
             (

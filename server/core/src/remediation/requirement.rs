@@ -42,7 +42,7 @@ impl<'a> Requirement<'a> {
                 remaining.insert(identity(finding));
             }
         }
-        let allowed = usize::try_from(broken.rule.allow).unwrap_or(usize::MAX);
+        let allowed = usize::try_from(broken.rule.allowed_count).unwrap_or(usize::MAX);
         if remaining.len() > allowed {
             return None;
         }

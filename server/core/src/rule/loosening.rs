@@ -8,7 +8,7 @@ impl Rule {
     /// breaks the other one with at least the same effect.
     pub(crate) fn loosened_by(&self, other: &Self) -> Vec<String> {
         let fields = [
-            (other.allow > self.allow, "allow"),
+            (other.allowed_count > self.allowed_count, "allowed_count"),
             (self.effect == Effect::Deny && other.effect == Effect::Warn, "effect"),
             (other.waivable && !self.waivable, "waivable"),
             (grants_more(self.grace, other.grace), "grace"),

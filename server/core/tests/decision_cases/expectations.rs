@@ -134,7 +134,7 @@ fn remediation(decision: &Decision) -> Value {
     let render = |upgrade: &Upgrade| {
         let package = &upgrade.package;
         let ids = &upgrade.vulnerability_ids;
-        let mut rendered = json!({ "package": package.name, "from": package.version, "to": upgrade.to_version, "vulnerability_ids": ids });
+        let mut rendered = json!({ "package": package.name, "from": package.version, "to": upgrade.fixed_version, "vulnerability_ids": ids });
         if let Some(manager) = &package.manager {
             rendered["manager"] = json!(manager);
         }

@@ -85,7 +85,7 @@ struct FindingFixture {
     exploit: Exploit,
     #[serde(default)]
     status: FindingStatus,
-    fixed_in: Option<Arc<str>>,
+    fixed_version: Option<Arc<str>>,
     published: Option<String>,
 }
 
@@ -162,7 +162,7 @@ fn finding(index: usize, fixture: &FindingFixture, now: Timestamp) -> Finding {
         version: Arc::clone(&fixture.version),
         manager: fixture.manager.clone(),
         path: fixture.path.clone(),
-        fixed_in: fixture.fixed_in.clone(),
+        fixed_version: fixture.fixed_version.clone(),
         source_layer: None,
     };
     Finding {

@@ -53,7 +53,7 @@ pub(crate) fn full() -> Finding {
             version: "3.0.11".into(),
             manager: Some("OS".into()),
             path: Some("usr/lib".into()),
-            fixed_in: Some("3.0.13".into()),
+            fixed_version: Some("3.0.13".into()),
             source_layer: Some("sha256:1a".into()),
         },
         severity: Rating::Rated(Severity::Critical),

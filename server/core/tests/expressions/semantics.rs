@@ -46,7 +46,7 @@ fn fields_have_values_of_scan() {
             ("finding.package.version == '3.0.11'", Matches),
             ("finding.package.manager == 'OS'", Matches),
             ("finding.package.path == 'usr/lib'", Matches),
-            ("finding.package.fixed_in == '3.0.13'", Matches),
+            ("finding.package.fixed_version == '3.0.13'", Matches),
             ("finding.publish_time == timestamp('2026-02-20T12:00:00Z')", Matches),
             ("finding.first_observe_time == timestamp('2026-02-21T13:00:00+01:00')", Matches),
             ("finding.package.source_layer == 'sha256:1a'", Matches),
@@ -190,7 +190,7 @@ fn has_is_true_for_reported_fields() {
         "package.version",
         "package.manager",
         "package.path",
-        "package.fixed_in",
+        "package.fixed_version",
         "publish_time",
         "first_observe_time",
     ];

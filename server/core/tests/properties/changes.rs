@@ -75,7 +75,7 @@ fn mixed_condition(old: Condition, other: Condition, c: &mut impl Iterator<Item 
 fn mixed_rule(old: Rule, other: Rule, c: &mut impl Iterator<Item = bool>) -> Rule {
     Rule {
         when: mixed_condition(old.when, other.when, c),
-        allow: pick(c, old.allow, other.allow),
+        allowed_count: pick(c, old.allowed_count, other.allowed_count),
         grace: pick(c, old.grace, other.grace),
         effect: pick(c, old.effect, other.effect),
         waivable: pick(c, old.waivable, other.waivable),
@@ -130,7 +130,7 @@ fn mixed_policy(old: Policy, mut other: Policy, choices: Choices) -> Policy {
         scan: mixed_scan(&old.scan, &other.scan, c),
         rules,
         unrated_as: pick(c, old.unrated_as, other.unrated_as),
-        honour_suppression: pick(c, old.honour_suppression, other.honour_suppression),
+        honor_suppression: pick(c, old.honor_suppression, other.honor_suppression),
         ..old
     }
 }

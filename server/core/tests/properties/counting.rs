@@ -53,7 +53,7 @@ fn without_exceptions(mut request: Request) -> Request {
         policy.scan.max_basic_scan_age = None;
         policy.scan.max_source_age = None;
         for rule in &mut policy.rules {
-            (rule.grace, rule.allow) = (None, 0);
+            (rule.grace, rule.allowed_count) = (None, 0);
         }
         policy.rules.truncate(1);
     }

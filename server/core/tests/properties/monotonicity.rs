@@ -173,7 +173,7 @@ proptest! {
         let rules = &mut after.policy(at).rules;
         prop_assume!(!rules.is_empty());
         let chosen = chosen.index(rules.len());
-        rules[chosen].allow /= 2;
+        rules[chosen].allowed_count /= 2;
 
         prop_assert!(did_not_loosen(&before, &after.decide()));
     }
@@ -215,7 +215,7 @@ proptest! {
         prop_assume!(!request.policies.is_empty());
         let before = request.decide();
         let mut after = request;
-        after.policy(at).honour_suppression = false;
+        after.policy(at).honor_suppression = false;
 
         prop_assert!(did_not_loosen(&before, &after.decide()));
     }

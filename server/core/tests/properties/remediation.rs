@@ -63,7 +63,7 @@ fn violated(decision: &Decision) -> BTreeSet<(RuleReference, Digest)> {
 /// True if an upgrade removes a finding.
 fn removes(upgrade: &Upgrade, finding: &Finding) -> bool {
     let package = &upgrade.package;
-    let of = |package: &Package| Package { path: None, fixed_in: None, source_layer: None, ..package.clone() };
+    let of = |package: &Package| Package { path: None, fixed_version: None, source_layer: None, ..package.clone() };
     of(package) == of(&finding.package)
         && upgrade.vulnerability_ids.contains(&finding.id.to_string())
         && matches!(finding.fix, Fix::Available | Fix::Partial)

@@ -27,7 +27,7 @@ impl BasicFinding {
 
     /// Sets the version with the fix, as `fixed_in_versions` (reported by AWS native basic scanning).
     #[must_use]
-    pub fn fixed_in(self, version: &str) -> Self {
+    pub fn fixed_version(self, version: &str) -> Self {
         self.attribute("fixed_in_versions", version)
     }
 

@@ -80,7 +80,7 @@ impl EnhancedFinding {
 
     /// Sets the fixed version of the last package, and marks the fix as available.
     #[must_use]
-    pub fn fixed_in(mut self, version: &str) -> Self {
+    pub fn fixed_version(mut self, version: &str) -> Self {
         if let Some(Value::Array(packages)) = self.body.pointer_mut("/packageVulnerabilityDetails/vulnerablePackages")
             && let Some(package) = packages.last_mut()
         {

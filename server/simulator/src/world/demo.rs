@@ -83,7 +83,7 @@ fn critical_openssl() -> BasicFinding {
     BasicFinding::new("CVE-2022-2274", "CRITICAL")
         .description("RSA private key operations on some processors corrupt memory.")
         .package("openssl", "3.0.4-1")
-        .fixed_in("3.0.5-1")
+        .fixed_version("3.0.5-1")
         .score("9.8")
         .vector("CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H")
 }
@@ -91,7 +91,7 @@ fn critical_openssl() -> BasicFinding {
 fn known_exploited() -> EnhancedFinding {
     EnhancedFinding::new("CVE-2021-44228", "CRITICAL")
         .package("org.apache.logging.log4j:log4j-core", "2.14.1")
-        .fixed_in("2.15.0")
+        .fixed_version("2.15.0")
         .score(10.0)
         .epss(0.975)
         .exploit_available()

@@ -187,10 +187,10 @@ async fn foreign_enhanced_scan_is_not_found() {
 
 #[tokio::test]
 async fn built_findings_have_their_attributes() {
-    let basic = BasicFinding::new("CVE-1", "HIGH").package("openssl", "1.1").fixed_in("1.2").score("7.5");
+    let basic = BasicFinding::new("CVE-1", "HIGH").package("openssl", "1.1").fixed_version("1.2").score("7.5");
     let enhanced = EnhancedFinding::new("CVE-2", "HIGH")
         .package("curl", "7")
-        .fixed_in("8")
+        .fixed_version("8")
         .score(7.2)
         .exploit_available()
         .suppressed();

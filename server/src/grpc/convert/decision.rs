@@ -65,11 +65,11 @@ pub(crate) fn render_unreadable(unreadable: &Unreadable) -> v1::Decision {
     if decision.verdict() == v1::Verdict::Allow {
         decision.set_verdict(v1::Verdict::Unspecified);
     }
-    let unreadable = format!(
+    let unreadable_detail = format!(
         "{cause}; the decision is damaged or was written by a newer server: read it from an upgraded server, or run \
          verify-decisions"
     );
-    v1::Decision { unreadable, ..decision }
+    v1::Decision { unreadable_detail, ..decision }
 }
 
 fn render_outline(
@@ -88,7 +88,7 @@ fn render_outline(
         digest: keys.digests.iter().flatten().next().map(ToString::to_string).unwrap_or_default(),
         push_time: None,
     };
-    let reference = |policy: &PolicyId| v1::PolicyReference { name: policy.resource_name(), ..Default::default() };
+    let reference = |policy: &PolicyId| v1::PolicyReference { policy: policy.resource_name(), ..Default::default() };
     v1::Decision {
         name: format!("decisions/{id}"),
         verdict: keys.verdict.map(render_verdict).unwrap_or_default().into(),
@@ -98,6 +98,7 @@ fn render_outline(
         policies: keys.policies.iter().flatten().map(reference).collect(),
         evaluate_time: evaluate_time.map(render_timestamp),
         labels: labels.clone(),
+        view: v1::DecisionView::Basic.into(),
         ..v1::Decision::default()
     }
 }
@@ -112,7 +113,7 @@ macro_rules! render_evaluation {
             reasons: decision.reasons.clone(),
             image: Some(render_image(image)),
             environment: environment.as_ref().map(ToString::to_string).unwrap_or_default(),
-            waived_total: render_count(decision.waived_total),
+            waived_count: render_count(decision.waived_count),
             policies: decision.policies.iter().map(render_applied_policy).collect(),
             revision: render_revision(decision.revision),
             expire_time: decision.next_change.as_ref().map(|change| render_timestamp(change.change_time)),
@@ -145,6 +146,7 @@ pub(crate) fn render_evaluated_fields(evaluated: &EvaluatedDecision, budget: Byt
     render_evaluation!(Decision, evaluation, budget, {
         deploy_image: deploy.as_ref().map(|digest| evaluation.image.pinned(digest)).unwrap_or_default(),
         manifests: render_manifests(evaluated),
+        view: v1::DecisionView::Full.into(),
     })
 }
 

@@ -50,16 +50,19 @@ impl Details {
         budget.with_part(4, |part| add_findings(&mut warnings, &decision.warnings, part));
         add_findings(&mut violations, &decision.violations, &mut budget);
         let omitted = v1::Omitted {
-            violations: render_count(decision.violations.len() - violations.len()),
-            warnings: render_count(decision.warnings.len() - warnings.len()),
-            findings: omitted_findings(&decision.violations, &violations)
+            violation_count: render_count(decision.violations.len() - violations.len()),
+            warning_count: render_count(decision.warnings.len() - warnings.len()),
+            finding_count: omitted_findings(&decision.violations, &violations)
                 .saturating_add(omitted_findings(&decision.warnings, &warnings)),
-            waived_findings: render_count(decision.waived_total).saturating_sub(render_count(waived.len())),
-            remediation_steps: remediation.as_ref().zip(decision.remediation.as_ref()).map_or(0, |(shown, all)| {
-                render_count(all.upgrades.len() + all.unfixable.len() + all.unknown_fixes.len())
-                    - render_count(shown.upgrades.len() + shown.unfixable.len() + shown.unknown_fixes.len())
-            }),
-            manifest_scans: render_count(omitted_scans),
+            waived_finding_count: render_count(decision.waived_count).saturating_sub(render_count(waived.len())),
+            remediation_step_count: remediation.as_ref().zip(decision.remediation.as_ref()).map_or(
+                0,
+                |(shown, all)| {
+                    render_count(all.upgrades.len() + all.unfixable.len() + all.unknown_fixes.len())
+                        - render_count(shown.upgrades.len() + shown.unfixable.len() + shown.unknown_fixes.len())
+                },
+            ),
+            manifest_scan_count: render_count(omitted_scans),
             next_step: String::new(),
         };
         let omitted =
@@ -71,12 +74,12 @@ impl Details {
 /// The counts of the largest size.
 fn largest_omitted() -> v1::Omitted {
     v1::Omitted {
-        violations: i32::MAX,
-        warnings: i32::MAX,
-        findings: i32::MAX,
-        waived_findings: i32::MAX,
-        remediation_steps: i32::MAX,
-        manifest_scans: i32::MAX,
+        violation_count: i32::MAX,
+        warning_count: i32::MAX,
+        finding_count: i32::MAX,
+        waived_finding_count: i32::MAX,
+        remediation_step_count: i32::MAX,
+        manifest_scan_count: i32::MAX,
         next_step: NEXT_STEP.to_owned(),
     }
 }
@@ -112,13 +115,16 @@ fn render_without_findings(violation: &Violation) -> v1::Violation {
         ..v1::Violation::default()
     };
     match &violation.breach {
-        Breach::Scan(evidence) => out.evidence = render_evidence(*evidence).into(),
-        // The description says it all.
-        Breach::NotUnderstood => {}
+        Breach::Scan(evidence) => {
+            out.set_kind(v1::ViolationKind::Scan);
+            out.set_evidence(render_evidence(*evidence));
+        }
+        Breach::NotUnderstood => out.set_kind(v1::ViolationKind::PolicyNotUnderstood),
         Breach::Rule { rule, matched, allowed, findings: _ } => {
+            out.set_kind(v1::ViolationKind::Rule);
             out.rule = rule.to_string();
-            out.matched = render_count(*matched);
-            out.allowed = render_count(*allowed);
+            out.matched_count = Some(render_count(*matched));
+            out.allowed_count = Some(render_count(*allowed));
         }
     }
     out
@@ -140,7 +146,7 @@ fn render_waived(waived: &Waived) -> v1::WaivedFinding {
 fn render_remediation(remediation: &Remediation, budget: &mut ByteBudget) -> v1::Remediation {
     let upgrade = |upgrade: &Upgrade| v1::PackageUpgrade {
         package: Some(render_package(&upgrade.package)),
-        to_version: upgrade.to_version.clone(),
+        fixed_version: upgrade.fixed_version.clone(),
         vulnerability_ids: upgrade.vulnerability_ids.clone(),
     };
     let unknown_fix = |unknown: &UnknownFix| v1::UnknownFix {
@@ -217,7 +223,7 @@ mod tests {
             manifests: Vec::new(),
             violations,
             warnings,
-            waived_total: u32::try_from(waived.len()).unwrap(),
+            waived_count: u32::try_from(waived.len()).unwrap(),
             waived,
             remediation: Some(Remediation { unfixable, ..Remediation::default() }),
             policies: Vec::new(),
@@ -254,12 +260,12 @@ mod tests {
             let left_out = |number: i32| usize::try_from(number).unwrap();
             let matched: usize = violations.iter().chain(&warnings).map(|(count, _)| count * 2).sum();
             let found = listed(&details.violations) + listed(&details.warnings);
-            prop_assert_eq!(found + left_out(omitted.findings), matched);
-            prop_assert_eq!(details.violations.len() + left_out(omitted.violations), violations.len());
-            prop_assert_eq!(details.warnings.len() + left_out(omitted.warnings), warnings.len());
-            prop_assert_eq!(details.waived.len() + left_out(omitted.waived_findings), waivers);
+            prop_assert_eq!(found + left_out(omitted.finding_count), matched);
+            prop_assert_eq!(details.violations.len() + left_out(omitted.violation_count), violations.len());
+            prop_assert_eq!(details.warnings.len() + left_out(omitted.warning_count), warnings.len());
+            prop_assert_eq!(details.waived.len() + left_out(omitted.waived_finding_count), waivers);
             let steps = details.remediation.as_ref().unwrap().unfixable.len();
-            prop_assert_eq!(steps + left_out(omitted.remediation_steps), fixes);
+            prop_assert_eq!(steps + left_out(omitted.remediation_step_count), fixes);
             let message = v1::Decision {
                 violations: details.violations,
                 warnings: details.warnings,

@@ -108,15 +108,15 @@ pub(crate) fn parse_simulate_request(request: &v1::SimulateGateRequest) -> Resul
 
 fn parse_simulated_policy(fields: &mut Fields, policy: Option<&SimulatedPolicyField>) -> Option<SimulatedPolicy> {
     match policy {
-        Some(SimulatedPolicyField::PolicyName(name)) => {
-            policy::parse_name(fields, "policy_name", name).map(SimulatedPolicy::Stored)
+        Some(SimulatedPolicyField::Policy(name)) => {
+            policy::parse_name(fields, "policy", name).map(SimulatedPolicy::Stored)
         }
-        Some(SimulatedPolicyField::Policy(draft)) => {
+        Some(SimulatedPolicyField::Draft(draft)) => {
             let id = policy::parse_draft_name(fields, &draft.name);
             policy::parse_policy(fields, id, Some(draft)).map(|draft| SimulatedPolicy::Draft(Box::new(draft)))
         }
         None => {
-            fields.require("policy_name", "must be set, or policy must: the stored policy or the draft to simulate");
+            fields.require("policy", "must be set, or draft must: the stored policy or the draft to simulate");
             None
         }
     }

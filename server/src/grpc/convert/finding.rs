@@ -82,7 +82,7 @@ pub(crate) fn render_package(package: &Package) -> v1::AffectedPackage {
         version: package.version.to_string(),
         manager: text(package.manager.as_ref()),
         path: text(package.path.as_ref()),
-        fixed_in: text(package.fixed_in.as_ref()),
+        fixed_version: text(package.fixed_version.as_ref()),
         source_layer_digest: text(package.source_layer.as_ref()),
     }
 }

@@ -80,8 +80,8 @@ pub(crate) fn render_progress(progress: &Progress) -> v1::WatchScanResponse {
             ended: progress.ended,
             watched_for: prost_types::Duration::try_from(progress.watched_for).ok(),
         })),
-        ended: render_count(progress.ended_count),
-        total: render_count(progress.total),
+        ended_count: render_count(progress.ended_count),
+        total_count: render_count(progress.total),
     }
 }
 
@@ -105,9 +105,9 @@ pub(crate) fn render_started((manifest, started): &(Manifest, Started)) -> v1::S
                     .to_owned();
             (Outcome::AlreadyScanned, *next_scan_time, detail)
         }
-        Started::ManagedContinuously => {
+        Started::ManagedByInspector => {
             let detail = "enhanced scanning is on: Amazon Inspector scans the image continuously".to_owned();
-            (Outcome::ManagedContinuously, None, detail)
+            (Outcome::ManagedByInspector, None, detail)
         }
         Started::Unsupported(reason) => (Outcome::Unsupported, None, reason.clone()),
     };

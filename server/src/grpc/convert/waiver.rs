@@ -232,9 +232,8 @@ pub(crate) fn render_waiver(revision: &Revision, matches: bool, now: Timestamp) 
         expire_time: Some(render_timestamp(waiver.expire_time)),
         revoke_time: waiver.revocation.as_ref().map(|revocation| render_timestamp(revocation.at)),
         revoke_reason: waiver.revocation.as_ref().map(|revocation| revocation.reason.clone()).unwrap_or_default(),
-        state: if revision.is_understood() { render_state(waiver.state(now)) } else { v1::WaiverState::Unspecified }
-            .into(),
-        matches_findings: matches,
+        state: if revision.is_understood() { render_state(waiver.state(now)) } else { v1::WaiverState::Unknown }.into(),
+        matches_findings: Some(matches),
         etag: render_etag(revision.revision),
         revision: render_revision(revision.revision),
         create_time: Some(render_timestamp(revision.create_time)),
@@ -261,7 +260,7 @@ pub(crate) fn parse_state(fields: &mut Fields, path: &str, state: i32) -> Option
         Ok(v1::WaiverState::Active) => Some(State::Active),
         Ok(v1::WaiverState::Expired) => Some(State::Expired),
         Ok(v1::WaiverState::Revoked) => Some(State::Revoked),
-        Ok(v1::WaiverState::Unspecified) | Err(_) => {
+        Ok(v1::WaiverState::Unspecified | v1::WaiverState::Unknown) | Err(_) => {
             fields.refuse(
                 path,
                 "must be WAIVER_STATE_PROPOSED, WAIVER_STATE_SCHEDULED, WAIVER_STATE_ACTIVE, WAIVER_STATE_EXPIRED or \

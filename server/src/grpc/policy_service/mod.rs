@@ -113,8 +113,9 @@ impl policy_service_server::PolicyService for PolicyService {
     ) -> Result<Response<ListPoliciesResponse>, Status> {
         let request = request.get_ref();
         let mut fields = Fields::default();
-        let repository = fields.optional("repository", &request.repository, RepositoryName::parse);
-        let environment = fields.optional("environment", &request.environment, Environment::parse);
+        let filter = request.filter.clone().unwrap_or_default();
+        let repository = fields.optional("filter.repository", &filter.repository, RepositoryName::parse);
+        let environment = fields.optional("filter.environment", &filter.environment, Environment::parse);
         let token = parse_revision(&mut fields, "at_least_as_fresh", &request.at_least_as_fresh);
         let size = page_token::parse_size(&mut fields, request.page_size);
         let binding = format!("{repository:?}\n{environment:?}");

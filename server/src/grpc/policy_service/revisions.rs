@@ -101,7 +101,7 @@ fn render_entry(entry: &Entry) -> PolicyRevision {
             Some(Revision::Waiver(_)) | None => None,
         },
         revision: render_revision(entry.revision),
-        write_time: Some(render_timestamp(entry.write_time)),
+        create_time: Some(render_timestamp(entry.write_time)),
         author: String::new(),
     }
 }

@@ -132,8 +132,14 @@ fn render_event(event: WatchEvent, tokens: ResumeTokens) -> WatchPoliciesRespons
 fn render_preview_page(page: PreviewPage) -> PreviewPolicyResponse {
     let PreviewPage { replayed, changed, unreadable, verdicts, notes } = page;
     let decisions = verdicts.iter().map(render_changed_verdict).collect();
-    let (replayed, flipped) = (render_count(replayed), render_count(changed));
-    PreviewPolicyResponse { replayed, flipped, unreadable: render_count(unreadable), decisions, notes }
+    let (replayed_count, flipped_count) = (render_count(replayed), render_count(changed));
+    PreviewPolicyResponse {
+        replayed_count,
+        flipped_count,
+        unreadable_count: render_count(unreadable),
+        decisions,
+        notes,
+    }
 }
 
 fn render_changed_verdict(changed: &ChangedVerdict) -> FlippedDecision {

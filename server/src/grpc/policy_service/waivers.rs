@@ -16,6 +16,7 @@ use crate::{
     grpc::{
         byte_budget::ByteBudget,
         convert::{
+            count::render_count,
             policy as policy_fields,
             revision::{parse_revision, render_revision},
             time::parse_duration,
@@ -59,22 +60,18 @@ impl PolicyService {
         let id = waiver_fields::parse_name(&mut fields, "name", &request.name);
         let token = parse_revision(&mut fields, "at_least_as_fresh", &request.at_least_as_fresh);
         let id = fields.finish(id)?;
-        let stored = self.waivers.get(&id, token).await.map_err(status::from_waivers)?;
-        Ok(GetWaiverResponse { waiver: Some(render_stored(&stored)) })
+        let (stored, revision) = self.waivers.get(&id, token).await.map_err(status::from_waivers)?;
+        Ok(GetWaiverResponse { waiver: Some(render_stored(&stored)), revision: render_revision(revision) })
     }
 
     pub(super) async fn list(&self, request: &ListWaiversRequest) -> Result<ListWaiversResponse, Status> {
         let mut fields = Fields::default();
-        let states = fields
-            .each("states", &request.states, |fields, path, state| waiver_fields::parse_state(fields, path, *state));
-        let expires_within =
-            parse_duration(&mut fields, "expires_within", request.expires_within.as_ref(), MAX_EXPIRES_WITHIN);
+        let filter = parse_filter(&mut fields, request.filter.as_ref());
         let token = parse_revision(&mut fields, "at_least_as_fresh", &request.at_least_as_fresh);
         let page_size = page_token::parse_size(&mut fields, request.page_size);
-        let binding = format!("{states:?}\n{expires_within:?}\n{}", request.matches_nothing);
+        let binding = format!("{filter:?}");
         let after = page_token::decode::<WaiverId>(&mut fields, &binding, &request.page_token);
         fields.finish(Some(()))?;
-        let filter = Filter { states, expires_within, matches_nothing: request.matches_nothing };
         let query = Query { filter, at_least_as_fresh: token, after, page_size };
         let page = self.waivers.list(query).await.map_err(status::from_waivers)?;
         let (waivers, last) = ByteBudget::page().take_page_of(&page.waivers, page.waivers.len(), render_stored);
@@ -149,39 +146,40 @@ impl PolicyService {
         let (document, template) = fields.finish(document.zip(template))?;
         let import = ImportRequest { document, template, options };
         let imported = self.waivers.import(import).await.map_err(status::from_waivers)?;
-        let mut notes = imported.notes;
-        let waivers = ByteBudget::page().take_page(imported.waivers.iter().map(render_stored));
-        if waivers.len() < imported.waivers.len() {
-            let (listed, written) = (waivers.len(), imported.waivers.len());
-            notes.push(format!("{listed} of {written} written waivers fit this response; use ListWaivers for all"));
-        }
         Ok(ImportWaiversResponse {
-            waivers,
+            waivers: ByteBudget::page().take_page(imported.waivers.iter().map(render_stored)),
             skipped: imported.skipped,
             revision: render_revision(imported.revision),
-            notes,
+            notes: imported.notes,
+            created_count: render_count(imported.waivers.len()),
         })
     }
 
-    /// The fields that all imported waivers share. Fields that the document supplies must be empty.
-    fn template(&self, fields: &mut Fields, message: Option<&v1::Waiver>) -> Option<Waiver> {
-        let message = message.cloned().unwrap_or_default();
-        let scope = message.scope.clone().unwrap_or_default();
-        for (field, text) in [
-            ("scope.vulnerability_id", &scope.vulnerability_id),
-            ("scope.package", &scope.package),
-            ("scope.digest", &scope.digest),
-            ("reason", &message.reason),
-        ] {
-            if !text.is_empty() {
-                fields.forbid(format!("template.{field}"), "must be empty: the document supplies it");
-            }
-        }
+    /// The fields that all imported waivers share.
+    fn template(&self, fields: &mut Fields, template: Option<&v1::WaiverTemplate>) -> Option<Waiver> {
+        let v1::WaiverTemplate { scope, conditions, ticket, start_time, expire_time } =
+            template.cloned().unwrap_or_default();
+        let v1::WaiverTemplateScope { repository, environment, platform, everywhere } = scope.unwrap_or_default();
         // Placeholders, never used, so that the other fields are checked like those of any waiver.
-        let scope = v1::WaiverScope { vulnerability_id: "-".to_owned(), ..scope };
-        let message = v1::Waiver { scope: Some(scope), reason: "imported".to_owned(), ..message };
+        let vulnerability_id = "-".to_owned();
+        let reason = "imported".to_owned();
+        let scope =
+            v1::WaiverScope { vulnerability_id, repository, environment, platform, everywhere, ..Default::default() };
+        let scope = Some(scope);
+        let message =
+            v1::Waiver { scope, conditions, reason, ticket, start_time, expire_time, ..v1::Waiver::default() };
         let id = waivers::random_id();
         waiver_fields::parse_template(fields, "template", id, &message, self.waiver_limits)
+    }
+}
+
+fn parse_filter(fields: &mut Fields, filter: Option<&v1::WaiverFilter>) -> Filter {
+    let v1::WaiverFilter { states, expires_within, matches_findings } = filter.cloned().unwrap_or_default();
+    let parse_state = |fields: &mut Fields, path: &str, state: &i32| waiver_fields::parse_state(fields, path, *state);
+    Filter {
+        states: fields.each("filter.states", &states, parse_state),
+        expires_within: parse_duration(fields, "filter.expires_within", expires_within.as_ref(), MAX_EXPIRES_WITHIN),
+        matches_findings,
     }
 }
 

@@ -23,18 +23,18 @@ pub(super) fn add_findings(page: &[ImageScanFinding], list: &mut FindingList, di
 }
 
 fn finding(found: &ImageScanFinding, diagnostics: &mut ScanDiagnostics) -> Finding {
-    let fixed_in = diagnostics.non_empty(attribute(found, "fixed_in_versions"), MAX_NAME_BYTES);
+    let fixed_version = diagnostics.non_empty(attribute(found, "fixed_in_versions"), MAX_NAME_BYTES);
     let name = found.name.as_deref().unwrap_or_default();
     Finding {
         id: diagnostics.intern(name, MAX_NAME_BYTES),
         related_ids: Box::default(),
-        fix: if fixed_in.is_some() { Fix::Available } else { Fix::Unknown },
+        fix: if fixed_version.is_some() { Fix::Available } else { Fix::Unknown },
         package: Package {
             name: diagnostics.intern(attribute(found, "package_name").unwrap_or_default(), MAX_NAME_BYTES),
             version: diagnostics.intern(attribute(found, "package_version").unwrap_or_default(), MAX_NAME_BYTES),
             manager: None,
             path: None,
-            fixed_in,
+            fixed_version,
             source_layer: None,
         },
         severity: rating(found.severity.as_ref().map_or("", |severity| severity.as_str()), diagnostics),

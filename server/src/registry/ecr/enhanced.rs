@@ -171,7 +171,7 @@ fn package(vulnerable: &VulnerablePackage, diagnostics: &mut ScanDiagnostics) ->
         version: diagnostics.intern(&version(vulnerable), MAX_NAME_BYTES),
         manager: diagnostics.non_empty(vulnerable.package_manager.as_deref(), MAX_NAME_BYTES),
         path: diagnostics.non_empty(vulnerable.file_path.as_deref(), MAX_NAME_BYTES),
-        fixed_in: diagnostics.non_empty(vulnerable.fixed_in_version.as_deref(), MAX_NAME_BYTES),
+        fixed_version: diagnostics.non_empty(vulnerable.fixed_in_version.as_deref(), MAX_NAME_BYTES),
         source_layer: diagnostics.non_empty(vulnerable.source_layer_hash.as_deref(), MAX_NAME_BYTES),
     }
 }
@@ -202,8 +202,8 @@ fn score(
 }
 
 /// Parses Inspector's `fixAvailable`. A fixed version that a package names is a fix, even beside NO or an unknown value.
-pub(super) fn parse_fix<'a>(available: Option<&str>, fixed_in: impl Iterator<Item = Option<&'a str>>) -> Fix {
-    let named: Vec<bool> = fixed_in.map(|version| version.is_some_and(is_stated)).collect();
+pub(super) fn parse_fix<'a>(available: Option<&str>, fixed_version: impl Iterator<Item = Option<&'a str>>) -> Fix {
+    let named: Vec<bool> = fixed_version.map(|version| version.is_some_and(is_stated)).collect();
     let fix = match available {
         Some("YES") => Fix::Available,
         Some("PARTIAL") => Fix::Partial,

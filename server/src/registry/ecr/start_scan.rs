@@ -39,7 +39,7 @@ pub(super) async fn start(
     }
     let permit = client.acquire(START_SCAN).await?;
     if scanning.effective_scanning(&repository.name, permit.deadline).await?.scan_type == ScanType::Enhanced {
-        return Ok(Started::ManagedContinuously);
+        return Ok(Started::ManagedByInspector);
     }
     let starter = ScanStarter {
         pages: Pages { client, repository, digest: &manifest.digest, deadline: permit.deadline },
@@ -88,7 +88,7 @@ impl ScanStarter<'_> {
         }
         // ECR's message if the registry has switched to enhanced scanning since its configuration was read.
         if error.is_feature_disabled() {
-            return Ok(Started::ManagedContinuously);
+            return Ok(Started::ManagedByInspector);
         }
         // The request may have arrived although its response was lost.
         let ambiguous =

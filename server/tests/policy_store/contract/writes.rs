@@ -218,12 +218,12 @@ fn elaborate() -> Policy {
                 ),
                 when_unknown: WhenUnknown::NoMatch,
             },
-            allow: u32::MAX,
+            allowed_count: u32::MAX,
             grace: Some(Grace { period: SignedDuration::new(3_600, 1), clock: GraceClock::FixFirstObserved }),
             effect: Effect::Warn,
             waivable: false,
         }],
-        honour_suppression: true,
+        honor_suppression: true,
         unrated_as: Severity::Critical,
     }
 }

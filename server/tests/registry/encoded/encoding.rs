@@ -33,10 +33,10 @@ fn instant() -> impl Strategy<Value = Timestamp> {
 prop_compose! {
     fn package()(
         (name, version) in (text(), text()),
-        (manager, path, fixed_in) in (option::of(text()), option::of(text()), option::of(text())),
+        (manager, path, fixed_version) in (option::of(text()), option::of(text()), option::of(text())),
         source_layer in option::of(text()),
     ) -> Package {
-        Package { name, version, manager, path, fixed_in, source_layer }
+        Package { name, version, manager, path, fixed_version, source_layer }
     }
 }
 

@@ -120,7 +120,7 @@ pub(crate) fn parse_policy(fields: &mut Fields, id: Option<PolicyId>, wire: Opti
         scan,
         rules,
         unrated_as,
-        honour_suppression: wire.honour_suppression,
+        honor_suppression: wire.honor_suppression,
     })
 }
 
@@ -252,13 +252,14 @@ fn parse_rule(fields: &mut Fields, path: &str, wire: &v1::Rule) -> Option<Rule> 
             None
         }
     };
-    let allow = fields.check(&format!("{path}.allow"), u32::try_from(wire.allow).map_err(|_| "must not be negative"));
+    let allowed_count = fields
+        .check(&format!("{path}.allowed_count"), u32::try_from(wire.allowed_count).map_err(|_| "must not be negative"));
     let when = parse_when(fields, &format!("{path}.when"), wire.when.as_ref());
     Some(Rule {
         id: id?,
         description: wire.description.clone(),
         when,
-        allow: allow?,
+        allowed_count: allowed_count?,
         grace,
         effect: effect?,
         waivable: wire.waivable.unwrap_or(true),

@@ -34,7 +34,7 @@ pub(crate) fn render_policy(revision: &Revision) -> v1::Policy {
         scan: (policy.scan != ScanRequirements::default()).then(|| render_scan(&policy.scan)),
         rules: policy.rules.iter().map(render_rule).collect(),
         unrated_as: render_severity(policy.unrated_as).into(),
-        honour_suppression: policy.honour_suppression,
+        honor_suppression: policy.honor_suppression,
         etag: render_etag(revision.revision),
         revision: render_revision(revision.revision),
         content_digest: revision.content_digest.clone(),
@@ -49,7 +49,7 @@ pub(crate) fn render_policy(revision: &Revision) -> v1::Policy {
 /// Renders a reference to a policy that a decision applied.
 pub(crate) fn render_applied_policy(applied: &AppliedPolicy) -> v1::PolicyReference {
     v1::PolicyReference {
-        name: applied.id.resource_name(),
+        policy: applied.id.resource_name(),
         revision: render_revision(applied.revision),
         content_digest: applied.content_digest.clone(),
         mode: render_mode(applied.mode).into(),
@@ -100,7 +100,7 @@ fn render_rule(rule: &Rule) -> v1::Rule {
         id: rule.id.to_string(),
         description: rule.description.clone(),
         when: Some(render_condition(&rule.when)),
-        allow: render_count(rule.allow),
+        allowed_count: render_count(rule.allowed_count),
         grace: rule.grace.map(render_grace),
         effect: match rule.effect {
             Effect::Deny => v1::RuleEffect::Deny,

@@ -97,11 +97,11 @@ prop_compose! {
 prop_compose! {
     fn rule()(
         (id, description, when) in (id(), text(), mostly(filter().prop_map(Some), Just(None))),
-        (allow, effect, waivable) in (0..=i32::MAX, choice(3), any::<Option<bool>>()),
+        (allowed_count, effect, waivable) in (0..=i32::MAX, choice(3), any::<Option<bool>>()),
         grace in option::of((length(), mostly(1..5, any::<i32>()))),
     ) -> v1::Rule {
         let grace = grace.map(|(period, clock)| v1::Grace { period: Some(period), clock });
-        v1::Rule { id, description, when, allow, grace, effect, waivable }
+        v1::Rule { id, description, when, allowed_count, grace, effect, waivable }
     }
 }
 
@@ -138,14 +138,14 @@ prop_compose! {
         effective_time in option::weighted(0.3, moment()),
         scan in option::of(requirements()),
         rules in vec(rule(), 0..4),
-        (honour_suppression, replaces_default) in any::<(bool, bool)>(),
+        (honor_suppression, replaces_default) in any::<(bool, bool)>(),
     ) -> v1::Policy {
         let matches = matches.map(|(registries, repositories, environments)| v1::PolicyMatch {
             registries, repositories, environments,
         });
         v1::Policy {
             name: format!("policies/{name}"), description, r#match: matches, mode, effective_time, scan, rules, unrated_as,
-            honour_suppression, replaces_default, ..Default::default()
+            honor_suppression, replaces_default, ..Default::default()
         }
     }
 }
