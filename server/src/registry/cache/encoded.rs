@@ -8,8 +8,9 @@ use std::{
 };
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use scangate_core::{finding::Finding, scan::Scan};
-use tokio::sync::Mutex;
+use tokio::sync::Mutex as AsyncMutex;
 
 use super::memory;
 use crate::registry::{Error, Source};
@@ -17,10 +18,7 @@ use crate::registry::{Error, Source};
 /// The zstd level. ADR 7 has the size and the time of the levels around it.
 const LEVEL: i32 = 3;
 /// The maximum size of a scan's findings as JSON: beyond the most findings that are read of one manifest.
-const MAX_JSON_BYTES: usize = 256 * 1024 * 1024;
-/// The maximum size of findings as JSON that an async worker decodes, in milliseconds. A thread for blocking work decodes larger
-/// ones.
-const MAX_WORKER_JSON_BYTES: usize = 1024 * 1024;
+pub(super) const MAX_JSON_BYTES: usize = 256 * 1024 * 1024;
 
 /// A scan with encoded findings.
 #[derive(Debug)]
@@ -31,6 +29,8 @@ pub(super) struct EncodedScan {
     findings: Option<EncodedFindings>,
     /// Shared by concurrent readers, so that they get the same scan.
     decoded: Mutex<Weak<Scan>>,
+    /// Held while a reader decodes the scan for all.
+    decoding: AsyncMutex<()>,
 }
 
 /// Findings as JSON, compressed with a checksum. Equal findings have equal bytes.
@@ -42,13 +42,16 @@ struct EncodedFindings {
 }
 
 impl EncodedFindings {
-    fn encode(findings: &[Finding]) -> Result<Self, Error> {
-        let json = serde_json::to_vec(findings).map_err(|error| damaged(error.into()))?;
-        if json.len() > MAX_JSON_BYTES {
-            return Err(Error::TooComplex("findings that exceed 256 MiB as JSON".to_owned()));
+    /// Encodes findings; `None` if their JSON exceeds a size.
+    fn encode(findings: &[Finding], max_json_bytes: usize) -> Result<Option<Self>, Error> {
+        let mut json = BoundedJson { bytes: Vec::new(), limit: max_json_bytes };
+        match serde_json::to_writer(&mut json, findings) {
+            Ok(()) => {}
+            Err(full) if full.is_io() => return Ok(None),
+            Err(error) => return Err(damaged(error.into())),
         }
-        let compressed = compress(&json).map_err(damaged)?.into_boxed_slice();
-        Ok(Self { compressed, json_bytes: json.len() })
+        let compressed = compress(&json.bytes).map_err(damaged)?.into_boxed_slice();
+        Ok(Some(Self { compressed, json_bytes: json.bytes.len() }))
     }
 
     fn decode(&self) -> io::Result<Vec<Finding>> {
@@ -58,11 +61,17 @@ impl EncodedFindings {
 }
 
 impl EncodedScan {
-    /// Encodes a scan.
-    pub(super) fn new(scan: &Scan) -> Result<Self, Error> {
-        let findings = scan.report.as_ref().and_then(|report| report.findings.as_deref());
-        let findings = findings.map(EncodedFindings::encode).transpose()?;
-        Ok(Self { outline: scan.without_findings(), findings, decoded: Mutex::default() })
+    /// Encodes a scan; `None` if the JSON of its findings exceeds a size.
+    pub(super) fn new(scan: &Scan, max_json_bytes: usize) -> Result<Option<Self>, Error> {
+        let findings = match scan.report.as_ref().and_then(|report| report.findings.as_deref()) {
+            Some(findings) => match EncodedFindings::encode(findings, max_json_bytes)? {
+                None => return Ok(None),
+                encoded => encoded,
+            },
+            None => None,
+        };
+        let (outline, decoded, decoding) = (scan.without_findings(), Mutex::default(), AsyncMutex::default());
+        Ok(Some(Self { outline, findings, decoded, decoding }))
     }
 
     /// Returns the scan without its findings.
@@ -90,32 +99,55 @@ impl EncodedScan {
         memory::size_of_scan(&self.outline, self.findings.as_ref().map(|findings| &*findings.compressed))
     }
 
-    /// Returns the decoded scan; an error if its encoding is damaged.
-    pub(super) async fn decode(self: &Arc<Self>) -> Result<Arc<Scan>, Error> {
-        let mut decoded = self.decoded.lock().await;
-        if let Some(scan) = decoded.upgrade() {
-            return Ok(scan);
-        }
-        let is_large = self.findings.as_ref().is_some_and(|findings| findings.json_bytes > MAX_WORKER_JSON_BYTES);
-        let scan = if is_large {
-            let encoded = Arc::clone(self);
-            let decoding = tokio::task::spawn_blocking(move || encoded.decode_blocking());
-            decoding.await.map_err(|lost| damaged(io::Error::other(lost)))??
-        } else {
-            self.decode_blocking()?
-        };
-        let scan = Arc::new(scan);
-        *decoded = Arc::downgrade(&scan);
-        Ok(scan)
+    /// Returns the size of the findings as JSON, in bytes.
+    pub(super) fn json_bytes(&self) -> usize {
+        self.findings.as_ref().map_or(0, |findings| findings.json_bytes)
     }
 
-    fn decode_blocking(&self) -> Result<Scan, Error> {
+    /// Returns the scan that a reader has decoded and still holds.
+    pub(super) fn decoded(&self) -> Option<Arc<Scan>> {
+        self.decoded.lock().upgrade()
+    }
+
+    /// Returns the decoded scan. Of concurrent callers, one decodes it, on its async worker.
+    pub(super) async fn decode_once(&self) -> Result<Arc<Scan>, Error> {
+        if let Some(scan) = self.decoded() {
+            return Ok(scan);
+        }
+        let _first = self.decoding.lock().await;
+        self.decoded().map_or_else(|| self.decode(), Ok)
+    }
+
+    /// Decodes the scan; an error if its encoding is damaged.
+    pub(super) fn decode(&self) -> Result<Arc<Scan>, Error> {
         let findings = self.findings.as_ref().map(EncodedFindings::decode).transpose().map_err(damaged)?;
         let mut scan = self.outline.clone();
         if let Some(report) = &mut scan.report {
             report.findings = findings;
         }
+        let scan = Arc::new(scan);
+        *self.decoded.lock() = Arc::downgrade(&scan);
         Ok(scan)
+    }
+}
+
+/// JSON up to a size.
+struct BoundedJson {
+    bytes: Vec<u8>,
+    limit: usize,
+}
+
+impl io::Write for BoundedJson {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.bytes.len().saturating_add(bytes.len()) > self.limit {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -125,7 +157,7 @@ fn compress(json: &[u8]) -> io::Result<Vec<u8>> {
     compressor.compress(json)
 }
 
-fn damaged(error: io::Error) -> Error {
+pub(super) fn damaged(error: io::Error) -> Error {
     Error::DamagedCache(Source::new(error))
 }
 
@@ -148,9 +180,13 @@ pub(super) mod tests {
         .unwrap()
     }
 
+    pub(in crate::registry::cache) fn intact_scan() -> EncodedScan {
+        EncodedScan::new(&scan(), MAX_JSON_BYTES).unwrap().unwrap()
+    }
+
     /// Returns an encoded scan of which one byte is flipped.
     pub(in crate::registry::cache) fn damaged_scan() -> EncodedScan {
-        let mut encoded = EncodedScan::new(&scan()).unwrap();
+        let mut encoded = intact_scan();
         let compressed = &mut encoded.findings.as_mut().unwrap().compressed;
         let middle = compressed.len() / 2;
         compressed[middle] ^= 1;
@@ -159,7 +195,7 @@ pub(super) mod tests {
 
     #[test]
     fn any_damaged_byte_is_detected() {
-        let intact = EncodedFindings::encode(scan().findings()).unwrap();
+        let intact = intact_scan().findings.unwrap();
         for index in 0..intact.compressed.len() {
             for bit in 0..u8::BITS {
                 let mut compressed = intact.compressed.clone();
@@ -176,7 +212,7 @@ pub(super) mod tests {
 
     #[test]
     fn truncated_encoding_is_an_error() {
-        let intact = EncodedFindings::encode(scan().findings()).unwrap();
+        let intact = intact_scan().findings.unwrap();
         for length in 0..intact.compressed.len() {
             let truncated = EncodedFindings { compressed: intact.compressed[..length].into(), ..intact };
 
@@ -186,14 +222,22 @@ pub(super) mod tests {
 
     #[test]
     fn oversized_content_is_an_error() {
-        let intact = EncodedFindings::encode(scan().findings()).unwrap();
+        let intact = intact_scan().findings.unwrap();
         let json_bytes = intact.json_bytes - 1;
 
         assert!(EncodedFindings { json_bytes, ..intact }.decode().is_err());
     }
 
-    #[tokio::test]
-    async fn damaged_scan_is_an_error() {
-        assert!(matches!(Arc::new(damaged_scan()).decode().await, Err(Error::DamagedCache(_))));
+    #[test]
+    fn scan_beyond_the_size_is_not_encoded() {
+        let json_bytes = intact_scan().json_bytes();
+
+        assert!(EncodedScan::new(&scan(), json_bytes).unwrap().is_some());
+        assert!(EncodedScan::new(&scan(), json_bytes - 1).unwrap().is_none());
+    }
+
+    #[test]
+    fn damaged_scan_is_an_error() {
+        assert!(matches!(damaged_scan().decode(), Err(Error::DamagedCache(_))));
     }
 }

@@ -4,6 +4,7 @@
 //! Scans are cached by digest, compressed and bounded in bytes. Unsettled scans and tags are cached only for
 //! seconds. A caller's [`Freshness`] takes precedence, and errors are never cached.
 
+mod codec;
 mod encoded;
 mod first_scans;
 mod invalidation;
@@ -27,7 +28,9 @@ use scangate_core::{
 
 use tracing::Instrument as _;
 
-use self::{encoded::EncodedScan, first_scans::FirstScans, invalidation::Invalidations, recent::RecentScans};
+use self::{
+    codec::Codec, encoded::EncodedScan, first_scans::FirstScans, invalidation::Invalidations, recent::RecentScans,
+};
 use super::{
     Error, Freshness, Registry, RegistryScanning, RepositoryScanning, Resolved, Source, Started,
     read_through::{CachedRead, ReadThroughCache},
@@ -74,6 +77,7 @@ pub struct CachedRegistry {
     inner: Arc<dyn Registry>,
     config: Config,
     scans: Arc<ReadThroughCache<ScanKey, Arc<EncodedScan>>>,
+    codec: Arc<Codec>,
     recent: RecentScans,
     first_scans: Arc<FirstScans>,
     resolutions: ReadThroughCache<ImageKey, Arc<Resolved>>,
@@ -106,6 +110,7 @@ impl CachedRegistry {
         Self {
             inner: Arc::new(inner),
             scans: Arc::new(ReadThroughCache::new(config.max_scan_bytes, max_age, config.flight_timeout)),
+            codec: Arc::default(),
             recent: RecentScans::default(),
             first_scans: Arc::default(),
             resolutions: ReadThroughCache::new(MAX_RESOLUTION_BYTES, config.resolution_ttl, config.flight_timeout),
@@ -166,15 +171,15 @@ impl Registry for CachedRegistry {
         let read = |began| {
             let (inner, scans) = (Arc::clone(&self.inner), Arc::clone(&self.scans));
             let (key, manifest, config) = (key.clone(), manifest.clone(), self.config.clone());
-            let first_scans = Arc::clone(&self.first_scans);
+            let (first_scans, codec) = (Arc::clone(&self.first_scans), Arc::clone(&self.codec));
             async move {
                 let scan = inner.scan(&key.repository, &manifest, freshness).await?;
                 let previous = scans.latest(&key).map(|reading| reading.value);
                 let first = first_scans.record(&key, manifest.push_time, &scan);
-                ttl::to_cached_read(&scan, first, previous.as_deref(), began, &config)
+                ttl::to_cached_read(&codec, &scan, first, previous.as_deref(), began, &config).await
             }
         };
-        let scan = get_decoded(&self.scans, &key, freshness, read).await?;
+        let scan = get_decoded(&self.scans, &self.codec, &key, freshness, read).await?;
         self.recent.insert(&scan);
         Ok(scan)
     }
@@ -251,6 +256,7 @@ impl Registry for CachedRegistry {
 /// Returns a scan from the cache, or reads it. A damaged one is removed and read again.
 async fn get_decoded<F>(
     scans: &ReadThroughCache<ScanKey, Arc<EncodedScan>>,
+    codec: &Codec,
     key: &ScanKey,
     freshness: Freshness,
     read: impl Fn(Instant) -> F,
@@ -258,11 +264,11 @@ async fn get_decoded<F>(
 where
     F: Future<Output = Result<CachedRead<Arc<EncodedScan>>, Error>> + Send + 'static,
 {
-    match scans.get(key, freshness, &read).await?.decode().await {
+    match codec.decode(&scans.get(key, freshness, &read).await?).await {
         Err(error @ Error::DamagedCache(_)) => {
             tracing::error!(error = &error as &dyn std::error::Error, "a cached scan is damaged; reading it again");
             scans.remove(key);
-            scans.get(key, freshness, read).await?.decode().await
+            codec.decode(&scans.get(key, freshness, read).await?).await
         }
         decoded => decoded,
     }
@@ -318,13 +324,13 @@ mod tests {
         let key = ScanKey { repository, digest: Digest::parse(&format!("sha256:{:064x}", 1)).unwrap() };
         let is_damaged = AtomicBool::new(true);
         let read = |began: Instant| {
-            let intact = EncodedScan::new(&encoded::tests::scan()).unwrap();
+            let intact = encoded::tests::intact_scan();
             let is_damaged = is_damaged.swap(false, Ordering::Relaxed);
             let value = Arc::new(if is_damaged { encoded::tests::damaged_scan() } else { intact });
             async move { Ok(CachedRead { value, began, ttl: Duration::MAX, weight: 1 }) }
         };
 
-        let decoded = get_decoded(&scans, &key, Freshness::default(), read).await.unwrap();
+        let decoded = get_decoded(&scans, &Codec::default(), &key, Freshness::default(), read).await.unwrap();
 
         assert_eq!(decoded.findings(), encoded::tests::scan().findings());
     }

@@ -8,18 +8,19 @@ use scangate_core::{
     scan::{Enrichment, Report, Scan, Status},
 };
 
-use super::{Config, encoded::EncodedScan};
+use super::{Config, codec::Codec, encoded::EncodedScan};
 use crate::registry::{Error, read_through::CachedRead};
 
 /// Encodes a scan for the cache, with its TTL and the time since which its content is unchanged.
-pub(super) fn to_cached_read(
-    scan: &Scan,
+pub(super) async fn to_cached_read(
+    codec: &Codec,
+    scan: &Arc<Scan>,
     first_scan_time: Option<Timestamp>,
     previous: Option<&EncodedScan>,
     began: Instant,
     config: &Config,
 ) -> Result<CachedRead<Arc<EncodedScan>>, Error> {
-    let mut encoded = EncodedScan::new(scan)?;
+    let mut encoded = codec.encode(scan).await?;
     encoded.set_first_scan_time(first_scan_time);
     if let Some(previous) = previous.filter(|previous| is_unchanged(previous, &encoded)) {
         encoded.set_unchanged_since(previous.outline().unchanged_since);
