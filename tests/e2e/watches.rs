@@ -214,6 +214,27 @@ async fn policy_watch_resumes_after_any_message() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn policy_watch_resumes_far_behind() {
+    let cluster = Cluster::start();
+    let store = cluster.database();
+    let gate = gate(World::demo()).store(&store).start().await;
+    let (_, token) = next_change(&mut open_policies(&gate, "").await).await;
+    cluster.execute(
+        &store,
+        "insert into document_revisions (kind, id, revision, body, content_digest, create_time, write_time)
+             select kind, 'policy-' || i, 1 + i, body, content_digest, create_time, write_time
+             from documents, generate_series(1, 2500) i;
+         update store_revision set revision = 2501;",
+    );
+
+    let mut resumed = open_policies(&gate, &token).await;
+    let rest = changes(&mut resumed, 2_500).await;
+
+    let names: Vec<String> = rest.into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, (1..=2_500).map(|number| format!("policies/policy-{number}")).collect::<Vec<_>>());
+}
+
 #[tokio::test]
 async fn foreign_resume_token_is_refused() {
     let (one, other) = (gate(World::demo()).start().await, gate(World::demo()).start().await);

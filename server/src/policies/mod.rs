@@ -217,13 +217,24 @@ impl Policies {
         if !self.needs_refresh.load(Ordering::Acquire) && *self.confirmed_at.lock() >= requested_at {
             return true;
         }
+        loop {
+            match self.refresh_page(&mut revision_time).await {
+                Some(true) => {}
+                Some(false) => return true,
+                None => return false,
+            }
+        }
+    }
+
+    /// Applies a page of the store's changes to the snapshot; true if there are more, `None` on failure.
+    async fn refresh_page(&self, revision_time: &mut Timestamp) -> Option<bool> {
         let read_time = Instant::now();
         let snapshot = self.snapshot.load_full();
         let changes = match self.store.changes(Some(snapshot.revision)).await {
             Ok(changes) => changes,
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "cannot read the policies from the store");
-                return false;
+                return None;
             }
         };
         if changes.begin_time != Some(*revision_time) || changes.revision < snapshot.revision {
@@ -233,8 +244,9 @@ impl Policies {
                 "the history of the policy store has changed, perhaps because it was restored from a backup; no decision is \
                  made until this server is restarted"
             );
-            return false;
+            return None;
         }
+        let has_more = changes.has_more;
         if changes.revision > snapshot.revision {
             *revision_time = changes.write_time;
             report_unknown_fields(&changes);
@@ -244,12 +256,14 @@ impl Policies {
             self.snapshot.store(Arc::new(set));
             self.revision.send_replace(revision);
         }
-        *self.confirmed_at.lock() = read_time;
-        self.needs_refresh.store(false, Ordering::Release);
-        true
+        if !has_more {
+            *self.confirmed_at.lock() = read_time;
+            self.needs_refresh.store(false, Ordering::Release);
+        }
+        Some(has_more)
     }
 
-    /// Returns the changes after a revision, as recorded by the store; `None`: all current policies and waivers.
+    /// Returns a page of the changes after a revision, as recorded by the store; `None`: all current policies and waivers.
     pub async fn changes(&self, after: Option<u64>) -> Result<ChangeSet, Error> {
         Ok(self.store.changes(after).await?)
     }

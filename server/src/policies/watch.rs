@@ -78,7 +78,7 @@ pub enum ChangeEvent {
     },
     /// A policy was deleted.
     DeletedPolicy(PolicyId),
-    /// No change; sent after every read of the store, and at least every 10 seconds.
+    /// No change; sent when the receiver has every change, and at least every 10 seconds.
     Heartbeat,
 }
 
@@ -128,8 +128,12 @@ impl Watch<'_> {
             start => self.send_content(start).await?,
         };
         loop {
-            position = self.send_changes(position).await?;
-            // A heartbeat after every read: the receiver is up to date with this revision.
+            let has_more;
+            (position, has_more) = self.send_changes(position).await?;
+            if has_more {
+                continue;
+            }
+            // A heartbeat after the last page: the receiver is up to date with this revision.
             self.send(position, ChangeEvent::Heartbeat).await?;
             let newer = revisions.wait_for(|revision| *revision > position.revision);
             tokio::select! {
@@ -169,7 +173,8 @@ impl Watch<'_> {
         Ok(content)
     }
 
-    async fn send_changes(&self, mut position: WatchPosition) -> Result<WatchPosition, End> {
+    /// Sends a page of the changes after a position. Returns the new position, and true if there are more changes.
+    async fn send_changes(&self, mut position: WatchPosition) -> Result<(WatchPosition, bool), End> {
         let changes = self.policies.changes(Some(position.revision)).await?;
         check_history(position, changes.begin_time)?;
         let received = usize::try_from(position.received).unwrap_or(usize::MAX);
@@ -189,7 +194,7 @@ impl Watch<'_> {
             };
             self.send(position, change).await?;
         }
-        Ok(position)
+        Ok((position, changes.has_more))
     }
 
     async fn written(&self, resource: Revision) -> Result<ChangeEvent, End> {

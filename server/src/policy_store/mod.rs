@@ -23,6 +23,9 @@ pub const MAX_WAIVERS: u64 = 1_000_000;
 /// Maximum number of resources that one write creates.
 pub const MAX_CREATE_BATCH_SIZE: usize = 1_000;
 
+/// Number of changes in a page. The page ends with a whole revision, so it may have up to [`MAX_CREATE_BATCH_SIZE`] more.
+pub const CHANGES_PAGE_SIZE: usize = 1_000;
+
 /// The name of a policy or a waiver.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ResourceName {
@@ -199,11 +202,13 @@ pub struct Entry {
     pub resource: Option<Revision>,
 }
 
-/// The changes of a store after a revision.
+/// A page of the changes of a store after a revision, or its current content.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ChangeSet {
     /// The store's revision after these changes.
     pub revision: u64,
+    /// True if the store has changes after that revision.
+    pub has_more: bool,
     /// The time of the write of that revision.
     pub write_time: Timestamp,
     /// The write time of the revision from which these changes start (the `after` of the call); `None` if the store lacks that
@@ -277,15 +282,16 @@ pub enum Error {
 /// idempotency key and the store's new revision. Revisions grow by one (`revisions_grow_by_one_per_accepted_write`).
 #[async_trait::async_trait]
 pub trait PolicyStore: Send + Sync + fmt::Debug {
-    /// Returns the changes after a revision, or the current content for `None`
-    /// (`changes_since_revision_are_listed_in_order`).
+    /// Returns the changes after a revision (`changes_since_revision_are_listed_in_order`), or the current content for `None`.
     ///
-    /// Each call sees one revision as a whole, also during writes (`load_during_writes_sees_one_revision`,
+    /// Changes come in pages of [`CHANGES_PAGE_SIZE`] and whole revisions, so a caller makes progress however far it is behind
+    /// (`changes_come_in_pages_of_whole_revisions`). The current content is one page, with the time limit of a load. Each call sees one revision as a whole, also during writes (`load_during_writes_sees_one_revision`,
     /// `changes_during_writes_are_complete_and_ordered`). A damaged resource is [`Error::Corrupt`]: to skip a policy would
     /// fail open. A resource of a newer server has `unknown_fields` (`newer_documents_are_read_in_part`).
     async fn changes(&self, after: Option<u64>) -> Result<ChangeSet, Error>;
 
-    /// Returns the content as of a revision that the store has reached (`snapshot_at_past_revision_stays_readable`).
+    /// Returns the content as of a revision that the store has reached (`snapshot_at_past_revision_stays_readable`), with the time
+    /// limit of a load.
     async fn snapshot_at(&self, revision: u64) -> Result<PolicySet, Error>;
 
     /// Returns at most `limit` entries of a policy's history, newest first, from before a revision; `None` starts at the

@@ -49,6 +49,7 @@ promises! {
     concurrency::cancelled_write_leaves_all_or_nothing,
     concurrency::changes_during_writes_are_complete_and_ordered,
     history::changes_since_revision_are_listed_in_order,
+    history::changes_come_in_pages_of_whole_revisions,
     history::changes_state_times_of_their_revisions,
     history::snapshot_at_past_revision_stays_readable,
     history::history_pages_newest_first_despite_later_writes,

@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
 use crate::{
+    contract::FILL,
     fixtures::{self, update},
     postgres::{BOUND, open, recovers, server, write},
 };
@@ -66,6 +67,36 @@ async fn write_on_lost_connection_is_unavailable() {
     assert!(matches!(outcome, Err(scangate_server::policy_store::Error::Unavailable(_))), "{outcome:?}");
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     store.ping().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_read_of_past_content_has_limit_of_a_load() {
+    let cluster = Cluster::start();
+    let database = cluster.database();
+    let store = open(&database).await.unwrap();
+    // Longer than one request may take.
+    cluster.execute(
+        &database,
+        "alter table document_revisions rename to stored_revisions;
+         create view document_revisions as select stored.* from stored_revisions stored, pg_sleep(13)",
+    );
+
+    let read = store.snapshot_at(1).await;
+
+    assert_eq!(read.unwrap().revision, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn server_far_behind_catches_up_in_pages() {
+    let cluster = Cluster::start();
+    let database = cluster.database();
+    let server = server(&database).await;
+
+    cluster.execute(&database, FILL);
+    let mut seen = server.revisions();
+    timeout(Duration::from_mins(1), seen.wait_for(|seen| *seen == 10_000)).await.unwrap().unwrap();
+
+    assert_eq!(server.snapshot_at_least(None).await.unwrap().policies.len(), 10_000);
 }
 
 #[tokio::test(flavor = "multi_thread")]

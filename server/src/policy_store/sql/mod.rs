@@ -17,7 +17,9 @@ use scangate_core::{
 };
 use tokio::{sync::Notify, task::JoinHandle};
 
-use super::{Change, ChangeSet, Entry, Error, PolicyStore, Resource, Write, WriteResult, apply_changes};
+use super::{
+    CHANGES_PAGE_SIZE, Change, ChangeSet, Entry, Error, PolicyStore, Resource, Write, WriteResult, apply_changes,
+};
 use crate::sql::{self, Connection, Database};
 
 impl From<sql::Error> for Error {
@@ -98,7 +100,10 @@ impl PolicyStore for SqlPolicyStore {
 
     async fn snapshot_at(&self, revision: u64) -> Result<PolicySet, Error> {
         let at = row::to_i64(revision);
-        let rows = self.database.read(move |connection| Box::pin(queries::load_current_at(connection, at))).await?;
+        let rows = self.database.read_snapshot(Some(sql::LOAD_TIMEOUT), move |connection| {
+            Box::pin(async move { queries::load_current_at(connection, at).await.map_err(Error::from) })
+        });
+        let rows = rows.await?;
         let entries = row::into_entries(revision, rows)?;
         let mut set = PolicySet::default();
         apply_changes(&mut set, ChangeSet { revision, entries, ..ChangeSet::default() });
@@ -159,18 +164,32 @@ impl PolicyStore for SqlPolicyStore {
 }
 
 async fn read_changes(connection: &mut Connection, after: Option<i64>) -> Result<ChangeSet, Error> {
-    let revision = row::required("the store's revision", queries::revision(connection).await?)?;
-    let write_time = row::required("the store's last write", queries::write_time(connection, revision).await?)?;
-    let (begin_time, rows) = match after {
-        Some(after) => {
-            let begin_time = queries::write_time(connection, after).await?;
-            (begin_time, queries::load_between(connection, after, revision).await?)
-        }
-        None => (None, queries::load_current(connection).await?),
+    let current = row::required("the store's revision", queries::revision(connection).await?)?;
+    let Some(after) = after else {
+        let rows = queries::load_current(connection).await?;
+        return to_change_set(connection, current, current, None, rows).await;
     };
-    let revision = row::to_revision(revision)?;
+    let begin_time = queries::write_time(connection, after).await?;
+    let size = i64::try_from(CHANGES_PAGE_SIZE).unwrap_or(i64::MAX);
+    let rows = queries::load_page(connection, after, current, size).await?;
+    let is_full = rows.len() >= CHANGES_PAGE_SIZE;
+    let upto = rows.last().filter(|_| is_full).map_or(current, |last| last.revision);
+    to_change_set(connection, current, upto, begin_time, rows).await
+}
+
+/// Converts the rows up to a revision.
+async fn to_change_set(
+    connection: &mut Connection,
+    current: i64,
+    upto: i64,
+    begin_time: Option<i64>,
+    rows: Vec<row::Row>,
+) -> Result<ChangeSet, Error> {
+    let write_time = row::required("the store's last write", queries::write_time(connection, upto).await?)?;
+    let revision = row::to_revision(upto)?;
     Ok(ChangeSet {
         revision,
+        has_more: upto < current,
         write_time: row::to_timestamp(write_time)?,
         begin_time: begin_time.map(row::to_timestamp).transpose()?,
         entries: row::into_entries(revision, rows)?,

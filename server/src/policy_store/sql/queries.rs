@@ -63,6 +63,20 @@ pub(super) async fn load_between(connection: &mut Connection, after: i64, upto: 
     connection.query(select, &values![after, upto]).await
 }
 
+/// Loads a page of the history entries after a revision, up to and including another. The page ends with a whole revision.
+pub(super) async fn load_page(
+    connection: &mut Connection,
+    after: i64,
+    upto: i64,
+    size: i64,
+) -> Result<Vec<Row>, Error> {
+    let select = "select kind, id, revision, body, content_digest, create_time, write_time from document_revisions
+         where revision > $1 and revision <= (select max(revision) from (select revision from document_revisions
+             where revision > $1 and revision <= $2 order by revision limit $3) as page)
+         order by revision, kind, id";
+    connection.query(select, &values![after, upto, size]).await
+}
+
 /// Returns the content digest of a policy at a revision.
 pub(super) async fn policy_digest(
     connection: &mut Connection,

@@ -39,6 +39,26 @@ pub(super) async fn changes_since_revision_are_listed_in_order(store: Arc<dyn Po
     assert_eq!(store.changes(Some(5)).await.unwrap().entries, []);
 }
 
+pub(super) async fn changes_come_in_pages_of_whole_revisions(store: Arc<dyn PolicyStore>) {
+    let mut set = store.load_snapshot().await.unwrap();
+    for revision in 2..=5_u64 {
+        let names: Vec<String> = (0..700).map(|number| format!("w-{revision}-{number}")).collect();
+        let write = waive(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        store.apply(later(SignedDuration::from_hours(1) * i32::try_from(revision).unwrap(), write)).await.unwrap();
+    }
+
+    let mut pages = Vec::new();
+    while pages.last().is_none_or(|(_, _, has_more, _)| *has_more) {
+        let page = store.changes(Some(set.revision)).await.unwrap();
+        pages.push((page.revision, page.entries.len(), page.has_more, page.write_time));
+        apply_changes(&mut set, page);
+    }
+
+    let at = |hours| noon() + SignedDuration::from_hours(hours);
+    assert_eq!(pages, [(3, 1_400, true, at(3)), (5, 1_400, false, at(5))]);
+    assert_eq!(set, store.load_snapshot().await.unwrap());
+}
+
 pub(super) async fn changes_state_times_of_their_revisions(store: Arc<dyn PolicyStore>) {
     let hour = SignedDuration::from_hours(1);
     store.apply(later(hour, create("team"))).await.unwrap();
