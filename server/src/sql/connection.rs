@@ -9,8 +9,18 @@ use super::{Dialect, Error, FromRow, RowStatement, Value, postgres, sqlite, valu
 pub(crate) struct Connection {
     driver: Driver,
     in_transaction: bool,
-    /// Set after an error of the driver: a statement may still run, and SQLite ends the transaction itself when a disk is full.
-    is_broken: bool,
+    condition: Condition,
+}
+
+/// The condition of a connection after its errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Condition {
+    /// It can be used after a rollback.
+    Whole,
+    /// It must be replaced: a statement may still run.
+    Broken,
+    /// It must be replaced, and so must the idle ones: they are probably lost or outdated, too.
+    Lost,
 }
 
 #[derive(Debug)]
@@ -21,7 +31,7 @@ pub(super) enum Driver {
 
 impl Connection {
     pub(super) fn new(driver: Driver) -> Self {
-        Self { driver, in_transaction: false, is_broken: false }
+        Self { driver, in_transaction: false, condition: Condition::Whole }
     }
 
     pub(super) fn driver_mut(&mut self) -> &mut Driver {
@@ -162,13 +172,23 @@ impl Connection {
         Ok(())
     }
 
-    /// Ends a transaction that an operation left open; false if the connection must be replaced.
-    pub(super) async fn settle(&mut self) -> bool {
-        !self.is_broken && (!self.in_transaction || self.rollback().await.is_ok())
+    /// Ends a transaction that an operation left open. Returns the condition of the connection.
+    pub(super) async fn settle(&mut self) -> Condition {
+        if self.condition == Condition::Whole && self.in_transaction && self.rollback().await.is_err() {
+            self.condition = self.condition.max(Condition::Broken);
+        }
+        self.condition
     }
 
     fn noting_failure<T>(&mut self, outcome: Result<T, Error>) -> Result<T, Error> {
-        self.is_broken |= outcome.is_err();
+        if let Err(error) = &outcome {
+            let after = match self.driver {
+                // SQLite ends the transaction itself, for example when a disk is full.
+                Driver::Sqlite(_) => Condition::Broken,
+                Driver::Postgres(_) => postgres::condition_after(error),
+            };
+            self.condition = self.condition.max(after);
+        }
         outcome
     }
 }

@@ -143,6 +143,37 @@ async fn unconfirmed_snapshot_is_stale_until_store_returns() {
     assert_eq!(written, 4);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_statement_keeps_connections() {
+    let cluster = Cluster::start();
+    let database = cluster.database();
+    let store = Arc::new(open(&database).await.unwrap());
+    let mut pings = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let store = Arc::clone(&store);
+        pings.spawn(async move { store.ping().await.unwrap() });
+    }
+    pings.join_all().await;
+    cluster.execute(
+        &database,
+        "create table backends as select pid from pg_stat_activity where application_name = 'scangate';
+         create function refuse() returns trigger language plpgsql as $$ begin raise exception 'refused'; end $$;
+         create trigger refuse before update on documents for each row execute function refuse();",
+    );
+
+    let refused = store.apply(update("default", Precondition::Any)).await;
+    store.ping().await.unwrap();
+
+    assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+    cluster.execute(
+        &database,
+        "do $$ begin
+             assert (select count(*) > 1 from backends), 'there was one connection only';
+             assert not exists (select pid from backends except select pid from pg_stat_activity), 'one was closed';
+         end $$",
+    );
+}
+
 pub(crate) async fn recovers(server: &Policies) {
     let began = std::time::Instant::now();
     while server.snapshot_at_least(None).await.is_err() {

@@ -1,5 +1,6 @@
 //! PostgreSQL: its connections and their setup, the pool, and notifications of writes.
 
+mod condition;
 mod notifications;
 mod pool;
 
@@ -14,7 +15,7 @@ use sqlx::{
 use super::{Error, FromRow, OpenError, Row, Value};
 
 pub(crate) use self::notifications::listen;
-pub(super) use self::{notifications::CHANNEL, pool::Pool};
+pub(super) use self::{condition::condition_after, notifications::CHANNEL, pool::Pool};
 
 /// Session settings. They override those of the database or role, and bound each statement, lock and idle transaction so that a
 /// stuck one cannot block other servers.

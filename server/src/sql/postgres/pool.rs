@@ -15,7 +15,7 @@ use tokio::{
 use super::{PING_TIMEOUT, parse_url};
 use crate::sql::{
     Connection, Error, OpenError,
-    connection::Driver,
+    connection::{Condition, Driver},
     database::{Access, Calls},
 };
 
@@ -63,7 +63,7 @@ impl Pool {
         }
     }
 
-    /// Runs an operation on a connection. A connection that fails, or whose operation is dropped, is closed.
+    /// Runs an operation on a connection. A broken connection, or one whose operation is dropped, is closed.
     pub(in crate::sql) async fn run<T, E: From<Error>>(
         &self,
         _place: OwnedSemaphorePermit,
@@ -72,14 +72,16 @@ impl Pool {
     ) -> Result<T, E> {
         let mut connection = self.acquire(access).await?;
         let outcome = calls(&mut connection).await;
-        let is_whole = connection.settle().await;
+        let condition = connection.settle().await;
         let mut idle = self.idle.lock();
-        if is_whole {
-            idle.retain(|(_, since)| since.elapsed() < MAX_IDLE);
-            idle.push((connection, Instant::now()));
-        } else {
-            // After a failover the others are lost, too, and a commit would use each of them without a ping.
-            idle.clear();
+        match condition {
+            Condition::Whole => {
+                idle.retain(|(_, since)| since.elapsed() < MAX_IDLE);
+                idle.push((connection, Instant::now()));
+            }
+            Condition::Broken => {}
+            // A commit would use each of them without a ping.
+            Condition::Lost => idle.clear(),
         }
         outcome
     }

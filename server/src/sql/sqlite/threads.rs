@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use super::{File, query_error};
 use crate::sql::{
     Connection, Error, OpenError,
-    connection::Driver,
+    connection::{Condition, Driver},
     database::{Access, Calls, Failure},
 };
 
@@ -155,7 +155,7 @@ fn run(path: &Path, jobs: &Mutex<mpsc::Receiver<Job>>, mut connection: Option<Co
         }
         let is_whole = connection.as_mut().is_some_and(|connection| {
             let outcome = catch_unwind(AssertUnwindSafe(|| job(Ok(connection))));
-            outcome.is_ok() && poll_once(connection.settle()) == Some(true)
+            outcome.is_ok() && poll_once(connection.settle()) == Some(Condition::Whole)
         });
         if !is_whole {
             connection = None;
