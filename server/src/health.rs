@@ -1,25 +1,19 @@
 //! Health checks: a server is ready if it can make and record decisions.
 
-use std::{error::Error, pin::Pin, sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use scangate_proto::v1::{
     decision_service_server::SERVICE_NAME as DECISION_SERVICE, policy_service_server::SERVICE_NAME as POLICY_SERVICE,
     scan_gate_service_server::SERVICE_NAME as SCAN_GATE_SERVICE,
 };
 use tokio::task::JoinHandle;
-use tokio_stream::{Stream, StreamExt as _};
-use tonic::{Code, Request, Response, Status};
+use tokio_util::sync::CancellationToken;
 use tonic_health::{
     ServingStatus,
-    pb::{
-        HealthCheckRequest, HealthCheckResponse,
-        health_check_response::ServingStatus as WireStatus,
-        health_server::{Health, HealthServer},
-    },
-    server::HealthService,
+    pb::health_server::{Health, HealthServer},
 };
 
-use crate::{decisions::Decisions, policies::Policies};
+use crate::{decisions::Decisions, grpc::HealthService, policies::Policies};
 
 /// The interval between two probes of the store.
 const PROBE_INTERVAL: Duration = Duration::from_secs(2);
@@ -44,13 +38,14 @@ impl Drop for HealthReporter {
     }
 }
 
-/// Starts the health service and its probe of the store.
+/// Starts the health service and its probe of the store. Watches end when the server stops.
 pub(crate) async fn service(
     policies: Arc<Policies>,
     decisions: Arc<Decisions>,
+    stopping: CancellationToken,
 ) -> (HealthReporter, HealthServer<impl Health>) {
     let reporter = tonic_health::server::HealthReporter::new();
-    let service = HealthServer::new(WatchableHealth(HealthService::from_health_reporter(reporter.clone())));
+    let service = HealthServer::new(HealthService::new(reporter.clone(), stopping));
     report(&reporter, ServingStatus::Serving).await;
     let probe = tokio::spawn(probe(reporter.clone(), policies, decisions));
     (HealthReporter { reporter, probe }, service)
@@ -85,30 +80,5 @@ async fn can_decide(policies: &Policies, decisions: &Decisions) -> Result<(), Bo
 async fn report(reporter: &tonic_health::server::HealthReporter, status: ServingStatus) {
     for service in ["", SCAN_GATE_SERVICE, POLICY_SERVICE, DECISION_SERVICE] {
         reporter.set_service_status(service, status).await;
-    }
-}
-
-/// The health service with the protocol's answer to a watch of an unknown service: SERVICE_UNKNOWN, on a stream that stays open.
-/// tonic's own answer is an error, which clients with health checks take as a server without them.
-struct WatchableHealth(HealthService);
-
-#[tonic::async_trait]
-impl Health for WatchableHealth {
-    type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
-
-    async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
-        self.0.check(request).await
-    }
-
-    async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        match self.0.watch(request).await {
-            Ok(known) => Ok(known.map(|statuses| Box::pin(statuses) as Self::WatchStream)),
-            Err(status) if status.code() == Code::NotFound => {
-                let unknown = HealthCheckResponse { status: WireStatus::ServiceUnknown.into() };
-                let stream = tokio_stream::once(Ok(unknown)).chain(tokio_stream::pending());
-                Ok(Response::new(Box::pin(stream)))
-            }
-            Err(status) => Err(status),
-        }
     }
 }

@@ -177,8 +177,8 @@ async fn run(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
     let stopping = services.stopping.clone();
-    let (health, health_service) =
-        health::service(Arc::clone(&services.policies), Arc::clone(&services.decisions)).await;
+    let (policies, decisions) = (Arc::clone(&services.policies), Arc::clone(&services.decisions));
+    let (health, health_service) = health::service(policies, decisions, stopping.clone()).await;
     let service = grpc_service(services, health_service)?;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let incoming =

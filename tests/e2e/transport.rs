@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use scangate_client::v1::{EvaluateGateRequest, Verdict};
+use scangate_client::{
+    Code, Rejection,
+    v1::{EvaluateGateRequest, Verdict},
+};
 use scangate_ecr_simulator::{Fault, World};
 use scangate_proto::v1::scan_gate_service_client::ScanGateServiceClient;
 use tokio::net::TcpStream;
@@ -45,6 +48,56 @@ async fn watch_of_unknown_service_stays_open() {
     assert_eq!(missing.code(), tonic::Code::NotFound);
     let end = tokio::time::timeout(Duration::from_millis(300), unknown.message()).await;
     assert!(end.is_err(), "the stream ended: {end:?}");
+}
+
+#[tokio::test]
+async fn health_watches_are_bounded() {
+    let gate = gate(World::demo()).start().await;
+    // One connection has fewer streams than the server has places.
+    let mut clients = [HealthClient::new(channel(&gate).await), HealthClient::new(channel(&gate).await)];
+    let mut watches = Vec::new();
+    let refused = loop {
+        match clients[watches.len() % 2].watch(HealthCheckRequest::default()).await {
+            Ok(watch) => watches.push(watch.into_inner()),
+            Err(refused) => break refused,
+        }
+        assert!(watches.len() <= 1_100, "watches have no limit");
+    };
+
+    let checked = clients[0].check(HealthCheckRequest::default()).await.unwrap();
+    let rejection = Rejection::from(&refused);
+    assert_eq!((rejection.code, rejection.reason.as_str()), (Code::ResourceExhausted, "OVERLOADED"));
+    assert!(refused.metadata().contains_key("grpc-retry-pushback-ms"));
+    assert_eq!(checked.into_inner().status(), ServingStatus::Serving);
+    watches.clear();
+    while clients[0].watch(HealthCheckRequest::default()).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn open_health_watches_end_at_shutdown() {
+    let gate = gate(World::demo()).flag("--shutdown-grace", "1h").start().await;
+    let mut health = HealthClient::new(channel(&gate).await);
+    let mut watches = Vec::new();
+    for service in ["", "other.Service"] {
+        let mut watch = health.watch(HealthCheckRequest { service: service.to_owned() }).await.unwrap().into_inner();
+        watch.message().await.unwrap().unwrap();
+        watches.push(watch);
+    }
+
+    let stopped = tokio::time::timeout(Duration::from_mins(1), gate.stop()).await;
+
+    stopped.expect("the server waits for open watches").unwrap();
+    for mut watch in watches {
+        let end = loop {
+            match watch.message().await {
+                Ok(message) => assert!(message.is_some(), "the stream ends with OK"),
+                Err(end) => break Rejection::from(&end),
+            }
+        };
+        assert_eq!((end.code, end.reason.as_str()), (Code::Unavailable, "SHUTTING_DOWN"));
+    }
 }
 
 #[tokio::test]

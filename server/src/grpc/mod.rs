@@ -8,6 +8,7 @@ mod decision_service;
 mod encoded_decisions;
 mod evaluate_fast_path;
 mod field_violations;
+mod health_service;
 mod http_rules;
 mod message_frame;
 mod middleware;
@@ -30,6 +31,7 @@ pub(crate) use self::middleware::{RequestLayer, current_request_id};
 pub(crate) use self::{
     decision_service::DecisionService,
     evaluate_fast_path::{FastPath, MAX_ENCODED_BYTES},
+    health_service::HealthService,
     policy_service::PolicyService,
     request_body::MAX_REQUEST_BYTES,
     scan_gate_service::ScanGateService,

@@ -1,4 +1,4 @@
-//! Response streams that are fed by a channel, and end with an error when the server stops.
+//! Response streams with a concurrency permit, which end with an error when the server stops.
 
 use std::{pin::Pin, time::Duration};
 
@@ -20,7 +20,15 @@ pub(crate) fn from_channel<T: Send>(
     receiver: mpsc::Receiver<T>,
     permit: OwnedSemaphorePermit,
 ) -> impl Stream<Item = T> + Send {
-    ReceiverStream::new(receiver).map(move |item| {
+    holding(ReceiverStream::new(receiver), permit)
+}
+
+/// Returns a stream that holds its concurrency permit until it is dropped.
+pub(crate) fn holding<T>(
+    items: impl Stream<Item = T> + Send,
+    permit: OwnedSemaphorePermit,
+) -> impl Stream<Item = T> + Send {
+    items.map(move |item| {
         let _held = &permit;
         item
     })
@@ -40,6 +48,16 @@ pub(crate) fn or_shutting_down<T: Send + 'static>(
     let end =
         tokio_stream::once(()).filter_map(move |()| stopping.is_cancelled().then(|| Err(status::shutting_down())));
     Box::pin(responses.chain(end))
+}
+
+/// Ends a stream that has no end of its own with SHUTTING_DOWN when the server stops.
+pub(crate) fn until_stopping<T: Send + 'static>(
+    responses: impl Stream<Item = Result<T, Status>> + Send + 'static,
+    stopping: CancellationToken,
+) -> ResponseStream<T> {
+    let stopped = tokio_stream::once(stopping.clone()).then(CancellationToken::cancelled_owned).map(|()| None);
+    let responses = responses.map(Some).merge(stopped).map_while(|response| response);
+    or_shutting_down(responses, stopping)
 }
 
 /// Adds a heartbeat, made from the last response, whenever none was sent for this long.
