@@ -1,8 +1,9 @@
 //! The policy store in a SQL database: SQLite, in a file that one server owns, or PostgreSQL, which several servers share.
 //!
-//! `apply` executes a change, `queries` holds the SQL, `row` converts between rows and resources.
+//! `apply` executes a change, `changes` reads them, `queries` holds the SQL, `row` converts between rows and resources.
 
 mod apply;
+mod changes;
 mod history_check;
 mod partial;
 mod queries;
@@ -17,10 +18,8 @@ use scangate_core::{
 };
 use tokio::{sync::Notify, task::JoinHandle};
 
-use super::{
-    CHANGES_PAGE_SIZE, Change, ChangeSet, Entry, Error, PolicyStore, Resource, Write, WriteResult, apply_changes,
-};
-use crate::sql::{self, Connection, Database};
+use super::{Change, ChangeSet, Entry, Error, PolicyStore, Resource, Write, WriteResult, apply_changes};
+use crate::sql::{self, Database};
 
 impl From<sql::Error> for Error {
     fn from(error: sql::Error) -> Self {
@@ -87,15 +86,16 @@ impl PolicyStore for SqlPolicyStore {
     async fn changes(&self, after: Option<u64>) -> Result<ChangeSet, Error> {
         let after = after.map(row::to_i64);
         let read = |limit| {
-            self.database.read_snapshot(Some(limit), move |connection| Box::pin(read_changes(connection, after)))
+            self.database.read_snapshot(Some(limit), move |connection| Box::pin(changes::read(connection, after)))
         };
-        match after {
+        let page = match after {
             Some(_) => match read(REFRESH_TIMEOUT).await {
-                Err(Error::Unavailable(_)) => read(sql::QUERY_TIMEOUT).await,
-                refreshed => refreshed,
+                Err(Error::Unavailable(_)) => read(sql::QUERY_TIMEOUT).await?,
+                refreshed => refreshed?,
             },
-            None => read(sql::LOAD_TIMEOUT).await,
-        }
+            None => read(sql::LOAD_TIMEOUT).await?,
+        };
+        changes::parse(|| page.parse()).await
     }
 
     async fn snapshot_at(&self, revision: u64) -> Result<PolicySet, Error> {
@@ -104,10 +104,13 @@ impl PolicyStore for SqlPolicyStore {
             Box::pin(async move { queries::load_current_at(connection, at).await.map_err(Error::from) })
         });
         let rows = rows.await?;
-        let entries = row::into_entries(revision, rows)?;
-        let mut set = PolicySet::default();
-        apply_changes(&mut set, ChangeSet { revision, entries, ..ChangeSet::default() });
-        Ok(set)
+        let parser = move || {
+            let entries = row::into_entries(revision, rows)?;
+            let mut set = PolicySet::default();
+            apply_changes(&mut set, ChangeSet { revision, entries, ..ChangeSet::default() });
+            Ok(set)
+        };
+        changes::parse(parser).await
     }
 
     async fn history(&self, id: &PolicyId, before: Option<u64>, limit: usize) -> Result<Vec<Entry>, Error> {
@@ -161,37 +164,4 @@ impl PolicyStore for SqlPolicyStore {
             std::future::pending::<()>().await;
         }
     }
-}
-
-async fn read_changes(connection: &mut Connection, after: Option<i64>) -> Result<ChangeSet, Error> {
-    let current = row::required("the store's revision", queries::revision(connection).await?)?;
-    let Some(after) = after else {
-        let rows = queries::load_current(connection).await?;
-        return to_change_set(connection, current, current, None, rows).await;
-    };
-    let begin_time = queries::write_time(connection, after).await?;
-    let size = i64::try_from(CHANGES_PAGE_SIZE).unwrap_or(i64::MAX);
-    let rows = queries::load_page(connection, after, current, size).await?;
-    let is_full = rows.len() >= CHANGES_PAGE_SIZE;
-    let upto = rows.last().filter(|_| is_full).map_or(current, |last| last.revision);
-    to_change_set(connection, current, upto, begin_time, rows).await
-}
-
-/// Converts the rows up to a revision.
-async fn to_change_set(
-    connection: &mut Connection,
-    current: i64,
-    upto: i64,
-    begin_time: Option<i64>,
-    rows: Vec<row::Row>,
-) -> Result<ChangeSet, Error> {
-    let write_time = row::required("the store's last write", queries::write_time(connection, upto).await?)?;
-    let revision = row::to_revision(upto)?;
-    Ok(ChangeSet {
-        revision,
-        has_more: upto < current,
-        write_time: row::to_timestamp(write_time)?,
-        begin_time: begin_time.map(row::to_timestamp).transpose()?,
-        entries: row::into_entries(revision, rows)?,
-    })
 }
