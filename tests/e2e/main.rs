@@ -48,3 +48,4 @@ mod vex_import;
 mod waiver_approval;
 mod waivers;
 mod watches;
+mod write_retries;

@@ -11,6 +11,7 @@ use crate::policy_store::{
 
 /// Returns the result that the write would have. A draft has neither a content digest nor a new revision.
 pub(super) fn dry_run(set: &PolicySet, change: Change) -> Result<WriteResult, Error> {
+    let mut replaced = None;
     let resources = match change {
         Change::Create(resources) => {
             if !(1..=MAX_CREATE_BATCH_SIZE).contains(&resources.len()) {
@@ -25,15 +26,17 @@ pub(super) fn dry_run(set: &PolicySet, change: Change) -> Result<WriteResult, Er
         Change::Update { resource, expected } => {
             let old = find_expected(set, resource.name(), expected)?;
             resource.check_replaces(&old)?;
-            vec![draft(resource, old.revision(), Some(&old))]
+            let draft = draft(resource, old.revision(), Some(&old));
+            replaced = Some(old);
+            vec![draft]
         }
         Change::Delete { id, .. } if id.is_default() => return Err(Error::DefaultRequired),
         Change::Delete { id, expected } => {
-            find_expected(set, ResourceName::Policy(id), expected)?;
+            replaced = Some(find_expected(set, ResourceName::Policy(id), expected)?);
             Vec::new()
         }
     };
-    Ok(WriteResult { revision: set.revision, resources })
+    Ok(WriteResult { revision: set.revision, resources, replaced })
 }
 
 pub(super) fn find(set: &PolicySet, name: &ResourceName) -> Option<Revision> {

@@ -31,7 +31,7 @@ pub use self::{
     current::Current,
     lint::lint,
     patterns::{has_patterns, policy_pattern_notes, waiver_pattern_notes},
-    rollback::{Error as RollbackError, Rollback},
+    rollback::Error as RollbackError,
     watch::{ChangeEvent, Error as WatchError, WatchEvent, WatchPosition},
 };
 use crate::{
@@ -164,6 +164,17 @@ impl Policies {
         let policies = Arc::clone(self);
         let write = Write { change, request: options.request_key, at: Timestamp::now() };
         tokio::spawn(async move { policies.apply_and_refresh(write).await }).await.map_err(Error::TaskFailed)?
+    }
+
+    /// Returns the result of an earlier call with the same idempotency key, whatever happened since. It is visible to every later
+    /// call on this server, like that of [`Policies::write`].
+    pub async fn recorded(self: &Arc<Self>, options: &WriteOptions) -> Result<Option<WriteResult>, Error> {
+        let Some(request) = options.request_key.as_ref().filter(|_| !options.validate_only) else { return Ok(None) };
+        let Some(recorded) = self.store.recorded(request, Timestamp::now()).await? else { return Ok(None) };
+        if recorded.revision > self.snapshot.load().revision {
+            self.refresh_or_retry().await;
+        }
+        if self.needs_refresh.load(Ordering::Acquire) { Err(Error::Stale) } else { Ok(Some(recorded)) }
     }
 
     async fn apply_and_refresh(self: Arc<Self>, write: Write) -> Result<WriteResult, Error> {

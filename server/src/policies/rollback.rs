@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use scangate_core::{name::PolicyId, policy};
+use scangate_core::name::PolicyId;
 
-use super::{Policies, WriteOptions, lint, policy_change_notes};
+use super::{Policies, WriteOptions};
 use crate::policy_store::{Change, Precondition, Resource, Revision, WriteResult};
 
 /// A failure to roll a policy back. The policy is unchanged.
@@ -23,17 +23,6 @@ pub enum Error {
     },
 }
 
-/// The result of a rollback.
-#[derive(Clone, Debug)]
-pub struct Rollback {
-    /// The policy as written.
-    pub written: WriteResult,
-    /// The policy before the rollback; `None` if it was deleted.
-    pub replaced: Option<Arc<policy::Revision>>,
-    /// Notes on the restored policy and on the change.
-    pub notes: Vec<String>,
-}
-
 impl Policies {
     /// Writes a policy again as it was at a revision. A deleted policy is created again if `expected` allows any revision.
     pub async fn roll_back(
@@ -42,7 +31,7 @@ impl Policies {
         revision: u64,
         expected: Precondition,
         options: WriteOptions,
-    ) -> Result<Rollback, Error> {
+    ) -> Result<WriteResult, Error> {
         let entries = self.history(&id, Some(revision.saturating_add(1)), 1).await?;
         let entry = entries.into_iter().find(|entry| entry.revision == revision);
         let Some(resource) = entry.and_then(|entry| entry.resource) else {
@@ -50,15 +39,12 @@ impl Policies {
         };
         resource.check_understood().map_err(super::Error::Store)?;
         let Revision::Policy(old) = resource else { return Err(Error::RevisionNotFound { id, revision }) };
-        let replaced = self.snapshot_at_least(None).await?.policies.get(&id).cloned();
+        let is_deleted = !self.snapshot_at_least(None).await?.policies.contains_key(&id);
         let resource = Resource::Policy(old.policy.clone());
         let change = match expected {
-            Precondition::Any if replaced.is_none() => Change::Create(vec![resource]),
+            Precondition::Any if is_deleted => Change::Create(vec![resource]),
             expected @ (Precondition::Any | Precondition::Revision(_)) => Change::Update { resource, expected },
         };
-        let written = self.write(change, options).await?;
-        let mut notes = lint(&old.policy);
-        notes.extend(replaced.iter().flat_map(|replaced| policy_change_notes(&replaced.policy, &old.policy)));
-        Ok(Rollback { written, replaced, notes })
+        Ok(self.write(change, options).await?)
     }
 }

@@ -169,6 +169,8 @@ pub struct WriteResult {
     pub revision: u64,
     /// The written resources in the order of their names; empty after a deletion.
     pub resources: Vec<Revision>,
+    /// The resource before an update or a deletion; `None` if it could not be read.
+    pub replaced: Option<Revision>,
 }
 
 impl WriteResult {
@@ -178,6 +180,22 @@ impl WriteResult {
             Revision::Policy(revised) => Some(revised),
             Revision::Waiver(_) => None,
         })
+    }
+
+    /// The policy before the write.
+    pub fn replaced_policy(&self) -> Option<&Arc<policy::Revision>> {
+        match &self.replaced {
+            Some(Revision::Policy(revised)) => Some(revised),
+            Some(Revision::Waiver(_)) | None => None,
+        }
+    }
+
+    /// The waiver before the write.
+    pub fn replaced_waiver(&self) -> Option<&Arc<waiver::Revision>> {
+        match &self.replaced {
+            Some(Revision::Waiver(revised)) => Some(revised),
+            Some(Revision::Policy(_)) | None => None,
+        }
     }
 
     /// The written waivers.
@@ -309,6 +327,10 @@ pub trait PolicyStore: Send + Sync + fmt::Debug {
     /// be reinstated under any precondition: [`Error::Revoked`] (`revoked_waiver_stays_revoked`). A resource of a newer server
     /// can be deleted but not replaced: [`Error::FromNewerServer`] (`newer_documents_are_not_replaced`).
     async fn apply(&self, write: Write) -> Result<WriteResult, Error>;
+
+    /// Returns the result of the write with an idempotency key; `None` if the key is unknown or has expired
+    /// (`recorded_result_is_found_within_window`). A key with another fingerprint is [`Error::RequestIdReused`].
+    async fn recorded(&self, request: &RequestKey, now: Timestamp) -> Result<Option<WriteResult>, Error>;
 
     /// Returns the gaps and unreadable entries of the history, one sentence each; empty if the history is complete.
     async fn corrupt_revisions(&self) -> Result<Vec<String>, Error>;

@@ -1,6 +1,6 @@
 //! Imports waivers from OpenVEX documents.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::Timestamp;
 use scangate_core::{
@@ -29,55 +29,54 @@ const MISSING_SCOPE: &str = "the statement names a package but no image, and sca
      belongs to; import it with template.scope.repository or template.scope.environment set to the place that it applies to, or \
      with template.scope.everywhere if it applies to every image";
 
-/// A request to import a document.
+/// A document to import.
 #[derive(Clone, Debug)]
-pub struct ImportRequest {
+pub struct Import {
     /// The document.
-    pub document: ParsedDocument,
+    pub document: Arc<ParsedDocument>,
     /// The fields that all imported waivers share.
     pub template: Waiver,
-    /// The options of the write.
-    pub options: WriteOptions,
 }
 
-/// The result of an import.
+/// A write of imported waivers.
 #[derive(Clone, Debug)]
-pub struct ImportResult {
+pub struct ImportWrite {
     /// The created waivers, in the order of their ids.
     pub waivers: Vec<StoredWaiver>,
     /// The parts of the document that created no waiver, and earlier waivers that it contradicts, one sentence each.
     pub skipped: Vec<String>,
     /// Notes on patterns that match nothing, one sentence each.
     pub notes: Vec<String>,
-    /// The store's revision of the import.
-    pub revision: u64,
 }
 
 impl Waivers {
     /// Creates the waivers of a document that do not exist yet; existing ones are not changed.
-    pub async fn import(&self, request: ImportRequest) -> Result<ImportResult, Error> {
-        let ImportRequest { document, template, options } = request;
+    pub async fn import(&self, import: &Import, options: WriteOptions) -> Result<WriteResult, Error> {
+        let set = self.policies.snapshot_at_least(None).await?;
+        let waivers = to_waivers(&import.document, &import.template).into_iter();
+        let missing = waivers.filter(|waiver| set.waivers.get(&waiver.id).is_none());
+        self.create_imported(missing.map(Resource::Waiver).collect(), options, set.revision).await
+    }
+
+    /// Describes the result of an import, with the parts of the document that did not become waivers.
+    pub async fn describe_import(&self, import: &Import, written: &WriteResult) -> Result<ImportWrite, Error> {
+        let Import { document, template } = import;
         let set = self.policies.snapshot_at_least(None).await?;
         let now = Timestamp::now();
-        let document = Arc::new(document);
         let mut skipped = document.skipped.clone();
-        let unscoped = document.statements.iter().filter(|statement| !has_scope(statement, &template));
+        let unscoped = document.statements.iter().filter(|statement| !has_scope(statement, template));
         skipped.extend(unscoped.map(|statement| format!("{}: {MISSING_SCOPE}", statement.vulnerability)));
-        skipped.extend(contradicted_waivers(&document, &set, now).await?);
-        let mut resources = Vec::new();
-        for waiver in to_waivers(&document, &template) {
-            match set.waivers.get(&waiver.id) {
-                Some(existing) => {
-                    let state = format!("{:?}", existing.waiver.state(now)).to_lowercase();
-                    let name = waiver.id.resource_name();
-                    skipped.push(format!(
-                        "{name} already exists ({state}) and was not changed; use UpdateWaiver to change it"
-                    ));
-                }
-                None => resources.push(Resource::Waiver(waiver)),
+        let created: BTreeSet<&WaiverId> = written.waivers().map(|revision| &revision.waiver.id).collect();
+        skipped.extend(contradicted_waivers(document, &set, now).await?);
+        for waiver in to_waivers(document, template).iter().filter(|waiver| !created.contains(&waiver.id)) {
+            if let Some(existing) = set.waivers.get(&waiver.id) {
+                let state = format!("{:?}", existing.waiver.state(now)).to_lowercase();
+                let name = waiver.id.resource_name();
+                skipped.push(format!(
+                    "{name} already exists ({state}) and was not changed; use UpdateWaiver to change it"
+                ));
             }
         }
-        let written = self.create_imported(resources, options, set.revision).await?;
         let mut waivers = Vec::with_capacity(written.resources.len());
         let mut notes = Vec::new();
         for revision in written.waivers() {
@@ -86,7 +85,7 @@ impl Waivers {
             notes.extend(stored.notes().into_iter().map(|note| format!("{name}: {note}")));
             waivers.push(stored);
         }
-        Ok(ImportResult { waivers, skipped, notes, revision: written.revision })
+        Ok(ImportWrite { waivers, skipped, notes })
     }
 
     /// Creates the waivers in one write; without any, the result is empty at the revision read.
@@ -96,7 +95,7 @@ impl Waivers {
         options: WriteOptions,
         revision: u64,
     ) -> Result<WriteResult, Error> {
-        let nothing = WriteResult { revision, resources: Vec::new() };
+        let nothing = WriteResult { revision, resources: Vec::new(), replaced: None };
         let is_empty = resources.is_empty();
         if is_empty && options.request_key.is_none() {
             return Ok(nothing);

@@ -14,14 +14,14 @@ use scangate_core::{
 };
 
 pub use self::{
-    import::{ImportRequest, ImportResult},
+    import::{Import, ImportWrite},
     list::{Filter, Query, WaiverPage},
 };
 use crate::{
     id,
     observations::{self, Observations},
     policies::{self, Current, Policies, WriteOptions, waiver_change_notes},
-    policy_store::{self, Change, Precondition, Resource, ResourceName},
+    policy_store::{self, Change, Precondition, Resource, ResourceName, WriteResult},
 };
 
 /// A failure to read or to write waivers.
@@ -68,15 +68,13 @@ const NOTHING_SEEN: &str =
 /// The note on a revocation without effect.
 const ALREADY_REVOKED: &str = "the waiver was already revoked; it keeps the time and the reason of its revocation";
 
-/// The result of a write.
+/// A write of a waiver.
 #[derive(Clone, Debug)]
 pub struct WaiverWrite {
     /// The waiver as written.
     pub waiver: Option<StoredWaiver>,
     /// Notes on patterns that match nothing and on the change, one sentence each.
     pub notes: Vec<String>,
-    /// The store's revision of the write.
-    pub revision: u64,
 }
 
 /// A waiver read for a change.
@@ -107,8 +105,8 @@ impl Waivers {
     }
 
     /// Creates a waiver.
-    pub async fn create(&self, waiver: Waiver, options: WriteOptions) -> Result<WaiverWrite, Error> {
-        self.write(Change::Create(vec![Resource::Waiver(waiver)]), options).await
+    pub async fn create(&self, waiver: Waiver, options: WriteOptions) -> Result<WriteResult, Error> {
+        Ok(self.policies.write(Change::Create(vec![Resource::Waiver(waiver)]), options).await?)
     }
 
     /// Returns one waiver, at least at a revision.
@@ -124,14 +122,11 @@ impl Waivers {
         waiver: Waiver,
         current: CurrentWaiver,
         options: WriteOptions,
-    ) -> Result<WaiverWrite, Error> {
+    ) -> Result<WriteResult, Error> {
         let CurrentWaiver { revision: old, expected } = current;
         let approval = old.waiver.approval_of_change(&waiver);
         let waiver = Waiver { requested_by: old.waiver.requested_by.clone(), approval, ..waiver };
-        let changes = waiver_change_notes(&old.waiver, &waiver);
-        let mut written = self.write(Change::Update { resource: Resource::Waiver(waiver), expected }, options).await?;
-        written.notes.extend(changes);
-        Ok(written)
+        Ok(self.policies.write(Change::Update { resource: Resource::Waiver(waiver), expected }, options).await?)
     }
 
     /// Revokes a waiver. Revoking a revoked waiver again changes nothing.
@@ -141,22 +136,16 @@ impl Waivers {
         expected: Precondition,
         reason: &str,
         options: WriteOptions,
-    ) -> Result<WaiverWrite, Error> {
+    ) -> Result<WriteResult, Error> {
         let CurrentWaiver { revision: old, expected } = self.current(id, expected).await?;
         // With an idempotency key the store must see the request, since it records the key.
-        let notes: Vec<String> =
-            old.waiver.revocation.is_some().then(|| ALREADY_REVOKED.to_owned()).into_iter().collect();
         if old.waiver.revocation.is_some() && options.request_key.is_none() {
-            let revision = old.revision;
-            return Ok(WaiverWrite { waiver: Some(self.with_match_state(old).await?), notes, revision });
+            let (revision, waiver) = (old.revision, policy_store::Revision::Waiver(old));
+            return Ok(WriteResult { revision, resources: vec![waiver.clone()], replaced: Some(waiver) });
         }
-        let is_dry_run = options.validate_only;
         let mut waiver = old.waiver.clone();
         waiver.revocation.get_or_insert_with(|| Revocation { at: Timestamp::now(), reason: reason.to_owned() });
-        let written = self.write(Change::Update { resource: Resource::Waiver(waiver), expected }, options).await?;
-        // A repeated request finds the waiver that its first attempt revoked.
-        let is_repeated = !is_dry_run && written.revision <= old.revision;
-        Ok(WaiverWrite { notes: if is_repeated { Vec::new() } else { notes }, ..written })
+        Ok(self.policies.write(Change::Update { resource: Resource::Waiver(waiver), expected }, options).await?)
     }
 
     /// Reads a waiver for a change.
@@ -168,14 +157,21 @@ impl Waivers {
         }
     }
 
-    async fn write(&self, change: Change, options: WriteOptions) -> Result<WaiverWrite, Error> {
-        let written = self.policies.write(change, options).await?;
-        let waiver = match written.waivers().next() {
-            Some(revision) => Some(self.with_match_state(Arc::clone(revision)).await?),
-            None => None,
+    /// Describes the result of a write of one waiver.
+    pub async fn describe(&self, written: &WriteResult) -> Result<WaiverWrite, Error> {
+        let Some(revision) = written.waivers().next() else {
+            return Ok(WaiverWrite { waiver: None, notes: Vec::new() });
         };
-        let notes = waiver.as_ref().map(StoredWaiver::notes).unwrap_or_default();
-        Ok(WaiverWrite { waiver, notes, revision: written.revision })
+        let waiver = self.with_match_state(Arc::clone(revision)).await?;
+        let old = written.replaced_waiver().map(|old| &old.waiver);
+        let notes = if revision.waiver.revocation.is_some() {
+            let was_revoked = old.is_some_and(|old| old.revocation.is_some());
+            was_revoked.then(|| ALREADY_REVOKED.to_owned()).into_iter().collect()
+        } else {
+            let changes = old.map(|old| waiver_change_notes(old, &revision.waiver)).unwrap_or_default();
+            [waiver.notes(), changes].concat()
+        };
+        Ok(WaiverWrite { waiver: Some(waiver), notes })
     }
 
     /// Adds the match state of a waiver: true if a finding in its scope was ever seen.

@@ -19,33 +19,52 @@ use crate::{
         update_mask::POLICY,
     },
     observations::SeenNames,
-    policies::{self, Current},
-    policy_store::{Change, Resource, ResourceName, Revision},
+    policies::{self, Current, WriteOptions},
+    policy_store::{Change, Resource, ResourceName, Revision, WriteResult},
 };
 
 impl PolicyService {
     pub(super) async fn add(&self, request: CreatePolicyRequest) -> Result<CreatePolicyResponse, Status> {
         let mut fields = Fields::default();
-        let id = fields.check("policy_id", PolicyId::parse(&request.policy_id));
-        let policy = policy_fields::parse_policy(&mut fields, id, request.policy.as_ref());
         let options = write_options(&mut fields, request.validate_only, &request.request_id, || CreatePolicyRequest {
             request_id: String::new(),
             ..request.clone()
         });
-        let policy = fields.finish(policy)?;
-        let mut notes = policies::lint(&policy);
-        notes.extend(self.pattern_notes(&policy).await);
-        let change = Change::Create(vec![Resource::Policy(policy)]);
-        let written = self.policies.write(change, options).await.map_err(status::from_policies)?;
+        let write = async {
+            let id = fields.check("policy_id", PolicyId::parse(&request.policy_id));
+            let policy = policy_fields::parse_policy(&mut fields, id, request.policy.as_ref());
+            let policy = fields.finish(policy)?;
+            let change = Change::Create(vec![Resource::Policy(policy)]);
+            self.policies.write(change, options.clone()).await.map_err(status::from_policies)
+        };
+        let written = self.write_once(&options, write).await?;
         Ok(CreatePolicyResponse {
             policy: written.policy().map(|revision| render_policy(revision)),
             revision: render_revision(written.revision),
-            notes,
+            notes: self.notes(&written).await,
         })
     }
 
     pub(super) async fn change(&self, request: UpdatePolicyRequest) -> Result<UpdatePolicyResponse, Status> {
         let mut fields = Fields::default();
+        let options = write_options(&mut fields, request.validate_only, &request.request_id, || UpdatePolicyRequest {
+            request_id: String::new(),
+            ..request.clone()
+        });
+        let written = self.write_once(&options, self.replace(&request, fields, options.clone())).await?;
+        Ok(UpdatePolicyResponse {
+            policy: written.policy().map(|revision| render_policy(revision)),
+            revision: render_revision(written.revision),
+            notes: self.notes(&written).await,
+        })
+    }
+
+    async fn replace(
+        &self,
+        request: &UpdatePolicyRequest,
+        mut fields: Fields,
+        options: WriteOptions,
+    ) -> Result<WriteResult, Status> {
         let message = POLICY.require(&mut fields, request.policy.as_ref());
         let id = message.and_then(|policy| policy_fields::parse_name(&mut fields, "policy.name", &policy.name));
         let expected = message.and_then(|policy| policy_fields::parse_etag(&mut fields, "policy.etag", &policy.etag));
@@ -57,39 +76,42 @@ impl PolicyService {
         let current = self.policies.current(ResourceName::Policy(id.clone()), expected).await;
         let Current { revision, expected } = current.map_err(status::from_policies)?;
         let Revision::Policy(old) = revision else { return Err(status::policy_not_found(&id)) };
-        let rendered = render_policy(&old);
-        let merged = POLICY.apply(&mut fields, request.update_mask.as_ref(), &rendered, message)?;
+        let merged = POLICY.apply(&mut fields, request.update_mask.as_ref(), &render_policy(&old), message)?;
         let policy = merged.and_then(|merged| policy_fields::parse_policy(&mut fields, Some(id), Some(&merged)));
-        let options = write_options(&mut fields, request.validate_only, &request.request_id, || UpdatePolicyRequest {
-            request_id: String::new(),
-            ..request.clone()
-        });
-        let policy = fields.finish(policy)?;
-        let mut notes = policies::lint(&policy);
-        notes.extend(self.pattern_notes(&policy).await);
-        notes.extend(policies::policy_change_notes(&old.policy, &policy));
-        let change = Change::Update { resource: Resource::Policy(policy), expected };
-        let written = self.policies.write(change, options).await.map_err(status::from_policies)?;
-        let policy = written.policy().map(|revision| render_policy(revision));
-        notes.extend(policy.iter().flat_map(|new| POLICY.emptied(&rendered, new)));
-        Ok(UpdatePolicyResponse { policy, revision: render_revision(written.revision), notes })
+        let change = Change::Update { resource: Resource::Policy(fields.finish(policy)?), expected };
+        self.policies.write(change, options).await.map_err(status::from_policies)
     }
 
     pub(super) async fn delete(&self, request: DeletePolicyRequest) -> Result<DeletePolicyResponse, Status> {
         let mut fields = Fields::default();
-        let id = policy_fields::parse_name(&mut fields, "name", &request.name);
-        let expected = policy_fields::parse_etag(&mut fields, "etag", &request.etag);
         let options = write_options(&mut fields, request.validate_only, &request.request_id, || DeletePolicyRequest {
             request_id: String::new(),
             ..request.clone()
         });
-        let (id, expected) = fields.finish(id.zip(expected))?;
-        let set = self.policies.snapshot_at_least(None).await.map_err(status::from_policies)?;
-        let old = set.policies.get(&id);
-        let notes = old.map(|old| policies::policy_deletion_notes(&old.policy)).unwrap_or_default();
-        let change = Change::Delete { id, expected };
-        let written = self.policies.write(change, options).await.map_err(status::from_policies)?;
-        Ok(DeletePolicyResponse { revision: render_revision(written.revision), notes })
+        let write = async {
+            let id = policy_fields::parse_name(&mut fields, "name", &request.name);
+            let expected = policy_fields::parse_etag(&mut fields, "etag", &request.etag);
+            let (id, expected) = fields.finish(id.zip(expected))?;
+            let change = Change::Delete { id, expected };
+            self.policies.write(change, options.clone()).await.map_err(status::from_policies)
+        };
+        let written = self.write_once(&options, write).await?;
+        Ok(DeletePolicyResponse { revision: render_revision(written.revision), notes: self.notes(&written).await })
+    }
+
+    /// Returns notes on the write of a policy: on its content, on patterns that match nothing, and on the change.
+    pub(super) async fn notes(&self, written: &WriteResult) -> Vec<String> {
+        let (old, new) = (written.replaced_policy(), written.policy());
+        let Some(new) = new else {
+            return old.map(|old| policies::policy_deletion_notes(&old.policy)).unwrap_or_default();
+        };
+        let mut notes = policies::lint(&new.policy);
+        notes.extend(self.pattern_notes(&new.policy).await);
+        if let Some(old) = old {
+            notes.extend(policies::policy_change_notes(&old.policy, &new.policy));
+            notes.extend(POLICY.emptied(&render_policy(old), &render_policy(new)));
+        }
+        notes
     }
 
     /// Returns notes on patterns that match nothing. Without the findings seen so far, only those that can match nothing.

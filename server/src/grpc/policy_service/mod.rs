@@ -44,6 +44,7 @@ use crate::{
     idempotency::WRITE_WINDOW,
     observations::Observations,
     policies::{Policies, WriteOptions},
+    policy_store::WriteResult,
     waivers::Waivers,
 };
 
@@ -235,6 +236,25 @@ impl policy_service_server::PolicyService for PolicyService {
     ) -> Result<Response<ImportWaiversResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
         with_deadline(parse_deadline(&metadata, Duration::ZERO), self.import(request)).await.map(Response::new)
+    }
+}
+
+impl PolicyService {
+    /// Returns the result of an earlier call with the same request id, or else writes. A retry gets the recorded answer even if its
+    /// write would now be refused: its etag is used up, or its times have passed.
+    async fn write_once(
+        &self,
+        options: &WriteOptions,
+        write: impl Future<Output = Result<WriteResult, Status>>,
+    ) -> Result<WriteResult, Status> {
+        if let Some(recorded) = self.policies.recorded(options).await.map_err(status::from_policies)? {
+            return Ok(recorded);
+        }
+        match write.await {
+            // The earlier call may have succeeded meanwhile.
+            Err(refused) => self.policies.recorded(options).await.ok().flatten().ok_or(refused),
+            written => written,
+        }
     }
 }
 

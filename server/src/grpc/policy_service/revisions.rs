@@ -18,7 +18,6 @@ use crate::{
         },
         field_violations::Fields,
         page_token, status,
-        update_mask::POLICY,
     },
     policy_store::{Entry, Revision},
 };
@@ -73,24 +72,26 @@ impl PolicyService {
 
     pub(super) async fn roll_back(&self, request: RollbackPolicyRequest) -> Result<RollbackPolicyResponse, Status> {
         let mut fields = Fields::default();
-        let id = policy_fields::parse_name(&mut fields, "name", &request.name);
-        let expected = policy_fields::parse_etag(&mut fields, "etag", &request.etag);
-        let revision = parse_revision(&mut fields, "revision", &request.revision);
-        if request.revision.is_empty() {
-            fields.refuse("revision", "must be a revision of the policy; use ListPolicyRevisions to see them");
-        }
         let options = write_options(&mut fields, request.validate_only, &request.request_id, || {
             RollbackPolicyRequest { request_id: String::new(), ..request.clone() }
         });
-        let ((id, revision), expected) = fields.finish(id.zip(revision).zip(expected))?;
-        let rollback = self.policies.roll_back(id, revision, expected, options).await;
-        let rollback = rollback.map_err(status::from_rollback)?;
-        let policy = rollback.written.policy().map(|revision| render_policy(revision));
-        let mut notes = rollback.notes;
-        notes.extend(
-            rollback.replaced.iter().zip(&policy).flat_map(|(old, new)| POLICY.emptied(&render_policy(old), new)),
-        );
-        Ok(RollbackPolicyResponse { policy, revision: render_revision(rollback.written.revision), notes })
+        let write = async {
+            let id = policy_fields::parse_name(&mut fields, "name", &request.name);
+            let expected = policy_fields::parse_etag(&mut fields, "etag", &request.etag);
+            let revision = parse_revision(&mut fields, "revision", &request.revision);
+            if request.revision.is_empty() {
+                fields.refuse("revision", "must be a revision of the policy; use ListPolicyRevisions to see them");
+            }
+            let ((id, revision), expected) = fields.finish(id.zip(revision).zip(expected))?;
+            let rollback = self.policies.roll_back(id, revision, expected, options.clone()).await;
+            rollback.map_err(status::from_rollback)
+        };
+        let written = self.write_once(&options, write).await?;
+        Ok(RollbackPolicyResponse {
+            policy: written.policy().map(|revision| render_policy(revision)),
+            revision: render_revision(written.revision),
+            notes: self.notes(&written).await,
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Waivers on the wire: validates, makes one call, converts.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use scangate_core::{name::WaiverId, waiver::Waiver};
@@ -26,7 +26,9 @@ use crate::{
         page_token, status,
         update_mask::WAIVER,
     },
-    waivers::{self, Filter, ImportRequest, Query, StoredWaiver, openvex},
+    policies::WriteOptions,
+    policy_store::WriteResult,
+    waivers::{self, Filter, Import, ImportWrite, Query, StoredWaiver, WaiverWrite, openvex},
 };
 
 /// The longest `expires_within`.
@@ -35,24 +37,24 @@ const MAX_EXPIRES_WITHIN: Duration = Duration::from_hours(3650 * 24);
 impl PolicyService {
     pub(super) async fn create(&self, request: CreateWaiverRequest) -> Result<CreateWaiverResponse, Status> {
         let mut fields = Fields::default();
-        let id = if request.waiver_id.is_empty() {
-            waivers::random_id()
-        } else {
-            fields.check("waiver_id", WaiverId::parse(&request.waiver_id))
-        };
-        let waiver =
-            waiver_fields::parse_waiver(&mut fields, "waiver", id, request.waiver.as_ref(), self.waiver_limits);
         let options = write_options(&mut fields, request.validate_only, &request.request_id, || CreateWaiverRequest {
             request_id: String::new(),
             ..request.clone()
         });
-        let waiver = fields.finish(waiver)?;
-        let written = self.waivers.create(waiver, options).await.map_err(status::from_waivers)?;
-        Ok(CreateWaiverResponse {
-            waiver: written.waiver.as_ref().map(render_stored),
-            revision: render_revision(written.revision),
-            notes: written.notes,
-        })
+        let write = async {
+            let id = if request.waiver_id.is_empty() {
+                waivers::random_id()
+            } else {
+                fields.check("waiver_id", WaiverId::parse(&request.waiver_id))
+            };
+            let wire = request.waiver.as_ref();
+            let waiver = waiver_fields::parse_waiver(&mut fields, "waiver", id, wire, self.waiver_limits);
+            let waiver = fields.finish(waiver)?;
+            self.waivers.create(waiver, options.clone()).await.map_err(status::from_waivers)
+        };
+        let written = self.write_once(&options, write).await?;
+        let (waiver, notes) = self.render_write(&written).await?;
+        Ok(CreateWaiverResponse { waiver, revision: render_revision(written.revision), notes })
     }
 
     pub(super) async fn get(&self, request: &GetWaiverRequest) -> Result<GetWaiverResponse, Status> {
@@ -85,6 +87,21 @@ impl PolicyService {
 
     pub(super) async fn update(&self, request: UpdateWaiverRequest) -> Result<UpdateWaiverResponse, Status> {
         let mut fields = Fields::default();
+        let options = write_options(&mut fields, request.validate_only, &request.request_id, || UpdateWaiverRequest {
+            request_id: String::new(),
+            ..request.clone()
+        });
+        let written = self.write_once(&options, self.replace_waiver(&request, fields, options.clone())).await?;
+        let (waiver, notes) = self.render_write(&written).await?;
+        Ok(UpdateWaiverResponse { waiver, revision: render_revision(written.revision), notes })
+    }
+
+    async fn replace_waiver(
+        &self,
+        request: &UpdateWaiverRequest,
+        mut fields: Fields,
+        options: WriteOptions,
+    ) -> Result<WriteResult, Status> {
         let message = WAIVER.require(&mut fields, request.waiver.as_ref());
         let id = message.and_then(|waiver| waiver_fields::parse_name(&mut fields, "waiver.name", &waiver.name));
         let expected = message.and_then(|waiver| policy_fields::parse_etag(&mut fields, "waiver.etag", &waiver.etag));
@@ -100,59 +117,61 @@ impl PolicyService {
             waiver_fields::check_term_is_set(&mut fields, &merged);
             waiver_fields::parse_waiver(&mut fields, "waiver", Some(id), Some(&merged), self.waiver_limits)
         });
-        let options = write_options(&mut fields, request.validate_only, &request.request_id, || UpdateWaiverRequest {
-            request_id: String::new(),
-            ..request.clone()
-        });
         let waiver = fields.finish(waiver)?;
-        let written = self.waivers.update(waiver, current, options).await.map_err(status::from_waivers)?;
-        let waiver = written.waiver.as_ref().map(render_stored);
-        let mut notes = written.notes;
-        notes.extend(waiver.iter().flat_map(|new| WAIVER.emptied(&rendered, new)));
-        Ok(UpdateWaiverResponse { waiver, revision: render_revision(written.revision), notes })
+        self.waivers.update(waiver, current, options).await.map_err(status::from_waivers)
     }
 
     pub(super) async fn revoke(&self, request: RevokeWaiverRequest) -> Result<RevokeWaiverResponse, Status> {
         let mut fields = Fields::default();
-        let id = waiver_fields::parse_name(&mut fields, "name", &request.name);
-        let expected = policy_fields::parse_etag(&mut fields, "etag", &request.etag);
-        waiver_fields::check_reason(&mut fields, "reason", &request.reason);
         let options = write_options(&mut fields, request.validate_only, &request.request_id, || RevokeWaiverRequest {
             request_id: String::new(),
             ..request.clone()
         });
-        let (id, expected) = fields.finish(id.zip(expected))?;
-        let written = self.waivers.revoke(&id, expected, request.reason.trim(), options).await;
-        let written = written.map_err(status::from_waivers)?;
-        Ok(RevokeWaiverResponse {
-            waiver: written.waiver.as_ref().map(render_stored),
-            revision: render_revision(written.revision),
-            notes: written.notes,
-        })
+        let write = async {
+            let id = waiver_fields::parse_name(&mut fields, "name", &request.name);
+            let expected = policy_fields::parse_etag(&mut fields, "etag", &request.etag);
+            waiver_fields::check_reason(&mut fields, "reason", &request.reason);
+            let (id, expected) = fields.finish(id.zip(expected))?;
+            let revoked = self.waivers.revoke(&id, expected, request.reason.trim(), options.clone()).await;
+            revoked.map_err(status::from_waivers)
+        };
+        let written = self.write_once(&options, write).await?;
+        let (waiver, notes) = self.render_write(&written).await?;
+        Ok(RevokeWaiverResponse { waiver, revision: render_revision(written.revision), notes })
+    }
+
+    /// Renders the waiver of a write, with notes on it and on the change.
+    async fn render_write(&self, written: &WriteResult) -> Result<(Option<v1::Waiver>, Vec<String>), Status> {
+        let WaiverWrite { waiver, mut notes } = self.waivers.describe(written).await.map_err(status::from_waivers)?;
+        let waiver = waiver.as_ref().map(render_stored);
+        if let (Some(old), Some(new)) = (written.replaced_waiver(), &waiver) {
+            notes.extend(WAIVER.emptied(&render_waiver(old, false, Timestamp::now()), new));
+        }
+        Ok((waiver, notes))
     }
 
     pub(super) async fn import(&self, request: ImportWaiversRequest) -> Result<ImportWaiversResponse, Status> {
         let mut fields = Fields::default();
+        let options = write_options(&mut fields, request.validate_only, &request.request_id, || ImportWaiversRequest {
+            request_id: String::new(),
+            ..request.clone()
+        });
         let document = request.openvex_json.clone();
         // On a blocking thread: a large document takes time to parse.
         let document = tokio::task::spawn_blocking(move || openvex::parse(document.as_bytes())).await;
         let document =
             fields.check("openvex_json", document.map_err(|_| status::internal("an OpenVEX document was not parsed"))?);
         let template = self.template(&mut fields, request.template.as_ref());
-        let options = write_options(&mut fields, request.validate_only, &request.request_id, || ImportWaiversRequest {
-            request_id: String::new(),
-            ..request.clone()
-        });
-        let (document, template) = fields.finish(document.zip(template))?;
-        let import = ImportRequest { document, template, options };
-        let imported = self.waivers.import(import).await.map_err(status::from_waivers)?;
-        Ok(ImportWaiversResponse {
-            waivers: ByteBudget::page().take_page(imported.waivers.iter().map(render_stored)),
-            skipped: imported.skipped,
-            revision: render_revision(imported.revision),
-            notes: imported.notes,
-            created_count: render_count(imported.waivers.len()),
-        })
+        let import = document.zip(template);
+        let import = import.map(|(document, template)| Import { document: Arc::new(document), template });
+        let write = async {
+            let import = fields.finish(import.as_ref())?;
+            self.waivers.import(import, options.clone()).await.map_err(status::from_waivers)
+        };
+        let written = self.write_once(&options, write).await?;
+        let import = import.ok_or_else(|| status::internal("an import was recorded without a document"))?;
+        let described = self.waivers.describe_import(&import, &written).await.map_err(status::from_waivers)?;
+        Ok(render_import(described, written.revision))
     }
 
     /// The fields that all imported waivers share.
@@ -193,6 +212,17 @@ pub(super) fn refuse_approval(request: &ApproveWaiverRequest) -> Status {
         ..request.clone()
     });
     fields.finish(id).map_or_else(|invalid| invalid, |id| status::identity_required("ApproveWaiver", &id))
+}
+
+fn render_import(import: ImportWrite, revision: u64) -> ImportWaiversResponse {
+    let ImportWrite { waivers, skipped, notes } = import;
+    ImportWaiversResponse {
+        waivers: ByteBudget::page().take_page(waivers.iter().map(render_stored)),
+        skipped,
+        revision: render_revision(revision),
+        notes,
+        created_count: render_count(waivers.len()),
+    }
 }
 
 fn render_stored(stored: &StoredWaiver) -> v1::Waiver {

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     idempotency::{
         RequestKey,
-        sql::{self as requests, Claim, Kind},
+        sql::{self as requests, Claim, Kind, StoredRequest},
     },
     policy_store::{
         Change, Entry, Error, MAX_CREATE_BATCH_SIZE, MAX_POLICIES, MAX_WAIVERS, Precondition, Resource, ResourceName,
@@ -39,14 +39,45 @@ pub(super) async fn apply(connection: &mut Connection, write: Write) -> Result<W
     load_result(connection, revision).await
 }
 
+/// Returns the recorded result of a request; `None` if there is none.
+pub(super) async fn recorded(
+    connection: &mut Connection,
+    request: &RequestKey,
+    now: i64,
+) -> Result<Option<WriteResult>, Error> {
+    match requests::find(connection, Kind::Write, &request.id, now).await? {
+        Some(recorded) => result_of(connection, request, &recorded).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Returns the result of a recorded request if it is the same request.
+async fn result_of(
+    connection: &mut Connection,
+    request: &RequestKey,
+    recorded: &StoredRequest,
+) -> Result<WriteResult, Error> {
+    if recorded.fingerprint != request.fingerprint {
+        return Err(Error::RequestIdReused);
+    }
+    load_result(connection, row::to_i64(recorded.sequence)).await
+}
+
 /// Loads a result from the rows of its revision, so that a repeated request returns the same.
 async fn load_result(connection: &mut Connection, revision: i64) -> Result<WriteResult, Error> {
     let rows = queries::load_written(connection, revision).await?;
+    let replaced = match rows.as_slice() {
+        [only] => queries::find_previous(connection, only).await?,
+        // Several resources are written at once only if they are created.
+        _ => None,
+    };
+    // A new version repairs a damaged policy.
+    let replaced = replaced.and_then(|row| row.into_entry().ok()).and_then(|entry| entry.resource);
     let entries = rows.into_iter().map(Row::into_entry).collect::<Result<Vec<_>, _>>()?;
     let mut resources: Vec<Revision> = entries.into_iter().filter_map(|entry| entry.resource).collect();
     // Databases differ in their collation.
     resources.sort_by_key(Revision::name);
-    Ok(WriteResult { revision: row::to_revision(revision)?, resources })
+    Ok(WriteResult { revision: row::to_revision(revision)?, resources, replaced })
 }
 
 /// Claims the key of a request; returns the result of the first one if it is taken.
@@ -57,11 +88,10 @@ async fn claim(
 ) -> Result<Option<WriteResult>, Error> {
     let claims = BTreeMap::from([(request.id.as_str(), Claim { key: request, supersedes: None })]);
     let taken = requests::claim(connection, Kind::Write, &claims, now).await?;
-    let Some(recorded) = taken.get(&request.id) else { return Ok(None) };
-    if recorded.fingerprint != request.fingerprint {
-        return Err(Error::RequestIdReused);
+    match taken.get(&request.id) {
+        Some(recorded) => result_of(connection, request, recorded).await.map(Some),
+        None => Ok(None),
     }
-    load_result(connection, row::to_i64(recorded.sequence)).await.map(Some)
 }
 
 async fn create(connection: &mut Connection, resources: &[Resource], now: i64) -> Result<i64, Error> {

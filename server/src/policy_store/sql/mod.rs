@@ -19,7 +19,10 @@ use scangate_core::{
 use tokio::{sync::Notify, task::JoinHandle};
 
 use super::{Change, ChangeSet, Entry, Error, PolicyStore, Resource, Write, WriteResult, apply_changes};
-use crate::sql::{self, Database};
+use crate::{
+    idempotency::RequestKey,
+    sql::{self, Database},
+};
 
 impl From<sql::Error> for Error {
     fn from(error: sql::Error) -> Self {
@@ -134,6 +137,14 @@ impl PolicyStore for SqlPolicyStore {
                 })
             })
             .await
+    }
+
+    async fn recorded(&self, request: &RequestKey, now: Timestamp) -> Result<Option<WriteResult>, Error> {
+        let request = request.clone();
+        let read = self.database.read(move |connection| {
+            Box::pin(async move { apply::recorded(connection, &request, now.as_microsecond()).await })
+        });
+        read.await
     }
 
     async fn ping(&self) -> Result<(), Error> {

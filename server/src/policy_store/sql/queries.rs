@@ -88,11 +88,18 @@ pub(super) async fn policy_digest(
     Ok(digest.and_then(|(digest,)| digest))
 }
 
-/// Loads the resources that a revision wrote, without deletions.
+/// Loads what a revision wrote.
 pub(super) async fn load_written(connection: &mut Connection, revision: i64) -> Result<Vec<Row>, Error> {
     let select = "select kind, id, revision, body, content_digest, create_time, write_time from document_revisions
-         where revision = $1 and body is not null order by kind, id";
+         where revision = $1 order by kind, id";
     connection.query(select, &values![revision]).await
+}
+
+/// Loads the history entry of a resource before another one.
+pub(super) async fn find_previous(connection: &mut Connection, row: &Row) -> Result<Option<Row>, Error> {
+    let select = "select kind, id, revision, body, content_digest, create_time, write_time from document_revisions
+         where kind = $1 and id = $2 and revision < $3 order by revision desc limit 1";
+    connection.query_optional(select, &values![&row.kind, &row.id, row.revision]).await
 }
 
 /// Loads a policy's history, newest first.

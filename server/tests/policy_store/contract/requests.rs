@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use jiff::SignedDuration;
-use scangate_server::policy_store::{Error, PolicyStore, Precondition};
+use scangate_server::{
+    idempotency::RequestKey,
+    policy_store::{Error, PolicyStore, Precondition},
+};
+use scangate_test_fixtures::noon;
 
 use crate::fixtures::{LoadSnapshot as _, create, delete, later, requested, update};
 
@@ -55,6 +59,24 @@ pub(super) async fn reused_request_id_is_refused(store: Arc<dyn PolicyStore>) {
 
     assert!(matches!(refused, Err(Error::RequestIdReused)), "{refused:?}");
     assert_eq!(store.load_snapshot().await.unwrap(), before);
+}
+
+pub(super) async fn recorded_result_is_found_within_window(store: Arc<dyn PolicyStore>) {
+    let request = || requested("id", "print", update("team", Precondition::Revision(2)));
+    let key = request().request.unwrap();
+    let other = RequestKey { fingerprint: "other".to_owned(), ..key.clone() };
+    let created = store.apply(create("team")).await.unwrap();
+    let unknown = store.recorded(&key, noon()).await.unwrap();
+    let first = store.apply(request()).await.unwrap();
+    store.apply(delete("team", Precondition::Any)).await.unwrap();
+
+    let recorded = store.recorded(&key, noon()).await.unwrap();
+    let reused = store.recorded(&other, noon()).await;
+    let expired = store.recorded(&key, noon() + SignedDuration::from_hours(24)).await.unwrap();
+
+    assert_eq!((unknown, recorded, expired), (None, Some(first.clone()), None));
+    assert!(matches!(reused, Err(Error::RequestIdReused)), "{reused:?}");
+    assert_eq!(first.replaced_policy(), created.policy());
 }
 
 pub(super) async fn refused_request_is_not_recorded(store: Arc<dyn PolicyStore>) {
