@@ -44,7 +44,7 @@ async fn malformed_fields_are_reported_together() {
     assert_eq!(
         fields,
         [
-            "x-request-id",
+            "request_id",
             "image",
             "environment",
             "platforms[0]",
