@@ -3,7 +3,7 @@
 use crate::{
     decision::{Decision, NotAllowed},
     error::{Error, Rejection},
-    v1::{BatchEvaluateGateResponse, Verdict, batch_evaluate_gate_item},
+    v1::{BatchEvaluateGateResponse, EvaluateGateResponse, Verdict, batch_evaluate_gate_item},
 };
 
 /// One result for each requested image, in the order of the request.
@@ -24,9 +24,14 @@ impl BatchDecision {
             .items
             .iter()
             .map(|item| match &item.result {
-                Some(batch_evaluate_gate_item::Result::Decision(decision)) => Ok(Ok(Decision::from(decision.clone()))),
+                Some(batch_evaluate_gate_item::Result::Response(EvaluateGateResponse {
+                    decision: Some(decision),
+                    ..
+                })) => Ok(Ok(Decision::from(decision.clone()))),
                 Some(batch_evaluate_gate_item::Result::Error(error)) => Ok(Err(Rejection::from(error))),
-                None => Err(Error::Incomplete { missing: "an item has neither a decision nor an error" }),
+                Some(batch_evaluate_gate_item::Result::Response(_)) | None => {
+                    Err(Error::Incomplete { missing: "an item has neither a decision nor an error" })
+                }
             })
             .collect::<Result<_, _>>()?;
         Ok(Self { items, message })

@@ -132,8 +132,8 @@ mod tests {
                     (false, true) => json!(format!("{}s", (CALL_TIMEOUT + MAX_WAIT).as_secs())),
                     (false, false) => json!(format!("{}s", CALL_TIMEOUT.as_secs())),
                 };
-                // A write is safe to retry only with a request id, which a service config cannot see.
-                let is_write = !can_wait && method.input().get_field_by_name("request_id").is_some();
+                // A retried write finds its own change. Only a request id makes it safe, and a service config cannot see it.
+                let is_write = !can_wait && method.input().get_field_by_name("validate_only").is_some();
                 let retry = if is_write { &Value::Null } else { &expected };
                 assert_eq!((&entry["retryPolicy"], &entry["timeout"]), (retry, &timeout), "{}", method.full_name());
             }

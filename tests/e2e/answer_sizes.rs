@@ -124,7 +124,8 @@ async fn batch_of_hundred_large_images_fits() {
     assert_fits(&batch);
     assert_eq!((batch.verdict(), batch.items.len()), (Verdict::Deny, 100));
     for item in &batch.items {
-        let Some(batch_evaluate_gate_item::Result::Decision(decision)) = &item.result else { panic!("{item:?}") };
+        let Some(batch_evaluate_gate_item::Result::Response(response)) = &item.result else { panic!("{item:?}") };
+        let decision = response.decision.as_ref().unwrap();
         assert_eq!((decision.verdict(), decision.violations.len()), (Verdict::Deny, 5));
         assert!(!decision.reasons.is_empty());
         assert!(decision.manifests[0].scan.is_some());

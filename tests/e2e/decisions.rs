@@ -3,7 +3,7 @@
 use scangate_client::v1::{
     Decision, DecisionFilter, EvaluateGateRequest, GetDecisionRequest, GetPolicyRequest, ListDecisionsRequest,
     ManifestDecision, ManifestSimulation, Policy, ReplayDecisionRequest, ReplayDecisionResponse, Severity, Simulation,
-    Verdict,
+    Verdict, replay_decision_request::SimulatedPolicy,
 };
 use scangate_ecr_simulator::World;
 
@@ -69,7 +69,7 @@ async fn decision_filters_select_matching_records() {
 }
 
 async fn replay(gate: &Gate, name: &str, policy: Option<Policy>) -> ReplayDecisionResponse {
-    let request = ReplayDecisionRequest { name: name.to_owned(), policy };
+    let request = ReplayDecisionRequest { name: name.to_owned(), simulated_policy: policy.map(SimulatedPolicy::Draft) };
     gate.client.decisions().replay_decision(request).await.unwrap().into_inner()
 }
 
@@ -97,8 +97,8 @@ fn as_simulation(decision: &Decision) -> Simulation {
         manifests: manifests.collect(),
         violations: decision.violations,
         warnings: decision.warnings,
-        waived: decision.waived,
-        waived_count: decision.waived_count,
+        waived_findings: decision.waived_findings,
+        waived_finding_count: decision.waived_finding_count,
         remediation: decision.remediation,
         policies: decision.policies,
         revision: decision.revision,
@@ -118,7 +118,7 @@ async fn replay_reproduces_recorded_decision() {
         decisions.push(gate.decide(image).await);
     }
     // The current policies differ from those of the decisions.
-    gate.create_policy("lax", Policy { replaces_default: true, ..Policy::default() }).await;
+    gate.create_policy("lax", Policy { replaces_default: Some(true), ..Policy::default() }).await;
 
     for decision in decisions {
         let replayed = replay(&gate, &decision.name, None).await;
@@ -134,7 +134,7 @@ async fn replay_under_draft_returns_its_verdict() {
     let gate = gate(World::demo()).start().await;
     let denied = gate.decide("shop/web:1.4.2").await;
     let also_denied = gate.decide("shop/worker:3.1.0").await;
-    gate.create_policy("lax", Policy { replaces_default: true, ..Policy::default() }).await;
+    gate.create_policy("lax", Policy { replaces_default: Some(true), ..Policy::default() }).await;
 
     let lax = replay(&gate, &denied.name, Some(Policy::default())).await;
     let strict = deny_findings_from(Severity::Informational);
@@ -150,7 +150,7 @@ async fn replay_under_draft_returns_its_verdict() {
 async fn replay_under_own_policy_reports_no_change() {
     let gate = gate(World::demo()).start().await;
     let decision = gate.decide("shop/web:1.4.2").await;
-    gate.create_policy("lax", Policy { replaces_default: true, ..Policy::default() }).await;
+    gate.create_policy("lax", Policy { replaces_default: Some(true), ..Policy::default() }).await;
     let request = GetPolicyRequest { name: "policies/default".into(), ..Default::default() };
     let default = gate.client.get_policy(request).await.unwrap().policy.unwrap();
 

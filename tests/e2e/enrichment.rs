@@ -98,8 +98,12 @@ async fn missing_exploit_data_uses_when_unknown() {
 async fn waiver_while_not_exploited_needs_exploit_data() {
     let gate = gate_with("true", probable_exploit(WhenUnknown::Match)).await;
     let waiver = Waiver {
-        scope: Some(WaiverScope { vulnerability_id: "CVE-2024-1".to_owned(), everywhere: true, ..Default::default() }),
-        conditions: Some(WaiverConditions { while_not_exploited: true, ..Default::default() }),
+        scope: Some(WaiverScope {
+            vulnerability_id: "CVE-2024-1".to_owned(),
+            everywhere: Some(true),
+            ..Default::default()
+        }),
+        conditions: Some(WaiverConditions { while_not_exploited: Some(true), ..Default::default() }),
         reason: "not exploited".to_owned(),
         ..Default::default()
     };
@@ -109,5 +113,5 @@ async fn waiver_while_not_exploited_needs_exploit_data() {
 
     let decision = gate.decide(IMAGE).await;
 
-    assert_eq!((decision.verdict(), decision.waived_count), (Verdict::Deny, 0));
+    assert_eq!((decision.verdict(), decision.waived_finding_count), (Verdict::Deny, 0));
 }

@@ -168,7 +168,7 @@ async fn findings_by_condition_are_those_of_rule() {
     let expression = "finding.severity in ['CRITICAL', 'HIGH'] && now > timestamp('2020-01-01T00:00:00Z')".to_owned();
     let condition = FindingCondition { expression, ..Default::default() };
     let rule = Rule { id: "asked".into(), when: Some(condition.clone()), ..Default::default() };
-    gate.create_policy("team", Policy { rules: vec![rule], replaces_default: true, ..Default::default() }).await;
+    gate.create_policy("team", Policy { rules: vec![rule], replaces_default: Some(true), ..Default::default() }).await;
 
     let denied = gate.decide("shop/web:1.4.2").await;
     let mut listed = paged(&gate, condition).await;

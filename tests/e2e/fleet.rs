@@ -113,7 +113,7 @@ async fn replace_policy(writer: &Client, policy: Policy) -> UpdatePolicyResponse
 }
 
 fn lax() -> Policy {
-    Policy { description: "lax".to_owned(), replaces_default: true, ..Policy::default() }
+    Policy { description: "lax".to_owned(), replaces_default: Some(true), ..Policy::default() }
 }
 
 fn strict() -> Policy {

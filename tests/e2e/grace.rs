@@ -71,11 +71,11 @@ async fn waived_admission_starts_no_grace() {
     let mut policy = deny_after_grace(Severity::Low);
     // The rule is broken only if more findings lack grace than a decision lists.
     policy.rules[0].allowed_count = 1_100;
-    policy.replaces_default = true;
+    policy.replaces_default = Some(true);
     gate.create_policy("team", policy).await;
     let mut waiver = waiver("*");
     let scope = waiver.scope.as_mut().unwrap();
-    (scope.repository, scope.everywhere) = ("team/app".into(), false);
+    (scope.repository, scope.everywhere) = ("team/app".into(), None);
     let waiver = gate.create_waiver("all", waiver).await;
 
     let allowed = gate.decide(IMAGE).await;
@@ -84,7 +84,7 @@ async fn waived_admission_starts_no_grace() {
     gate.client.policies().revoke_waiver(revoke).await.unwrap();
     let denied = gate.decide(IMAGE).await;
 
-    assert_eq!((allowed.verdict(), allowed.waived_count), (Verdict::Allow, 1_200));
+    assert_eq!((allowed.verdict(), allowed.waived_finding_count), (Verdict::Allow, 1_200));
     assert_eq!(allowed.next_change.as_ref().unwrap().verdict(), Verdict::Deny);
     assert_eq!(denied.verdict(), Verdict::Deny);
 }

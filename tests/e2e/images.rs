@@ -154,7 +154,7 @@ async fn no_policy_accepts_artifact() {
         let gate = gate(world(ImageSpec::cosign_signature(APP, "1").scan(ScanScript::status(status)))).start().await;
         let warn = ShortfallAction::Warn.into();
         let scan = ScanRequirements { unsupported: warn, failed: warn, never_scanned: warn, ..Default::default() };
-        let policy = Policy { replaces_default: true, scan: Some(scan), ..Policy::default() };
+        let policy = Policy { replaces_default: Some(true), scan: Some(scan), ..Policy::default() };
         gate.create_policy("trusting", policy).await;
 
         let decision = gate.decide(IMAGE).await;

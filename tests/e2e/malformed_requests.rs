@@ -172,7 +172,7 @@ fn with_unknown_field(message: &MessageDescriptor, parents: &mut Vec<(String, u3
 async fn waiver_with_unknown_scope_field_is_not_written() {
     let gate = gate(World::demo()).start().await;
     let connection = connect(gate.address).await;
-    let scope = WaiverScope { vulnerability_id: "CVE-2019-19814".into(), everywhere: true, ..Default::default() };
+    let scope = WaiverScope { vulnerability_id: "CVE-2019-19814".into(), everywhere: Some(true), ..Default::default() };
     let waiver = Waiver { scope: Some(scope), reason: "narrow".into(), ..Default::default() };
     let mut request = CreateWaiverRequest { waiver_id: "narrow".into(), ..Default::default() }.encode_to_vec();
     // A newer client's scope ends with a field that narrows it.

@@ -79,7 +79,7 @@ async fn partition_fails_closed_and_loses_no_write() {
     let proxy = TcpProxy::start(cluster.address()).await;
     let connected = replica(&database).await;
     let partitioned = replica(&Cluster::url_at(&database, proxy.address())).await;
-    let created = connected.create_policy("shop", Policy { replaces_default: true, ..Policy::default() }).await;
+    let created = connected.create_policy("shop", Policy { replaces_default: Some(true), ..Policy::default() }).await;
     let request = EvaluateGateRequest { at_least_as_fresh: created.revision, ..evaluate_request(IMAGE) };
     assert_eq!(partitioned.client.evaluate(request).await.unwrap().verdict(), Verdict::Allow);
     let stop = Arc::new(AtomicBool::new(false));

@@ -167,5 +167,5 @@ async fn preview_counts_newer_decisions() {
         last = message;
     }
 
-    assert_eq!((last.replayed_count, last.unreadable_count), (1, 3));
+    assert_eq!((last.evaluated_count, last.unreadable_count), (1, 3));
 }

@@ -59,7 +59,7 @@ async fn newer_policy_denies_only_what_it_matches() {
     assert!(matched.reasons[1].contains("upgrade this server"), "{:?}", matched.reasons);
     assert_eq!(matched.violations[0].policy, "policies/quorum");
     assert_eq!(other.verdict(), Verdict::Allow);
-    assert_eq!((waived.verdict(), waived.waived_count), (Verdict::Deny, 0), "the waiver covers nothing");
+    assert_eq!((waived.verdict(), waived.waived_finding_count), (Verdict::Deny, 0), "the waiver covers nothing");
     let created = replica.client.create_policy(create_policy_request("team", deny_findings_from(Severity::Low))).await;
     created.unwrap();
 }
@@ -77,23 +77,23 @@ async fn newer_documents_are_shown_but_not_replaced() {
     let waiver = replica.client.policies().get_waiver(get).await.unwrap().into_inner().waiver.unwrap();
     let waivers = replica.client.policies().list_waivers(ListWaiversRequest::default()).await.unwrap().into_inner();
 
-    assert_eq!(shown.unknown_fields, ["quorum: unknown field `quorum`"]);
+    assert_eq!(shown.not_understood, ["quorum: unknown field `quorum`"]);
     assert_eq!(shown.description, "two must agree");
     let repositories = vec!["shop/api".to_owned()];
     assert_eq!(shown.r#match, Some(PolicyMatch { repositories, ..Default::default() }));
     assert_eq!(listed.len(), 2);
-    assert_eq!((waiver.state(), waiver.unknown_fields.len()), (WaiverState::Unknown, 1));
+    assert_eq!((waiver.state(), waiver.not_understood.len()), (WaiverState::Unknown, 1));
     assert_eq!(waivers.waivers.len(), 1);
 
     let mut changed = shown.clone();
-    changed.unknown_fields.clear();
+    changed.not_understood.clear();
     let update = |policy| UpdatePolicyRequest { policy: Some(policy), ..Default::default() };
     let refused = rejection(replica.client.update_policy(update(changed)).await);
     let as_shown = rejection(replica.client.update_policy(update(shown)).await);
     let rollback = RollbackPolicyRequest { name, revision: "rev-3".into(), etag: "*".into(), ..Default::default() };
     let rolled_back = status_rejection(replica.client.policies().rollback_policy(rollback).await);
     assert_eq!((refused.code, refused.reason.as_str()), (Code::FailedPrecondition, "DOCUMENT_FROM_NEWER_SERVER"));
-    assert_eq!(as_shown.violations[0].field, "policy.unknown_fields");
+    assert_eq!(as_shown.violations[0].field, "policy.not_understood");
     assert_eq!(rolled_back.reason, "DOCUMENT_FROM_NEWER_SERVER");
 }
 

@@ -26,7 +26,7 @@ fn for_shop(policy: Policy) -> Policy {
 async fn policy_applies_once_its_write_returns() {
     let gate = gate(World::demo()).start().await;
     assert_eq!(gate.decide("shop/web:1.4.2").await.verdict(), Verdict::Deny);
-    let lax = Policy { replaces_default: true, ..for_shop(Policy::default()) };
+    let lax = Policy { replaces_default: Some(true), ..for_shop(Policy::default()) };
 
     let created = gate.create_policy("lax", lax).await;
     let under_lax = gate.decide("shop/web:1.4.2").await;
@@ -82,8 +82,8 @@ fn complete_policy() -> Policy {
         scan: Some(scan),
         rules: vec![rule],
         unrated_as: Severity::Critical.into(),
-        honor_suppression: true,
-        replaces_default: true,
+        honor_suppression: Some(true),
+        replaces_default: Some(true),
         ..for_shop(Policy::default())
     }
 }
@@ -183,7 +183,7 @@ async fn default_policy_stays_present_and_unrestricted() {
     let default = gate.client.get_policy(get("policies/default")).await.unwrap().policy.unwrap();
     let update = |policy: Policy| UpdatePolicyRequest { policy: Some(policy), ..Default::default() };
 
-    let off = Policy { mode: PolicyMode::Off.into(), replaces_default: true, ..for_shop(default.clone()) };
+    let off = Policy { mode: PolicyMode::Off.into(), replaces_default: Some(true), ..for_shop(default.clone()) };
     let refused = rejection(gate.client.update_policy(update(off)).await);
     let delete =
         DeletePolicyRequest { name: "policies/default".into(), etag: default.etag.clone(), ..Default::default() };
@@ -209,7 +209,7 @@ async fn stored_expression_is_verbatim_and_enforced() {
             when: Some(FindingCondition { expression: expression.into(), ..Default::default() }),
             ..Default::default()
         }],
-        replaces_default: true,
+        replaces_default: Some(true),
         ..for_shop(deny_findings_from(Severity::High))
     };
     let kernel = "finding.severity >= \"MEDIUM\" &&\n  finding.package.name.startsWith(\"linux\")";

@@ -33,7 +33,7 @@ async fn preview(gate: &Gate, draft: Draft) -> (i32, Vec<(String, Verdict, Strin
     let mut stream = start_preview(gate, draft).await.unwrap();
     let (mut totals, mut changed) = ((0, 0), Vec::new());
     while let Some(message) = stream.message().await.unwrap() {
-        totals = (message.replayed_count, message.flipped_count);
+        totals = (message.evaluated_count, message.flipped_count);
         let more =
             message.decisions.iter().map(|flipped| (flipped.decision.clone(), flipped.would_be(), cause(flipped)));
         changed.extend(more);
@@ -51,7 +51,7 @@ async fn preview_lists_changed_verdicts() {
     }
 
     let strict = Policy { name: "policies/strict".into(), ..deny_findings_from(Severity::Low) };
-    let lax = Policy { name: "policies/lax".into(), replaces_default: true, ..Policy::default() };
+    let lax = Policy { name: "policies/lax".into(), replaces_default: Some(true), ..Policy::default() };
 
     assert_eq!(preview(&gate, Draft::Policy(strict)).await, (5, Vec::new()), "denied decisions stay denied");
     let (replayed, changed) = preview(&gate, Draft::Policy(lax.clone())).await;
@@ -75,7 +75,7 @@ async fn preview_lists_changed_verdicts() {
 async fn preview_notes_depend_on_draft_mode() {
     let gate = gate(World::demo()).start().await;
     let notes = async |mode: PolicyMode| {
-        let draft = Draft::Policy(Policy { mode: mode.into(), replaces_default: true, ..Policy::default() });
+        let draft = Draft::Policy(Policy { mode: mode.into(), replaces_default: Some(true), ..Policy::default() });
         let mut stream = start_preview(&gate, draft).await.unwrap();
         stream.message().await.unwrap().unwrap().notes
     };
@@ -89,8 +89,12 @@ async fn preview_notes_depend_on_draft_mode() {
 #[tokio::test]
 async fn changed_verdict_names_policy_that_waits() {
     let gate = gate(World::demo()).start().await;
-    let shop =
-        |scan| Policy { name: "policies/shop".into(), replaces_default: true, scan: Some(scan), ..Policy::default() };
+    let shop = |scan| Policy {
+        name: "policies/shop".into(),
+        replaces_default: Some(true),
+        scan: Some(scan),
+        ..Policy::default()
+    };
     let warn = ShortfallAction::Warn.into();
     let lax = shop(ScanRequirements { never_scanned: warn, scanning: warn, ..Default::default() });
     let waiting = gate.decide("shop/cart:0.9.0").await;
@@ -121,7 +125,7 @@ async fn named_draft_replaces_its_namesake() {
 
     let mut narrower = Waiver { name: "waivers/w".into(), ..waiver("CVE-2022-2274") };
     let scope = narrower.scope.as_mut().unwrap();
-    (scope.repository, scope.everywhere) = ("elsewhere/*".into(), false);
+    (scope.repository, scope.everywhere) = ("elsewhere/*".into(), None);
     let (_, changed) = preview(&gate, Draft::Waiver(narrower)).await;
 
     assert_eq!(changed, [(allowed.name.clone(), Verdict::Deny, "policies/default/no-critical".to_owned())]);

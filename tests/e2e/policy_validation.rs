@@ -58,7 +58,7 @@ async fn replacement_of_default_is_noted_on_every_write() {
     let gate = gate(World::demo()).start().await;
     let takes_place = "takes the place of policies/default for what it matches";
     let dev = PolicyMatch { environments: vec!["dev".into()], ..Default::default() };
-    let replacing = Policy { replaces_default: true, r#match: Some(dev), ..Policy::default() };
+    let replacing = Policy { replaces_default: Some(true), r#match: Some(dev), ..Policy::default() };
 
     let created = gate.create_policy("dev", replacing.clone()).await;
     let stored = created.policy.unwrap();

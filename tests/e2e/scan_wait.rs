@@ -56,7 +56,7 @@ async fn start_scan_policy_starts_scan_and_waits() {
     world.push(ImageSpec::single("team/app", "1").pushed_ago(Duration::from_hours(24)).scan(script));
     let gate = gate(world).start().await;
     let scan = ScanRequirements { never_scanned: ShortfallAction::StartScan.into(), ..Default::default() };
-    gate.create_policy("scans", Policy { replaces_default: true, scan: Some(scan), ..Default::default() }).await;
+    gate.create_policy("scans", Policy { replaces_default: Some(true), scan: Some(scan), ..Default::default() }).await;
 
     let decision = gate.decide("team/app:1").await;
 
@@ -71,7 +71,7 @@ async fn refused_scan_names_missing_action() {
     let gate = gate(world).start().await;
     gate.ecr.faults().script(Fault::error("AccessDeniedException", "denied").on("StartImageScan"));
     let scan = ScanRequirements { never_scanned: ShortfallAction::StartScan.into(), ..Default::default() };
-    gate.create_policy("scans", Policy { scan: Some(scan), replaces_default: true, ..Default::default() }).await;
+    gate.create_policy("scans", Policy { scan: Some(scan), replaces_default: Some(true), ..Default::default() }).await;
 
     let decision = gate.decide("team/app:1").await;
 

@@ -100,7 +100,10 @@ async fn waiver_of_only_related_cve_covers_advisory() {
     };
     let unused = gate.client.policies().list_waivers(unused).await.unwrap().into_inner().waivers;
 
-    assert_eq!((decision.verdict(), decision.waived[0].waiver.as_str()), (Verdict::Allow, "waivers/next"));
+    assert_eq!(
+        (decision.verdict(), decision.waived_findings[0].waivers[0].waiver.as_str()),
+        (Verdict::Allow, "waivers/next")
+    );
     assert!(notes.is_empty() && unused.is_empty(), "{notes:?} {unused:?}");
 }
 
@@ -116,7 +119,7 @@ async fn waiver_for_one_of_two_related_cves_denies() {
 
     assert_eq!((one.verdict(), both.verdict()), (Verdict::Deny, Verdict::Allow));
     // Both end the cover; the one that ends first is shown.
-    assert_eq!(both.waived[0].waiver, "waivers/one");
+    assert_eq!(both.waived_findings[0].waivers[0].waiver, "waivers/one");
 }
 
 #[tokio::test]

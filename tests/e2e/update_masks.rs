@@ -32,7 +32,7 @@ fn narrow_waiver() -> Waiver {
         }),
         ..Default::default()
     };
-    let conditions = WaiverConditions { until_fixed: true, max_epss: Some(0.5), ..Default::default() };
+    let conditions = WaiverConditions { until_fixed: Some(true), max_epss: Some(0.5), ..Default::default() };
     Waiver { scope: Some(scope), conditions: Some(conditions), ..waiver(CVE) }
 }
 
@@ -75,7 +75,7 @@ async fn update_without_mask_keeps_unset_fields() {
 #[tokio::test]
 async fn masked_fields_are_replaced_and_emptied() {
     let (gate, before) = gate_with_narrow_waiver().await;
-    let scope = WaiverScope { repository: "*".into(), everywhere: true, ..Default::default() };
+    let scope = WaiverScope { repository: "*".into(), everywhere: Some(true), ..Default::default() };
     let change = Waiver { scope: Some(scope), reason: "ignored".into(), ..Default::default() };
     let paths = ["scope.repository", "scope.package", "scope.everywhere", "conditions.max_epss"];
 
@@ -83,9 +83,9 @@ async fn masked_fields_are_replaced_and_emptied() {
 
     let waiver = updated.waiver.unwrap();
     let scope = waiver.scope.unwrap();
-    assert_eq!((scope.repository.as_str(), scope.package.as_str(), scope.everywhere), ("*", "", true));
+    assert_eq!((scope.repository.as_str(), scope.package.as_str(), scope.everywhere()), ("*", "", true));
     assert_eq!((scope.platform, waiver.reason), (before.scope.unwrap().platform, before.reason));
-    assert_eq!(waiver.conditions.unwrap(), WaiverConditions { until_fixed: true, ..Default::default() });
+    assert_eq!(waiver.conditions.unwrap(), WaiverConditions { until_fixed: Some(true), ..Default::default() });
     for part in [
         "widens the waiver in scope.package, scope.repository, conditions.max_epss:",
         "scope.package was set and no longer is",

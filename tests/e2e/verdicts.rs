@@ -3,7 +3,7 @@
 use prost::Message;
 use scangate_client::{
     Decision,
-    v1::{EvaluateGateRequest, Evidence, Platform, Verdict},
+    v1::{EvaluateGateRequest, Evidence, Platform, Verdict, Violation},
 };
 use scangate_ecr_simulator::World;
 
@@ -221,7 +221,7 @@ async fn full_batch_of_denials_fits_message_limit() {
     let all = gate.client.batch_evaluate(scangate_client::v1::BatchEvaluateGateRequest { requests }).await.unwrap();
 
     let decision = all.items()[99].as_ref().unwrap().as_message();
-    assert_eq!(decision.violations.iter().map(|violation| violation.matched_count()).sum::<i32>(), 18);
+    assert_eq!(decision.violations.iter().map(Violation::matched_count).sum::<i32>(), 18);
     // The default limit of a gRPC message.
     assert!(all.into_message().encoded_len() < 4 * 1024 * 1024);
 }

@@ -2,7 +2,10 @@
 
 use scangate_client::{
     Code,
-    v1::{ImportWaiversRequest, ImportWaiversResponse, Verdict, WaiverTemplate, WaiverTemplateScope},
+    v1::{
+        ImportWaiversRequest, ImportWaiversResponse, Verdict, WaiverTemplate, WaiverTemplateScope,
+        import_waivers_request::Document,
+    },
 };
 use scangate_ecr_simulator::World;
 
@@ -35,7 +38,11 @@ fn document() -> String {
 /// An import of a document for the repositories of the shop.
 fn shop_import(document: &str) -> ImportWaiversRequest {
     let template = template(WaiverTemplateScope { repository: "shop/*".into(), ..Default::default() });
-    ImportWaiversRequest { openvex_json: document.to_owned(), template: Some(template), ..Default::default() }
+    ImportWaiversRequest {
+        document: Some(Document::OpenvexJson(document.to_owned())),
+        template: Some(template),
+        ..Default::default()
+    }
 }
 
 fn template(scope: WaiverTemplateScope) -> WaiverTemplate {
@@ -62,7 +69,7 @@ async fn vex_import_creates_waivers_and_lists_skipped() {
     assert_eq!((scope.package.as_str(), scope.repository.as_str()), ("openssl", "shop/*"));
     assert_eq!(waiver.reason, "not_affected: vulnerable_code_not_in_execute_path; stated by Security");
     assert_eq!(waiver.ticket, "https://example.com/vex/1");
-    assert!(again.waivers.is_empty() && again.skipped.iter().any(|skipped| skipped.contains("already exists")));
+    assert!(again.waivers.is_empty() && again.skipped.iter().any(|skipped| skipped.detail.contains("already exists")));
     assert_eq!(gate.decide(IMAGE).await.verdict(), Verdict::Allow);
 }
 
@@ -74,7 +81,7 @@ async fn vex_import_without_repository_is_skipped() {
     let imported = import(&gate, ImportWaiversRequest { template: None, ..shop_import(&document()) }).await;
 
     assert!(imported.waivers.is_empty());
-    assert!(imported.skipped.iter().any(|skipped| skipped.contains("template.scope.repository")));
+    assert!(imported.skipped.iter().any(|skipped| skipped.detail.contains("template.scope.repository")));
 }
 
 #[tokio::test]
@@ -82,11 +89,11 @@ async fn vex_import_everywhere_needs_no_repository() {
     let gate = gate(World::demo()).start().await;
     let within = |scope| ImportWaiversRequest { template: Some(template(scope)), ..shop_import(&document()) };
 
-    let everywhere = import(&gate, within(WaiverTemplateScope { everywhere: true, ..Default::default() })).await;
+    let everywhere = import(&gate, within(WaiverTemplateScope { everywhere: Some(true), ..Default::default() })).await;
     let anywhere = import(&gate, within(WaiverTemplateScope { repository: "*".into(), ..Default::default() })).await;
 
     assert_eq!((everywhere.waivers.len(), anywhere.waivers.len()), (1, 0));
-    assert!(everywhere.waivers[0].scope.as_ref().unwrap().everywhere);
+    assert!(everywhere.waivers[0].scope.as_ref().unwrap().everywhere());
     assert!(everywhere.notes[0].contains("this gate has seen no finding"), "{:?}", everywhere.notes);
 }
 
@@ -124,7 +131,7 @@ async fn vex_doubt_under_any_alias_prevents_waiver() {
         let imported = import(&gate, dry_run).await;
 
         assert_eq!(imported.waivers.len(), waivers, "{status} {name}: {:?}", imported.skipped);
-        assert!(imported.skipped.iter().any(|skipped| skipped.contains("its aliases are not used (SNYK-1)")));
+        assert!(imported.skipped.iter().any(|skipped| skipped.detail.contains("its aliases are not used (SNYK-1)")));
     }
 }
 
@@ -146,7 +153,7 @@ async fn contradicting_vex_document_lists_existing_waiver() {
         let affected = document().replacen("not_affected", "affected", 1).replacen(PRODUCTS, products, 1);
         let imported = import(&gate, ImportWaiversRequest { template: None, ..shop_import(&affected) }).await;
 
-        assert_eq!(imported.skipped.iter().any(|skipped| skipped.starts_with(&stands)), is_listed, "{products}");
+        assert_eq!(imported.skipped.iter().any(|skipped| skipped.detail.starts_with(&stands)), is_listed, "{products}");
     }
 }
 
@@ -155,7 +162,8 @@ async fn invalid_vex_document_is_rejected() {
     let gate = gate(World::demo()).start().await;
 
     for openvex in ["", "{}", "[1]", r#"{"@context": "https://openvex.dev/ns/v9.9.9", "statements": []}"#] {
-        let request = ImportWaiversRequest { openvex_json: openvex.into(), ..Default::default() };
+        let request =
+            ImportWaiversRequest { document: Some(Document::OpenvexJson(openvex.into())), ..Default::default() };
         let refused = status_rejection(gate.client.policies().import_waivers(request).await);
 
         assert_eq!(

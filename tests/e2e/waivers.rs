@@ -40,14 +40,17 @@ async fn waiver_covers_finding_until_revoked() {
     let denied = gate.decide(IMAGE).await;
 
     assert_eq!(allowed.verdict(), Verdict::Allow);
-    let shown = &allowed.waived[0];
-    assert_eq!((shown.waiver.as_str(), shown.reason.as_str()), ("waivers/accepted", "not reachable"));
+    let shown = &allowed.waived_findings[0];
+    assert_eq!(
+        (shown.waivers[0].waiver.as_str(), shown.waivers[0].reason.as_str()),
+        ("waivers/accepted", "not reachable")
+    );
     assert_eq!(shown.finding.as_ref().unwrap().vulnerability_id, CVE);
     assert_eq!(allowed.expire_time, shown.expire_time);
     assert!(allowed.next_change.as_ref().unwrap().reason.contains("waivers/accepted ends"));
     assert_eq!((revoked.state(), revoked.revoke_reason.as_str()), (WaiverState::Revoked, "fixed"));
     assert_eq!(denied.verdict(), Verdict::Deny);
-    assert!(denied.waived.is_empty());
+    assert!(denied.waived_findings.is_empty());
 }
 
 #[tokio::test]
@@ -88,7 +91,7 @@ async fn waiver_covers_only_its_environment() {
     let gate = gate(World::demo()).start().await;
     let mut waiver = waiver(CVE);
     let scope = waiver.scope.as_mut().unwrap();
-    (scope.environment, scope.everywhere) = ("dev*".into(), false);
+    (scope.environment, scope.everywhere) = ("dev*".into(), None);
     gate.create_waiver("dev", waiver).await;
 
     for (environment, verdict) in [("dev-1", Verdict::Allow), ("prod", Verdict::Deny), ("", Verdict::Deny)] {
@@ -104,7 +107,7 @@ async fn waiver_violations_are_reported_together() {
         scope: Some(WaiverScope {
             vulnerability_id: "*".into(),
             environment: "prod".into(),
-            everywhere: true,
+            everywhere: Some(true),
             ..Default::default()
         }),
         conditions: Some(WaiverConditions { max_epss: Some(2.0), ..Default::default() }),
@@ -271,7 +274,7 @@ async fn waiver_without_place_must_say_everywhere() {
         vulnerability_id: CVE.into(),
         repository: repository.into(),
         environment: environment.into(),
-        everywhere,
+        everywhere: Some(everywhere),
         ..Default::default()
     };
 

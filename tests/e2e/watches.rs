@@ -10,7 +10,7 @@ use scangate_client::{
     v1::{
         DecisionFilter, DeletePolicyRequest, EvaluateGateRequest, ImportWaiversRequest, Policy, Severity,
         UpdatePolicyRequest, Verdict, WaiverTemplate, WaiverTemplateScope, WatchDecisionsRequest, WatchPoliciesRequest,
-        WatchScanRequest, watch_decisions_response, watch_policies_response::Event,
+        WatchScanRequest, import_waivers_request::Document, watch_decisions_response, watch_policies_response::Event,
     },
 };
 use scangate_ecr_simulator::{ImageSpec, ScanScript, World};
@@ -136,7 +136,7 @@ async fn next_change(watch: &mut Watch<WatchPoliciesRequest>) -> Received {
     let message = tokio::time::timeout(TIMEOUT, watch.next()).await.unwrap().unwrap().unwrap();
     let name = match message.event.unwrap() {
         Event::Policy(policy) => Some(policy.name),
-        Event::DeletedPolicy(name) => Some(format!("-{name}")),
+        Event::DeletedPolicy(deleted) => Some(format!("-{}", deleted.policy)),
         Event::Waiver(waiver) => Some(waiver.name),
         Event::Heartbeat(_) => None,
     };
@@ -172,9 +172,10 @@ async fn change_everything(gate: &Gate) -> [String; 4] {
     gate.client.update_policy(UpdatePolicyRequest { policy: Some(policy), ..Default::default() }).await.unwrap();
     let request = DeletePolicyRequest { name: "policies/old".into(), etag: "*".into(), ..Default::default() };
     gate.client.delete_policy(request).await.unwrap();
-    let scope = Some(WaiverTemplateScope { everywhere: true, ..Default::default() });
+    let scope = Some(WaiverTemplateScope { everywhere: Some(true), ..Default::default() });
     let template = Some(WaiverTemplate { scope, ..Default::default() });
-    let request = ImportWaiversRequest { openvex_json: VEX.into(), template, ..Default::default() };
+    let request =
+        ImportWaiversRequest { document: Some(Document::OpenvexJson(VEX.into())), template, ..Default::default() };
     let imported = gate.client.policies().import_waivers(request).await.unwrap().into_inner();
     let mut names: Vec<String> = imported.waivers.into_iter().map(|waiver| waiver.name).collect();
     names.sort();

@@ -7,7 +7,7 @@ use scangate_client::{
     v1::{
         CreateWaiverRequest, CreateWaiverResponse, DeletePolicyRequest, ImportWaiversRequest, Policy, PolicyMode,
         RevokeWaiverRequest, RollbackPolicyRequest, Severity, UpdatePolicyRequest, UpdateWaiverRequest, Waiver,
-        WaiverTemplate, WaiverTemplateScope,
+        WaiverTemplate, WaiverTemplateScope, import_waivers_request::Document,
     },
 };
 use scangate_ecr_simulator::World;
@@ -112,11 +112,11 @@ async fn retried_waiver_is_returned_after_its_end() {
     let create = CreateWaiverRequest { request_id: ID.into(), ..create_waiver_request("", short.clone()) };
     let template = WaiverTemplate {
         expire_time: short.expire_time,
-        scope: Some(WaiverTemplateScope { everywhere: true, ..Default::default() }),
+        scope: Some(WaiverTemplateScope { everywhere: Some(true), ..Default::default() }),
         ..Default::default()
     };
     let import = ImportWaiversRequest {
-        openvex_json: VEX.into(),
+        document: Some(Document::OpenvexJson(VEX.into())),
         template: Some(template),
         request_id: OTHER_ID.into(),
         ..Default::default()

@@ -47,7 +47,7 @@ macro_rules! evaluation {
             })),
             violations: &$message.violations,
             warnings: &$message.warnings,
-            waived: &$message.waived,
+            waived: &$message.waived_findings,
             omitted: $message.omitted.as_ref(),
         }
     };
@@ -195,7 +195,9 @@ fn waived_line(waived: &WaivedFinding) -> String {
     let finding = waived.finding.clone().unwrap_or_default();
     let package = format::package(finding.package.as_ref());
     let until = format::time(waived.expire_time);
-    format!("{} in {package} by {} until {until}: {}", format::vulnerability(&finding), waived.waiver, waived.reason)
+    let waivers: Vec<_> =
+        waived.waivers.iter().map(|waiver| format!("{} ({})", waiver.waiver, waiver.reason)).collect();
+    format!("{} in {package} until {until} by {}", format::vulnerability(&finding), waivers.join(", "))
 }
 
 /// The details that the response leaves out, and the call that returns them.

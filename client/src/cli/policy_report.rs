@@ -53,10 +53,10 @@ fn write_policy(report: &mut Report, policy: &Policy) {
     }
     report.line(&format!("  etag {}  revision {}", policy.etag, policy.revision));
     report.section("applies to", &scope(&policy.r#match.clone().unwrap_or_default()));
-    if policy.replaces_default {
+    if policy.replaces_default() {
         report.section("replaces", &["policies/default, for what it applies to, while it is enforced".to_owned()]);
     }
-    report.section("not understood by this server (upgrade it)", &policy.unknown_fields);
+    report.section("not understood by this server (upgrade it)", &policy.not_understood);
     report.section("scan requirements", &scan_requirements(policy));
     report.section("rules", &rule_lines(&policy.rules));
 }

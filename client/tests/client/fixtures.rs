@@ -69,7 +69,10 @@ pub fn evaluate_request() -> EvaluateGateRequest {
 }
 
 pub fn item(decision: Decision) -> BatchEvaluateGateItem {
-    BatchEvaluateGateItem { result: Some(batch_evaluate_gate_item::Result::Decision(decision)), ..Default::default() }
+    {
+        let response = EvaluateGateResponse { decision: Some(decision), replayed: false };
+        BatchEvaluateGateItem { result: Some(batch_evaluate_gate_item::Result::Response(response)) }
+    }
 }
 
 pub fn error_item(code: Code, reason: &str) -> BatchEvaluateGateItem {
@@ -79,7 +82,7 @@ pub fn error_item(code: Code, reason: &str) -> BatchEvaluateGateItem {
         message: format!("{reason} happened"),
         ..Default::default()
     };
-    BatchEvaluateGateItem { result: Some(batch_evaluate_gate_item::Result::Error(error)), ..Default::default() }
+    BatchEvaluateGateItem { result: Some(batch_evaluate_gate_item::Result::Error(error)) }
 }
 
 pub fn unavailable() -> Status {

@@ -96,11 +96,20 @@ pub struct Waived {
     pub manifest: Digest,
     /// Its platform.
     pub platform: Option<Platform>,
-    /// The waiver; of several for one id, the one with the latest end. Of waivers for several related CVEs, which are all
-    /// needed, the one that ends first.
-    pub waiver: WaiverId,
+    /// The waivers that cover it together, in the order of their ids: one for its id, or one for each related CVE.
+    pub waivers: Vec<AppliedWaiver>,
+    /// The first instant at which the finding is no longer waived.
+    pub expire_time: Timestamp,
+}
+
+/// A revision of a waiver that covers a finding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AppliedWaiver {
+    /// The waiver.
+    pub id: WaiverId,
     /// The revision of the store that wrote the waiver.
-    pub waiver_revision: u64,
+    pub revision: u64,
     /// The waiver's reason.
     pub reason: String,
     /// The identity of the caller who requested the waiver; empty if the caller had none.
@@ -109,7 +118,7 @@ pub struct Waived {
     /// The identity of the approver; empty if the waiver needs no approval.
     #[serde(default, skip_serializing_if = "is_default")]
     pub approved_by: String,
-    /// The first instant at which the finding is no longer waived.
+    /// The end of the waiver, exclusive.
     pub expire_time: Timestamp,
 }
 

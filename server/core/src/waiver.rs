@@ -9,7 +9,7 @@ mod widening;
 use jiff::SignedDuration;
 
 pub use self::{
-    cover::Cover,
+    cover::{Cover, Covering},
     definition::{Approval, Conditions, Revocation, State, Waiver},
     scope::{Scope, Subject},
     set::{ApplicableWaivers, Revision, WaiverSet},

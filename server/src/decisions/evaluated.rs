@@ -69,7 +69,10 @@ impl EvaluatedDecision {
         };
         let decision = &self.evaluation.decision;
         let violations = decision.violations.iter().chain(&decision.warnings).map(of_violation).sum::<usize>();
-        let waived = decision.waived.iter().map(|waived| size_of_finding(&waived.finding) + waived.reason.len());
+        let waived = decision.waived.iter().map(|waived| {
+            let reasons = waived.waivers.iter().map(|applied| applied.reason.len());
+            size_of_finding(&waived.finding) + reasons.sum::<usize>()
+        });
         violations + waived.sum::<usize>()
     }
 }

@@ -53,7 +53,7 @@ fn admitted_findings(request: &EvaluateRequest, resolved: &Resolved, attempt: &A
 /// True if waivers cover the finding under at least one ranking of unrated findings. Policies differ in that ranking, so the
 /// lowest is used.
 fn may_be_covered(finding: &Finding, waivers: &ApplicableWaivers<'_>, decision: &Decision) -> bool {
-    Cover::of(finding, waivers, Severity::Informational).decisive_at(decision.evaluate_time).is_some()
+    Cover::of(finding, waivers, Severity::Informational).at(decision.evaluate_time).is_some()
 }
 
 /// The key under which first-seen times of a finding are recorded.

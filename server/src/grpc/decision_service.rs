@@ -9,7 +9,8 @@ use scangate_core::{
 use scangate_proto::v1::{
     self, DecisionView, GetDecisionRequest, GetDecisionResponse, Heartbeat, ListDecisionsRequest,
     ListDecisionsResponse, ReplayDecisionRequest, ReplayDecisionResponse, WatchDecisionsRequest,
-    WatchDecisionsResponse, decision_service_server, watch_decisions_response::Event,
+    WatchDecisionsResponse, decision_service_server, replay_decision_request::SimulatedPolicy,
+    watch_decisions_response::Event,
 };
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::StreamExt as _;
@@ -144,9 +145,10 @@ impl decision_service_server::DecisionService for DecisionService {
         let request = request.get_ref();
         let mut fields = Fields::default();
         let id = parse_name(&mut fields, &request.name);
-        let policy = request.policy.as_ref().and_then(|policy| {
-            let id = policy_fields::parse_draft_name(&mut fields, &policy.name);
-            policy_fields::parse_policy(&mut fields, id, Some(policy))
+        let draft = request.simulated_policy.as_ref().map(|SimulatedPolicy::Draft(draft)| draft);
+        let policy = draft.and_then(|draft| {
+            let id = policy_fields::parse_draft_name(&mut fields, &draft.name);
+            policy_fields::parse_policy(&mut fields, id, Some(draft))
         });
         let id = fields.finish(id)?;
         let replaying = async { self.decisions.replay(&id, policy).await.map_err(status::from_decisions) };

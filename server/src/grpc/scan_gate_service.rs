@@ -228,25 +228,28 @@ async fn evaluate_all(
 
 /// An item within an equal part of the response. So no image can take the place of another's details.
 fn batch_item(evaluated: Result<Evaluated, Status>, mut budget: ByteBudget) -> BatchEvaluateGateItem {
-    use batch_evaluate_gate_item::Result::{Decision, Error};
-    let (result, replayed) = match evaluated {
+    use batch_evaluate_gate_item::Result::{Error, Response};
+    let result = match evaluated {
         Ok(Evaluated { recorded, replayed }) => {
             budget.charge(&decision::render_recorded_fields(&recorded));
-            (Decision(decision::render_decision(&recorded, budget)), replayed)
+            let decision = Some(decision::render_decision(&recorded, budget));
+            Response(EvaluateGateResponse { decision, replayed })
         }
-        Err(status) => (Error(status::to_item_error(&status)), false),
+        Err(status) => Error(status::to_item_error(&status)),
     };
-    BatchEvaluateGateItem { result: Some(result), replayed }
+    BatchEvaluateGateItem { result: Some(result) }
 }
 
 /// Aggregates the verdicts: DENY if any item is denied, else INDETERMINATE if any is not allowed, else ALLOW.
 fn aggregate(items: &[BatchEvaluateGateItem]) -> Verdict {
     let verdict = |item: &BatchEvaluateGateItem| match &item.result {
-        Some(batch_evaluate_gate_item::Result::Decision(decision)) => match decision.verdict() {
-            v1::Verdict::Allow => Verdict::Allow,
-            v1::Verdict::Indeterminate => Verdict::Indeterminate,
-            v1::Verdict::Deny | v1::Verdict::Unspecified => Verdict::Deny,
-        },
+        Some(batch_evaluate_gate_item::Result::Response(response)) => {
+            match response.decision.as_ref().map(v1::Decision::verdict) {
+                Some(v1::Verdict::Allow) => Verdict::Allow,
+                Some(v1::Verdict::Indeterminate) => Verdict::Indeterminate,
+                Some(v1::Verdict::Deny | v1::Verdict::Unspecified) | None => Verdict::Deny,
+            }
+        }
         Some(batch_evaluate_gate_item::Result::Error(_)) | None => Verdict::Indeterminate,
     };
     items.iter().map(verdict).max().unwrap_or(Verdict::Deny)
@@ -257,12 +260,15 @@ mod tests {
     use super::*;
 
     fn item(verdict: Option<v1::Verdict>) -> BatchEvaluateGateItem {
-        use batch_evaluate_gate_item::Result::{Decision, Error};
+        use batch_evaluate_gate_item::Result::{Error, Response};
         let result = match verdict {
-            Some(verdict) => Decision(v1::Decision { verdict: verdict.into(), ..v1::Decision::default() }),
+            Some(verdict) => {
+                let decision = Some(v1::Decision { verdict: verdict.into(), ..v1::Decision::default() });
+                Response(EvaluateGateResponse { decision, replayed: false })
+            }
             None => Error(status::to_item_error(&Status::not_found("image"))),
         };
-        BatchEvaluateGateItem { result: Some(result), ..BatchEvaluateGateItem::default() }
+        BatchEvaluateGateItem { result: Some(result) }
     }
 
     #[test]

@@ -25,9 +25,9 @@ pub(crate) use self::{
 use super::{convert::revision::render_revision, middleware::current_request_id};
 
 /// Resource types of `ResourceInfo`.
-const POLICY: &str = "scangate.v1.Policy";
-const WAIVER: &str = "scangate.v1.Waiver";
-const DECISION: &str = "scangate.v1.Decision";
+const POLICY: &str = "scangate.dev/Policy";
+const WAIVER: &str = "scangate.dev/Waiver";
+const DECISION: &str = "scangate.dev/Decision";
 
 /// The domain of every `ErrorInfo`.
 const DOMAIN: &str = "scangate.dev";

@@ -184,7 +184,8 @@ pub fn create_policy_request(id: &str, policy: Policy) -> CreatePolicyRequest {
 
 /// A waiver for a vulnerability in every image.
 pub fn waiver(vulnerability: &str) -> Waiver {
-    let scope = WaiverScope { vulnerability_id: vulnerability.to_owned(), everywhere: true, ..Default::default() };
+    let scope =
+        WaiverScope { vulnerability_id: vulnerability.to_owned(), everywhere: Some(true), ..Default::default() };
     Waiver { scope: Some(scope), reason: "not reachable".to_owned(), ..Default::default() }
 }
 

@@ -13,14 +13,15 @@ use super::{
 };
 use crate::{
     cause::Cause,
-    decision::{Breach, MAX_FINDINGS, ManifestDecision, ManifestInput, Remediation, Verdict, Violation, Waived},
+    decision::{
+        AppliedWaiver, Breach, MAX_FINDINGS, ManifestDecision, ManifestInput, Remediation, Verdict, Violation, Waived,
+    },
     evidence::{Assessment, Evidence, POLL, Shortfall, UNRENEWED_AGE, assess, change_instants, eligibility_end},
-    finding::Finding,
     policy::{Mode, Policy, Revision},
     reasons,
     remediation::{self, BrokenRule},
     rule::{Effect, Rule},
-    waiver::{ApplicableWaivers, Waiver},
+    waiver::{ApplicableWaivers, Covering, Waiver},
 };
 
 /// The results of all manifests evaluated so far.
@@ -52,8 +53,8 @@ struct ManifestEvaluation<'a, 't> {
     now: Timestamp,
     accumulator: &'t mut Accumulator<'a>,
     reasons: BTreeSet<String>,
-    /// The longest waiver of each waived finding, by its index.
-    waived: BTreeMap<usize, &'a Waiver>,
+    /// The longest cover of each waived finding, by its index.
+    waived: BTreeMap<usize, Covering<'a>>,
     verdict: Verdict,
     wants_scan: bool,
 }
@@ -133,12 +134,11 @@ impl<'a> ManifestEvaluation<'a, '_> {
         self.report(self.violation(&revision.policy, Breach::NotUnderstood, description, None), true);
     }
 
-    fn apply_rule(&mut self, selected: SelectedPolicy<'a>, rule: &'a Rule, count: RuleCount<'a>) {
+    fn apply_rule(&mut self, selected: SelectedPolicy<'a>, rule: &'a Rule, mut count: RuleCount<'a>) {
         let policy = &selected.revision.policy;
-        for (index, waiver) in &count.waived {
-            let longest = self.waived.entry(*index).or_insert(waiver);
-            if (waiver.end(), &waiver.id) > (longest.end(), &longest.id) {
-                *longest = waiver;
+        for (index, covering) in std::mem::take(&mut count.waived) {
+            if self.waived.get(&index).is_none_or(|longest| covering.compare(longest).is_gt()) {
+                self.waived.insert(index, covering);
             }
         }
         let denies = selected.mode == Mode::Enforce && rule.effect == Effect::Deny;
@@ -289,10 +289,17 @@ impl<'a> ManifestEvaluation<'a, '_> {
 
     fn collect_waived(&mut self) {
         let findings = self.input.scan.findings();
-        for (index, waiver) in &self.waived {
+        for (index, covering) in &self.waived {
             let Some(finding) = findings.get(*index) else { continue };
+            let applied = covering.waivers.iter().map(|waiver| applied(waiver, self.waivers.revision(&waiver.id)));
             self.accumulator.waived_count = self.accumulator.waived_count.saturating_add(1);
-            self.accumulator.waived.push(waived(finding, waiver, self.waivers.revision(&waiver.id), self.input));
+            self.accumulator.waived.push(Waived {
+                finding: finding.without_description(),
+                manifest: self.input.manifest.digest.clone(),
+                platform: self.input.manifest.platform.clone(),
+                waivers: applied.collect(),
+                expire_time: covering.end,
+            });
         }
     }
 
@@ -313,13 +320,10 @@ impl<'a> ManifestEvaluation<'a, '_> {
     }
 }
 
-fn waived(finding: &Finding, waiver: &Waiver, waiver_revision: u64, input: &ManifestInput) -> Waived {
-    Waived {
-        finding: finding.without_description(),
-        manifest: input.manifest.digest.clone(),
-        platform: input.manifest.platform.clone(),
-        waiver: waiver.id.clone(),
-        waiver_revision,
+fn applied(waiver: &Waiver, revision: u64) -> AppliedWaiver {
+    AppliedWaiver {
+        id: waiver.id.clone(),
+        revision,
         reason: waiver.reason.clone(),
         requested_by: waiver.requested_by.clone(),
         approved_by: waiver.approver().unwrap_or_default().to_owned(),

@@ -14,7 +14,7 @@ use crate::{
     finding::Finding,
     policy::Policy,
     rule::Rule,
-    waiver::{ApplicableWaivers, Cover, Waiver},
+    waiver::{ApplicableWaivers, Cover, Covering},
 };
 
 /// A change of the count by one finding.
@@ -36,7 +36,7 @@ pub(super) struct RuleCount<'a> {
     /// The records that would count if they were not in their grace period.
     pub(super) in_grace: Vec<&'a Finding>,
     /// The records that waivers exclude: the index in the scan's list and the waiver that ends the exclusion.
-    pub(super) waived: Vec<(usize, &'a Waiver)>,
+    pub(super) waived: Vec<(usize, Covering<'a>)>,
     /// The changes to come, in order.
     pub(super) changes: Vec<CountChange<'a>>,
     /// The first instant at which any of these fields may differ.
@@ -125,9 +125,9 @@ impl<'a> Counter<'a, '_> {
         self.result.unchanged_until = boundaries.filter(|at| *at > now).chain(self.result.unchanged_until).min();
 
         let record = Record { finding, matches, transitions, grace, waived: covered_intervals(&cover) };
-        match cover.decisive_at(now) {
+        match cover.at(now) {
             _ if !matches => {}
-            Some(waiver) => self.result.waived.push((index, waiver)),
+            Some(covering) => self.result.waived.push((index, covering)),
             None if record.is_in_grace(now) => self.result.in_grace.push(finding),
             None => self.result.counted_records.push(finding),
         }

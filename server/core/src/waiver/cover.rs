@@ -1,5 +1,7 @@
 //! The cover of one finding: the waivers for its own id, and those for its related ids.
 
+use std::cmp::Ordering;
+
 use jiff::Timestamp;
 
 use super::{ApplicableWaivers, Waiver};
@@ -51,22 +53,40 @@ impl<'a> Cover<'a> {
         self.own.iter().chain(self.related.iter().flatten()).copied()
     }
 
-    /// Returns the waiver that ends the cover of an instant: of several waivers for one id the one with the latest end, and
-    /// of the related CVEs the one whose waiver ends first. `None`: the finding is not covered.
-    pub fn decisive_at(&self, now: Timestamp) -> Option<&'a Waiver> {
-        let latest = |waivers: &[&'a Waiver]| {
-            waivers
-                .iter()
-                .copied()
-                .filter(|waiver| waiver.holds_at(now))
-                .max_by_key(|waiver| (waiver.end(), &waiver.id))
+    /// Returns the waivers that cover the finding at an instant: one for its own id, or one for each related CVE. Of several waivers
+    /// for one id it is the one with the latest end, and of the two covers the one that ends later. `None`: it is not covered.
+    pub fn at(&self, now: Timestamp) -> Option<Covering<'a>> {
+        let latest = |waivers: &Vec<&'a Waiver>| {
+            let in_force = waivers.iter().copied().filter(|waiver| waiver.holds_at(now));
+            in_force.max_by_key(|waiver| (waiver.end(), &waiver.id))
         };
-        let needed = self.related.iter().map(|waivers| latest(waivers));
-        let through_related = needed.reduce(|first, next| {
-            let (first, next) = first.zip(next)?;
-            Some(if (next.end(), &next.id) < (first.end(), &first.id) { next } else { first })
-        });
-        let candidates = [latest(&self.own), through_related.flatten()];
-        candidates.into_iter().flatten().max_by_key(|waiver| (waiver.end(), &waiver.id))
+        let own = latest(&self.own).and_then(|waiver| Covering::new(vec![waiver]));
+        let related = self.related.iter().map(latest).collect::<Option<_>>().and_then(Covering::new);
+        own.into_iter().chain(related).max_by(Covering::compare)
+    }
+}
+
+/// The waivers that cover a finding together at an instant.
+#[derive(Clone, Debug)]
+pub struct Covering<'a> {
+    /// The end of the cover, exclusive: that of the waiver that ends first.
+    pub end: Timestamp,
+    /// The waivers in the order of their ids, each once.
+    pub waivers: Vec<&'a Waiver>,
+}
+
+impl<'a> Covering<'a> {
+    /// Returns the cover by waivers that are all needed; `None` without any.
+    fn new(mut waivers: Vec<&'a Waiver>) -> Option<Self> {
+        waivers.sort_by_key(|waiver| &waiver.id);
+        waivers.dedup_by_key(|waiver| &waiver.id);
+        let end = waivers.iter().map(|waiver| waiver.end()).min()?;
+        Some(Self { end, waivers })
+    }
+
+    /// Compares two covers: the greater one ends later.
+    pub fn compare(&self, other: &Self) -> Ordering {
+        let ids = |covering: &Self| covering.waivers.iter().map(|waiver| &waiver.id).collect::<Vec<_>>();
+        self.end.cmp(&other.end).then_with(|| ids(self).cmp(&ids(other)))
     }
 }

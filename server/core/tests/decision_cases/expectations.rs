@@ -118,7 +118,10 @@ fn violations(violations: &[Violation]) -> Value {
 }
 
 fn waived(decision: &Decision) -> Value {
-    let render = |waived: &Waived| json!({ "id": waived.finding.id, "waiver": waived.waiver, "expire_time": waived.expire_time });
+    let render = |waived: &Waived| {
+        let waivers: Vec<_> = waived.waivers.iter().map(|waiver| &waiver.id).collect();
+        json!({ "id": waived.finding.id, "waivers": waivers, "expire_time": waived.expire_time })
+    };
     decision.waived.iter().map(render).collect()
 }
 

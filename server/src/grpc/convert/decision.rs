@@ -113,7 +113,7 @@ macro_rules! render_evaluation {
             reasons: decision.reasons.clone(),
             image: Some(render_image(image)),
             environment: environment.as_ref().map(ToString::to_string).unwrap_or_default(),
-            waived_count: render_count(decision.waived_count),
+            waived_finding_count: render_count(decision.waived_count),
             policies: decision.policies.iter().map(render_applied_policy).collect(),
             revision: render_revision(decision.revision),
             expire_time: decision.next_change.as_ref().map(|change| render_timestamp(change.change_time)),
@@ -132,7 +132,7 @@ macro_rules! render_evaluation {
         v1::$message {
             violations: details.violations,
             warnings: details.warnings,
-            waived: details.waived,
+            waived_findings: details.waived_findings,
             remediation: details.remediation,
             omitted: details.omitted,
             ..message

@@ -4,7 +4,7 @@
 
 use scangate_core::{
     Decision,
-    decision::{Breach, Remediation, UnknownFix, Upgrade, Violation, Waived},
+    decision::{AppliedWaiver, Breach, Remediation, UnknownFix, Upgrade, Violation, Waived},
 };
 use scangate_proto::v1;
 
@@ -28,7 +28,7 @@ const NEXT_STEP: &str = "use GetFindings on the image by digest for every findin
 pub(super) struct Details {
     pub(super) violations: Vec<v1::Violation>,
     pub(super) warnings: Vec<v1::Violation>,
-    pub(super) waived: Vec<v1::WaivedFinding>,
+    pub(super) waived_findings: Vec<v1::WaivedFinding>,
     pub(super) remediation: Option<v1::Remediation>,
     /// The counts of what is left out; `None` if nothing is.
     pub(super) omitted: Option<v1::Omitted>,
@@ -46,7 +46,8 @@ impl Details {
             .remediation
             .as_ref()
             .map(|remediation| budget.with_part(4, |part| render_remediation(remediation, part)));
-        let waived = budget.with_part(4, |part| part.take_while_fits(decision.waived.iter().map(render_waived)));
+        let waived_findings =
+            budget.with_part(4, |part| part.take_while_fits(decision.waived.iter().map(render_waived)));
         budget.with_part(4, |part| add_findings(&mut warnings, &decision.warnings, part));
         add_findings(&mut violations, &decision.violations, &mut budget);
         let omitted = v1::Omitted {
@@ -54,7 +55,8 @@ impl Details {
             warning_count: render_count(decision.warnings.len() - warnings.len()),
             finding_count: omitted_findings(&decision.violations, &violations)
                 .saturating_add(omitted_findings(&decision.warnings, &warnings)),
-            waived_finding_count: render_count(decision.waived_count).saturating_sub(render_count(waived.len())),
+            waived_finding_count: render_count(decision.waived_count)
+                .saturating_sub(render_count(waived_findings.len())),
             remediation_step_count: remediation.as_ref().zip(decision.remediation.as_ref()).map_or(
                 0,
                 |(shown, all)| {
@@ -67,7 +69,7 @@ impl Details {
         };
         let omitted =
             (omitted != v1::Omitted::default()).then(|| v1::Omitted { next_step: NEXT_STEP.to_owned(), ..omitted });
-        Self { violations, warnings, waived, remediation, omitted }
+        Self { violations, warnings, waived_findings, remediation, omitted }
     }
 }
 
@@ -133,12 +135,19 @@ fn render_without_findings(violation: &Violation) -> v1::Violation {
 fn render_waived(waived: &Waived) -> v1::WaivedFinding {
     v1::WaivedFinding {
         finding: Some(render_finding(&waived.finding, &waived.manifest, waived.platform.as_ref())),
-        waiver: waived.waiver.resource_name(),
-        reason: waived.reason.clone(),
-        approved_by: waived.approved_by.clone(),
+        waivers: waived.waivers.iter().map(render_applied_waiver).collect(),
         expire_time: Some(render_timestamp(waived.expire_time)),
-        requested_by: waived.requested_by.clone(),
-        waiver_revision: render_revision(waived.waiver_revision),
+    }
+}
+
+fn render_applied_waiver(applied: &AppliedWaiver) -> v1::AppliedWaiver {
+    v1::AppliedWaiver {
+        waiver: applied.id.resource_name(),
+        revision: render_revision(applied.revision),
+        reason: applied.reason.clone(),
+        requested_by: applied.requested_by.clone(),
+        approved_by: applied.approved_by.clone(),
+        expire_time: Some(render_timestamp(applied.expire_time)),
     }
 }
 
@@ -205,12 +214,15 @@ mod tests {
             finding,
             manifest: digest(1),
             platform: None,
-            waiver: WaiverId::parse("w").unwrap(),
-            reason: "not reachable".to_owned(),
-            requested_by: String::new(),
-            approved_by: String::new(),
+            waivers: vec![AppliedWaiver {
+                id: WaiverId::parse("w").unwrap(),
+                revision: 1,
+                reason: "not reachable".to_owned(),
+                requested_by: String::new(),
+                approved_by: String::new(),
+                expire_time: Timestamp::MAX,
+            }],
             expire_time: Timestamp::MAX,
-            waiver_revision: 1,
         }
     }
 
@@ -263,13 +275,13 @@ mod tests {
             prop_assert_eq!(found + left_out(omitted.finding_count), matched);
             prop_assert_eq!(details.violations.len() + left_out(omitted.violation_count), violations.len());
             prop_assert_eq!(details.warnings.len() + left_out(omitted.warning_count), warnings.len());
-            prop_assert_eq!(details.waived.len() + left_out(omitted.waived_finding_count), waivers);
+            prop_assert_eq!(details.waived_findings.len() + left_out(omitted.waived_finding_count), waivers);
             let steps = details.remediation.as_ref().unwrap().unfixable.len();
             prop_assert_eq!(steps + left_out(omitted.remediation_step_count), fixes);
             let message = v1::Decision {
                 violations: details.violations,
                 warnings: details.warnings,
-                waived: details.waived,
+                waived_findings: details.waived_findings,
                 remediation: details.remediation,
                 omitted: details.omitted,
                 ..v1::Decision::default()

@@ -82,7 +82,7 @@ fn parse_fields(
         fields.require(path, "must be set");
         return None;
     };
-    check_complete(fields, path, &wire.unknown_fields);
+    check_complete(fields, path, &wire.not_understood);
     let scope = parse_scope(fields, &format!("{path}.scope"), wire.scope.as_ref());
     let conditions = parse_conditions(fields, &format!("{path}.conditions"), wire.conditions.as_ref());
     check_reason(fields, &format!("{path}.reason"), &wire.reason);
@@ -162,7 +162,7 @@ fn parse_scope(fields: &mut Fields, path: &str, wire: Option<&v1::WaiverScope>) 
         digest: fields.optional(&format!("{path}.digest"), &wire.digest, Digest::parse),
         environment: fields.optional(&format!("{path}.environment"), &wire.environment, Glob::parse),
         platform: wire.platform.as_ref().and_then(|wire| parse_platform(fields, &format!("{path}.platform"), wire)),
-        everywhere: wire.everywhere,
+        everywhere: wire.everywhere(),
     };
     if scope.everywhere && scope.has_place() {
         fields.forbid(format!("{path}.everywhere"),
@@ -193,10 +193,10 @@ fn parse_conditions(fields: &mut Fields, path: &str, wire: Option<&v1::WaiverCon
         score
     });
     Conditions {
-        until_fixed: wire.until_fixed,
+        until_fixed: wire.until_fixed(),
         max_severity: parse_severity(fields, &format!("{path}.max_severity"), wire.max_severity),
         max_epss,
-        while_not_exploited: wire.while_not_exploited,
+        while_not_exploited: wire.while_not_exploited(),
     }
 }
 
@@ -211,13 +211,13 @@ pub(crate) fn render_waiver(revision: &Revision, matches: bool, now: Timestamp) 
         digest: waiver.scope.digest.as_ref().map(ToString::to_string).unwrap_or_default(),
         environment: glob(&waiver.scope.environment),
         platform: waiver.scope.platform.as_ref().map(render_platform),
-        everywhere: waiver.scope.everywhere,
+        everywhere: waiver.scope.everywhere.then_some(true),
     };
     let conditions = v1::WaiverConditions {
-        until_fixed: waiver.conditions.until_fixed,
+        until_fixed: waiver.conditions.until_fixed.then_some(true),
         max_severity: waiver.conditions.max_severity.map_or(v1::Severity::Unspecified, render_severity).into(),
         max_epss: waiver.conditions.max_epss.map(f64::from),
-        while_not_exploited: waiver.conditions.while_not_exploited,
+        while_not_exploited: waiver.conditions.while_not_exploited.then_some(true),
     };
     v1::Waiver {
         name: waiver.id.resource_name(),
@@ -238,7 +238,7 @@ pub(crate) fn render_waiver(revision: &Revision, matches: bool, now: Timestamp) 
         revision: render_revision(revision.revision),
         create_time: Some(render_timestamp(revision.create_time)),
         update_time: Some(render_timestamp(revision.update_time)),
-        unknown_fields: revision.unknown_fields.clone(),
+        not_understood: revision.unknown_fields.clone(),
     }
 }
 
@@ -294,7 +294,7 @@ mod tests {
             (digest, environment, reason) in (text(), text(), text()),
             (start_time, expire_time) in (moment(), moment()),
             (max_severity, max_epss, days) in (any::<i32>(), prop::option::of(any::<f64>()), 0_u64..4000),
-            everywhere in any::<bool>(),
+            everywhere in any::<Option<bool>>(),
         ) {
             let scope = v1::WaiverScope {
                 vulnerability_id, package, repository, digest, environment, platform: None, everywhere,
@@ -311,7 +311,7 @@ mod tests {
 
             if let Ok(waiver) = fields.finish(parsed) {
                 prop_assert!(waiver.start_time < waiver.expire_time);
-                prop_assert_eq!(everywhere, !waiver.scope.has_place());
+                prop_assert_eq!(everywhere == Some(true), !waiver.scope.has_place());
                 let is_unbounded = waiver.scope.package.as_ref().is_none_or(Glob::matches_everything)
                     && waiver.scope.repository.as_ref().is_none_or(Glob::matches_everything)
                     && waiver.scope.digest.is_none();

@@ -69,7 +69,7 @@ impl PolicyService {
         let id = message.and_then(|policy| policy_fields::parse_name(&mut fields, "policy.name", &policy.name));
         let expected = message.and_then(|policy| policy_fields::parse_etag(&mut fields, "policy.etag", &policy.etag));
         let complete =
-            message.filter(|policy| policy_fields::check_complete(&mut fields, "policy", &policy.unknown_fields));
+            message.filter(|policy| policy_fields::check_complete(&mut fields, "policy", &policy.not_understood));
         let Some(((message, id), expected)) = complete.zip(id).zip(expected) else {
             return fields.finish(None);
         };

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use scangate_proto::v1::{
-    FlippedDecision, Heartbeat, PreviewPolicyRequest, PreviewPolicyResponse, WatchPoliciesRequest,
+    DeletedPolicy, FlippedDecision, Heartbeat, PreviewPolicyRequest, PreviewPolicyResponse, WatchPoliciesRequest,
     WatchPoliciesResponse, preview_policy_request, watch_policies_response::Event,
 };
 use tokio::sync::mpsc;
@@ -119,7 +119,7 @@ fn render_event(event: WatchEvent, tokens: ResumeTokens) -> WatchPoliciesRespons
         ChangeEvent::Waiver { waiver, matches_findings } => {
             Event::Waiver(render_waiver(&waiver, matches_findings, Timestamp::now()))
         }
-        ChangeEvent::DeletedPolicy(id) => Event::DeletedPolicy(id.resource_name()),
+        ChangeEvent::DeletedPolicy(id) => Event::DeletedPolicy(DeletedPolicy { policy: id.resource_name() }),
         ChangeEvent::Heartbeat => Event::Heartbeat(Heartbeat {}),
     };
     WatchPoliciesResponse {
@@ -132,9 +132,9 @@ fn render_event(event: WatchEvent, tokens: ResumeTokens) -> WatchPoliciesRespons
 fn render_preview_page(page: PreviewPage) -> PreviewPolicyResponse {
     let PreviewPage { replayed, changed, unreadable, verdicts, notes } = page;
     let decisions = verdicts.iter().map(render_changed_verdict).collect();
-    let (replayed_count, flipped_count) = (render_count(replayed), render_count(changed));
+    let (evaluated_count, flipped_count) = (render_count(replayed), render_count(changed));
     PreviewPolicyResponse {
-        replayed_count,
+        evaluated_count,
         flipped_count,
         unreadable_count: render_count(unreadable),
         decisions,

@@ -7,7 +7,8 @@ use scangate_core::{name::WaiverId, waiver::Waiver};
 use scangate_proto::v1::{
     self, ApproveWaiverRequest, CreateWaiverRequest, CreateWaiverResponse, GetWaiverRequest, GetWaiverResponse,
     ImportWaiversRequest, ImportWaiversResponse, ListWaiversRequest, ListWaiversResponse, RevokeWaiverRequest,
-    RevokeWaiverResponse, UpdateWaiverRequest, UpdateWaiverResponse,
+    RevokeWaiverResponse, SkippedStatement, UpdateWaiverRequest, UpdateWaiverResponse,
+    import_waivers_request::Document,
 };
 use tonic::Status;
 
@@ -106,7 +107,7 @@ impl PolicyService {
         let id = message.and_then(|waiver| waiver_fields::parse_name(&mut fields, "waiver.name", &waiver.name));
         let expected = message.and_then(|waiver| policy_fields::parse_etag(&mut fields, "waiver.etag", &waiver.etag));
         let complete =
-            message.filter(|waiver| policy_fields::check_complete(&mut fields, "waiver", &waiver.unknown_fields));
+            message.filter(|waiver| policy_fields::check_complete(&mut fields, "waiver", &waiver.not_understood));
         let Some(((message, id), expected)) = complete.zip(id).zip(expected) else {
             return fields.finish(None);
         };
@@ -156,7 +157,7 @@ impl PolicyService {
             request_id: String::new(),
             ..request.clone()
         });
-        let document = request.openvex_json.clone();
+        let document = request.document.as_ref().map(|Document::OpenvexJson(json)| json.clone()).unwrap_or_default();
         // On a blocking thread: a large document takes time to parse.
         let document = tokio::task::spawn_blocking(move || openvex::parse(document.as_bytes())).await;
         let document =
@@ -218,7 +219,7 @@ fn render_import(import: ImportWrite, revision: u64) -> ImportWaiversResponse {
     let ImportWrite { waivers, skipped, notes } = import;
     ImportWaiversResponse {
         waivers: ByteBudget::page().take_page(waivers.iter().map(render_stored)),
-        skipped,
+        skipped: skipped.into_iter().map(|detail| SkippedStatement { detail }).collect(),
         revision: render_revision(revision),
         notes,
         created_count: render_count(waivers.len()),

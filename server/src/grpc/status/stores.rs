@@ -144,7 +144,7 @@ fn from_newer_server(key: &ResourceName, fields: &str) -> Status {
          this server, or send the request to an upgraded one"
     );
     StatusBuilder::new(Code::FailedPrecondition, Reason::DocumentFromNewerServer, message)
-        .metadata("unknown_fields", fields.to_owned())
+        .metadata("not_understood", fields.to_owned())
         .resource(resource_type(key), &name)
         .build()
 }

@@ -84,7 +84,7 @@ pub(crate) fn parse_policy(fields: &mut Fields, id: Option<PolicyId>, wire: Opti
         fields.require("policy", "must be set");
         return None;
     };
-    check_complete(fields, "policy", &wire.unknown_fields);
+    check_complete(fields, "policy", &wire.not_understood);
     if wire.encoded_len() > MAX_POLICY_BYTES {
         fields
             .refuse("policy", format!("must be at most {MAX_POLICY_BYTES} bytes long; split it into several policies"));
@@ -106,7 +106,7 @@ pub(crate) fn parse_policy(fields: &mut Fields, id: Option<PolicyId>, wire: Opti
         if effective_time.is_some() {
             fields.forbid("policy.effective_time", "must be empty for policies/default: it is always in effect");
         }
-        if wire.replaces_default {
+        if wire.replaces_default() {
             fields.forbid("policy.replaces_default", "must be false for policies/default: it cannot replace itself");
         }
     }
@@ -116,23 +116,23 @@ pub(crate) fn parse_policy(fields: &mut Fields, id: Option<PolicyId>, wire: Opti
         matches,
         mode: mode?,
         effective_time,
-        replaces_default: wire.replaces_default,
+        replaces_default: wire.replaces_default(),
         scan,
         rules,
         unrated_as,
-        honor_suppression: wire.honor_suppression,
+        honor_suppression: wire.honor_suppression(),
     })
 }
 
 /// Refuses a resource that an older server returned in part: to write it would drop the rest. True if it is whole.
-pub(crate) fn check_complete(fields: &mut Fields, path: &str, unknown_fields: &[String]) -> bool {
-    if !unknown_fields.is_empty() {
+pub(crate) fn check_complete(fields: &mut Fields, path: &str, not_understood: &[String]) -> bool {
+    if !not_understood.is_empty() {
         fields.forbid(
-            format!("{path}.unknown_fields"),
+            format!("{path}.not_understood"),
             "must be empty: a server that did not understand the whole returned it; read it from an upgraded server",
         );
     }
-    unknown_fields.is_empty()
+    not_understood.is_empty()
 }
 
 /// Checks that the default policy is a floor: it applies to every image, always.

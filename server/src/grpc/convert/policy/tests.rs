@@ -138,7 +138,7 @@ prop_compose! {
         effective_time in option::weighted(0.3, moment()),
         scan in option::of(requirements()),
         rules in vec(rule(), 0..4),
-        (honor_suppression, replaces_default) in any::<(bool, bool)>(),
+        (honor_suppression, replaces_default) in any::<(Option<bool>, Option<bool>)>(),
     ) -> v1::Policy {
         let matches = matches.map(|(registries, repositories, environments)| v1::PolicyMatch {
             registries, repositories, environments,
