@@ -10,6 +10,7 @@ mod compression;
 mod concurrency;
 mod contract;
 mod decision_cache;
+mod decision_watches;
 mod decisions;
 mod demo;
 mod docs;

@@ -26,6 +26,8 @@ pub struct ChainCursor {
 pub struct Cursors {
     /// The positions by writer.
     pub chains: BTreeMap<Arc<str>, ChainCursor>,
+    /// The writer that was read last; the next read begins with the one after it.
+    pub last_read: Arc<str>,
 }
 
 /// A position in the whole log that outlives its reader.
@@ -44,6 +46,11 @@ impl Cursors {
     /// Moves past a decision, and all before it in its chain.
     pub fn advance(&mut self, id: &DecisionId) {
         self.chains.entry(Arc::clone(&id.writer)).or_default().sequence = id.sequence;
+    }
+
+    /// True if the last read left decisions unread.
+    pub fn has_unread(&self) -> bool {
+        self.chains.values().any(|chain| chain.sequence < chain.head)
     }
 
     /// Prepares to [`advance`](Self::advance) step by step to a later position.

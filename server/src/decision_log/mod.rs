@@ -326,6 +326,7 @@ pub trait DecisionLog: Send + Sync + fmt::Debug {
     /// move decisions between pages (`later_appends_do_not_move_pages`). A page reads no inputs, outcomes or findings: an entry
     /// states the image, its tag, the environment, the verdict and the policies (`list_reads_no_parts`). An unreadable decision is
     /// listed with its readable parts (`unreadable_decision_is_listed_in_part`); a condition on an unreadable part counts as met.
+    /// Damage makes the decisions in its segment unreadable, and hides no others.
     async fn list(&self, filter: &Filter, after: Option<&Cursor>, limit: usize) -> Result<Page, Error>;
 
     /// Returns the end of every chain, from which [`Self::read_from`] can start.
@@ -337,8 +338,9 @@ pub trait DecisionLog: Send + Sync + fmt::Debug {
     async fn resume(&self, bookmark: &Bookmark) -> Result<Cursors, Error>;
 
     /// Returns at most `limit` decisions recorded after `cursors`, oldest first within each chain, and advances `cursors`. Each
-    /// decision is returned once, also while writers append (`read_from_returns_each_decision_once`). An unreadable decision is
-    /// returned as in a list.
+    /// decision is returned once, also while writers append (`read_from_returns_each_decision_once`). Chains are read in turn, so
+    /// that no busy writer hides the others (`busy_writer_does_not_hide_others`). An unreadable decision is returned as in a list.
+    /// If retention has removed decisions after `cursors`, [`Error::Trimmed`] (`reading_on_past_trimmed_decisions_is_refused`).
     async fn read_from(&self, cursors: &mut Cursors, limit: usize) -> Result<Vec<Listed>, Error>;
 
     /// Returns blobs by their hashes; missing blobs are left out.

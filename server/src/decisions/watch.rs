@@ -1,6 +1,9 @@
 //! Watches the decision log for new decisions.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
@@ -12,7 +15,7 @@ use crate::decision_log::{Bookmark, Cursors, Filter};
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// The longest time without an event.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
-/// The most entries of one read.
+/// The most decisions of one read, before the filter.
 const BATCH_SIZE: usize = 1_000;
 
 /// An event of a watch.
@@ -32,11 +35,13 @@ impl Decisions {
         mut cursors: Cursors,
         sender: mpsc::Sender<Result<WatchEvent, Error>>,
     ) {
-        let mut idle = Duration::ZERO;
         let event = |decision, at: &Cursors| WatchEvent { decision, bookmark: at.bookmark(Timestamp::now()) };
         // The first event confirms the start: every decision recorded from here on is reported.
-        let mut sent = sender.send(Ok(event(None, &cursors))).await;
-        while sent.is_ok() && !sender.is_closed() {
+        if sender.send(Ok(event(None, &cursors))).await.is_err() {
+            return;
+        }
+        let mut last_event = Instant::now();
+        while !sender.is_closed() {
             let mut progress = cursors.clone();
             let listed = match self.read_from(&mut cursors, &filter, BATCH_SIZE).await {
                 Ok(listed) => listed,
@@ -45,8 +50,6 @@ impl Decisions {
                     return;
                 }
             };
-            let count = listed.len();
-            idle = if count == 0 { idle + POLL_INTERVAL } else { Duration::ZERO };
             progress.look_ahead(&cursors);
             let mut decisions = self.listed_loader();
             for entry in listed {
@@ -57,12 +60,15 @@ impl Decisions {
                 if sender.send(loaded).await.is_err() || is_last {
                     return;
                 }
+                last_event = Instant::now();
             }
-            if idle >= HEARTBEAT_INTERVAL {
-                idle = Duration::ZERO;
-                sent = sent.and(sender.send(Ok(event(None, &cursors))).await);
+            if last_event.elapsed() >= HEARTBEAT_INTERVAL {
+                if sender.send(Ok(event(None, &cursors))).await.is_err() {
+                    return;
+                }
+                last_event = Instant::now();
             }
-            if count < BATCH_SIZE {
+            if !cursors.has_unread() {
                 tokio::time::sleep(POLL_INTERVAL).await;
             }
         }

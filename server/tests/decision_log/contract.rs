@@ -17,7 +17,8 @@ use tokio::task::JoinSet;
 
 use self::bookmarks::{
     bookmark_of_another_log_is_refused, bookmark_of_trimmed_decisions_is_refused,
-    bookmark_resumes_without_gap_or_repetition, read_from_returns_each_decision_once,
+    bookmark_resumes_without_gap_or_repetition, busy_writer_does_not_hide_others, read_from_returns_each_decision_once,
+    reading_on_past_trimmed_decisions_is_refused,
 };
 use self::requests::{
     concurrent_repeated_requests_record_once, concurrent_superseding_requests_record_once,
@@ -57,6 +58,8 @@ promises! {
     request_is_forgotten_after_its_window,
     cancelled_append_leaves_whole_record_or_none,
     read_from_returns_each_decision_once,
+    busy_writer_does_not_hide_others,
+    reading_on_past_trimmed_decisions_is_refused,
     bookmark_resumes_without_gap_or_repetition,
     bookmark_of_trimmed_decisions_is_refused,
     bookmark_of_another_log_is_refused,

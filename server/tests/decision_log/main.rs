@@ -4,6 +4,7 @@
 
 mod contract;
 mod crash_recovery;
+mod damage;
 mod fixtures;
 mod indexing;
 mod postgres;

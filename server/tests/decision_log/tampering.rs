@@ -170,6 +170,22 @@ async fn damaged_keys_are_reported() {
 }
 
 #[tokio::test]
+async fn unreadable_key_replaces_terms_only() {
+    let replace = |kind| {
+        format!(
+            "update decision_keys set kind = 'unreadable', name = '' where kind = '{kind}' and name = (
+                     select max(name) from decision_keys where kind = '{kind}')"
+        )
+    };
+
+    let terms = damage_after(&replace("digest")).await;
+    let records = damage_after(&replace("case")).await;
+
+    assert_eq!(terms, Vec::<String>::new(), "an older server indexed these");
+    assert!(records.iter().any(|damage| damage.contains("do not match the decisions")), "{records:?}");
+}
+
+#[tokio::test]
 async fn unindexed_tail_is_valid_unless_marked_indexed() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("scangate.db");

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use tokio::{
-    sync::{Mutex, Notify, mpsc, oneshot},
+    sync::{Mutex, MutexGuard, Notify, mpsc, oneshot},
     task::JoinSet,
     time::sleep_until,
 };
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Maximum number of decisions in one commit.
-const MAX_BATCH_SIZE: usize = 4096;
+pub(super) const MAX_BATCH_SIZE: usize = 4096;
 /// Maximum number of yields before a commit.
 const MAX_YIELDS: usize = 16;
 /// Maximum number of pending appends.
@@ -33,7 +33,8 @@ pub(super) type PendingAppend = (AppendRequest, oneshot::Sender<Reply>);
 /// The commit task of a log.
 pub(super) struct GroupCommit {
     database: Arc<Database>,
-    /// Locked by the operation that commits, and by the one that indexes.
+    /// Locked by the operation that commits and, between commits, by this task. An operation on SQLite cannot wait for the lock:
+    /// it fails before it writes. So after a failed commit, which may still begin, this task leaves the writer alone.
     writer: Arc<Mutex<Writer>>,
     /// True if the last commit failed, possibly while its operation still runs.
     has_failed: bool,
@@ -52,7 +53,7 @@ impl GroupCommit {
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<PendingAppend>, shutdown: Arc<Notify>) {
         let mut batch = Vec::with_capacity(MAX_BATCH_SIZE);
         loop {
-            let due = self.writer.try_lock().ok().and_then(|writer| writer.pending_index.next_due());
+            let due = self.idle_writer().and_then(|writer| writer.pending_index.next_due());
             let received = tokio::select! {
                 biased;
                 received = queue.recv_many(&mut batch, MAX_BATCH_SIZE) => received,
@@ -72,9 +73,12 @@ impl GroupCommit {
             self.commit_and_reply(&mut batch).await;
             self.index(PendingIndex::pop_due).await;
         }
-        if !self.has_failed {
-            self.index(PendingIndex::pop).await;
-        }
+        self.index(PendingIndex::pop).await;
+    }
+
+    /// Locks the writer; `None` while a failed commit may still use it. The next commit, or another server, indexes the decisions.
+    fn idle_writer(&self) -> Option<MutexGuard<'_, Writer>> {
+        if self.has_failed { None } else { self.writer.try_lock().ok() }
     }
 
     async fn commit_and_reply(&mut self, batch: &mut Vec<PendingAppend>) {
@@ -126,8 +130,7 @@ impl GroupCommit {
 
     /// Writes index batches. A failure is logged and retried later: lists also scan unindexed segments.
     async fn index(&mut self, next: fn(&mut PendingIndex) -> Option<IndexBatch>) {
-        // A commit that has timed out may still hold the writer.
-        let Ok(mut writer) = self.writer.try_lock() else { return };
+        let Some(mut writer) = self.idle_writer() else { return };
         let Writer { name, pending_index, .. } = &mut *writer;
         let outcome = async {
             while let Some(batch) = next(pending_index) {
@@ -176,5 +179,23 @@ fn clone_error(error: &Error) -> Error {
         | Error::Corrupt { .. }) => {
             Error::Unavailable(Arc::from(Box::<dyn std::error::Error + Send + Sync>::from(other.to_string())))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::Address;
+
+    #[tokio::test]
+    async fn failed_commit_keeps_writer_to_itself() {
+        let directory = tempfile::tempdir().unwrap();
+        let address = Address::File(directory.path().join("scangate.db"));
+        let mut commits = GroupCommit::new(Database::open(&address).await.unwrap());
+        assert!(commits.idle_writer().is_some());
+
+        commits.has_failed = true;
+
+        assert!(commits.idle_writer().is_none());
     }
 }

@@ -34,7 +34,8 @@ pub(super) struct IndexBatch {
     pub(super) last_time: i64,
     started: Instant,
     segments: u32,
-    records: HashMap<Hash, (Option<IndexTerms>, SegmentMask)>,
+    /// The records with their terms; `None` for what cannot be read.
+    records: HashMap<Option<Hash>, (Option<IndexTerms>, SegmentMask)>,
 }
 
 impl IndexBatch {
@@ -44,7 +45,12 @@ impl IndexBatch {
         Self { first, last: first, first_time: time, last_time: time, started, segments: 0, records }
     }
 
-    fn add<'a>(&mut self, last: u64, time: i64, records: impl IntoIterator<Item = (Hash, Option<&'a IndexTerms>)>) {
+    fn add<'a>(
+        &mut self,
+        last: u64,
+        time: i64,
+        records: impl IntoIterator<Item = (Option<Hash>, Option<&'a IndexTerms>)>,
+    ) {
         let segment = 1 << self.segments;
         let mut previous = None;
         for (record, terms) in records {
@@ -91,12 +97,12 @@ pub(super) struct PendingIndex {
 }
 
 impl PendingIndex {
-    /// Adds a segment.
+    /// Adds a segment with its records; without a hash or terms for what cannot be read.
     pub(super) fn add<'a>(
         &mut self,
         (first, last): (u64, u64),
         time: i64,
-        records: impl IntoIterator<Item = (Hash, Option<&'a IndexTerms>)>,
+        records: impl IntoIterator<Item = (Option<Hash>, Option<&'a IndexTerms>)>,
     ) {
         if self.reload_at.is_some() {
             return;

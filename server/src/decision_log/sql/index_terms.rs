@@ -9,6 +9,7 @@ pub(super) const VERDICT: &str = "verdict";
 pub(super) const DIGEST: &str = "digest";
 pub(super) const ENVIRONMENT: &str = "environment";
 pub(super) const POLICY: &str = "policy";
+const UNREADABLE: &str = "unreadable";
 
 /// A kind and a value. Both are stored.
 pub(super) type Key = (&'static str, String);
@@ -18,15 +19,22 @@ pub(super) fn all_key() -> Key {
     (ALL, String::new())
 }
 
-/// Returns the keys of a record's decisions; only its hash if the terms are unreadable.
-pub(super) fn keys_for(record: Hash, terms: Option<&IndexTerms>) -> Vec<Key> {
-    let mut keys = vec![(RECORD, record.to_string())];
+/// The key of every decision whose terms its indexer could not read. Lists read it for every condition.
+pub(super) fn unreadable_key() -> Key {
+    (UNREADABLE, String::new())
+}
+
+/// Returns the keys of a record's decisions, as far as the record and its terms can be read.
+pub(super) fn keys_for(record: Option<Hash>, terms: Option<&IndexTerms>) -> Vec<Key> {
+    let mut keys: Vec<Key> = record.iter().map(|record| (RECORD, record.to_string())).collect();
     if let Some(terms) = terms {
         keys.push((REPOSITORY, terms.repository.to_string()));
         keys.push((VERDICT, format!("{:?}", terms.verdict)));
         keys.extend(terms.digests.iter().map(|digest| (DIGEST, digest.to_string())));
         keys.extend(terms.environment.iter().map(|environment| (ENVIRONMENT, environment.to_string())));
         keys.extend(terms.policies.iter().map(|policy| (POLICY, policy.to_string())));
+    } else {
+        keys.push(unreadable_key());
     }
     keys
 }

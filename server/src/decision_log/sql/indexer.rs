@@ -11,8 +11,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     blobs,
     index_batch::{IndexBatch, MAX_SEGMENTS, PendingIndex},
-    segment::{self, Line},
-    segment_table::{self, Segment},
+    segment::{Line, SegmentBody},
+    segment_table,
 };
 use crate::{
     decision_log::{DecisionRecord, Hash},
@@ -66,10 +66,10 @@ pub(super) async fn insert_keys(connection: &mut Connection, writer: &str, batch
 /// Indexes a writer's tail up to its current head. Later decisions are left out: a busy writer would keep this running.
 async fn index_up_to(database: &Database, writer: &str) -> Result<(), Error> {
     let name = writer.to_owned();
-    let stored =
-        database.read(move |connection| Box::pin(async move { segment_table::load_writer(connection, &name).await }));
-    let Some(stored) = stored.await? else { return Ok(()) };
-    while index_some(database, writer, stored.head.sequence).await? {}
+    let chain =
+        database.read(move |connection| Box::pin(async move { segment_table::load_chain(connection, &name).await }));
+    let Some(chain) = chain.await? else { return Ok(()) };
+    while index_some(database, writer, chain.sequence).await? {}
     Ok(())
 }
 
@@ -92,8 +92,8 @@ pub(super) async fn index_some(database: &Database, writer: &str, last: u64) -> 
 
 /// Loads the first batches of a writer's tail up to a decision, with the last indexed decision; `None` if there is no tail.
 async fn load_tail(connection: &mut Connection, writer: &str, last: u64) -> Result<Option<(u64, PendingIndex)>, Error> {
-    let stored = segment_table::load_writer(connection, writer).await?;
-    let Some(indexed) = stored.map(|stored| stored.indexed).filter(|indexed| *indexed < last) else { return Ok(None) };
+    let chain = segment_table::load_chain(connection, writer).await?;
+    let Some(indexed) = chain.map(|chain| chain.indexed).filter(|indexed| *indexed < last) else { return Ok(None) };
     let next = indexed.saturating_add(1);
     let segments = segment_table::segments_from(connection, writer, next, i64::from(MAX_SEGMENTS)).await?;
     if segments.is_empty() {
@@ -104,12 +104,10 @@ async fn load_tail(connection: &mut Connection, writer: &str, last: u64) -> Resu
 
 /// Reindexes the rest of a batch that was trimmed up to a decision.
 pub(super) async fn reindex_partial(connection: &mut Connection, writer: &str, trimmed: u64) -> Result<(), Error> {
-    let stored = segment_table::load_writer(connection, writer).await?;
-    let indexed = stored.map(|stored| stored.indexed).unwrap_or_default();
-    let next = segment_table::next_batch(connection, writer, trimmed).await?;
-    let last = next.map_or(indexed, |next| next.saturating_sub(1));
-    let mut segments =
-        segment_table::segments_from(connection, writer, trimmed.saturating_add(1), i64::from(MAX_SEGMENTS)).await?;
+    let last = segment_table::batch_end(connection, writer, trimmed).await?;
+    let next = trimmed.saturating_add(1);
+    let mut segments: Vec<SegmentBody> =
+        segment_table::segments_from(connection, writer, next, i64::from(MAX_SEGMENTS)).await?;
     segments.retain(|segment| segment.first <= last);
     let mut pending = batches_from(connection, &segments).await?;
     while let Some(batch) = pending.pop() {
@@ -119,25 +117,27 @@ pub(super) async fn reindex_partial(connection: &mut Connection, writer: &str, t
 }
 
 /// Builds the batches of consecutive segments.
-async fn batches_from(connection: &mut Connection, segments: &[Segment]) -> Result<PendingIndex, Error> {
-    // An unreadable segment or record gets the keys that are known; reads and verification report it.
-    let records = |segment: &Segment| -> BTreeSet<Hash> {
-        segment::decode(&segment.body).unwrap_or_default().iter().filter_map(Line::record).collect()
+async fn batches_from(connection: &mut Connection, segments: &[SegmentBody]) -> Result<PendingIndex, Error> {
+    // An unreadable segment or record gets a key that every list reads; reads and verification report it.
+    let records = |segment: &SegmentBody| -> BTreeSet<Option<Hash>> {
+        segment.decode().map_or(BTreeSet::from([None]), |lines| lines.iter().map(Line::record).collect())
     };
-    let records: Vec<BTreeSet<Hash>> = segments.iter().map(records).collect();
-    let hashes: Vec<Hash> = records.iter().flatten().copied().collect::<BTreeSet<_>>().into_iter().collect();
+    let records: Vec<BTreeSet<Option<Hash>>> = segments.iter().map(records).collect();
+    let hashes: Vec<Hash> = records.iter().flatten().copied().flatten().collect::<BTreeSet<_>>().into_iter().collect();
     let blobs = blobs::load(connection, &hashes).await?;
     let loaded: BTreeMap<Hash, DecisionRecord> =
         blobs.into_iter().filter_map(|(hash, blob)| Some((hash, blob.decode().ok()?))).collect();
     let mut pending = PendingIndex::default();
     for (segment, records) in segments.iter().zip(records) {
-        let records = records.into_iter().map(|hash| (hash, loaded.get(&hash).map(|record| &record.keys)));
+        let terms = |hash: Option<Hash>| Some(&loaded.get(&hash?)?.keys);
+        let records = records.into_iter().map(|hash| (hash, terms(hash)));
         pending.add((segment.first, segment.last), segment.last_time, records);
     }
     Ok(pending)
 }
 
-/// Indexes every tail whose first segment is older than `min_age`.
+/// Indexes every tail whose first segment is older than `min_age`. A damaged row of one writer is an error
+/// after the others are indexed.
 pub(super) async fn index_all(database: &Database, min_age: SignedDuration) -> Result<(), Error> {
     let latest = Timestamp::now().saturating_sub(min_age).unwrap_or(Timestamp::MIN).as_microsecond();
     let writers = database.read(move |connection| {
@@ -145,17 +145,21 @@ pub(super) async fn index_all(database: &Database, min_age: SignedDuration) -> R
             let mut writers = Vec::new();
             for (writer, indexed) in segment_table::unindexed_writers(connection).await? {
                 let first = segment_table::segments_after(connection, &writer, indexed, 1).await?;
-                if first.iter().any(|(_, last_time)| min_age.is_zero() || *last_time < latest) {
+                if first.iter().any(|(_, _, last_time)| min_age.is_zero() || *last_time < latest) {
                     writers.push(writer);
                 }
             }
             Ok::<_, Error>(writers)
         })
     });
+    let mut outcome = Ok(());
     for writer in writers.await? {
-        index_up_to(database, &writer).await?;
+        match index_up_to(database, &writer).await {
+            Err(error @ Error::Corrupt { .. }) => outcome = outcome.and(Err(error)),
+            indexed => indexed?,
+        }
     }
-    Ok(())
+    outcome
 }
 
 /// Indexes abandoned tails at regular intervals, until its task is aborted.

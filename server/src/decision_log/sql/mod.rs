@@ -195,7 +195,8 @@ impl DecisionLog for SqlDecisionLog {
 
     async fn read_from(&self, cursors: &mut Cursors, limit: usize) -> Result<Vec<Listed>, Error> {
         let (records, mut next) = (self.records.clone(), cursors.clone());
-        let read = self.database.read(move |connection| {
+        // In one snapshot: a trim between two reads must not go unnoticed.
+        let read = self.database.read_snapshot(Some(sql::QUERY_TIMEOUT), move |connection| {
             Box::pin(async move {
                 let entries = read::read_next(connection, &records, &mut next, limit).await?;
                 Ok::<_, Error>((entries, next))
@@ -222,12 +223,16 @@ impl DecisionLog for SqlDecisionLog {
         let started = Timestamp::now();
         indexer::index_all(&self.database, SignedDuration::ZERO).await?;
         let mut trimmed = 0_u64;
-        let writers = self.database.read(|connection| Box::pin(segment_table::load_writers(connection))).await?;
-        for writer in writers {
-            while let removed @ 1.. = self.trim_segments(&writer.name, before).await? {
-                trimmed = trimmed.saturating_add(removed);
+        let mut damaged = Ok(());
+        for chain in self.database.read(|connection| Box::pin(segment_table::load_chains(connection))).await? {
+            match self.trim_chain(&chain.writer, before).await {
+                Ok(removed) => trimmed = trimmed.saturating_add(removed),
+                // A damaged row of one writer does not stop the others.
+                Err(error @ sql::Error::Corrupt { .. }) => damaged = damaged.and(Err(error)),
+                Err(error) => return Err(error.into()),
             }
         }
+        damaged?;
         // A blob used after `before` belongs to a remaining decision. The grace period covers decisions that are not indexed yet.
         let unused_since = started.saturating_sub(UNUSED_BLOB_GRACE).unwrap_or(Timestamp::MIN).min(before);
         for kind in [BlobKind::Record, BlobKind::Part] {
@@ -257,6 +262,15 @@ impl SqlDecisionLog {
         self.database.write(move |connection| Box::pin(blobs::delete_unused(connection, kind, unused_since))).await
     }
 
+    /// Removes the decisions of a chain from before an instant, and returns their number.
+    async fn trim_chain(&self, writer: &str, before: Timestamp) -> Result<u64, sql::Error> {
+        let mut trimmed = 0_u64;
+        while let removed @ 1.. = self.trim_segments(writer, before).await? {
+            trimmed = trimmed.saturating_add(removed);
+        }
+        Ok(trimmed)
+    }
+
     /// Removes a batch of whole segments from the start of a chain: those before the first segment with a decision at `before` or
     /// later. Returns the number of decisions removed.
     async fn trim_segments(&self, writer: &str, before: Timestamp) -> Result<u64, sql::Error> {
@@ -269,14 +283,14 @@ impl SqlDecisionLog {
 }
 
 async fn trim_in_transaction(connection: &mut Connection, writer: &str, before: i64) -> Result<u64, sql::Error> {
-    let bounds = segment_table::segment_bounds(connection, writer, TRIM_BATCH_SIZE).await?;
-    let old: Vec<_> = bounds.iter().take_while(|segment| segment.last_time < before).collect();
-    let (Some(first), Some(last)) = (bounds.first(), old.last()) else { return Ok(0) };
-    let (first, upto) = (first.first, last.head);
-    let last_time = old.iter().map(|segment| segment.last_time).max().unwrap_or_default();
+    let segments = segment_table::segments_after(connection, writer, 0, TRIM_BATCH_SIZE).await?;
+    let old: Vec<_> = segments.iter().take_while(|(_, _, last_time)| *last_time < before).collect();
+    let (Some((first, ..)), Some((last, ..))) = (segments.first(), old.last()) else { return Ok(0) };
+    let upto = segment_table::head_after(connection, writer, *last).await?;
+    let last_time = old.iter().map(|(_, _, last_time)| *last_time).max().unwrap_or_default();
     if !segment_table::trim(connection, writer, &upto, last_time).await? {
         return Ok(0);
     }
     indexer::reindex_partial(connection, writer, upto.sequence).await?;
-    Ok(upto.sequence.saturating_sub(first).saturating_add(1))
+    Ok(upto.sequence.saturating_sub(first.unsigned_abs()).saturating_add(1))
 }

@@ -10,7 +10,7 @@ use crate::{
 pub(super) async fn tail(connection: &mut Connection) -> Result<Cursors, Error> {
     let tails = segment_table::load_tails(connection).await?;
     let end = |tail: Tail| (tail.writer.as_str().into(), end_of(&tail));
-    Ok(Cursors { chains: tails.into_iter().map(end).collect() })
+    Ok(Cursors { chains: tails.into_iter().map(end).collect(), ..Cursors::default() })
 }
 
 /// Returns the position of a bookmark, if every decision after it still exists.

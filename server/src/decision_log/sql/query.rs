@@ -6,7 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     index_terms::{self, DIGEST, ENVIRONMENT, Key, POLICY, REPOSITORY, VERDICT},
-    read::{RecordCache, decode_entries, load_records},
+    read::{RecordCache, load_records, readable_entries},
+    segment::SegmentBody,
     segment_scan::{Position, ReverseSegmentScan},
 };
 use crate::{
@@ -31,7 +32,7 @@ pub(super) async fn read_page(
 ) -> Result<Page, Error> {
     let since = filter.start.map_or(i64::MIN, Timestamp::as_microsecond);
     let mut segments =
-        ReverseSegmentScan::open(connection, most_selective(filter), start_position(filter, after), since).await?;
+        ReverseSegmentScan::open(connection, keys_of(filter), start_position(filter, after), since).await?;
     let mut page = Page::default();
     let (mut scanned, mut batch_size) = (0, 1);
     loop {
@@ -39,8 +40,8 @@ pub(super) async fn read_page(
         let Some((last, _)) = batch.last() else { return Ok(page) };
         let end = cursor(last, 0);
         scanned += batch.len();
-        for (position, body) in batch {
-            for listed in remaining(connection, cache, &position, &body, after).await? {
+        for (position, segment) in batch {
+            for listed in remaining(connection, cache, &position, &segment, after).await? {
                 let cursor = cursor(&position, listed.id().sequence);
                 if filter.admits(&listed) {
                     page.decisions.push((listed, cursor.clone()));
@@ -65,13 +66,13 @@ async fn remaining(
     connection: &mut Connection,
     cache: &RecordCache,
     position: &Position,
-    body: &[u8],
+    segment: &SegmentBody,
     after: Option<&Cursor>,
 ) -> Result<Vec<Listed>, Error> {
-    let segment = cursor(position, 0);
-    let mut entries = decode_entries(&position.1, segment.first_sequence, body)?;
+    let start = cursor(position, 0);
+    let mut entries = readable_entries(&position.1, segment);
     entries.reverse();
-    if let Some(after) = after.filter(|after| Cursor { sequence: 0, ..(*after).clone() } == segment) {
+    if let Some(after) = after.filter(|after| Cursor { sequence: 0, ..(*after).clone() } == start) {
         entries.retain(|(id, _)| id.sequence < after.sequence);
     }
     load_records(connection, cache, entries).await
@@ -97,8 +98,16 @@ fn cursor((last_time, writer, first): &Position, sequence: u64) -> Cursor {
     Cursor { last_time: *last_time, writer: Arc::clone(writer), first_sequence, sequence }
 }
 
-/// Returns the key of the condition that is most likely to match the fewest segments.
-fn most_selective(filter: &Filter) -> Key {
+/// Returns the keys whose segments have every match: that of the condition which is likely to match the fewest segments, and that
+/// of the decisions whose terms are unknown.
+fn keys_of(filter: &Filter) -> Vec<Key> {
+    match most_selective(filter) {
+        None => vec![index_terms::all_key()],
+        Some(key) => vec![key, index_terms::unreadable_key()],
+    }
+}
+
+fn most_selective(filter: &Filter) -> Option<Key> {
     let verdict = match filter.verdicts.as_slice() {
         [only] => Some(only),
         _ => None,
@@ -108,5 +117,4 @@ fn most_selective(filter: &Filter) -> Key {
         .or_else(|| filter.policy.as_ref().map(|policy| (POLICY, policy.to_string())))
         .or_else(|| filter.environment.as_ref().map(|environment| (ENVIRONMENT, environment.to_string())))
         .or_else(|| verdict.map(|verdict| (VERDICT, format!("{verdict:?}"))))
-        .unwrap_or_else(index_terms::all_key)
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
     sync::Arc,
 };
 
@@ -9,16 +10,21 @@ use moka::sync::Cache;
 
 use super::{
     blobs,
-    segment::{self, Line, StoredEntry},
+    group_commit::MAX_BATCH_SIZE,
+    segment::{Line, SegmentBody, StoredEntry},
     segment_table,
 };
 use crate::{
-    decision_log::{Blob, Cursors, DecisionId, DecisionRecord, Entry, Error, Hash, Listed, Outline, Unreadable},
+    decision_log::{
+        Blob, ChainCursor, Cursors, DecisionId, DecisionRecord, Entry, Error, Hash, Listed, Outline, Unreadable,
+    },
     sql::Connection,
 };
 
 /// Maximum number of segments in one read.
-const READ_BATCH_SIZE: i64 = 32;
+const READ_BATCH_SIZE: u8 = 32;
+/// The cause of decisions in the middle of a chain that are not stored.
+const LOST: &str = "its segment of the decision log is missing";
 
 /// A cache of records by hash.
 pub(super) type RecordCache = Cache<Hash, Arc<DecisionRecord>>;
@@ -30,8 +36,13 @@ pub(super) async fn read_decision(
 ) -> Result<Entry, Error> {
     let missing = || Error::NotFound(id.clone());
     let segment = segment_table::segment_with(connection, &id.writer, id.sequence).await?;
-    let segment = segment.ok_or_else(missing)?;
-    let entries = decode_entries(&id.writer, segment.first, &segment.body)?;
+    let Some(segment) = segment else {
+        let chain = segment_table::load_chain(connection, &id.writer).await?;
+        let is_lost = chain.is_some_and(|chain| chain.trimmed < id.sequence && id.sequence <= chain.sequence);
+        let lost = || Error::Corrupt { what: format!("decision {id}"), source: LOST.into() };
+        return Err(if is_lost { lost() } else { missing() });
+    };
+    let entries = decode_entries(&id.writer, &segment)?;
     let entry = entries.into_iter().find(|(entry_id, _)| entry_id == id).ok_or_else(missing)?;
     match load_records(connection, cache, vec![entry]).await?.pop().ok_or_else(missing)? {
         Listed::Entry(entry) => Ok(entry),
@@ -41,35 +52,63 @@ pub(super) async fn read_decision(
     }
 }
 
+/// Reads the chains in turn, beginning with the one after the last one read: no busy writer keeps others from being read.
 pub(super) async fn read_next(
     connection: &mut Connection,
     cache: &RecordCache,
     cursors: &mut Cursors,
     limit: usize,
 ) -> Result<Vec<Listed>, Error> {
-    let writers = segment_table::load_writers(connection).await?;
+    let mut chains = segment_table::load_chains(connection).await?;
+    chains.sort_unstable_by(|one, other| one.writer.cmp(&other.writer));
+    let turn = chains.partition_point(|chain| *chain.writer <= *cursors.last_read);
+    chains.rotate_left(turn);
     let mut entries = Vec::new();
-    for writer in writers {
-        let name: Arc<str> = writer.name.as_str().into();
-        let cursor = cursors.chains.entry(Arc::clone(&name)).or_default();
-        cursor.head = writer.head.sequence;
-        let last_read = cursor.sequence;
-        if last_read >= writer.head.sequence || entries.len() >= limit {
-            continue;
+    for chain in chains {
+        let writer: Arc<str> = chain.writer.as_str().into();
+        let cursor = cursors.chains.entry(Arc::clone(&writer)).or_default();
+        cursor.head = chain.sequence;
+        if cursor.sequence < chain.trimmed {
+            return Err(Error::Trimmed);
         }
-        let next = last_read.saturating_add(1);
-        let segments = segment_table::segments_from(connection, &name, next, READ_BATCH_SIZE).await?;
-        for segment in segments {
-            cursor.last_time = cursor.last_time.max(segment.last_time);
-            let more = decode_entries(&name, segment.first, &segment.body)?;
-            let more = more.into_iter().filter(|(id, _)| id.sequence > last_read);
-            entries.extend(more.take(limit.saturating_sub(entries.len())));
+        let room = limit.saturating_sub(entries.len());
+        if cursor.sequence < cursor.head && room > 0 {
+            entries.extend(read_chain(connection, &writer, cursor, room).await?);
+            cursors.last_read = writer;
         }
-        // Without an entry, retention has removed the rest of the chain.
-        let last = entries.last().filter(|(id, _)| id.writer == name);
-        cursor.sequence = last.map_or(writer.head.sequence, |(id, _)| id.sequence);
     }
     load_records(connection, cache, entries).await
+}
+
+/// Returns the next decisions of a chain, and advances its cursor. Lost decisions are unreadable ones, not skipped.
+async fn read_chain(
+    connection: &mut Connection,
+    writer: &Arc<str>,
+    cursor: &mut ChainCursor,
+    limit: usize,
+) -> Result<Vec<(DecisionId, Line)>, Error> {
+    let mut next = cursor.sequence.saturating_add(1);
+    let segments: Vec<SegmentBody> =
+        segment_table::segments_from(connection, writer, next, i64::from(READ_BATCH_SIZE)).await?;
+    let is_rest = segments.len() < usize::from(READ_BATCH_SIZE);
+    let mut entries = Vec::new();
+    for segment in &segments {
+        if entries.len() >= limit {
+            break;
+        }
+        cursor.last_time = cursor.last_time.max(segment.last_time);
+        entries.extend(unreadable_entries(writer, next..=segment.first.saturating_sub(1), LOST).take(limit));
+        entries.extend(readable_entries(writer, segment).into_iter().filter(|(id, _)| id.sequence >= next));
+        next = entries.last().map_or(next, |(id, _)| id.sequence.saturating_add(1));
+    }
+    if is_rest || entries.is_empty() {
+        entries.extend(unreadable_entries(writer, next..=cursor.head, LOST).take(limit));
+    }
+    entries.truncate(limit);
+    if let Some((last, _)) = entries.last() {
+        cursor.sequence = last.sequence;
+    }
+    Ok(entries)
 }
 
 /// Loads the records of entries, in the same order.
@@ -137,12 +176,31 @@ fn listed(id: DecisionId, line: Line, records: &BTreeMap<Hash, Record>) -> Liste
     Listed::Unreadable(Box::new(Unreadable { id, evaluate_time, labels, outline, cause: causes.join("; ") }))
 }
 
-/// Decodes the entries of a segment, with their ids.
-pub(super) fn decode_entries(writer: &Arc<str>, first: u64, body: &[u8]) -> Result<Vec<(DecisionId, Line)>, Error> {
-    let entries = segment::decode(body).map_err(|source| Error::Corrupt {
-        what: format!("the segment of decision {writer}-{first}"),
+/// Decodes the decisions of a segment; those of a damaged one are unreadable.
+pub(super) fn readable_entries(writer: &Arc<str>, segment: &SegmentBody) -> Vec<(DecisionId, Line)> {
+    decode_entries(writer, segment).unwrap_or_else(|error| {
+        let error: &dyn std::error::Error = &error;
+        tracing::error!(error, "decisions of a damaged segment are unreadable; run verify-decisions");
+        let cause = error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
+        unreadable_entries(writer, segment.first..=segment.last, &cause).take(MAX_BATCH_SIZE).collect()
+    })
+}
+
+fn unreadable_entries(
+    writer: &Arc<str>,
+    sequences: RangeInclusive<u64>,
+    cause: &str,
+) -> impl Iterator<Item = (DecisionId, Line)> {
+    sequences
+        .map(move |sequence| (DecisionId { writer: Arc::clone(writer), sequence }, Line::unreadable(cause.to_owned())))
+}
+
+/// Decodes the decisions of a segment, with their ids.
+fn decode_entries(writer: &Arc<str>, segment: &SegmentBody) -> Result<Vec<(DecisionId, Line)>, Error> {
+    let entries = segment.decode().map_err(|source| Error::Corrupt {
+        what: format!("the segment of decision {writer}-{}", segment.first),
         source: source.into(),
     })?;
     let with_id = |(sequence, entry)| (DecisionId { writer: Arc::clone(writer), sequence }, entry);
-    Ok((first..).zip(entries).map(with_id).collect())
+    Ok((segment.first..).zip(entries).map(with_id).collect())
 }

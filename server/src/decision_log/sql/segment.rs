@@ -1,6 +1,9 @@
 //! Segments: the decisions of one commit, encoded as compressed lines of JSON, and the hash chain through them.
 
-use std::{collections::BTreeMap, io::Read as _};
+use std::{
+    collections::BTreeMap,
+    io::{self, Read as _},
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -56,6 +59,28 @@ pub(super) struct PartialEntry {
     pub(super) cause: String,
 }
 
+/// A stored segment as readers need it. Its hash is for verification only: a damaged one stops no reader.
+#[derive(Clone, Debug)]
+pub(super) struct SegmentBody {
+    pub(super) first: u64,
+    pub(super) last: u64,
+    pub(super) last_time: i64,
+    pub(super) body: Vec<u8>,
+}
+
+impl SegmentBody {
+    /// Decodes the decisions, each as far as it can be read. An error if their number is wrong: then their ids are unknown.
+    pub(super) fn decode(&self) -> io::Result<Vec<Line>> {
+        let lines = decode_lines(&self.body, |line| Ok(Line::parse(line)))?;
+        let expected = self.last.saturating_sub(self.first).saturating_add(1);
+        if u64::try_from(lines.len()).is_ok_and(|found| found == expected) {
+            return Ok(lines);
+        }
+        let cause = format!("it contains {} decisions instead of {expected}", lines.len());
+        Err(io::Error::new(io::ErrorKind::InvalidData, cause))
+    }
+}
+
 /// A decision of a segment, as far as it can be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Line {
@@ -64,6 +89,11 @@ pub(super) enum Line {
 }
 
 impl Line {
+    /// A decision of which nothing can be read.
+    pub(super) fn unreadable(cause: String) -> Self {
+        Self::Partial(PartialEntry { cause, ..PartialEntry::default() })
+    }
+
     fn parse(line: &[u8]) -> Self {
         match serde_json::from_slice(line) {
             Ok(entry) => Self::Whole(entry),
@@ -145,7 +175,7 @@ pub(super) struct SegmentEncoder {
 
 impl SegmentEncoder {
     /// Encodes a segment, and advances `head` over its entries.
-    pub(super) fn encode(&mut self, requests: &[&AppendRequest], head: &mut Head) -> std::io::Result<Vec<u8>> {
+    pub(super) fn encode(&mut self, requests: &[&AppendRequest], head: &mut Head) -> io::Result<Vec<u8>> {
         self.lines.clear();
         for request in requests {
             let start = self.lines.len();
@@ -161,19 +191,14 @@ impl SegmentEncoder {
 }
 
 /// Decodes a segment, and advances `head` over its entries.
-pub(super) fn decode_chained(body: &[u8], head: &mut Head) -> std::io::Result<Vec<StoredEntry>> {
+pub(super) fn decode_chained(body: &[u8], head: &mut Head) -> io::Result<Vec<StoredEntry>> {
     decode_lines(body, |line| {
         head.advance(line);
         Ok(serde_json::from_slice(line)?)
     })
 }
 
-/// Decodes a segment without its chain, each entry as far as it can be read.
-pub(super) fn decode(body: &[u8]) -> std::io::Result<Vec<Line>> {
-    decode_lines(body, |line| Ok(Line::parse(line)))
-}
-
-fn decode_lines<T>(body: &[u8], mut entry: impl FnMut(&[u8]) -> std::io::Result<T>) -> std::io::Result<Vec<T>> {
+fn decode_lines<T>(body: &[u8], mut entry: impl FnMut(&[u8]) -> io::Result<T>) -> io::Result<Vec<T>> {
     let mut lines = Vec::new();
     zstd::stream::read::Decoder::new(body)?.take(MAX_UNCOMPRESSED_BYTES).read_to_end(&mut lines)?;
     lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(&mut entry).collect()
@@ -189,8 +214,9 @@ mod tests {
         let entry = format!(r#"{{"at":"2026-03-01T12:00:00Z","case":"{hash}","labels":{{"a":"b"}}"#);
         let lines = format!("{entry}}}\n{entry},\"signature\":\"ci\"}}\n{{\"at\":7}}\nnot JSON\n");
         let body = zstd::bulk::compress(lines.as_bytes(), 1).unwrap();
+        let segment = SegmentBody { first: 7, last: 10, last_time: 0, body };
 
-        let decoded = decode(&body).unwrap();
+        let decoded = segment.decode().unwrap();
 
         assert!(matches!(decoded[0], Line::Whole(_)));
         let partial: Vec<&PartialEntry> = decoded

@@ -2,11 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use super::segment::Head;
+use super::segment::{Head, SegmentBody};
 use crate::{
     decision_log::Hash,
     sql::{self, Connection, Error, FromRow, values},
 };
+
+/// The positions of a writer's chain, as readers need them. Its hashes are for verification only.
+#[derive(Clone, Debug)]
+pub(super) struct Chain {
+    pub(super) writer: String,
+    /// The last decision.
+    pub(super) sequence: u64,
+    /// The last removed decision.
+    pub(super) trimmed: u64,
+    /// The last indexed decision.
+    pub(super) indexed: u64,
+}
 
 /// The stored state of a writer's chain.
 #[derive(Clone, Debug)]
@@ -26,14 +38,6 @@ pub(super) struct Segment {
     pub(super) last_time: i64,
     pub(super) hash: Hash,
     pub(super) body: Vec<u8>,
-}
-
-/// The first decision and the last position of a segment.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct SegmentBounds {
-    pub(super) first: u64,
-    pub(super) head: Head,
-    pub(super) last_time: i64,
 }
 
 /// The end of a writer's chain, and the part that retention has removed.
@@ -74,6 +78,17 @@ impl FromRow for KeyRow {
     }
 }
 
+impl FromRow for Chain {
+    fn from_row(row: &sql::Row<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            writer: row.get(0)?,
+            sequence: get_u64(row, 1)?,
+            trimmed: get_u64(row, 2)?,
+            indexed: get_u64(row, 3)?,
+        })
+    }
+}
+
 impl FromRow for WriterRow {
     fn from_row(row: &sql::Row<'_>) -> Result<Self, Error> {
         Ok(Self { name: row.get(0)?, head: get_head(row, 1)?, trimmed: get_head(row, 3)?, indexed: get_u64(row, 5)? })
@@ -109,9 +124,10 @@ impl FromRow for Segment {
     }
 }
 
-impl FromRow for SegmentBounds {
+/// A segment without its hash.
+impl FromRow for SegmentBody {
     fn from_row(row: &sql::Row<'_>) -> Result<Self, Error> {
-        Ok(Self { first: get_u64(row, 0)?, head: get_head(row, 1)?, last_time: row.get(3)? })
+        Ok(Self { first: get_u64(row, 0)?, last: get_u64(row, 1)?, last_time: row.get(3)?, body: row.get(4)? })
     }
 }
 
@@ -148,10 +164,14 @@ pub(super) async fn load_writers(connection: &mut Connection) -> Result<Vec<Writ
     connection.query(select, &[]).await
 }
 
-/// Loads the state of a writer's chain; `None` if it has recorded nothing.
-pub(super) async fn load_writer(connection: &mut Connection, writer: &str) -> Result<Option<WriterRow>, Error> {
-    let select = "select writer, sequence, hash, pruned_sequence, pruned_hash, indexed from decision_writers
-         where writer = $1";
+/// Loads the positions of every chain.
+pub(super) async fn load_chains(connection: &mut Connection) -> Result<Vec<Chain>, Error> {
+    connection.query("select writer, sequence, pruned_sequence, indexed from decision_writers", &[]).await
+}
+
+/// Loads the positions of a writer's chain; `None` if it has recorded nothing.
+pub(super) async fn load_chain(connection: &mut Connection, writer: &str) -> Result<Option<Chain>, Error> {
+    let select = "select writer, sequence, pruned_sequence, indexed from decision_writers where writer = $1";
     connection.query_optional(select, &values![writer]).await
 }
 
@@ -187,11 +207,14 @@ pub(super) async fn load_keys(
     Ok(keys)
 }
 
-/// Returns the first decision of a writer's next index batch after a decision.
-pub(super) async fn next_batch(connection: &mut Connection, writer: &str, after: u64) -> Result<Option<u64>, Error> {
+/// Returns the last decision of the index batch that a decision is in.
+pub(super) async fn batch_end(connection: &mut Connection, writer: &str, within: u64) -> Result<u64, Error> {
     let select = "select min(first_sequence) from decision_keys where writer = $1 and first_sequence > $2";
-    let (next,): (Option<i64>,) = connection.query_one(select, &values![writer, after]).await?;
-    Ok(next.map(i64::unsigned_abs))
+    let (next,): (Option<i64>,) = connection.query_one(select, &values![writer, within]).await?;
+    if let Some(next) = next {
+        return Ok(next.unsigned_abs().saturating_sub(1));
+    }
+    Ok(load_chain(connection, writer).await?.map(|chain| chain.indexed).unwrap_or_default())
 }
 
 /// Returns the writers with a tail, each with its last indexed decision.
@@ -199,14 +222,14 @@ pub(super) async fn unindexed_writers(connection: &mut Connection) -> Result<Vec
     connection.query("select writer, indexed from decision_writers where sequence > indexed", &[]).await
 }
 
-/// Returns the first decision and the time of a writer's segments after a decision, in order.
+/// Returns the first and the last decision, and the time, of a writer's segments after a decision, in order.
 pub(super) async fn segments_after(
     connection: &mut Connection,
     writer: &str,
     after: i64,
     limit: i64,
-) -> Result<Vec<(i64, i64)>, Error> {
-    let select = "select first_sequence, last_time from decision_segments
+) -> Result<Vec<(i64, i64, i64)>, Error> {
+    let select = "select first_sequence, last_sequence, last_time from decision_segments
          where writer = $1 and first_sequence > $2 order by first_sequence limit $3";
     connection.query(select, &values![writer, after, limit]).await
 }
@@ -231,20 +254,20 @@ pub(super) async fn segment_with(
     connection: &mut Connection,
     writer: &str,
     sequence: u64,
-) -> Result<Option<Segment>, Error> {
+) -> Result<Option<SegmentBody>, Error> {
     let select = "select first_sequence, last_sequence, hash, last_time, body from decision_segments
          where writer = $1 and first_sequence <= $2 order by first_sequence desc limit 1";
-    let segment: Option<Segment> = connection.query_optional(select, &values![writer, sequence]).await?;
+    let segment: Option<SegmentBody> = connection.query_optional(select, &values![writer, sequence]).await?;
     Ok(segment.filter(|segment| segment.last >= sequence))
 }
 
 /// Loads a writer's segments in order, starting with the one that contains a decision.
-pub(super) async fn segments_from(
+pub(super) async fn segments_from<T: FromRow>(
     connection: &mut Connection,
     writer: &str,
     sequence: u64,
     limit: i64,
-) -> Result<Vec<Segment>, Error> {
+) -> Result<Vec<T>, Error> {
     let select = "select first_sequence, last_sequence, hash, last_time, body from decision_segments
          where writer = $1 and last_sequence >= $2
              -- Finds the first segment by the primary key: there is no index on last_sequence.
@@ -254,15 +277,10 @@ pub(super) async fn segments_from(
     connection.query(select, &values![writer, sequence, limit]).await
 }
 
-/// Returns the bounds of a writer's first segments.
-pub(super) async fn segment_bounds(
-    connection: &mut Connection,
-    writer: &str,
-    limit: i64,
-) -> Result<Vec<SegmentBounds>, Error> {
-    let select = "select first_sequence, last_sequence, hash, last_time from decision_segments
-         where writer = $1 order by first_sequence limit $2";
-    connection.query(select, &values![writer, limit]).await
+/// Returns the position in the chain after the segment that begins with a decision.
+pub(super) async fn head_after(connection: &mut Connection, writer: &str, first: i64) -> Result<Head, Error> {
+    let select = "select last_sequence, hash from decision_segments where writer = $1 and first_sequence = $2";
+    connection.query_one(select, &values![writer, first]).await
 }
 
 /// Trims a chain up to and including a position, whose segments are not later than `last_time`; false if another server has

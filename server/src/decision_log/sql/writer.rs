@@ -103,7 +103,7 @@ impl Writer {
         let Some((head, deduplicated)) = committed else { return Ok(None) };
         if let Some(time) = latest(&deduplicated.new_requests) {
             let records = deduplicated.new_requests.iter().map(|request| &request.record);
-            let records = records.map(|record| (record.blob.hash(), Some(&record.keys)));
+            let records = records.map(|record| (Some(record.blob.hash()), Some(&record.keys)));
             self.pending_index.add((self.head.sequence.saturating_add(1), head.sequence), time, records);
         }
         self.head = head;

@@ -9,7 +9,7 @@ use scangate_server::{
 };
 use serde_json::{Value, json};
 
-use super::{append_all, log};
+use super::{append_all, index, log};
 use crate::fixtures::{append_request, recorded};
 
 /// A decision whose record has a field that this server does not know.
@@ -41,6 +41,9 @@ pub(super) async fn unreadable_decision_is_listed_in_part(store: Arc<Database>) 
     assert_eq!((listed_id, *evaluate_time, labels), (&id, Some(newer.evaluate_time), &newer.labels));
     assert_eq!((outline.keys.verdict, outline.keys.policies.as_ref().map(Vec::len)), (Some(Verdict::Allow), Some(1)));
     assert!(cause.contains("caller"), "{cause}");
+    index(&log).await;
+    // Not under its terms, which the indexer could not read.
+    assert_eq!(log.list(&even, None, 10).await.unwrap().decisions, matching);
     assert!(log.list(&denied, None, 10).await.unwrap().decisions.is_empty());
     // By itself it is an error: a decision must never rest on a part of a record.
     assert!(matches!(log.get(&id).await, Err(Error::Corrupt { .. })));

@@ -109,7 +109,7 @@ impl IndexVerifier {
         // Unreadable segments and records are reported elsewhere.
         if let Some(records) = records {
             let expected = if segment.first <= writer.indexed { expected_keys(&records) } else { BTreeSet::new() };
-            if expected != found {
+            if !finds_all(&found, &expected) {
                 damage.push(format!("{range}: index keys are missing, or do not match the decisions"));
             }
         }
@@ -193,8 +193,22 @@ impl IndexVerifier {
 }
 
 fn expected_keys(records: &[(Hash, &IndexTerms)]) -> BTreeSet<Key> {
-    let keys = records.iter().flat_map(|(hash, terms)| index_terms::keys_for(*hash, Some(*terms)));
-    keys.chain([index_terms::all_key()]).map(|(kind, name)| (kind.to_owned(), name)).collect()
+    let keys = records.iter().flat_map(|(hash, terms)| index_terms::keys_for(Some(*hash), Some(*terms)));
+    keys.chain([index_terms::all_key()]).map(owned).collect()
+}
+
+fn owned((kind, name): index_terms::Key) -> Key {
+    (kind.to_owned(), name)
+}
+
+/// True if lists find the decisions of a segment by its keys, and by no others. An indexer that could not read some terms, such as
+/// that of an older server, has left them out: its key for such decisions stands for all of them.
+fn finds_all(found: &BTreeSet<Key>, expected: &BTreeSet<Key>) -> bool {
+    let unreadable = owned(index_terms::unreadable_key());
+    let is_term = |kind: &str| ![index_terms::ALL, index_terms::RECORD].contains(&kind);
+    let mut missing = expected.difference(found);
+    let mut added = found.difference(expected);
+    added.all(|key| *key == unreadable) && missing.all(|(kind, _)| found.contains(&unreadable) && is_term(kind))
 }
 
 /// An index batch as its stored keys describe it, compared with its segments one by one.
