@@ -40,8 +40,7 @@ impl EncodedDecision {
     }
 }
 
-/// Encoded decisions by the address of their allocation; clones share one cache.
-#[derive(Clone)]
+/// Encoded decisions by the address of their allocation.
 pub(super) struct EncodedDecisions {
     cache: Cache<usize, Arc<EncodedDecision>>,
 }

@@ -48,9 +48,14 @@ use crate::evaluation::Evaluated;
 /// [`byte_budget::MAX_RESPONSE_BYTES`](super::byte_budget::MAX_RESPONSE_BYTES).
 pub(crate) const MAX_ENCODED_BYTES: usize = 4 * 1024 * 1024;
 
-/// A service that dispatches each call to its method.
+/// A service that dispatches each call to its method. A clone is cheap: the middleware makes one for each call.
 #[derive(Clone, Debug)]
 pub(crate) struct FastPath {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
     gate: Arc<ScanGateService>,
     encoded: EncodedDecisions,
     router: Routes,
@@ -63,7 +68,8 @@ impl FastPath {
         let service = ScanGateServiceServer::from_arc(Arc::clone(&gate))
             .max_decoding_message_size(MAX_REQUEST_BYTES)
             .max_encoding_message_size(MAX_ENCODED_BYTES);
-        Self { gate, encoded: EncodedDecisions::new(), router: router.add_service(service).prepare() }
+        let router = router.add_service(service).prepare();
+        Self { shared: Arc::new(Shared { gate, encoded: EncodedDecisions::new(), router }) }
     }
 }
 
@@ -89,17 +95,17 @@ impl Service<Request<Body>> for FastPath {
     fn call(&mut self, request: Request<Body>) -> ResponseFuture {
         let path = request.uri().path();
         let (is_evaluate, message) = (is_evaluate(path), requests::find(path));
-        let Some(message) = message else { return Box::pin(call_other(self.router.clone(), request)) };
+        let Some(message) = message else { return Box::pin(call_other(self.shared.router.clone(), request)) };
         let encoding = Encoding::accepted(request.headers());
         let request = match request_body::wrap(request, message) {
             Ok(request) => request,
             Err(status) => return Box::pin(std::future::ready(Ok(status.into_http()))),
         };
         if is_evaluate {
-            let (gate, codec) = (Arc::clone(&self.gate), EvaluateCodec { encoded: self.encoded.clone() });
-            return Box::pin(async move { Ok(compress_response(evaluate(&gate, codec, request).await, encoding)) });
+            let shared = Arc::clone(&self.shared);
+            return Box::pin(async move { Ok(compress_response(evaluate(shared, request).await, encoding)) });
         }
-        let response = self.router.call(request);
+        let response = self.shared.router.clone().call(request);
         Box::pin(async move { Ok(compress_response(response.await?, encoding)) })
     }
 }
@@ -120,16 +126,17 @@ fn is_evaluate(path: &str) -> bool {
 }
 
 /// Handles the call like the generated server, but with the codec of this module.
-async fn evaluate(gate: &ScanGateService, codec: EvaluateCodec, request: Request<RequestBody>) -> Response<Body> {
+async fn evaluate(shared: Arc<Shared>, request: Request<RequestBody>) -> Response<Body> {
+    let codec = EvaluateCodec { shared: Arc::clone(&shared) };
     let mut grpc = Grpc::new(codec).apply_max_message_size_config(Some(MAX_REQUEST_BYTES), Some(MAX_ENCODED_BYTES));
-    let service = service_fn(|request| async { gate.evaluate(request).await.map(tonic::Response::new) });
+    let service = service_fn(|request| async { shared.gate.evaluate(request).await.map(tonic::Response::new) });
     grpc.unary(service, request).await
 }
 
 /// A codec that decodes requests, and encodes responses from recorded decisions.
 #[derive(Clone, Debug)]
 struct EvaluateCodec {
-    encoded: EncodedDecisions,
+    shared: Arc<Shared>,
 }
 
 impl Codec for EvaluateCodec {
@@ -155,7 +162,7 @@ impl Encoder for EvaluateCodec {
     fn encode(&mut self, evaluated: Evaluated, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
         let Evaluated { recorded, replayed } = evaluated;
         let evaluated = &recorded.evaluated;
-        let encoded = self.encoded.get_or_encode(evaluated, |evaluated| {
+        let encoded = self.shared.encoded.get_or_encode(evaluated, |evaluated| {
             decision::render_evaluated_fields(evaluated, ByteBudget::decision()).encode_to_vec()
         });
         let evaluated_bytes = encoded.bytes();
