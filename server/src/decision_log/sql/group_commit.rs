@@ -52,6 +52,7 @@ impl GroupCommit {
     /// Commits batches until `shutdown` is notified and the queue is drained, or every sender is dropped.
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<PendingAppend>, shutdown: Arc<Notify>) {
         let mut batch = Vec::with_capacity(MAX_BATCH_SIZE);
+        let mut last_sizes = [0_usize; 2];
         loop {
             let due = self.idle_writer().and_then(|writer| writer.pending_index.next_due());
             let received = tokio::select! {
@@ -69,7 +70,8 @@ impl GroupCommit {
             if received == 0 {
                 break;
             }
-            yield_for_more(&mut queue, &mut batch).await;
+            yield_for_half(&mut queue, &mut batch, last_sizes.iter().sum()).await;
+            last_sizes = [last_sizes[1], batch.len()];
             self.commit_and_reply(&mut batch).await;
             self.index(PendingIndex::pop_due).await;
         }
@@ -151,18 +153,18 @@ impl GroupCommit {
     }
 }
 
-/// Yields so that pending appends can join the batch; returns at once if there are none.
-async fn yield_for_more(queue: &mut mpsc::Receiver<PendingAppend>, batch: &mut Vec<PendingAppend>) {
+/// Yields until half of the callers have joined the batch, which are those of the last two commits. The server works for the
+/// other half while the disk or the database works on the commit. A lone caller does not wait.
+async fn yield_for_half(queue: &mut mpsc::Receiver<PendingAppend>, batch: &mut Vec<PendingAppend>, callers: usize) {
     for _ in 0..MAX_YIELDS {
-        let before = batch.len();
+        if batch.len() >= callers / 2 {
+            break;
+        }
         tokio::task::yield_now().await;
         while batch.len() < MAX_BATCH_SIZE
             && let Ok(append) = queue.try_recv()
         {
             batch.push(append);
-        }
-        if batch.len() == before {
-            break;
         }
     }
 }
