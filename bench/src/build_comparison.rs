@@ -3,27 +3,36 @@
 
 use std::path::Path;
 
+use scangate_test_postgres::Cluster;
+
 use crate::{
     grpc_bench::{CLEAN_IMAGE, Measurement, ROUNDS, Target, cpu_ratio, throughput_ratio},
     markdown_table::{print_header, print_row},
     process::ServerProcess,
 };
 
-/// Prints a row for each build, first without recording and then with SQLite. Each round measures the peer and all builds.
+/// Prints a row for each build: without recording, with SQLite and with PostgreSQL. Each round measures the peer and all builds.
 pub(crate) async fn run(programs: &[&str]) {
+    let cluster = Cluster::start();
     let columns = ["build", "calls/s", "ratio to peer", "server CPU µs per call", "CPU ratio to first build"];
-    for (name, flags) in [("not recorded", vec!["--log-off".to_owned()]), ("recorded in SQLite", Vec::new())] {
-        print_header(&format!("Warm EvaluateGate by build, {name}"), &columns);
-        compare(programs, &flags).await;
+    for store in ["not recorded", "recorded in SQLite", "recorded in PostgreSQL"] {
+        let flags = || match store {
+            "not recorded" => vec!["--log-off".to_owned()],
+            "recorded in PostgreSQL" => vec!["--store".to_owned(), cluster.database()],
+            _ => Vec::new(),
+        };
+        print_header(&format!("Warm EvaluateGate by build, {store}"), &columns);
+        compare(programs, flags).await;
     }
 }
 
-async fn compare(programs: &[&str], flags: &[String]) {
+/// Measures builds, each started with flags of its own.
+async fn compare(programs: &[&str], flags: impl Fn() -> Vec<String>) {
     let directory = tempfile::tempdir().unwrap();
     let start = |(index, program): (usize, &&str)| {
         let state = directory.path().join(index.to_string());
         std::fs::create_dir(&state).unwrap();
-        ServerProcess::start_gate_of(Path::new(program), &state, flags)
+        ServerProcess::start_gate_of(Path::new(program), &state, &flags())
     };
     let mut servers: Vec<ServerProcess> = programs.iter().enumerate().map(start).collect();
     let file = directory.path().join("response");

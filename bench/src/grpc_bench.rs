@@ -1,7 +1,7 @@
 //! The cost of a warm EvaluateGate over real sockets, compared with a stock tonic call that returns a canned response of
 //! the same size.
 //!
-//! Each server runs in its own process, pinned to the first core. The load generator is not pinned.
+//! Each server runs in its own process, pinned to the first core. The load generator and PostgreSQL have the other cores.
 
 use std::{path::Path, sync::Arc, time::Duration};
 

@@ -34,7 +34,7 @@ fn main() {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["serve-gate", state, ..] => multi_thread().block_on(grpc_bench::serve_gate(state, &arguments[2..])),
-        ["compare", programs @ ..] => current_thread().block_on(build_comparison::run(programs)),
+        ["compare", programs @ ..] => over_sockets(build_comparison::run(programs)),
         [] => run_in_processes(),
         names => TABLES.iter().filter(|table| names.contains(table)).for_each(|table| run(table)),
     }
@@ -51,9 +51,9 @@ fn run_in_processes() {
 fn run(table: &str) {
     match table {
         "deciding" => deciding::run(),
-        "calls" => current_thread().block_on(run_calls()),
+        "calls" => over_sockets(run_calls()),
         "memory" => process::run_program("scangate-bench-memory"),
-        "growth" => current_thread().block_on(grpc_bench::run_store_sizes()),
+        "growth" => over_sockets(grpc_bench::run_store_sizes()),
         "recording" => multi_thread().block_on(recording::run()),
         _ => unreachable!("{table} is not in TABLES"),
     }
@@ -71,8 +71,10 @@ async fn run_calls() {
     request_check::print(cheapest_call_micros);
 }
 
-fn current_thread() -> Runtime {
-    Builder::new_current_thread().enable_all().build().unwrap()
+/// Runs a load generator, with one thread.
+fn over_sockets(load: impl Future<Output = ()>) {
+    process::leave_first_core();
+    Builder::new_current_thread().enable_all().build().unwrap().block_on(load);
 }
 
 /// The runtime of the server: as many threads as cores.

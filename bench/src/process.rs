@@ -60,6 +60,19 @@ impl Drop for ServerProcess {
     }
 }
 
+/// Pins this process to all cores but the first, which the servers have alone. The programs that it starts inherit that: the
+/// scheduler would else run PostgreSQL on the core of the gate that wakes it.
+pub(crate) fn leave_first_core() {
+    let last = std::thread::available_parallelism().unwrap().get() - 1;
+    let pid = std::process::id().to_string();
+    let mut pin = Command::new("taskset");
+    pin.args(["-a", "-c", "-p", &format!("1-{last}"), &pid]).stdout(Stdio::null());
+    assert!(
+        pin.status().is_ok_and(|status| status.success()),
+        "the bench needs two cores, and taskset from util-linux"
+    );
+}
+
 /// Runs another program of the bench to its end.
 pub(crate) fn run_program(name: &str) {
     let status = Command::new(find_program(name)).status().unwrap();
