@@ -274,7 +274,7 @@ async fn waiver_without_place_must_say_everywhere() {
         vulnerability_id: CVE.into(),
         repository: repository.into(),
         environment: environment.into(),
-        everywhere: Some(everywhere),
+        everywhere: everywhere.then_some(true),
         ..Default::default()
     };
 

@@ -42,6 +42,6 @@ async fn batch_json_contains_error_details() {
     let output = check_batch(vec![item(decision(Verdict::Allow)), failed], &["--output", "json"]).await;
 
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(json["items"][0]["decision"]["verdict"], "VERDICT_ALLOW");
+    assert_eq!(json["items"][0]["response"]["decision"]["verdict"], "VERDICT_ALLOW");
     assert_eq!(json["items"][1]["error"]["reason"], "IMAGE_NOT_FOUND");
 }
