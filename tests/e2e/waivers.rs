@@ -270,7 +270,7 @@ async fn waiver_text_is_trimmed() {
 #[tokio::test]
 async fn waiver_without_place_must_say_everywhere() {
     let gate = gate(World::demo()).start().await;
-    let scope = |repository: &str, environment: &str, everywhere| WaiverScope {
+    let scope = |repository: &str, environment: &str, everywhere: bool| WaiverScope {
         vulnerability_id: CVE.into(),
         repository: repository.into(),
         environment: environment.into(),
