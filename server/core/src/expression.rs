@@ -41,7 +41,7 @@ use std::{fmt, sync::Arc};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use self::program::{Context, Unknown, tree::Condition};
+use self::program::{Context, Unknown, condition::fold_kleene, tree::Condition};
 pub use self::{
     error::{Error, Position},
     syntax::{MAX_DEPTH, MAX_LENGTH},
@@ -117,7 +117,14 @@ impl Expression {
         now: Timestamp,
         when_unknown: WhenUnknown,
     ) -> bool {
-        match self.0.condition.evaluate(&Context { finding, usage, related_id: None, unrated_as, now }) {
+        let context = Context { finding, usage, related_id: None, unrated_as, now };
+        // Most expressions are conjunctions. This spares them the function for every kind of condition.
+        let value = if let Condition::All(conditions) = &self.0.condition {
+            fold_kleene(false, conditions, &context)
+        } else {
+            self.0.condition.evaluate(&context)
+        };
+        match value {
             Ok(known) => known,
             Err(Unknown::Missing) => when_unknown == WhenUnknown::Match,
             Err(Unknown::Undefined) => true,

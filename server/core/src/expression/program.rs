@@ -1,9 +1,10 @@
 //! The program of an expression: a small typed [`tree`] whose evaluation cannot fail and does not allocate.
 //!
-//! The evaluation of each kind of value has a module: [`condition`], [`number`], [`text`], and [`time`] for times and
+//! The evaluation of each kind of value has a module: [`comparison`], [`condition`], [`number`], [`text`], and [`time`] for times and
 //! `now`. [`super::lower`] builds the tree and checks its types, so no value here can have a wrong type.
 
-mod condition;
+mod comparison;
+pub(super) mod condition;
 mod number;
 mod text;
 pub(super) mod time;
@@ -65,15 +66,15 @@ pub(super) fn evaluate_ternary<T: PartialEq>(
     }
 }
 
-/// A relation between two values.
+/// A relation between two values: the set of the orderings at which it holds, as bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Relation {
-    Equal,
-    NotEqual,
-    Less,
-    LessOrEqual,
-    Greater,
-    GreaterOrEqual,
+    Equal = 0b010,
+    NotEqual = 0b101,
+    Less = 0b001,
+    LessOrEqual = 0b011,
+    Greater = 0b100,
+    GreaterOrEqual = 0b110,
 }
 
 impl Relation {
@@ -94,13 +95,11 @@ impl Relation {
     }
 
     pub(super) const fn holds(self, ordering: Ordering) -> bool {
-        match self {
-            Self::Equal => ordering.is_eq(),
-            Self::NotEqual => ordering.is_ne(),
-            Self::Less => ordering.is_lt(),
-            Self::LessOrEqual => ordering.is_le(),
-            Self::Greater => ordering.is_gt(),
-            Self::GreaterOrEqual => ordering.is_ge(),
-        }
+        let bit = match ordering {
+            Ordering::Less => 0b001,
+            Ordering::Equal => 0b010,
+            Ordering::Greater => 0b100,
+        };
+        self as u8 & bit != 0
     }
 }

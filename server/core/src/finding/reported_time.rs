@@ -18,11 +18,12 @@ pub struct ReportedTime(NonZeroU64);
 
 impl ReportedTime {
     /// Returns the number of nanoseconds since 1970.
-    pub(crate) fn as_nanosecond(self) -> i128 {
+    fn as_nanosecond(self) -> i128 {
         i128::from(self.as_microsecond()) * 1_000
     }
 
-    fn as_microsecond(self) -> i64 {
+    /// Returns the number of microseconds since 1970.
+    pub(crate) fn as_microsecond(self) -> i64 {
         (self.0.get() ^ SIGN).cast_signed()
     }
 }

@@ -10,7 +10,7 @@ use crate::expression::{
     program::{
         Relation,
         time::Linear,
-        tree::{Condition, Text, TextOperator},
+        tree::{Comparison, Condition, Text, TextOperator},
     },
     schema::{Field, LabelField},
     tree::Node,
@@ -87,7 +87,7 @@ impl Lowering<'_> {
                     let hint = "use times and durations of less than 10,000 years, and fewer of them";
                     self.error(part, "the time is out of range", hint)
                 })?;
-                Ok(Condition::Times(relation, difference))
+                Ok(Condition::Comparison(Comparison::Times(relation, difference)))
             }
             (Time::Choose(parts), Time::Linear(right)) => self.compare_choice(part, relation, *parts, right),
             (Time::Linear(left), Time::Choose(parts)) => self.compare_choice(part, relation.flipped(), *parts, left),
@@ -124,7 +124,7 @@ impl Lowering<'_> {
         let mask = positions
             .filter(|(position, _)| relation.holds(position.cmp(&chosen)))
             .fold(0, |mask, (bit, _)| mask | 1 << bit);
-        Ok(Condition::LabelIn(field, mask))
+        Ok(Condition::Comparison(Comparison::LabelIn(field, mask)))
     }
 
     /// Returns the index of a label among the labels of its field.

@@ -10,7 +10,7 @@ use crate::expression::{
     error::{Error, quote},
     program::{
         Relation,
-        tree::{Condition, Text},
+        tree::{Comparison, Condition, Text},
     },
     schema::Variable,
     tree::{Call, Kind, Node},
@@ -35,7 +35,7 @@ impl Lowering<'_> {
                     };
                     mask |= 1 << self.label_index(part, field, &label)?;
                 }
-                Ok(Condition::LabelIn(field, mask))
+                Ok(Condition::Comparison(Comparison::LabelIn(field, mask)))
             }
             Value::Text(text) => {
                 let texts = elements.into_iter().map(|(part, literal)| {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{
     Context, Evaluated, Relation, Unknown, both, evaluate_ternary,
     time::Linear,
-    tree::{Condition, Number, Text, TextOperator},
+    tree::{Comparison, Condition, Number, Text, TextOperator},
 };
 use crate::{
     expression::schema::{LabelField, ScoreField},
@@ -21,8 +21,12 @@ impl Condition {
         right: Number<ScoreField>,
     ) -> Self {
         match (left, right) {
-            (Number::Quantity(field), Number::Literal(value)) => Self::Score(relation, field, value),
-            (Number::Literal(value), Number::Quantity(field)) => Self::Score(relation.flipped(), field, value),
+            (Number::Quantity(field), Number::Literal(value)) => {
+                Self::Comparison(Comparison::Score(relation, field, value))
+            }
+            (Number::Literal(value), Number::Quantity(field)) => {
+                Self::Comparison(Comparison::Score(relation.flipped(), field, value))
+            }
             (left, right) => Self::Scores(relation, left, right),
         }
     }
@@ -30,7 +34,9 @@ impl Condition {
     /// Compares two strings.
     pub(in crate::expression) fn compare_texts(operator: TextOperator, left: Text, right: Text) -> Self {
         match (left, right) {
-            (Text::Field(field), Text::Literal(literal)) => Self::Text(operator, field, literal),
+            (Text::Field(field), Text::Literal(literal)) => {
+                Self::Comparison(Comparison::Text(operator, field, literal))
+            }
             (left, right) => Self::Texts(operator, left, right),
         }
     }
@@ -50,11 +56,10 @@ impl Condition {
     /// The approximate cost of the evaluation: a field within the finding is cheap, a string needs an indirection.
     fn cost(&self) -> u32 {
         match self {
-            Self::Constant(_) | Self::Rated | Self::IsReported(_) | Self::LabelIn(..) | Self::Score(..) => 1,
-            Self::Scores(..) | Self::Times(..) => 2,
-            // Most strings already differ in length.
-            Self::Text(TextOperator::Compare(Relation::Equal | Relation::NotEqual), ..) => 3,
-            Self::Text(..) | Self::OneOf(..) | Self::IsRelatedId(_) => 10,
+            Self::Constant(_) | Self::Rated | Self::IsReported(_) => 1,
+            Self::Comparison(comparison) => comparison.cost(),
+            Self::Scores(..) => 2,
+            Self::OneOf(..) | Self::IsRelatedId(_) => 10,
             Self::Texts(..) => 20,
             Self::Counts(..) => 40,
             Self::Matches(..) => 100,
@@ -75,18 +80,9 @@ impl Condition {
             Self::Rated => Ok(LabelField::Severity.is_reported(context.finding)),
             Self::IsReported(field) if field.is_unread(context.finding) => Err(Unknown::Missing),
             Self::IsReported(field) => Ok(field.is_reported(context.finding, context.usage)),
-            Self::LabelIn(field, mask) => {
-                field.index(context).map(|label| mask >> label & 1 == 1).ok_or(Unknown::Missing)
-            }
+            Self::Comparison(_) => fold_kleene(false, std::slice::from_ref(self), context),
             Self::Counts(relation, left, right) => Number::compare(*relation, left, right, context),
-            Self::Score(relation, field, value) => {
-                let score = field.get(context.finding).ok_or(Unknown::Missing)?;
-                score.partial_cmp(value).map(|ordering| relation.holds(ordering)).ok_or(Unknown::Undefined)
-            }
             Self::Scores(relation, left, right) => Number::compare(*relation, left, right, context),
-            Self::Text(condition, field, literal) => {
-                field.get(context.finding).map(|read| condition.holds(read, literal)).ok_or(Unknown::Missing)
-            }
             Self::Texts(condition, left, right) => {
                 both(left.evaluate(context), right.evaluate(context)).map(|(left, right)| condition.holds(left, right))
             }
@@ -97,7 +93,6 @@ impl Condition {
             }
             Self::AnyRelatedId(condition) => fold_related_ids(true, condition, context),
             Self::EveryRelatedId(condition) => fold_related_ids(false, condition, context),
-            Self::Times(relation, linear) => linear.compare_with_zero(*relation, context),
             Self::Equivalent(sides) => {
                 both(sides.0.evaluate(context), sides.1.evaluate(context)).map(|(left, right)| left == right)
             }
@@ -124,7 +119,7 @@ impl Condition {
 
     fn visit_times(&self, visit: &mut dyn FnMut(&Linear)) {
         match self {
-            Self::Times(_, linear) => visit(linear),
+            Self::Comparison(Comparison::Times(_, linear)) => visit(linear),
             Self::Counts(_, left, right) => {
                 for number in [left, right] {
                     number.visit_conditions(&mut |condition| condition.visit_times(visit));
@@ -161,12 +156,7 @@ impl Condition {
                     part.visit_times(visit);
                 }
             }
-            Self::Constant(_)
-            | Self::Rated
-            | Self::IsReported(_)
-            | Self::LabelIn(..)
-            | Self::Score(..)
-            | Self::Text(..) => {}
+            Self::Constant(_) | Self::Rated | Self::IsReported(_) | Self::Comparison(_) => {}
         }
     }
 }
@@ -176,8 +166,21 @@ fn fold_related_ids(verdict: bool, condition: &Condition, context: &Context<'_>)
     fold(verdict, contexts.map(|context| condition.evaluate(&context)))
 }
 
-fn fold_kleene(verdict: bool, conditions: &[Condition], context: &Context<'_>) -> Evaluated<bool> {
-    fold(verdict, conditions.iter().map(|condition| condition.evaluate(context)))
+/// Compiled once, so that the comparisons are part of its loop: a call would cost more than most of them.
+#[inline(never)]
+pub(in crate::expression) fn fold_kleene(
+    verdict: bool,
+    conditions: &[Condition],
+    context: &Context<'_>,
+) -> Evaluated<bool> {
+    let evaluate = |condition: &Condition| {
+        if let Condition::Comparison(comparison) = condition {
+            comparison.evaluate(context)
+        } else {
+            condition.evaluate(context)
+        }
+    };
+    fold(verdict, conditions.iter().map(evaluate))
 }
 
 /// Folds values in Kleene's logic: one known `verdict` decides, else the worst unknown, else the opposite.

@@ -69,6 +69,8 @@ impl Linear {
         self.now != 0
     }
 
+    /// A call, so that its many numbers stay out of the registers of the loop over conditions.
+    #[inline(never)]
     pub(super) fn compare_with_zero(&self, relation: Relation, context: &Context<'_>) -> Evaluated<bool> {
         let now = if self.now == 0 { 0 } else { i128::from(self.now) * context.now.as_nanosecond() };
         let sum = self.without_now(context.finding, context.usage)? + now;
@@ -76,15 +78,15 @@ impl Linear {
     }
 
     fn without_now(&self, finding: &Finding, usage: &Usage) -> Evaluated<i128> {
-        let mut sum = self.constant;
+        let mut microseconds = 0;
         let mut required = self.required;
         while required != 0 {
             let index = required.trailing_zeros() as usize;
             let time = TimeField::ALL[index].get(finding, usage).ok_or(Unknown::Missing)?;
-            sum += i128::from(self.factors[index]) * time.as_nanosecond();
+            microseconds += i128::from(self.factors[index]) * i128::from(time.as_microsecond());
             required &= required - 1;
         }
-        Ok(sum)
+        Ok(self.constant + microseconds * 1_000)
     }
 
     /// Visits the instants around which the sum changes its sign: the first at or past zero, and the next one.

@@ -14,14 +14,9 @@ pub(in crate::expression) enum Condition {
     Rated,
     /// True if the scan reports the field. Unknown for an entry in CISA's catalogue that may not have been read.
     IsReported(Field),
-    /// True if the field has one of the labels whose bits are set.
-    LabelIn(LabelField, u8),
+    Comparison(Comparison),
     Counts(Relation, Number<Count>, Number<Count>),
-    /// A comparison of a score with a literal.
-    Score(Relation, ScoreField, f64),
     Scores(Relation, Number<ScoreField>, Number<ScoreField>),
-    /// A comparison of a field with a literal.
-    Text(TextOperator, TextField, Box<str>),
     Texts(TextOperator, Text, Text),
     OneOf(Text, Box<[Box<str>]>),
     Matches(Text, Box<Regex>),
@@ -31,14 +26,23 @@ pub(in crate::expression) enum Condition {
     AnyRelatedId(Box<Condition>),
     /// Over the related ids: true if the condition holds for all of them.
     EveryRelatedId(Box<Condition>),
-    /// A comparison of a time, or of a difference of times, with zero.
-    Times(Relation, Linear),
     /// True if both sides have the same truth value.
     Equivalent(Box<(Condition, Condition)>),
     Not(Box<Condition>),
     All(Vec<Condition>),
     Any(Vec<Condition>),
     Choose(Box<(Condition, Condition, Condition)>),
+}
+
+/// A comparison of fields with fixed values. Most conditions are one, and it has no other conditions as parts.
+#[derive(Debug)]
+pub(in crate::expression) enum Comparison {
+    /// True if the field has one of the labels whose bits are set.
+    LabelIn(LabelField, u8),
+    Score(Relation, ScoreField, f64),
+    Text(TextOperator, TextField, Box<str>),
+    /// A comparison of a time, or of a difference of times, with zero.
+    Times(Relation, Linear),
 }
 
 /// A string, always borrowed from the finding or from the expression.
