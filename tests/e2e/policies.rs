@@ -253,7 +253,7 @@ async fn policy_list_is_ordered_filtered_and_paged() {
 }
 
 #[tokio::test]
-async fn freshness_token_is_honored_or_rejected() {
+async fn freshness_token_is_honoured_or_rejected() {
     let gate = gate(World::demo()).start().await;
     let written = gate.create_policy("team", deny_findings_from(Severity::High)).await;
     let seen =

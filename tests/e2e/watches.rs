@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use scangate_client::{
     Client, Code, ConnectOptions, Rejection, Watch, prost_types,
     v1::{
@@ -233,7 +234,16 @@ async fn policy_watch_resumes_far_behind() {
     let rest = changes(&mut resumed, 2_500).await;
 
     let names: Vec<String> = rest.into_iter().map(|(name, _)| name).collect();
-    assert_eq!(names, (1..=2_500).map(|number| format!("policies/policy-{number}")).collect::<Vec<_>>());
+    let all: Vec<String> = (1..=2_500).map(|number| format!("policies/policy-{number}")).collect();
+    assert_eq!(names, all);
+
+    // A forged token that states more than was sent: the watch goes on with the next revision.
+    let forged = String::from_utf8(URL_SAFE_NO_PAD.decode(&token).unwrap()).unwrap();
+    assert!(forged.contains(r#""received":0"#), "{forged}");
+    let forged = URL_SAFE_NO_PAD.encode(forged.replace(r#""received":0"#, r#""received":4000000000"#));
+    let rest = changes(&mut open_policies(&gate, &forged).await, 2_499).await;
+    let names: Vec<String> = rest.into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, all[1..]);
 }
 
 #[tokio::test]

@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 use scangate_client::{
     Code,
     v1::{
-        CreateWaiverRequest, CreateWaiverResponse, DeletePolicyRequest, ImportWaiversRequest, Policy, PolicyMode,
-        RevokeWaiverRequest, RollbackPolicyRequest, Severity, UpdatePolicyRequest, UpdateWaiverRequest, Waiver,
-        WaiverTemplate, WaiverTemplateScope, import_waivers_request::Document,
+        CreatePolicyRequest, CreateWaiverRequest, CreateWaiverResponse, DeletePolicyRequest, ImportWaiversRequest,
+        Policy, PolicyMode, RevokeWaiverRequest, RollbackPolicyRequest, Severity, UpdatePolicyRequest,
+        UpdateWaiverRequest, Waiver, WaiverTemplate, WaiverTemplateScope, import_waivers_request::Document,
     },
 };
 use scangate_ecr_simulator::World;
@@ -52,6 +52,19 @@ async fn retried_policy_update_returns_recorded_answer() {
     assert_eq!(again, deleted);
     assert!(!deleted.notes.is_empty());
     assert_eq!(updated.policy.unwrap().mode(), PolicyMode::Warn);
+    assert_eq!((other.code, other.reason.as_str()), (Code::AlreadyExists, "REQUEST_ID_REUSED"));
+}
+
+#[tokio::test]
+async fn request_id_of_another_method_is_refused() {
+    let gate = gate(World::demo()).start().await;
+    // Both requests have the same bytes.
+    let policy = CreatePolicyRequest { request_id: ID.into(), ..create_policy_request("x", Policy::default()) };
+    let waiver = CreateWaiverRequest { request_id: ID.into(), ..create_waiver_request("x", Waiver::default()) };
+
+    gate.client.create_policy(policy).await.unwrap();
+    let other = status_rejection(gate.client.policies().create_waiver(waiver).await);
+
     assert_eq!((other.code, other.reason.as_str()), (Code::AlreadyExists, "REQUEST_ID_REUSED"));
 }
 

@@ -69,10 +69,8 @@ pub fn evaluate_request() -> EvaluateGateRequest {
 }
 
 pub fn item(decision: Decision) -> BatchEvaluateGateItem {
-    {
-        let response = EvaluateGateResponse { decision: Some(decision), replayed: false };
-        BatchEvaluateGateItem { result: Some(batch_evaluate_gate_item::Result::Response(response)) }
-    }
+    let response = EvaluateGateResponse { decision: Some(decision), replayed: false };
+    BatchEvaluateGateItem { result: Some(batch_evaluate_gate_item::Result::Response(response)) }
 }
 
 pub fn error_item(code: Code, reason: &str) -> BatchEvaluateGateItem {

@@ -16,7 +16,7 @@ use self::{
     selection::{SelectedPolicy, is_enforced, select},
 };
 use crate::{
-    decision::{Decision, MAX_WAIVED, ManifestDecision, ManifestInput, Verdict},
+    decision::{Decision, MAX_WAIVED, ManifestDecision, ManifestInput, Verdict, Waived},
     image::Image,
     name::Environment,
     reasons,
@@ -105,7 +105,7 @@ pub fn decide(
     let enforced = is_enforced(&policies);
     let verdict = verdict(&decisions, enforced);
     let remediation = if enforced && verdict == Verdict::Deny { accumulator.remediation() } else { None };
-    accumulator.waived.truncate(MAX_WAIVED);
+    accumulator.waived.truncate(listed_waived(&accumulator.waived));
     let mut decision = Decision {
         verdict,
         reasons: Vec::new(),
@@ -124,6 +124,16 @@ pub fn decide(
     };
     decision.reasons = reasons::for_decision(&decision, enforced, selection.unnamed(environment));
     decision
+}
+
+/// Returns how many waived findings a decision lists: those with at most [`MAX_WAIVED`] waivers in total.
+fn listed_waived(waived: &[Waived]) -> usize {
+    let mut total = 0_usize;
+    let fits = |waived: &&Waived| {
+        total = total.saturating_add(waived.waivers.len());
+        total <= MAX_WAIVED
+    };
+    waived.iter().take_while(fits).count()
 }
 
 fn sorted(manifests: &[ManifestInput]) -> Vec<&ManifestInput> {

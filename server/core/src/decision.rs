@@ -229,7 +229,7 @@ pub struct Decision {
     pub violations: Vec<Violation>,
     /// The violations that only warn.
     pub warnings: Vec<Violation>,
-    /// The waived findings, by manifest and worst first, at most [`MAX_WAIVED`].
+    /// The waived findings, by manifest and worst first, as many as have at most [`MAX_WAIVED`] waivers in total.
     pub waived: Vec<Waived>,
     /// The number of waived findings.
     pub waived_count: u32,

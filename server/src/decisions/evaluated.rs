@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::Timestamp;
 use scangate_core::{
     Decision,
-    decision::{Breach, ManifestInput, Violation},
+    decision::{AppliedWaiver, Breach, ManifestInput, Violation},
     finding::Finding,
     image::{Digest, Image, Repository},
     name::Environment,
@@ -70,8 +70,11 @@ impl EvaluatedDecision {
         let decision = &self.evaluation.decision;
         let violations = decision.violations.iter().chain(&decision.warnings).map(of_violation).sum::<usize>();
         let waived = decision.waived.iter().map(|waived| {
-            let reasons = waived.waivers.iter().map(|applied| applied.reason.len());
-            size_of_finding(&waived.finding) + reasons.sum::<usize>()
+            let waivers = waived.waivers.iter().map(|applied| {
+                let texts = [&applied.reason, &applied.requested_by, &applied.approved_by];
+                size_of::<AppliedWaiver>() + texts.map(String::len).iter().sum::<usize>()
+            });
+            size_of_finding(&waived.finding) + waivers.sum::<usize>()
         });
         violations + waived.sum::<usize>()
     }

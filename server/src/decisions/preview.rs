@@ -59,8 +59,8 @@ pub struct ChangedVerdict {
 /// A report on one page of replayed decisions. Counts include the previous pages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PreviewPage {
-    /// The number of replayed decisions so far.
-    pub replayed: u64,
+    /// The number of decisions evaluated again so far.
+    pub evaluated: u64,
     /// The number of changed verdicts so far.
     pub changed: u64,
     /// The number of decisions so far that this server cannot read and so did not replay.
@@ -111,13 +111,13 @@ impl Draft {
             Self::Waiver(waiver) => {
                 let (create_time, update_time) = (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
                 let (waiver, revision) = (waiver.clone(), set.revision);
-                let unknown_fields = Vec::new();
+                let not_understood = Vec::new();
                 set.waivers.insert(Arc::new(waiver::Revision {
                     waiver,
                     revision,
                     create_time,
                     update_time,
-                    unknown_fields,
+                    not_understood,
                 }));
             }
         }
@@ -185,7 +185,7 @@ impl Preview {
                 Some(cached) if cached.revision == set.revision => cached,
                 Some(_) | None => self.draft.apply_to(&set),
             };
-            total.replayed = total.replayed.saturating_add(1);
+            total.evaluated = total.evaluated.saturating_add(1);
             if let Some(changed) = changed_verdict(&decision, &with_draft) {
                 total.changed = total.changed.saturating_add(1);
                 total.verdicts.push(changed);

@@ -70,16 +70,16 @@ fn draft(resource: Resource, revision: u64, old: Option<&Revision>) -> Revision 
             content_digest: String::new(),
             create_time,
             update_time: now,
-            unknown_fields: Vec::new(),
+            not_understood: Vec::new(),
         })),
         Resource::Waiver(waiver) => {
-            let unknown_fields = Vec::new();
+            let not_understood = Vec::new();
             Revision::Waiver(Arc::new(waiver::Revision {
                 waiver,
                 revision,
                 create_time,
                 update_time: now,
-                unknown_fields,
+                not_understood,
             }))
         }
     }

@@ -323,8 +323,8 @@ async fn poll_store(policies: Weak<Policies>) {
 /// them by the field `monotonic_counter`.
 fn report_unknown_fields(changes: &ChangeSet) {
     for revision in changes.entries.iter().filter_map(|entry| entry.resource.as_ref()) {
-        let unknown_fields = revision.unknown_fields();
-        if unknown_fields.is_empty() {
+        let not_understood = revision.not_understood();
+        if not_understood.is_empty() {
             continue;
         }
         let effect = match revision {
@@ -335,7 +335,7 @@ fn report_unknown_fields(changes: &ChangeSet) {
             monotonic_counter.documents_from_newer_server = 1_u64,
             name = %revision.name(),
             revision = revision.revision(),
-            unknown_fields = unknown_fields.join("; "),
+            not_understood = not_understood.join("; "),
             "a newer server wrote a document that this server does not understand, so it {effect}; upgrade this server"
         );
     }

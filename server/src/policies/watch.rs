@@ -131,6 +131,9 @@ impl Watch<'_> {
             let has_more;
             (position, has_more) = self.send_changes(position).await?;
             if has_more {
+                if self.sender.is_closed() {
+                    return Err(End::Closed);
+                }
                 continue;
             }
             // A heartbeat after the last page: the receiver is up to date with this revision.
@@ -177,7 +180,10 @@ impl Watch<'_> {
     async fn send_changes(&self, mut position: WatchPosition) -> Result<(WatchPosition, bool), End> {
         let changes = self.policies.changes(Some(position.revision)).await?;
         check_history(position, changes.begin_time)?;
-        let received = usize::try_from(position.received).unwrap_or(usize::MAX);
+        // Only a part of the next revision can have been received, whatever a token states.
+        let next = changes.entries.first().map(|entry| entry.revision);
+        let entries_of_next = changes.entries.iter().take_while(|entry| Some(entry.revision) == next).count();
+        let received = usize::try_from(position.received).unwrap_or(usize::MAX).min(entries_of_next);
         let mut entries = changes.entries.into_iter().skip(received).peekable();
         while let Some(entry) = entries.next() {
             let is_last_of_revision = entries.peek().is_none_or(|next| next.revision != entry.revision);
@@ -194,7 +200,7 @@ impl Watch<'_> {
             };
             self.send(position, change).await?;
         }
-        Ok((position, changes.has_more))
+        Ok((WatchPosition::after(changes.revision, changes.write_time), changes.has_more))
     }
 
     async fn written(&self, resource: Revision) -> Result<ChangeEvent, End> {

@@ -104,16 +104,16 @@ impl Revision {
     }
 
     /// The parts of the stored resource that this server does not understand, because a newer server wrote them.
-    pub fn unknown_fields(&self) -> &[String] {
+    pub fn not_understood(&self) -> &[String] {
         match self {
-            Self::Policy(revised) => &revised.unknown_fields,
-            Self::Waiver(revised) => &revised.unknown_fields,
+            Self::Policy(revised) => &revised.not_understood,
+            Self::Waiver(revised) => &revised.not_understood,
         }
     }
 
     /// Refuses a resource of which this server understands only a part: to write it again would drop the rest.
     pub(crate) fn check_understood(&self) -> Result<(), Error> {
-        match self.unknown_fields() {
+        match self.not_understood() {
             [] => Ok(()),
             fields => Err(Error::FromNewerServer { name: self.name(), fields: fields.join("; ") }),
         }
@@ -303,9 +303,10 @@ pub trait PolicyStore: Send + Sync + fmt::Debug {
     /// Returns the changes after a revision (`changes_since_revision_are_listed_in_order`), or the current content for `None`.
     ///
     /// Changes come in pages of [`CHANGES_PAGE_SIZE`] and whole revisions, so a caller makes progress however far it is behind
-    /// (`changes_come_in_pages_of_whole_revisions`). The current content is one page, with the time limit of a load. Each call sees one revision as a whole, also during writes (`load_during_writes_sees_one_revision`,
+    /// (`changes_come_in_pages_of_whole_revisions`). The current content is one page, with the time limit of a load. Each call sees
+    /// one revision as a whole, also during writes (`load_during_writes_sees_one_revision`,
     /// `changes_during_writes_are_complete_and_ordered`). A damaged resource is [`Error::Corrupt`]: to skip a policy would
-    /// fail open. A resource of a newer server has `unknown_fields` (`newer_documents_are_read_in_part`).
+    /// fail open. A resource of a newer server has `not_understood` (`newer_documents_are_read_in_part`).
     async fn changes(&self, after: Option<u64>) -> Result<ChangeSet, Error>;
 
     /// Returns the content as of a revision that the store has reached (`snapshot_at_past_revision_stays_readable`), with the time

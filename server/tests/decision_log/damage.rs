@@ -169,13 +169,28 @@ async fn damaged_hash_stops_no_reader() {
 #[tokio::test]
 async fn damaged_chain_stops_no_other_retention() {
     let log = Damaged::new().await;
-    let other = SqlDecisionLog::new(&log.database);
-    let id = recorded(other.append(append_request(1)).await.unwrap());
+    // Chains have random names: with three others, hardly a run reads the damaged one last.
+    let mut others = Vec::new();
+    for _ in 0..3 {
+        others.push(recorded(SqlDecisionLog::new(&log.database).append(append_request(1)).await.unwrap()));
+    }
     log.damage("update decision_segments set hash = x'00' where first_sequence = 7");
 
     let trimmed = log.log.trim(noon() + SignedDuration::from_secs(60)).await;
 
     assert!(matches!(trimmed, Err(Error::Corrupt { .. })), "{trimmed:?}");
-    assert!(matches!(log.log.get(&id).await, Err(Error::NotFound(_))));
+    for id in &others {
+        assert!(matches!(log.log.get(id).await, Err(Error::NotFound(_))));
+    }
     log.check(&log.list(&Filter::default()).await, &[7, 6, 5, 4, 3, 2, 1, 0], &[]);
+}
+
+#[tokio::test]
+async fn damaged_end_of_segment_hides_no_others() {
+    for end in ["1000", "0", "-1"] {
+        let log = Damaged::new().await;
+        log.damage(&format!("update decision_segments set last_sequence = {end} where first_sequence = 3"));
+
+        log.check(&log.watch().await, &[0, 1, 2, 3, 4, 5, 6, 7], &[2]);
+    }
 }

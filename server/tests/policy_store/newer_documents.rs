@@ -56,15 +56,15 @@ pub(crate) async fn newer_documents_are_read_in_part(store: Arc<dyn PolicyStore>
 
     assert!(stored("default").is_understood());
     let strict = stored("strict");
-    assert_eq!(strict.unknown_fields, ["quorum: unknown field `quorum`", "rules[1]: unknown field `min_reach`"]);
+    assert_eq!(strict.not_understood, ["quorum: unknown field `quorum`", "rules[1]: unknown field `min_reach`"]);
     assert_eq!((strict.policy.mode, strict.policy.rules.len()), (Mode::Warn, 1));
     assert_eq!(strict.policy.matches.repositories.len(), 1);
     let elsewhere = stored("elsewhere");
-    assert_eq!(elsewhere.unknown_fields, ["match: unknown field `continents`"]);
+    assert_eq!(elsewhere.not_understood, ["match: unknown field `continents`"]);
     assert_eq!(elsewhere.policy.matches, Match::default());
-    assert_eq!(stored("trial").unknown_fields, ["mode: unknown variant `AUDIT`"]);
+    assert_eq!(stored("trial").not_understood, ["mode: unknown variant `AUDIT`"]);
     let narrow = set.waivers.get(&waiver_id("narrow")).unwrap();
-    assert_eq!(narrow.unknown_fields, ["scope.cluster: unknown field `cluster`"]);
+    assert_eq!(narrow.not_understood, ["scope.cluster: unknown field `cluster`"]);
     assert_eq!(narrow.waiver.reason, "not reachable");
 
     assert_eq!(into_snapshot(store.changes(None).await.unwrap()).unwrap(), set);

@@ -77,7 +77,7 @@ async fn quota_hit_without_scan_has_no_next_time() {
 }
 
 #[tokio::test]
-async fn enhanced_scanning_is_managed_continuously() {
+async fn enhanced_scanning_is_managed_by_inspector() {
     let harness = ecr(enhanced(ScanScript::clean())).await;
 
     assert_eq!(start(&harness).await.unwrap(), Started::ManagedByInspector);

@@ -129,7 +129,7 @@ impl<'a> ManifestEvaluation<'a, '_> {
         self.accumulator.horizon.add_policy_manifest(index, Verdict::Deny);
         let description = format!(
             "a newer server wrote this policy, and this server does not understand {}; upgrade this server",
-            revision.unknown_fields.join("; ")
+            revision.not_understood.join("; ")
         );
         self.report(self.violation(&revision.policy, Breach::NotUnderstood, description, None), true);
     }

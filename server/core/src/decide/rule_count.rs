@@ -35,7 +35,7 @@ pub(super) struct RuleCount<'a> {
     pub(super) counted_records: Vec<&'a Finding>,
     /// The records that would count if they were not in their grace period.
     pub(super) in_grace: Vec<&'a Finding>,
-    /// The records that waivers exclude: the index in the scan's list and the waiver that ends the exclusion.
+    /// The records that waivers exclude: the index in the scan's list and the waivers that cover it.
     pub(super) waived: Vec<(usize, Covering<'a>)>,
     /// The changes to come, in order.
     pub(super) changes: Vec<CountChange<'a>>,
@@ -141,7 +141,7 @@ impl<'a> Counter<'a, '_> {
 
     fn finish(self) -> RuleCount<'a> {
         let mut result = self.result;
-        // If at most `allow` records count, the rule holds, so duplicates need not be removed.
+        // If at most `allowed_count` records count, the rule holds, so duplicates need not be removed.
         let records = u32::try_from(result.counted_records.len()).unwrap_or(u32::MAX);
         result.total = if self.can_change_over_time || records > self.rule.allowed_count {
             count_distinct(result.counted_records.iter().copied())

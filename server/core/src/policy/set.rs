@@ -28,19 +28,19 @@ pub struct Revision {
     /// The parts of the stored policy that this server does not understand, because a newer server wrote them. If there
     /// are any, `policy` has only the other parts, and the policy denies what it matches in every mode. A match that is
     /// not understood matches everything.
-    pub unknown_fields: Vec<String>,
+    pub not_understood: Vec<String>,
 }
 
 impl Revision {
     /// Returns the revision of a policy that is not stored, as if it had been written at a revision of the store.
     pub fn unsaved(policy: Policy, revision: u64) -> Self {
         let (create_time, update_time) = (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
-        Self { policy, revision, content_digest: String::new(), create_time, update_time, unknown_fields: Vec::new() }
+        Self { policy, revision, content_digest: String::new(), create_time, update_time, not_understood: Vec::new() }
     }
 
     /// True if this server understands every part of the policy.
     pub fn is_understood(&self) -> bool {
-        self.unknown_fields.is_empty()
+        self.not_understood.is_empty()
     }
 
     /// Returns the mode in which the policy is applied at an instant.

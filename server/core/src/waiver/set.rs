@@ -21,13 +21,13 @@ pub struct Revision {
     pub update_time: Timestamp,
     /// The parts of the stored waiver that this server does not understand, because a newer server wrote them. If there
     /// are any, `waiver` has only the other parts, and the waiver covers nothing.
-    pub unknown_fields: Vec<String>,
+    pub not_understood: Vec<String>,
 }
 
 impl Revision {
     /// True if this server understands every part of the waiver.
     pub fn is_understood(&self) -> bool {
-        self.unknown_fields.is_empty()
+        self.not_understood.is_empty()
     }
 }
 

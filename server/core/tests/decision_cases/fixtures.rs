@@ -134,17 +134,17 @@ impl Given {
 
     fn policy_revision(&self, policy: &Policy) -> Arc<policy::Revision> {
         let mut revision = Arc::unwrap_or_clone(policy_revision(policy, 7));
-        revision.unknown_fields = self.unknown_fields(policy.id.as_str());
+        revision.not_understood = self.not_understood(policy.id.as_str());
         Arc::new(revision)
     }
 
     fn waiver_revision(&self, waiver: &WaiverFixture) -> Arc<waiver::Revision> {
         let mut revision = Arc::unwrap_or_clone(waiver.revision(self.now));
-        revision.unknown_fields = self.unknown_fields(waiver.id.as_str());
+        revision.not_understood = self.not_understood(waiver.id.as_str());
         Arc::new(revision)
     }
 
-    fn unknown_fields(&self, id: &str) -> Vec<String> {
+    fn not_understood(&self, id: &str) -> Vec<String> {
         let is_listed = self.not_understood.iter().any(|listed| listed == id);
         is_listed.then(|| "unknown field `quorum`".to_owned()).into_iter().collect()
     }

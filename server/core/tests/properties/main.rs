@@ -9,9 +9,9 @@ mod evidence;
 mod fixtures;
 mod horizon;
 mod monotonicity;
+mod not_understood;
 mod remediation;
 mod scale;
-mod unknown_fields;
 mod waivers;
 
 use proptest::prelude::ProptestConfig;

@@ -6,11 +6,11 @@
 
 use scangate_core::{
     Verdict,
-    decision::{Breach, MAX_FINDINGS},
+    decision::{Breach, MAX_FINDINGS, MAX_WAIVED},
     glob::Glob,
 };
 
-use crate::fixtures::{image_of_many_packages, large_image};
+use crate::fixtures::{image_of_many_packages, image_of_waived_advisories, large_image};
 
 #[test]
 fn large_image_counts_all_and_lists_worst_hundred() {
@@ -23,6 +23,16 @@ fn large_image_counts_all_and_lists_worst_hundred() {
         assert_eq!((*matched, findings.len()), (2000, MAX_FINDINGS));
     }
     assert!(decision.reasons.len() <= 22);
+}
+
+/// Each waived finding repeats its waivers with their reasons, so they are what a list is bounded by.
+#[test]
+fn waived_findings_are_listed_by_number_of_waivers() {
+    let decision = image_of_waived_advisories(MAX_WAIVED).decide();
+
+    assert_eq!((decision.verdict, decision.waived_count as usize), (Verdict::Allow, MAX_WAIVED));
+    assert_eq!(decision.waived.len(), MAX_WAIVED / 2);
+    assert!(decision.waived.iter().all(|waived| waived.waivers.len() == 2));
 }
 
 /// A remediation whose time grew with the square of the packages would take minutes.

@@ -221,13 +221,15 @@ impl DecisionLog for SqlDecisionLog {
     async fn trim(&self, before: Timestamp) -> Result<u64, Error> {
         // Only index keys show which records are in use. So decisions must be indexed before unused blobs are deleted.
         let started = Timestamp::now();
-        indexer::index_all(&self.database, SignedDuration::ZERO).await?;
+        // A damaged row of one writer does not stop the retention of the others.
+        let mut damaged = match indexer::index_all(&self.database, SignedDuration::ZERO).await {
+            Err(error @ sql::Error::Corrupt { .. }) => Err(error),
+            indexed => Ok(indexed?),
+        };
         let mut trimmed = 0_u64;
-        let mut damaged = Ok(());
         for chain in self.database.read(|connection| Box::pin(segment_table::load_chains(connection))).await? {
             match self.trim_chain(&chain.writer, before).await {
                 Ok(removed) => trimmed = trimmed.saturating_add(removed),
-                // A damaged row of one writer does not stop the others.
                 Err(error @ sql::Error::Corrupt { .. }) => damaged = damaged.and(Err(error)),
                 Err(error) => return Err(error.into()),
             }

@@ -92,13 +92,17 @@ async fn read_chain(
         segment_table::segments_from(connection, writer, next, i64::from(READ_BATCH_SIZE)).await?;
     let is_rest = segments.len() < usize::from(READ_BATCH_SIZE);
     let mut entries = Vec::new();
-    for segment in &segments {
+    let ends = segments.iter().skip(1).map(|following| following.first.saturating_sub(1)).chain([cursor.head]);
+    // A damaged end would skip the decisions after it.
+    for (segment, end) in segments.iter().zip(ends) {
         if entries.len() >= limit {
             break;
         }
         cursor.last_time = cursor.last_time.max(segment.last_time);
         entries.extend(unreadable_entries(writer, next..=segment.first.saturating_sub(1), LOST).take(limit));
-        entries.extend(readable_entries(writer, segment).into_iter().filter(|(id, _)| id.sequence >= next));
+        entries.extend(
+            readable_entries(writer, segment).into_iter().filter(|(id, _)| (next..=end).contains(&id.sequence)),
+        );
         next = entries.last().map_or(next, |(id, _)| id.sequence.saturating_add(1));
     }
     if is_rest || entries.is_empty() {

@@ -127,7 +127,10 @@ impl FromRow for Segment {
 /// A segment without its hash.
 impl FromRow for SegmentBody {
     fn from_row(row: &sql::Row<'_>) -> Result<Self, Error> {
-        Ok(Self { first: get_u64(row, 0)?, last: get_u64(row, 1)?, last_time: row.get(3)?, body: row.get(4)? })
+        let first = get_u64(row, 0)?;
+        // An impossible end: the segment then has one decision, which its body contradicts.
+        let last = u64::try_from(row.get::<i64>(1)?).unwrap_or(first).max(first);
+        Ok(Self { first, last, last_time: row.get(3)?, body: row.get(4)? })
     }
 }
 

@@ -64,8 +64,8 @@ fn set(policy: Value, waiver: Option<Value>) -> PolicySet {
         |policy: Policy| Arc::new(Revision { create_time, update_time, ..Revision::unsaved(policy, REVISION) });
     let waivers = waiver.map(|waiver| {
         let waiver: Waiver = from_value(waiver).unwrap();
-        let unknown_fields = Vec::new();
-        Arc::new(waiver::Revision { waiver, revision: REVISION, create_time, update_time, unknown_fields })
+        let not_understood = Vec::new();
+        Arc::new(waiver::Revision { waiver, revision: REVISION, create_time, update_time, not_understood })
     });
     PolicySet {
         revision: REVISION,

@@ -27,7 +27,10 @@ pub(crate) fn parse_request_key<M: Message>(
         fields.refuse("request_id", NOT_A_UUID);
         return None;
     }
-    let fingerprint = URL_SAFE_NO_PAD.encode(Sha256::digest(identity().encode_to_vec()));
+    // Requests of different types can have equal bytes.
+    let message = std::any::type_name::<M>().rsplit("::").next().unwrap_or_default();
+    let digest = Sha256::new().chain_update(message).chain_update([0]).chain_update(identity().encode_to_vec());
+    let fingerprint = URL_SAFE_NO_PAD.encode(digest.finalize());
     Some(RequestKey { id: request_id.to_owned(), fingerprint, window })
 }
 

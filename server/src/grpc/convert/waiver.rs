@@ -238,7 +238,7 @@ pub(crate) fn render_waiver(revision: &Revision, matches: bool, now: Timestamp) 
         revision: render_revision(revision.revision),
         create_time: Some(render_timestamp(revision.create_time)),
         update_time: Some(render_timestamp(revision.update_time)),
-        not_understood: revision.unknown_fields.clone(),
+        not_understood: revision.not_understood.clone(),
     }
 }
 

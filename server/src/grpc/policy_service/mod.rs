@@ -23,7 +23,7 @@ use scangate_proto::v1::{
 };
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 use super::{
     Services,
@@ -252,7 +252,12 @@ impl PolicyService {
         }
         match write.await {
             // The earlier call may have succeeded meanwhile.
-            Err(refused) => self.policies.recorded(options).await.ok().flatten().ok_or(refused),
+            Err(refused) => match self.policies.recorded(options).await.map_err(status::from_policies) {
+                Ok(recorded) => recorded.ok_or(refused),
+                // The refusal may be due to a write of the earlier call.
+                Err(unknown) if unknown.code() == Code::Unavailable => Err(unknown),
+                Err(_) => Err(refused),
+            },
             written => written,
         }
     }

@@ -130,9 +130,9 @@ fn render_event(event: WatchEvent, tokens: ResumeTokens) -> WatchPoliciesRespons
 }
 
 fn render_preview_page(page: PreviewPage) -> PreviewPolicyResponse {
-    let PreviewPage { replayed, changed, unreadable, verdicts, notes } = page;
+    let PreviewPage { evaluated, changed, unreadable, verdicts, notes } = page;
     let decisions = verdicts.iter().map(render_changed_verdict).collect();
-    let (evaluated_count, flipped_count) = (render_count(replayed), render_count(changed));
+    let (evaluated_count, flipped_count) = (render_count(evaluated), render_count(changed));
     PreviewPolicyResponse {
         evaluated_count,
         flipped_count,

@@ -111,24 +111,24 @@ impl Row {
                 let create_time = Timestamp::from_microsecond(self.create_time)?;
                 Some(match &name {
                     ResourceName::Policy(_) => {
-                        let (policy, unknown_fields) = decode_body(&body, self.id)?;
+                        let (policy, not_understood) = decode_body(&body, self.id)?;
                         Revision::Policy(Arc::new(policy::Revision {
                             policy,
                             revision,
                             content_digest,
                             create_time,
                             update_time: write_time,
-                            unknown_fields,
+                            not_understood,
                         }))
                     }
                     ResourceName::Waiver(_) => {
-                        let (waiver, unknown_fields) = decode_body(&body, self.id)?;
+                        let (waiver, not_understood) = decode_body(&body, self.id)?;
                         Revision::Waiver(Arc::new(waiver::Revision {
                             waiver,
                             revision,
                             create_time,
                             update_time: write_time,
-                            unknown_fields,
+                            not_understood,
                         }))
                     }
                 })

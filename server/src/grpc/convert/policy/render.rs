@@ -40,7 +40,7 @@ pub(crate) fn render_policy(revision: &Revision) -> v1::Policy {
         content_digest: revision.content_digest.clone(),
         create_time: Some(render_timestamp(revision.create_time)),
         update_time: Some(render_timestamp(revision.update_time)),
-        not_understood: revision.unknown_fields.clone(),
+        not_understood: revision.not_understood.clone(),
         // Callers have no identity yet.
         update_author: String::new(),
     }

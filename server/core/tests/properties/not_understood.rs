@@ -19,7 +19,7 @@ fn decide_under(request: &Request, set: &PolicySet) -> Decision {
     decide(&image(), request.environment.as_ref(), Selection::Governing(set), &request.inputs(), request.now)
 }
 
-fn unknown_fields() -> Vec<String> {
+fn not_understood() -> Vec<String> {
     vec!["unknown field `quorum`".to_owned()]
 }
 
@@ -32,7 +32,7 @@ proptest! {
         let mut set = request.policy_set();
         let at = at.index(set.policies.len());
         let revision = set.policies.values_mut().nth(at).unwrap();
-        *revision = Arc::new(Revision { unknown_fields: unknown_fields(), ..Revision::clone(revision) });
+        *revision = Arc::new(Revision { not_understood: not_understood(), ..Revision::clone(revision) });
         let policy = revision.policy.clone();
 
         let after = decide_under(&request, &set);
@@ -53,7 +53,7 @@ proptest! {
         let at = at.index(request.waivers.len());
         let mut set = request.policy_set();
         let stored = Arc::clone(set.waivers.get(&request.waivers[at].id).unwrap());
-        let stored = waiver::Revision { unknown_fields: unknown_fields(), ..waiver::Revision::clone(&stored) };
+        let stored = waiver::Revision { not_understood: not_understood(), ..waiver::Revision::clone(&stored) };
         set.waivers.insert(Arc::new(stored));
         let mut without = request.policy_set();
         without.waivers.remove(&request.waivers[at].id);
