@@ -85,8 +85,7 @@ impl PolicyService {
     fn draft(&self, fields: &mut Fields, request: &PreviewPolicyRequest) -> Option<Draft> {
         match request.draft.as_ref() {
             Some(preview_policy_request::Draft::Policy(policy)) => {
-                let id = policy_fields::parse_draft_name(fields, &policy.name);
-                policy_fields::parse_policy(fields, id, Some(policy)).map(Draft::from_policy)
+                policy_fields::parse_draft(fields, policy).map(Draft::from_policy)
             }
             Some(preview_policy_request::Draft::DeletePolicy(name)) => {
                 let id = policy_fields::parse_name(fields, "delete_policy", name)?;

@@ -53,9 +53,11 @@ pub(crate) fn parse_name(fields: &mut Fields, path: &str, name: &str) -> Option<
     fields.check(path, PolicyId::parse(id))
 }
 
-/// Parses the name of a draft; an empty name becomes a reserved name that no stored policy can have.
-pub(crate) fn parse_draft_name(fields: &mut Fields, name: &str) -> Option<PolicyId> {
-    if name.is_empty() { Some(PolicyId::draft()) } else { parse_name(fields, "policy.name", name) }
+/// Parses the draft of a policy; an empty name becomes a reserved name that no stored policy can have.
+pub(crate) fn parse_draft(fields: &mut Fields, draft: &v1::Policy) -> Option<Policy> {
+    let id =
+        if draft.name.is_empty() { Some(PolicyId::draft()) } else { parse_name(fields, "policy.name", &draft.name) };
+    parse_policy(fields, id, Some(draft))
 }
 
 /// Parses the etag of a write into its precondition.
