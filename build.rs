@@ -42,14 +42,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Writes a table of fields for each message that a request of the contract can contain, and the request of each method.
+/// Writes a table of fields for each message that a request of the contract can contain, and the methods with their requests.
 fn write_requests(pool: &DescriptorPool, file: &Path) -> Result<(), Box<dyn Error>> {
-    let mut methods = String::new();
+    let (mut variants, mut all, mut paths, mut full_names, mut requests) =
+        (String::new(), String::new(), String::new(), String::new(), String::new());
     let mut messages = BTreeMap::new();
     let ours = pool.services().filter(|service| service.package_name() == "scangate.v1");
     for method in ours.flat_map(|service| service.methods().collect::<Vec<_>>()) {
         let (service, input) = (method.parent_service().full_name().to_owned(), method.input());
-        writeln!(methods, "        \"/{service}/{}\" => &{},", method.name(), table(&input))?;
+        let name = method.name();
+        writeln!(variants, "    /// `{service}/{name}`.\n    {name},")?;
+        writeln!(all, "        Self::{name},")?;
+        writeln!(paths, "            \"/{service}/{name}\" => Self::{name},")?;
+        writeln!(full_names, "            Self::{name} => \"{service}/{name}\",")?;
+        writeln!(requests, "            Self::{name} => &{},", table(&input))?;
         collect(&input, &mut messages);
     }
     let mut source = String::new();
@@ -67,9 +73,19 @@ fn write_requests(pool: &DescriptorPool, file: &Path) -> Result<(), Box<dyn Erro
     }
     write!(
         source,
-        "/// Returns the request message of a method by its path; `None` if the contract has no such method.\n\
-         pub fn find(path: &str) -> Option<&'static Message> {{\n    Some(match path {{\n{methods}        _ => return None,\n    \
-         }})\n}}\n"
+        "/// A method of the contract.\n\
+         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]\n\
+         pub enum Method {{\n{variants}}}\n\n\
+         impl Method {{\n    \
+             /// All methods.\n    \
+             pub const ALL: &[Self] = &[\n{all}    ];\n\n    \
+             /// Returns the method with a path, e.g. `/scangate.v1.ScanGateService/EvaluateGate`; `None` if the contract has none.\n    \
+             pub fn find(path: &str) -> Option<Self> {{\n        \
+                 Some(match path {{\n{paths}            _ => return None,\n        }})\n    }}\n\n    \
+             /// Returns the full name, e.g. `scangate.v1.ScanGateService/EvaluateGate`.\n    \
+             pub const fn full_name(self) -> &'static str {{\n        match self {{\n{full_names}        }}\n    }}\n\n    \
+             /// Returns the request message.\n    \
+             pub fn request(self) -> &'static Message {{\n        match self {{\n{requests}        }}\n    }}\n}}\n"
     )?;
     Ok(fs::write(file, source)?)
 }

@@ -3,6 +3,7 @@
 //! The life of a request: [`serve`] wires the parts together, and `grpc` validates the request. [`evaluation`] takes a snapshot of
 //! the policies, reads scans through the [`registry`] and calls [`fn@scangate_core::decide`].
 
+pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod decision_log;

@@ -17,11 +17,8 @@ use prost::{
     encoding::{WireType, encode_key, encode_varint},
 };
 use scangate_proto::{
-    requests,
-    v1::{
-        EvaluateGateRequest,
-        scan_gate_service_server::{SERVICE_NAME, ScanGateServiceServer},
-    },
+    requests::Method,
+    v1::{EvaluateGateRequest, scan_gate_service_server::ScanGateServiceServer},
 };
 use tonic::{
     Code, Status,
@@ -93,15 +90,15 @@ impl Service<Request<Body>> for FastPath {
     }
 
     fn call(&mut self, request: Request<Body>) -> ResponseFuture {
-        let path = request.uri().path();
-        let (is_evaluate, message) = (is_evaluate(path), requests::find(path));
-        let Some(message) = message else { return Box::pin(call_other(self.shared.router.clone(), request)) };
+        let Some(method) = Method::find(request.uri().path()) else {
+            return Box::pin(call_other(self.shared.router.clone(), request));
+        };
         let encoding = Encoding::accepted(request.headers());
-        let request = match request_body::wrap(request, message) {
+        let request = match request_body::wrap(request, method.request()) {
             Ok(request) => request,
             Err(status) => return Box::pin(std::future::ready(Ok(status.into_http()))),
         };
-        if is_evaluate {
+        if method == Method::EvaluateGate {
             let shared = Arc::clone(&self.shared);
             return Box::pin(async move { Ok(compress_response(evaluate(shared, request).await, encoding)) });
         }
@@ -118,11 +115,6 @@ async fn call_other(mut router: Routes, request: Request<Body>) -> Result<Respon
     // tonic's own answer to an unknown method has no details.
     let is_unknown = code.is_some_and(|code| code.as_bytes() == (Code::Unimplemented as i32).to_string().as_bytes());
     Ok(if is_unknown { status::unknown_method(&path).into_http() } else { response })
-}
-
-fn is_evaluate(path: &str) -> bool {
-    let method = path.strip_prefix('/').and_then(|path| path.strip_prefix(SERVICE_NAME));
-    method == Some("/EvaluateGate")
 }
 
 /// Handles the call like the generated server, but with the codec of this module.

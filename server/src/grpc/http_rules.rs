@@ -39,7 +39,7 @@ fn is_grpc(content_type: &HeaderValue) -> bool {
 
 /// True if the path is that of a method.
 fn is_method(path: &str) -> bool {
-    requests::find(path).is_some() || OTHER_SERVICES.iter().any(|service| path.starts_with(service))
+    requests::Method::find(path).is_some() || OTHER_SERVICES.iter().any(|service| path.starts_with(service))
 }
 
 fn response(status: StatusCode, line: &'static str) -> Response<Body> {

@@ -191,7 +191,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn message_that_never_comes_ends_the_call() {
-        let message = requests::find("/scangate.v1.ScanGateService/EvaluateGate").unwrap();
+        let message = requests::Method::find("/scangate.v1.ScanGateService/EvaluateGate").unwrap().request();
         let mut body = wrap(Request::new(Body::new(Silent)), message).unwrap().into_body();
 
         let frame = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;

@@ -98,7 +98,7 @@ fn generate(descriptor: &MessageDescriptor, seed: u64, unknown_in: Option<usize>
 fn every_method_has_a_table() {
     assert!(methods().len() >= 20);
     for (path, request) in methods() {
-        assert_eq!(requests::find(&path).unwrap().name, request.full_name());
+        assert_eq!(requests::Method::find(&path).unwrap().request().name, request.full_name());
     }
 }
 
@@ -108,7 +108,7 @@ proptest! {
     #[test]
     fn unknown_field_is_refused_at_any_depth(seed: u64, at: prop::sample::Index) {
         for (path, request) in methods() {
-            let table = requests::find(&path).unwrap();
+            let table = requests::Method::find(&path).unwrap().request();
             let (known, messages) = generate(&request, seed, None);
             let (unknown, _) = generate(&request, seed, Some(at.index(messages)));
 
@@ -133,7 +133,7 @@ proptest! {
             let index = at.index(bytes.len());
             bytes[index] = byte;
 
-            if check(&bytes, requests::find(&path).unwrap()).is_ok() {
+            if check(&bytes, requests::Method::find(&path).unwrap().request()).is_ok() {
                 let decoded = DynamicMessage::decode(request, bytes.as_slice());
                 prop_assert!(decoded.is_ok_and(|message| message.unknown_fields().count() == 0), "{}", path);
             }
@@ -142,13 +142,13 @@ proptest! {
 }
 
 fn create_waiver(bytes: &[u8]) -> Result<(), Refusal> {
-    check(bytes, requests::find("/scangate.v1.PolicyService/CreateWaiver").unwrap())
+    check(bytes, requests::Method::find("/scangate.v1.PolicyService/CreateWaiver").unwrap().request())
 }
 
 #[test]
 fn millions_of_empty_values_are_refused() {
     // An empty rule of a policy, and an empty id of a rule's condition.
-    let create = requests::find("/scangate.v1.PolicyService/CreatePolicy").unwrap();
+    let create = requests::Method::find("/scangate.v1.PolicyService/CreatePolicy").unwrap().request();
     let field = |path: &[&str]| {
         let step = |message: &'static Message, name: &&str| {
             let field = message.fields.iter().find(|field| field.name == *name).unwrap();
@@ -180,7 +180,7 @@ fn millions_of_empty_values_are_refused() {
 
 #[test]
 fn path_names_fields_and_indexes() {
-    let batch = requests::find("/scangate.v1.ScanGateService/BatchEvaluateGate").unwrap();
+    let batch = requests::Method::find("/scangate.v1.ScanGateService/BatchEvaluateGate").unwrap().request();
     // Two requests, the second of which has a platform with field 100.
     let refused = check(b"\x0a\x00\x0a\x05\x1a\x03\xa0\x06\x01", batch);
 

@@ -1,0 +1,180 @@
+//! The caller of a call: its name, its permissions and their scopes.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::Timestamp;
+use scangate_core::{glob::Glob, image::RepositoryName, name::Environment};
+use scangate_proto::requests::Method;
+
+use super::{Identity, Permission, Scope, Source, required};
+
+/// The most characters of scopes that an error lists.
+const MAX_ALLOWED_LENGTH: usize = 300;
+
+/// A call that a caller may not make.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No grant of the caller has the permission.
+    #[error("{caller} lacks the permission {}", permission.name())]
+    PermissionMissing {
+        /// The caller's name.
+        caller: String,
+        /// The missing permission.
+        permission: Permission,
+    },
+    /// The grants of the caller have the permission, but not for this subject.
+    #[error("{caller} has the permission {} for {allowed}, not for {subject}", permission.name())]
+    OutOfScope {
+        /// The caller's name.
+        caller: String,
+        /// The permission.
+        permission: Permission,
+        /// The part of the request that is outside, e.g. `repository shop/api`.
+        subject: String,
+        /// The scopes of the caller's grants.
+        allowed: String,
+    },
+}
+
+/// A caller: an identity with everything that its grants permit.
+#[derive(Debug)]
+pub struct Caller {
+    identity: Identity,
+    /// The version of the grants that made it.
+    pub(super) generation: u64,
+    /// The scopes of each permission, one for each grant that has it.
+    scopes: BTreeMap<Permission, Vec<Scope>>,
+}
+
+impl Caller {
+    /// Creates a caller from the permissions and scopes of its grants.
+    pub(super) fn new(identity: Identity, generation: u64, grants: impl Iterator<Item = (Permission, Scope)>) -> Self {
+        let mut scopes: BTreeMap<Permission, Vec<Scope>> = BTreeMap::new();
+        for (permission, scope) in grants {
+            scopes.entry(permission).or_default().push(scope);
+        }
+        Self { identity, generation, scopes }
+    }
+
+    /// The name of its identity.
+    pub fn name(&self) -> &str {
+        &self.identity.name
+    }
+
+    /// The source of its identity.
+    pub fn source(&self) -> Source {
+        self.identity.source
+    }
+
+    /// The instant from which its identity no longer counts.
+    pub fn expire_time(&self) -> Option<Timestamp> {
+        self.identity.expire_time
+    }
+
+    /// Authorizes a call of a method, whatever it is about.
+    pub fn authorize(self: &Arc<Self>, method: Method) -> Result<Authorization, Refusal> {
+        let authorization = Authorization { caller: Arc::clone(self), permission: required(method) };
+        if authorization.scopes(authorization.permission).is_empty() {
+            return Err(authorization.missing(authorization.permission));
+        }
+        Ok(authorization)
+    }
+}
+
+/// A call that its caller may make, as long as it is about nothing outside the scopes of the permission.
+#[derive(Clone, Debug)]
+pub struct Authorization {
+    caller: Arc<Caller>,
+    permission: Permission,
+}
+
+impl Authorization {
+    /// The caller.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// The caller's name.
+    pub fn name(&self) -> &str {
+        self.caller.name()
+    }
+
+    /// True if one grant covers everything, so that nothing has to be left out of a list.
+    pub fn is_unnarrowed(&self) -> bool {
+        self.scopes(self.permission).iter().any(Scope::is_unnarrowed)
+    }
+
+    /// True if the repository and the environment are covered by one grant.
+    pub fn covers(&self, repository: &RepositoryName, environment: Option<&Environment>) -> bool {
+        self.scopes(self.permission)
+            .iter()
+            .any(|scope| scope.covers_repository(repository) && scope.covers_environment(environment))
+    }
+
+    /// Succeeds if the repository and the environment are covered by one grant.
+    pub fn check(&self, repository: &RepositoryName, environment: Option<&Environment>) -> Result<(), Refusal> {
+        if self.covers(repository, environment) {
+            return Ok(());
+        }
+        let environment = environment.map_or_else(|| "no environment".to_owned(), |name| format!("environment {name}"));
+        Err(self.outside(self.permission, format!("repository {repository} with {environment}")))
+    }
+
+    /// Succeeds if the repository is covered, in any environment.
+    pub fn check_repository(&self, repository: &RepositoryName) -> Result<(), Refusal> {
+        if self.scopes(self.permission).iter().any(|scope| scope.covers_repository(repository)) {
+            return Ok(());
+        }
+        Err(self.outside(self.permission, format!("repository {repository}")))
+    }
+
+    /// Succeeds if a grant covers all repositories.
+    pub fn check_registry(&self) -> Result<(), Refusal> {
+        if self.scopes(self.permission).iter().any(|scope| scope.repositories.is_none()) {
+            return Ok(());
+        }
+        Err(self.outside(self.permission, "a whole registry".to_owned()))
+    }
+
+    /// Succeeds if one grant covers everything that the patterns match. An empty list of patterns matches everything.
+    pub fn check_patterns(&self, repositories: &[Glob], environments: &[Glob]) -> Result<(), Refusal> {
+        self.check_patterns_for(self.permission, repositories, environments)
+    }
+
+    /// Succeeds if one grant with another permission covers everything that the patterns match.
+    pub fn check_patterns_for(
+        &self,
+        permission: Permission,
+        repositories: &[Glob],
+        environments: &[Glob],
+    ) -> Result<(), Refusal> {
+        let scopes = self.scopes(permission);
+        if scopes.is_empty() {
+            return Err(self.missing(permission));
+        }
+        if scopes.iter().any(|scope| scope.covers_patterns(repositories, environments)) {
+            return Ok(());
+        }
+        let subject = format!("repositories {} in environments {}", render(repositories), render(environments));
+        Err(self.outside(permission, subject))
+    }
+
+    fn scopes(&self, permission: Permission) -> &[Scope] {
+        self.caller.scopes.get(&permission).map_or(&[], Vec::as_slice)
+    }
+
+    fn missing(&self, permission: Permission) -> Refusal {
+        Refusal::PermissionMissing { caller: self.name().to_owned(), permission }
+    }
+
+    fn outside(&self, permission: Permission, subject: String) -> Refusal {
+        let allowed = self.scopes(permission).iter().map(Scope::to_string).collect::<Vec<_>>().join("; ");
+        let allowed = allowed.chars().take(MAX_ALLOWED_LENGTH).collect();
+        Refusal::OutOfScope { caller: self.name().to_owned(), permission, subject, allowed }
+    }
+}
+
+/// Lists patterns; an empty list matches everything.
+fn render(globs: &[Glob]) -> String {
+    if globs.is_empty() { "*".to_owned() } else { globs.iter().map(Glob::as_str).collect::<Vec<_>>().join(", ") }
+}

@@ -1,0 +1,64 @@
+//! Identities: the name of a caller, and its source.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arc_swap::ArcSwapOption;
+use jiff::Timestamp;
+
+use super::Caller;
+
+/// The name of callers without an identity.
+pub const ANONYMOUS: &str = "anonymous";
+
+/// The source of an identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A client certificate.
+    Certificate,
+    /// A JSON Web Token.
+    Token,
+    /// The credentials of the peer of a Unix socket.
+    UnixSocket,
+    /// No source: an anonymous caller.
+    None,
+}
+
+/// The identity of a caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The name, e.g. `spiffe://example.org/ci`, `dns:ci.example.org`, `github:repo:acme/shop`, `uid:1000` or `anonymous`.
+    pub name: String,
+    /// Its source.
+    pub source: Source,
+    /// The claims of a token as text, for grants that demand values of them; empty for other sources.
+    pub claims: BTreeMap<String, String>,
+    /// The instant from which the identity no longer counts; `None`: no end.
+    pub expire_time: Option<Timestamp>,
+}
+
+impl Identity {
+    /// The identity of a caller without one.
+    pub fn anonymous() -> Self {
+        Self { name: ANONYMOUS.to_owned(), source: Source::None, claims: BTreeMap::new(), expire_time: None }
+    }
+}
+
+/// An established identity, with the caller that the grants made of it.
+#[derive(Debug)]
+pub struct Principal {
+    identity: Identity,
+    /// The caller of the latest lookup. It is looked up again if the grants have changed since.
+    pub(super) caller: ArcSwapOption<Caller>,
+}
+
+impl Principal {
+    /// Creates a principal.
+    pub fn new(identity: Identity) -> Arc<Self> {
+        Arc::new(Self { identity, caller: ArcSwapOption::empty() })
+    }
+
+    /// The identity.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+}
