@@ -94,7 +94,7 @@ async fn simulation_without_known_policy_is_refused() {
     let unknown = rejection(gate.client.simulate(named(CLEAN, "policies/unknown")).await);
 
     assert_eq!((none.reason.as_str(), none.violations[0].field.as_str()), ("INVALID_FIELDS", "policy"));
-    assert_eq!(malformed.violations[0].field, "policy.name");
+    assert_eq!(malformed.violations[0].field, "draft.name");
     assert_eq!((unknown.code, unknown.reason.as_str()), (Code::NotFound, "POLICY_NOT_FOUND"));
     assert_eq!(gate.ecr.calls().total(), 0);
 }

@@ -146,7 +146,7 @@ impl decision_service_server::DecisionService for DecisionService {
         let mut fields = Fields::default();
         let id = parse_name(&mut fields, &request.name);
         let draft = request.simulated_policy.as_ref().map(|SimulatedPolicy::Draft(draft)| draft);
-        let policy = draft.and_then(|draft| policy_fields::parse_draft(&mut fields, draft));
+        let policy = draft.and_then(|draft| policy_fields::parse_draft(&mut fields, "draft", draft));
         let id = fields.finish(id)?;
         let replaying = async { self.decisions.replay(&id, policy).await.map_err(status::from_decisions) };
         let replayed = with_deadline(deadline, replaying).await?;

@@ -112,7 +112,7 @@ fn parse_simulated_policy(fields: &mut Fields, policy: Option<&SimulatedPolicyFi
             policy::parse_name(fields, "policy", name).map(SimulatedPolicy::Stored)
         }
         Some(SimulatedPolicyField::Draft(draft)) => {
-            policy::parse_draft(fields, draft).map(|draft| SimulatedPolicy::Draft(Box::new(draft)))
+            policy::parse_draft(fields, "draft", draft).map(|draft| SimulatedPolicy::Draft(Box::new(draft)))
         }
         None => {
             fields.require("policy", "must be set, or draft must: the stored policy or the draft to simulate");

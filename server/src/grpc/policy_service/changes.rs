@@ -32,7 +32,7 @@ impl PolicyService {
         });
         let write = async {
             let id = fields.check("policy_id", PolicyId::parse(&request.policy_id));
-            let policy = policy_fields::parse_policy(&mut fields, id, request.policy.as_ref());
+            let policy = policy_fields::parse_policy(&mut fields, "policy", id, request.policy.as_ref());
             let policy = fields.finish(policy)?;
             let change = Change::Create(vec![Resource::Policy(policy)]);
             self.policies.write(change, options.clone()).await.map_err(status::from_policies)
@@ -77,7 +77,8 @@ impl PolicyService {
         let Current { revision, expected } = current.map_err(status::from_policies)?;
         let Revision::Policy(old) = revision else { return Err(status::policy_not_found(&id)) };
         let merged = POLICY.apply(&mut fields, request.update_mask.as_ref(), &render_policy(&old), message)?;
-        let policy = merged.and_then(|merged| policy_fields::parse_policy(&mut fields, Some(id), Some(&merged)));
+        let policy =
+            merged.and_then(|merged| policy_fields::parse_policy(&mut fields, "policy", Some(id), Some(&merged)));
         let change = Change::Update { resource: Resource::Policy(fields.finish(policy)?), expected };
         self.policies.write(change, options).await.map_err(status::from_policies)
     }

@@ -85,7 +85,7 @@ impl PolicyService {
     fn draft(&self, fields: &mut Fields, request: &PreviewPolicyRequest) -> Option<Draft> {
         match request.draft.as_ref() {
             Some(preview_policy_request::Draft::Policy(policy)) => {
-                policy_fields::parse_draft(fields, policy).map(Draft::from_policy)
+                policy_fields::parse_draft(fields, "policy", policy).map(Draft::from_policy)
             }
             Some(preview_policy_request::Draft::DeletePolicy(name)) => {
                 let id = policy_fields::parse_name(fields, "delete_policy", name)?;

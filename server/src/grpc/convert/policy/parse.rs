@@ -54,10 +54,13 @@ pub(crate) fn parse_name(fields: &mut Fields, path: &str, name: &str) -> Option<
 }
 
 /// Parses the draft of a policy; an empty name becomes a reserved name that no stored policy can have.
-pub(crate) fn parse_draft(fields: &mut Fields, draft: &v1::Policy) -> Option<Policy> {
-    let id =
-        if draft.name.is_empty() { Some(PolicyId::draft()) } else { parse_name(fields, "policy.name", &draft.name) };
-    parse_policy(fields, id, Some(draft))
+pub(crate) fn parse_draft(fields: &mut Fields, path: &str, draft: &v1::Policy) -> Option<Policy> {
+    let id = if draft.name.is_empty() {
+        Some(PolicyId::draft())
+    } else {
+        parse_name(fields, &format!("{path}.name"), &draft.name)
+    };
+    parse_policy(fields, path, id, Some(draft))
 }
 
 /// Parses the etag of a write into its precondition.
@@ -81,35 +84,40 @@ pub(crate) fn render_etag(revision: u64) -> String {
 }
 
 /// Parses a policy under its id.
-pub(crate) fn parse_policy(fields: &mut Fields, id: Option<PolicyId>, wire: Option<&v1::Policy>) -> Option<Policy> {
+pub(crate) fn parse_policy(
+    fields: &mut Fields,
+    path: &str,
+    id: Option<PolicyId>,
+    wire: Option<&v1::Policy>,
+) -> Option<Policy> {
     let Some(wire) = wire else {
-        fields.require("policy", "must be set");
+        fields.require(path, "must be set");
         return None;
     };
-    check_complete(fields, "policy", &wire.not_understood);
+    check_complete(fields, path, &wire.not_understood);
     if wire.encoded_len() > MAX_POLICY_BYTES {
-        fields
-            .refuse("policy", format!("must be at most {MAX_POLICY_BYTES} bytes long; split it into several policies"));
+        fields.refuse(path, format!("must be at most {MAX_POLICY_BYTES} bytes long; split it into several policies"));
     }
-    check_description(fields, "policy.description", &wire.description);
-    let effective_time = parse_timestamp(fields, "policy.effective_time", wire.effective_time.as_ref());
+    let field = |name: &str| format!("{path}.{name}");
+    check_description(fields, &field("description"), &wire.description);
+    let effective_time = parse_timestamp(fields, &field("effective_time"), wire.effective_time.as_ref());
     let matches = wire.r#match.clone().unwrap_or_default();
     let matches = Match {
-        registries: parse_globs(fields, "policy.match.registries", &matches.registries, MAX_MATCH_GLOBS),
-        repositories: parse_globs(fields, "policy.match.repositories", &matches.repositories, MAX_MATCH_GLOBS),
-        environments: parse_globs(fields, "policy.match.environments", &matches.environments, MAX_MATCH_GLOBS),
+        registries: parse_globs(fields, &field("match.registries"), &matches.registries, MAX_MATCH_GLOBS),
+        repositories: parse_globs(fields, &field("match.repositories"), &matches.repositories, MAX_MATCH_GLOBS),
+        environments: parse_globs(fields, &field("match.environments"), &matches.environments, MAX_MATCH_GLOBS),
     };
-    let mode = parse_mode(fields, wire.mode);
-    let scan = parse_scan_requirements(fields, wire.scan.as_ref());
-    let rules = parse_rules(fields, &wire.rules);
-    let unrated_as = parse_severity(fields, "policy.unrated_as", wire.unrated_as).unwrap_or(Severity::High);
+    let mode = parse_mode(fields, &field("mode"), wire.mode);
+    let scan = parse_scan_requirements(fields, &field("scan"), wire.scan.as_ref());
+    let rules = parse_rules(fields, &field("rules"), &wire.rules);
+    let unrated_as = parse_severity(fields, &field("unrated_as"), wire.unrated_as).unwrap_or(Severity::High);
     if id.as_ref().is_some_and(PolicyId::is_default) {
-        check_default(fields, &matches, mode);
+        check_default(fields, path, &matches, mode);
         if effective_time.is_some() {
-            fields.forbid("policy.effective_time", "must be empty for policies/default: it is always in effect");
+            fields.forbid(field("effective_time"), "must be empty for policies/default: it is always in effect");
         }
         if wire.replaces_default() {
-            fields.forbid("policy.replaces_default", "must be false for policies/default: it cannot replace itself");
+            fields.forbid(field("replaces_default"), "must be false for policies/default: it cannot replace itself");
         }
     }
     Some(Policy {
@@ -138,16 +146,19 @@ pub(crate) fn check_complete(fields: &mut Fields, path: &str, not_understood: &[
 }
 
 /// Checks that the default policy is a floor: it applies to every image, always.
-fn check_default(fields: &mut Fields, matches: &Match, mode: Option<Mode>) {
+fn check_default(fields: &mut Fields, path: &str, matches: &Match, mode: Option<Mode>) {
     if *matches != Match::default() {
         fields.forbid(
-            "policy.match",
+            format!("{path}.match"),
             "must be empty for policies/default: it applies to every image; create a policy with replaces_default to \
              take its place for some",
         );
     }
     if mode.is_some_and(|mode| mode != Mode::Enforce) {
-        fields.forbid("policy.mode", "must be POLICY_MODE_ENFORCE for policies/default: loosen its rules instead");
+        fields.forbid(
+            format!("{path}.mode"),
+            "must be POLICY_MODE_ENFORCE for policies/default: loosen its rules instead",
+        );
     }
 }
 
@@ -162,39 +173,39 @@ fn parse_globs(fields: &mut Fields, path: &str, globs: &[String], max: usize) ->
     fields.each(path, globs, |fields, path, glob| fields.check(path, Glob::parse(glob)))
 }
 
-fn parse_mode(fields: &mut Fields, mode: i32) -> Option<Mode> {
+fn parse_mode(fields: &mut Fields, path: &str, mode: i32) -> Option<Mode> {
     match v1::PolicyMode::try_from(mode) {
         Ok(v1::PolicyMode::Unspecified | v1::PolicyMode::Enforce) => Some(Mode::Enforce),
         Ok(v1::PolicyMode::Warn) => Some(Mode::Warn),
         Ok(v1::PolicyMode::Off) => Some(Mode::Off),
         Err(_) => {
-            fields.refuse("policy.mode", "must be POLICY_MODE_ENFORCE, POLICY_MODE_WARN or POLICY_MODE_OFF");
+            fields.refuse(path, "must be POLICY_MODE_ENFORCE, POLICY_MODE_WARN or POLICY_MODE_OFF");
             None
         }
     }
 }
 
-fn parse_scan_requirements(fields: &mut Fields, wire: Option<&v1::ScanRequirements>) -> ScanRequirements {
+fn parse_scan_requirements(fields: &mut Fields, path: &str, wire: Option<&v1::ScanRequirements>) -> ScanRequirements {
+    let field = |name: &str| format!("{path}.{name}");
     let Some(wire) = wire else { return ScanRequirements::default() };
     ScanRequirements {
-        max_scan_age: parse_max_age(fields, "max_scan_age", wire.max_scan_age.as_ref()),
-        max_basic_scan_age: parse_max_age(fields, "max_basic_scan_age", wire.max_basic_scan_age.as_ref()),
-        max_source_age: parse_max_age(fields, "max_source_age", wire.max_source_age.as_ref()),
-        never_scanned: parse_action(fields, "never_scanned", wire.never_scanned, true),
-        scanning: parse_action(fields, "scanning", wire.scanning, true),
-        failed: parse_action(fields, "failed", wire.failed, true),
-        unsupported: parse_action(fields, "unsupported", wire.unsupported, false),
-        eligibility_expired: parse_action(fields, "eligibility_expired", wire.eligibility_expired, false),
-        findings_unavailable: parse_action(fields, "findings_unavailable", wire.findings_unavailable, false),
-        archived: parse_action(fields, "archived", wire.archived, false),
-        too_old: parse_action(fields, "too_old", wire.too_old, true),
-        unknown: parse_action(fields, "unknown", wire.unknown, false),
+        max_scan_age: parse_max_age(fields, &field("max_scan_age"), wire.max_scan_age.as_ref()),
+        max_basic_scan_age: parse_max_age(fields, &field("max_basic_scan_age"), wire.max_basic_scan_age.as_ref()),
+        max_source_age: parse_max_age(fields, &field("max_source_age"), wire.max_source_age.as_ref()),
+        never_scanned: parse_action(fields, &field("never_scanned"), wire.never_scanned, true),
+        scanning: parse_action(fields, &field("scanning"), wire.scanning, true),
+        failed: parse_action(fields, &field("failed"), wire.failed, true),
+        unsupported: parse_action(fields, &field("unsupported"), wire.unsupported, false),
+        eligibility_expired: parse_action(fields, &field("eligibility_expired"), wire.eligibility_expired, false),
+        findings_unavailable: parse_action(fields, &field("findings_unavailable"), wire.findings_unavailable, false),
+        archived: parse_action(fields, &field("archived"), wire.archived, false),
+        too_old: parse_action(fields, &field("too_old"), wire.too_old, true),
+        unknown: parse_action(fields, &field("unknown"), wire.unknown, false),
     }
 }
 
-fn parse_max_age(fields: &mut Fields, field: &str, wire: Option<&prost_types::Duration>) -> Option<SignedDuration> {
-    let path = format!("policy.scan.{field}");
-    let age = parse_duration(fields, &path, wire, MAX_PERIOD)?;
+fn parse_max_age(fields: &mut Fields, path: &str, wire: Option<&prost_types::Duration>) -> Option<SignedDuration> {
+    let age = parse_duration(fields, path, wire, MAX_PERIOD)?;
     if age < MIN_SCAN_AGE {
         fields.refuse_as(
             FieldReason::OutOfRange,
@@ -205,8 +216,7 @@ fn parse_max_age(fields: &mut Fields, field: &str, wire: Option<&prost_types::Du
     SignedDuration::try_from(age).ok()
 }
 
-fn parse_action(fields: &mut Fields, field: &str, action: i32, startable: bool) -> Option<Action> {
-    let path = format!("policy.scan.{field}");
+fn parse_action(fields: &mut Fields, path: &str, action: i32, startable: bool) -> Option<Action> {
     match v1::ShortfallAction::try_from(action) {
         Ok(v1::ShortfallAction::Unspecified) => None,
         Ok(v1::ShortfallAction::Deny) => Some(Action::Deny),
@@ -226,10 +236,10 @@ fn parse_action(fields: &mut Fields, field: &str, action: i32, startable: bool) 
     }
 }
 
-fn parse_rules(fields: &mut Fields, rules: &[v1::Rule]) -> Vec<Rule> {
-    fields.check_length("policy.rules", rules.len(), MAX_RULES);
+fn parse_rules(fields: &mut Fields, path: &str, rules: &[v1::Rule]) -> Vec<Rule> {
+    fields.check_length(path, rules.len(), MAX_RULES);
     let mut seen = BTreeSet::new();
-    fields.each("policy.rules", rules, |fields, path, rule| {
+    fields.each(path, rules, |fields, path, rule| {
         let rule = parse_rule(fields, path, rule)?;
         if !seen.insert(rule.id.clone()) {
             fields.refuse_as(

@@ -153,7 +153,7 @@ prop_compose! {
 fn parse(wire: &v1::Policy) -> Option<Policy> {
     let mut fields = Fields::default();
     let id = parse_name(&mut fields, "policy.name", &wire.name);
-    let policy = parse_policy(&mut fields, id, Some(wire));
+    let policy = parse_policy(&mut fields, "policy", id, Some(wire));
     fields.finish(policy).ok()
 }
 
