@@ -1,7 +1,7 @@
 //! The reasons of a decision, as text for its readers.
 
 use crate::{
-    decision::{Breach, Decision, ManifestDecision, Verdict, Violation},
+    decision::{AppliedPolicy, Breach, Decision, ManifestDecision, Verdict, Violation},
     evidence::Evidence,
     finding::Finding,
     name::Environment,
@@ -11,6 +11,9 @@ use crate::{
 
 /// The maximum number of reasons of a decision. Its violations stay complete.
 const MAX_REASONS: usize = 20;
+
+/// The maximum number of policies that a reason names. `Decision::policies` has all of them.
+const MAX_NAMES: usize = 5;
 
 /// Describes a violation in one sentence.
 pub(crate) fn for_violation(violation: &Violation, denies: bool) -> String {
@@ -80,9 +83,21 @@ pub(crate) fn for_decision(decision: &Decision, enforced: bool, unnamed: Option<
 /// Names the policies that took the place of the default.
 fn replacement(decision: &Decision) -> Option<String> {
     let replacing = decision.policies.iter().filter(|applied| applied.replaces_default);
-    let names: Vec<String> = replacing.map(|applied| applied.id.resource_name()).collect();
-    let verb = if names.len() == 1 { "takes" } else { "take" };
-    (!names.is_empty()).then(|| format!("{} {verb} the place of policies/default (replaces_default)", names.join(", ")))
+    let verb = match replacing.clone().count() {
+        0 => return None,
+        1 => "takes",
+        _ => "take",
+    };
+    Some(format!("{} {verb} the place of policies/default (replaces_default)", names(replacing)))
+}
+
+/// Lists the first policies by name, and counts the others.
+fn names<'a>(policies: impl Iterator<Item = &'a AppliedPolicy> + Clone) -> String {
+    let named: Vec<String> = policies.clone().take(MAX_NAMES).map(|applied| applied.id.resource_name()).collect();
+    match policies.skip(MAX_NAMES).count() {
+        0 => named.join(", "),
+        others => format!("{} and {others} more", named.join(", ")),
+    }
 }
 
 /// States the ages that the decision rests on; `None` if no scan has any.
@@ -113,8 +128,7 @@ fn summary(decision: &Decision, enforced: bool) -> String {
             manifests.iter().filter(|manifest| manifest.verdict == verdict).count()
         ),
     };
-    let policies: Vec<String> = decision.policies.iter().map(|applied| applied.id.resource_name()).collect();
-    let policies = policies.join(", ");
+    let policies = names(decision.policies.iter());
     let unproven = manifests.iter().filter(|manifest| manifest.assessment.evidence != Evidence::Proven).count();
     match decision.verdict {
         Verdict::Allow if unproven == 0 => format!("every scan is proven and every policy is satisfied: {policies}"),
