@@ -44,8 +44,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Writes a table of fields for each message that a request of the contract can contain, and the methods with their requests.
 fn write_requests(pool: &DescriptorPool, file: &Path) -> Result<(), Box<dyn Error>> {
-    let (mut variants, mut all, mut paths, mut full_names, mut requests) =
-        (String::new(), String::new(), String::new(), String::new(), String::new());
+    let (mut variants, mut all, mut paths) = (String::new(), String::new(), String::new());
+    let (mut full_names, mut requests, mut streaming) = (String::new(), String::new(), String::new());
     let mut messages = BTreeMap::new();
     let ours = pool.services().filter(|service| service.package_name() == "scangate.v1");
     for method in ours.flat_map(|service| service.methods().collect::<Vec<_>>()) {
@@ -56,6 +56,7 @@ fn write_requests(pool: &DescriptorPool, file: &Path) -> Result<(), Box<dyn Erro
         writeln!(paths, "            \"/{service}/{name}\" => Self::{name},")?;
         writeln!(full_names, "            Self::{name} => \"{service}/{name}\",")?;
         writeln!(requests, "            Self::{name} => &{},", table(&input))?;
+        writeln!(streaming, "            Self::{name} => {},", method.is_server_streaming())?;
         collect(&input, &mut messages);
     }
     let mut source = String::new();
@@ -85,7 +86,9 @@ fn write_requests(pool: &DescriptorPool, file: &Path) -> Result<(), Box<dyn Erro
              /// Returns the full name, e.g. `scangate.v1.ScanGateService/EvaluateGate`.\n    \
              pub const fn full_name(self) -> &'static str {{\n        match self {{\n{full_names}        }}\n    }}\n\n    \
              /// Returns the request message.\n    \
-             pub fn request(self) -> &'static Message {{\n        match self {{\n{requests}        }}\n    }}\n}}\n"
+             pub fn request(self) -> &'static Message {{\n        match self {{\n{requests}        }}\n    }}\n\n    \
+             /// True if the response is a stream.\n    \
+             pub const fn is_streaming(self) -> bool {{\n        match self {{\n{streaming}        }}\n    }}\n}}\n"
     )?;
     Ok(fs::write(file, source)?)
 }

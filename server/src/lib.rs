@@ -29,7 +29,7 @@ pub mod sql;
 pub mod telemetry;
 pub mod waivers;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
 use scangate_proto::{
@@ -49,12 +49,13 @@ use tower::layer::util::{Identity, Stack};
 pub use grpc::wire_check;
 
 use crate::{
+    auth::{ANONYMOUS, Access, Grant, NamePattern, Permission, Principal, Scope},
     config::Config,
     decision_log::{DecisionLog, sql::SqlDecisionLog},
     decisions::Decisions,
     evaluation::{Evaluator, Settings},
     grpc::{
-        DecisionService, FastPath, MAX_ENCODED_BYTES, MAX_REQUEST_BYTES, PolicyService, RequestLayer, ScanGateService,
+        Callers, DecisionService, Edge, FastPath, MAX_ENCODED_BYTES, MAX_REQUEST_BYTES, PolicyService, ScanGateService,
         Services, WaiverLimits,
     },
     idempotency::MAX_WINDOW,
@@ -205,13 +206,24 @@ async fn run(
 }
 
 /// Builds the transport with its limits and the middleware.
-fn server(config: &Config) -> Server<Stack<RequestLayer, Identity>> {
+fn server(config: &Config) -> Server<Stack<Edge, Identity>> {
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .http2_max_header_list_size(MAX_HEADERS)
         .max_concurrent_streams(MAX_STREAMS)
-        .layer(RequestLayer::new(config.max_concurrent_calls))
+        .layer(Edge::new(config.max_concurrent_calls, callers()))
+}
+
+/// Builds the callers: without a source of identities, every caller is anonymous and may do everything.
+fn callers() -> Callers {
+    let everything = Grant {
+        who: NamePattern::new(ANONYMOUS),
+        claims: BTreeMap::new(),
+        permissions: Permission::ALL.to_vec(),
+        scope: Scope::default(),
+    };
+    Callers::new(Access::new(vec![everything]), Some(Principal::new(auth::Identity::anonymous())))
 }
 
 /// Builds the service of all methods.

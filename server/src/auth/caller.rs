@@ -99,6 +99,12 @@ impl Authorization {
         self.caller.name()
     }
 
+    /// True if the other authorization is of the same caller, and permits the same.
+    pub fn equals(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.caller, &other.caller)
+            || (self.name() == other.name() && self.scopes(self.permission) == other.scopes(other.permission))
+    }
+
     /// True if one grant covers everything, so that nothing has to be left out of a list.
     pub fn is_unnarrowed(&self) -> bool {
         self.scopes(self.permission).iter().any(Scope::is_unnarrowed)

@@ -23,6 +23,18 @@ pub enum Source {
     None,
 }
 
+impl Source {
+    /// Returns the name in log lines.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Certificate => "certificate",
+            Self::Token => "token",
+            Self::UnixSocket => "unix_socket",
+            Self::None => "none",
+        }
+    }
+}
+
 /// The identity of a caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {

@@ -3,12 +3,12 @@
 //! tonic runs a method for every HTTP method and content type. A page in an operator's browser could then send a form that writes a
 //! policy.
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use scangate_proto::requests;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use scangate_proto::requests::Method;
 use tonic::body::Body;
 
-/// The services beside those of the contract.
-const OTHER_SERVICES: [&str; 3] =
+/// The services beside those of the contract. They need no permission.
+const OPEN_SERVICES: [&str; 3] =
     ["/grpc.health.v1.Health/", "/grpc.reflection.v1.ServerReflection/", "/grpc.reflection.v1alpha.ServerReflection/"];
 
 /// Returns the response to a request that must not reach a method; `None` for a gRPC call.
@@ -17,7 +17,8 @@ pub(super) fn refuse<B>(request: &Request<B>) -> Option<Response<Body>> {
     if headers.contains_key(header::ORIGIN) {
         return Some(response(StatusCode::FORBIDDEN, "requests from browsers are not accepted; use a gRPC client\n"));
     }
-    let (is_post, is_grpc) = (request.method() == Method::POST, headers.get(header::CONTENT_TYPE).is_some_and(is_grpc));
+    let (is_post, is_grpc) =
+        (request.method() == http::Method::POST, headers.get(header::CONTENT_TYPE).is_some_and(is_grpc));
     if is_post && is_grpc {
         return None;
     }
@@ -39,7 +40,12 @@ fn is_grpc(content_type: &HeaderValue) -> bool {
 
 /// True if the path is that of a method.
 fn is_method(path: &str) -> bool {
-    requests::Method::find(path).is_some() || OTHER_SERVICES.iter().any(|service| path.starts_with(service))
+    Method::find(path).is_some() || is_open(path)
+}
+
+/// True if the path is that of a method that needs no permission.
+pub(super) fn is_open(path: &str) -> bool {
+    OPEN_SERVICES.iter().any(|service| path.starts_with(service))
 }
 
 fn response(status: StatusCode, line: &'static str) -> Response<Body> {

@@ -1,4 +1,7 @@
-//! Middleware for all calls: HTTP rules, request id, tracing span, concurrency limit, response headers.
+//! The edge: everything that happens to each call before and after its method. No request reaches a method beside it.
+//!
+//! In this order: HTTP rules, a place among the concurrent calls, the caller's identity and permission, the method, the audit line
+//! and the log line. The body is read by the method only, so that a refused call costs no parsing.
 
 use std::{
     pin::Pin,
@@ -8,12 +11,19 @@ use std::{
 };
 
 use http::{HeaderValue, Request, Response, header::HeaderName};
+use scangate_proto::requests::Method;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tonic::{Status, body::Body};
+use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
-use tracing::Instrument;
 
-use super::{deadline, http_rules, status};
+use super::{
+    audit::{self, AuditTrail},
+    callers::{Authorized, Callers, Refused},
+    current_call, deadline,
+    guarded_body::GuardedBody,
+    http_rules, status,
+};
+use crate::auth::Authorization;
 
 /// The header of the request id, in requests and responses.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -22,51 +32,45 @@ const VERSION: HeaderName = HeaderName::from_static("scangate-version");
 /// The longest request id that is accepted from a caller, in bytes.
 const MAX_REQUEST_ID: usize = 128;
 
-tokio::task_local! {
-    static CURRENT_REQUEST_ID: String;
-}
-
-/// Returns the id of the request that this task serves; empty outside of a request.
-pub(crate) fn current_request_id() -> String {
-    CURRENT_REQUEST_ID.try_with(Clone::clone).unwrap_or_default()
-}
-
-/// Runs a part of a request on another task, under the request's id and in its span.
-pub(crate) fn with_request_id<F: Future>(id: String, work: F) -> impl Future<Output = F::Output> {
-    CURRENT_REQUEST_ID.scope(id, work.in_current_span())
-}
-
-/// A layer that wraps the services in a [`RequestService`].
+/// A layer that wraps the services in an [`EdgeService`].
 #[derive(Clone, Debug)]
-pub(crate) struct RequestLayer {
-    permits: Arc<Semaphore>,
+pub(crate) struct Edge {
+    shared: Arc<Shared>,
 }
 
-impl RequestLayer {
-    /// A layer that admits this many concurrent calls and refuses the rest.
-    pub(crate) fn new(max_concurrent_calls: usize) -> Self {
-        Self { permits: Arc::new(Semaphore::new(max_concurrent_calls)) }
+#[derive(Debug)]
+struct Shared {
+    permits: Semaphore,
+    callers: Arc<Callers>,
+    audit: AuditTrail,
+}
+
+impl Edge {
+    /// A layer that admits this many concurrent calls, and the calls that the grants permit.
+    pub(crate) fn new(max_concurrent_calls: usize, callers: Callers) -> Self {
+        let permits = Semaphore::new(max_concurrent_calls);
+        Self { shared: Arc::new(Shared { permits, callers: Arc::new(callers), audit: AuditTrail::default() }) }
     }
 }
 
-impl<S> Layer<S> for RequestLayer {
-    type Service = RequestService<S>;
+impl<S> Layer<S> for Edge {
+    type Service = EdgeService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RequestService { inner, permits: Arc::clone(&self.permits) }
+        EdgeService { inner, shared: Arc::clone(&self.shared) }
     }
 }
 
-/// The service of a [`RequestLayer`].
+/// The service of an [`Edge`].
 #[derive(Clone, Debug)]
-pub(crate) struct RequestService<S> {
+pub(crate) struct EdgeService<S> {
     inner: S,
-    permits: Arc<Semaphore>,
+    shared: Arc<Shared>,
 }
 
 type ResponseFuture<E> = Pin<Box<dyn Future<Output = Result<Response<Body>, E>> + Send>>;
 
-impl<S> Service<Request<Body>> for RequestService<S>
+impl<S> Service<Request<Body>> for EdgeService<S>
 where
     S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
     S::Future: Send,
@@ -85,19 +89,74 @@ where
         // The service that was polled ready is the one to call.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
-        let permits = Arc::clone(&self.permits);
+        let shared = Arc::clone(&self.shared);
         let header = HeaderValue::from_str(&id).ok();
         let respond = async move {
             let start = Instant::now();
-            let mut response = match admit(&request, &permits) {
-                Ok(_permit) => inner.call(request).await?,
-                Err(refused) => *refused,
+            let (mut response, authorization) = match admit(&request, &shared.permits) {
+                Ok(_permit) => shared.respond(&mut inner, request).await?,
+                Err(refused) => (*refused, None),
             };
-            log_response(&response, start);
+            log_response(&response, authorization.as_ref().map_or("", Authorization::name), start);
             add_headers(&mut response, header);
             Ok(response)
         };
-        Box::pin(CURRENT_REQUEST_ID.scope(id, respond.instrument(span)))
+        Box::pin(tracing::Instrument::instrument(current_call::with_request_id(id, respond), span))
+    }
+}
+
+impl Shared {
+    /// Calls the method, if the caller may. Returns the authorization with the response.
+    async fn respond<S>(
+        &self,
+        inner: &mut S,
+        mut request: Request<Body>,
+    ) -> Result<(Response<Body>, Option<Authorization>), S::Error>
+    where
+        S: Service<Request<Body>, Response = Response<Body>>,
+    {
+        let path = request.uri().path();
+        let Some(method) = Method::find(path) else {
+            let is_open = http_rules::is_open(path);
+            let response = if is_open { inner.call(request).await? } else { status::unknown_method(path).into_http() };
+            return Ok((response, None));
+        };
+        let authorized = match self.callers.authorize(method, request.headers()).await {
+            Ok(authorized) => authorized,
+            Err(refused) => return Ok((self.refuse(method, &refused), None)),
+        };
+        request.extensions_mut().insert(authorized.authorization.clone());
+        let response = inner.call(request).await?;
+        let authorization = authorized.authorization.clone();
+        Ok((self.finish(method, authorized, response), Some(authorization)))
+    }
+
+    /// Writes the audit line of a call, and guards a stream.
+    fn finish(&self, method: Method, authorized: Authorized, response: Response<Body>) -> Response<Body> {
+        let code = code(&response);
+        let (is_audited, is_refused) = (audit::is_audited(method), code == Code::PermissionDenied);
+        if is_audited || is_refused {
+            let caller = authorized.authorization.caller();
+            let (caller, source) = (caller.name(), caller.source());
+            let entry = audit::Entry { method: method.full_name(), caller, source, code, detail: "" };
+            if is_audited { self.audit.write(&entry) } else { self.audit.refusal(&entry) }
+        }
+        if !method.is_streaming() {
+            return response;
+        }
+        response.map(|body| Body::new(GuardedBody::new(body, method, Arc::clone(&self.callers), authorized)))
+    }
+
+    /// Returns the response to a call that may not be made, and records the refusal.
+    fn refuse(&self, method: Method, refused: &Refused) -> Response<Body> {
+        self.audit.refusal(&audit::Entry {
+            method: method.full_name(),
+            caller: &refused.caller,
+            source: refused.source,
+            code: refused.status.code(),
+            detail: &refused.detail,
+        });
+        Status::clone(&refused.status).into_http()
     }
 }
 
@@ -111,12 +170,16 @@ fn admit<'a>(request: &Request<Body>, permits: &'a Semaphore) -> Result<Semaphor
     permit.map_err(|status| Box::new(status.into_http()))
 }
 
-fn log_response(response: &Response<Body>, start: Instant) {
-    // A success, or a failure after the first message, has its status in the trailers and thus not here.
-    let code = response.headers().get(Status::GRPC_STATUS).and_then(|code| code.to_str().ok()).unwrap_or("0");
+/// Returns the status code of a response. A success, or a failure after the first message, has it in the trailers: it counts as OK.
+fn code(response: &Response<Body>) -> Code {
+    response.headers().get(Status::GRPC_STATUS).map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()))
+}
+
+fn log_response(response: &Response<Body>, caller: &str, start: Instant) {
     let elapsed_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
     if response.status().is_success() {
-        tracing::info!(code, elapsed_us, "call finished");
+        let code = i32::from(code(response));
+        tracing::info!(code, caller, elapsed_us, "call finished");
     } else {
         tracing::info!(http_status = response.status().as_u16(), elapsed_us, "request refused: not a gRPC call");
     }

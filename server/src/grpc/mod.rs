@@ -1,13 +1,17 @@
 //! The gRPC layer: converts between wire and domain. A handler validates, makes one call and converts.
 
+mod audit;
 mod byte_budget;
+mod callers;
 mod compression;
 mod convert;
+mod current_call;
 mod deadline;
 mod decision_service;
 mod encoded_decisions;
 mod evaluate_fast_path;
 mod field_violations;
+mod guarded_body;
 mod health_service;
 mod http_rules;
 mod message_frame;
@@ -27,11 +31,12 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::convert::waiver::WaiverLimits;
-pub(crate) use self::middleware::{RequestLayer, current_request_id};
 pub(crate) use self::{
+    callers::Callers,
     decision_service::DecisionService,
     evaluate_fast_path::{FastPath, MAX_ENCODED_BYTES},
     health_service::HealthService,
+    middleware::Edge,
     policy_service::PolicyService,
     request_body::MAX_REQUEST_BYTES,
     scan_gate_service::ScanGateService,

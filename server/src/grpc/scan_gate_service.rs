@@ -26,6 +26,7 @@ use super::{
     Services,
     byte_budget::ByteBudget,
     convert::{decision, evaluate_request, image, scan, scanning as scanning_fields},
+    current_call,
     deadline::{parse_deadline, with_deadline},
     field_violations::Fields,
     status,
@@ -208,7 +209,7 @@ async fn evaluate_all(
     let permits = Arc::new(Semaphore::new(BATCH_CONCURRENCY));
     let count = requests.len();
     let mut evaluations = JoinSet::new();
-    let request_id = super::current_request_id();
+    let request_id = current_call::request_id();
     for (index, request) in requests.into_iter().enumerate() {
         let (gate, permits) = (gate.clone(), Arc::clone(&permits));
         let evaluation = async move {
@@ -216,7 +217,7 @@ async fn evaluate_all(
             let evaluated = evaluate(&gate, request, deadline).await;
             (index, batch_item(evaluated, ByteBudget::shared_by(count)))
         };
-        evaluations.spawn(super::middleware::with_request_id(request_id.clone(), evaluation));
+        evaluations.spawn(current_call::with_request_id(request_id.clone(), evaluation));
     }
     let mut items = Vec::with_capacity(evaluations.len());
     while let Some(evaluated) = evaluations.join_next().await {

@@ -2,6 +2,7 @@
 //!
 //! Each error enum has one exhaustive match, here or in a submodule. Causes are logged there, once, and never sent.
 
+mod access;
 mod registry;
 mod stores;
 mod transport;
@@ -15,6 +16,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 pub(crate) use self::{
+    access::{from_refusal, grants_changed, identity_missing, identity_rejected},
     registry::from_registry,
     stores::{from_decisions, from_policies},
     transport::{from_wire, malformed_request, request_too_large, unknown_method, unsupported_compression},
@@ -22,7 +24,7 @@ pub(crate) use self::{
         from_evaluation, from_findings, from_policy_watch, from_preview, from_rollback, from_scans, from_waivers,
     },
 };
-use super::{convert::revision::render_revision, middleware::current_request_id};
+use super::{convert::revision::render_revision, current_call};
 
 /// Resource types of `ResourceInfo`.
 const POLICY: &str = "scangate.dev/Policy";
@@ -146,7 +148,7 @@ fn internal_error(error: &(dyn StdError + 'static), event: &'static str) -> Stat
 }
 
 fn internal_status() -> Status {
-    let id = current_request_id();
+    let id = current_call::request_id();
     let message = format!("internal error; report it to the operator with request id {id}");
     StatusBuilder::new(Code::Internal, Reason::Internal, message).metadata("x-request-id", id).build()
 }
