@@ -105,16 +105,15 @@ impl Authorization {
             || (self.name() == other.name() && self.scopes(self.permission) == other.scopes(other.permission))
     }
 
-    /// True if one grant covers everything, so that nothing has to be left out of a list.
-    pub fn is_unnarrowed(&self) -> bool {
-        self.scopes(self.permission).iter().any(Scope::is_unnarrowed)
+    /// The scopes to which the permission is narrowed; `None` if one grant covers everything.
+    pub fn narrowed_to(&self) -> Option<Vec<Scope>> {
+        let scopes = self.scopes(self.permission);
+        (!scopes.iter().any(Scope::is_unnarrowed)).then(|| scopes.to_vec())
     }
 
     /// True if the repository and the environment are covered by one grant.
     pub fn covers(&self, repository: &RepositoryName, environment: Option<&Environment>) -> bool {
-        self.scopes(self.permission)
-            .iter()
-            .any(|scope| scope.covers_repository(repository) && scope.covers_environment(environment))
+        self.scopes(self.permission).iter().any(|scope| scope.covers(repository, environment))
     }
 
     /// Succeeds if the repository and the environment are covered by one grant.

@@ -19,6 +19,11 @@ impl Scope {
         self.repositories.is_none() && self.environments.is_none()
     }
 
+    /// True if the repository with the environment is covered.
+    pub fn covers(&self, repository: &RepositoryName, environment: Option<&Environment>) -> bool {
+        self.covers_repository(repository) && self.covers_environment(environment)
+    }
+
     /// True if the repository is covered.
     pub fn covers_repository(&self, repository: &RepositoryName) -> bool {
         self.repositories.as_ref().is_none_or(|globs| globs.iter().any(|glob| glob.matches(repository.as_str())))

@@ -26,7 +26,7 @@ pub use self::{
     record::{CorruptRecord, EvaluationInputs, Outcome},
     unreadable::{Outline, PartialTerms, Unreadable},
 };
-use crate::idempotency::RequestKey;
+use crate::{auth::Scope, idempotency::RequestKey};
 
 /// The id of a decision: the writer that recorded it, and its sequence number in that writer's chain.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -191,6 +191,8 @@ pub struct Filter {
     pub start: Option<Timestamp>,
     /// The latest time of the evaluation, exclusive.
     pub end: Option<Timestamp>,
+    /// The scopes of which one must cover the repository and the environment; `None`: no condition. An empty list admits nothing.
+    pub within: Option<Vec<Scope>>,
 }
 
 impl Filter {
@@ -205,7 +207,9 @@ impl Filter {
     /// Returns true if a readable decision meets all conditions.
     fn matches(&self, entry: &Entry) -> bool {
         let keys = &entry.record.keys;
-        self.repository.as_ref().is_none_or(|repository| *repository == keys.repository)
+        let covers = |scope: &Scope| scope.covers(&keys.repository, keys.environment.as_ref());
+        self.within.as_ref().is_none_or(|scopes| scopes.iter().any(covers))
+            && self.repository.as_ref().is_none_or(|repository| *repository == keys.repository)
             && self.digest.as_ref().is_none_or(|digest| keys.digests.contains(digest))
             && self.environment.as_ref().is_none_or(|environment| keys.environment.as_ref() == Some(environment))
             && (self.verdicts.is_empty() || self.verdicts.contains(&keys.verdict))

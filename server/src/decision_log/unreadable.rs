@@ -13,6 +13,7 @@ use scangate_core::{
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
 use super::{DecisionId, DecisionRecord, Entry, Filter, Listed};
+use crate::auth::Scope;
 
 /// The readable parts of a decision's record.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -110,14 +111,20 @@ impl Listed {
 }
 
 impl Filter {
-    /// Returns true if a decision may meet all conditions: a condition on an unreadable part counts as met.
+    /// Returns true if a decision may meet all conditions. A condition on an unreadable part counts as met, but a scope covers
+    /// readable parts only.
     pub fn may_match(&self, unreadable: &Unreadable) -> bool {
         fn meets<C, P>(condition: Option<&C>, part: Option<&P>, holds: impl Fn(&C, &P) -> bool) -> bool {
             condition.zip(part).is_none_or(|(condition, part)| holds(condition, part))
         }
         let keys = &unreadable.outline.keys;
         let at = unreadable.evaluate_time.as_ref();
-        meets(self.repository.as_ref(), keys.repository.as_ref(), |wanted, found| wanted == found)
+        let covers = |scope: &Scope| {
+            let place = keys.repository.as_ref().zip(keys.environment.as_ref());
+            place.is_some_and(|(repository, environment)| scope.covers(repository, environment.as_ref()))
+        };
+        self.within.as_ref().is_none_or(|scopes| scopes.iter().any(covers))
+            && meets(self.repository.as_ref(), keys.repository.as_ref(), |wanted, found| wanted == found)
             && meets(self.digest.as_ref(), keys.digests.as_ref(), |wanted, found| found.contains(wanted))
             && meets(self.environment.as_ref(), keys.environment.as_ref(), |wanted, found| {
                 found.as_ref() == Some(wanted)

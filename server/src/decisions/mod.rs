@@ -27,6 +27,7 @@ pub use self::{
     watch::WatchEvent,
 };
 use crate::{
+    auth::Scope,
     decision_log::{
         self, AppendRequest, AppendResult, Blob, Bookmark, CorruptRecord, Cursor, Cursors, DecisionId, DecisionLog,
         DecisionRecord, Entry, EvaluationInputs, Filter, Hash, IndexTerms, Listed, Outcome, Page, PreparedRecord,
@@ -152,6 +153,22 @@ impl Decisions {
     /// Returns the log's entry of one decision.
     pub async fn entry(&self, id: &DecisionId) -> Result<Entry, Error> {
         Ok(self.log.get(id).await?)
+    }
+
+    /// Returns the log's entry of one decision within the scopes; `None`: any. One outside of them is not found, nor is one that
+    /// cannot be read: its place is unknown.
+    pub async fn entry_within(&self, id: &DecisionId, scopes: Option<&[Scope]>) -> Result<Entry, Error> {
+        let Some(scopes) = scopes else { return self.entry(id).await };
+        let not_found = || Err(decision_log::Error::NotFound(id.clone()).into());
+        match self.entry(id).await {
+            Ok(entry) => {
+                let keys = &entry.record.keys;
+                let is_within = scopes.iter().any(|scope| scope.covers(&keys.repository, keys.environment.as_ref()));
+                if is_within { Ok(entry) } else { not_found() }
+            }
+            Err(Error::Log(decision_log::Error::Corrupt { .. }) | Error::Damaged { .. }) => not_found(),
+            Err(error) => Err(error),
+        }
     }
 
     /// Returns one decision.

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use super::{Decisions, LoadedDecision};
 use crate::{
+    auth::Scope,
     decision_log::{Cursor, DecisionId, Filter, Listed},
     policies,
 };
@@ -126,11 +127,12 @@ impl Draft {
 }
 
 impl Preview {
-    /// Prepares a preview over the decisions of the last `window`. A policy to delete must exist.
+    /// Prepares a preview over the decisions of the last `window`, of those within the scopes. A policy to delete must exist.
     pub async fn prepare(
         decisions: Arc<Decisions>,
         draft: Draft,
         window: Duration,
+        within: Option<Vec<Scope>>,
         at_least_as_fresh: Option<u64>,
     ) -> Result<Self, Error> {
         let set = decisions.policies.snapshot_at_least(at_least_as_fresh).await?;
@@ -141,7 +143,7 @@ impl Preview {
         }
         let now = Timestamp::now();
         let start = SignedDuration::try_from(window).ok().and_then(|window| now.checked_sub(window).ok());
-        let filter = Filter { start, end: Some(now), ..Filter::default() };
+        let filter = Filter { start, end: Some(now), within, ..Filter::default() };
         Ok(Self { decisions, draft, filter })
     }
 

@@ -49,8 +49,7 @@ impl LoadedDecision {
 
 impl Decisions {
     /// Replays a decision: under the policies of its revision, which must give the same decision, or under `policy` alone.
-    pub async fn replay(&self, id: &DecisionId, policy: Option<Policy>) -> Result<Replayed, Error> {
-        let entry = self.entry(id).await?;
+    pub async fn replay(&self, entry: Entry, policy: Option<Policy>) -> Result<Replayed, Error> {
         let loaded = self.load(entry.clone()).await?;
         let evaluated = EvaluatedDecision::from_record(&loaded.recorded_inputs, loaded.outcome.clone());
         let recorded = RecordedDecision::new(entry, Arc::new(evaluated));

@@ -20,6 +20,7 @@ use tonic::{Request, Response, Status};
 use super::{
     Services,
     byte_budget::ByteBudget,
+    callers::authorization,
     convert::{
         decision::{parse_verdict, render_basic, render_decision, render_simulation, render_unreadable},
         policy as policy_fields,
@@ -98,8 +99,9 @@ impl decision_service_server::DecisionService for DecisionService {
         let id = parse_name(&mut fields, &request.get_ref().name);
         let view = parse_view(&mut fields, request.get_ref().view, DecisionView::Full);
         let id = fields.finish(id)?;
+        let within = authorization(request.extensions())?.narrowed_to();
         let reading = async {
-            let entry = self.decisions.entry(&id).await?;
+            let entry = self.decisions.entry_within(&id, within.as_deref()).await?;
             Ok(match view {
                 DecisionView::Basic => render_basic(&Listed::Entry(entry)),
                 DecisionView::Full | DecisionView::Unspecified => {
@@ -116,6 +118,7 @@ impl decision_service_server::DecisionService for DecisionService {
         request: Request<ListDecisionsRequest>,
     ) -> Result<Response<ListDecisionsResponse>, Status> {
         let deadline = parse_deadline(request.metadata(), Duration::ZERO);
+        let within = authorization(request.extensions())?.narrowed_to();
         let request = request.get_ref();
         let mut fields = Fields::default();
         let filter = parse_filter(&mut fields, request.filter.as_ref());
@@ -124,6 +127,8 @@ impl decision_service_server::DecisionService for DecisionService {
         let binding = format!("{filter:?}");
         let after = page_token::decode::<Cursor>(&mut fields, &binding, &request.page_token);
         fields.finish(Some(()))?;
+        // A page token outlives a change of grants: it binds the filter of the request only.
+        let filter = Filter { within, ..filter };
         let size = match view {
             DecisionView::Full => size.min(MAX_FULL_PAGE),
             DecisionView::Basic | DecisionView::Unspecified => size,
@@ -142,14 +147,18 @@ impl decision_service_server::DecisionService for DecisionService {
         request: Request<ReplayDecisionRequest>,
     ) -> Result<Response<ReplayDecisionResponse>, Status> {
         let deadline = parse_deadline(request.metadata(), Duration::ZERO);
+        let within = authorization(request.extensions())?.narrowed_to();
         let request = request.get_ref();
         let mut fields = Fields::default();
         let id = parse_name(&mut fields, &request.name);
         let draft = request.simulated_policy.as_ref().map(|SimulatedPolicy::Draft(draft)| draft);
         let policy = draft.and_then(|draft| policy_fields::parse_draft(&mut fields, "draft", draft));
         let id = fields.finish(id)?;
-        let replaying = async { self.decisions.replay(&id, policy).await.map_err(status::from_decisions) };
-        let replayed = with_deadline(deadline, replaying).await?;
+        let replaying = async {
+            let entry = self.decisions.entry_within(&id, within.as_deref()).await?;
+            self.decisions.replay(entry, policy).await
+        };
+        let replayed = with_deadline(deadline, async { replaying.await.map_err(status::from_decisions) }).await?;
         // Both have labels or texts of their own, which the budget of a decision leaves room for.
         let half = || ByteBudget::shared_by(2);
         Ok(Response::new(ReplayDecisionResponse {
@@ -166,6 +175,7 @@ impl decision_service_server::DecisionService for DecisionService {
         let mut fields = Fields::default();
         let filter = parse_filter(&mut fields, request.get_ref().filter.as_ref());
         fields.finish(Some(()))?;
+        let filter = Filter { within: authorization(request.extensions())?.narrowed_to(), ..filter };
         let store = self.policies.store_identity().await.map_err(status::from_policies)?;
         let tokens = ResumeTokens { method: "WatchDecisions", store };
         let bookmark: Option<Bookmark> = tokens.decode(&request.get_ref().resume_token)?;
@@ -233,6 +243,7 @@ fn parse_filter(fields: &mut Fields, wire: Option<&v1::DecisionFilter>) -> Filte
         policy,
         start: parse_timestamp(fields, "filter.start_time", wire.start_time.as_ref()),
         end: parse_timestamp(fields, "filter.end_time", wire.end_time.as_ref()),
+        within: None,
     };
     if filter.start.zip(filter.end).is_some_and(|(start, end)| end <= start) {
         fields.refuse_as(FieldReason::OutOfRange, "filter.end_time", "must be later than start_time");

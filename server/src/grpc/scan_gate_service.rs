@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use http::Extensions;
 use scangate_core::{
     Verdict,
     image::{ImageReference, Platform},
@@ -25,6 +26,7 @@ use tonic::{Request, Response, Status};
 use super::{
     Services,
     byte_budget::ByteBudget,
+    callers::authorization,
     convert::{decision, evaluate_request, image, scan, scanning as scanning_fields},
     current_call,
     deadline::{parse_deadline, with_deadline},
@@ -33,6 +35,7 @@ use super::{
     streaming::{self, ResponseStream},
 };
 use crate::{
+    auth::Authorization,
     decisions::Evaluation,
     evaluation::{Evaluated, Evaluator},
     findings, scanning_config, scans,
@@ -78,6 +81,7 @@ impl scan_gate_service_server::ScanGateService for ScanGateService {
         let deadline = parse_deadline(request.metadata(), Duration::ZERO);
         let registry = &self.services.registry;
         let (target, intent) = scanning_fields::parse_target(request.get_ref(), registry.default_registry())?;
+        check_scanning_target(authorization(request.extensions())?, &target)?;
         let configured = with_deadline(deadline, async {
             scanning_config::configure(registry, target, intent).await.map_err(status::from_registry)
         });
@@ -87,6 +91,8 @@ impl scan_gate_service_server::ScanGateService for ScanGateService {
     async fn start_scan(&self, request: Request<StartScanRequest>) -> Result<Response<StartScanResponse>, Status> {
         let deadline = parse_deadline(request.metadata(), Duration::ZERO);
         let (reference, platforms) = parse_selection(&request.get_ref().image, &request.get_ref().platforms)?;
+        current_call::set_target(reference.repository.to_string());
+        check_repository(request.extensions(), &reference)?;
         let (image, started) = with_deadline(deadline, async {
             scans::start(&self.services.registry, &reference, &platforms).await.map_err(status::from_scans)
         })
@@ -104,6 +110,7 @@ impl scan_gate_service_server::ScanGateService for ScanGateService {
         let deadline = parse_deadline(request.metadata(), Duration::ZERO);
         let (query, binding) =
             evaluate_request::parse_findings_query(request.get_ref(), self.services.gate.findings_max_age())?;
+        check_repository(request.extensions(), &query.image)?;
         let page = with_deadline(deadline, async {
             findings::read_page(&self.services.registry, &query).await.map_err(status::from_findings)
         })
@@ -148,7 +155,10 @@ impl scan_gate_service_server::ScanGateService for ScanGateService {
         request: Request<SimulateGateRequest>,
     ) -> Result<Response<SimulateGateResponse>, Status> {
         let deadline = parse_deadline(request.metadata(), wait(request.get_ref().wait));
+        let authorization = authorization(request.extensions())?.clone();
         let request = evaluate_request::parse_simulate_request(request.get_ref())?;
+        let covered = authorization.check(&request.image.repository, request.environment.as_ref());
+        covered.map_err(status::from_refusal)?;
         let simulating =
             async { self.services.gate.simulate(request, Some(deadline)).await.map_err(status::from_evaluation) };
         let simulation = with_deadline(deadline, simulating).await?;
@@ -158,6 +168,7 @@ impl scan_gate_service_server::ScanGateService for ScanGateService {
 
     async fn watch_scan(&self, request: Request<WatchScanRequest>) -> Result<Response<Self::WatchScanStream>, Status> {
         let (reference, platforms) = parse_selection(&request.get_ref().image, &request.get_ref().platforms)?;
+        check_repository(request.extensions(), &reference)?;
         let permit = Arc::clone(&self.watches).try_acquire_owned().map_err(|_| status::overloaded())?;
         // One buffered message is enough: a slow reader then gets the newest state.
         let (sender, receiver) = mpsc::channel(1);
@@ -168,6 +179,26 @@ impl scan_gate_service_server::ScanGateService for ScanGateService {
         let progress = streaming::with_heartbeats(progress, HEARTBEAT_INTERVAL, scan::render_heartbeat);
         Ok(Response::new(streaming::or_shutting_down(progress, self.services.stopping.clone())))
     }
+}
+
+/// Refuses an image outside the scopes of the caller, before anything is read.
+fn check_repository(extensions: &Extensions, image: &ImageReference) -> Result<(), Status> {
+    authorization(extensions)?.check_repository(&image.repository).map_err(status::from_refusal)
+}
+
+/// Refuses a change of scanning outside the scopes of the caller, and names the target of its audit line.
+fn check_scanning_target(authorization: &Authorization, target: &scanning_config::Target) -> Result<(), Status> {
+    let covered = match target {
+        scanning_config::Target::Repository { repository, .. } => {
+            current_call::set_target(repository.to_string());
+            authorization.check_repository(&repository.name)
+        }
+        scanning_config::Target::Registry { registry, .. } => {
+            current_call::set_target(registry.to_string());
+            authorization.check_registry()
+        }
+    };
+    covered.map_err(status::from_refusal)
 }
 
 /// Parses the image and the platforms that a request selects.

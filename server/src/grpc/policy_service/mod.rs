@@ -28,6 +28,7 @@ use tonic::{Code, Request, Response, Status};
 use super::{
     Services,
     byte_budget::ByteBudget,
+    callers::authorization,
     convert::{
         policy::{self as policy_fields, render_policy},
         request_id::parse_request_key,
@@ -176,7 +177,8 @@ impl policy_service_server::PolicyService for PolicyService {
         &self,
         request: Request<PreviewPolicyRequest>,
     ) -> Result<Response<Self::PreviewPolicyStream>, Status> {
-        self.preview(request.get_ref()).await.map(Response::new)
+        let within = authorization(request.extensions())?.narrowed_to();
+        self.preview(within, request.get_ref()).await.map(Response::new)
     }
 
     async fn watch_policies(

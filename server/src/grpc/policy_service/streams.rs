@@ -13,6 +13,7 @@ use tonic::Status;
 
 use super::PolicyService;
 use crate::{
+    auth::Scope,
     decisions::preview::{ChangedVerdict, Draft, Preview, PreviewPage},
     grpc::{
         convert::{
@@ -58,6 +59,7 @@ impl PolicyService {
 
     pub(super) async fn preview(
         &self,
+        within: Option<Vec<Scope>>,
         request: &PreviewPolicyRequest,
     ) -> Result<ResponseStream<PreviewPolicyResponse>, Status> {
         let mut fields = Fields::default();
@@ -72,7 +74,7 @@ impl PolicyService {
         }
         let token = parse_revision(&mut fields, "at_least_as_fresh", &request.at_least_as_fresh);
         let draft = fields.finish(draft)?;
-        let preview = Preview::prepare(Arc::clone(&self.decisions), draft, window, token).await;
+        let preview = Preview::prepare(Arc::clone(&self.decisions), draft, window, within, token).await;
         let preview = preview.map_err(status::from_preview)?;
         let permit = Arc::clone(&self.previews).try_acquire_owned().map_err(|_| status::overloaded())?;
         let (sender, receiver) = mpsc::channel(PREVIEW_BUFFER);
