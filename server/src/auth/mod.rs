@@ -9,6 +9,7 @@ mod caller;
 mod identity;
 mod permission;
 mod scope;
+pub mod token;
 
 pub use self::{
     access::{Access, Grant, NamePattern},
