@@ -29,7 +29,7 @@ pub mod sql;
 pub mod telemetry;
 pub mod waivers;
 
-use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
 use scangate_proto::{
@@ -49,7 +49,7 @@ use tower::layer::util::{Identity, Stack};
 pub use grpc::wire_check;
 
 use crate::{
-    auth::{ANONYMOUS, Access, Grant, NamePattern, Permission, Principal, Scope},
+    auth::{Access, Grant, Permission, Principal},
     config::Config,
     decision_log::{DecisionLog, sql::SqlDecisionLog},
     decisions::Decisions,
@@ -217,12 +217,7 @@ fn server(config: &Config) -> Server<Stack<Edge, Identity>> {
 
 /// Builds the callers: without a source of identities, every caller is anonymous and may do everything.
 fn callers() -> Callers {
-    let everything = Grant {
-        who: NamePattern::new(ANONYMOUS),
-        claims: BTreeMap::new(),
-        permissions: Permission::ALL.to_vec(),
-        scope: Scope::default(),
-    };
+    let everything = Grant::to_anonymous(&Permission::ALL);
     Callers::new(Access::new(vec![everything]), Some(Principal::new(auth::Identity::anonymous())))
 }
 

@@ -4,14 +4,14 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 
-use super::{Caller, Identity, Permission, Principal, Scope};
+use super::{ANONYMOUS, Caller, Identity, NamePattern, Permission, Principal, Scope, Source};
 
 /// A grant of permissions to all identities that match it. Grants add up; there are no denials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// The pattern of names.
+    /// The pattern of names. Only the pattern `anonymous` matches callers without an identity: a `*` is for identities.
     pub who: NamePattern,
-    /// Claims that a token must have, with these values.
+    /// Claims that a token must have, with these values. Identities of other sources have no claims.
     pub claims: BTreeMap<String, String>,
     /// The permissions of its role.
     pub permissions: Vec<Permission>,
@@ -20,26 +20,23 @@ pub struct Grant {
 }
 
 impl Grant {
+    /// A grant to callers without an identity, for all repositories and environments.
+    pub fn to_anonymous(permissions: &[Permission]) -> Self {
+        Self {
+            who: NamePattern::anonymous(),
+            claims: BTreeMap::new(),
+            permissions: permissions.to_vec(),
+            scope: Scope::default(),
+        }
+    }
+
     /// True if the grant is for this identity.
     fn is_for(&self, identity: &Identity) -> bool {
-        self.who.matches(&identity.name)
-            && self.claims.iter().all(|(claim, value)| identity.claims.get(claim) == Some(value))
-    }
-}
-
-/// A pattern of names. `*` stands for characters of one segment, which `/` and `:` end; `**` for any characters.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NamePattern(String);
-
-impl NamePattern {
-    /// Creates a pattern.
-    pub fn new(pattern: &str) -> Self {
-        Self(pattern.to_owned())
-    }
-
-    /// True if the whole name matches; upper and lower case differ.
-    pub fn matches(&self, name: &str) -> bool {
-        self.0 == "**" || self.0 == name
+        let is_named = match identity.source {
+            Source::None => self.who.as_str() == ANONYMOUS,
+            Source::Certificate | Source::Token | Source::UnixSocket => self.who.matches(&identity.name),
+        };
+        is_named && self.claims.iter().all(|(claim, value)| identity.claims.get(claim) == Some(value))
     }
 }
 
@@ -52,18 +49,18 @@ pub struct Access {
 #[derive(Debug)]
 struct Grants {
     generation: u64,
-    grants: Vec<Grant>,
+    grants: Vec<Arc<Grant>>,
 }
 
 impl Access {
     /// Access by these grants.
     pub fn new(grants: Vec<Grant>) -> Arc<Self> {
-        Arc::new(Self { grants: ArcSwap::from_pointee(Grants { generation: 0, grants }) })
+        Arc::new(Self { grants: ArcSwap::from_pointee(Grants::new(0, grants)) })
     }
 
     /// Replaces the grants. The next call of each caller is under the new ones.
     pub fn replace(&self, grants: Vec<Grant>) {
-        self.grants.rcu(|old| Grants { generation: old.generation.wrapping_add(1), grants: grants.clone() });
+        self.grants.rcu(|old| Grants::new(old.generation.wrapping_add(1), grants.clone()));
     }
 
     /// Returns the caller that the grants in force make of a principal.
@@ -79,12 +76,12 @@ impl Access {
 }
 
 impl Grants {
+    fn new(generation: u64, grants: Vec<Grant>) -> Self {
+        Self { generation, grants: grants.into_iter().map(Arc::new).collect() }
+    }
+
     fn caller(&self, identity: &Identity) -> Caller {
-        let granted = self
-            .grants
-            .iter()
-            .filter(|grant| grant.is_for(identity))
-            .flat_map(|grant| grant.permissions.iter().map(|permission| (*permission, grant.scope.clone())));
-        Caller::new(identity.clone(), self.generation, granted)
+        let grants = self.grants.iter().filter(|grant| grant.is_for(identity)).map(Arc::clone).collect();
+        Caller::new(identity.clone(), self.generation, grants)
     }
 }

@@ -1,15 +1,15 @@
 //! The caller of a call: its name, its permissions and their scopes.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use scangate_core::{glob::Glob, image::RepositoryName, name::Environment};
 use scangate_proto::requests::Method;
 
-use super::{Identity, Permission, Scope, Source, required};
+use super::{Grant, Identity, Permission, Scope, Source, required};
 
-/// The most characters of scopes that an error lists.
-const MAX_ALLOWED_LENGTH: usize = 300;
+/// The most characters of scopes, or of the request's patterns, that an error lists.
+const MAX_LISTED_LENGTH: usize = 300;
 
 /// A call that a caller may not make.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,18 +42,13 @@ pub struct Caller {
     identity: Identity,
     /// The version of the grants that made it.
     pub(super) generation: u64,
-    /// The scopes of each permission, one for each grant that has it.
-    scopes: BTreeMap<Permission, Vec<Scope>>,
+    grants: Vec<Arc<Grant>>,
 }
 
 impl Caller {
-    /// Creates a caller from the permissions and scopes of its grants.
-    pub(super) fn new(identity: Identity, generation: u64, grants: impl Iterator<Item = (Permission, Scope)>) -> Self {
-        let mut scopes: BTreeMap<Permission, Vec<Scope>> = BTreeMap::new();
-        for (permission, scope) in grants {
-            scopes.entry(permission).or_default().push(scope);
-        }
-        Self { identity, generation, scopes }
+    /// Creates a caller from the grants that are for its identity.
+    pub(super) fn new(identity: Identity, generation: u64, grants: Vec<Arc<Grant>>) -> Self {
+        Self { identity, generation, grants }
     }
 
     /// The name of its identity.
@@ -74,7 +69,7 @@ impl Caller {
     /// Authorizes a call of a method, whatever it is about.
     pub fn authorize(self: &Arc<Self>, method: Method) -> Result<Authorization, Refusal> {
         let authorization = Authorization { caller: Arc::clone(self), permission: required(method) };
-        if authorization.scopes(authorization.permission).is_empty() {
+        if authorization.scopes(authorization.permission).next().is_none() {
             return Err(authorization.missing(authorization.permission));
         }
         Ok(authorization)
@@ -102,18 +97,18 @@ impl Authorization {
     /// True if the other authorization is of the same caller, and permits the same.
     pub fn equals(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.caller, &other.caller)
-            || (self.name() == other.name() && self.scopes(self.permission) == other.scopes(other.permission))
+            || (self.name() == other.name() && self.scopes(self.permission).eq(other.scopes(other.permission)))
     }
 
     /// The scopes to which the permission is narrowed; `None` if one grant covers everything.
     pub fn narrowed_to(&self) -> Option<Vec<Scope>> {
-        let scopes = self.scopes(self.permission);
-        (!scopes.iter().any(Scope::is_unnarrowed)).then(|| scopes.to_vec())
+        let is_unnarrowed = self.scopes(self.permission).any(Scope::is_unnarrowed);
+        (!is_unnarrowed).then(|| self.scopes(self.permission).cloned().collect())
     }
 
     /// True if the repository and the environment are covered by one grant.
     pub fn covers(&self, repository: &RepositoryName, environment: Option<&Environment>) -> bool {
-        self.scopes(self.permission).iter().any(|scope| scope.covers(repository, environment))
+        self.scopes(self.permission).any(|scope| scope.covers(repository, environment))
     }
 
     /// Succeeds if the repository and the environment are covered by one grant.
@@ -127,7 +122,7 @@ impl Authorization {
 
     /// Succeeds if the repository is covered, in any environment.
     pub fn check_repository(&self, repository: &RepositoryName) -> Result<(), Refusal> {
-        if self.scopes(self.permission).iter().any(|scope| scope.covers_repository(repository)) {
+        if self.scopes(self.permission).any(|scope| scope.covers_repository(repository)) {
             return Ok(());
         }
         Err(self.outside(self.permission, format!("repository {repository}")))
@@ -135,7 +130,7 @@ impl Authorization {
 
     /// Succeeds if a grant covers all repositories.
     pub fn check_registry(&self) -> Result<(), Refusal> {
-        if self.scopes(self.permission).iter().any(|scope| scope.repositories.is_none()) {
+        if self.scopes(self.permission).any(|scope| scope.repositories.is_none()) {
             return Ok(());
         }
         Err(self.outside(self.permission, "a whole registry".to_owned()))
@@ -153,19 +148,19 @@ impl Authorization {
         repositories: &[Glob],
         environments: &[Glob],
     ) -> Result<(), Refusal> {
-        let scopes = self.scopes(permission);
-        if scopes.is_empty() {
-            return Err(self.missing(permission));
-        }
-        if scopes.iter().any(|scope| scope.covers_patterns(repositories, environments)) {
+        if self.scopes(permission).any(|scope| scope.covers_patterns(repositories, environments)) {
             return Ok(());
+        }
+        if self.scopes(permission).next().is_none() {
+            return Err(self.missing(permission));
         }
         let subject = format!("repositories {} in environments {}", render(repositories), render(environments));
         Err(self.outside(permission, subject))
     }
 
-    fn scopes(&self, permission: Permission) -> &[Scope] {
-        self.caller.scopes.get(&permission).map_or(&[], Vec::as_slice)
+    /// The scopes of the grants that have the permission.
+    fn scopes(&self, permission: Permission) -> impl Iterator<Item = &Scope> {
+        self.caller.grants.iter().filter(move |grant| grant.permissions.contains(&permission)).map(|grant| &grant.scope)
     }
 
     fn missing(&self, permission: Permission) -> Refusal {
@@ -173,9 +168,17 @@ impl Authorization {
     }
 
     fn outside(&self, permission: Permission, subject: String) -> Refusal {
-        let allowed = self.scopes(permission).iter().map(Scope::to_string).collect::<Vec<_>>().join("; ");
-        let allowed = allowed.chars().take(MAX_ALLOWED_LENGTH).collect();
+        let allowed = self.scopes(permission).map(Scope::to_string).collect::<Vec<_>>().join("; ");
+        let (subject, allowed) = (shorten(subject), shorten(allowed));
         Refusal::OutOfScope { caller: self.name().to_owned(), permission, subject, allowed }
+    }
+}
+
+/// Shortens a list for an error.
+fn shorten(list: String) -> String {
+    match list.char_indices().nth(MAX_LISTED_LENGTH) {
+        Some((end, _)) => format!("{}…", list.get(..end).unwrap_or_default()),
+        None => list,
     }
 }
 

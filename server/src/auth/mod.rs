@@ -7,14 +7,18 @@
 mod access;
 mod caller;
 mod identity;
+mod name_pattern;
 mod permission;
+mod role;
 mod scope;
 pub mod token;
 
 pub use self::{
-    access::{Access, Grant, NamePattern},
+    access::{Access, Grant},
     caller::{Authorization, Caller, Refusal},
     identity::{ANONYMOUS, Identity, Principal, Source},
+    name_pattern::{NamePattern, NamePatternError},
     permission::{Permission, required},
+    role::Role,
     scope::Scope,
 };

@@ -42,6 +42,11 @@ impl Permission {
         Self::DecisionRead,
     ];
 
+    /// Returns the permission of a name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|permission| permission.name() == name)
+    }
+
     /// Returns the name in configuration files and errors, e.g. `gate.evaluate`.
     pub fn name(self) -> &'static str {
         match self {

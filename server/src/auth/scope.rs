@@ -37,8 +37,13 @@ impl Scope {
     }
 
     /// True if everything that the patterns match is covered. An empty list of patterns matches everything.
+    ///
+    /// An environment pattern that matches every name also stands for calls without an environment, which a list of environments
+    /// never covers.
     pub fn covers_patterns(&self, repositories: &[Glob], environments: &[Glob]) -> bool {
-        covers_all(self.repositories.as_deref(), repositories) && covers_all(self.environments.as_deref(), environments)
+        covers_all(self.repositories.as_deref(), repositories)
+            && covers_all(self.environments.as_deref(), environments)
+            && (self.environments.is_none() || !environments.iter().any(Glob::matches_everything))
     }
 }
 
