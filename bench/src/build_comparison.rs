@@ -6,7 +6,7 @@ use std::path::Path;
 use scangate_test_postgres::Cluster;
 
 use crate::{
-    grpc_bench::{CLEAN_IMAGE, Measurement, ROUNDS, Target, cpu_ratio, throughput_ratio},
+    grpc_bench::{CLEAN_IMAGE, Measurement, NO_CREDENTIALS, ROUNDS, Target, cpu_ratio, throughput_ratio},
     markdown_table::{print_header, print_row},
     process::ServerProcess,
 };
@@ -37,15 +37,15 @@ async fn compare(programs: &[&str], flags: impl Fn() -> Vec<String>) {
     let mut servers: Vec<ServerProcess> = programs.iter().enumerate().map(start).collect();
     let file = directory.path().join("response");
     for process in &servers {
-        Target { process, image: CLEAN_IMAGE }.record_response(&file).await;
+        Target { process, image: CLEAN_IMAGE, credentials: &NO_CREDENTIALS }.record_response(&file).await;
     }
-    servers.insert(0, ServerProcess::start_peer(&file));
+    servers.insert(0, ServerProcess::start_peer(&file, &[]));
 
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
         let mut round = Vec::new();
         for process in &servers {
-            round.push(Target { process, image: CLEAN_IMAGE }.measure(None).await);
+            round.push(Target { process, image: CLEAN_IMAGE, credentials: &NO_CREDENTIALS }.measure(None).await);
         }
         rounds.push(round);
     }

@@ -17,6 +17,7 @@ use crate::{
     noop_log::NoopLog,
     process::{ServerProcess, cpu_seconds},
     seeded_store,
+    transport::{ClientCredentials, Identities, Transport},
 };
 
 pub(crate) const METHOD: &str = "/scangate.v1.ScanGateService/EvaluateGate";
@@ -72,7 +73,11 @@ fn world() -> World {
 pub(crate) struct Target<'a> {
     pub(crate) process: &'a ServerProcess,
     pub(crate) image: &'a str,
+    pub(crate) credentials: &'a ClientCredentials,
 }
+
+/// The credentials for a server without TLS.
+pub(crate) const NO_CREDENTIALS: ClientCredentials = ClientCredentials { tls: None, authorization: None };
 
 pub(crate) struct Measurement {
     pub(crate) load: LoadResult,
@@ -92,6 +97,7 @@ impl Target<'_> {
             calls_per_connection: 16,
             duration: LOAD_DURATION,
             rate,
+            credentials: self.credentials.clone(),
             ..Load::single(&self.process.address, METHOD, &request)
         }
     }
@@ -141,9 +147,25 @@ pub(crate) fn cpu_ratio(peer: &Measurement, gate: &Measurement) -> f64 {
     gate.cpu_micros_per_call / peer.cpu_micros_per_call
 }
 
-/// Prints a peer row and a gate row for each gate, which is a name and the flags to start it with. Returns the least server CPU
-/// of a warm call, in µs.
-pub(crate) async fn run(gates: &[(&str, Vec<String>)]) -> f64 {
+/// A gate to measure.
+pub(crate) struct Gate<'a> {
+    pub(crate) name: &'a str,
+    /// The flags to start it with.
+    pub(crate) flags: Vec<String>,
+    /// The arguments of the peer that it is compared with, for TLS.
+    pub(crate) peer_tls: Vec<String>,
+    pub(crate) credentials: ClientCredentials,
+}
+
+impl<'a> Gate<'a> {
+    /// A gate without TLS.
+    pub(crate) fn plaintext(name: &'a str, flags: Vec<String>) -> Self {
+        Self { name, flags, peer_tls: Vec::new(), credentials: NO_CREDENTIALS }
+    }
+}
+
+/// Prints a table with a peer row and a gate row for each gate. Returns the least server CPU of a warm call, in µs.
+pub(crate) async fn run(title: &str, gates: &[Gate<'_>]) -> f64 {
     let mut cheapest = f64::INFINITY;
     let directory = tempfile::tempdir().unwrap();
     let columns = [
@@ -156,25 +178,37 @@ pub(crate) async fn run(gates: &[(&str, Vec<String>)]) -> f64 {
         "p99 at half load µs",
         "ratio to peer",
     ];
-    print_header("Warm EvaluateGate over sockets", &columns);
-    for (index, (name, flags)) in gates.iter().enumerate() {
+    print_header(title, &columns);
+    for (index, gate) in gates.iter().enumerate() {
         let state = directory.path().join(index.to_string());
         std::fs::create_dir(&state).unwrap();
-        let gate = ServerProcess::start_gate(&state, flags);
-        let gate = Target { process: &gate, image: CLEAN_IMAGE };
+        let target = |process| Target { process, image: CLEAN_IMAGE, credentials: &gate.credentials };
+        let process = ServerProcess::start_gate(&state, &gate.flags);
         let file = directory.path().join("response");
-        let bytes = gate.record_response(&file).await;
-        let peer = ServerProcess::start_peer(&file);
-        let peer = Target { process: &peer, image: CLEAN_IMAGE };
-        let full = compare(peer, gate, None, throughput_ratio).await;
+        let bytes = target(&process).record_response(&file).await;
+        let peer = ServerProcess::start_peer(&file, &gate.peer_tls);
+        let (peer, measured) = (target(&peer), target(&process));
+        let full = compare(peer, measured, None, throughput_ratio).await;
         let half_rate = full.0.load.calls_per_second.min(full.1.load.calls_per_second) / 2.0;
-        let half = compare(peer, gate, Some(half_rate), p99_ratio).await;
+        let half = compare(peer, measured, Some(half_rate), p99_ratio).await;
         let peer_name = format!("stock tonic, canned response of {bytes} bytes (peer)");
         print_server_row(&peer_name, (&full.0, &full.0), (&half.0, &half.0));
-        print_server_row(name, (&full.0, &full.1), (&half.0, &half.1));
+        print_server_row(gate.name, (&full.0, &full.1), (&half.0, &half.1));
         cheapest = cheapest.min(full.1.cpu_micros_per_call);
     }
     cheapest
+}
+
+/// Prints the cost of a warm call over each transport, against stock tonic over the same one.
+pub(crate) async fn run_transports() {
+    let identities = Identities::new();
+    let gate = |transport: Transport| Gate {
+        name: transport.name(),
+        flags: identities.gate_flags(transport),
+        peer_tls: identities.peer_arguments(transport),
+        credentials: identities.client(transport),
+    };
+    run("Warm EvaluateGate by transport, decisions in SQLite", &Transport::ALL.map(gate)).await;
 }
 
 /// Prints the measurements of a server at full and at half load, each after that of the peer.
@@ -198,7 +232,7 @@ fn print_server_row(
 /// Returns the server CPU in µs per call, and its ratio to the first server's.
 async fn cpu_against_first(gate: Target<'_>, first: Option<&ServerProcess>) -> (f64, f64) {
     let Some(process) = first else { return (gate.measure(None).await.cpu_micros_per_call, 1.0) };
-    let peer = Target { process, image: CLEAN_IMAGE };
+    let peer = Target { process, image: CLEAN_IMAGE, credentials: &NO_CREDENTIALS };
     let (peer, gate) = compare(peer, gate, None, cpu_ratio).await;
     (gate.cpu_micros_per_call, cpu_ratio(&peer, &gate))
 }
@@ -239,7 +273,7 @@ pub(crate) async fn run_store_sizes() {
         let StoreSize { policies, governing, waivers, image } = *size;
         seeded_store::create(&state.join("scangate.db"), policies, governing, waivers).await;
         let process = ServerProcess::start_gate(&state, &[]);
-        let gate = Target { process: &process, image };
+        let gate = Target { process: &process, image, credentials: &NO_CREDENTIALS };
         // The first call fills the decision cache for the others.
         let bytes = gate.record_response(&directory.path().join("response")).await;
         let (cpu_micros, ratio) = cpu_against_first(gate, first.as_ref()).await;

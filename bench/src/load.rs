@@ -1,17 +1,27 @@
-//! The load generator: calls over plain HTTP/2 with prepared bytes, so that it costs little compared with the server.
+//! The load generator: calls over HTTP/2 with prepared bytes, so that it costs little compared with the server.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use h2::client::SendRequest;
 use http::{Request, Version};
 use prost::Message;
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
+
+use crate::transport::ClientCredentials;
 
 /// A load on one method of a server.
 #[derive(Clone, Debug)]
 pub(crate) struct Load {
     pub(crate) address: String,
+    pub(crate) credentials: ClientCredentials,
     pub(crate) method: &'static str,
     /// The request in gRPC framing.
     pub(crate) message: Bytes,
@@ -36,6 +46,7 @@ impl Load {
     pub(crate) fn single(address: &str, method: &'static str, request: &impl Message) -> Self {
         Self {
             address: address.to_owned(),
+            credentials: ClientCredentials::default(),
             method,
             message: frame(&request.encode_to_vec()),
             connections: 1,
@@ -50,10 +61,7 @@ impl Load {
         let start = Instant::now();
         let mut callers = Vec::new();
         for _ in 0..self.connections {
-            let socket = TcpStream::connect(&self.address).await.unwrap();
-            socket.set_nodelay(true).unwrap();
-            let (sender, connection) = h2::client::handshake(socket).await.unwrap();
-            tokio::spawn(async move { connection.await.ok() });
+            let sender = self.connect().await;
             for _ in 0..self.calls_per_connection {
                 callers.push(tokio::spawn(self.clone().run_caller(sender.clone(), start)));
             }
@@ -93,20 +101,29 @@ impl Load {
 
     /// Makes one call on a connection of its own.
     pub(crate) async fn call_once(&self) -> Bytes {
-        let socket = TcpStream::connect(&self.address).await.unwrap();
-        let (mut sender, connection) = h2::client::handshake(socket).await.unwrap();
-        tokio::spawn(async move { connection.await.ok() });
+        let mut sender = self.connect().await;
         self.call(&mut sender).await
+    }
+
+    async fn connect(&self) -> SendRequest<Bytes> {
+        let socket = TcpStream::connect(&self.address).await.unwrap();
+        socket.set_nodelay(true).unwrap();
+        let Some(tls) = &self.credentials.tls else { return handshake(socket).await };
+        let name = ServerName::try_from("localhost").unwrap();
+        handshake(TlsConnector::from(Arc::clone(tls)).connect(name, socket).await.unwrap()).await
     }
 
     /// Makes one call, and returns its response in gRPC framing. Panics if the status is not OK.
     async fn call(&self, sender: &mut SendRequest<Bytes>) -> Bytes {
-        let request = Request::post(format!("http://{}{}", self.address, self.method))
+        let scheme = if self.credentials.tls.is_some() { "https" } else { "http" };
+        let mut request = Request::post(format!("{scheme}://{}{}", self.address, self.method))
             .version(Version::HTTP_2)
             .header("content-type", "application/grpc")
-            .header("te", "trailers")
-            .body(())
-            .unwrap();
+            .header("te", "trailers");
+        if let Some(authorization) = &self.credentials.authorization {
+            request = request.header("authorization", authorization);
+        }
+        let request = request.body(()).unwrap();
         std::future::poll_fn(|context| sender.poll_ready(context)).await.unwrap();
         let (response, mut stream) = sender.send_request(request, false).unwrap();
         stream.send_data(self.message.clone(), true).unwrap();
@@ -123,6 +140,12 @@ impl Load {
         assert!(trailers.is_none_or(|trailers| trailers["grpc-status"] == "0"), "the call failed");
         message
     }
+}
+
+async fn handshake(socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> SendRequest<Bytes> {
+    let (sender, connection) = h2::client::handshake(socket).await.unwrap();
+    tokio::spawn(async move { connection.await.ok() });
+    sender
 }
 
 /// Adds the five bytes of gRPC framing to a message.

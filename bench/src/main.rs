@@ -15,17 +15,20 @@ mod process;
 mod recording;
 mod request_check;
 mod seeded_store;
+mod transport;
 
 use std::process::Command;
 
 use scangate_test_postgres::Cluster;
 use tokio::runtime::{Builder, Runtime};
 
+use self::grpc_bench::Gate;
+
 /// The same allocator as the server's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const TABLES: [&str; 5] = ["deciding", "calls", "memory", "growth", "recording"];
+const TABLES: [&str; 6] = ["deciding", "calls", "transports", "memory", "growth", "recording"];
 
 fn main() {
     // Without a subscriber, tracing would query the log crate for every event. A server with logging does not.
@@ -52,6 +55,7 @@ fn run(table: &str) {
     match table {
         "deciding" => deciding::run(),
         "calls" => over_sockets(run_calls()),
+        "transports" => over_sockets(grpc_bench::run_transports()),
         "memory" => process::run_program("scangate-bench-memory"),
         "growth" => over_sockets(grpc_bench::run_store_sizes()),
         "recording" => multi_thread().block_on(recording::run()),
@@ -62,12 +66,12 @@ fn run(table: &str) {
 async fn run_calls() {
     let cluster = Cluster::start();
     let postgres = vec!["--store".to_owned(), cluster.database()];
-    let cheapest_call_micros = grpc_bench::run(&[
-        ("gate, decisions not recorded", vec!["--log-off".to_owned()]),
-        ("gate, decisions in SQLite", Vec::new()),
-        ("gate, decisions in PostgreSQL", postgres),
-    ])
-    .await;
+    let gates = [
+        Gate::plaintext("gate, decisions not recorded", vec!["--log-off".to_owned()]),
+        Gate::plaintext("gate, decisions in SQLite", Vec::new()),
+        Gate::plaintext("gate, decisions in PostgreSQL", postgres),
+    ];
+    let cheapest_call_micros = grpc_bench::run("Warm EvaluateGate over sockets", &gates).await;
     request_check::print(cheapest_call_micros);
 }
 

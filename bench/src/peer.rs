@@ -1,7 +1,8 @@
 //! The peer: a stock tonic server that returns a canned response, as a program of its own. It uses the system's allocator,
 //! like a server without tuning.
 //!
-//! `scangate-bench-peer FILE` serves the response in the file, and prints its address.
+//! `scangate-bench-peer FILE [CERTIFICATE KEY [CLIENT_CA]]` serves the response in the file, over tonic's own TLS if it has a
+//! certificate, and prints its address.
 
 use prost::Message as _;
 use scangate_proto::v1::{
@@ -13,7 +14,7 @@ use scangate_proto::v1::{
 use tokio::net::TcpListener;
 use tonic::{
     Request, Response, Status,
-    transport::{Server, server::TcpIncoming},
+    transport::{Certificate, Identity, Server, ServerTlsConfig, server::TcpIncoming},
 };
 
 struct CannedService(EvaluateGateResponse);
@@ -64,11 +65,20 @@ impl ScanGateService for CannedService {
 #[tokio::main]
 async fn main() {
     tracing::subscriber::set_global_default(tracing::subscriber::NoSubscriber::new()).unwrap();
-    let file = std::env::args().nth(1).expect("usage: scangate-bench-peer FILE");
-    let response = EvaluateGateResponse::decode(&*std::fs::read(file).unwrap()).unwrap();
+    let files: Vec<Vec<u8>> = std::env::args().skip(1).map(|file| std::fs::read(file).unwrap()).collect();
+    let (response, tls) = files.split_first().expect("usage: scangate-bench-peer FILE [CERTIFICATE KEY [CLIENT_CA]]");
+    let response = EvaluateGateResponse::decode(&**response).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     println!("{}", listener.local_addr().unwrap());
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let service = ScanGateServiceServer::new(CannedService(response));
-    Server::builder().add_service(service).serve_with_incoming(incoming).await.unwrap();
+    let mut server = Server::builder();
+    if let [certificate, key, authority @ ..] = tls {
+        let mut config = ServerTlsConfig::new().identity(Identity::from_pem(certificate, key));
+        if let [authority] = authority {
+            config = config.client_ca_root(Certificate::from_pem(authority));
+        }
+        server = server.tls_config(config).unwrap();
+    }
+    server.add_service(service).serve_with_incoming(incoming).await.unwrap();
 }

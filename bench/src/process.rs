@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
+    iter,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -28,9 +29,11 @@ impl ServerProcess {
         Self::start(program, &arguments)
     }
 
-    /// Starts the peer, which returns the response in the file.
-    pub(crate) fn start_peer(response: &Path) -> Self {
-        Self::start(&find_program("scangate-bench-peer"), &[response.to_str().unwrap()])
+    /// Starts the peer, which returns the response in the file. The other arguments are those of its TLS.
+    pub(crate) fn start_peer(response: &Path, tls: &[String]) -> Self {
+        let arguments: Vec<&str> =
+            iter::once(response.to_str().unwrap()).chain(tls.iter().map(String::as_str)).collect();
+        Self::start(&find_program("scangate-bench-peer"), &arguments)
     }
 
     /// Starts a program that prints its address as its first line.

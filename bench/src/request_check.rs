@@ -16,7 +16,7 @@ const CHECKS: u32 = 1_000_000;
 /// Prints the cost beside that of the cheapest warm call, in µs of server CPU.
 pub(crate) fn print(cheapest_call_micros: f64) {
     let request = evaluate_request(CLEAN_IMAGE).encode_to_vec();
-    let message = requests::find(METHOD).unwrap();
+    let message = requests::Method::find(METHOD).unwrap().request();
     let start = Instant::now();
     for _ in 0..CHECKS {
         wire_check::check(black_box(&request), message).unwrap();
