@@ -26,6 +26,8 @@ use crate::{
     process::cpu_seconds,
 };
 
+/// The caller of all decisions.
+const CALLER: &str = "spiffe://example.org/ci";
 const MEASURE_DURATION: Duration = Duration::from_secs(3);
 const WARM_UP_DURATION: Duration = Duration::from_secs(1);
 /// Bytes of one write of the medium's own measurement: three pages of SQLite.
@@ -124,6 +126,7 @@ async fn append(
                 let number = latencies.len();
                 let start = Instant::now();
                 let request = request_id_prefix.map(|prefix| RequestKey {
+                    caller: CALLER.to_owned(),
                     id: format!("{prefix}-{callers}-{caller}-{number}"),
                     fingerprint: format!("{number:064x}"),
                     window: SignedDuration::from_mins(10),
@@ -131,7 +134,7 @@ async fn append(
                 log.append(AppendRequest {
                     record: Arc::clone(&records[(caller + number) % records.len()]),
                     evaluate_time: Timestamp::now(),
-                    caller: String::new(),
+                    caller: CALLER.to_owned(),
                     labels: BTreeMap::from([("pipeline".to_owned(), "deploy".to_owned())]),
                     request_key: request,
                     supersedes: None,

@@ -26,7 +26,12 @@ pub(crate) async fn create(path: &Path, policies: usize, governing: usize, waive
     let waivers = (0..waivers).map(waiver).map(Resource::Waiver);
     let resources: Vec<Resource> = policies.chain(waivers).collect();
     for batch in resources.chunks(BATCH_SIZE) {
-        let write = Write { change: Change::Create(batch.to_vec()), request: None, at: Timestamp::now() };
+        let write = Write {
+            change: Change::Create(batch.to_vec()),
+            author: String::new(),
+            request: None,
+            at: Timestamp::now(),
+        };
         store.apply(write).await.unwrap();
     }
 }

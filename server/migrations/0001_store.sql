@@ -36,15 +36,16 @@ create table documents (
 );
 
 -- Requests that a retry would repeat, with their result: the writer and sequence of a decision, or the revision that a write of
--- policies or waivers got, which has no writer. Each use has its own window.
+-- policies or waivers got, which has no writer. Each use has its own window. Ids are scoped to the caller.
 create table requests (
     kind text not null check (kind in ('write', 'decision')),
+    caller text not null,
     id text not null,
     fingerprint text not null,
     writer text not null,
     sequence bigint not null,
     expire_time bigint not null,
-    primary key (id, kind)
+    primary key (id, caller, kind)
 );
 
 create index requests_by_expire_time on requests (kind, expire_time);

@@ -131,7 +131,7 @@ pub struct AppendRequest {
     pub record: Arc<PreparedRecord>,
     /// The time of the evaluation.
     pub evaluate_time: Timestamp,
-    /// The caller's identity; empty if the caller has none.
+    /// The caller's name.
     pub caller: String,
     /// The caller's labels.
     pub labels: BTreeMap<String, String>,
@@ -148,7 +148,7 @@ pub struct Entry {
     pub id: DecisionId,
     /// The time of the evaluation.
     pub evaluate_time: Timestamp,
-    /// The caller's identity; empty if the caller had none.
+    /// The caller's name.
     pub caller: String,
     /// The caller's labels.
     pub labels: BTreeMap<String, String>,
@@ -311,8 +311,9 @@ pub trait DecisionLog: Send + Sync + fmt::Debug {
     /// (`repeated_request_returns_first_decision`), unless the append supersedes exactly that decision: then the key stands for
     /// the new one, for another window (`superseding_decision_takes_over_request`). Of concurrent appends with one key, one is
     /// recorded (`concurrent_repeated_requests_record_once`), also if all of them supersede the same decision
-    /// (`concurrent_superseding_requests_record_once`). A key with another fingerprint is [`Error::RequestIdReused`]. An append
-    /// that the caller cancels is recorded whole or not at all (`cancelled_append_leaves_whole_record_or_none`).
+    /// (`concurrent_superseding_requests_record_once`). A key with another fingerprint is [`Error::RequestIdReused`]. Keys belong
+    /// to their caller (`equal_ids_of_callers_are_different_requests`). An append that the caller cancels is recorded whole or not
+    /// at all (`cancelled_append_leaves_whole_record_or_none`).
     async fn append(&self, request: AppendRequest) -> Result<AppendResult, Error>;
 
     /// Succeeds if decisions can be recorded. After a failed append it probes with a write, so that recovery is detected.

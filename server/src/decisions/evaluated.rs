@@ -94,7 +94,7 @@ pub struct RecordedDecision {
     pub evaluated: Arc<EvaluatedDecision>,
     /// The instant of evaluation.
     pub evaluate_time: Timestamp,
-    /// The caller's identity; empty if the caller had none.
+    /// The caller's name.
     pub caller: String,
     /// The labels of the caller.
     pub labels: BTreeMap<String, String>,

@@ -101,7 +101,7 @@ pub struct EvaluateRequest {
     pub max_findings_age: Option<Duration>,
     /// The minimum store revision of the policy snapshot.
     pub at_least_as_fresh: Option<u64>,
-    /// The caller's identity, recorded with the decision; empty if the caller has none.
+    /// The caller's name, recorded with the decision.
     pub caller: String,
     /// Labels of the caller, recorded and returned with the decision.
     pub labels: BTreeMap<String, String>,

@@ -65,8 +65,9 @@ impl ScanGateService {
 
     /// Evaluates one request; the fast path and EvaluateGate share it.
     pub(super) async fn evaluate(&self, request: Request<EvaluateGateRequest>) -> Result<Evaluated, Status> {
-        let deadline = parse_deadline(request.metadata(), wait(request.get_ref().wait));
-        evaluate(&self.services.gate, request.into_inner(), deadline).await
+        let (metadata, extensions, request) = request.into_parts();
+        let deadline = parse_deadline(&metadata, wait(request.wait));
+        evaluate(&self.services.gate, authorization(&extensions)?, request, deadline).await
     }
 }
 
@@ -134,10 +135,9 @@ impl scan_gate_service_server::ScanGateService for ScanGateService {
         &self,
         request: Request<BatchEvaluateGateRequest>,
     ) -> Result<Response<BatchEvaluateGateResponse>, Status> {
-        let longest_wait =
-            request.get_ref().requests.iter().map(|request| wait(request.wait)).max().unwrap_or_default();
-        let deadline = parse_deadline(request.metadata(), longest_wait);
-        let requests = request.into_inner().requests;
+        let (metadata, extensions, BatchEvaluateGateRequest { requests }) = request.into_parts();
+        let longest_wait = requests.iter().map(|request| wait(request.wait)).max().unwrap_or_default();
+        let deadline = parse_deadline(&metadata, longest_wait);
         let mut fields = Fields::default();
         if requests.is_empty() {
             fields.require("requests", "must have at least one request");
@@ -145,7 +145,7 @@ impl scan_gate_service_server::ScanGateService for ScanGateService {
         fields.check_length("requests", requests.len(), MAX_BATCH);
         evaluate_request::check_request_ids(&mut fields, &requests);
         fields.finish(Some(()))?;
-        let items = evaluate_all(&self.services.gate, requests, deadline).await?;
+        let items = evaluate_all(&self.services.gate, authorization(&extensions)?, requests, deadline).await?;
         let verdict = decision::render_verdict(aggregate(&items)).into();
         Ok(Response::new(BatchEvaluateGateResponse { items, verdict }))
     }
@@ -213,8 +213,13 @@ fn wait(requested: Option<prost_types::Duration>) -> Duration {
     requested.and_then(|wait| Duration::try_from(wait).ok()).unwrap_or_default()
 }
 
-async fn evaluate(gate: &Evaluator, request: EvaluateGateRequest, deadline: Instant) -> Result<Evaluated, Status> {
-    let request = evaluate_request::parse_evaluate_request(request, gate.request_id_window())?;
+async fn evaluate(
+    gate: &Evaluator,
+    caller: &Authorization,
+    request: EvaluateGateRequest,
+    deadline: Instant,
+) -> Result<Evaluated, Status> {
+    let request = evaluate_request::parse_evaluate_request(caller.name(), request, gate.request_id_window())?;
     with_deadline(deadline, async {
         let evaluated = gate.evaluate(request, Some(deadline)).await.map_err(status::from_evaluation)?;
         let Evaluation { image, decision, .. } = &evaluated.recorded.evaluated.evaluation;
@@ -234,6 +239,7 @@ async fn evaluate(gate: &Evaluator, request: EvaluateGateRequest, deadline: Inst
 /// Evaluates every request, a bounded number concurrently, and returns the items in request order.
 async fn evaluate_all(
     gate: &Evaluator,
+    caller: &Authorization,
     requests: Vec<EvaluateGateRequest>,
     deadline: Instant,
 ) -> Result<Vec<BatchEvaluateGateItem>, Status> {
@@ -242,10 +248,10 @@ async fn evaluate_all(
     let mut evaluations = JoinSet::new();
     let request_id = current_call::request_id();
     for (index, request) in requests.into_iter().enumerate() {
-        let (gate, permits) = (gate.clone(), Arc::clone(&permits));
+        let (gate, caller, permits) = (gate.clone(), caller.clone(), Arc::clone(&permits));
         let evaluation = async move {
             let _permit = permits.acquire().await;
-            let evaluated = evaluate(&gate, request, deadline).await;
+            let evaluated = evaluate(&gate, &caller, request, deadline).await;
             (index, batch_item(evaluated, ByteBudget::shared_by(count)))
         };
         evaluations.spawn(current_call::with_request_id(request_id.clone(), evaluation));

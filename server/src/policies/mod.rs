@@ -72,6 +72,8 @@ pub enum Error {
 /// The options of a write.
 #[derive(Clone, Debug)]
 pub struct WriteOptions {
+    /// The caller's name, recorded as the author.
+    pub caller: String,
     /// Check the write without making it.
     pub validate_only: bool,
     /// The idempotency key.
@@ -162,7 +164,7 @@ impl Policies {
             return Ok(dry_run::dry_run(&*self.snapshot_at_least(None).await?, change)?);
         }
         let policies = Arc::clone(self);
-        let write = Write { change, request: options.request_key, at: Timestamp::now() };
+        let write = Write { change, author: options.caller, request: options.request_key, at: Timestamp::now() };
         tokio::spawn(async move { policies.apply_and_refresh(write).await }).await.map_err(Error::TaskFailed)?
     }
 

@@ -151,11 +151,13 @@ pub enum Change {
     },
 }
 
-/// A change with its idempotency key and time.
+/// A change with its author, idempotency key and time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Write {
     /// The change.
     pub change: Change,
+    /// The name of the caller who makes it; empty if the server itself does.
+    pub author: String,
     /// The idempotency key, stored for the deduplication window.
     pub request: Option<RequestKey>,
     /// The time of the write. A store truncates it to microseconds, in its result, too.
@@ -320,7 +322,8 @@ pub trait PolicyStore: Send + Sync + fmt::Debug {
     /// Applies a change and returns once it is durable.
     ///
     /// A known idempotency key returns the first result and changes nothing (`repeated_update_returns_first_result`); a key
-    /// with another fingerprint is [`Error::RequestIdReused`] (`reused_request_id_is_refused`).
+    /// with another fingerprint is [`Error::RequestIdReused`] (`reused_request_id_is_refused`). Keys belong to their caller
+    /// (`equal_ids_of_callers_are_different_requests`).
     /// A missing resource is [`Error::NotFound`] (`missing_policy_is_neither_updated_nor_deleted`), a failed precondition
     /// [`Error::Conflict`] (`stale_revision_conflicts_and_changes_nothing`). Of concurrent writes that expect one revision,
     /// exactly one succeeds (`concurrent_writes_at_one_revision_one_wins`).

@@ -21,7 +21,8 @@ use self::bookmarks::{
     reading_on_past_trimmed_decisions_is_refused,
 };
 use self::requests::{
-    concurrent_repeated_requests_record_once, concurrent_superseding_requests_record_once,
+    callers_of_one_batch_do_not_share_ids, concurrent_repeated_requests_record_once,
+    concurrent_superseding_requests_record_once, equal_ids_of_callers_are_different_requests,
     only_the_current_decision_is_superseded, repeated_request_returns_first_decision,
     request_is_forgotten_after_its_window, superseding_decision_takes_over_request,
 };
@@ -51,6 +52,8 @@ promises! {
     writer_continues_after_foreign_indexing,
     partly_trimmed_batch_stays_fully_indexed,
     repeated_request_returns_first_decision,
+    equal_ids_of_callers_are_different_requests,
+    callers_of_one_batch_do_not_share_ids,
     concurrent_repeated_requests_record_once,
     superseding_decision_takes_over_request,
     only_the_current_decision_is_superseded,

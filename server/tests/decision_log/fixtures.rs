@@ -48,11 +48,18 @@ pub(crate) fn append_request(number: u64) -> AppendRequest {
     }
 }
 
-/// Adds an idempotency key.
+/// Adds an idempotency key of one caller.
 pub(crate) fn with_request_key(id: &str, fingerprint: &str, request: AppendRequest) -> AppendRequest {
     let window = SignedDuration::from_hours(24);
-    let key = RequestKey { id: id.to_owned(), fingerprint: fingerprint.to_owned(), window };
-    AppendRequest { request_key: Some(key), ..request }
+    let key = RequestKey { caller: String::new(), id: id.to_owned(), fingerprint: fingerprint.to_owned(), window };
+    by("ci", AppendRequest { request_key: Some(key), ..request })
+}
+
+/// Makes a decision, and its request, another caller's.
+pub(crate) fn by(caller: &str, request: AppendRequest) -> AppendRequest {
+    let caller = caller.to_owned();
+    let request_key = request.request_key.map(|key| RequestKey { caller: caller.clone(), ..key });
+    AppendRequest { caller, request_key, ..request }
 }
 
 /// Returns the id of a new decision; panics if it was replayed.

@@ -161,6 +161,7 @@ async fn damaged_keys_are_reported() {
         ("update decision_segments set last_time = 0", "the stored time is not that of their latest decision"),
         ("update requests set sequence = 7 where sequence = 8", "leads to decision"),
         ("update requests set id = 'other' where sequence = 8", "was not recorded for that request"),
+        ("update requests set caller = 'other'", "was not recorded for that request"),
         ("update requests set fingerprint = 'other'", "was not recorded for that request"),
     ] {
         let found = damage_after(sql).await;

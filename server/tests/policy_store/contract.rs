@@ -40,6 +40,7 @@ promises! {
     requests::repeated_update_returns_first_result,
     requests::repeated_delete_returns_first_result,
     requests::reused_request_id_is_refused,
+    requests::equal_ids_of_callers_are_different_requests,
     requests::recorded_result_is_found_within_window,
     requests::refused_request_is_not_recorded,
     requests::request_is_deduplicated_for_24_hours_only,

@@ -8,6 +8,7 @@ use scangate_core::{
 };
 use scangate_server::{
     idempotency::{RequestKey, WRITE_WINDOW},
+    policies::WriteOptions,
     policy_store::{
         Change, Error, PolicyStore, Precondition, Resource, ResourceName, Write, into_snapshot, sql::SqlPolicyStore,
     },
@@ -78,13 +79,26 @@ pub(crate) fn delete(name: &str, expected: Precondition) -> Write {
 }
 
 pub(crate) fn write(change: Change) -> Write {
-    Write { change, request: None, at: noon() }
+    Write { change, author: "ann".to_owned(), request: None, at: noon() }
+}
+
+/// The options of a write without an idempotency key.
+pub(crate) fn options() -> WriteOptions {
+    WriteOptions { caller: "ann".to_owned(), validate_only: false, request_key: None }
 }
 
 /// Adds an idempotency key to a write.
 pub(crate) fn requested(id: &str, fingerprint: &str, write: Write) -> Write {
     let (id, fingerprint) = (id.to_owned(), fingerprint.to_owned());
-    Write { request: Some(RequestKey { id, fingerprint, window: WRITE_WINDOW }), ..write }
+    let key = RequestKey { caller: write.author.clone(), id, fingerprint, window: WRITE_WINDOW };
+    Write { request: Some(key), ..write }
+}
+
+/// Makes a write, and its request, another caller's.
+pub(crate) fn by(author: &str, write: Write) -> Write {
+    let author = author.to_owned();
+    let request = write.request.map(|key| RequestKey { caller: author.clone(), ..key });
+    Write { author, request, ..write }
 }
 
 /// Moves a write to a later time.

@@ -8,13 +8,13 @@ use std::{
 
 use scangate_core::policy::{Match, Mode, Policy};
 use scangate_server::{
-    policies::{Policies, WriteOptions},
+    policies::Policies,
     policy_store::{Change, Error, PolicyStore, Precondition, Resource, into_snapshot},
 };
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    fixtures::{LoadSnapshot as _, create, delete, id, policy, update, waiver, waiver_id, write},
+    fixtures::{LoadSnapshot as _, create, delete, id, options, policy, update, waiver, waiver_id, write},
     sqlite::{StoreDirectory, shell},
 };
 
@@ -122,7 +122,7 @@ async fn newer_document_is_logged_once_per_revision() {
     let policies = Policies::load(Arc::new(store), Duration::from_secs(2)).await.unwrap();
     let loaded = lines.count("monotonic_counter.documents_from_newer_server=1");
     let change = Change::Create(vec![Resource::Policy(policy("team"))]);
-    policies.write(change, WriteOptions { validate_only: false, request_key: None }).await.unwrap();
+    policies.write(change, options()).await.unwrap();
 
     assert_eq!(loaded, DOCUMENTS.len());
     assert_eq!(lines.count("documents_from_newer_server"), loaded);

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use scangate_server::{
-    policies::{self, Policies, WriteOptions},
+    policies::{self, Policies},
     policy_store::{Change, Error, PolicyStore as _, Precondition, Resource, sql::SqlPolicyStore},
     sql::{Address, OpenError},
 };
@@ -11,7 +11,7 @@ use scangate_test_postgres::Cluster;
 
 use crate::{
     contract::{FILL, PROMISES, full_store_takes_changes_but_no_new_policies},
-    fixtures::{self, LoadSnapshot as _, changed, create, update},
+    fixtures::{self, LoadSnapshot as _, changed, create, options, update},
     newer_documents,
 };
 
@@ -29,7 +29,7 @@ pub(crate) async fn server(url: &str) -> Arc<Policies> {
 /// Writes a policy on a server, and returns the revision.
 pub(crate) async fn write(server: &Arc<Policies>, name: &str) -> u64 {
     let change = Change::Update { resource: Resource::Policy(changed(name)), expected: Precondition::Any };
-    server.write(change, WriteOptions { validate_only: false, request_key: None }).await.unwrap().revision
+    server.write(change, options()).await.unwrap().revision
 }
 
 #[tokio::test(flavor = "multi_thread")]

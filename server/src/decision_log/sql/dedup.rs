@@ -11,7 +11,7 @@ use super::segment::Head;
 use crate::{
     decision_log::{AppendRequest, AppendResult, DecisionId, Error},
     idempotency::{
-        RequestKey,
+        Key, RequestKey,
         sql::{self as requests, Claim, Kind, StoredRequest},
     },
     sql::{self, Connection},
@@ -39,17 +39,18 @@ impl<'a> Deduplicated<'a> {
         requests: &'a [AppendRequest],
     ) -> Result<Self, sql::Error> {
         let now = Timestamp::now();
-        let mut claims: BTreeMap<&str, Claim<'_>> = BTreeMap::new();
+        let mut claims: BTreeMap<Key<'a>, Claim<'a>> = BTreeMap::new();
         for request in requests {
             if let Some(key) = &request.request_key {
                 // Of several requests with one key, the first is recorded.
                 let supersedes = request.supersedes.as_ref().map(|id| (&*id.writer, id.sequence));
-                claims.entry(&key.id).or_insert(Claim { key, supersedes });
+                claims.entry(key.key()).or_insert(Claim { key, supersedes });
             }
         }
         let stored = requests::claim(connection, Kind::Decision, &claims, now).await?;
         let (deduplicated, claimed) = Self::number(writer, head, requests, &stored, &claims);
-        let sequences: Vec<(&str, u64)> = claimed.into_iter().map(|(id, decision)| (id, decision.sequence)).collect();
+        let sequences: Vec<(Key<'_>, u64)> =
+            claimed.into_iter().map(|(key, decision)| (key, decision.sequence)).collect();
         if !claims.is_empty() {
             requests::set_targets(connection, Kind::Decision, writer, &sequences, now).await?;
         }
@@ -61,18 +62,18 @@ impl<'a> Deduplicated<'a> {
         writer: &Arc<str>,
         head: &Head,
         requests: &'a [AppendRequest],
-        stored: &BTreeMap<String, StoredRequest>,
-        claims: &BTreeMap<&'a str, Claim<'a>>,
-    ) -> (Self, HashMap<&'a str, DecisionId>) {
+        stored: &BTreeMap<Key<'a>, StoredRequest>,
+        claims: &BTreeMap<Key<'a>, Claim<'a>>,
+    ) -> (Self, HashMap<Key<'a>, DecisionId>) {
         let (writer, after) = (Arc::clone(writer), head.sequence);
         let mut deduplicated = Self { results: Vec::new(), new_requests: Vec::new(), writer, after };
-        let mut claimed: HashMap<&str, DecisionId> = HashMap::new();
+        let mut claimed: HashMap<Key<'a>, DecisionId> = HashMap::new();
         for request in requests {
             let result = match &request.request_key {
                 None => Ok(AppendResult::Recorded(deduplicated.push_new(request))),
                 Some(key) => previous_result(key, stored, claims, &claimed).unwrap_or_else(|| {
                     let id = deduplicated.push_new(request);
-                    claimed.insert(&key.id, id.clone());
+                    claimed.insert(key.key(), id.clone());
                     Ok(AppendResult::Recorded(id))
                 }),
             };
@@ -92,12 +93,12 @@ impl<'a> Deduplicated<'a> {
 /// Returns the result of an earlier request with this key, from the database or from the same batch.
 fn previous_result(
     key: &RequestKey,
-    stored: &BTreeMap<String, StoredRequest>,
-    claims: &BTreeMap<&str, Claim<'_>>,
-    claimed: &HashMap<&str, DecisionId>,
+    stored: &BTreeMap<Key<'_>, StoredRequest>,
+    claims: &BTreeMap<Key<'_>, Claim<'_>>,
+    claimed: &HashMap<Key<'_>, DecisionId>,
 ) -> Option<Result<AppendResult, Error>> {
-    let id = key.id.as_str();
-    let (fingerprint, decision) = match (stored.get(id), claimed.get(id), claims.get(id)) {
+    let id = key.key();
+    let (fingerprint, decision) = match (stored.get(&id), claimed.get(&id), claims.get(&id)) {
         (Some(stored), ..) => {
             (&stored.fingerprint, DecisionId { writer: stored.writer.as_str().into(), sequence: stored.sequence })
         }

@@ -149,10 +149,10 @@ impl DecisionLog for SqlDecisionLog {
     }
 
     async fn find_by_request(&self, request: &RequestKey) -> Result<Option<DecisionId>, Error> {
-        let id = request.id.clone();
+        let key = request.clone();
         let found = self.database.read(move |connection| {
             let now = Timestamp::now().as_microsecond();
-            Box::pin(async move { requests::find(connection, Kind::Decision, &id, now).await })
+            Box::pin(async move { requests::find(connection, Kind::Decision, key.key(), now).await })
         });
         match found.await? {
             None => Ok(None),

@@ -27,7 +27,7 @@ pub(super) struct StoredEntry {
     /// The blob of its record.
     #[serde(rename = "case")]
     pub(super) record: Hash,
-    /// The caller's identity; empty if the caller had none.
+    /// The caller's name.
     #[serde(default)]
     pub(super) caller: String,
     /// The caller's labels.

@@ -27,13 +27,14 @@ const MAX_LABELS: usize = 32;
 const MAX_LABEL_KEY: usize = 63;
 const MAX_LABEL_VALUE: usize = 256;
 
-/// Parses an EvaluateGate request. Its id is kept for `window`.
+/// Parses an EvaluateGate request of a caller. Its id is kept for `window`.
 pub(crate) fn parse_evaluate_request(
+    caller: &str,
     request: v1::EvaluateGateRequest,
     window: SignedDuration,
 ) -> Result<EvaluateRequest, Status> {
     let mut fields = Fields::default();
-    let request_key = parse_request_key(&mut fields, &request.request_id, window, || identity(&request));
+    let request_key = parse_request_key(&mut fields, caller, &request.request_id, window, || identity(&request));
     let image = image::parse_image_reference(&mut fields, &request.image);
     let environment = fields.optional("environment", &request.environment, Environment::parse);
     let platforms = image::parse_platforms(&mut fields, &request.platforms);
@@ -48,8 +49,7 @@ pub(crate) fn parse_evaluate_request(
         wait,
         max_findings_age,
         at_least_as_fresh,
-        // Callers have no identity yet.
-        caller: String::new(),
+        caller: caller.to_owned(),
         labels: request.labels,
         request_key,
     });

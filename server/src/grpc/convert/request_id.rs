@@ -12,10 +12,11 @@ use crate::{grpc::field_violations::Fields, idempotency::RequestKey};
 const NOT_A_UUID: &str = "must be a random UUID in lower case, like 8-4-4-4-12 hexadecimal digits; make a new one for each request, \
                           e.g. with `uuidgen | tr A-F a-f`, and send the same one only with its retries";
 
-/// Parses the idempotency key of a request; `None` without a `request_id`. `identity` builds a message of the parts that identify
+/// Parses the idempotency key of a caller's request; `None` without a `request_id`. `identity` builds a message of the parts that identify
 /// the request, over which the fingerprint is computed.
 pub(crate) fn parse_request_key<M: Message>(
     fields: &mut Fields,
+    caller: &str,
     request_id: &str,
     window: SignedDuration,
     identity: impl FnOnce() -> M,
@@ -31,7 +32,7 @@ pub(crate) fn parse_request_key<M: Message>(
     let message = std::any::type_name::<M>().rsplit("::").next().unwrap_or_default();
     let digest = Sha256::new().chain_update(message).chain_update([0]).chain_update(identity().encode_to_vec());
     let fingerprint = URL_SAFE_NO_PAD.encode(digest.finalize());
-    Some(RequestKey { id: request_id.to_owned(), fingerprint, window })
+    Some(RequestKey { caller: caller.to_owned(), id: request_id.to_owned(), fingerprint, window })
 }
 
 /// True for 32 lower-case hexadecimal digits as 8-4-4-4-12. The nil UUID is the value of a variable that was never set.

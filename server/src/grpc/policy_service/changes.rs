@@ -9,6 +9,7 @@ use tonic::Status;
 
 use super::{PolicyService, write_options};
 use crate::{
+    auth::Authorization,
     grpc::{
         convert::{
             policy::{self as policy_fields, render_policy},
@@ -24,11 +25,14 @@ use crate::{
 };
 
 impl PolicyService {
-    pub(super) async fn add(&self, request: CreatePolicyRequest) -> Result<CreatePolicyResponse, Status> {
+    pub(super) async fn add(
+        &self,
+        caller: &Authorization,
+        request: CreatePolicyRequest,
+    ) -> Result<CreatePolicyResponse, Status> {
         let mut fields = Fields::default();
-        let options = write_options(&mut fields, request.validate_only, &request.request_id, || CreatePolicyRequest {
-            request_id: String::new(),
-            ..request.clone()
+        let options = write_options(&mut fields, caller, request.validate_only, &request.request_id, || {
+            CreatePolicyRequest { request_id: String::new(), ..request.clone() }
         });
         let write = async {
             let id = fields.check("policy_id", PolicyId::parse(&request.policy_id));
@@ -45,11 +49,14 @@ impl PolicyService {
         })
     }
 
-    pub(super) async fn change(&self, request: UpdatePolicyRequest) -> Result<UpdatePolicyResponse, Status> {
+    pub(super) async fn change(
+        &self,
+        caller: &Authorization,
+        request: UpdatePolicyRequest,
+    ) -> Result<UpdatePolicyResponse, Status> {
         let mut fields = Fields::default();
-        let options = write_options(&mut fields, request.validate_only, &request.request_id, || UpdatePolicyRequest {
-            request_id: String::new(),
-            ..request.clone()
+        let options = write_options(&mut fields, caller, request.validate_only, &request.request_id, || {
+            UpdatePolicyRequest { request_id: String::new(), ..request.clone() }
         });
         let written = self.write_once(&options, self.replace(&request, fields, options.clone())).await?;
         Ok(UpdatePolicyResponse {
@@ -83,11 +90,14 @@ impl PolicyService {
         self.policies.write(change, options).await.map_err(status::from_policies)
     }
 
-    pub(super) async fn delete(&self, request: DeletePolicyRequest) -> Result<DeletePolicyResponse, Status> {
+    pub(super) async fn delete(
+        &self,
+        caller: &Authorization,
+        request: DeletePolicyRequest,
+    ) -> Result<DeletePolicyResponse, Status> {
         let mut fields = Fields::default();
-        let options = write_options(&mut fields, request.validate_only, &request.request_id, || DeletePolicyRequest {
-            request_id: String::new(),
-            ..request.clone()
+        let options = write_options(&mut fields, caller, request.validate_only, &request.request_id, || {
+            DeletePolicyRequest { request_id: String::new(), ..request.clone() }
         });
         let write = async {
             let id = policy_fields::parse_name(&mut fields, "name", &request.name);

@@ -41,6 +41,7 @@ use super::{
     streaming::ResponseStream,
 };
 use crate::{
+    auth::Authorization,
     decisions::Decisions,
     idempotency::WRITE_WINDOW,
     observations::Observations,
@@ -92,8 +93,9 @@ impl policy_service_server::PolicyService for PolicyService {
         &self,
         request: Request<CreatePolicyRequest>,
     ) -> Result<Response<CreatePolicyResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        with_deadline(parse_deadline(&metadata, Duration::ZERO), self.add(request)).await.map(Response::new)
+        let (metadata, extensions, request) = request.into_parts();
+        let writing = self.add(authorization(&extensions)?, request);
+        with_deadline(parse_deadline(&metadata, Duration::ZERO), writing).await.map(Response::new)
     }
 
     async fn get_policy(&self, request: Request<GetPolicyRequest>) -> Result<Response<GetPolicyResponse>, Status> {
@@ -145,16 +147,18 @@ impl policy_service_server::PolicyService for PolicyService {
         &self,
         request: Request<UpdatePolicyRequest>,
     ) -> Result<Response<UpdatePolicyResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        with_deadline(parse_deadline(&metadata, Duration::ZERO), self.change(request)).await.map(Response::new)
+        let (metadata, extensions, request) = request.into_parts();
+        let writing = self.change(authorization(&extensions)?, request);
+        with_deadline(parse_deadline(&metadata, Duration::ZERO), writing).await.map(Response::new)
     }
 
     async fn delete_policy(
         &self,
         request: Request<DeletePolicyRequest>,
     ) -> Result<Response<DeletePolicyResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        with_deadline(parse_deadline(&metadata, Duration::ZERO), self.delete(request)).await.map(Response::new)
+        let (metadata, extensions, request) = request.into_parts();
+        let writing = self.delete(authorization(&extensions)?, request);
+        with_deadline(parse_deadline(&metadata, Duration::ZERO), writing).await.map(Response::new)
     }
 
     async fn list_policy_revisions(
@@ -169,8 +173,9 @@ impl policy_service_server::PolicyService for PolicyService {
         &self,
         request: Request<RollbackPolicyRequest>,
     ) -> Result<Response<RollbackPolicyResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        with_deadline(parse_deadline(&metadata, Duration::ZERO), self.roll_back(request)).await.map(Response::new)
+        let (metadata, extensions, request) = request.into_parts();
+        let writing = self.roll_back(authorization(&extensions)?, request);
+        with_deadline(parse_deadline(&metadata, Duration::ZERO), writing).await.map(Response::new)
     }
 
     async fn preview_policy(
@@ -192,8 +197,9 @@ impl policy_service_server::PolicyService for PolicyService {
         &self,
         request: Request<CreateWaiverRequest>,
     ) -> Result<Response<CreateWaiverResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        with_deadline(parse_deadline(&metadata, Duration::ZERO), self.create(request)).await.map(Response::new)
+        let (metadata, extensions, request) = request.into_parts();
+        let writing = self.create(authorization(&extensions)?, request);
+        with_deadline(parse_deadline(&metadata, Duration::ZERO), writing).await.map(Response::new)
     }
 
     async fn get_waiver(&self, request: Request<GetWaiverRequest>) -> Result<Response<GetWaiverResponse>, Status> {
@@ -213,31 +219,34 @@ impl policy_service_server::PolicyService for PolicyService {
         &self,
         request: Request<UpdateWaiverRequest>,
     ) -> Result<Response<UpdateWaiverResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        with_deadline(parse_deadline(&metadata, Duration::ZERO), self.update(request)).await.map(Response::new)
+        let (metadata, extensions, request) = request.into_parts();
+        let writing = self.update(authorization(&extensions)?, request);
+        with_deadline(parse_deadline(&metadata, Duration::ZERO), writing).await.map(Response::new)
     }
 
     async fn revoke_waiver(
         &self,
         request: Request<RevokeWaiverRequest>,
     ) -> Result<Response<RevokeWaiverResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        with_deadline(parse_deadline(&metadata, Duration::ZERO), self.revoke(request)).await.map(Response::new)
+        let (metadata, extensions, request) = request.into_parts();
+        let writing = self.revoke(authorization(&extensions)?, request);
+        with_deadline(parse_deadline(&metadata, Duration::ZERO), writing).await.map(Response::new)
     }
 
     async fn approve_waiver(
         &self,
         request: Request<ApproveWaiverRequest>,
     ) -> Result<Response<ApproveWaiverResponse>, Status> {
-        Err(waivers::refuse_approval(request.get_ref()))
+        Err(waivers::refuse_approval(authorization(request.extensions())?, request.get_ref()))
     }
 
     async fn import_waivers(
         &self,
         request: Request<ImportWaiversRequest>,
     ) -> Result<Response<ImportWaiversResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        with_deadline(parse_deadline(&metadata, Duration::ZERO), self.import(request)).await.map(Response::new)
+        let (metadata, extensions, request) = request.into_parts();
+        let writing = self.import(authorization(&extensions)?, request);
+        with_deadline(parse_deadline(&metadata, Duration::ZERO), writing).await.map(Response::new)
     }
 }
 
@@ -265,12 +274,14 @@ impl PolicyService {
     }
 }
 
-/// The options of a write; `content` is the request without its id.
+/// The options of a caller's write; `content` is the request without its id.
 fn write_options<M: Message>(
     fields: &mut Fields,
+    caller: &Authorization,
     validate_only: bool,
     request_id: &str,
     content: impl FnOnce() -> M,
 ) -> WriteOptions {
-    WriteOptions { validate_only, request_key: parse_request_key(fields, request_id, WRITE_WINDOW, content) }
+    let request_key = parse_request_key(fields, caller.name(), request_id, WRITE_WINDOW, content);
+    WriteOptions { caller: caller.name().to_owned(), validate_only, request_key }
 }

@@ -9,6 +9,7 @@ use tonic::Status;
 
 use super::{PolicyService, write_options};
 use crate::{
+    auth::Authorization,
     grpc::{
         byte_budget::ByteBudget,
         convert::{
@@ -70,9 +71,13 @@ impl PolicyService {
         }
     }
 
-    pub(super) async fn roll_back(&self, request: RollbackPolicyRequest) -> Result<RollbackPolicyResponse, Status> {
+    pub(super) async fn roll_back(
+        &self,
+        caller: &Authorization,
+        request: RollbackPolicyRequest,
+    ) -> Result<RollbackPolicyResponse, Status> {
         let mut fields = Fields::default();
-        let options = write_options(&mut fields, request.validate_only, &request.request_id, || {
+        let options = write_options(&mut fields, caller, request.validate_only, &request.request_id, || {
             RollbackPolicyRequest { request_id: String::new(), ..request.clone() }
         });
         let write = async {

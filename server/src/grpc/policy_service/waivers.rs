@@ -14,6 +14,7 @@ use tonic::Status;
 
 use super::{PolicyService, write_options};
 use crate::{
+    auth::Authorization,
     grpc::{
         byte_budget::ByteBudget,
         convert::{
@@ -36,11 +37,14 @@ use crate::{
 const MAX_EXPIRES_WITHIN: Duration = Duration::from_hours(3650 * 24);
 
 impl PolicyService {
-    pub(super) async fn create(&self, request: CreateWaiverRequest) -> Result<CreateWaiverResponse, Status> {
+    pub(super) async fn create(
+        &self,
+        caller: &Authorization,
+        request: CreateWaiverRequest,
+    ) -> Result<CreateWaiverResponse, Status> {
         let mut fields = Fields::default();
-        let options = write_options(&mut fields, request.validate_only, &request.request_id, || CreateWaiverRequest {
-            request_id: String::new(),
-            ..request.clone()
+        let options = write_options(&mut fields, caller, request.validate_only, &request.request_id, || {
+            CreateWaiverRequest { request_id: String::new(), ..request.clone() }
         });
         let write = async {
             let id = if request.waiver_id.is_empty() {
@@ -86,11 +90,14 @@ impl PolicyService {
         })
     }
 
-    pub(super) async fn update(&self, request: UpdateWaiverRequest) -> Result<UpdateWaiverResponse, Status> {
+    pub(super) async fn update(
+        &self,
+        caller: &Authorization,
+        request: UpdateWaiverRequest,
+    ) -> Result<UpdateWaiverResponse, Status> {
         let mut fields = Fields::default();
-        let options = write_options(&mut fields, request.validate_only, &request.request_id, || UpdateWaiverRequest {
-            request_id: String::new(),
-            ..request.clone()
+        let options = write_options(&mut fields, caller, request.validate_only, &request.request_id, || {
+            UpdateWaiverRequest { request_id: String::new(), ..request.clone() }
         });
         let written = self.write_once(&options, self.replace_waiver(&request, fields, options.clone())).await?;
         let (waiver, notes) = self.render_write(&written).await?;
@@ -122,11 +129,14 @@ impl PolicyService {
         self.waivers.update(waiver, current, options).await.map_err(status::from_waivers)
     }
 
-    pub(super) async fn revoke(&self, request: RevokeWaiverRequest) -> Result<RevokeWaiverResponse, Status> {
+    pub(super) async fn revoke(
+        &self,
+        caller: &Authorization,
+        request: RevokeWaiverRequest,
+    ) -> Result<RevokeWaiverResponse, Status> {
         let mut fields = Fields::default();
-        let options = write_options(&mut fields, request.validate_only, &request.request_id, || RevokeWaiverRequest {
-            request_id: String::new(),
-            ..request.clone()
+        let options = write_options(&mut fields, caller, request.validate_only, &request.request_id, || {
+            RevokeWaiverRequest { request_id: String::new(), ..request.clone() }
         });
         let write = async {
             let id = waiver_fields::parse_name(&mut fields, "name", &request.name);
@@ -151,11 +161,14 @@ impl PolicyService {
         Ok((waiver, notes))
     }
 
-    pub(super) async fn import(&self, request: ImportWaiversRequest) -> Result<ImportWaiversResponse, Status> {
+    pub(super) async fn import(
+        &self,
+        caller: &Authorization,
+        request: ImportWaiversRequest,
+    ) -> Result<ImportWaiversResponse, Status> {
         let mut fields = Fields::default();
-        let options = write_options(&mut fields, request.validate_only, &request.request_id, || ImportWaiversRequest {
-            request_id: String::new(),
-            ..request.clone()
+        let options = write_options(&mut fields, caller, request.validate_only, &request.request_id, || {
+            ImportWaiversRequest { request_id: String::new(), ..request.clone() }
         });
         let document = request.document.as_ref().map(|Document::OpenvexJson(json)| json.clone()).unwrap_or_default();
         // On a blocking thread: a large document takes time to parse.
@@ -204,11 +217,11 @@ fn parse_filter(fields: &mut Fields, filter: Option<&v1::WaiverFilter>) -> Filte
 }
 
 /// Returns the refusal of an approval: it is a statement of its caller, and callers have no identity yet.
-pub(super) fn refuse_approval(request: &ApproveWaiverRequest) -> Status {
+pub(super) fn refuse_approval(caller: &Authorization, request: &ApproveWaiverRequest) -> Status {
     let mut fields = Fields::default();
     let id = waiver_fields::parse_name(&mut fields, "name", &request.name);
     policy_fields::parse_etag(&mut fields, "etag", &request.etag);
-    write_options(&mut fields, request.validate_only, &request.request_id, || ApproveWaiverRequest {
+    write_options(&mut fields, caller, request.validate_only, &request.request_id, || ApproveWaiverRequest {
         request_id: String::new(),
         ..request.clone()
     });

@@ -33,8 +33,7 @@ pub(super) async fn apply(connection: &mut Connection, write: Write) -> Result<W
         Change::Update { resource, expected } => update(connection, &resource, expected, now).await?,
         Change::Delete { id, expected } => delete(connection, ResourceName::Policy(id), expected, now).await?,
     };
-    let request =
-        write.request.iter().map(|request| (request.id.as_str(), revision.unsigned_abs())).collect::<Vec<_>>();
+    let request = write.request.iter().map(|request| (request.key(), revision.unsigned_abs())).collect::<Vec<_>>();
     requests::set_targets(connection, Kind::Write, "", &request, write.at).await?;
     load_result(connection, revision).await
 }
@@ -45,7 +44,7 @@ pub(super) async fn recorded(
     request: &RequestKey,
     now: i64,
 ) -> Result<Option<WriteResult>, Error> {
-    match requests::find(connection, Kind::Write, &request.id, now).await? {
+    match requests::find(connection, Kind::Write, request.key(), now).await? {
         Some(recorded) => result_of(connection, request, &recorded).await.map(Some),
         None => Ok(None),
     }
@@ -86,9 +85,9 @@ async fn claim(
     request: &RequestKey,
     now: Timestamp,
 ) -> Result<Option<WriteResult>, Error> {
-    let claims = BTreeMap::from([(request.id.as_str(), Claim { key: request, supersedes: None })]);
+    let claims = BTreeMap::from([(request.key(), Claim { key: request, supersedes: None })]);
     let taken = requests::claim(connection, Kind::Write, &claims, now).await?;
-    match taken.get(&request.id) {
+    match taken.get(&request.key()) {
         Some(recorded) => result_of(connection, request, recorded).await.map(Some),
         None => Ok(None),
     }

@@ -67,7 +67,8 @@ impl SqlPolicyStore {
                     if queries::init_revision(connection).await? {
                         let default = Policy::built_in_default().map_err(|source| Error::Unavailable(source.into()))?;
                         let change = Change::Create(vec![Resource::Policy(default)]);
-                        apply::apply(connection, Write { change, request: None, at: Timestamp::now() }).await?;
+                        let (author, at) = (String::new(), Timestamp::now());
+                        apply::apply(connection, Write { change, author, request: None, at }).await?;
                     }
                     Ok(())
                 })

@@ -10,7 +10,7 @@ use scangate_server::{
 use tokio::task::JoinSet;
 
 use super::{log, verified};
-use crate::fixtures::{append_request, recorded, with_request_key};
+use crate::fixtures::{append_request, by, recorded, with_request_key};
 
 pub(super) async fn repeated_request_returns_first_decision(store: Arc<Database>) {
     let (log, other) = (log(&store), log(&store));
@@ -24,6 +24,45 @@ pub(super) async fn repeated_request_returns_first_decision(store: Arc<Database>
     let key = with_request_key("r-1", "print", append_request(1)).request_key.unwrap();
     assert_eq!(other.find_by_request(&key).await.unwrap(), Some(id));
     assert_eq!(verified(&log).await, 1);
+}
+
+pub(super) async fn equal_ids_of_callers_are_different_requests(store: Arc<Database>) {
+    let (log, other) = (log(&store), log(&store));
+    let request = |caller, print| by(caller, with_request_key("r-1", print, append_request(1)));
+    let first = recorded(log.append(request("ann", "print")).await.unwrap());
+    let unknown = log.find_by_request(&request("bob", "print").request_key.unwrap()).await.unwrap();
+
+    let both = [request("bob", "other"), request("ann", "print"), request("bob", "other")];
+    let mut answers = Vec::new();
+    for request in both {
+        answers.push(other.append(request).await.unwrap());
+    }
+    let superseded = superseding(&first, by("eve", with_request_key("r-1", "print", append_request(1))));
+    let third = recorded(log.append(superseded).await.unwrap());
+
+    let second = recorded(answers[0].clone());
+    assert_eq!((unknown, &answers[1]), (None, &AppendResult::Replayed(first.clone())));
+    assert_eq!(answers[2], AppendResult::Replayed(second.clone()));
+    for (caller, print, id) in [("ann", "print", first), ("bob", "other", second), ("eve", "print", third)] {
+        assert_eq!(log.find_by_request(&request(caller, print).request_key.unwrap()).await.unwrap(), Some(id));
+    }
+    assert_eq!(verified(&log).await, 3);
+}
+
+pub(super) async fn callers_of_one_batch_do_not_share_ids(store: Arc<Database>) {
+    let log = log(&store);
+    let mut callers = JoinSet::new();
+    for number in 0..64 {
+        let (log, caller) = (Arc::clone(&log), format!("caller-{}", number % 4));
+        let request = by(&caller, with_request_key("r-1", &caller, append_request(number)));
+        callers.spawn(async move { log.append(request).await.unwrap() });
+    }
+
+    let answers = callers.join_all().await;
+
+    assert_eq!(answers.iter().filter(|answer| matches!(answer, AppendResult::Recorded(_))).count(), 4);
+    assert_eq!(answers.iter().map(id_of).collect::<BTreeSet<_>>().len(), 4);
+    assert_eq!(verified(&log).await, 4);
 }
 
 pub(super) async fn concurrent_repeated_requests_record_once(store: Arc<Database>) {

@@ -9,7 +9,7 @@ use scangate_server::{
 };
 use scangate_test_fixtures::noon;
 
-use crate::fixtures::{LoadSnapshot as _, create, delete, later, requested, update};
+use crate::fixtures::{LoadSnapshot as _, by, create, delete, later, requested, update};
 
 pub(super) async fn repeated_create_returns_first_result(store: Arc<dyn PolicyStore>) {
     let request = || requested("id", "print", create("team"));
@@ -59,6 +59,20 @@ pub(super) async fn reused_request_id_is_refused(store: Arc<dyn PolicyStore>) {
 
     assert!(matches!(refused, Err(Error::RequestIdReused)), "{refused:?}");
     assert_eq!(store.load_snapshot().await.unwrap(), before);
+}
+
+pub(super) async fn equal_ids_of_callers_are_different_requests(store: Arc<dyn PolicyStore>) {
+    let request = |author, print, name| by(author, requested("id", print, create(name)));
+    let first = store.apply(request("ann", "print", "team")).await.unwrap();
+    let key = request("bob", "print", "team").request.unwrap();
+    let unknown = store.recorded(&key, noon()).await.unwrap();
+
+    let second = store.apply(request("bob", "other", "other")).await.unwrap();
+    let again = store.apply(request("ann", "print", "team")).await.unwrap();
+
+    assert_eq!((unknown, second.revision, &again), (None, 3, &first));
+    let key = request("bob", "other", "other").request.unwrap();
+    assert_eq!(store.recorded(&key, noon()).await.unwrap(), Some(second));
 }
 
 pub(super) async fn recorded_result_is_found_within_window(store: Arc<dyn PolicyStore>) {

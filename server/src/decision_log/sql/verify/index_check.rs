@@ -34,8 +34,8 @@ pub(super) struct IndexVerifier {
     now: Timestamp,
     /// The idempotency keys that are not matched yet, by their decision.
     requests: BTreeMap<(String, u64), StoredRequest>,
-    /// The ids of all stored idempotency keys.
-    request_ids: BTreeSet<String>,
+    /// The callers and ids of all stored idempotency keys.
+    request_ids: BTreeSet<(String, String)>,
     /// The ids of matched idempotency keys, by their decision.
     matched: BTreeMap<(String, u64), String>,
     /// The recent decisions whose idempotency key stands for a later one.
@@ -50,7 +50,7 @@ impl IndexVerifier {
         let requests = requests::load_all(connection, Kind::Decision).await?;
         Ok(Self {
             now: Timestamp::now(),
-            request_ids: requests.iter().map(|request| request.id.clone()).collect(),
+            request_ids: requests.iter().map(|request| (request.caller.clone(), request.id.clone())).collect(),
             requests: requests
                 .into_iter()
                 .map(|request| ((request.writer.clone(), request.sequence), request))
@@ -130,7 +130,9 @@ impl IndexVerifier {
             self.superseded.insert((superseded.writer.to_string(), superseded.sequence));
         }
         match (&entry.request, stored) {
-            (Some((id, fingerprint, _)), Some(stored)) if *id == stored.id && *fingerprint == stored.fingerprint => {
+            (Some((id, fingerprint, _)), Some(stored))
+                if (&entry.caller, id, fingerprint) == (&stored.caller, &stored.id, &stored.fingerprint) =>
+            {
                 self.matched.insert(decision, stored.id);
                 None
             }
@@ -139,7 +141,8 @@ impl IndexVerifier {
             }
             // A key that is stored with another decision is checked there.
             (Some((id, _, window)), None) => {
-                let is_lost = self.now < end(SignedDuration::from_secs(*window)) && !self.request_ids.contains(id);
+                let is_kept = self.now < end(SignedDuration::from_secs(*window));
+                let is_lost = is_kept && !self.request_ids.contains(&(entry.caller.clone(), id.clone()));
                 is_lost.then(|| format!("request {id:?} no longer leads to decision {name}"))
             }
             (None, None) => None,
