@@ -21,6 +21,7 @@ mod policy_service;
 mod request_body;
 mod resume_token;
 mod scan_gate_service;
+mod scopes;
 mod status;
 mod streaming;
 mod update_mask;

@@ -220,6 +220,7 @@ async fn evaluate(
     deadline: Instant,
 ) -> Result<Evaluated, Status> {
     let request = evaluate_request::parse_evaluate_request(caller.name(), request, gate.request_id_window())?;
+    caller.check(&request.image.repository, request.environment.as_ref()).map_err(status::from_refusal)?;
     with_deadline(deadline, async {
         let evaluated = gate.evaluate(request, Some(deadline)).await.map_err(status::from_evaluation)?;
         let Evaluation { image, decision, .. } = &evaluated.recorded.evaluated.evaluation;

@@ -1,6 +1,9 @@
 //! The scopes of writes: a policy or waiver lies within a grant before and after the change.
 
-use scangate_core::{policy::Policy, waiver::Waiver};
+use scangate_core::{
+    policy::{self, Policy},
+    waiver::Waiver,
+};
 use tonic::Status;
 
 use super::status;
@@ -21,6 +24,15 @@ pub(super) fn check_written_policy(authorization: &Authorization, policy: &Polic
     let (permission, matches) = (Permission::PolicyReplaceDefault, &policy.matches);
     let covered = authorization.check_patterns_for(permission, &matches.repositories, &matches.environments);
     covered.map_err(status::from_refusal)
+}
+
+/// Refuses a policy that a write replaces or deletes, like [`check_policy`]. One that this server understands in part only may apply
+/// to everything.
+pub(super) fn check_replaced_policy(authorization: &Authorization, replaced: &policy::Revision) -> Result<(), Status> {
+    if replaced.not_understood.is_empty() {
+        return check_policy(authorization, &replaced.policy);
+    }
+    authorization.check_patterns(&[], &[]).map_err(status::from_refusal)
 }
 
 /// Refuses a waiver that covers findings beyond the caller's grants.

@@ -1,5 +1,12 @@
 //! The current version of a policy or waiver, read for a change.
 
+use std::sync::Arc;
+
+use scangate_core::{
+    name::PolicyId,
+    policy::{self, PolicySet},
+};
+
 use super::{Error, Policies, dry_run};
 use crate::policy_store::{self, Precondition, ResourceName, Revision};
 
@@ -17,14 +24,7 @@ impl Policies {
     /// only is refused, since the change would drop the rest. For any revision, a shared store is read first: the snapshot may
     /// be a moment old.
     pub async fn current(&self, name: ResourceName, expected: Precondition) -> Result<Current, Error> {
-        let read = match expected {
-            Precondition::Revision(revision) => self.snapshot_at_least(Some(revision)).await,
-            Precondition::Any => self.latest_snapshot().await,
-        };
-        let (set, is_reached) = match read {
-            Err(Error::RevisionNotReached { .. }) => (self.snapshot_at_least(None).await?, false),
-            set => (set?, true),
-        };
+        let (set, is_reached) = self.read_for_change(expected).await?;
         let Some(revision) = dry_run::find(&set, &name) else {
             return Err(policy_store::Error::NotFound(name).into());
         };
@@ -38,5 +38,33 @@ impl Policies {
             expected @ Precondition::Revision(_) => expected,
         };
         Ok(Current { revision, expected })
+    }
+
+    /// Reads a policy for a change that keeps nothing of it, with the precondition of the change; `None` if it does not exist.
+    pub async fn current_policy(
+        &self,
+        id: &PolicyId,
+        expected: Precondition,
+    ) -> Result<Option<(Arc<policy::Revision>, Precondition)>, Error> {
+        let (set, _) = self.read_for_change(expected).await?;
+        Ok(set.policies.get(id).map(|current| {
+            let expected = match expected {
+                Precondition::Any => Precondition::Revision(current.revision),
+                expected @ Precondition::Revision(_) => expected,
+            };
+            (Arc::clone(current), expected)
+        }))
+    }
+
+    /// Returns the snapshot that a change with this precondition is made on, and true if it has reached the expected revision.
+    async fn read_for_change(&self, expected: Precondition) -> Result<(Arc<PolicySet>, bool), Error> {
+        let read = match expected {
+            Precondition::Revision(revision) => self.snapshot_at_least(Some(revision)).await,
+            Precondition::Any => self.latest_snapshot().await,
+        };
+        match read {
+            Err(Error::RevisionNotReached { .. }) => Ok((self.snapshot_at_least(None).await?, false)),
+            set => Ok((set?, true)),
+        }
     }
 }

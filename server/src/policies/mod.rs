@@ -31,7 +31,7 @@ pub use self::{
     current::Current,
     lint::lint,
     patterns::{has_patterns, policy_pattern_notes, waiver_pattern_notes},
-    rollback::Error as RollbackError,
+    rollback::{Error as RollbackError, Rollback},
     watch::{ChangeEvent, Error as WatchError, WatchEvent, WatchPosition},
 };
 use crate::{

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use scangate_core::name::PolicyId;
+use scangate_core::{
+    name::PolicyId,
+    policy::{self, Policy},
+};
 
-use super::{Policies, WriteOptions};
-use crate::policy_store::{Change, Precondition, Resource, Revision, WriteResult};
+use super::Policies;
+use crate::policy_store::{Change, Precondition, Resource, Revision};
 
 /// A failure to roll a policy back. The policy is unchanged.
 #[derive(Debug, thiserror::Error)]
@@ -23,15 +26,25 @@ pub enum Error {
     },
 }
 
+/// A rollback that is ready to be written.
+#[derive(Clone, Debug)]
+pub struct Rollback {
+    /// The policy as it is now; `None` if it is deleted.
+    pub current: Option<Arc<policy::Revision>>,
+    /// The policy as it will be.
+    pub restored: Policy,
+    /// The change.
+    pub change: Change,
+}
+
 impl Policies {
-    /// Writes a policy again as it was at a revision. A deleted policy is created again if `expected` allows any revision.
-    pub async fn roll_back(
-        self: &Arc<Self>,
+    /// Prepares to write a policy again as it was at a revision. A deleted policy is created again if `expected` allows any revision.
+    pub async fn prepare_rollback(
+        &self,
         id: PolicyId,
         revision: u64,
         expected: Precondition,
-        options: WriteOptions,
-    ) -> Result<WriteResult, Error> {
+    ) -> Result<Rollback, Error> {
         let entries = self.history(&id, Some(revision.saturating_add(1)), 1).await?;
         let entry = entries.into_iter().find(|entry| entry.revision == revision);
         let Some(resource) = entry.and_then(|entry| entry.resource) else {
@@ -39,12 +52,16 @@ impl Policies {
         };
         resource.check_understood().map_err(super::Error::Store)?;
         let Revision::Policy(old) = resource else { return Err(Error::RevisionNotFound { id, revision }) };
-        let is_deleted = !self.snapshot_at_least(None).await?.policies.contains_key(&id);
-        let resource = Resource::Policy(old.policy.clone());
-        let change = match expected {
-            Precondition::Any if is_deleted => Change::Create(vec![resource]),
-            expected @ (Precondition::Any | Precondition::Revision(_)) => Change::Update { resource, expected },
+        let restored = old.policy.clone();
+        let resource = Resource::Policy(restored.clone());
+        let (current, expected) = match self.current_policy(&id, expected).await? {
+            Some((current, expected)) => (Some(current), expected),
+            None => (None, expected),
         };
-        Ok(self.write(change, options).await?)
+        let change = match expected {
+            Precondition::Any => Change::Create(vec![resource]),
+            expected @ Precondition::Revision(_) => Change::Update { resource, expected },
+        };
+        Ok(Rollback { current, restored, change })
     }
 }

@@ -129,15 +129,14 @@ impl Waivers {
         Ok(self.policies.write(Change::Update { resource: Resource::Waiver(waiver), expected }, options).await?)
     }
 
-    /// Revokes a waiver. Revoking a revoked waiver again changes nothing.
+    /// Revokes a waiver that was read by [`Waivers::current`]. Revoking a revoked waiver again changes nothing.
     pub async fn revoke(
         &self,
-        id: &WaiverId,
-        expected: Precondition,
+        current: CurrentWaiver,
         reason: &str,
         options: WriteOptions,
     ) -> Result<WriteResult, Error> {
-        let CurrentWaiver { revision: old, expected } = self.current(id, expected).await?;
+        let CurrentWaiver { revision: old, expected } = current;
         // With an idempotency key the store must see the request, since it records the key.
         if old.waiver.revocation.is_some() && options.request_key.is_none() {
             let (revision, waiver) = (old.revision, policy_store::Revision::Waiver(old));

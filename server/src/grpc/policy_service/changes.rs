@@ -15,8 +15,9 @@ use crate::{
             policy::{self as policy_fields, render_policy},
             revision::render_revision,
         },
+        current_call,
         field_violations::Fields,
-        status,
+        scopes, status,
         update_mask::POLICY,
     },
     observations::SeenNames,
@@ -38,6 +39,8 @@ impl PolicyService {
             let id = fields.check("policy_id", PolicyId::parse(&request.policy_id));
             let policy = policy_fields::parse_policy(&mut fields, "policy", id, request.policy.as_ref());
             let policy = fields.finish(policy)?;
+            current_call::set_target(policy.id.resource_name());
+            scopes::check_written_policy(caller, &policy)?;
             let change = Change::Create(vec![Resource::Policy(policy)]);
             self.policies.write(change, options.clone()).await.map_err(status::from_policies)
         };
@@ -58,7 +61,7 @@ impl PolicyService {
         let options = write_options(&mut fields, caller, request.validate_only, &request.request_id, || {
             UpdatePolicyRequest { request_id: String::new(), ..request.clone() }
         });
-        let written = self.write_once(&options, self.replace(&request, fields, options.clone())).await?;
+        let written = self.write_once(&options, self.replace(caller, &request, fields, options.clone())).await?;
         Ok(UpdatePolicyResponse {
             policy: written.policy().map(|revision| render_policy(revision)),
             revision: render_revision(written.revision),
@@ -68,6 +71,7 @@ impl PolicyService {
 
     async fn replace(
         &self,
+        caller: &Authorization,
         request: &UpdatePolicyRequest,
         mut fields: Fields,
         options: WriteOptions,
@@ -80,13 +84,17 @@ impl PolicyService {
         let Some(((message, id), expected)) = complete.zip(id).zip(expected) else {
             return fields.finish(None);
         };
+        current_call::set_target(id.resource_name());
         let current = self.policies.current(ResourceName::Policy(id.clone()), expected).await;
         let Current { revision, expected } = current.map_err(status::from_policies)?;
         let Revision::Policy(old) = revision else { return Err(status::policy_not_found(&id)) };
+        scopes::check_policy(caller, &old.policy)?;
         let merged = POLICY.apply(&mut fields, request.update_mask.as_ref(), &render_policy(&old), message)?;
         let policy =
             merged.and_then(|merged| policy_fields::parse_policy(&mut fields, "policy", Some(id), Some(&merged)));
-        let change = Change::Update { resource: Resource::Policy(fields.finish(policy)?), expected };
+        let policy = fields.finish(policy)?;
+        scopes::check_written_policy(caller, &policy)?;
+        let change = Change::Update { resource: Resource::Policy(policy), expected };
         self.policies.write(change, options).await.map_err(status::from_policies)
     }
 
@@ -103,6 +111,10 @@ impl PolicyService {
             let id = policy_fields::parse_name(&mut fields, "name", &request.name);
             let expected = policy_fields::parse_etag(&mut fields, "etag", &request.etag);
             let (id, expected) = fields.finish(id.zip(expected))?;
+            current_call::set_target(id.resource_name());
+            let current = self.policies.current_policy(&id, expected).await.map_err(status::from_policies)?;
+            let (current, expected) = current.ok_or_else(|| status::policy_not_found(&id))?;
+            scopes::check_replaced_policy(caller, &current)?;
             let change = Change::Delete { id, expected };
             self.policies.write(change, options.clone()).await.map_err(status::from_policies)
         };

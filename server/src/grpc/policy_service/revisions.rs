@@ -17,9 +17,11 @@ use crate::{
             revision::{parse_revision, render_revision},
             time::render_timestamp,
         },
+        current_call,
         field_violations::Fields,
-        page_token, status,
+        page_token, scopes, status,
     },
+    policies::Rollback,
     policy_store::{Entry, Revision},
 };
 
@@ -88,8 +90,14 @@ impl PolicyService {
                 fields.refuse("revision", "must be a revision of the policy; use ListPolicyRevisions to see them");
             }
             let ((id, revision), expected) = fields.finish(id.zip(revision).zip(expected))?;
-            let rollback = self.policies.roll_back(id, revision, expected, options.clone()).await;
-            rollback.map_err(status::from_rollback)
+            current_call::set_target(id.resource_name());
+            let rollback = self.policies.prepare_rollback(id, revision, expected).await;
+            let Rollback { current, restored, change } = rollback.map_err(status::from_rollback)?;
+            if let Some(current) = current {
+                scopes::check_replaced_policy(caller, &current)?;
+            }
+            scopes::check_written_policy(caller, &restored)?;
+            self.policies.write(change, options.clone()).await.map_err(status::from_policies)
         };
         let written = self.write_once(&options, write).await?;
         Ok(RollbackPolicyResponse {

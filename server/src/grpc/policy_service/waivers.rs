@@ -24,8 +24,9 @@ use crate::{
             time::parse_duration,
             waiver::{self as waiver_fields, render_waiver},
         },
+        current_call,
         field_violations::Fields,
-        page_token, status,
+        page_token, scopes, status,
         update_mask::WAIVER,
     },
     policies::WriteOptions,
@@ -55,6 +56,8 @@ impl PolicyService {
             let wire = request.waiver.as_ref();
             let waiver = waiver_fields::parse_waiver(&mut fields, "waiver", id, wire, self.waiver_limits);
             let waiver = fields.finish(waiver)?;
+            current_call::set_target(waiver.id.resource_name());
+            scopes::check_waiver(caller, &waiver)?;
             self.waivers.create(waiver, options.clone()).await.map_err(status::from_waivers)
         };
         let written = self.write_once(&options, write).await?;
@@ -99,13 +102,14 @@ impl PolicyService {
         let options = write_options(&mut fields, caller, request.validate_only, &request.request_id, || {
             UpdateWaiverRequest { request_id: String::new(), ..request.clone() }
         });
-        let written = self.write_once(&options, self.replace_waiver(&request, fields, options.clone())).await?;
+        let written = self.write_once(&options, self.replace_waiver(caller, &request, fields, options.clone())).await?;
         let (waiver, notes) = self.render_write(&written).await?;
         Ok(UpdateWaiverResponse { waiver, revision: render_revision(written.revision), notes })
     }
 
     async fn replace_waiver(
         &self,
+        caller: &Authorization,
         request: &UpdateWaiverRequest,
         mut fields: Fields,
         options: WriteOptions,
@@ -118,7 +122,9 @@ impl PolicyService {
         let Some(((message, id), expected)) = complete.zip(id).zip(expected) else {
             return fields.finish(None);
         };
+        current_call::set_target(id.resource_name());
         let current = self.waivers.current(&id, expected).await.map_err(status::from_waivers)?;
+        scopes::check_waiver(caller, &current.revision.waiver)?;
         let rendered = render_waiver(&current.revision, false, Timestamp::now());
         let merged = WAIVER.apply(&mut fields, request.update_mask.as_ref(), &rendered, message)?;
         let waiver = merged.and_then(|merged| {
@@ -126,6 +132,7 @@ impl PolicyService {
             waiver_fields::parse_waiver(&mut fields, "waiver", Some(id), Some(&merged), self.waiver_limits)
         });
         let waiver = fields.finish(waiver)?;
+        scopes::check_waiver(caller, &waiver)?;
         self.waivers.update(waiver, current, options).await.map_err(status::from_waivers)
     }
 
@@ -143,7 +150,10 @@ impl PolicyService {
             let expected = policy_fields::parse_etag(&mut fields, "etag", &request.etag);
             waiver_fields::check_reason(&mut fields, "reason", &request.reason);
             let (id, expected) = fields.finish(id.zip(expected))?;
-            let revoked = self.waivers.revoke(&id, expected, request.reason.trim(), options.clone()).await;
+            current_call::set_target(id.resource_name());
+            let current = self.waivers.current(&id, expected).await.map_err(status::from_waivers)?;
+            scopes::check_waiver(caller, &current.revision.waiver)?;
+            let revoked = self.waivers.revoke(current, request.reason.trim(), options.clone()).await;
             revoked.map_err(status::from_waivers)
         };
         let written = self.write_once(&options, write).await?;
@@ -180,6 +190,8 @@ impl PolicyService {
         let import = import.map(|(document, template)| Import { document: Arc::new(document), template });
         let write = async {
             let import = fields.finish(import.as_ref())?;
+            // Each imported waiver has the repository and the environment of the template.
+            scopes::check_waiver(caller, &import.template)?;
             self.waivers.import(import, options.clone()).await.map_err(status::from_waivers)
         };
         let written = self.write_once(&options, write).await?;
