@@ -1,5 +1,6 @@
 //! A gate for each test: the server on a free port, over a simulated ECR that the test defines.
 
+pub mod callers;
 pub mod raw;
 pub mod tools;
 
@@ -46,11 +47,13 @@ pub struct Builder {
     store: Option<String>,
     address: SocketAddr,
     flags: Vec<String>,
+    /// True if the gate serves TLS: then its own client cannot connect.
+    is_tls: bool,
 }
 
 /// Begins a gate over this simulated ECR.
 pub fn gate(world: World) -> Builder {
-    Builder { world, store: None, address: ([127, 0, 0, 1], 0).into(), flags: Vec::new() }
+    Builder { world, store: None, address: ([127, 0, 0, 1], 0).into(), flags: Vec::new(), is_tls: false }
 }
 
 impl Builder {
@@ -63,6 +66,12 @@ impl Builder {
     /// Uses this store instead of a new SQLite file.
     pub fn store(mut self, address: &str) -> Self {
         self.store = Some(address.to_owned());
+        self
+    }
+
+    /// Serves TLS, by the flags that name its files. The gate's own client is not connected.
+    pub fn tls(mut self) -> Self {
+        self.is_tls = true;
         self
     }
 
@@ -87,7 +96,7 @@ impl Builder {
         let serving = tokio::spawn(scangate_server::serve(config(&flags), listener, async {
             stopped.await.ok();
         }));
-        let client = client(address).await;
+        let client = if self.is_tls { lazy_client(address) } else { client(address).await };
         Gate { client, ecr, address, state, stop: Some(stop), serving }
     }
 }
@@ -106,10 +115,16 @@ pub fn config(flags: &[String]) -> Config {
 
 /// A client without retries: tests see the first response.
 pub async fn client(address: SocketAddr) -> Client {
-    let options = ConnectOptions::new(format!("http://{address}"))
-        .call_timeout(Duration::from_mins(1))
-        .retry(RetryPolicy::none());
-    Client::connect(options).await.unwrap()
+    Client::connect(client_options(address)).await.unwrap()
+}
+
+/// A client that connects with its first call.
+fn lazy_client(address: SocketAddr) -> Client {
+    Client::connect_lazy(client_options(address)).unwrap()
+}
+
+fn client_options(address: SocketAddr) -> ConnectOptions {
+    ConnectOptions::new(format!("http://{address}")).call_timeout(Duration::from_mins(1)).retry(RetryPolicy::none())
 }
 
 impl Gate {

@@ -1,13 +1,17 @@
 //! Raw HTTP/2 requests: everything that a gRPC library would not send.
 
-use std::net::SocketAddr;
+use std::{error::Error, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use h2::client::SendRequest;
 use http::{HeaderMap, Method, Request, StatusCode};
 use scangate_client::Rejection;
 use tokio::net::TcpStream;
-use tonic::Status;
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{ClientConfig, pki_types::ServerName},
+};
+use tonic::{Code, Status};
 
 /// A method on the fast path.
 pub const EVALUATE: &str = "/scangate.v1.ScanGateService/EvaluateGate";
@@ -52,6 +56,16 @@ pub async fn connect(address: SocketAddr) -> Connection {
     Connection { sender, address }
 }
 
+/// Connects to a gate over TLS. A refused client certificate is an error here or, in TLS 1.3, of the first call.
+pub async fn connect_tls(address: SocketAddr, tls: &Arc<ClientConfig>) -> Result<Connection, Box<dyn Error>> {
+    let socket = TcpStream::connect(address).await?;
+    let name = ServerName::try_from("localhost")?;
+    let socket = TlsConnector::from(Arc::clone(tls)).connect(name, socket).await?;
+    let (sender, connection) = h2::client::handshake(socket).await?;
+    tokio::spawn(async move { connection.await.ok() });
+    Ok(Connection { sender, address })
+}
+
 impl Connection {
     /// Sends a gRPC call with these headers besides the usual ones, and these pieces of a body.
     pub async fn call(&self, path: &str, headers: &[(&str, &str)], pieces: &[&[u8]]) -> RawResponse {
@@ -82,6 +96,32 @@ impl Connection {
         }
         let trailers = stream.trailers().await.ok().flatten().unwrap_or_default();
         RawResponse { status: parts.status, headers: parts.headers, body, trailers }
+    }
+}
+
+impl Connection {
+    /// Calls a method with an empty message, and returns the status: that of an error, or OK once a message or the end arrives. A
+    /// stream is not read further.
+    pub async fn status_of(&self, path: &str, headers: &[(&str, &str)]) -> Result<Status, h2::Error> {
+        let mut request = Request::builder().method(Method::POST).uri(format!("http://{}{path}", self.address));
+        for (name, value) in [("content-type", "application/grpc"), ("te", "trailers")].iter().chain(headers) {
+            request = request.header(*name, *value);
+        }
+        let mut sender = self.sender.clone().ready().await?;
+        let (response, mut body) = sender.send_request(request.body(()).unwrap(), false)?;
+        // A refused call may have ended already.
+        body.send_data(Bytes::from(frame(0, &[])), true).ok();
+        let (parts, mut stream) = response.await?.into_parts();
+        if let Some(status) = Status::from_header_map(&parts.headers) {
+            return Ok(status);
+        }
+        match stream.data().await {
+            Some(data) => data.map(|_| Status::new(Code::Ok, "")),
+            None => {
+                let trailers = stream.trailers().await?.unwrap_or_default();
+                Ok(Status::from_header_map(&trailers).unwrap_or_else(|| Status::unknown("no status")))
+            }
+        }
     }
 }
 

@@ -1,0 +1,187 @@
+//! Every method × every role × every kind of identity, over TLS. The methods come from the contract and the roles from the server,
+//! so a new one is part of the table at once.
+
+use jiff::{SignedDuration, Timestamp};
+use scangate_client::{Code, Rejection};
+use scangate_ecr_simulator::World;
+use scangate_proto::requests::Method;
+use scangate_server::auth::{Role, required};
+use scangate_test_identities::{Authority, Issuer, Pair, Purpose, Subject, Validity, client_config};
+use tempfile::TempDir;
+
+use crate::harness::{
+    Gate,
+    callers::{AUDIENCE, Callers, grant},
+    gate,
+    raw::{Connection, connect_tls},
+};
+
+/// A gate over TLS, whose callers have the name of their role.
+struct Secured {
+    gate: Gate,
+    authority: Authority,
+    callers: Callers,
+    revoked: Vec<Pair>,
+    _files: TempDir,
+}
+
+fn spiffe_id(role: Role) -> String {
+    format!("spiffe://example.com/{}", role.name())
+}
+
+async fn secured() -> Secured {
+    let (authority, files) = (Authority::new("clients"), tempfile::tempdir().unwrap());
+    let revoked: Vec<Pair> = Role::ALL.map(|role| authority.client(&spiffe_id(role))).into();
+    let mut grants = String::new();
+    for role in Role::ALL {
+        grants += &grant(role.name(), role.name(), "");
+        grants += &format!("[[grant]]\nwho = \"{}\"\nrole = \"{}\"\n\n", spiffe_id(role), role.name());
+    }
+    let callers = Callers::new(&grants);
+    let file = |name: &str, content: &str| {
+        let path = files.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.display().to_string()
+    };
+    let server = authority.server();
+    let gate = gate(World::demo())
+        .callers(&callers)
+        .flag("--tls-cert", &file("server.pem", &server.certificate))
+        .flag("--tls-key", &file("server.key", &server.key))
+        .flag("--tls-client-ca", &file("ca.pem", &authority.certificate()))
+        .flag("--tls-crl", &file("crl.pem", &authority.revoke(&revoked.iter().collect::<Vec<_>>())))
+        .tls()
+        .start()
+        .await;
+    Secured { gate, authority, callers, revoked, _files: files }
+}
+
+impl Secured {
+    /// Connects with a client certificate, if there is one.
+    async fn connect(&self, own: Option<&Pair>) -> Connection {
+        connect_tls(self.gate.address, &client_config(&self.authority, own)).await.unwrap()
+    }
+
+    /// True if a connection with this certificate serves no call.
+    async fn refuses_certificate(&self, own: &Pair) -> bool {
+        match connect_tls(self.gate.address, &client_config(&self.authority, Some(own))).await {
+            Ok(connection) => connection.status_of(&path(Method::EvaluateGate), &[]).await.is_err(),
+            Err(_) => true,
+        }
+    }
+}
+
+fn path(method: Method) -> String {
+    format!("/{}", method.full_name())
+}
+
+/// Calls every method, and returns the code and the rejection of each.
+async fn call_all(connection: &Connection, token: Option<&str>) -> Vec<(Method, Rejection)> {
+    let authorization = token.map(|token| format!("Bearer {token}"));
+    let headers: Vec<(&str, &str)> = authorization.iter().map(|value| ("authorization", value.as_str())).collect();
+    let mut answers = Vec::new();
+    for method in Method::ALL {
+        let status = connection.status_of(&path(*method), &headers).await.unwrap();
+        answers.push((*method, Rejection::from(&status)));
+    }
+    answers
+}
+
+/// Asserts that the caller reaches the methods of its role and no others.
+fn assert_permissions_of(role: Role, source: &str, answers: &[(Method, Rejection)]) {
+    for (method, answer) in answers {
+        let permission = required(*method);
+        if role.permissions().contains(&permission) {
+            let is_refused = [Code::Unauthenticated, Code::PermissionDenied].contains(&answer.code);
+            assert!(!is_refused, "{source} {role:?} {method:?}: {answer:?}");
+        } else {
+            let expected = (Code::PermissionDenied, "PERMISSION_MISSING");
+            assert_eq!((answer.code, answer.reason.as_str()), expected, "{source} {role:?} {method:?}");
+            assert_eq!(answer.metadata["permission"], permission.name());
+        }
+    }
+}
+
+#[track_caller]
+fn assert_unauthenticated(kind: &str, reason: &str, answers: &[(Method, Rejection)]) {
+    for (method, answer) in answers {
+        assert_eq!((answer.code, answer.reason.as_str()), (Code::Unauthenticated, reason), "{kind} {method:?}");
+        if reason == "IDENTITY_REJECTED" {
+            assert_eq!(answer.metadata["kind"], kind, "{method:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn method_needs_identity_and_permission() {
+    let secured = secured().await;
+    let (stranger, foreign) = (Authority::new("strangers"), Issuer::new(secured.callers.issuer.url(), "another-key"));
+    let anonymous = secured.connect(None).await;
+    let issuer = &secured.callers.issuer;
+    assert_unauthenticated("none", "IDENTITY_MISSING", &call_all(&anonymous, None).await);
+
+    for (role, revoked) in Role::ALL.into_iter().zip(&secured.revoked) {
+        let (id, name) = (spiffe_id(role), role.name());
+        let subject = Subject { uris: &[&id], ..Subject::default() };
+        assert!(secured.refuses_certificate(&stranger.client(&id)).await, "wrong authority");
+        let expired = secured.authority.issue(&subject, Purpose::Client, Validity::Expired);
+        assert!(secured.refuses_certificate(&expired).await, "expired");
+        assert!(secured.refuses_certificate(revoked).await, "revoked");
+        let server = secured.authority.issue(&subject, Purpose::Server, Validity::Current);
+        assert!(secured.refuses_certificate(&server).await, "for servers");
+
+        let expired = issuer.token_until(name, AUDIENCE, Timestamp::now() - SignedDuration::from_mins(10));
+        assert_unauthenticated("expired", "IDENTITY_REJECTED", &call_all(&anonymous, Some(&expired)).await);
+        let elsewhere = issuer.token(name, "https://other.example.com");
+        assert_unauthenticated("audience", "IDENTITY_REJECTED", &call_all(&anonymous, Some(&elsewhere)).await);
+        let unknown = foreign.token(name, AUDIENCE);
+        assert_unauthenticated("unknown_key", "IDENTITY_REJECTED", &call_all(&anonymous, Some(&unknown)).await);
+
+        let certified = secured.connect(Some(&secured.authority.client(&id))).await;
+        assert_permissions_of(role, "certificate", &call_all(&certified, None).await);
+        let token = secured.callers.token(name);
+        assert_permissions_of(role, "token", &call_all(&anonymous, Some(&token)).await);
+        // A bad token is refused even on a good certificate.
+        assert_unauthenticated("audience", "IDENTITY_REJECTED", &call_all(&certified, Some(&elsewhere)).await);
+    }
+}
+
+#[tokio::test]
+async fn token_names_caller_that_also_has_certificate() {
+    let secured = secured().await;
+    let certified = secured.connect(Some(&secured.authority.client(&spiffe_id(Role::Admin)))).await;
+
+    let answers = call_all(&certified, Some(&secured.callers.token(Role::Reader.name()))).await;
+
+    assert_permissions_of(Role::Reader, "token", &answers);
+}
+
+#[tokio::test]
+async fn open_services_need_no_identity() {
+    let secured = secured().await;
+    let anonymous = secured.connect(None).await;
+
+    let health = anonymous.status_of("/grpc.health.v1.Health/Check", &[]).await.unwrap();
+    let unknown = anonymous.status_of("/scangate.v1.ScanGateService/Unknown", &[]).await.unwrap();
+
+    assert_eq!(health.code(), Code::Ok);
+    assert_eq!(Rejection::from(&unknown).reason, "UNKNOWN_METHOD");
+}
+
+#[tokio::test]
+async fn method_path_has_one_spelling() {
+    let secured = secured().await;
+    let anonymous = secured.connect(None).await;
+
+    for path in [
+        "/scangate.v1.PolicyService/ListPolicies/",
+        "/scangate.v1.PolicyService//ListPolicies",
+        "//scangate.v1.PolicyService/ListPolicies",
+        "/scangate.v1.PolicyService/%4cistPolicies",
+        "/scangate.v1.PolicyService/listPolicies",
+        "/grpc.health.v1.Health/../scangate.v1.PolicyService/ListPolicies",
+    ] {
+        let status = anonymous.status_of(path, &[]).await.unwrap();
+        assert_eq!(status.code(), Code::Unimplemented, "{path}: {status:?}");
+    }
+}
