@@ -1,6 +1,6 @@
 //! The server's configuration. Each field is a flag and an environment variable; its doc comment is the manual.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args};
 use jiff::{Span, SpanRelativeTo};
@@ -8,6 +8,7 @@ use scangate_core::{name::Environment, registry::Registry as RegistryId};
 
 use crate::{
     idempotency::MAX_WINDOW,
+    listen::{Listen, tls},
     registry::{cache, ecr},
     sql::Address,
 };
@@ -21,11 +22,36 @@ const MIN_REQUEST_ID_WINDOW: Duration = Duration::from_secs(1);
 /// The configuration of a server.
 #[derive(Clone, Debug, Args)]
 pub struct Config {
-    /// Address to listen on.
+    /// Address to listen on: IP:PORT, or unix:/PATH for a Unix socket.
     ///
-    /// This version neither authenticates nor encrypts calls: use a loopback address, or a proxy that does both.
-    #[arg(long, default_value = "127.0.0.1:50051", env = "SCANGATE_LISTEN")]
-    pub listen: SocketAddr,
+    /// The file of a Unix socket gets the mode 0660, and each caller on it has the identity `uid:UID`. The file that an ended
+    /// server left is replaced.
+    #[arg(long, default_value = "127.0.0.1:50051", env = "SCANGATE_LISTEN", value_name = "ADDRESS")]
+    pub listen: Listen,
+    /// PEM file with the TLS certificate of the server, followed by its intermediates (at most 1 MiB).
+    ///
+    /// Connections then use TLS 1.2 or 1.3. The server reads the TLS files again every 10s. A changed set serves new
+    /// connections; an unreadable or inconsistent one changes nothing and is logged at ERROR. A Unix socket has no TLS.
+    #[arg(long, requires = "tls_key", env = "SCANGATE_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// PEM file with the private key of `--tls-cert` (at most 1 MiB).
+    #[arg(long, requires = "tls_cert", env = "SCANGATE_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// PEM file with the CAs of client certificates (at most 1 MiB).
+    ///
+    /// A client certificate gives its caller an identity: its SPIFFE ID, else `dns:` and its first DNS name, else `cn:` and its
+    /// common name. A certificate that does not verify, or has two SPIFFE IDs, fails the handshake.
+    #[arg(long, requires = "tls_cert", env = "SCANGATE_TLS_CLIENT_CA", value_name = "FILE")]
+    pub tls_client_ca: Option<PathBuf>,
+    /// PEM file with the certificate revocation lists of `--tls-client-ca` (at most 16 MiB).
+    ///
+    /// Each CA and intermediate CA that issued a client certificate then needs a list that is not past its next update, else
+    /// the certificate is refused.
+    #[arg(long, requires = "tls_client_ca", env = "SCANGATE_TLS_CRL", value_name = "FILE")]
+    pub tls_crl: Option<PathBuf>,
+    /// Serve without TLS beyond loopback, e.g. behind a proxy that ends TLS. Tokens and answers are then readable on the network.
+    #[arg(long, env = "SCANGATE_INSECURE_PLAINTEXT", num_args = 0..=1, default_value_t, default_missing_value = "true", action = ArgAction::Set)]
+    pub insecure_plaintext: bool,
     /// Store of policies, waivers and decisions: a SQLite file, or a PostgreSQL URL.
     ///
     /// A SQLite file serves one server and is created if missing. PostgreSQL serves several servers, as
@@ -110,6 +136,18 @@ pub struct Config {
 }
 
 impl Config {
+    /// The TLS files; `None` for a server without TLS.
+    pub fn tls(&self) -> Option<tls::Files> {
+        let (certificate, key) = (self.tls_cert.clone()?, self.tls_key.clone()?);
+        Some(tls::Files {
+            certificate,
+            key,
+            client_ca: self.tls_client_ca.clone(),
+            crl: self.tls_crl.clone(),
+            is_client_certificate_required: false,
+        })
+    }
+
     /// The configuration of the ECR adapter.
     pub(crate) fn ecr(&self) -> ecr::Config {
         ecr::Config {

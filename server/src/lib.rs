@@ -16,7 +16,7 @@ mod grpc;
 mod health;
 mod id;
 pub mod idempotency;
-mod net;
+pub mod listen;
 pub mod observations;
 pub mod policies;
 pub mod policy_store;
@@ -36,13 +36,8 @@ use scangate_proto::{
     FILE_DESCRIPTOR_SET,
     v1::{decision_service_server::DecisionServiceServer, policy_service_server::PolicyServiceServer},
 };
-use tokio::net::TcpListener;
-use tokio_stream::StreamExt as _;
 use tokio_util::sync::CancellationToken;
-use tonic::{
-    service::Routes,
-    transport::{Server, server::TcpIncoming},
-};
+use tonic::{service::Routes, transport::Server};
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::layer::util::{Identity, Stack};
 
@@ -59,7 +54,7 @@ use crate::{
         Services, WaiverLimits,
     },
     idempotency::MAX_WINDOW,
-    net::write_coalescing::CoalescingStream,
+    listen::{Listener, Tls, tls},
     observations::{Observations, sql::SqlObservations},
     policies::Policies,
     policy_store::sql::SqlPolicyStore,
@@ -75,6 +70,8 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest header list of a request, in bytes.
 const MAX_HEADERS: u32 = 16 * 1024;
+/// The interval between two comparisons of the TLS files with those in force.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
 
 /// An error that stops the server.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +97,12 @@ pub enum Error {
     /// The reflection service could not be set up.
     #[error("cannot set up reflection")]
     Reflection(#[from] tonic_reflection::server::Error),
+    /// The TLS files cannot be used.
+    #[error("cannot use the TLS files")]
+    Tls(#[from] tls::Error),
+    /// TLS is configured for a Unix socket.
+    #[error("a Unix socket has no TLS; remove --tls-cert, or listen on IP:PORT")]
+    TlsOverUnixSocket,
     /// The transport failed.
     #[error("transport failed")]
     Transport(#[from] tonic::transport::Error),
@@ -108,7 +111,7 @@ pub enum Error {
 /// Serves on a listener until `shutdown` resolves, then lets running calls finish within the configured grace period.
 pub async fn serve(
     config: Config,
-    listener: TcpListener,
+    listener: impl Into<Listener>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
     if config.waiver_needs_approver {
@@ -126,12 +129,23 @@ pub async fn serve_over(
     config: Config,
     database: &Arc<Database>,
     log: Arc<dyn DecisionLog>,
-    listener: TcpListener,
+    listener: impl Into<Listener>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
+    let listener = listener.into();
+    let tls = load_tls(&config, &listener)?;
     let services = services(&config, database, Arc::clone(&log)).await?;
     let _retention = retention::spawn(log, config.decision_retention);
-    run(&config, services, listener, shutdown).await
+    run(&config, services, listener, tls, shutdown).await
+}
+
+/// Loads the TLS files.
+fn load_tls(config: &Config, listener: &Listener) -> Result<Option<Arc<Tls>>, Error> {
+    match (config.tls(), listener) {
+        (None, _) => Ok(None),
+        (Some(_), Listener::Unix(_)) => Err(Error::TlsOverUnixSocket),
+        (Some(files), Listener::Tcp(_)) => Ok(Some(Tls::load(files)?)),
+    }
 }
 
 /// Updates the schema of a store, and creates the store if missing.
@@ -175,7 +189,8 @@ async fn services(config: &Config, database: &Arc<Database>, log: Arc<dyn Decisi
 async fn run(
     config: &Config,
     services: Services,
-    listener: TcpListener,
+    listener: Listener,
+    tls: Option<Arc<Tls>>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
     let stopping = services.stopping.clone();
@@ -183,8 +198,7 @@ async fn run(
     let (health, health_service) = health::service(policies, decisions, stopping.clone()).await;
     let service = grpc_service(services, health_service)?;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let incoming =
-        TcpIncoming::from(listener).with_nodelay(Some(true)).map(|accepted| accepted.map(CoalescingStream::new));
+    let incoming = listen::incoming(listener, tls.clone());
     let serving = server(config).serve_with_incoming_shutdown(service, incoming, async {
         // A dropped sender stops the server just the same.
         stopped.await.ok();
@@ -192,6 +206,7 @@ async fn run(
     tokio::pin!(serving);
     tokio::select! {
         outcome = &mut serving => return Ok(outcome?),
+        () = reload(tls) => {}
         () = shutdown => {}
     }
     tracing::info!("shutting down");
@@ -203,6 +218,17 @@ async fn run(
         return Ok(());
     };
     Ok(outcome?)
+}
+
+/// Keeps the TLS files current, for ever.
+async fn reload(tls: Option<Arc<Tls>>) {
+    loop {
+        tokio::time::sleep(RELOAD_INTERVAL).await;
+        if let Some(tls) = &tls {
+            // It logs its failures; the earlier files stay in force.
+            tls.reload().await.ok();
+        }
+    }
 }
 
 /// Builds the transport with its limits and the middleware.

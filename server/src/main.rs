@@ -11,12 +11,10 @@ use mimalloc::MiMalloc;
 use scangate_server::{
     cli::{Cli, Command},
     decision_log::Report,
+    listen::Listener,
     migrate, serve, telemetry, verify_decisions,
 };
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Each call makes many small allocations that another thread frees; the system's allocator takes twice as long for them.
 #[global_allocator]
@@ -51,8 +49,8 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error + Send + Sync>> {
     let shutdown = shutdown()?;
     match cli.command {
         Command::Serve(config) => {
-            let listener = TcpListener::bind(config.listen).await?;
-            tracing::info!(address = %listener.local_addr()?, "listening");
+            let listener = Listener::bind(&config.listen).await?;
+            tracing::info!(address = %listener.address()?, "listening");
             serve(*config, listener, shutdown).await?;
         }
         Command::Migrate(arguments) => migrate(&arguments.store).await?,

@@ -1,4 +1,4 @@
-//! A TCP stream wrapper that coalesces responses into fewer writes.
+//! A wrapper of a connection that coalesces responses into fewer writes.
 //!
 //! The HTTP/2 layer flushes after each response, and that system call costs more than the response itself. This wrapper delays a
 //! flush until the connection's task is polled again, behind all tasks that are ready to run. Responses that those produce leave in
@@ -14,11 +14,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The largest buffered amount, in bytes; a full buffer is written at once.
 const MAX_BUFFERED: usize = 64 * 1024;
@@ -27,8 +23,8 @@ const IDLE_CAPACITY: usize = 16 * 1024;
 
 /// A connection that buffers writes until its task is polled again.
 #[derive(Debug)]
-pub(crate) struct CoalescingStream<T = TcpStream> {
-    socket: T,
+pub struct CoalescingStream<T> {
+    pub(super) socket: T,
     buffer: Vec<u8>,
     /// The bytes at the buffer's beginning that are already sent.
     sent: usize,
@@ -42,17 +38,17 @@ enum State {
     Buffering,
     /// The next poll of the connection's task, which was woken for it.
     FlushScheduled,
-    /// The socket becoming writable again.
+    /// The socket becoming writable again. A TLS session also holds encrypted bytes that the socket did not take.
     Blocked,
 }
 
 impl<T: AsyncWrite + Unpin> CoalescingStream<T> {
     /// Wraps a socket.
-    pub(crate) fn new(socket: T) -> Self {
+    pub(super) fn new(socket: T) -> Self {
         Self { socket, buffer: Vec::new(), sent: 0, state: State::Buffering }
     }
 
-    /// Writes the buffer to the socket.
+    /// Writes the buffer to the socket, through the buffers of a TLS session.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.state = State::Blocked;
         while let Some(unsent) = self.buffer.get(self.sent..).filter(|unsent| !unsent.is_empty()) {
@@ -62,6 +58,7 @@ impl<T: AsyncWrite + Unpin> CoalescingStream<T> {
             }
             self.sent = self.sent.saturating_add(sent);
         }
+        ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
         self.buffer.clear();
         self.buffer.shrink_to(IDLE_CAPACITY);
         self.sent = 0;
@@ -121,14 +118,6 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for CoalescingStream<T> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_send(cx))?;
         Pin::new(&mut self.socket).poll_shutdown(cx)
-    }
-}
-
-impl Connected for CoalescingStream {
-    type ConnectInfo = TcpConnectInfo;
-
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.socket.connect_info()
     }
 }
 

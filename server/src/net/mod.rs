@@ -1,3 +1,0 @@
-//! Network plumbing below the gRPC server.
-
-pub(crate) mod write_coalescing;
