@@ -127,6 +127,15 @@ impl Issuers {
     }
 }
 
+impl IntoIterator for Issuers {
+    type Item = Issuer;
+    type IntoIter = std::vec::IntoIter<Issuer>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
 impl Issuer {
     fn check(&self) -> Result<(), InvalidIssuer> {
         let name_is_valid = (1..=MAX_NAME_LENGTH).contains(&self.name.len())
@@ -166,7 +175,11 @@ impl Issuer {
 /// True if keys may be fetched from the URL: over HTTPS, or over HTTP from this machine.
 pub(super) fn is_fetchable(url: &str) -> bool {
     let Ok(url) = url.parse::<Uri>() else { return false };
-    let Some(host) = url.host() else { return false };
+    // A password in a URL would reach the log.
+    let Some(host) = url.host().filter(|_| !url.authority().is_some_and(|authority| authority.as_str().contains('@')))
+    else {
+        return false;
+    };
     match url.scheme_str() {
         Some("https") => true,
         Some("http") => {
@@ -216,9 +229,14 @@ mod tests {
 
     #[test]
     fn plaintext_keys_beyond_loopback_are_invalid() {
-        for url in
-            ["http://keys.example.com/jwks", "http://10.0.0.1/jwks", "file:///keys", "/keys", "http://localhost.x"]
-        {
+        for url in [
+            "http://keys.example.com/jwks",
+            "http://10.0.0.1/jwks",
+            "file:///keys",
+            "/keys",
+            "http://localhost.x",
+            "https://a:b@c",
+        ] {
             assert_eq!(invalid_field(Issuer { keys: Keys::Url(url.into()), ..issuer() }), "keys", "{url}");
             assert_eq!(invalid_field(Issuer { issuer: url.into(), ..issuer() }), "issuer", "{url}");
         }
