@@ -44,7 +44,10 @@ use tower::layer::util::{Identity, Stack};
 pub use grpc::wire_check;
 
 use crate::{
-    auth::{Access, Grant, Permission, Principal},
+    auth::{
+        Access, Grant, Permission, Principal,
+        token::{Issuers, Tokens},
+    },
     config::Config,
     decision_log::{DecisionLog, sql::SqlDecisionLog},
     decisions::Decisions,
@@ -244,7 +247,8 @@ fn server(config: &Config) -> Server<Stack<Edge, Identity>> {
 /// Builds the callers: without a source of identities, every caller is anonymous and may do everything.
 fn callers() -> Callers {
     let everything = Grant::to_anonymous(&Permission::ALL);
-    Callers::new(Access::new(vec![everything]), Some(Principal::new(auth::Identity::anonymous())))
+    let tokens = Tokens::start(Issuers::default());
+    Callers::new(Access::new(vec![everything]), tokens, Some(Principal::new(auth::Identity::anonymous())))
 }
 
 /// Builds the service of all methods.

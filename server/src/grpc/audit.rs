@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -24,6 +25,8 @@ pub(super) struct Entry<'a> {
     /// The caller's name; empty if it has none.
     pub(super) caller: &'a str,
     pub(super) source: Source,
+    /// The address of the peer; `None` on a Unix socket.
+    pub(super) peer: Option<SocketAddr>,
     pub(super) code: Code,
     /// The cause of a refusal that the caller does not see; else empty.
     pub(super) detail: &'a str,
@@ -116,12 +119,13 @@ pub(super) fn is_audited(method: Method) -> bool {
 }
 
 fn write_line(entry: &Entry<'_>, unwritten: u64) {
-    let Entry { method, caller, source, code, detail } = entry;
+    let Entry { method, caller, source, peer, code, detail } = entry;
     tracing::info!(
         target: "audit",
         method,
         caller,
         source = source.name(),
+        peer = peer.map(tracing::field::display),
         target_name = current_call::target(),
         outcome = ?code,
         detail,
@@ -136,7 +140,7 @@ mod tests {
     use super::*;
 
     fn refusal(caller: &str) -> Entry<'_> {
-        Entry { method: "m", caller, source: Source::Token, code: Code::PermissionDenied, detail: "" }
+        Entry { method: "m", caller, source: Source::Token, peer: None, code: Code::PermissionDenied, detail: "" }
     }
 
     #[test]

@@ -8,7 +8,13 @@ use scangate_proto::requests::Method;
 use tonic::Status;
 
 use super::status;
-use crate::auth::{Access, Authorization, Caller, Principal, Source};
+use crate::{
+    auth::{
+        Access, Authorization, Caller, Principal, Source,
+        token::{TokenError, Tokens},
+    },
+    listen::Peer,
+};
 
 /// A call that has no acceptable identity, or that its caller may not make.
 #[derive(Debug)]
@@ -27,6 +33,7 @@ pub(super) struct Refused {
 #[derive(Debug)]
 pub(crate) struct Callers {
     access: Arc<Access>,
+    tokens: Arc<Tokens>,
     /// The principal of callers without an identity; `None`: they are refused.
     anonymous: Option<Arc<Principal>>,
 }
@@ -40,13 +47,24 @@ pub(super) struct Authorized {
 
 impl Callers {
     /// Creates the callers.
-    pub(crate) fn new(access: Arc<Access>, anonymous: Option<Arc<Principal>>) -> Self {
-        Self { access, anonymous }
+    pub(crate) fn new(access: Arc<Access>, tokens: Arc<Tokens>, anonymous: Option<Arc<Principal>>) -> Self {
+        Self { access, tokens, anonymous }
     }
 
-    /// Authorizes a call, before its body is read.
-    pub(super) async fn authorize(&self, method: Method, headers: &HeaderMap) -> Result<Authorized, Refused> {
-        let principal = self.principal(headers)?;
+    /// Authorizes a call, before its body is read. Waits only for the verification of a token that is not known yet.
+    pub(super) async fn authorize(
+        &self,
+        method: Method,
+        headers: &HeaderMap,
+        peer: Option<&Peer>,
+    ) -> Result<Authorized, Refused> {
+        let principal = match bearer_token(headers)? {
+            // A bad token is refused even on a good certificate: the caller means to be the one that the token names.
+            Some(token) => self.token_principal(token).await?,
+            None => {
+                peer.and_then(|peer| peer.principal.clone()).or_else(|| self.anonymous.clone()).ok_or_else(missing)?
+            }
+        };
         let authorization = self.authorize_principal(method, &principal)?;
         Ok(Authorized { principal, authorization })
     }
@@ -72,20 +90,28 @@ impl Callers {
         Ok(())
     }
 
-    fn token_principal(_: &str) -> Result<Arc<Principal>, Refused> {
-        Err(rejected("unknown_issuer", "", Source::Token, "no issuer of tokens is configured".to_owned()))
-    }
-
-    fn principal(&self, headers: &HeaderMap) -> Result<Arc<Principal>, Refused> {
-        if let Some(token) = bearer_token(headers)? {
-            return Self::token_principal(token);
+    async fn token_principal(&self, token: &str) -> Result<Arc<Principal>, Refused> {
+        if let Some(known) = self.tokens.remembered(token, Timestamp::now()) {
+            return Ok(known);
         }
-        self.anonymous.clone().ok_or_else(|| Refused {
-            status: Box::new(status::identity_missing()),
-            caller: String::new(),
-            source: Source::None,
-            detail: "no client certificate and no token".to_owned(),
+        self.tokens.verify(token).await.map_err(|error| match error {
+            TokenError::Rejected { kind, detail } => rejected(kind, "", Source::Token, detail),
+            TokenError::Unavailable { ref issuer } => Refused {
+                status: Box::new(status::issuer_unavailable(issuer)),
+                caller: String::new(),
+                source: Source::Token,
+                detail: error.to_string(),
+            },
         })
+    }
+}
+
+fn missing() -> Refused {
+    Refused {
+        status: Box::new(status::identity_missing()),
+        caller: String::new(),
+        source: Source::None,
+        detail: "no client certificate and no token".to_owned(),
     }
 }
 

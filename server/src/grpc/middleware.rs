@@ -4,6 +4,7 @@
 //! and the log line. The body is read by the method only, so that a refused call costs no parsing.
 
 use std::{
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -23,7 +24,7 @@ use super::{
     guarded_body::GuardedBody,
     http_rules, status,
 };
-use crate::auth::Authorization;
+use crate::{auth::Authorization, listen::Peer};
 
 /// The header of the request id, in requests and responses.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -121,24 +122,32 @@ impl Shared {
             let response = if is_open { inner.call(request).await? } else { status::unknown_method(path).into_http() };
             return Ok((response, None));
         };
-        let authorized = match self.callers.authorize(method, request.headers()).await {
+        let peer = request.extensions().get::<Peer>();
+        let address = peer.and_then(|peer| peer.address);
+        let authorized = match self.callers.authorize(method, request.headers(), peer).await {
             Ok(authorized) => authorized,
-            Err(refused) => return Ok((self.refuse(method, &refused), None)),
+            Err(refused) => return Ok((self.refuse(method, &refused, address), None)),
         };
         request.extensions_mut().insert(authorized.authorization.clone());
         let response = inner.call(request).await?;
         let authorization = authorized.authorization.clone();
-        Ok((self.finish(method, authorized, response), Some(authorization)))
+        Ok((self.finish(method, authorized, address, response), Some(authorization)))
     }
 
     /// Writes the audit line of a call, and guards a stream.
-    fn finish(&self, method: Method, authorized: Authorized, response: Response<Body>) -> Response<Body> {
+    fn finish(
+        &self,
+        method: Method,
+        authorized: Authorized,
+        peer: Option<SocketAddr>,
+        response: Response<Body>,
+    ) -> Response<Body> {
         let code = code(&response);
         let (is_audited, is_refused) = (audit::is_audited(method), code == Code::PermissionDenied);
         if is_audited || is_refused {
             let caller = authorized.authorization.caller();
             let (caller, source) = (caller.name(), caller.source());
-            let entry = audit::Entry { method: method.full_name(), caller, source, code, detail: "" };
+            let entry = audit::Entry { method: method.full_name(), caller, source, peer, code, detail: "" };
             if is_audited { self.audit.write(&entry) } else { self.audit.refusal(&entry) }
         }
         if !method.is_streaming() {
@@ -148,11 +157,12 @@ impl Shared {
     }
 
     /// Returns the response to a call that may not be made, and records the refusal.
-    fn refuse(&self, method: Method, refused: &Refused) -> Response<Body> {
+    fn refuse(&self, method: Method, refused: &Refused, peer: Option<SocketAddr>) -> Response<Body> {
         self.audit.refusal(&audit::Entry {
             method: method.full_name(),
             caller: &refused.caller,
             source: refused.source,
+            peer,
             code: refused.status.code(),
             detail: &refused.detail,
         });

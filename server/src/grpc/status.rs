@@ -16,7 +16,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 pub(crate) use self::{
-    access::{from_refusal, grants_changed, identity_missing, identity_rejected},
+    access::{from_refusal, grants_changed, identity_missing, identity_rejected, issuer_unavailable},
     registry::from_registry,
     stores::{from_decisions, from_policies},
     transport::{from_wire, malformed_request, request_too_large, unknown_method, unsupported_compression},

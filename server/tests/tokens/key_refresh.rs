@@ -119,7 +119,7 @@ async fn unfit_documents_change_nothing() {
     ] {
         let context = format!("{status} {discovery:?} {keys:.40}");
         issuer.change(|documents| {
-            (documents.status, documents.discovery, documents.keys) = (Some(status), discovery, keys)
+            (documents.status, documents.discovery, documents.keys) = (Some(status), discovery, keys);
         });
         tokens.reload().await;
 
