@@ -35,6 +35,7 @@ mod permission_matrix;
 mod policies;
 mod policy_preview;
 mod policy_validation;
+mod reload;
 mod replicas;
 mod request_ids;
 mod revisions;

@@ -243,7 +243,7 @@ async fn watch_reports_decisions_of_its_caller_only() {
     let (all, some) = (watch(root.clone()).await, watch(narrow).await);
 
     for (repository, environment) in places() {
-        root.evaluate(question(repository, environment)).await.unwrap();
+        let _ = root.evaluate(question(repository, environment)).await.unwrap();
     }
 
     // The watch of the narrow caller has decisions of `shop/api` and `shop/web` only; the second is the last one that it waits for.
