@@ -42,6 +42,7 @@ mod revisions;
 mod scan_wait;
 mod scanning_config;
 mod scans;
+mod scoped_writes;
 mod scopes;
 mod several_names;
 mod simulations;

@@ -16,14 +16,14 @@ use scangate_core::{
 };
 use scangate_proto::v1;
 
-use super::super::{
-    finding::parse_severity,
-    time::{parse_duration, parse_timestamp},
+use super::{
+    super::{
+        finding::parse_severity,
+        time::{parse_duration, parse_timestamp},
+    },
+    reference::parse_name,
 };
-use crate::{
-    grpc::field_violations::{FieldReason, Fields},
-    policy_store::Precondition,
-};
+use crate::grpc::field_violations::{FieldReason, Fields};
 
 /// The largest policy, as an encoded message, so that each response with one fits.
 const MAX_POLICY_BYTES: usize = 3 * 1024 * 1024;
@@ -44,15 +44,6 @@ const MIN_SCAN_AGE: Duration = Duration::from_mins(1);
 /// The largest limit of an age in `scan`, and the longest grace period.
 const MAX_PERIOD: Duration = Duration::from_hours(3650 * 24);
 
-/// Parses `policies/{id}`.
-pub(crate) fn parse_name(fields: &mut Fields, path: &str, name: &str) -> Option<PolicyId> {
-    let Some(id) = name.strip_prefix("policies/") else {
-        fields.refuse(path, "must have the form policies/{id}");
-        return None;
-    };
-    fields.check(path, PolicyId::parse(id))
-}
-
 /// Parses the draft of a policy; an empty name becomes a reserved name that no stored policy can have.
 pub(crate) fn parse_draft(fields: &mut Fields, path: &str, draft: &v1::Policy) -> Option<Policy> {
     let id = if draft.name.is_empty() {
@@ -61,26 +52,6 @@ pub(crate) fn parse_draft(fields: &mut Fields, path: &str, draft: &v1::Policy) -
         parse_name(fields, &format!("{path}.name"), &draft.name)
     };
     parse_policy(fields, path, id, Some(draft))
-}
-
-/// Parses the etag of a write into its precondition.
-pub(crate) fn parse_etag(fields: &mut Fields, path: &str, etag: &str) -> Option<Precondition> {
-    match etag {
-        "" => {
-            fields.require(path, "must be set: read the resource and send its etag, or `*` to overwrite any version");
-            None
-        }
-        "*" => Some(Precondition::Any),
-        // An unreadable etag becomes a mismatch, since no revision is zero.
-        etag => Some(Precondition::Revision(
-            etag.strip_prefix("p-").and_then(|revision| revision.parse().ok()).unwrap_or(0),
-        )),
-    }
-}
-
-/// Renders the etag of a revision.
-pub(crate) fn render_etag(revision: u64) -> String {
-    format!("p-{revision}")
 }
 
 /// Parses a policy under its id.
