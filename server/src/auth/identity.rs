@@ -1,6 +1,12 @@
 //! Identities: the name of a caller, and its source.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
@@ -55,18 +61,41 @@ impl Identity {
     }
 }
 
+/// The longest name, in bytes.
+pub const MAX_NAME_BYTES: usize = 512;
+
+/// True for a name of printable ASCII characters without spaces at its ends: two names that look equal are equal.
+pub fn is_valid_name(name: &str) -> bool {
+    (1..=MAX_NAME_BYTES).contains(&name.len())
+        && name.bytes().all(|b| (b' '..=b'~').contains(&b))
+        && !name.starts_with(' ')
+        && !name.ends_with(' ')
+}
+
 /// An established identity, with the caller that the grants made of it.
 #[derive(Debug)]
 pub struct Principal {
     identity: Identity,
     /// The caller of the latest lookup. It is looked up again if the grants have changed since.
     pub(super) caller: ArcSwapOption<Caller>,
+    /// True once its source no longer stands for it.
+    withdrawn: Arc<AtomicBool>,
 }
 
 impl Principal {
     /// Creates a principal.
     pub fn new(identity: Identity) -> Arc<Self> {
-        Arc::new(Self { identity, caller: ArcSwapOption::empty() })
+        Self::until_withdrawn(identity, Arc::default())
+    }
+
+    /// Creates a principal that its source can withdraw, with all others that share the flag.
+    pub(super) fn until_withdrawn(identity: Identity, withdrawn: Arc<AtomicBool>) -> Arc<Self> {
+        Arc::new(Self { identity, caller: ArcSwapOption::empty(), withdrawn })
+    }
+
+    /// True if the source of the identity was removed from the configuration since.
+    pub fn is_withdrawn(&self) -> bool {
+        self.withdrawn.load(Ordering::Relaxed)
     }
 
     /// The identity.

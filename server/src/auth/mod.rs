@@ -16,7 +16,7 @@ pub mod token;
 pub use self::{
     access::{Access, Grant},
     caller::{Authorization, Caller, Refusal},
-    identity::{ANONYMOUS, Identity, Principal, Source},
+    identity::{ANONYMOUS, Identity, MAX_NAME_BYTES, Principal, Source, is_valid_name},
     name_pattern::{NamePattern, NamePatternError},
     permission::{Permission, required},
     role::Role,

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
@@ -10,76 +10,108 @@ use parking_lot::Mutex;
 use scangate_proto::requests::Method;
 use tonic::Code;
 
-use super::current_call;
+use super::current_call::{self, Effect};
 use crate::auth::Source;
 
 /// The interval in which equal refusals share one line.
 const REFUSAL_INTERVAL: Duration = Duration::from_secs(10);
-/// The most callers whose refusals are counted one by one.
-const MAX_REFUSED: usize = 10_000;
+/// The most kinds of refusals that are counted one by one.
+const MAX_KINDS: usize = 10_000;
 
 /// A line of the trail.
-#[derive(Debug)]
-pub(super) struct Entry<'a> {
-    pub(super) method: &'static str,
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) method: Method,
     /// The caller's name; empty if it has none.
-    pub(super) caller: &'a str,
+    pub(super) caller: String,
     pub(super) source: Source,
     /// The address of the peer; `None` on a Unix socket.
     pub(super) peer: Option<SocketAddr>,
     pub(super) code: Code,
+    /// A stable word for the cause of a refusal; else empty.
+    pub(super) reason: &'static str,
     /// The cause of a refusal that the caller does not see; else empty.
-    pub(super) detail: &'a str,
+    pub(super) detail: String,
+    pub(super) request_id: String,
 }
 
 /// The audit trail.
 #[derive(Debug, Default)]
 pub(super) struct AuditTrail {
-    refusals: Mutex<HashMap<(String, Code), Refusals>>,
+    refusals: Mutex<HashMap<Kind, Counted>>,
+}
+
+/// A kind of refusals that share a line: of one caller or, without a name, of one address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Kind {
+    caller: String,
+    address: Option<IpAddr>,
+    method: Method,
+    code: Code,
+    reason: &'static str,
 }
 
 #[derive(Debug)]
-struct Refusals {
+struct Counted {
     last_line: Instant,
     /// The refusals since then, which have no line.
     unwritten: u64,
+    entry: Entry,
 }
 
 impl AuditTrail {
-    /// Writes the line of a call that changes something.
-    pub(super) fn write(&self, entry: &Entry<'_>) {
-        write_line(entry, 0);
-    }
-
     /// Writes the line of a refused call, or counts it: a caller that retries must not fill the log.
-    pub(super) fn refusal(&self, entry: &Entry<'_>) {
-        if let Some(unwritten) = self.count_refusal(entry, Instant::now()) {
-            write_line(entry, unwritten);
+    pub(super) fn refusal(&self, entry: Entry) {
+        for (entry, unwritten) in self.due_lines(entry, Instant::now()) {
+            write_line(&entry, "", None, unwritten);
         }
     }
 
-    /// Returns the refusals without a line since the last one; `None` if this one gets no line either.
-    fn count_refusal(&self, entry: &Entry<'_>, now: Instant) -> Option<u64> {
+    /// Returns the lines to write: that of this refusal, if it has one, and those of earlier ones that were only counted. Each
+    /// has the number of equal refusals without a line.
+    fn due_lines(&self, entry: Entry, now: Instant) -> Vec<(Entry, u64)> {
+        let is_recent = |counted: &Counted| now.duration_since(counted.last_line) < REFUSAL_INTERVAL;
+        let address = if entry.caller.is_empty() { entry.peer.map(|peer| peer.ip()) } else { None };
+        let Entry { ref caller, method, code, reason, .. } = entry;
+        let kind = Kind { caller: caller.clone(), address, method, code, reason };
         let mut refusals = self.refusals.lock();
-        if refusals.len() >= MAX_REFUSED {
-            refusals.retain(|_, refusals| now.duration_since(refusals.last_line) < REFUSAL_INTERVAL);
+        if let Some(known) = refusals.get_mut(&kind).filter(|known| is_recent(known)) {
+            known.unwritten = known.unwritten.saturating_add(1);
+            return Vec::new();
         }
-        if refusals.len() >= MAX_REFUSED {
-            refusals.clear();
+        let mut lines = vec![(entry.clone(), refusals.remove(&kind).map_or(0, |known| known.unwritten))];
+        let is_full = refusals.len() >= MAX_KINDS;
+        let ended = refusals.extract_if(|_, counted| is_full || !is_recent(counted));
+        lines.extend(
+            ended.filter(|(_, counted)| counted.unwritten > 0).map(|(_, ended)| (ended.entry, ended.unwritten)),
+        );
+        refusals.insert(kind, Counted { last_line: now, unwritten: 0, entry });
+        lines
+    }
+}
+
+/// The line of a call that changes something. It is written even if the caller cancels the call: the change may happen all the same.
+#[derive(Debug)]
+pub(super) struct PendingLine(Option<Entry>);
+
+impl PendingLine {
+    /// The line of a call that begins.
+    pub(super) fn new(entry: Entry) -> Self {
+        Self(Some(Entry { code: Code::Cancelled, ..entry }))
+    }
+
+    /// Writes the line of a call that has ended.
+    pub(super) fn finish(mut self, code: Code) {
+        if let Some(entry) = &mut self.0 {
+            entry.code = code;
         }
-        match refusals.get_mut(&(entry.caller.to_owned(), entry.code)) {
-            Some(known) if now.duration_since(known.last_line) < REFUSAL_INTERVAL => {
-                known.unwritten += 1;
-                None
-            }
-            Some(known) => {
-                known.last_line = now;
-                Some(std::mem::take(&mut known.unwritten))
-            }
-            None => {
-                refusals.insert((entry.caller.to_owned(), entry.code), Refusals { last_line: now, unwritten: 0 });
-                Some(0)
-            }
+    }
+}
+
+impl Drop for PendingLine {
+    fn drop(&mut self) {
+        if let Some(entry) = self.0.take() {
+            write_line(&entry, &current_call::target(), current_call::effect(), 0);
         }
     }
 }
@@ -118,18 +150,20 @@ pub(super) fn is_audited(method: Method) -> bool {
     }
 }
 
-fn write_line(entry: &Entry<'_>, unwritten: u64) {
-    let Entry { method, caller, source, peer, code, detail } = entry;
+fn write_line(entry: &Entry, resource: &str, effect: Option<Effect>, unwritten: u64) {
+    let Entry { method, caller, source, peer, code, reason, detail, request_id } = entry;
     tracing::info!(
         target: "audit",
-        method,
+        method = method.full_name(),
         caller,
         source = source.name(),
         peer = peer.map(tracing::field::display),
-        target_name = current_call::target(),
+        resource,
         outcome = ?code,
+        effect = effect.map(tracing::field::debug),
+        reason,
         detail,
-        request_id = current_call::request_id(),
+        request_id,
         refusals_without_line = unwritten,
         "audit"
     );
@@ -139,30 +173,66 @@ fn write_line(entry: &Entry<'_>, unwritten: u64) {
 mod tests {
     use super::*;
 
-    fn refusal(caller: &str) -> Entry<'_> {
-        Entry { method: "m", caller, source: Source::Token, peer: None, code: Code::PermissionDenied, detail: "" }
+    fn refusal(caller: &str, reason: &'static str) -> Entry {
+        Entry {
+            method: Method::EvaluateGate,
+            caller: caller.to_owned(),
+            source: Source::Token,
+            peer: Some(([127, 0, 0, 1], 7).into()),
+            code: Code::Unauthenticated,
+            reason,
+            detail: String::new(),
+            request_id: String::new(),
+        }
+    }
+
+    /// The numbers of refusals without a line, of the lines that are due.
+    fn due(trail: &AuditTrail, entry: Entry, now: Instant) -> Vec<u64> {
+        trail.due_lines(entry, now).into_iter().map(|(_, unwritten)| unwritten).collect()
     }
 
     #[test]
     fn equal_refusals_share_one_line() {
         let (trail, start) = (AuditTrail::default(), Instant::now());
+        let soon = start + Duration::from_secs(1);
 
-        let first = trail.count_refusal(&refusal("a"), start);
-        let second = trail.count_refusal(&refusal("a"), start + Duration::from_secs(1));
-        let other = trail.count_refusal(&refusal("b"), start + Duration::from_secs(1));
-        let later = trail.count_refusal(&refusal("a"), start + REFUSAL_INTERVAL);
+        assert_eq!(due(&trail, refusal("a", "expired"), start), [0]);
+        assert!(due(&trail, refusal("a", "expired"), soon).is_empty());
+        assert_eq!(due(&trail, refusal("a", "audience"), soon), [0]);
+        assert_eq!(due(&trail, refusal("b", "expired"), soon), [0]);
+        assert_eq!(due(&trail, refusal("a", "expired"), start + REFUSAL_INTERVAL), [1]);
+    }
 
-        assert_eq!((first, second, other, later), (Some(0), None, Some(0), Some(1)));
+    #[test]
+    fn nameless_callers_do_not_hide_each_other() {
+        let (trail, start) = (AuditTrail::default(), Instant::now());
+        let other = Entry { peer: Some(([127, 0, 0, 2], 7).into()), ..refusal("", "expired") };
+
+        assert_eq!(due(&trail, refusal("", "expired"), start), [0]);
+        assert_eq!(due(&trail, other, start), [0]);
+    }
+
+    #[test]
+    fn counted_refusals_get_a_line_in_the_end() {
+        let (trail, start) = (AuditTrail::default(), Instant::now());
+        for _ in 0..3 {
+            trail.due_lines(refusal("a", "expired"), start);
+        }
+
+        let lines = trail.due_lines(refusal("b", "expired"), start + REFUSAL_INTERVAL);
+
+        let lines: Vec<(&str, u64)> = lines.iter().map(|(entry, unwritten)| (&*entry.caller, *unwritten)).collect();
+        assert_eq!(lines, [("b", 0), ("a", 2)]);
     }
 
     #[test]
     fn many_refused_callers_are_bounded() {
         let (trail, start) = (AuditTrail::default(), Instant::now());
 
-        for caller in 0..=MAX_REFUSED {
-            trail.count_refusal(&refusal(&caller.to_string()), start);
+        for caller in 0..=MAX_KINDS {
+            trail.due_lines(refusal(&caller.to_string(), "expired"), start);
         }
 
-        assert!(trail.refusals.lock().len() <= MAX_REFUSED);
+        assert!(trail.refusals.lock().len() <= MAX_KINDS);
     }
 }

@@ -1,13 +1,13 @@
 //! The caller of a request: by the token in its headers, by the certificate or socket of its connection, or anonymous.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use http::{Extensions, HeaderMap, header::AUTHORIZATION};
 use jiff::Timestamp;
 use scangate_proto::requests::Method;
 use tonic::Status;
 
-use super::status;
+use super::{audit::Entry, status};
 use crate::{
     auth::{
         Access, Authorization, Caller, Principal, Source,
@@ -25,8 +25,18 @@ pub(super) struct Refused {
     pub(super) caller: String,
     /// The source of its identity.
     pub(super) source: Source,
+    /// A stable word for the cause.
+    pub(super) reason: &'static str,
     /// The details, for the operator only.
     pub(super) detail: String,
+}
+
+impl Refused {
+    /// The line of the audit trail.
+    pub(super) fn into_entry(self, method: Method, peer: Option<SocketAddr>, request_id: String) -> Entry {
+        let Self { status, caller, source, reason, detail } = self;
+        Entry { method, caller, source, peer, code: status.code(), reason, detail, request_id }
+    }
 }
 
 /// The sources of identities, and the grants.
@@ -72,19 +82,30 @@ impl Callers {
     fn authorize_principal(&self, method: Method, principal: &Principal) -> Result<Authorization, Refused> {
         let caller = self.access.caller(principal);
         check_expiry(&caller)?;
+        if principal.is_withdrawn() {
+            let detail = "the issuer of the token was removed from the configuration".to_owned();
+            return Err(rejected("unknown_issuer", caller.name(), caller.source(), detail));
+        }
         caller.authorize(method).map_err(|refusal| Refused {
             caller: caller.name().to_owned(),
             source: caller.source(),
+            reason: "permission",
             detail: refusal.to_string(),
             status: Box::new(status::from_refusal(refusal)),
         })
     }
 
     /// Checks that a call is still authorized as it was; for streams, which outlive changes of grants.
-    pub(super) fn check_again(&self, method: Method, authorized: &mut Authorized) -> Result<(), Status> {
-        let now = self.authorize_principal(method, &authorized.principal).map_err(|refused| *refused.status)?;
+    pub(super) fn check_again(&self, method: Method, authorized: &mut Authorized) -> Result<(), Refused> {
+        let now = self.authorize_principal(method, &authorized.principal)?;
         if !now.equals(&authorized.authorization) {
-            return Err(status::grants_changed());
+            return Err(Refused {
+                status: Box::new(status::grants_changed()),
+                caller: now.name().to_owned(),
+                source: now.caller().source(),
+                reason: "grants_changed",
+                detail: "the stream ends, since the grants of its caller changed".to_owned(),
+            });
         }
         authorized.authorization = now;
         Ok(())
@@ -100,6 +121,7 @@ impl Callers {
                 status: Box::new(status::issuer_unavailable(issuer)),
                 caller: String::new(),
                 source: Source::Token,
+                reason: "issuer_unavailable",
                 detail: error.to_string(),
             },
         })
@@ -111,6 +133,7 @@ fn missing() -> Refused {
         status: Box::new(status::identity_missing()),
         caller: String::new(),
         source: Source::None,
+        reason: "missing",
         detail: "no client certificate and no token".to_owned(),
     }
 }
@@ -143,7 +166,7 @@ fn check_expiry(caller: &Caller) -> Result<(), Refused> {
 
 fn rejected(kind: &'static str, caller: &str, source: Source, detail: String) -> Refused {
     let status = Box::new(status::identity_rejected(kind));
-    Refused { status, caller: caller.to_owned(), source, detail: format!("{kind}: {detail}") }
+    Refused { status, caller: caller.to_owned(), source, reason: kind, detail }
 }
 
 /// Returns the authorization that the edge gave to a request.

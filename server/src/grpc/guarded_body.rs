@@ -1,6 +1,7 @@
 //! The body of a streamed response. It ends when the caller's identity ends, or when grants no longer give what they gave at first.
 
 use std::{
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -12,21 +13,33 @@ use prost::bytes::Bytes;
 use scangate_proto::requests::Method;
 use tonic::{Status, body::Body};
 
-use super::callers::{Authorized, Callers};
+use super::{
+    audit::AuditTrail,
+    callers::{Authorized, Callers},
+};
 
 /// A body that checks the authorization of its call before each part.
 #[derive(Debug)]
 pub(super) struct GuardedBody {
     inner: Option<Body>,
-    method: Method,
-    callers: Arc<Callers>,
+    guard: Guard,
     authorized: Authorized,
+}
+
+/// The parts of a call that its stream is checked with.
+#[derive(Debug)]
+pub(super) struct Guard {
+    pub(super) method: Method,
+    pub(super) callers: Arc<Callers>,
+    pub(super) audit: Arc<AuditTrail>,
+    pub(super) peer: Option<SocketAddr>,
+    pub(super) request_id: String,
 }
 
 impl GuardedBody {
     /// Wraps the body of an authorized call.
-    pub(super) fn new(inner: Body, method: Method, callers: Arc<Callers>, authorized: Authorized) -> Self {
-        Self { inner: Some(inner), method, callers, authorized }
+    pub(super) fn new(inner: Body, guard: Guard, authorized: Authorized) -> Self {
+        Self { inner: Some(inner), guard, authorized }
     }
 }
 
@@ -41,12 +54,15 @@ impl http_body::Body for GuardedBody {
         if !matches!(&frame, Some(Ok(frame)) if frame.is_data()) {
             return Poll::Ready(frame);
         }
-        match this.callers.check_again(this.method, &mut this.authorized) {
+        let Guard { method, callers, audit, peer, request_id } = &this.guard;
+        match callers.check_again(*method, &mut this.authorized) {
             Ok(()) => Poll::Ready(frame),
-            Err(status) => {
+            Err(refused) => {
                 this.inner = None;
                 let mut trailers = HeaderMap::new();
-                Poll::Ready(Some(status.add_header(&mut trailers).map(|()| Frame::trailers(trailers))))
+                let ended = refused.status.add_header(&mut trailers).map(|()| Frame::trailers(trailers));
+                audit.refusal(refused.into_entry(*method, *peer, request_id.clone()));
+                Poll::Ready(Some(ended))
             }
         }
     }

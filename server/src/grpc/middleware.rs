@@ -18,10 +18,10 @@ use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
 
 use super::{
-    audit::{self, AuditTrail},
-    callers::{Authorized, Callers, Refused},
+    audit::{self, AuditTrail, Entry, PendingLine},
+    callers::{Callers, Refused},
     current_call, deadline,
-    guarded_body::GuardedBody,
+    guarded_body::{Guard, GuardedBody},
     http_rules, status,
 };
 use crate::{auth::Authorization, listen::Peer};
@@ -33,6 +33,10 @@ const VERSION: HeaderName = HeaderName::from_static("scangate-version");
 /// The longest request id that is accepted from a caller, in bytes.
 const MAX_REQUEST_ID: usize = 128;
 
+/// The items of a batch that were refused for their scope: an extension of the response, for the audit trail.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RefusedItems(pub(super) usize);
+
 /// A layer that wraps the services in an [`EdgeService`].
 #[derive(Clone, Debug)]
 pub(crate) struct Edge {
@@ -43,14 +47,14 @@ pub(crate) struct Edge {
 struct Shared {
     permits: Semaphore,
     callers: Arc<Callers>,
-    audit: AuditTrail,
+    audit: Arc<AuditTrail>,
 }
 
 impl Edge {
     /// A layer that admits this many concurrent calls, and the calls that the grants permit.
     pub(crate) fn new(max_concurrent_calls: usize, callers: Callers) -> Self {
         let permits = Semaphore::new(max_concurrent_calls);
-        Self { shared: Arc::new(Shared { permits, callers: Arc::new(callers), audit: AuditTrail::default() }) }
+        Self { shared: Arc::new(Shared { permits, callers: Arc::new(callers), audit: Arc::default() }) }
     }
 }
 
@@ -126,47 +130,52 @@ impl Shared {
         let address = peer.and_then(|peer| peer.address);
         let authorized = match self.callers.authorize(method, request.headers(), peer).await {
             Ok(authorized) => authorized,
-            Err(refused) => return Ok((self.refuse(method, &refused, address), None)),
+            Err(refused) => return Ok((self.refuse(method, refused, address), None)),
         };
-        request.extensions_mut().insert(authorized.authorization.clone());
-        let response = inner.call(request).await?;
         let authorization = authorized.authorization.clone();
-        Ok((self.finish(method, authorized, address, response), Some(authorization)))
-    }
-
-    /// Writes the audit line of a call, and guards a stream.
-    fn finish(
-        &self,
-        method: Method,
-        authorized: Authorized,
-        peer: Option<SocketAddr>,
-        response: Response<Body>,
-    ) -> Response<Body> {
+        request.extensions_mut().insert(authorization.clone());
+        let pending = audit::is_audited(method).then(|| PendingLine::new(entry(method, &authorization, address)));
+        let response = inner.call(request).await?;
         let code = code(&response);
-        let (is_audited, is_refused) = (audit::is_audited(method), code == Code::PermissionDenied);
-        if is_audited || is_refused {
-            let caller = authorized.authorization.caller();
-            let (caller, source) = (caller.name(), caller.source());
-            let entry = audit::Entry { method: method.full_name(), caller, source, peer, code, detail: "" };
-            if is_audited { self.audit.write(&entry) } else { self.audit.refusal(&entry) }
+        let refused_items = response.extensions().get().map_or(0, |RefusedItems(count)| *count);
+        if let Some(line) = pending {
+            line.finish(code);
+        } else if code == Code::PermissionDenied || refused_items > 0 {
+            let detail = format!("{refused_items} items of a batch");
+            let entry =
+                Entry { code: Code::PermissionDenied, reason: "scope", ..entry(method, &authorization, address) };
+            self.audit.refusal(if refused_items > 0 { Entry { detail, ..entry } } else { entry });
         }
         if !method.is_streaming() {
-            return response;
+            return Ok((response, Some(authorization)));
         }
-        response.map(|body| Body::new(GuardedBody::new(body, method, Arc::clone(&self.callers), authorized)))
+        let (callers, audit) = (Arc::clone(&self.callers), Arc::clone(&self.audit));
+        let guard = Guard { method, callers, audit, peer: address, request_id: current_call::request_id() };
+        let response = response.map(|body| Body::new(GuardedBody::new(body, guard, authorized)));
+        Ok((response, Some(authorization)))
     }
 
     /// Returns the response to a call that may not be made, and records the refusal.
-    fn refuse(&self, method: Method, refused: &Refused, peer: Option<SocketAddr>) -> Response<Body> {
-        self.audit.refusal(&audit::Entry {
-            method: method.full_name(),
-            caller: &refused.caller,
-            source: refused.source,
-            peer,
-            code: refused.status.code(),
-            detail: &refused.detail,
-        });
-        Status::clone(&refused.status).into_http()
+    fn refuse(&self, method: Method, refused: Refused, peer: Option<SocketAddr>) -> Response<Body> {
+        let response = Status::clone(&refused.status).into_http();
+        // The audit trail counts equal refusals; the log has the details of each.
+        tracing::info!(reason = refused.reason, detail = refused.detail, "call refused");
+        self.audit.refusal(refused.into_entry(method, peer, current_call::request_id()));
+        response
+    }
+}
+
+/// The line of an authorized call.
+fn entry(method: Method, authorization: &Authorization, peer: Option<SocketAddr>) -> Entry {
+    Entry {
+        method,
+        caller: authorization.name().to_owned(),
+        source: authorization.caller().source(),
+        peer,
+        code: Code::Ok,
+        reason: "",
+        detail: String::new(),
+        request_id: current_call::request_id(),
     }
 }
 

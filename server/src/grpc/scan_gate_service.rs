@@ -21,16 +21,17 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_stream::StreamExt;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 use super::{
     Services,
     byte_budget::ByteBudget,
     callers::authorization,
     convert::{decision, evaluate_request, image, scan, scanning as scanning_fields},
-    current_call,
+    current_call::{self, Effect},
     deadline::{parse_deadline, with_deadline},
     field_violations::Fields,
+    middleware::RefusedItems,
     status,
     streaming::{self, ResponseStream},
 };
@@ -82,6 +83,9 @@ impl scan_gate_service_server::ScanGateService for ScanGateService {
         let deadline = parse_deadline(request.metadata(), Duration::ZERO);
         let registry = &self.services.registry;
         let (target, intent) = scanning_fields::parse_target(request.get_ref(), registry.default_registry())?;
+        if request.get_ref().validate_only {
+            current_call::set_effect(Effect::DryRun);
+        }
         check_scanning_target(authorization(request.extensions())?, &target)?;
         let configured = with_deadline(deadline, async {
             scanning_config::configure(registry, target, intent).await.map_err(status::from_registry)
@@ -147,7 +151,10 @@ impl scan_gate_service_server::ScanGateService for ScanGateService {
         fields.finish(Some(()))?;
         let items = evaluate_all(&self.services.gate, authorization(&extensions)?, requests, deadline).await?;
         let verdict = decision::render_verdict(aggregate(&items)).into();
-        Ok(Response::new(BatchEvaluateGateResponse { items, verdict }))
+        let refused = items.iter().filter(|item| is_refused(item)).count();
+        let mut response = Response::new(BatchEvaluateGateResponse { items, verdict });
+        response.extensions_mut().insert(RefusedItems(refused));
+        Ok(response)
     }
 
     async fn simulate_gate(
@@ -277,6 +284,12 @@ fn batch_item(evaluated: Result<Evaluated, Status>, mut budget: ByteBudget) -> B
         Err(status) => Error(status::to_item_error(&status)),
     };
     BatchEvaluateGateItem { result: Some(result) }
+}
+
+/// True if the item is outside the scopes of the caller.
+fn is_refused(item: &BatchEvaluateGateItem) -> bool {
+    let Some(batch_evaluate_gate_item::Result::Error(error)) = &item.result else { return false };
+    error.code == Code::PermissionDenied as i32
 }
 
 /// Aggregates the verdicts: DENY if any item is denied, else INDETERMINATE if any is not allowed, else ALLOW.

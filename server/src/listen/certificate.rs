@@ -13,10 +13,8 @@ use x509_parser::{
     prelude::{FromDer as _, SubjectAlternativeName},
 };
 
-use crate::auth::{Identity, Source};
+use crate::auth::{Identity, MAX_NAME_BYTES, Source, is_valid_name};
 
-/// The longest name, in bytes.
-const MAX_NAME: usize = 512;
 /// The scheme of a SPIFFE ID.
 const SPIFFE: &str = "spiffe://";
 
@@ -33,7 +31,7 @@ pub(super) enum NoIdentity {
     SeveralCommonNames,
     #[error("certificate has neither a SPIFFE ID nor a DNS name nor a common name")]
     NoName,
-    #[error("certificate has a name that is empty, longer than {MAX_NAME} bytes or not printable")]
+    #[error("certificate has a name that is empty, longer than {MAX_NAME_BYTES} bytes or not printable ASCII")]
     InvalidName,
 }
 
@@ -102,7 +100,7 @@ fn spiffe_id<'a>(names: Option<&'a SubjectAlternativeName<'a>>) -> Result<Option
     if ids.next().is_some() {
         return Err(NoIdentity::SeveralSpiffeIds);
     }
-    if id.len() > MAX_NAME || !is_spiffe_id(id) {
+    if id.len() > MAX_NAME_BYTES || !is_spiffe_id(id) {
         return Err(NoIdentity::InvalidSpiffeId);
     }
     Ok(Some(id))
@@ -121,8 +119,7 @@ fn is_spiffe_id(text: &str) -> bool {
 
 /// Returns a name that is short, and printable in a log line.
 fn printable(name: &str) -> Result<&str, NoIdentity> {
-    let is_valid = !name.is_empty() && name.len() <= MAX_NAME && !name.chars().any(char::is_control);
-    if is_valid { Ok(name) } else { Err(NoIdentity::InvalidName) }
+    if is_valid_name(name) { Ok(name) } else { Err(NoIdentity::InvalidName) }
 }
 
 #[cfg(test)]
@@ -184,7 +181,7 @@ mod tests {
 
     #[test]
     fn malformed_spiffe_id_is_no_identity() {
-        let long = format!("spiffe://example.org/{}", "a".repeat(MAX_NAME));
+        let long = format!("spiffe://example.org/{}", "a".repeat(MAX_NAME_BYTES));
         for id in [
             "spiffe://",
             "spiffe:///a",
@@ -205,7 +202,7 @@ mod tests {
 
     #[test]
     fn ambiguous_or_unprintable_name_is_no_identity() {
-        let long = "a".repeat(MAX_NAME + 1);
+        let long = "a".repeat(MAX_NAME_BYTES + 1);
 
         assert_eq!(identity(&certificate(&["a", "b"], &[])).map(drop), Err(NoIdentity::SeveralCommonNames));
         assert_eq!(identity(&certificate(&[], &[])).map(drop), Err(NoIdentity::NoName));

@@ -40,20 +40,24 @@ impl Policies {
         Ok(Current { revision, expected })
     }
 
-    /// Reads a policy for a change that keeps nothing of it, with the precondition of the change; `None` if it does not exist.
+    /// Reads a policy for a change that keeps nothing of it, with the precondition of the change; `None` if it does not exist. The
+    /// change is then made on the version that was read, or it is a conflict.
     pub async fn current_policy(
         &self,
         id: &PolicyId,
         expected: Precondition,
     ) -> Result<Option<(Arc<policy::Revision>, Precondition)>, Error> {
-        let (set, _) = self.read_for_change(expected).await?;
-        Ok(set.policies.get(id).map(|current| {
-            let expected = match expected {
-                Precondition::Any => Precondition::Revision(current.revision),
-                expected @ Precondition::Revision(_) => expected,
-            };
-            (Arc::clone(current), expected)
-        }))
+        let (set, is_reached) = self.read_for_change(expected).await?;
+        let Some(current) = set.policies.get(id) else { return Ok(None) };
+        let actual = current.revision;
+        match expected {
+            Precondition::Revision(revision) if !is_reached || revision != actual => {
+                Err(policy_store::Error::Conflict { name: ResourceName::Policy(id.clone()), actual }.into())
+            }
+            Precondition::Any | Precondition::Revision(_) => {
+                Ok(Some((Arc::clone(current), Precondition::Revision(actual))))
+            }
+        }
     }
 
     /// Returns the snapshot that a change with this precondition is made on, and true if it has reached the expected revision.

@@ -10,14 +10,12 @@ use serde::{
 use serde_json::Value;
 
 use super::{TokenError, rejected};
-use crate::auth::{Identity, Source};
+use crate::auth::{Identity, MAX_NAME_BYTES, Source, is_valid_name};
 
 /// The clocks of issuers and of this server may differ by so much.
 pub(super) const LEEWAY: SignedDuration = SignedDuration::from_secs(30);
 /// The most claims of a token.
 const MAX_CLAIMS: usize = 100;
-/// The most bytes of a caller's name.
-const MAX_CALLER_NAME_BYTES: usize = 512;
 
 /// The claims of a token. Two claims of one name are an error, since parsers differ in which one they take.
 #[derive(Debug)]
@@ -58,8 +56,8 @@ impl Claims {
     /// Returns the identity of the subject, whose name begins with the name of the issuer.
     pub(super) fn identity(&self, issuer_name: &str) -> Result<Identity, TokenError> {
         let name = format!("{issuer_name}:{}", self.text("sub")?);
-        if name.len() > MAX_CALLER_NAME_BYTES || name.chars().any(char::is_control) {
-            let rule = format!("the claim sub must make a name of at most {MAX_CALLER_NAME_BYTES} printable bytes");
+        if !is_valid_name(&name) {
+            let rule = format!("the claim sub must make a name of at most {MAX_NAME_BYTES} printable ASCII characters");
             return Err(rejected("claims", rule));
         }
         Ok(Identity {
@@ -139,7 +137,7 @@ mod tests {
         };
 
         assert_eq!(kind("a"), Ok("ci:a".to_owned()));
-        for sub in ["", "a\nb", "a\u{85}", &"a".repeat(MAX_CALLER_NAME_BYTES)] {
+        for sub in ["", "a\nb", "a\u{85}", "a\u{202e}b", "a ", &"a".repeat(MAX_NAME_BYTES)] {
             assert!(matches!(kind(sub), Err(TokenError::Rejected { kind: "claims", .. })), "{sub:?}");
         }
     }

@@ -1,6 +1,9 @@
 //! The keys of one issuer in force, and their refresh: at start, in intervals, and for an unknown key id.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use arc_swap::ArcSwapOption;
 use tokio::{
@@ -30,6 +33,8 @@ const MAX_AGE: Duration = Duration::from_hours(24);
 #[derive(Debug)]
 pub(super) struct IssuerKeys {
     pub(super) issuer: Issuer,
+    /// True once the configuration no longer has the issuer: its principals no longer count.
+    pub(super) withdrawn: Arc<AtomicBool>,
     keys: ArcSwapOption<Fetched>,
     /// The latest fetch. Its lock makes the fetches of all callers one flight.
     latest: Mutex<Option<Fetch>>,
@@ -50,7 +55,12 @@ struct Fetch {
 impl IssuerKeys {
     /// Starts to fetch the keys, until the last reference is gone.
     pub(super) fn start(issuer: Issuer) -> Arc<Self> {
-        let keys = Arc::new(Self { issuer, keys: ArcSwapOption::empty(), latest: Mutex::new(None) });
+        let keys = Arc::new(Self {
+            issuer,
+            withdrawn: Arc::default(),
+            keys: ArcSwapOption::empty(),
+            latest: Mutex::new(None),
+        });
         let weak = Arc::downgrade(&keys);
         tokio::spawn(async move {
             while let Some(keys) = weak.upgrade() {

@@ -12,7 +12,7 @@ mod ring_provider;
 mod settings;
 mod verification;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
@@ -79,7 +79,10 @@ impl Tokens {
         ring_provider::install();
         Arc::new(Self {
             issuers: ArcSwap::from_pointee(issuers.into_iter().map(IssuerKeys::start).collect()),
-            remembered: Cache::new(MAX_REMEMBERED),
+            remembered: Cache::builder()
+                .max_capacity(MAX_REMEMBERED)
+                .time_to_live(REMEMBERED_FOR.unsigned_abs())
+                .build(),
         })
     }
 
@@ -90,7 +93,12 @@ impl Tokens {
             let unchanged = current.iter().find(|known| known.issuer == issuer);
             unchanged.map_or_else(|| IssuerKeys::start(issuer.clone()), Arc::clone)
         };
-        self.issuers.store(Arc::new(issuers.into_iter().map(keep_or_start).collect()));
+        let next: Vec<Arc<IssuerKeys>> = issuers.into_iter().map(keep_or_start).collect();
+        let removed = current.iter().filter(|known| !next.iter().any(|kept| Arc::ptr_eq(kept, known)));
+        removed.for_each(|issuer| issuer.withdrawn.store(true, Ordering::Relaxed));
+        drop(current);
+        self.issuers.store(Arc::new(next));
+        self.remembered.invalidate_all();
     }
 
     /// Reads all keys again, those in files and those of the network. A failure keeps the earlier ones, and is logged.
@@ -125,7 +133,7 @@ impl Tokens {
         let identity = claims.identity(&issuer.issuer.name)?;
         let end = Timestamp::now().saturating_add(REMEMBERED_FOR).unwrap_or(Timestamp::MIN);
         let until = identity.expire_time.map_or(Timestamp::MIN, |expire_time| expire_time.min(end));
-        let principal = Principal::new(identity);
+        let principal = Principal::until_withdrawn(identity, Arc::clone(&issuer.withdrawn));
         let remembered = Remembered { principal: Arc::clone(&principal), until, issuer: Arc::clone(issuer) };
         self.remembered.insert(digest(token), remembered);
         Ok(principal)

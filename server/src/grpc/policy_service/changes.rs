@@ -48,7 +48,7 @@ impl PolicyService {
         Ok(CreatePolicyResponse {
             policy: written.policy().map(|revision| render_policy(revision)),
             revision: render_revision(written.revision),
-            notes: self.notes(&written).await,
+            notes: self.notes(caller, &written).await,
         })
     }
 
@@ -65,7 +65,7 @@ impl PolicyService {
         Ok(UpdatePolicyResponse {
             policy: written.policy().map(|revision| render_policy(revision)),
             revision: render_revision(written.revision),
-            notes: self.notes(&written).await,
+            notes: self.notes(caller, &written).await,
         })
     }
 
@@ -119,17 +119,20 @@ impl PolicyService {
             self.policies.write(change, options.clone()).await.map_err(status::from_policies)
         };
         let written = self.write_once(&options, write).await?;
-        Ok(DeletePolicyResponse { revision: render_revision(written.revision), notes: self.notes(&written).await })
+        Ok(DeletePolicyResponse {
+            revision: render_revision(written.revision),
+            notes: self.notes(caller, &written).await,
+        })
     }
 
     /// Returns notes on the write of a policy: on its content, on patterns that match nothing, and on the change.
-    pub(super) async fn notes(&self, written: &WriteResult) -> Vec<String> {
+    pub(super) async fn notes(&self, caller: &Authorization, written: &WriteResult) -> Vec<String> {
         let (old, new) = (written.replaced_policy(), written.policy());
         let Some(new) = new else {
             return old.map(|old| policies::policy_deletion_notes(&old.policy)).unwrap_or_default();
         };
         let mut notes = policies::lint(&new.policy);
-        notes.extend(self.pattern_notes(&new.policy).await);
+        notes.extend(self.pattern_notes(caller, &new.policy).await);
         if let Some(old) = old {
             notes.extend(policies::policy_change_notes(&old.policy, &new.policy));
             notes.extend(POLICY.emptied(&render_policy(old), &render_policy(new)));
@@ -137,10 +140,14 @@ impl PolicyService {
         notes
     }
 
-    /// Returns notes on patterns that match nothing. Without the findings seen so far, only those that can match nothing.
-    async fn pattern_notes(&self, policy: &Policy) -> Vec<String> {
+    /// Returns notes on patterns that match nothing. Without the findings seen so far, only those that can match nothing: a caller
+    /// with narrowed grants must not learn what the images of others contain.
+    async fn pattern_notes(&self, caller: &Authorization, policy: &Policy) -> Vec<String> {
         if !policies::has_patterns(policy) {
             return Vec::new();
+        }
+        if caller.narrowed_to().is_some() {
+            return policies::policy_pattern_notes(policy, &SeenNames::default());
         }
         let seen = self.observations.seen_names().await.unwrap_or_else(|error| {
             tracing::warn!(error = &error as &dyn std::error::Error, "cannot compare patterns with the findings seen");

@@ -35,6 +35,7 @@ use super::{
         revision::{parse_revision, render_revision},
         waiver::WaiverLimits,
     },
+    current_call::{self, Effect},
     deadline::{parse_deadline, with_deadline},
     field_violations::Fields,
     page_token, status,
@@ -258,13 +259,16 @@ impl PolicyService {
         options: &WriteOptions,
         write: impl Future<Output = Result<WriteResult, Status>>,
     ) -> Result<WriteResult, Status> {
+        if options.validate_only {
+            current_call::set_effect(Effect::DryRun);
+        }
         if let Some(recorded) = self.policies.recorded(options).await.map_err(status::from_policies)? {
-            return Ok(recorded);
+            return Ok(replayed(recorded));
         }
         match write.await {
             // The earlier call may have succeeded meanwhile.
             Err(refused) => match self.policies.recorded(options).await.map_err(status::from_policies) {
-                Ok(recorded) => recorded.ok_or(refused),
+                Ok(recorded) => recorded.map(replayed).ok_or(refused),
                 // The refusal may be due to a write of the earlier call.
                 Err(unknown) if unknown.code() == Code::Unavailable => Err(unknown),
                 Err(_) => Err(refused),
@@ -272,6 +276,15 @@ impl PolicyService {
             written => written,
         }
     }
+}
+
+/// Marks the recorded result of an earlier call for the audit trail.
+fn replayed(recorded: WriteResult) -> WriteResult {
+    current_call::set_effect(Effect::Replay);
+    if let Some(first) = recorded.resources.first() {
+        current_call::set_target(first.name().to_string());
+    }
+    recorded
 }
 
 /// The options of a caller's write; `content` is the request without its id.

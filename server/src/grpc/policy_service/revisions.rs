@@ -103,7 +103,7 @@ impl PolicyService {
         Ok(RollbackPolicyResponse {
             policy: written.policy().map(|revision| render_policy(revision)),
             revision: render_revision(written.revision),
-            notes: self.notes(&written).await,
+            notes: self.notes(caller, &written).await,
         })
     }
 }

@@ -190,6 +190,7 @@ impl PolicyService {
         let import = import.map(|(document, template)| Import { document: Arc::new(document), template });
         let write = async {
             let import = fields.finish(import.as_ref())?;
+            current_call::set_target(import.document.id.clone());
             // Each imported waiver has the repository and the environment of the template.
             scopes::check_waiver(caller, &import.template)?;
             self.waivers.import(import, options.clone()).await.map_err(status::from_waivers)
