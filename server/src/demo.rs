@@ -96,8 +96,18 @@ fn config(demo: &Demo, registry: &str, endpoint: &str) -> Result<Config, Error> 
     let arguments = ["serve", "--registry", registry, "--ecr-endpoint", endpoint, "--store"].map(OsString::from);
     let store = demo.state.join("scangate.db").into_os_string();
     let config = Serve::try_parse_from(arguments.into_iter().chain([store]))?.config;
-    // Loopback needs no TLS: variables for a real server do not apply.
-    Ok(Config { ecr_credentials: Credentials::Placeholder, tls_cert: None, tls_key: None, ..config })
+    // Loopback needs no TLS and no identities: variables for a real server do not apply.
+    Ok(Config {
+        ecr_credentials: Credentials::Placeholder,
+        tls_cert: None,
+        tls_key: None,
+        tls_client_ca: None,
+        tls_crl: None,
+        config: None,
+        anonymous_role: None,
+        waiver_needs_approver: None,
+        ..config
+    })
 }
 
 fn print_welcome(gate: SocketAddr, ecr: &str) {

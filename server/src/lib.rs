@@ -21,6 +21,7 @@ pub mod observations;
 pub mod policies;
 pub mod policy_store;
 pub mod registry;
+mod reload;
 mod retention;
 pub mod scan_reader;
 pub mod scanning_config;
@@ -44,11 +45,8 @@ use tower::layer::util::{Identity, Stack};
 pub use grpc::wire_check;
 
 use crate::{
-    auth::{
-        Access, Grant, Permission, Principal,
-        token::{Issuers, Tokens},
-    },
-    config::Config,
+    auth::{Access, Principal, token::Tokens},
+    config::{Config, Security},
     decision_log::{DecisionLog, sql::SqlDecisionLog},
     decisions::Decisions,
     evaluation::{Evaluator, Settings},
@@ -62,6 +60,7 @@ use crate::{
     policies::Policies,
     policy_store::sql::SqlPolicyStore,
     registry::{Registry, cache::CachedRegistry, ecr::Ecr},
+    reload::Reload,
     sql::{Address, Database, OpenError},
 };
 
@@ -73,18 +72,15 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest header list of a request, in bytes.
 const MAX_HEADERS: u32 = 16 * 1024;
-/// The interval between two comparisons of the TLS files with those in force.
-const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
-
 /// An error that stops the server.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Waivers cannot be approved.
-    #[error(
-        "waivers cannot be approved: --waiver-needs-approver needs callers with an identity, and this version has no source of \
-         identities; remove the option, and let a proxy in front of the server decide who may write waivers"
-    )]
-    NoIdentitySource,
+    /// The configuration is invalid.
+    #[error("invalid configuration: {0}")]
+    Config(#[from] config::Invalid),
+    /// The address of the listener is unknown.
+    #[error("cannot read the address of the listener")]
+    Listener(#[source] std::io::Error),
     /// The store failed to open.
     #[error("cannot open the store")]
     Store(#[from] OpenError),
@@ -103,9 +99,6 @@ pub enum Error {
     /// The TLS files cannot be used.
     #[error("cannot use the TLS files")]
     Tls(#[from] tls::Error),
-    /// TLS is configured for a Unix socket.
-    #[error("a Unix socket has no TLS; remove --tls-cert, or listen on IP:PORT")]
-    TlsOverUnixSocket,
     /// The transport failed.
     #[error("transport failed")]
     Transport(#[from] tonic::transport::Error),
@@ -117,12 +110,10 @@ pub async fn serve(
     listener: impl Into<Listener>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
-    if config.waiver_needs_approver {
-        return Err(Error::NoIdentitySource);
-    }
+    let entrance = Entrance::open(&config, listener.into())?;
     let database = Database::open(&config.store).await?;
     let log = Arc::new(SqlDecisionLog::new(&database));
-    let outcome = serve_over(config, &database, Arc::clone(&log) as _, listener, shutdown).await;
+    let outcome = serve_through(entrance, config, &database, Arc::clone(&log) as _, shutdown).await;
     log.close().await;
     outcome
 }
@@ -135,19 +126,44 @@ pub async fn serve_over(
     listener: impl Into<Listener>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
-    let listener = listener.into();
-    let tls = load_tls(&config, &listener)?;
-    let services = services(&config, database, Arc::clone(&log)).await?;
-    let _retention = retention::spawn(log, config.decision_retention);
-    run(&config, services, listener, tls, shutdown).await
+    let entrance = Entrance::open(&config, listener.into())?;
+    serve_through(entrance, config, database, log, shutdown).await
 }
 
-/// Loads the TLS files.
-fn load_tls(config: &Config, listener: &Listener) -> Result<Option<Arc<Tls>>, Error> {
-    match (config.tls(), listener) {
-        (None, _) => Ok(None),
-        (Some(_), Listener::Unix(_)) => Err(Error::TlsOverUnixSocket),
-        (Some(files), Listener::Tcp(_)) => Ok(Some(Tls::load(files)?)),
+async fn serve_through(
+    entrance: Entrance,
+    config: Config,
+    database: &Arc<Database>,
+    log: Arc<dyn DecisionLog>,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), Error> {
+    let services = services(&config, database, Arc::clone(&log)).await?;
+    let _retention = retention::spawn(log, config.decision_retention);
+    run(&config, services, entrance, shutdown).await
+}
+
+/// The way into the server, checked before anything else: its listener, and the callers that it admits.
+struct Entrance {
+    listener: Listener,
+    callers: Callers,
+    tls: Option<Arc<Tls>>,
+    reload: Reload,
+}
+
+impl Entrance {
+    fn open(config: &Config, listener: Listener) -> Result<Self, Error> {
+        let listen = listener.address().map_err(Error::Listener)?;
+        let security = Security::load(config, &listen)?;
+        for warning in security.warnings() {
+            tracing::warn!("{warning}");
+        }
+        let tls = config.tls().map(Tls::load).transpose()?;
+        let access = Access::new(security.grants.clone());
+        let anonymous = security.anonymous_role.is_some().then(|| Principal::new(auth::Identity::anonymous()));
+        let tokens = Tokens::start(security.issuers.clone());
+        let callers = Callers::new(Arc::clone(&access), Arc::clone(&tokens), anonymous);
+        let reload = Reload { config: config.clone(), listen, security, access, tokens, tls: tls.clone() };
+        Ok(Self { listener, callers, tls, reload })
     }
 }
 
@@ -192,8 +208,7 @@ async fn services(config: &Config, database: &Arc<Database>, log: Arc<dyn Decisi
 async fn run(
     config: &Config,
     services: Services,
-    listener: Listener,
-    tls: Option<Arc<Tls>>,
+    entrance: Entrance,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
     let stopping = services.stopping.clone();
@@ -201,15 +216,16 @@ async fn run(
     let (health, health_service) = health::service(policies, decisions, stopping.clone()).await;
     let service = grpc_service(services, health_service)?;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let incoming = listen::incoming(listener, tls.clone());
-    let serving = server(config).serve_with_incoming_shutdown(service, incoming, async {
+    let Entrance { listener, callers, tls, reload } = entrance;
+    let incoming = listen::incoming(listener, tls);
+    let serving = server(config, callers).serve_with_incoming_shutdown(service, incoming, async {
         // A dropped sender stops the server just the same.
         stopped.await.ok();
     });
     tokio::pin!(serving);
     tokio::select! {
         outcome = &mut serving => return Ok(outcome?),
-        () = reload(tls) => {}
+        () = reload.run() => {}
         () = shutdown => {}
     }
     tracing::info!("shutting down");
@@ -223,32 +239,14 @@ async fn run(
     Ok(outcome?)
 }
 
-/// Keeps the TLS files current, for ever.
-async fn reload(tls: Option<Arc<Tls>>) {
-    loop {
-        tokio::time::sleep(RELOAD_INTERVAL).await;
-        if let Some(tls) = &tls {
-            // It logs its failures; the earlier files stay in force.
-            tls.reload().await.ok();
-        }
-    }
-}
-
 /// Builds the transport with its limits and the middleware.
-fn server(config: &Config) -> Server<Stack<Edge, Identity>> {
+fn server(config: &Config, callers: Callers) -> Server<Stack<Edge, Identity>> {
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .http2_max_header_list_size(MAX_HEADERS)
         .max_concurrent_streams(MAX_STREAMS)
-        .layer(Edge::new(config.max_concurrent_calls, callers()))
-}
-
-/// Builds the callers: without a source of identities, every caller is anonymous and may do everything.
-fn callers() -> Callers {
-    let everything = Grant::to_anonymous(&Permission::ALL);
-    let tokens = Tokens::start(Issuers::default());
-    Callers::new(Access::new(vec![everything]), tokens, Some(Principal::new(auth::Identity::anonymous())))
+        .layer(Edge::new(config.max_concurrent_calls, callers))
 }
 
 /// Builds the service of all methods.

@@ -6,10 +6,11 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Parser, error::ErrorKind};
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, error::ErrorKind};
 use mimalloc::MiMalloc;
 use scangate_server::{
     cli::{Cli, Command},
+    config::{Config, check::check},
     decision_log::Report,
     listen::Listener,
     migrate, serve, telemetry, verify_decisions,
@@ -20,13 +21,15 @@ use tokio::signal::unix::{SignalKind, signal};
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-/// The exit code of an invalid command line.
+/// The exit code of an invalid configuration: a command line, a file, or a listener that would be open to the network.
 const USAGE: u8 = 64;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let matches = Cli::command().try_get_matches();
+    let parsed = matches.and_then(|matches| Cli::from_arg_matches(&matches).map(|cli| (cli, matches)));
+    let (cli, matches) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => {
             // The exit code still reports the error if printing fails.
             error.print().ok();
@@ -34,13 +37,40 @@ async fn main() -> ExitCode {
             return if is_requested { ExitCode::SUCCESS } else { ExitCode::from(USAGE) };
         }
     };
+    if let (Command::Serve(config), Some(("serve", matches))) = (&cli.command, matches.subcommand())
+        && config.check
+    {
+        return print_check(config, matches);
+    }
     match run(cli).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = &*error as &dyn Error, "command failed");
-            ExitCode::FAILURE
+            exit_code(&*error)
         }
     }
+}
+
+fn exit_code(error: &(dyn Error + Send + Sync + 'static)) -> ExitCode {
+    match error.downcast_ref() {
+        Some(scangate_server::Error::Config(_) | scangate_server::Error::Tls(_)) => ExitCode::from(USAGE),
+        Some(_) | None => ExitCode::FAILURE,
+    }
+}
+
+/// Prints the effective configuration, or each problem of it.
+fn print_check(config: &Config, matches: &ArgMatches) -> ExitCode {
+    let mut command = Cli::command();
+    // Options of all subcommands become those of each.
+    command.build();
+    let serve = command.find_subcommand("serve").unwrap_or(&command);
+    let (printed, code) = match check(config, serve, matches) {
+        Ok(report) => (io::stdout().lock().write_all(report.as_bytes()), ExitCode::SUCCESS),
+        Err(invalid) => (writeln!(io::stderr().lock(), "{invalid}"), ExitCode::from(USAGE)),
+    };
+    // A closed pipe is no problem of the configuration.
+    printed.ok();
+    code
 }
 
 async fn run(cli: Cli) -> Result<(), Box<dyn Error + Send + Sync>> {

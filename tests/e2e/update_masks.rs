@@ -287,5 +287,5 @@ async fn server_without_identities_demands_no_approval() {
 
     let refused = scangate_server::serve(config(&flags), listener, std::future::pending()).await.unwrap_err();
 
-    assert!(refused.to_string().contains("no source of identities; remove the option"), "{refused}");
+    assert!(refused.to_string().contains("waivers cannot be approved without callers with an identity"), "{refused}");
 }

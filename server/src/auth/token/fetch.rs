@@ -67,6 +67,18 @@ pub(super) async fn keys(issuer: &Issuer) -> Result<KeySet, FetchError> {
     KeySet::parse(&document).map_err(|source| FetchError::Keys { place, source })
 }
 
+/// Checks the files of an issuer, and fetches nothing.
+pub(super) fn check_files(issuer: &Issuer) -> Result<(), FetchError> {
+    if let Keys::File(path) = &issuer.keys {
+        let place = path.display().to_string();
+        KeySet::parse(&read(path)?).map_err(|source| FetchError::Keys { place, source })?;
+    }
+    if issuer.ca.is_some() {
+        tls(issuer.ca.as_deref())?;
+    }
+    Ok(())
+}
+
 /// Returns the URL of the keys. The document must be the issuer's own, and must not lead from HTTPS to plaintext.
 async fn discover(client: &HttpsClient, issuer: &Issuer) -> Result<String, FetchError> {
     let url = format!("{}{DISCOVERY_PATH}", issuer.issuer.trim_end_matches('/'));

@@ -69,6 +69,14 @@ struct Remembered {
     issuer: Arc<IssuerKeys>,
 }
 
+/// Checks the files of issuers: keys, and certificate authorities. Returns the first problem, with the name of its issuer.
+pub fn check_files(issuers: &Issuers) -> Result<(), String> {
+    ring_provider::install();
+    issuers
+        .iter()
+        .try_for_each(|issuer| fetch::check_files(issuer).map_err(|error| format!("issuer {}: {error}", issuer.name)))
+}
+
 impl Tokens {
     /// Starts to fetch the keys of the issuers. An unreachable issuer delays nothing; its tokens are `Unavailable` until it answers.
     ///

@@ -52,6 +52,25 @@ pub struct Config {
     /// Serve without TLS beyond loopback, e.g. behind a proxy that ends TLS. Tokens and answers are then readable on the network.
     #[arg(long, env = "SCANGATE_INSECURE_PLAINTEXT", num_args = 0..=1, default_value_t, default_missing_value = "true", action = ArgAction::Set)]
     pub insecure_plaintext: bool,
+    /// TOML file with issuers of tokens, roles and grants (at most 1 MiB); docs/configuration.md describes it.
+    ///
+    /// The server reads it again every 10s. A changed file applies from the next call on; an unreadable or inconsistent one
+    /// changes nothing and is logged at ERROR. The first issuer cannot be added, nor the last one removed, without a restart.
+    #[arg(long, env = "SCANGATE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Role of callers without an identity, e.g. reader; they are served under the name `anonymous`.
+    ///
+    /// Default: they are refused if the server has a source of identities (client certificates, issuers of tokens or a Unix
+    /// socket). Without a source and without this option, the server listens on loopback only, and every caller has the role
+    /// admin.
+    #[arg(long, env = "SCANGATE_ANONYMOUS_ROLE", value_name = "ROLE")]
+    pub anonymous_role: Option<String>,
+    /// Check the configuration, print it and exit: with 0, or with 64 and each problem.
+    ///
+    /// All files are read, TLS certificates and keys of issuers among them. Secrets are printed as `***`. No socket is bound, no
+    /// store is opened and AWS is not called.
+    #[arg(long)]
+    pub check: bool,
     /// Store of policies, waivers and decisions: a SQLite file, or a PostgreSQL URL.
     ///
     /// A SQLite file serves one server and is created if missing. PostgreSQL serves several servers, as
@@ -68,12 +87,12 @@ pub struct Config {
     /// Maximum term of a waiver, from its start to its expiry; a longer one is refused.
     #[arg(long, default_value = "365d", env = "SCANGATE_WAIVER_MAX_TERM", value_name = "DURATION", value_parser = parse_duration)]
     pub waiver_max_term: Duration,
-    /// Require the approval of a second person for each waiver; until then it covers nothing.
+    /// Require the approval of each waiver by another caller; until then it covers nothing.
     ///
-    /// An approval needs callers with an identity. This version has no source of identities, so the server refuses to start with
-    /// this option.
-    #[arg(long, env = "SCANGATE_WAIVER_NEEDS_APPROVER", num_args = 0..=1, default_value_t, default_missing_value = "true", action = ArgAction::Set)]
-    pub waiver_needs_approver: bool,
+    /// Default: true if the server has a source of identities (client certificates, issuers of tokens or a Unix socket), else
+    /// false. Without such a source, waivers cannot be approved, and the server refuses to start with this option.
+    #[arg(long, env = "SCANGATE_WAIVER_NEEDS_APPROVER", num_args = 0..=1, default_missing_value = "true", value_name = "BOOLEAN")]
+    pub waiver_needs_approver: Option<bool>,
     /// Retry window of an EvaluateGate `request_id`, from 1s to 24h, counted from the decision that it stands for.
     ///
     /// Within it, a retry returns the recorded decision if that still holds. A longer window helps callers that retry late, and

@@ -1,0 +1,78 @@
+//! Replaces the security of a running server by that of its files, whenever their contents change.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::{sleep, timeout},
+};
+
+use crate::{
+    auth::{Access, token::Tokens},
+    config::{Config, Invalid, Security},
+    listen::{Listen, Tls},
+};
+
+/// The interval between two comparisons of the files with those in force.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The files that a server reads again, and everything made of them.
+#[derive(Debug)]
+pub(crate) struct Reload {
+    pub(crate) config: Config,
+    pub(crate) listen: Listen,
+    /// The security in force.
+    pub(crate) security: Security,
+    pub(crate) access: Arc<Access>,
+    pub(crate) tokens: Arc<Tokens>,
+    pub(crate) tls: Option<Arc<Tls>>,
+}
+
+impl Reload {
+    /// Reads the files every ten seconds and at each SIGHUP, for ever.
+    pub(crate) async fn run(mut self) {
+        let mut hangup = signal(SignalKind::hangup()).ok();
+        let mut failure = None;
+        loop {
+            let is_signalled = match &mut hangup {
+                Some(hangup) => timeout(RELOAD_INTERVAL, hangup.recv()).await.is_ok(),
+                // Without the signal, the interval remains.
+                None => {
+                    sleep(RELOAD_INTERVAL).await;
+                    false
+                }
+            };
+            if let Some(tls) = &self.tls {
+                // It logs its failures; the earlier files stay in force.
+                tls.reload().await.ok();
+            }
+            let error = self.reload_security().await.err();
+            if let Some(error) = &error
+                && failure != Some(error.clone())
+            {
+                tracing::error!(%error, "configuration file not applied: the earlier grants and issuers stay in force");
+            }
+            failure = error;
+            if is_signalled {
+                // Files of keys are read at intervals of their own; a signal also fetches keys from the network.
+                self.tokens.reload().await;
+            }
+        }
+    }
+
+    async fn reload_security(&mut self) -> Result<(), Invalid> {
+        let (security, config, listen) = (self.security.clone(), self.config.clone(), self.listen.clone());
+        let read = tokio::task::spawn_blocking(move || security.reload(&config, &listen)).await;
+        // A panic in the reader would be a defect; the next round tries again.
+        if let Some(security) = read.unwrap_or(Ok(None))? {
+            self.tokens.replace(security.issuers.clone());
+            self.access.replace(security.grants.clone());
+            tracing::info!(
+                grants = security.grants.len(),
+                "configuration file applied: its grants and issuers are in force"
+            );
+            self.security = security;
+        }
+        Ok(())
+    }
+}
