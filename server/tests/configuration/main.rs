@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test panics on a failed step")]
 
 mod check;
+mod documents;
+mod reference;
 mod security;
 
 use std::{fs, path::PathBuf};
