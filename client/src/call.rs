@@ -5,7 +5,7 @@ use std::{future::Future, time::Duration};
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::{Request, Response, Status};
 
-use crate::{error::Error, retry::RetryPolicy};
+use crate::{credentials::Credentials, error::Error, retry::RetryPolicy};
 
 /// Upper bound of a call's timeout: a longer one could overflow the clock when added to the current time.
 const MAX_TIMEOUT: Duration = Duration::from_hours(24 * 365);
@@ -16,10 +16,12 @@ pub(crate) struct Call<'a> {
     pub(crate) endpoint: &'a str,
     pub(crate) timeout: Duration,
     pub(crate) retry: &'a RetryPolicy,
+    pub(crate) credentials: &'a Credentials,
 }
 
 impl Call<'_> {
-    /// Repeats the call until it succeeds, fails permanently, or the next attempt would start after the deadline.
+    /// Repeats the call until it succeeds, fails permanently, or the next attempt would start after the deadline. A refused token
+    /// is replaced once, if its source can.
     pub(crate) async fn unary<Q, R, F>(&self, message: Q, send: impl Fn(Request<Q>) -> F) -> Result<R, Error>
     where
         Q: Clone,
@@ -27,11 +29,17 @@ impl Call<'_> {
     {
         let deadline = Instant::now() + self.timeout.min(MAX_TIMEOUT);
         let mut attempts = 0;
+        let mut is_renewed = false;
         loop {
             attempts += 1;
+            let began = self.begin(deadline).await?;
             let error = match self.attempt(message.clone(), deadline, &send).await {
                 Ok(response) => return Ok(response),
                 Err(error) if error.is_transient() => error,
+                Err(error) if error.is_unauthenticated() && !is_renewed && self.credentials.renew(began).await => {
+                    is_renewed = true;
+                    continue;
+                }
                 Err(error) => return Err(error),
             };
             let retry_after = error.rejection().and_then(|rejection| rejection.retry_after);
@@ -42,6 +50,14 @@ impl Call<'_> {
                 return Err(error);
             }
             sleep(delay).await;
+        }
+    }
+
+    /// Waits for a token, and returns the instant at which there is one.
+    async fn begin(&self, deadline: Instant) -> Result<Instant, Error> {
+        match timeout_at(deadline, self.credentials.prepare()).await {
+            Ok(prepared) => Ok(prepared.map(|()| Instant::now())?),
+            Err(_elapsed) => Err(Error::DeadlineExceeded { timeout: self.timeout }),
         }
     }
 

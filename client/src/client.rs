@@ -2,14 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tonic::{
-    service::interceptor::InterceptedService,
-    transport::{Channel, Endpoint},
-};
+use tonic::transport::{Channel, Endpoint};
 
 use crate::{
     call::Call,
-    credentials::Credentials,
+    credentials::{Credentials, Transport},
     error::Error,
     options::ConnectOptions,
     retry::RetryPolicy,
@@ -18,8 +15,6 @@ use crate::{
         scan_gate_service_client::ScanGateServiceClient,
     },
 };
-
-type Transport = InterceptedService<Channel, Credentials>;
 
 /// The generated client of `ScanGateService`.
 pub type GateClient = ScanGateServiceClient<Transport>;
@@ -82,9 +77,9 @@ impl Client {
     }
 
     fn from_channel(channel: Channel, options: ConnectOptions) -> Result<Self, Error> {
-        let credentials = Credentials::parse(options.bearer_token.as_deref())?;
+        let credentials = Credentials::new(options.token_source)?;
         Ok(Self {
-            transport: InterceptedService::new(channel, credentials),
+            transport: Transport::new(channel, credentials),
             endpoint: options.endpoint.into(),
             call_timeout: options.call_timeout,
             retry: options.retry,
@@ -118,6 +113,11 @@ impl Client {
 
     /// A call that the server may delay by `wait` before it responds.
     pub(crate) fn call_with_wait(&self, wait: Duration) -> Call<'_> {
-        Call { endpoint: &self.endpoint, timeout: self.call_timeout.saturating_add(wait), retry: &self.retry }
+        Call {
+            endpoint: &self.endpoint,
+            timeout: self.call_timeout.saturating_add(wait),
+            retry: &self.retry,
+            credentials: &self.transport.credentials,
+        }
     }
 }

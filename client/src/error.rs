@@ -8,6 +8,7 @@ use tonic_types::StatusExt;
 use crate::{
     decision::NotAllowed,
     duration::HumanDuration,
+    token::TokenFailure,
     v1::{BatchEvaluateGateError, ErrorReason},
 };
 
@@ -42,6 +43,9 @@ pub enum Error {
         /// The timeout of the call.
         timeout: Duration,
     },
+    /// The source of tokens has none, so that the call was not sent.
+    #[error(transparent)]
+    Token(#[from] TokenFailure),
     /// The server responded with an error.
     #[error("{0}")]
     Rejected(Box<Rejection>),
@@ -64,8 +68,11 @@ impl Error {
 
     /// Separates transport failures from errors that the server sent.
     pub(crate) fn from_status(status: Status, endpoint: &str, timeout: Duration) -> Self {
-        if caused_by_timeout(&status) || status.code() == Code::DeadlineExceeded {
+        if cause::<TimeoutExpired>(&status).is_some() || status.code() == Code::DeadlineExceeded {
             return Self::DeadlineExceeded { timeout };
+        }
+        if let Some(failure) = cause::<TokenFailure>(&status) {
+            return Self::Token(failure.clone());
         }
         // Only a status that tonic made from a transport error has a source.
         if status.source().is_some() {
@@ -79,22 +86,30 @@ impl Error {
         match self {
             Self::Connect { .. } => true,
             Self::Rejected(rejection) => rejection.code == Code::Unavailable,
-            Self::Options { .. } | Self::DeadlineExceeded { .. } | Self::Incomplete { .. } | Self::NotAllowed(_) => {
-                false
-            }
+            Self::Options { .. }
+            | Self::DeadlineExceeded { .. }
+            | Self::Token(_)
+            | Self::Incomplete { .. }
+            | Self::NotAllowed(_) => false,
         }
+    }
+
+    /// True if the server refused the caller's identity.
+    pub(crate) fn is_unauthenticated(&self) -> bool {
+        self.rejection().is_some_and(|rejection| rejection.code == Code::Unauthenticated)
     }
 }
 
-fn caused_by_timeout(status: &Status) -> bool {
+/// Returns the first error of a type among the causes of a status.
+fn cause<E: std::error::Error + 'static>(status: &Status) -> Option<&E> {
     let mut cause = status.source();
     while let Some(error) = cause {
-        if error.is::<TimeoutExpired>() {
-            return true;
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
         }
         cause = error.source();
     }
-    false
+    None
 }
 
 /// An error that the server responded with, including its `google.rpc` details.

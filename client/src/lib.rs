@@ -41,11 +41,12 @@ mod gate;
 mod options;
 mod policies;
 mod retry;
+mod token;
 mod watch;
 
 pub use batch::BatchDecision;
 pub use client::{Client, DecisionClient, GateClient, PolicyClient};
-pub use credentials::Credentials;
+pub use credentials::Transport;
 pub use decision::{Decision, NotAllowed, Refusal};
 pub use error::{Error, FieldViolation, Rejection};
 pub use options::ConnectOptions;
@@ -54,6 +55,7 @@ pub use prost_types;
 pub use retry::RetryPolicy;
 /// The generated messages and clients of the contract `scangate.v1`.
 pub use scangate_proto::v1;
+pub use token::{TokenFailure, TokenSource};
 /// The gRPC status code of a [`Rejection`].
 pub use tonic::Code;
 pub use watch::{Watch, WatchRequest};

@@ -1,12 +1,13 @@
 //! The options of a connection: endpoint, timeouts, TLS, identity, retries.
 
-use std::{fmt, time::Duration};
+use std::{fmt, net::IpAddr, time::Duration};
 
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
 use crate::{
     error::{BoxError, Error},
     retry::RetryPolicy,
+    token::TokenSource,
 };
 
 /// The default timeout of a call, without the `wait` that it requests.
@@ -36,14 +37,15 @@ pub struct ConnectOptions {
     pub(crate) call_timeout: Duration,
     keepalive: Duration,
     user_agent: String,
-    pub(crate) bearer_token: Option<String>,
+    pub(crate) token_source: Option<TokenSource>,
     ca_certificate: Option<Vec<u8>>,
+    domain: Option<String>,
     identity: Option<(Vec<u8>, Vec<u8>)>,
     pub(crate) retry: RetryPolicy,
 }
 
 impl ConnectOptions {
-    /// The options for a server at `http://host:port` or `https://host:port`.
+    /// The options for a server at `https://host:port`, `http://host:port` or `unix:/path` (a Unix socket).
     ///
     /// With `https`, the client trusts the certificate authorities of the operating system.
     pub fn new(endpoint: impl Into<String>) -> Self {
@@ -53,8 +55,9 @@ impl ConnectOptions {
             call_timeout: CALL_TIMEOUT,
             keepalive: Duration::from_secs(30),
             user_agent: concat!("scangate-client/", env!("CARGO_PKG_VERSION")).to_owned(),
-            bearer_token: None,
+            token_source: None,
             ca_certificate: None,
+            domain: None,
             identity: None,
             retry: RetryPolicy::default(),
         }
@@ -90,10 +93,11 @@ impl ConnectOptions {
         self
     }
 
-    /// The token that identifies the caller, without the prefix `Bearer`. Over `http://` it is sent unencrypted.
+    /// The token that identifies the caller, without the prefix `Bearer`: a fixed one, or its [`TokenSource`]. Beyond this machine
+    /// it requires `https://`.
     #[must_use]
-    pub fn bearer_token(mut self, token: impl Into<String>) -> Self {
-        self.bearer_token = Some(token.into());
+    pub fn bearer_token(mut self, token: impl Into<TokenSource>) -> Self {
+        self.token_source = Some(token.into());
         self
     }
 
@@ -104,7 +108,15 @@ impl ConnectOptions {
         self
     }
 
-    /// The client certificate (chain) and its private key, as PEM, for a server that requires one.
+    /// The name that the server's certificate must have, for a server that is reached by another one, e.g. through a tunnel.
+    /// Default: the host of the endpoint.
+    #[must_use]
+    pub fn domain(mut self, name: impl Into<String>) -> Self {
+        self.domain = Some(name.into());
+        self
+    }
+
+    /// The client certificate (chain) and its private key, as PEM. They identify the caller, unless it has a token.
     #[must_use]
     pub fn identity(mut self, certificate: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
         self.identity = Some((certificate.into(), key.into()));
@@ -120,10 +132,12 @@ impl ConnectOptions {
 
     pub(crate) fn build(&self) -> Result<Endpoint, Error> {
         let endpoint = Endpoint::from_shared(self.endpoint.clone()).map_err(|source| invalid("endpoint", source))?;
+        let is_socket = self.endpoint.starts_with("unix:");
         let secure = match endpoint.uri().scheme_str() {
+            _ if is_socket => false,
             Some("https") => true,
             Some("http") => false,
-            Some(_) | None => return Err(invalid("endpoint", "must start with http:// or https://")),
+            Some(_) | None => return Err(invalid("endpoint", "must start with https://, http:// or unix:")),
         };
         let endpoint = endpoint
             .user_agent(self.user_agent.as_str())
@@ -135,9 +149,15 @@ impl ConnectOptions {
         if secure {
             return endpoint.tls_config(self.tls()).map_err(|source| invalid("TLS configuration", source));
         }
-        if self.ca_certificate.is_some() || self.identity.is_some() {
+        if self.ca_certificate.is_some() || self.identity.is_some() || self.domain.is_some() {
             // Without this check, a wrong scheme would silently send unencrypted traffic.
             return Err(invalid("endpoint", "certificates require https://"));
+        }
+        if self.token_source.is_some() && !is_socket && !endpoint.uri().host().is_some_and(is_loopback) {
+            return Err(invalid(
+                "endpoint",
+                "a token requires https:// beyond this machine: anyone between could use it",
+            ));
         }
         Ok(endpoint)
     }
@@ -146,6 +166,10 @@ impl ConnectOptions {
         let tls = match &self.ca_certificate {
             Some(pem) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)),
             None => ClientTlsConfig::new().with_native_roots(),
+        };
+        let tls = match &self.domain {
+            Some(name) => tls.domain_name(name),
+            None => tls,
         };
         match &self.identity {
             Some((certificate, key)) => tls.identity(Identity::from_pem(certificate, key)),
@@ -165,11 +189,17 @@ impl fmt::Debug for ConnectOptions {
             .field("user_agent", &self.user_agent)
             .field("retry", &self.retry)
             // Secrets and certificates: only their presence is shown.
-            .field("has_bearer_token", &self.bearer_token.is_some())
+            .field("token_source", &self.token_source)
+            .field("domain", &self.domain)
             .field("has_ca_certificate", &self.ca_certificate.is_some())
             .field("has_identity", &self.identity.is_some())
             .finish()
     }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 fn invalid(option: &'static str, source: impl Into<BoxError>) -> Error {
@@ -187,7 +217,7 @@ mod tests {
 
         let debug = format!("{options:?}");
 
-        assert!(!debug.contains("tok-123") && !debug.contains("key-789") && debug.contains("has_bearer_token: true"));
+        assert!(!debug.contains("tok-123") && !debug.contains("key-789") && debug.contains("TokenSource(fixed)"));
     }
 
     #[test]
@@ -195,6 +225,22 @@ mod tests {
         let error = ConnectOptions::new("gate.example:50051").build().unwrap_err();
 
         assert_eq!(error.to_string(), "invalid endpoint");
+    }
+
+    #[test]
+    fn token_in_plaintext_beyond_loopback_is_rejected() {
+        let build = |endpoint| ConnectOptions::new(endpoint).bearer_token("tok-123").build();
+
+        for endpoint in
+            ["http://gate.example", "http://10.0.0.1:50051", "http://localhost.example", "http://[2001:db8::1]"]
+        {
+            assert_eq!(build(endpoint).unwrap_err().to_string(), "invalid endpoint", "{endpoint}");
+        }
+        for endpoint in
+            ["https://gate.example", "http://127.0.0.1:1", "http://localhost", "http://[::1]:1", "unix:/run/gate"]
+        {
+            assert!(build(endpoint).is_ok(), "{endpoint}");
+        }
     }
 
     #[test]

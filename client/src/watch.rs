@@ -10,8 +10,8 @@ use crate::{
     client::Client,
     error::Error,
     v1::{
-        WatchDecisionsRequest, WatchDecisionsResponse, WatchPoliciesRequest, WatchPoliciesResponse, WatchScanRequest,
-        WatchScanResponse,
+        ErrorReason, WatchDecisionsRequest, WatchDecisionsResponse, WatchPoliciesRequest, WatchPoliciesResponse,
+        WatchScanRequest, WatchScanResponse,
     },
 };
 
@@ -137,11 +137,24 @@ impl<Q: WatchRequest> Watch<Q> {
             self.messages = None;
             self.failures += 1;
             let retry_after = error.rejection().and_then(|rejection| rejection.retry_after);
-            match self.client.call().retry.delay(self.failures, retry_after).filter(|_| can_continue(&error)) {
+            match self.client.call().retry.delay(self.failures, retry_after).filter(|_| self.can_continue(&error)) {
                 Some(delay) => sleep(delay).await,
                 None => return Err(error),
             }
         }
+    }
+}
+
+impl<Q: WatchRequest> Watch<Q> {
+    /// True if the same watch may continue on a new stream: with a new token if the earlier one has expired, and under the present
+    /// grants of the caller if they changed.
+    fn can_continue(&self, error: &Error) -> bool {
+        let has_changed_grants =
+            error.rejection().is_some_and(|rejection| rejection.error_reason() == ErrorReason::GrantsChanged);
+        error.is_transient()
+            || has_changed_grants
+            || error.is_unauthenticated() && self.client.call().credentials.can_change()
+            || matches!(error, Error::DeadlineExceeded { .. } | Error::Incomplete { .. })
     }
 }
 
@@ -150,11 +163,6 @@ async fn receive<M>(messages: &mut Streaming<M>, call: &Call<'_>) -> Result<Opti
         Ok(message) => message.map_err(|status| Error::from_status(status, call.endpoint, IDLE_TIMEOUT)),
         Err(_elapsed) => Err(Error::DeadlineExceeded { timeout: IDLE_TIMEOUT }),
     }
-}
-
-/// True if the same watch may continue on a new stream.
-fn can_continue(error: &Error) -> bool {
-    error.is_transient() || matches!(error, Error::DeadlineExceeded { .. } | Error::Incomplete { .. })
 }
 
 async fn open<Q: WatchRequest>(client: &Client, request: &Q) -> Result<Streaming<Q::Message>, Error> {

@@ -23,9 +23,8 @@ Exit status:
 With several images, the exit status is the first of 1, 64, 3, 2, 0 that occurs.
 
 Environment:
-  SCANGATE_TOKEN  bearer token for a proxy in front of the server; this version of the server does
-                  not check it. There is no flag, because other users of the machine can read
-                  command lines";
+  SCANGATE_TOKEN  bearer token, unless --token-file or --token-command is set. There is no flag for
+                  the token itself, because other users of the machine can read command lines";
 
 /// Asks a scan-gate server whether container images on Amazon ECR may be deployed.
 #[derive(Debug, Parser)]
@@ -41,7 +40,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalArgs {
-    /// URL of the scan-gate server: http://host:port or https://host:port.
+    /// URL of the scan-gate server: https://host:port, http://host:port or unix:/path.
     #[arg(long, global = true, value_name = "URL", env = "SCANGATE_SERVER", default_value = "http://127.0.0.1:50051")]
     pub(crate) server: String,
     /// Timeout of a call including its retries, e.g. 30s; after it, the command fails with exit status 3. The duration
@@ -54,13 +53,20 @@ pub(crate) struct GlobalArgs {
     /// PEM file of the certificate authorities to trust instead of those of the operating system.
     #[arg(long, global = true, value_name = "FILE", env = "SCANGATE_CA_CERT")]
     pub(crate) ca_cert: Option<PathBuf>,
-    /// PEM file of the client certificate, for a proxy that requires one; this version of the server does not. Requires
-    /// --client-key.
-    #[arg(long, global = true, value_name = "FILE", env = "SCANGATE_CLIENT_CERT", requires = "client_key")]
-    pub(crate) client_cert: Option<PathBuf>,
-    /// PEM file of the private key of the client certificate. Requires --client-cert.
-    #[arg(long, global = true, value_name = "FILE", env = "SCANGATE_CLIENT_KEY", requires = "client_cert")]
-    pub(crate) client_key: Option<PathBuf>,
+    /// PEM file of the client certificate, which identifies the caller unless there is a token. Requires --key.
+    #[arg(long, global = true, value_name = "FILE", env = "SCANGATE_CERT", requires = "key")]
+    pub(crate) cert: Option<PathBuf>,
+    /// PEM file of the private key of the client certificate. Requires --cert.
+    #[arg(long, global = true, value_name = "FILE", env = "SCANGATE_KEY", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+    /// File with the bearer token that identifies the caller, read again for each call. Beyond this machine, a token requires
+    /// https.
+    #[arg(long, global = true, value_name = "FILE", env = "SCANGATE_TOKEN_FILE", conflicts_with = "token_command")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Shell command that prints the bearer token. It runs at most once for each token: again when a JWT expires, and once
+    /// after the server refused the token.
+    #[arg(long, global = true, value_name = "COMMAND", env = "SCANGATE_TOKEN_COMMAND")]
+    pub(crate) token_command: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

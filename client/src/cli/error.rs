@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, io, path::PathBuf};
 
-use scangate_client::{Error, Rejection};
+use scangate_client::{Code, Error, Rejection, v1::ErrorReason};
 
 use crate::{outcome::Outcome, report::Report};
 
@@ -63,6 +63,20 @@ fn write_rejection(report: &mut Report, rejection: &Rejection) {
     for (key, value) in metadata {
         report.line(&format!("  {key}: {value}"));
     }
+    if let Some(advice) = advice(rejection) {
+        report.line(&format!("  {advice}"));
+    }
+}
+
+/// The next step with the options of this program, if the server refused the identity of the caller.
+fn advice(rejection: &Rejection) -> Option<&'static str> {
+    let is_refused = rejection.code == Code::Unauthenticated;
+    let is_missing = rejection.error_reason() == ErrorReason::IdentityMissing;
+    is_refused.then_some(if is_missing {
+        "identify yourself with --cert and --key, with --token-file or --token-command, or with SCANGATE_TOKEN"
+    } else {
+        "renew the certificate of --cert, or the token of --token-file, --token-command or SCANGATE_TOKEN"
+    })
 }
 
 /// The rejection without its fields: these are listed below the headline.

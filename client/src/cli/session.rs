@@ -2,7 +2,7 @@
 
 use std::{env, fs, io, io::IsTerminal, path::Path};
 
-use scangate_client::{Client, ConnectOptions};
+use scangate_client::{Client, ConnectOptions, TokenSource};
 
 use crate::{
     args::{GlobalArgs, OutputFormat},
@@ -28,14 +28,13 @@ impl Session {
         let mut options = ConnectOptions::new(&global.server)
             .call_timeout(global.timeout.into())
             .user_agent(concat!("scangate/", env!("CARGO_PKG_VERSION")));
-        // Only from the environment: other users of the machine can read command lines.
-        if let Some(token) = env::var(TOKEN_VARIABLE).ok().filter(|token| !token.trim().is_empty()) {
-            options = options.bearer_token(token.trim());
+        if let Some(source) = token_source(global) {
+            options = options.bearer_token(source);
         }
         if let Some(path) = &global.ca_cert {
             options = options.ca_certificate(load_file(path)?);
         }
-        if let (Some(certificate), Some(key)) = (&global.client_cert, &global.client_key) {
+        if let (Some(certificate), Some(key)) = (&global.cert, &global.key) {
             options = options.identity(load_file(certificate)?, load_file(key)?);
         }
         let client = Client::connect_lazy(options)?;
@@ -53,6 +52,20 @@ impl Session {
             OutputFormat::Table => Ok(report(message).into_text()),
         }
     }
+}
+
+/// The source of tokens: a file or a command, else the environment.
+fn token_source(global: &GlobalArgs) -> Option<TokenSource> {
+    if let Some(path) = &global.token_file {
+        return Some(TokenSource::file(path));
+    }
+    if let Some(command) = &global.token_command {
+        let (shell, flag) = if cfg!(windows) { ("cmd", "/C") } else { ("sh", "-c") };
+        return Some(TokenSource::command(shell, [flag, command]));
+    }
+    // Only from the environment: other users of the machine can read command lines.
+    let token = env::var(TOKEN_VARIABLE).ok().filter(|token| !token.trim().is_empty());
+    token.map(|token| TokenSource::fixed(token.trim()))
 }
 
 fn load_file(path: &Path) -> Result<Vec<u8>, CliError> {

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     net::SocketAddr,
+    path::Path,
     pin::Pin,
     sync::{Arc, Mutex},
 };
@@ -12,12 +13,15 @@ use scangate_proto::v1::{
     policy_service_server::{PolicyService, PolicyServiceServer},
     scan_gate_service_server::{ScanGateService, ScanGateServiceServer},
 };
-use tokio::net::TcpListener;
-use tokio_stream::{Stream, wrappers::TcpListenerStream};
+use tokio::net::{TcpListener, UnixListener};
+use tokio_stream::{
+    Stream,
+    wrappers::{TcpListenerStream, UnixListenerStream},
+};
 use tonic::{
     Request, Response, Status,
     metadata::MetadataMap,
-    transport::{Server, ServerTlsConfig},
+    transport::{Server, ServerTlsConfig, server::Router},
 };
 
 /// The responses of one method, in order; the last one is repeated. Without a response, the call hangs.
@@ -95,15 +99,26 @@ pub async fn start_with_tls(tls: ServerTlsConfig) -> FakeServer {
     serve(server, TcpListener::bind("127.0.0.1:0").await.unwrap())
 }
 
-fn serve(mut server: Server, listener: TcpListener) -> FakeServer {
+/// Starts a server on a Unix socket.
+pub fn start_at_socket(path: &Path) -> Arc<FakeService> {
+    let (router, service) = router(Server::builder());
+    tokio::spawn(router.serve_with_incoming(UnixListenerStream::new(UnixListener::bind(path).unwrap())));
+    service
+}
+
+fn serve(server: Server, listener: TcpListener) -> FakeServer {
     let address = listener.local_addr().unwrap();
-    let service = Arc::new(FakeService::default());
-    let server = server
-        .add_service(ScanGateServiceServer::from_arc(Arc::clone(&service)))
-        .add_service(PolicyServiceServer::from_arc(Arc::clone(&service)))
-        .serve_with_incoming(TcpListenerStream::new(listener));
-    tokio::spawn(server);
+    let (router, service) = router(server);
+    tokio::spawn(router.serve_with_incoming(TcpListenerStream::new(listener)));
     FakeServer { service, address }
+}
+
+fn router(mut server: Server) -> (Router, Arc<FakeService>) {
+    let service = Arc::new(FakeService::default());
+    let router = server
+        .add_service(ScanGateServiceServer::from_arc(Arc::clone(&service)))
+        .add_service(PolicyServiceServer::from_arc(Arc::clone(&service)));
+    (router, service)
 }
 
 impl FakeServer {

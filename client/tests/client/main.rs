@@ -10,3 +10,5 @@ mod findings;
 mod fixtures;
 mod retries;
 mod tls;
+mod tokens;
+mod unix_socket;

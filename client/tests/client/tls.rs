@@ -52,6 +52,22 @@ async fn mutual_tls_call_succeeds() {
 }
 
 #[tokio::test]
+async fn server_of_another_name_needs_its_domain() {
+    let authority = authority();
+    let server = start_with_certificate_of(&authority).await;
+    let (certificate, key) = issue_certificate(&authority);
+    let options = ConnectOptions::new(format!("https://{}", server.address))
+        .retry(immediate_retries(1))
+        .ca_certificate(authority.pem())
+        .identity(certificate, key);
+
+    let error = Client::connect(options.clone()).await.unwrap_err();
+    assert!(matches!(error, Error::Connect { .. }), "{error:?}");
+
+    assert!(Client::connect(options.domain("localhost")).await.unwrap().evaluate(evaluate_request()).await.is_ok());
+}
+
+#[tokio::test]
 async fn untrusted_server_certificate_is_rejected() {
     let server = start_with_certificate_of(&authority()).await;
     let options = options(&server).ca_certificate(authority().pem());

@@ -4,6 +4,7 @@ mod batch;
 mod check;
 mod errors;
 mod hostile_text;
+mod identity;
 mod policies;
 mod scans;
 mod simulate;
