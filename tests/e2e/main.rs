@@ -31,6 +31,7 @@ mod moto;
 mod network_partition;
 mod newer_decisions;
 mod newer_server;
+mod oidc;
 mod permission_matrix;
 mod policies;
 mod policy_preview;
