@@ -81,7 +81,7 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error + Send + Sync>> {
         Command::Serve(config) => {
             let listener = Listener::bind(&config.listen).await?;
             tracing::info!(address = %listener.address()?, "listening");
-            serve(*config, listener, shutdown).await?;
+            Box::pin(serve(*config, listener, shutdown)).await?;
         }
         Command::Migrate(arguments) => migrate(&arguments.store).await?,
         Command::VerifyDecisions(arguments) => {

@@ -3,14 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    signal::unix::{SignalKind, signal},
-    time::{sleep, timeout},
+    signal::unix::{Signal, SignalKind, signal},
+    time::timeout,
 };
 
 use crate::{
     auth::{Access, token::Tokens},
     config::{Config, Invalid, Security},
-    listen::{Listen, Tls},
+    listen::{Listen, Tls, tls},
 };
 
 /// The interval between two comparisons of the files with those in force.
@@ -34,23 +34,19 @@ impl Reload {
         let mut hangup = signal(SignalKind::hangup()).ok();
         let mut failure = None;
         loop {
-            let is_signalled = match &mut hangup {
-                Some(hangup) => timeout(RELOAD_INTERVAL, hangup.recv()).await.is_ok(),
-                // Without the signal, the interval remains.
-                None => {
-                    sleep(RELOAD_INTERVAL).await;
-                    false
-                }
-            };
-            if let Some(tls) = &self.tls {
+            let is_signalled = wait(hangup.as_mut()).await;
+            if let Some(tls) = &self.tls
                 // It logs its failures; the earlier files stay in force.
-                tls.reload().await.ok();
+                && let Ok(tls::Reload::Replaced) = tls.reload().await
+            {
+                audit("TLS files", "Ok");
             }
             let error = self.reload_security().await.err();
             if let Some(error) = &error
                 && failure != Some(error.clone())
             {
                 tracing::error!(%error, "configuration file not applied: the earlier grants and issuers stay in force");
+                audit("configuration file", "InvalidArgument");
             }
             failure = error;
             if is_signalled {
@@ -67,12 +63,31 @@ impl Reload {
         if let Some(security) = read.unwrap_or(Ok(None))? {
             self.tokens.replace(security.issuers.clone());
             self.access.replace(security.grants.clone());
-            tracing::info!(
-                grants = security.grants.len(),
-                "configuration file applied: its grants and issuers are in force"
-            );
+            let grants = security.grants.len();
+            tracing::info!(grants, "configuration file applied: its grants and issuers are in force");
+            audit("configuration file", "Ok");
             self.security = security;
         }
         Ok(())
     }
+}
+
+/// Writes a line of the audit trail, in the form of those of calls.
+fn audit(target_name: &str, outcome: &str) {
+    tracing::info!(target: "audit", method = "reload", target_name, outcome, "audit");
+}
+
+/// Waits for the interval or a signal, and returns true for a signal.
+async fn wait(hangup: Option<&mut Signal>) -> bool {
+    let signalled = async {
+        let is_received = match hangup {
+            Some(hangup) => hangup.recv().await.is_some(),
+            None => false,
+        };
+        // Without the signal, the interval remains.
+        if !is_received {
+            std::future::pending::<()>().await;
+        }
+    };
+    timeout(RELOAD_INTERVAL, signalled).await.is_ok()
 }

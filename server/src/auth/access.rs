@@ -55,12 +55,13 @@ struct Grants {
 impl Access {
     /// Access by these grants.
     pub fn new(grants: Vec<Grant>) -> Arc<Self> {
-        Arc::new(Self { grants: ArcSwap::from_pointee(Grants::new(0, grants)) })
+        Arc::new(Self { grants: ArcSwap::from_pointee(Grants { generation: 0, grants: shared(grants) }) })
     }
 
     /// Replaces the grants. The next call of each caller is under the new ones.
     pub fn replace(&self, grants: Vec<Grant>) {
-        self.grants.rcu(|old| Grants::new(old.generation.wrapping_add(1), grants.clone()));
+        let grants = shared(grants);
+        self.grants.rcu(|old| Grants { generation: old.generation.wrapping_add(1), grants: grants.clone() });
     }
 
     /// Returns the caller that the grants in force make of a principal.
@@ -76,12 +77,12 @@ impl Access {
 }
 
 impl Grants {
-    fn new(generation: u64, grants: Vec<Grant>) -> Self {
-        Self { generation, grants: grants.into_iter().map(Arc::new).collect() }
-    }
-
     fn caller(&self, identity: &Identity) -> Caller {
         let grants = self.grants.iter().filter(|grant| grant.is_for(identity)).map(Arc::clone).collect();
         Caller::new(identity.clone(), self.generation, grants)
     }
+}
+
+fn shared(grants: Vec<Grant>) -> Vec<Arc<Grant>> {
+    grants.into_iter().map(Arc::new).collect()
 }

@@ -75,9 +75,10 @@ fn describe_issuer(issuer: &Issuer) -> String {
         Keys::Url(url) => format!("from {url}"),
         Keys::File(path) => format!("from {}", path.display()),
     };
+    let ca = issuer.ca.as_ref().map_or_else(String::new, |path| format!(", trusting {}", path.display()));
     let algorithms: Vec<_> = issuer.algorithms.iter().copied().map(Algorithm::name).collect();
     format!(
-        "{}: {}, audiences {}, algorithms {}, keys {keys}",
+        "{}: {}, audiences {}, algorithms {}, keys {keys}{ca}",
         issuer.name,
         issuer.issuer,
         issuer.audiences.join(" "),
@@ -87,8 +88,8 @@ fn describe_issuer(issuer: &Issuer) -> String {
 
 fn describe_grant(grant: &Grant) -> String {
     let permissions: Vec<_> = grant.permissions.iter().copied().map(Permission::name).collect();
-    let claims: String = grant.claims.iter().map(|(claim, value)| format!(" with {claim}={value:?}")).collect();
-    format!("{}{claims}: {} for {}", grant.who, permissions.join(" "), grant.scope)
+    let claims: Vec<_> = grant.claims.iter().map(|(claim, value)| format!(" with {claim}={value:?}")).collect();
+    format!("{}{}: {} for {}", grant.who, claims.concat(), permissions.join(" "), grant.scope)
 }
 
 /// The error and its causes, in one line.

@@ -144,36 +144,33 @@ fn grant_that_matches_no_name_is_refused() {
     }
 }
 
+/// The reason for which a server on this address does not start; `None` if it starts.
+fn refusal(listen: &str, flags: &[&[&str]]) -> Option<String> {
+    Security::load(&config(&flags.concat()), &listen.parse().unwrap()).err().map(|error| error.to_string())
+}
+
 #[test]
 fn start_depends_on_address_and_sources() {
-    let tls = ["--tls-cert", "c.pem", "--tls-key", "k.pem"];
-    let ca = ["--tls-client-ca", "ca.pem"];
-    let (plaintext, role) = (["--insecure-plaintext"], ["--anonymous-role", "reader"]);
-    let beyond = "0.0.0.0:50051";
-    let cases: [(&str, Vec<&[&str]>, Option<&str>); 12] = [
-        ("127.0.0.1:50051", vec![], None),
-        ("[::1]:50051", vec![], None),
-        ("unix:/run/scangate.sock", vec![], None),
-        ("unix:/run/scangate.sock", vec![&tls], Some("--tls-cert: a Unix socket has no TLS")),
-        (beyond, vec![], Some("--listen: beyond loopback the server needs --tls-cert")),
-        (beyond, vec![&role], Some("--listen: beyond loopback the server needs --tls-cert")),
-        (beyond, vec![&tls], Some("--listen: beyond loopback the server needs a source of identities")),
-        (beyond, vec![&plaintext], Some("--listen: beyond loopback the server needs a source of identities")),
-        (beyond, vec![&tls, &ca], None),
-        (beyond, vec![&tls, &role], None),
-        (beyond, vec![&plaintext, &role], None),
-        ("127.0.0.1:50051", vec![&["--waiver-needs-approver"]], Some("--waiver-needs-approver: waivers cannot be")),
-    ];
+    let (tls, ca) = (&["--tls-cert", "c.pem", "--tls-key", "k.pem"][..], &["--tls-client-ca", "ca.pem"][..]);
+    let (plaintext, role) = (&["--insecure-plaintext"][..], &["--anonymous-role", "reader"][..]);
+    let (beyond, unix) = ("0.0.0.0:50051", "unix:/run/scangate.sock");
 
-    for (listen, flags, expected) in cases {
-        let flags = flags.concat();
-        let refused = Security::load(&config(&flags), &listen.parse().unwrap()).err().map(|error| error.to_string());
-        match (&refused, expected) {
-            (None, None) => {}
-            (Some(refused), Some(expected)) if refused.starts_with(expected) => {}
-            (_, _) => panic!("{listen} with {flags:?}: {refused:?}"),
-        }
-    }
+    assert_eq!(refusal("127.0.0.1:50051", &[]), None);
+    assert_eq!(refusal("[::1]:50051", &[]), None);
+    assert_eq!(refusal(unix, &[]), None);
+    assert_eq!(refusal(beyond, &[tls, ca]), None);
+    assert_eq!(refusal(beyond, &[tls, role]), None);
+    assert_eq!(refusal(beyond, &[plaintext, role]), None);
+    let refused = |listen: &str, flags: &[&[&str]], expected: &str| {
+        let reason = refusal(listen, flags).unwrap();
+        assert!(reason.starts_with(expected), "{listen} with {flags:?}: {reason}");
+    };
+    refused(unix, &[tls], "--tls-cert: a Unix socket has no TLS");
+    refused(beyond, &[], "--listen: beyond loopback the server needs --tls-cert");
+    refused(beyond, &[role], "--listen: beyond loopback the server needs --tls-cert");
+    refused(beyond, &[tls], "--listen: beyond loopback the server needs a source of identities");
+    refused(beyond, &[plaintext], "--listen: beyond loopback the server needs a source of identities");
+    refused("127.0.0.1:50051", &[&["--waiver-needs-approver"]], "--waiver-needs-approver: waivers cannot be approved");
 }
 
 #[test]
