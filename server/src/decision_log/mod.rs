@@ -187,6 +187,8 @@ pub struct Filter {
     pub verdicts: Vec<Verdict>,
     /// A policy that was applied.
     pub policy: Option<PolicyId>,
+    /// The caller's name.
+    pub caller: Option<String>,
     /// The earliest time of the evaluation, inclusive.
     pub start: Option<Timestamp>,
     /// The latest time of the evaluation, exclusive.
@@ -214,6 +216,7 @@ impl Filter {
             && self.environment.as_ref().is_none_or(|environment| keys.environment.as_ref() == Some(environment))
             && (self.verdicts.is_empty() || self.verdicts.contains(&keys.verdict))
             && self.policy.as_ref().is_none_or(|policy| keys.policies.contains(policy))
+            && self.caller.as_ref().is_none_or(|caller| *caller == entry.caller)
             && self.start.is_none_or(|start| start <= entry.evaluate_time)
             && self.end.is_none_or(|end| entry.evaluate_time < end)
     }

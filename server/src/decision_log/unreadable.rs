@@ -60,6 +60,8 @@ pub struct Unreadable {
     pub id: DecisionId,
     /// The time of the evaluation; `None` if it cannot be read.
     pub evaluate_time: Option<Timestamp>,
+    /// The caller's name; `None` if it cannot be read.
+    pub caller: Option<String>,
     /// The caller's labels; empty if they cannot be read.
     pub labels: BTreeMap<String, String>,
     /// The readable parts of its record.
@@ -93,6 +95,7 @@ impl Unreadable {
         Self {
             id: entry.id.clone(),
             evaluate_time: Some(entry.evaluate_time),
+            caller: Some(entry.caller.clone()),
             labels: entry.labels.clone(),
             outline: Outline::of(&entry.record),
             cause,
@@ -131,6 +134,7 @@ impl Filter {
             })
             && keys.verdict.is_none_or(|verdict| self.verdicts.is_empty() || self.verdicts.contains(&verdict))
             && meets(self.policy.as_ref(), keys.policies.as_ref(), |wanted, found| found.contains(wanted))
+            && meets(self.caller.as_ref(), unreadable.caller.as_ref(), |wanted, found| wanted == found)
             && meets(self.start.as_ref(), at, |start, at| start <= at)
             && meets(self.end.as_ref(), at, |end, at| at < end)
     }

@@ -241,6 +241,7 @@ fn parse_filter(fields: &mut Fields, wire: Option<&v1::DecisionFilter>) -> Filte
         verdicts: fields
             .each("filter.verdicts", &wire.verdicts, |fields, path, verdict| parse_verdict(fields, path, *verdict)),
         policy,
+        caller: Some(wire.caller.clone()).filter(|caller| !caller.is_empty()),
         start: parse_timestamp(fields, "filter.start_time", wire.start_time.as_ref()),
         end: parse_timestamp(fields, "filter.end_time", wire.end_time.as_ref()),
         within: None,

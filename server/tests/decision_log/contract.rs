@@ -173,6 +173,10 @@ async fn thousand_concurrent_appends_are_all_recorded(store: Arc<Database>) {
     assert_eq!(verified(&log).await, 1024);
 }
 
+fn by_caller(name: &str) -> Filter {
+    Filter { caller: Some(name.to_owned()), ..Filter::default() }
+}
+
 async fn list_returns_matching_decisions_newest_first(store: Arc<Database>) {
     let log = log(&store);
     append_all(&log, 0..30).await;
@@ -187,6 +191,9 @@ async fn list_returns_matching_decisions_newest_first(store: Arc<Database>) {
             (0..30).rev().filter(|n| n % 2 == 0).collect(),
         ),
         (Filter { start: at(10), end: at(20), ..Filter::default() }, (10..20).rev().collect()),
+        (by_caller("caller-1"), (0..30).rev().filter(|n| n % 2 == 1).collect()),
+        (Filter { verdicts: vec![Verdict::Deny], ..by_caller("caller-1") }, vec![27, 21, 15, 9, 3]),
+        (by_caller("caller"), Vec::new()),
         (Filter { repository: Some(RepositoryName::parse("team/none").unwrap()), ..Filter::default() }, Vec::new()),
         (
             Filter {

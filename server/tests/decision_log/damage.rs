@@ -12,7 +12,7 @@ use scangate_server::{
 use scangate_test_fixtures::noon;
 use tempfile::TempDir;
 
-use crate::fixtures::{append_request, recorded};
+use crate::fixtures::{append_request, recorded, rewrite_segment};
 
 /// The number of decisions, each in a segment of its own, before a segment of two.
 const COUNT: u64 = 6;
@@ -132,6 +132,23 @@ async fn damage_before_indexing_matches_every_filter() {
         log.check(&log.list(&none).await, &[2], &[2]);
         log.check(&log.list(&of_repository("team/even")).await, &[6, 4, 2, 0], &[2]);
         log.check(&log.list(&Filter::default()).await, &[7, 6, 5, 4, 3, 2, 1, 0], &[2]);
+    }
+}
+
+#[tokio::test]
+async fn unreadable_caller_matches_every_caller() {
+    for is_indexed in [false, true] {
+        let log = Damaged::new().await;
+        rewrite_segment(&log.shell, 3, r#""caller":"caller-0""#, r#""caller":7"#);
+        if is_indexed {
+            log.index().await;
+        }
+
+        let listed = log.list(&Filter { caller: Some("caller-1".to_owned()), ..Filter::default() }).await;
+
+        log.check(&listed, &[7, 5, 3, 2, 1], &[2]);
+        log.check(&log.list(&Filter::default()).await, &[7, 6, 5, 4, 3, 2, 1, 0], &[2]);
+        log.check(&log.watch().await, &[0, 1, 2, 3, 4, 5, 6, 7], &[2]);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::SignedDuration;
+use rusqlite::Connection;
 use scangate_core::{Verdict, image::RepositoryName, name::PolicyId};
 use scangate_server::{
     decision_log::{
@@ -60,6 +61,17 @@ pub(crate) fn by(caller: &str, request: AppendRequest) -> AppendRequest {
     let caller = caller.to_owned();
     let request_key = request.request_key.map(|key| RequestKey { caller: caller.clone(), ..key });
     AppendRequest { caller, request_key, ..request }
+}
+
+/// Replaces text in a stored segment, by its first decision.
+pub(crate) fn rewrite_segment(shell: &Connection, first: u64, from: &str, to: &str) {
+    let select = format!("select body from decision_segments where first_sequence = {first}");
+    let body: Vec<u8> = shell.query_row(&select, [], |row| row.get(0)).unwrap();
+    let lines = String::from_utf8(zstd::stream::decode_all(&*body).unwrap()).unwrap();
+    assert!(lines.contains(from), "{lines}");
+    let body = zstd::bulk::compress(lines.replace(from, to).as_bytes(), 1).unwrap();
+    let update = format!("update decision_segments set body = ?1 where first_sequence = {first}");
+    assert_eq!(shell.execute(&update, [body]).unwrap(), 1);
 }
 
 /// Returns the id of a new decision; panics if it was replayed.

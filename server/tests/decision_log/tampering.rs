@@ -10,10 +10,15 @@ use scangate_server::{
 };
 use tempfile::TempDir;
 
-use crate::fixtures::{append_request, recorded, with_request_key};
+use crate::fixtures::{append_request, recorded, rewrite_segment, with_request_key};
 
 /// Runs SQL on a log of twenty decisions and returns the reported damage.
 async fn damage_after(sql: &str) -> Vec<String> {
+    damage_by(|shell| shell.execute_batch(sql).unwrap()).await
+}
+
+/// Changes a log of twenty decisions and returns the reported damage.
+async fn damage_by(change: impl FnOnce(&Connection)) -> Vec<String> {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("scangate.db");
     let database = Database::open(&Address::File(path.clone())).await.unwrap();
@@ -26,8 +31,8 @@ async fn damage_after(sql: &str) -> Vec<String> {
     log.close().await;
     assert_eq!(decisions::verify(&log, &store).await.unwrap().damage, Vec::<String>::new());
     let shell = Connection::open(&path).unwrap();
-    shell.execute_batch(sql).unwrap();
-    assert!(shell.total_changes() > 0, "{sql} changes nothing");
+    change(&shell);
+    assert!(shell.total_changes() > 0, "nothing was changed");
 
     decisions::verify(&log, &store).await.unwrap().damage
 }
@@ -41,6 +46,16 @@ async fn modified_segment_is_reported() {
     .await;
 
     assert!(found[0].contains("-7 to ") && found[0].contains("were modified"), "{found:?}");
+}
+
+#[tokio::test]
+async fn changed_caller_is_reported() {
+    for (from, to) in [(r#""caller":"ci""#, r#""caller":"eve""#), (r#""caller":"ci","#, "")] {
+        let found = damage_by(|shell| rewrite_segment(shell, 7, from, to)).await;
+
+        assert!(found.iter().any(|damage| damage.contains("-7 were modified: their hash differs")), "{found:?}");
+        assert!(found.iter().any(|damage| damage.contains("do not match the decisions")), "{found:?}");
+    }
 }
 
 #[tokio::test]
@@ -146,6 +161,7 @@ async fn damaged_keys_are_reported() {
     for (sql, expected) in [
         ("delete from decision_keys", "index keys are missing"),
         ("update decision_keys set name = 'Other' where name = 'Allow'", "do not match the decisions"),
+        ("update decision_keys set name = 'eve' where kind = 'caller'", "do not match the decisions"),
         ("update decision_keys set last_time = 0", "do not match the times"),
         ("update decision_keys set first_time = 0 where kind = 'verdict'", "do not match the times"),
         ("update decision_keys set segments = segments - 1 where segments % 2 = 1", "do not match the decisions"),

@@ -15,7 +15,7 @@ use crate::decision_log::{Hash, IndexTerms};
 pub(super) const MAX_SEGMENTS: u32 = 63;
 /// Approximate maximum number of decisions in a batch, which also bounds the tail that lists scan.
 const MAX_DECISIONS: u64 = 16_384;
-/// Approximate maximum number of records in a batch: it is written in one transaction, which a commit may wait for.
+/// Approximate maximum number of records, and of callers, in a batch: it is written in one transaction, which a commit may wait for.
 const MAX_RECORDS: usize = 500;
 /// Maximum time span of a batch, in microseconds, by the times of its segments. A scan from time T must therefore also read batches
 /// that end up to this long after T.
@@ -36,28 +36,38 @@ pub(super) struct IndexBatch {
     segments: u32,
     /// The records with their terms; `None` for what cannot be read.
     records: HashMap<Option<Hash>, (Option<IndexTerms>, SegmentMask)>,
+    /// The callers; `None` for those that cannot be read.
+    callers: HashMap<Option<String>, SegmentMask>,
+}
+
+/// A decision as its index keys need it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Indexed<'a> {
+    /// Its record; `None` if it cannot be read.
+    pub(super) record: Option<Hash>,
+    /// The terms of its record; `None` if they cannot be read.
+    pub(super) terms: Option<&'a IndexTerms>,
+    /// The caller's name; `None` if it cannot be read.
+    pub(super) caller: Option<&'a str>,
 }
 
 impl IndexBatch {
     /// Creates an empty batch that starts with a decision.
     fn new(first: u64, time: i64) -> Self {
-        let (started, records) = (Instant::now(), HashMap::new());
-        Self { first, last: first, first_time: time, last_time: time, started, segments: 0, records }
+        let (started, records, callers) = (Instant::now(), HashMap::new(), HashMap::new());
+        Self { first, last: first, first_time: time, last_time: time, started, segments: 0, records, callers }
     }
 
-    fn add<'a>(
-        &mut self,
-        last: u64,
-        time: i64,
-        records: impl IntoIterator<Item = (Option<Hash>, Option<&'a IndexTerms>)>,
-    ) {
+    fn add<'a>(&mut self, last: u64, time: i64, decisions: impl IntoIterator<Item = Indexed<'a>>) {
         let segment = 1 << self.segments;
-        let mut previous = None;
-        for (record, terms) in records {
-            // Consecutive decisions often share a record.
-            if previous != Some(record) {
+        let (mut previous_record, mut previous_caller) = (None, None);
+        for Indexed { record, terms, caller } in decisions {
+            // Consecutive decisions often share a record or a caller.
+            if previous_record.replace(record) != Some(record) {
                 self.records.entry(record).or_insert_with(|| (terms.cloned(), 0)).1 |= segment;
-                previous = Some(record);
+            }
+            if previous_caller.replace(caller) != Some(caller) {
+                *self.callers.entry(caller.map(str::to_owned)).or_default() |= segment;
             }
         }
         self.last = last;
@@ -67,7 +77,9 @@ impl IndexBatch {
     }
 
     fn is_full(&self) -> bool {
-        self.segments == MAX_SEGMENTS || self.last - self.first >= MAX_DECISIONS || self.records.len() >= MAX_RECORDS
+        self.segments == MAX_SEGMENTS
+            || self.last - self.first >= MAX_DECISIONS
+            || self.records.len().max(self.callers.len()) >= MAX_RECORDS
     }
 
     /// Returns true if a segment of that time fits into the batch.
@@ -84,6 +96,9 @@ impl IndexBatch {
                 *keys.entry(key).or_default() |= segments;
             }
         }
+        for (caller, segments) in &self.callers {
+            *keys.entry(index_terms::caller_key(caller.as_deref())).or_default() |= segments;
+        }
         keys
     }
 }
@@ -97,12 +112,12 @@ pub(super) struct PendingIndex {
 }
 
 impl PendingIndex {
-    /// Adds a segment with its records; without a hash or terms for what cannot be read.
+    /// Adds a segment with its decisions.
     pub(super) fn add<'a>(
         &mut self,
         (first, last): (u64, u64),
         time: i64,
-        records: impl IntoIterator<Item = (Option<Hash>, Option<&'a IndexTerms>)>,
+        decisions: impl IntoIterator<Item = Indexed<'a>>,
     ) {
         if self.reload_at.is_some() {
             return;
@@ -111,7 +126,7 @@ impl PendingIndex {
             self.batches.push_back(IndexBatch::new(first, time));
         }
         if let Some(batch) = self.batches.back_mut() {
-            batch.add(last, time, records);
+            batch.add(last, time, decisions);
         }
     }
 

@@ -9,6 +9,7 @@ pub(super) const VERDICT: &str = "verdict";
 pub(super) const DIGEST: &str = "digest";
 pub(super) const ENVIRONMENT: &str = "environment";
 pub(super) const POLICY: &str = "policy";
+pub(super) const CALLER: &str = "caller";
 const UNREADABLE: &str = "unreadable";
 
 /// A kind and a value. Both are stored.
@@ -19,9 +20,14 @@ pub(super) fn all_key() -> Key {
     (ALL, String::new())
 }
 
-/// The key of every decision whose terms its indexer could not read. Lists read it for every condition.
+/// The key of every decision whose terms or caller its indexer could not read. Lists read it for every condition.
 pub(super) fn unreadable_key() -> Key {
     (UNREADABLE, String::new())
+}
+
+/// Returns the key of a caller's decisions, or of those whose caller cannot be read.
+pub(super) fn caller_key(caller: Option<&str>) -> Key {
+    caller.map_or_else(unreadable_key, |caller| (CALLER, caller.to_owned()))
 }
 
 /// Returns the keys of a record's decisions, as far as the record and its terms can be read.

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     blobs,
-    index_batch::{IndexBatch, MAX_SEGMENTS, PendingIndex},
+    index_batch::{IndexBatch, Indexed, MAX_SEGMENTS, PendingIndex},
     segment::{Line, SegmentBody},
     segment_table,
 };
@@ -119,19 +119,25 @@ pub(super) async fn reindex_partial(connection: &mut Connection, writer: &str, t
 /// Builds the batches of consecutive segments.
 async fn batches_from(connection: &mut Connection, segments: &[SegmentBody]) -> Result<PendingIndex, Error> {
     // An unreadable segment or record gets a key that every list reads; reads and verification report it.
-    let records = |segment: &SegmentBody| -> BTreeSet<Option<Hash>> {
-        segment.decode().map_or(BTreeSet::from([None]), |lines| lines.iter().map(Line::record).collect())
+    let decisions = |segment: &SegmentBody| -> BTreeSet<(Option<Hash>, Option<String>)> {
+        let decision = |line: &Line| (line.record(), line.caller().map(str::to_owned));
+        segment.decode().map_or(BTreeSet::from([(None, None)]), |lines| lines.iter().map(decision).collect())
     };
-    let records: Vec<BTreeSet<Option<Hash>>> = segments.iter().map(records).collect();
-    let hashes: Vec<Hash> = records.iter().flatten().copied().flatten().collect::<BTreeSet<_>>().into_iter().collect();
+    let decisions: Vec<BTreeSet<(Option<Hash>, Option<String>)>> = segments.iter().map(decisions).collect();
+    let hashes: BTreeSet<Hash> = decisions.iter().flatten().filter_map(|(record, _)| *record).collect();
+    let hashes: Vec<Hash> = hashes.into_iter().collect();
     let blobs = blobs::load(connection, &hashes).await?;
     let loaded: BTreeMap<Hash, DecisionRecord> =
         blobs.into_iter().filter_map(|(hash, blob)| Some((hash, blob.decode().ok()?))).collect();
     let mut pending = PendingIndex::default();
-    for (segment, records) in segments.iter().zip(records) {
+    for (segment, decisions) in segments.iter().zip(&decisions) {
         let terms = |hash: Option<Hash>| Some(&loaded.get(&hash?)?.keys);
-        let records = records.into_iter().map(|hash| (hash, terms(hash)));
-        pending.add((segment.first, segment.last), segment.last_time, records);
+        let decisions = decisions.iter().map(|(record, caller)| Indexed {
+            record: *record,
+            terms: terms(*record),
+            caller: caller.as_deref(),
+        });
+        pending.add((segment.first, segment.last), segment.last_time, decisions);
     }
     Ok(pending)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    index_terms::{self, DIGEST, ENVIRONMENT, Key, POLICY, REPOSITORY, VERDICT},
+    index_terms::{self, CALLER, DIGEST, ENVIRONMENT, Key, POLICY, REPOSITORY, VERDICT},
     read::{RecordCache, load_records, readable_entries},
     segment::SegmentBody,
     segment_scan::{Position, ReverseSegmentScan},
@@ -114,6 +114,7 @@ fn most_selective(filter: &Filter) -> Option<Key> {
     };
     None.or_else(|| filter.digest.as_ref().map(|digest| (DIGEST, digest.to_string())))
         .or_else(|| filter.repository.as_ref().map(|repository| (REPOSITORY, repository.to_string())))
+        .or_else(|| filter.caller.as_ref().map(|caller| (CALLER, caller.clone())))
         .or_else(|| filter.policy.as_ref().map(|policy| (POLICY, policy.to_string())))
         .or_else(|| filter.environment.as_ref().map(|environment| (ENVIRONMENT, environment.to_string())))
         .or_else(|| verdict.map(|verdict| (VERDICT, format!("{verdict:?}"))))

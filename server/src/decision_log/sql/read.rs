@@ -162,22 +162,25 @@ impl Record {
 fn listed(id: DecisionId, line: Line, records: &BTreeMap<Hash, Record>) -> Listed {
     let hash = line.record();
     let record = hash.and_then(|hash| records.get(&hash).cloned()).unwrap_or_else(|| Record::missing(hash));
-    let (evaluate_time, labels, entry_cause) = match line {
+    let (evaluate_time, caller, labels, entry_cause) = match line {
         Line::Whole(entry) => match record {
             Record::Whole(record) => {
                 let StoredEntry { evaluate_time, caller, labels, .. } = entry;
                 return Listed::Entry(Entry { id, evaluate_time, caller, labels, record });
             }
-            Record::Partial(..) => (Some(entry.evaluate_time), entry.labels, None),
+            Record::Partial(..) => (Some(entry.evaluate_time), Some(entry.caller), entry.labels, None),
         },
-        Line::Partial(entry) => (entry.evaluate_time, entry.labels.unwrap_or_default(), Some(entry.cause)),
+        Line::Partial(entry) => {
+            (entry.evaluate_time, entry.caller, entry.labels.unwrap_or_default(), Some(entry.cause))
+        }
     };
     let (outline, record_cause) = match record {
         Record::Whole(record) => (Outline::of(&record), None),
         Record::Partial(outline, cause) => (outline, Some(cause)),
     };
     let causes: Vec<String> = entry_cause.into_iter().chain(record_cause).collect();
-    Listed::Unreadable(Box::new(Unreadable { id, evaluate_time, labels, outline, cause: causes.join("; ") }))
+    let cause = causes.join("; ");
+    Listed::Unreadable(Box::new(Unreadable { id, evaluate_time, caller, labels, outline, cause }))
 }
 
 /// Decodes the decisions of a segment; those of a damaged one are unreadable.

@@ -51,6 +51,9 @@ pub(super) struct PartialEntry {
     /// The blob of its record.
     #[serde(rename = "case", deserialize_with = "if_readable")]
     pub(super) record: Option<Hash>,
+    /// The caller's name.
+    #[serde(deserialize_with = "if_readable")]
+    pub(super) caller: Option<String>,
     /// The caller's labels.
     #[serde(deserialize_with = "if_readable")]
     pub(super) labels: Option<BTreeMap<String, String>>,
@@ -109,6 +112,14 @@ impl Line {
         match self {
             Self::Whole(entry) => Some(entry.record),
             Self::Partial(entry) => entry.record,
+        }
+    }
+
+    /// The caller's name.
+    pub(super) fn caller(&self) -> Option<&str> {
+        match self {
+            Self::Whole(entry) => Some(&entry.caller),
+            Self::Partial(entry) => entry.caller.as_deref(),
         }
     }
 }

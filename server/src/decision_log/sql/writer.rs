@@ -14,7 +14,7 @@ use super::{
     blobs::{self, BlobKind},
     dedup::Deduplicated,
     group_commit::Reply,
-    index_batch::PendingIndex,
+    index_batch::{Indexed, PendingIndex},
     segment::{Head, SegmentEncoder},
     segment_table,
 };
@@ -102,9 +102,12 @@ impl Writer {
         };
         let Some((head, deduplicated)) = committed else { return Ok(None) };
         if let Some(time) = latest(&deduplicated.new_requests) {
-            let records = deduplicated.new_requests.iter().map(|request| &request.record);
-            let records = records.map(|record| (Some(record.blob.hash()), Some(&record.keys)));
-            self.pending_index.add((self.head.sequence.saturating_add(1), head.sequence), time, records);
+            let decisions = deduplicated.new_requests.iter().map(|request| Indexed {
+                record: Some(request.record.blob.hash()),
+                terms: Some(&request.record.keys),
+                caller: Some(&request.caller),
+            });
+            self.pending_index.add((self.head.sequence.saturating_add(1), head.sequence), time, decisions);
         }
         self.head = head;
         Ok(Some(deduplicated.results))

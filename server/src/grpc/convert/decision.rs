@@ -60,7 +60,7 @@ pub(crate) fn render_basic(listed: &Listed) -> v1::Decision {
 
 /// Renders the readable parts of a decision. It never says ALLOW: an unreadable part may restrict the verdict.
 pub(crate) fn render_unreadable(unreadable: &Unreadable) -> v1::Decision {
-    let Unreadable { id, evaluate_time, labels, outline, cause } = unreadable;
+    let Unreadable { id, evaluate_time, caller, labels, outline, cause } = unreadable;
     let mut decision = render_outline(id, *evaluate_time, labels, outline);
     if decision.verdict() == v1::Verdict::Allow {
         decision.set_verdict(v1::Verdict::Unspecified);
@@ -69,7 +69,7 @@ pub(crate) fn render_unreadable(unreadable: &Unreadable) -> v1::Decision {
         "{cause}; the decision is damaged or was written by a newer server: read it from an upgraded server, or run \
          verify-decisions"
     );
-    v1::Decision { unreadable_detail, ..decision }
+    v1::Decision { unreadable_detail, caller: caller.clone().unwrap_or_default(), ..decision }
 }
 
 fn render_outline(

@@ -37,8 +37,9 @@ pub(super) async fn unreadable_decision_is_listed_in_part(store: Arc<Database>) 
 
     assert_eq!((all.len(), followed.len()), (3, 3));
     let [(Listed::Unreadable(unreadable), _)] = &matching[..] else { panic!("{matching:?}") };
-    let Unreadable { id: listed_id, evaluate_time, labels, outline, cause } = &**unreadable;
+    let Unreadable { id: listed_id, evaluate_time, caller, labels, outline, cause } = &**unreadable;
     assert_eq!((listed_id, *evaluate_time, labels), (&id, Some(newer.evaluate_time), &newer.labels));
+    assert_eq!(caller.as_ref(), Some(&newer.caller));
     assert_eq!((outline.keys.verdict, outline.keys.policies.as_ref().map(Vec::len)), (Some(Verdict::Allow), Some(1)));
     assert!(cause.contains("caller"), "{cause}");
     index(&log).await;

@@ -104,7 +104,7 @@ impl IndexVerifier {
         }
         let found = self.batch.as_mut().map(|batch| batch.next_keys(segment)).unwrap_or_default();
         let records = entries.and_then(|entries| {
-            entries.iter().map(|entry| Some((entry.record, terms.get(&entry.record)?))).collect::<Option<Vec<_>>>()
+            entries.iter().map(|entry| Some((entry, terms.get(&entry.record)?))).collect::<Option<Vec<_>>>()
         });
         // Unreadable segments and records are reported elsewhere.
         if let Some(records) = records {
@@ -195,9 +195,10 @@ impl IndexVerifier {
     }
 }
 
-fn expected_keys(records: &[(Hash, &IndexTerms)]) -> BTreeSet<Key> {
-    let keys = records.iter().flat_map(|(hash, terms)| index_terms::keys_for(Some(*hash), Some(*terms)));
-    keys.chain([index_terms::all_key()]).map(owned).collect()
+fn expected_keys(decisions: &[(&StoredEntry, &IndexTerms)]) -> BTreeSet<Key> {
+    let keys = decisions.iter().flat_map(|(entry, terms)| index_terms::keys_for(Some(entry.record), Some(*terms)));
+    let callers = decisions.iter().map(|(entry, _)| index_terms::caller_key(Some(&entry.caller)));
+    keys.chain(callers).chain([index_terms::all_key()]).map(owned).collect()
 }
 
 fn owned((kind, name): index_terms::Key) -> Key {
