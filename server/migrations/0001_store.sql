@@ -16,6 +16,8 @@ create table document_revisions (
     content_digest text,
     create_time bigint not null,
     write_time bigint not null,
+    -- The name of the caller who wrote it; empty if the server itself did.
+    author text not null,
     primary key (kind, id, revision),
     check ((body is null) = (content_digest is null))
 );
@@ -31,6 +33,7 @@ create table documents (
     content_digest text not null,
     create_time bigint not null,
     write_time bigint not null,
+    author text not null,
     primary key (kind, id),
     foreign key (kind, id, revision) references document_revisions (kind, id, revision)
 );

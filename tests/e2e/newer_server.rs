@@ -18,8 +18,8 @@ use crate::harness::{
 /// SQL of a newer replica that writes a document at a revision of the store.
 pub(crate) fn document(kind: &str, id: &str, revision: u64, body: &str) -> String {
     let digest = Sha256::digest(body).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
-    let columns = "(kind, id, revision, body, content_digest, create_time, write_time)";
-    let values = format!("('{kind}', '{id}', {revision}, '{body}', '{digest}', 1, 1)");
+    let columns = "(kind, id, revision, body, content_digest, create_time, write_time, author)";
+    let values = format!("('{kind}', '{id}', {revision}, '{body}', '{digest}', 1, 1, 'eve')");
     format!(
         "insert into document_revisions {columns} values {values}; insert into documents {columns} values {values}; \
          update store_revision set revision = {revision};"

@@ -224,8 +224,8 @@ async fn policy_watch_resumes_far_behind() {
     let (_, token) = next_change(&mut open_policies(&gate, "").await).await;
     cluster.execute(
         &store,
-        "insert into document_revisions (kind, id, revision, body, content_digest, create_time, write_time)
-             select kind, 'policy-' || i, 1 + i, body, content_digest, create_time, write_time
+        "insert into document_revisions (kind, id, revision, body, content_digest, create_time, write_time, author)
+             select kind, 'policy-' || i, 1 + i, body, content_digest, create_time, write_time, author
              from documents, generate_series(1, 2500) i;
          update store_revision set revision = 2501;",
     );

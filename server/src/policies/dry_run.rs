@@ -10,7 +10,7 @@ use crate::policy_store::{
 };
 
 /// Returns the result that the write would have. A draft has neither a content digest nor a new revision.
-pub(super) fn dry_run(set: &PolicySet, change: Change) -> Result<WriteResult, Error> {
+pub(super) fn dry_run(set: &PolicySet, change: Change, author: &str) -> Result<WriteResult, Error> {
     let mut replaced = None;
     let resources = match change {
         Change::Create(resources) => {
@@ -21,12 +21,12 @@ pub(super) fn dry_run(set: &PolicySet, change: Change) -> Result<WriteResult, Er
             if let Some(name) = existing {
                 return Err(Error::AlreadyExists(name));
             }
-            resources.into_iter().map(|resource| draft(resource, set.revision, None)).collect()
+            resources.into_iter().map(|resource| draft(resource, set.revision, author, None)).collect()
         }
         Change::Update { resource, expected } => {
             let old = find_expected(set, resource.name(), expected)?;
             resource.check_replaces(&old)?;
-            let draft = draft(resource, old.revision(), Some(&old));
+            let draft = draft(resource, old.revision(), author, Some(&old));
             replaced = Some(old);
             vec![draft]
         }
@@ -56,7 +56,7 @@ fn find_expected(set: &PolicySet, name: ResourceName, expected: Precondition) ->
     }
 }
 
-fn draft(resource: Resource, revision: u64, old: Option<&Revision>) -> Revision {
+fn draft(resource: Resource, revision: u64, author: &str, old: Option<&Revision>) -> Revision {
     let now = Timestamp::now();
     let create_time = match old {
         Some(Revision::Policy(old)) => old.create_time,
@@ -70,6 +70,7 @@ fn draft(resource: Resource, revision: u64, old: Option<&Revision>) -> Revision 
             content_digest: String::new(),
             create_time,
             update_time: now,
+            update_author: author.to_owned(),
             not_understood: Vec::new(),
         })),
         Resource::Waiver(waiver) => {

@@ -36,7 +36,9 @@ pub use self::{
 };
 use crate::{
     idempotency::RequestKey,
-    policy_store::{self, Change, ChangeSet, Entry, PolicyStore, Revision, Write, WriteResult, apply_changes},
+    policy_store::{
+        self, Change, ChangeSet, Entry, PolicyStore, ResourceName, Revision, Write, WriteResult, apply_changes,
+    },
 };
 
 /// The longest time between two confirmations of a shared store, and the delay before a failed read is repeated.
@@ -161,7 +163,7 @@ impl Policies {
     /// The write runs to its end even if the caller gives up: the snapshot must never miss a write that happened.
     pub async fn write(self: &Arc<Self>, change: Change, options: WriteOptions) -> Result<WriteResult, Error> {
         if options.validate_only {
-            return Ok(dry_run::dry_run(&*self.snapshot_at_least(None).await?, change)?);
+            return Ok(dry_run::dry_run(&*self.snapshot_at_least(None).await?, change, &options.caller)?);
         }
         let policies = Arc::clone(self);
         let write = Write { change, author: options.caller, request: options.request_key, at: Timestamp::now() };
@@ -286,14 +288,15 @@ impl Policies {
         Ok(self.store.snapshot_at(revision).await?)
     }
 
-    /// Returns the history of a policy, newest first.
-    pub async fn history(&self, id: &PolicyId, before: Option<u64>, limit: usize) -> Result<Vec<Entry>, Error> {
-        Ok(self.store.history(id, before, limit).await?)
+    /// Returns the history of a policy or a waiver, newest first.
+    pub async fn history(&self, name: &ResourceName, before: Option<u64>, limit: usize) -> Result<Vec<Entry>, Error> {
+        Ok(self.store.history(name, before, limit).await?)
     }
 
     /// Returns the identity of the store: the time of its first write, in microseconds. Another store has another one.
     pub async fn store_identity(&self) -> Result<i64, Error> {
-        let first = self.store.history(&PolicyId::default_policy(), Some(FIRST_REVISION + 1), 1).await?;
+        let first =
+            self.store.history(&ResourceName::Policy(PolicyId::default_policy()), Some(FIRST_REVISION + 1), 1).await?;
         Ok(first.first().map_or(0, |entry| entry.write_time.as_microsecond()))
     }
 

@@ -8,7 +8,7 @@ use scangate_core::{
 };
 
 use super::Policies;
-use crate::policy_store::{Change, Precondition, Resource, Revision};
+use crate::policy_store::{Change, Precondition, Resource, ResourceName, Revision};
 
 /// A failure to roll a policy back. The policy is unchanged.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +45,7 @@ impl Policies {
         revision: u64,
         expected: Precondition,
     ) -> Result<Rollback, Error> {
-        let entries = self.history(&id, Some(revision.saturating_add(1)), 1).await?;
+        let entries = self.history(&ResourceName::Policy(id.clone()), Some(revision.saturating_add(1)), 1).await?;
         let entry = entries.into_iter().find(|entry| entry.revision == revision);
         let Some(resource) = entry.and_then(|entry| entry.resource) else {
             return Err(Error::RevisionNotFound { id, revision });

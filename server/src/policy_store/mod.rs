@@ -218,6 +218,8 @@ pub struct Entry {
     pub revision: u64,
     /// The time of the write.
     pub write_time: Timestamp,
+    /// The name of the caller who wrote it; empty if the server itself did.
+    pub author: String,
     /// The resource as of this revision; `None` after its deletion.
     pub resource: Option<Revision>,
 }
@@ -315,9 +317,10 @@ pub trait PolicyStore: Send + Sync + fmt::Debug {
     /// limit of a load.
     async fn snapshot_at(&self, revision: u64) -> Result<PolicySet, Error>;
 
-    /// Returns at most `limit` entries of a policy's history, newest first, from before a revision; `None` starts at the
-    /// newest. An unknown policy has an empty history (`history_pages_newest_first_despite_later_writes`).
-    async fn history(&self, id: &PolicyId, before: Option<u64>, limit: usize) -> Result<Vec<Entry>, Error>;
+    /// Returns at most `limit` entries of the history of a policy or a waiver, newest first, from before a revision; `None` starts
+    /// at the newest. Each has its author (`history_states_authors`). An unknown resource has an empty history
+    /// (`history_pages_newest_first_despite_later_writes`).
+    async fn history(&self, name: &ResourceName, before: Option<u64>, limit: usize) -> Result<Vec<Entry>, Error>;
 
     /// Applies a change and returns once it is durable.
     ///

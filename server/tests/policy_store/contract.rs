@@ -41,6 +41,7 @@ promises! {
     requests::repeated_delete_returns_first_result,
     requests::reused_request_id_is_refused,
     requests::equal_ids_of_callers_are_different_requests,
+    requests::expired_request_deletes_no_other_caller,
     requests::recorded_result_is_found_within_window,
     requests::refused_request_is_not_recorded,
     requests::request_is_deduplicated_for_24_hours_only,
@@ -54,6 +55,7 @@ promises! {
     history::changes_come_in_pages_of_whole_revisions,
     history::changes_state_times_of_their_revisions,
     history::snapshot_at_past_revision_stays_readable,
+    history::history_states_authors,
     history::history_pages_newest_first_despite_later_writes,
     waivers::waiver_reads_back_exactly_as_written,
     waivers::waivers_created_together_share_revision,
@@ -67,11 +69,11 @@ promises! {
 
 /// Fills a store with the maximum number of policies, as 9,999 creates would, but faster.
 pub(crate) const FILL: &str = "
-    insert into document_revisions (kind, id, revision, body, content_digest, create_time, write_time)
+    insert into document_revisions (kind, id, revision, body, content_digest, create_time, write_time, author)
         with recursive n (i) as (select 1 union all select i + 1 from n where i < 9999)
-        select kind, 'policy-' || i, 1 + i, body, content_digest, create_time, write_time from n, documents;
-    insert into documents (kind, id, revision, body, content_digest, create_time, write_time)
-        select kind, id, revision, body, content_digest, create_time, write_time
+        select kind, 'policy-' || i, 1 + i, body, content_digest, create_time, write_time, author from n, documents;
+    insert into documents (kind, id, revision, body, content_digest, create_time, write_time, author)
+        select kind, id, revision, body, content_digest, create_time, write_time, author
         from document_revisions where id <> 'default';
     update store_revision set revision = 10000;";
 

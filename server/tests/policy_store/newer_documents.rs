@@ -14,7 +14,7 @@ use scangate_server::{
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    fixtures::{LoadSnapshot as _, create, delete, id, options, policy, update, waiver, waiver_id, write},
+    fixtures::{LoadSnapshot as _, create, delete, id, key, options, policy, update, waiver, waiver_id, write},
     sqlite::{StoreDirectory, shell},
 };
 
@@ -40,8 +40,8 @@ const DOCUMENTS: [(&str, &str, &str); 4] = [
 pub(crate) fn sql() -> String {
     let insert = |(kind, id, body): (&str, &str, &str)| {
         let digest = Sha256::digest(body).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
-        let columns = "(kind, id, revision, body, content_digest, create_time, write_time)";
-        let values = format!("('{kind}', '{id}', 2, '{body}', '{digest}', 0, 0)");
+        let columns = "(kind, id, revision, body, content_digest, create_time, write_time, author)";
+        let values = format!("('{kind}', '{id}', 2, '{body}', '{digest}', 0, 0, 'ann')");
         format!(
             "insert into document_revisions {columns} values {values}; insert into documents {columns} values {values};"
         )
@@ -69,7 +69,7 @@ pub(crate) async fn newer_documents_are_read_in_part(store: Arc<dyn PolicyStore>
 
     assert_eq!(into_snapshot(store.changes(None).await.unwrap()).unwrap(), set);
     assert_eq!(store.snapshot_at(2).await.unwrap(), set);
-    assert_eq!(store.history(&id("strict"), None, 9).await.unwrap().len(), 1);
+    assert_eq!(store.history(&key("strict"), None, 9).await.unwrap().len(), 1);
     assert_eq!(store.corrupt_revisions().await.unwrap(), Vec::<String>::new());
     newer_documents_are_not_replaced(store).await;
 }

@@ -145,8 +145,8 @@ async fn restored_store_makes_running_server_stale() {
         "begin;
          alter table documents disable trigger all;
          update document_revisions set write_time = write_time + 1 where revision = 2;
-         insert into document_revisions (kind, id, revision, body, content_digest, create_time, write_time)
-             select kind, id, 3, body, content_digest, create_time, write_time from document_revisions where revision = 2;
+         insert into document_revisions (kind, id, revision, body, content_digest, create_time, write_time, author)
+             select kind, id, 3, body, content_digest, create_time, write_time, author from document_revisions where revision = 2;
          update documents set revision = 3;
          update store_revision set revision = 3;
          commit",

@@ -25,6 +25,8 @@ pub struct Revision {
     pub create_time: Timestamp,
     /// The time at which this revision was written.
     pub update_time: Timestamp,
+    /// The name of the caller who wrote this revision; empty if the server itself did.
+    pub update_author: String,
     /// The parts of the stored policy that this server does not understand, because a newer server wrote them. If there
     /// are any, `policy` has only the other parts, and the policy denies what it matches in every mode. A match that is
     /// not understood matches everything.
@@ -35,7 +37,8 @@ impl Revision {
     /// Returns the revision of a policy that is not stored, as if it had been written at a revision of the store.
     pub fn unsaved(policy: Policy, revision: u64) -> Self {
         let (create_time, update_time) = (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
-        Self { policy, revision, content_digest: String::new(), create_time, update_time, not_understood: Vec::new() }
+        let (content_digest, update_author, not_understood) = (String::new(), String::new(), Vec::new());
+        Self { policy, revision, content_digest, create_time, update_time, update_author, not_understood }
     }
 
     /// True if this server understands every part of the policy.

@@ -22,7 +22,7 @@ use crate::{
         page_token, scopes, status,
     },
     policies::Rollback,
-    policy_store::{Entry, Revision},
+    policy_store::{Entry, ResourceName, Revision},
 };
 
 /// The most revisions of one read: each may take megabytes.
@@ -55,9 +55,10 @@ impl PolicyService {
         before: Option<u64>,
         size: usize,
     ) -> Result<(Vec<PolicyRevision>, Option<u64>), Status> {
+        let name = ResourceName::Policy(id.clone());
         let (mut budget, mut revisions, mut last) = (ByteBudget::page(), Vec::new(), before);
         loop {
-            let entries = self.policies.history(id, last, READ_BATCH_SIZE).await.map_err(status::from_policies)?;
+            let entries = self.policies.history(&name, last, READ_BATCH_SIZE).await.map_err(status::from_policies)?;
             let is_end = entries.len() < READ_BATCH_SIZE;
             for entry in entries {
                 let revision = render_entry(&entry);
@@ -116,6 +117,6 @@ fn render_entry(entry: &Entry) -> PolicyRevision {
         },
         revision: render_revision(entry.revision),
         create_time: Some(render_timestamp(entry.write_time)),
-        author: String::new(),
+        author: entry.author.clone(),
     }
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     queries,
-    row::{self, Row},
+    row::{self, Row, Stamp},
 };
 use crate::{
     idempotency::{
@@ -20,18 +20,33 @@ use crate::{
     sql::Connection,
 };
 
+/// The author and the time of a write.
+#[derive(Clone, Copy, Debug)]
+struct By<'a> {
+    author: &'a str,
+    now: i64,
+}
+
+impl<'a> By<'a> {
+    /// Takes the next revision of the store.
+    async fn stamp(self, connection: &mut Connection) -> Result<Stamp<'a>, Error> {
+        let revision = queries::next_revision(connection).await?;
+        Ok(Stamp { revision, write_time: self.now, author: self.author })
+    }
+}
+
 /// Applies the change, or returns the first result of a repeated request. The caller must commit, or roll back on an error.
 pub(super) async fn apply(connection: &mut Connection, write: Write) -> Result<WriteResult, Error> {
-    let now = write.at.as_microsecond();
     if let Some(request) = &write.request
         && let Some(written) = claim(connection, request, write.at).await?
     {
         return Ok(written);
     }
+    let by = By { author: &write.author, now: write.at.as_microsecond() };
     let revision = match write.change {
-        Change::Create(resources) => create(connection, &resources, now).await?,
-        Change::Update { resource, expected } => update(connection, &resource, expected, now).await?,
-        Change::Delete { id, expected } => delete(connection, ResourceName::Policy(id), expected, now).await?,
+        Change::Create(resources) => create(connection, &resources, by).await?,
+        Change::Update { resource, expected } => update(connection, &resource, expected, by).await?,
+        Change::Delete { id, expected } => delete(connection, ResourceName::Policy(id), expected, by).await?,
     };
     let request = write.request.iter().map(|request| (request.key(), revision.unsigned_abs())).collect::<Vec<_>>();
     requests::set_targets(connection, Kind::Write, "", &request, write.at).await?;
@@ -93,7 +108,7 @@ async fn claim(
     }
 }
 
-async fn create(connection: &mut Connection, resources: &[Resource], now: i64) -> Result<i64, Error> {
+async fn create(connection: &mut Connection, resources: &[Resource], by: By<'_>) -> Result<i64, Error> {
     if !(1..=MAX_CREATE_BATCH_SIZE).contains(&resources.len()) {
         return Err(Error::BatchSize);
     }
@@ -105,11 +120,11 @@ async fn create(connection: &mut Connection, resources: &[Resource], now: i64) -
         }
     }
     check_limits(connection, resources).await?;
-    let revision = queries::next_revision(connection).await?;
+    let stamp = by.stamp(connection).await?;
     for resource in resources {
-        put_resource(connection, resource, revision, now, now).await?;
+        put_resource(connection, resource, by.now, &stamp).await?;
     }
-    Ok(revision)
+    Ok(stamp.revision)
 }
 
 async fn check_limits(connection: &mut Connection, resources: &[Resource]) -> Result<(), Error> {
@@ -134,7 +149,7 @@ async fn update(
     connection: &mut Connection,
     resource: &Resource,
     expected: Precondition,
-    now: i64,
+    by: By<'_>,
 ) -> Result<i64, Error> {
     let current = check_precondition(connection, resource.name(), expected).await?;
     let create_time = current.create_time;
@@ -146,25 +161,25 @@ async fn update(
         (Resource::Policy(_), Err(_)) | (_, Ok(Entry { resource: None, .. })) => {}
         (Resource::Waiver(_), Err(error)) => return Err(error),
     }
-    let revision = queries::next_revision(connection).await?;
-    put_resource(connection, resource, revision, create_time, now).await?;
-    Ok(revision)
+    let stamp = by.stamp(connection).await?;
+    put_resource(connection, resource, create_time, &stamp).await?;
+    Ok(stamp.revision)
 }
 
 async fn delete(
     connection: &mut Connection,
     name: ResourceName,
     expected: Precondition,
-    now: i64,
+    by: By<'_>,
 ) -> Result<i64, Error> {
     if matches!(&name, ResourceName::Policy(id) if id.is_default()) {
         return Err(Error::DefaultRequired);
     }
     let current = check_precondition(connection, name.clone(), expected).await?;
-    let revision = queries::next_revision(connection).await?;
-    queries::insert_revision(connection, &Row::removal(&name, revision, current.create_time, now)).await?;
+    let stamp = by.stamp(connection).await?;
+    queries::insert_revision(connection, &Row::removal(&name, current.create_time, &stamp)).await?;
     queries::delete_current(connection, &name).await?;
-    Ok(revision)
+    Ok(stamp.revision)
 }
 
 async fn check_precondition(
@@ -183,11 +198,10 @@ async fn check_precondition(
 async fn put_resource(
     connection: &mut Connection,
     resource: &Resource,
-    revision: i64,
     create_time: i64,
-    now: i64,
+    stamp: &Stamp<'_>,
 ) -> Result<(), Error> {
-    let row = Row::new(resource, revision, create_time, now)?;
+    let row = Row::new(resource, create_time, stamp)?;
     queries::insert_revision(connection, &row).await?;
     Ok(queries::upsert_current(connection, &row).await?)
 }

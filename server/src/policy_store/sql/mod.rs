@@ -18,7 +18,7 @@ use scangate_core::{
 };
 use tokio::{sync::Notify, task::JoinHandle};
 
-use super::{Change, ChangeSet, Entry, Error, PolicyStore, Resource, Write, WriteResult, apply_changes};
+use super::{Change, ChangeSet, Entry, Error, PolicyStore, Resource, ResourceName, Write, WriteResult, apply_changes};
 use crate::{
     idempotency::RequestKey,
     sql::{self, Database},
@@ -117,12 +117,12 @@ impl PolicyStore for SqlPolicyStore {
         changes::parse(parser).await
     }
 
-    async fn history(&self, id: &PolicyId, before: Option<u64>, limit: usize) -> Result<Vec<Entry>, Error> {
+    async fn history(&self, name: &ResourceName, before: Option<u64>, limit: usize) -> Result<Vec<Entry>, Error> {
         let before = before.map_or(i64::MAX, row::to_i64);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let id = id.clone();
+        let name = name.clone();
         let rows = self.database.read(move |connection| {
-            Box::pin(async move { queries::load_history(connection, id.as_str(), before, limit).await })
+            Box::pin(async move { queries::load_history(connection, &name, before, limit).await })
         });
         rows.await?.into_iter().map(row::Row::into_entry).collect()
     }

@@ -40,14 +40,13 @@ pub(super) async fn write_time(connection: &mut Connection, revision: i64) -> Re
 
 /// Loads the current resources.
 pub(super) async fn load_current(connection: &mut Connection) -> Result<Vec<Row>, Error> {
-    let select =
-        "select kind, id, revision, body, content_digest, create_time, write_time from documents order by kind, id";
+    let select = "select kind, id, revision, body, content_digest, create_time, write_time, author from documents order by kind, id";
     connection.query(select, &[]).await
 }
 
 /// Loads the resources that were current at a revision.
 pub(super) async fn load_current_at(connection: &mut Connection, revision: i64) -> Result<Vec<Row>, Error> {
-    let select = "select r.kind, r.id, r.revision, r.body, r.content_digest, r.create_time, r.write_time
+    let select = "select r.kind, r.id, r.revision, r.body, r.content_digest, r.create_time, r.write_time, r.author
          from document_revisions r
          join (select kind, id, max(revision) as revision from document_revisions
                where revision <= $1 group by kind, id) latest
@@ -58,7 +57,8 @@ pub(super) async fn load_current_at(connection: &mut Connection, revision: i64) 
 
 /// Loads the history entries after a revision, up to and including another.
 pub(super) async fn load_between(connection: &mut Connection, after: i64, upto: i64) -> Result<Vec<Row>, Error> {
-    let select = "select kind, id, revision, body, content_digest, create_time, write_time from document_revisions
+    let select =
+        "select kind, id, revision, body, content_digest, create_time, write_time, author from document_revisions
          where revision > $1 and revision <= $2 order by revision, kind, id";
     connection.query(select, &values![after, upto]).await
 }
@@ -70,7 +70,8 @@ pub(super) async fn load_page(
     upto: i64,
     size: i64,
 ) -> Result<Vec<Row>, Error> {
-    let select = "select kind, id, revision, body, content_digest, create_time, write_time from document_revisions
+    let select =
+        "select kind, id, revision, body, content_digest, create_time, write_time, author from document_revisions
          where revision > $1 and revision <= (select max(revision) from (select revision from document_revisions
              where revision > $1 and revision <= $2 order by revision limit $3) as page)
          order by revision, kind, id";
@@ -90,28 +91,32 @@ pub(super) async fn policy_digest(
 
 /// Loads what a revision wrote.
 pub(super) async fn load_written(connection: &mut Connection, revision: i64) -> Result<Vec<Row>, Error> {
-    let select = "select kind, id, revision, body, content_digest, create_time, write_time from document_revisions
+    let select =
+        "select kind, id, revision, body, content_digest, create_time, write_time, author from document_revisions
          where revision = $1 order by kind, id";
     connection.query(select, &values![revision]).await
 }
 
 /// Loads the history entry of a resource before another one.
 pub(super) async fn find_previous(connection: &mut Connection, row: &Row) -> Result<Option<Row>, Error> {
-    let select = "select kind, id, revision, body, content_digest, create_time, write_time from document_revisions
+    let select =
+        "select kind, id, revision, body, content_digest, create_time, write_time, author from document_revisions
          where kind = $1 and id = $2 and revision < $3 order by revision desc limit 1";
     connection.query_optional(select, &values![&row.kind, &row.id, row.revision]).await
 }
 
-/// Loads a policy's history, newest first.
+/// Loads the history of a resource, newest first.
 pub(super) async fn load_history(
     connection: &mut Connection,
-    id: &str,
+    name: &ResourceName,
     before: i64,
     limit: i64,
 ) -> Result<Vec<Row>, Error> {
-    let select = "select kind, id, revision, body, content_digest, create_time, write_time from document_revisions
-         where kind = 'policies' and id = $1 and revision < $2 order by revision desc limit $3";
-    connection.query(select, &values![id, before, limit]).await
+    let select =
+        "select kind, id, revision, body, content_digest, create_time, write_time, author from document_revisions
+         where kind = $1 and id = $2 and revision < $3 order by revision desc limit $4";
+    let (kind, id) = kind_and_id(name);
+    connection.query(select, &values![kind, id, before, limit]).await
 }
 
 pub(super) async fn count_current(connection: &mut Connection, kind: &str) -> Result<i64, Error> {
@@ -121,17 +126,17 @@ pub(super) async fn count_current(connection: &mut Connection, kind: &str) -> Re
 
 pub(super) async fn find_current(connection: &mut Connection, name: &ResourceName) -> Result<Option<Row>, Error> {
     let (kind, id) = kind_and_id(name);
-    let select = "select kind, id, revision, body, content_digest, create_time, write_time from documents
+    let select = "select kind, id, revision, body, content_digest, create_time, write_time, author from documents
          where kind = $1 and id = $2";
     connection.query_optional(select, &values![kind, id]).await
 }
 
 /// Inserts or replaces a current resource.
 pub(super) async fn upsert_current(connection: &mut Connection, row: &Row) -> Result<(), Error> {
-    let upsert = "insert into documents (kind, id, revision, body, content_digest, create_time, write_time)
-         values ($1, $2, $3, $4, $5, $6, $7)
+    let upsert = "insert into documents (kind, id, revision, body, content_digest, create_time, write_time, author)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)
          on conflict (kind, id) do update set revision = excluded.revision, body = excluded.body,
-             content_digest = excluded.content_digest, write_time = excluded.write_time";
+             content_digest = excluded.content_digest, write_time = excluded.write_time, author = excluded.author";
     connection.execute(upsert, &row.values()).await?;
     Ok(())
 }
@@ -143,8 +148,9 @@ pub(super) async fn delete_current(connection: &mut Connection, name: &ResourceN
 }
 
 pub(super) async fn insert_revision(connection: &mut Connection, row: &Row) -> Result<(), Error> {
-    let insert = "insert into document_revisions (kind, id, revision, body, content_digest, create_time, write_time)
-         values ($1, $2, $3, $4, $5, $6, $7)";
+    let insert =
+        "insert into document_revisions (kind, id, revision, body, content_digest, create_time, write_time, author)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)";
     connection.execute(insert, &row.values()).await?;
     Ok(())
 }

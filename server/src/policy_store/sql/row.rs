@@ -31,6 +31,16 @@ pub(super) struct Row {
     /// Microseconds, like all stored times: equal in every database, and sortable, unlike RFC 3339 with a fraction.
     pub(super) create_time: i64,
     pub(super) write_time: i64,
+    pub(super) author: String,
+}
+
+/// The parts that all rows of one write share.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stamp<'a> {
+    pub(super) revision: i64,
+    pub(super) write_time: i64,
+    /// The name of the caller who writes; empty for the server itself.
+    pub(super) author: &'a str,
 }
 
 /// Returns the kind, as in the resource name, and the id.
@@ -51,18 +61,19 @@ impl FromRow for Row {
             content_digest: row.get(4)?,
             create_time: row.get(5)?,
             write_time: row.get(6)?,
+            author: row.get(7)?,
         })
     }
 }
 
 impl Row {
     /// Returns the columns in the order of [`Self::from_row`].
-    pub(super) fn values(&self) -> [sql::Value<'_>; 7] {
-        let Self { kind, id, revision, body, content_digest, create_time, write_time } = self;
-        values![kind, id, *revision, body, content_digest, *create_time, *write_time]
+    pub(super) fn values(&self) -> [sql::Value<'_>; 8] {
+        let Self { kind, id, revision, body, content_digest, create_time, write_time, author } = self;
+        values![kind, id, *revision, body, content_digest, *create_time, *write_time, author]
     }
 
-    pub(super) fn new(resource: &Resource, revision: i64, create_time: i64, write_time: i64) -> Result<Self, Error> {
+    pub(super) fn new(resource: &Resource, create_time: i64, stamp: &Stamp<'_>) -> Result<Self, Error> {
         let body = match resource {
             Resource::Policy(policy) => encode_body(policy),
             Resource::Waiver(waiver) => encode_body(waiver),
@@ -73,19 +84,22 @@ impl Row {
         Ok(Self {
             kind: kind.to_owned(),
             id: id.to_owned(),
-            revision,
+            revision: stamp.revision,
             content_digest: Some(digest_of(&body)),
             body: Some(body),
             create_time,
-            write_time,
+            write_time: stamp.write_time,
+            author: stamp.author.to_owned(),
         })
     }
 
     /// Creates the row of a deletion.
-    pub(super) fn removal(name: &ResourceName, revision: i64, create_time: i64, write_time: i64) -> Self {
+    pub(super) fn removal(name: &ResourceName, create_time: i64, stamp: &Stamp<'_>) -> Self {
         let (kind, id) = self::kind_and_id(name);
         let (kind, id) = (kind.to_owned(), id.to_owned());
-        Self { kind, id, revision, body: None, content_digest: None, create_time, write_time }
+        let Stamp { revision, write_time, author } = *stamp;
+        let author = author.to_owned();
+        Self { kind, id, revision, body: None, content_digest: None, create_time, write_time, author }
     }
 
     /// Converts the row, or returns [`Error::Corrupt`] with the resource's name.
@@ -118,6 +132,7 @@ impl Row {
                             content_digest,
                             create_time,
                             update_time: write_time,
+                            update_author: self.author.clone(),
                             not_understood,
                         }))
                     }
@@ -137,7 +152,7 @@ impl Row {
                 return Err("it has a body without a digest, or a digest without a body".into());
             }
         };
-        Ok(Entry { name, revision, write_time, resource })
+        Ok(Entry { name, revision, write_time, author: self.author, resource })
     }
 }
 

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use scangate_core::policy::PolicySet;
-use scangate_server::policy_store::{PolicyStore, Precondition, apply_changes};
+use scangate_server::policy_store::{Entry, PolicyStore, Precondition, ResourceName, apply_changes};
 use scangate_test_fixtures::noon;
 
-use crate::fixtures::{LoadSnapshot as _, create, delete, id, key, later, update, waive};
+use crate::fixtures::{LoadSnapshot as _, by, create, delete, id, key, later, update, waive, waiver_id};
 
 pub(super) async fn changes_since_revision_are_listed_in_order(store: Arc<dyn PolicyStore>) {
     store.apply(create("team")).await.unwrap();
@@ -92,19 +92,37 @@ pub(super) async fn snapshot_at_past_revision_stays_readable(store: Arc<dyn Poli
     }
 }
 
+pub(super) async fn history_states_authors(store: Arc<dyn PolicyStore>) {
+    store.apply(by("ann", create("team"))).await.unwrap();
+    store.apply(by("bob", update("team", Precondition::Any))).await.unwrap();
+    store.apply(by("eve", delete("team", Precondition::Any))).await.unwrap();
+    store.apply(by("dan", waive(&["w-1"]))).await.unwrap();
+    let update_author = |set: &PolicySet, name| set.policies.get(&id(name)).map(|policy| policy.update_author.clone());
+
+    let (past, present) = (store.snapshot_at(3).await.unwrap(), store.load_snapshot().await.unwrap());
+    let authors = |entries: Vec<Entry>| entries.into_iter().map(|entry| entry.author).collect::<Vec<_>>();
+
+    assert_eq!(authors(store.history(&key("team"), None, 9).await.unwrap()), ["eve", "bob", "ann"]);
+    let waiver = ResourceName::Waiver(waiver_id("w-1"));
+    assert_eq!(authors(store.history(&waiver, None, 9).await.unwrap()), ["dan"]);
+    assert_eq!(authors(store.changes(Some(1)).await.unwrap().entries), ["ann", "bob", "eve", "dan"]);
+    assert_eq!(update_author(&past, "team").as_deref(), Some("bob"));
+    assert_eq!(update_author(&present, "default").as_deref(), Some(""), "the server itself wrote it");
+}
+
 pub(super) async fn history_pages_newest_first_despite_later_writes(store: Arc<dyn PolicyStore>) {
     store.apply(create("team")).await.unwrap();
     store.apply(create("other")).await.unwrap();
     store.apply(update("team", Precondition::Any)).await.unwrap();
     store.apply(delete("team", Precondition::Any)).await.unwrap();
 
-    let first = store.history(&id("team"), None, 2).await.unwrap();
+    let first = store.history(&key("team"), None, 2).await.unwrap();
     store.apply(create("team")).await.unwrap();
-    let second = store.history(&id("team"), Some(first[1].revision), 2).await.unwrap();
+    let second = store.history(&key("team"), Some(first[1].revision), 2).await.unwrap();
 
     let listed: Vec<(u64, bool)> =
         first.iter().chain(&second).map(|entry| (entry.revision, entry.resource.is_some())).collect();
     assert_eq!(listed, [(5, false), (4, true), (2, true)]);
     assert!(first.iter().all(|entry| entry.name == key("team")));
-    assert_eq!(store.history(&id("never"), None, 2).await.unwrap(), []);
+    assert_eq!(store.history(&key("never"), None, 2).await.unwrap(), []);
 }

@@ -75,6 +75,19 @@ pub(super) async fn equal_ids_of_callers_are_different_requests(store: Arc<dyn P
     assert_eq!(store.recorded(&key, noon()).await.unwrap(), Some(second));
 }
 
+pub(super) async fn expired_request_deletes_no_other_caller(store: Arc<dyn PolicyStore>) {
+    let request = |author, name| by(author, requested("id", "print", create(name)));
+    store.apply(request("ann", "team")).await.unwrap();
+    let second = store.apply(later(SignedDuration::from_hours(1), request("bob", "other"))).await.unwrap();
+    let now = SignedDuration::from_hours(24);
+
+    store.apply(later(now, create("third"))).await.unwrap();
+
+    let key = |author| request(author, "other").request.unwrap();
+    assert_eq!(store.recorded(&key("ann"), noon() + now).await.unwrap(), None);
+    assert_eq!(store.recorded(&key("bob"), noon() + now).await.unwrap(), Some(second));
+}
+
 pub(super) async fn recorded_result_is_found_within_window(store: Arc<dyn PolicyStore>) {
     let request = || requested("id", "print", update("team", Precondition::Revision(2)));
     let key = request().request.unwrap();

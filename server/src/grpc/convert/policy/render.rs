@@ -41,8 +41,7 @@ pub(crate) fn render_policy(revision: &Revision) -> v1::Policy {
         create_time: Some(render_timestamp(revision.create_time)),
         update_time: Some(render_timestamp(revision.update_time)),
         not_understood: revision.not_understood.clone(),
-        // Callers have no identity yet.
-        update_author: String::new(),
+        update_author: revision.update_author.clone(),
     }
 }
 
