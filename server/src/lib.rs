@@ -137,7 +137,7 @@ async fn serve_through(
     log: Arc<dyn DecisionLog>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
-    let services = services(&config, database, Arc::clone(&log)).await?;
+    let services = services(&config, entrance.approval_is_demanded, database, Arc::clone(&log)).await?;
     let _retention = retention::spawn(log, config.decision_retention);
     run(&config, services, entrance, shutdown).await
 }
@@ -146,6 +146,8 @@ async fn serve_through(
 struct Entrance {
     listener: Listener,
     callers: Callers,
+    /// True if waivers need the approval of another caller.
+    approval_is_demanded: bool,
     tls: Option<Arc<Tls>>,
     reload: Reload,
 }
@@ -162,8 +164,9 @@ impl Entrance {
         let anonymous = security.anonymous_role.is_some().then(|| Principal::new(auth::Identity::anonymous()));
         let tokens = Tokens::start(security.issuers.clone());
         let callers = Callers::new(Arc::clone(&access), Arc::clone(&tokens), anonymous);
+        let approval_is_demanded = security.waiver_needs_approver;
         let reload = Reload { config: config.clone(), listen, security, access, tokens, tls: tls.clone() };
-        Ok(Self { listener, callers, tls, reload })
+        Ok(Self { listener, callers, approval_is_demanded, tls, reload })
     }
 }
 
@@ -181,7 +184,12 @@ pub async fn verify_decisions(store: &Address) -> Result<decision_log::Report, E
     Ok(decisions::verify(&log, &SqlPolicyStore::open_existing(&database)).await?)
 }
 
-async fn services(config: &Config, database: &Arc<Database>, log: Arc<dyn DecisionLog>) -> Result<Services, Error> {
+async fn services(
+    config: &Config,
+    approval_is_demanded: bool,
+    database: &Arc<Database>,
+    log: Arc<dyn DecisionLog>,
+) -> Result<Services, Error> {
     let observations: Arc<dyn Observations> = Arc::new(SqlObservations::new(database));
     let store = SqlPolicyStore::open(database).await.map_err(policies::Error::from)?;
     let policies = Policies::load(Arc::new(store), config.store_staleness).await?;
@@ -201,7 +209,7 @@ async fn services(config: &Config, database: &Arc<Database>, log: Arc<dyn Decisi
         settings,
         stopping.clone(),
     );
-    let waiver_limits = WaiverLimits { max_term: config.waiver_max_term };
+    let waiver_limits = WaiverLimits { max_term: config.waiver_max_term, approval_is_demanded };
     Ok(Services { gate, registry, policies, observations, waiver_limits, decisions, stopping })
 }
 
@@ -216,7 +224,7 @@ async fn run(
     let (health, health_service) = health::service(policies, decisions, stopping.clone()).await;
     let service = grpc_service(services, health_service)?;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let Entrance { listener, callers, tls, reload } = entrance;
+    let Entrance { listener, callers, tls, reload, approval_is_demanded: _ } = entrance;
     let incoming = listen::incoming(listener, tls);
     let serving = server(config, callers).serve_with_incoming_shutdown(service, incoming, async {
         // A dropped sender stops the server just the same.

@@ -4,6 +4,7 @@
 mod harness;
 
 mod answer_sizes;
+mod attribution;
 mod aws_cli;
 mod cli;
 mod compression;

@@ -276,7 +276,7 @@ async fn approval_needs_an_identity() {
     assert_eq!((refused.code, refused.reason.as_str()), (Code::FailedPrecondition, "IDENTITY_REQUIRED"));
     let fields: Vec<&str> = invalid.violations.iter().map(|violation| violation.field.as_str()).collect();
     assert_eq!(fields, ["name", "etag"]);
-    assert_eq!((waiver.requested_by.as_str(), waiver.approved_by.as_str()), ("", ""));
+    assert_eq!((waiver.requested_by.as_str(), waiver.approved_by.as_str()), ("anonymous", ""));
     assert_eq!(waiver.approve_time, None);
 }
 

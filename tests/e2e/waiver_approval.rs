@@ -1,17 +1,23 @@
-//! Waivers that need approval, as a server with identities stores them.
+//! Waivers that need the approval of another caller.
 
 use scangate_client::{
+    Client, Code,
     prost_types::Timestamp,
     v1::{
-        GetWaiverRequest, ListWaiversRequest, UpdateWaiverRequest, UpdateWaiverResponse, Verdict, Waiver,
-        WaiverConditions, WaiverFilter, WaiverState,
+        ApproveWaiverRequest, ApproveWaiverResponse, CreateWaiverResponse, GetWaiverRequest, ImportWaiversRequest,
+        ListWaiversRequest, UpdateWaiverRequest, UpdateWaiverResponse, Verdict, Waiver, WaiverConditions, WaiverFilter,
+        WaiverState, import_waivers_request::Document,
     },
 };
 use scangate_ecr_simulator::World;
 use scangate_test_postgres::Cluster;
 
 use crate::{
-    harness::{Gate, evaluate_request, gate},
+    harness::{
+        Gate,
+        callers::{Callers, grant},
+        create_waiver_request, evaluate_request, gate, status_rejection, waiver,
+    },
     newer_server::document,
 };
 
@@ -97,6 +103,88 @@ async fn other_change_makes_waiver_proposed() {
 
     let waiver = changed.waiver.unwrap();
     assert_eq!((waiver.state(), waiver.approved_by.as_str()), (WaiverState::Proposed, ""));
-    assert!(changed.notes.iter().any(|note| note.contains("until it is approved again")), "{:?}", changed.notes);
+    assert!(changed.notes.iter().any(|note| note.contains("until another caller approves it")), "{:?}", changed.notes);
     assert_eq!(verdict(&gate, &changed.revision).await, Verdict::Deny);
+}
+
+/// A gate that demands approval, with clients of two proposers and of an approver.
+async fn gate_with_callers() -> (Gate, Callers, [Client; 3]) {
+    let grants = ["ann", "bob", "eve"].map(|subject| grant(subject, "admin", ""));
+    let callers = Callers::new(&grants.concat());
+    let gate = gate(World::demo()).callers(&callers).start().await;
+    let ann = callers.client(&gate, "ann").await;
+    let bob = callers.client(&gate, "bob").await;
+    let eve = callers.client(&gate, "eve").await;
+    (gate, callers, [ann, bob, eve])
+}
+
+async fn propose(client: &Client) -> CreateWaiverResponse {
+    let request = create_waiver_request("w", waiver("CVE-2022-2274"));
+    client.policies().create_waiver(request).await.unwrap().into_inner()
+}
+
+async fn approve(client: &Client) -> Result<ApproveWaiverResponse, tonic::Status> {
+    let request = ApproveWaiverRequest { name: "waivers/w".into(), etag: "*".into(), ..Default::default() };
+    client.policies().approve_waiver(request).await.map(tonic::Response::into_inner)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn approved_waiver_covers_and_names_its_callers() {
+    let (_gate, _callers, [ann, bob, _]) = gate_with_callers().await;
+    let proposed = propose(&ann).await;
+    let before = ann.evaluate(evaluate_request(IMAGE)).await.unwrap();
+    let own = status_rejection(approve(&ann).await);
+
+    let approved = approve(&bob).await.unwrap();
+
+    let after = ann.evaluate(evaluate_request(IMAGE)).await.unwrap();
+    assert_eq!((proposed.waiver.unwrap().state(), before.verdict()), (WaiverState::Proposed, Verdict::Deny));
+    assert!(
+        proposed.notes.iter().any(|note| note.contains("until another caller approves it")),
+        "{:?}",
+        proposed.notes
+    );
+    assert_eq!((own.code, own.reason.as_str()), (Code::PermissionDenied, "SELF_APPROVAL"));
+    let waiver = approved.waiver.unwrap();
+    assert_eq!((waiver.state(), waiver.requested_by.as_str()), (WaiverState::Active, "test:ann"));
+    assert!(waiver.approve_time.is_some());
+    assert_eq!(after.verdict(), Verdict::Allow);
+    let decision = after.into_message();
+    let applied = &decision.waived_findings[0].waivers[0];
+    assert_eq!((applied.requested_by.as_str(), applied.approved_by.as_str()), ("test:ann", "test:bob"));
+    assert_eq!(decision.caller, "test:ann");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn author_of_wider_scope_cannot_approve_it() {
+    let (_gate, _callers, [ann, bob, eve]) = gate_with_callers().await;
+    propose(&ann).await;
+    approve(&bob).await.unwrap();
+    for (client, reason) in [(&eve, "wider"), (&bob, "a trivial change")] {
+        let change = Waiver { name: "waivers/w".into(), etag: "*".into(), reason: reason.into(), ..Default::default() };
+        let request = UpdateWaiverRequest { waiver: Some(change), ..Default::default() };
+        client.policies().update_waiver(request).await.unwrap();
+    }
+
+    for client in [&ann, &bob, &eve] {
+        let refused = status_rejection(approve(client).await);
+        assert_eq!((refused.code, refused.reason.as_str()), (Code::PermissionDenied, "SELF_APPROVAL"));
+    }
+    assert_eq!(ann.evaluate(evaluate_request(IMAGE)).await.unwrap().verdict(), Verdict::Deny);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn imported_waivers_are_proposed() {
+    let (_gate, _callers, [ann, ..]) = gate_with_callers().await;
+    let document = r#"{"@context": "https://openvex.dev/ns/v0.2.0", "@id": "https://example.com/vex/1", "author": "ann",
+        "statements": [{"vulnerability": {"name": "CVE-2022-2274"}, "status": "fixed", "products": [{"@id":
+        "pkg:oci/worker@sha256%3Aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"}]}]}"#;
+    let document = Some(Document::OpenvexJson(document.into()));
+    let request = ImportWaiversRequest { document, ..Default::default() };
+
+    let imported = ann.policies().import_waivers(request).await.unwrap().into_inner();
+
+    let states: Vec<WaiverState> = imported.waivers.iter().map(Waiver::state).collect();
+    assert_eq!((states, imported.waivers[0].requested_by.as_str()), (vec![WaiverState::Proposed], "test:ann"));
+    assert!(imported.notes.iter().any(|note| note.contains("cover nothing until")), "{:?}", imported.notes);
 }

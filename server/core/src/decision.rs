@@ -112,10 +112,10 @@ pub struct AppliedWaiver {
     pub revision: u64,
     /// The waiver's reason.
     pub reason: String,
-    /// The identity of the caller who requested the waiver; empty if the caller had none.
+    /// The name of the caller who requested the waiver.
     #[serde(default, skip_serializing_if = "is_default")]
     pub requested_by: String,
-    /// The identity of the approver; empty if the waiver needs no approval.
+    /// The name of the caller who approved it; empty if the waiver needs no approval.
     #[serde(default, skip_serializing_if = "is_default")]
     pub approved_by: String,
     /// The end of the waiver, exclusive.

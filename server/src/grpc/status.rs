@@ -201,6 +201,14 @@ fn waiver_not_found(id: &WaiverId) -> Status {
     StatusBuilder::new(Code::NotFound, Reason::WaiverNotFound, message).resource(WAIVER, &name).build()
 }
 
+/// The status of an approval of a waiver that has ended.
+fn waiver_expired(id: &WaiverId) -> Status {
+    let name = id.resource_name();
+    let message =
+        format!("{name} has expired, so an approval has no effect; move its expire_time with UpdateWaiver first");
+    StatusBuilder::new(Code::FailedPrecondition, Reason::WaiverExpired, message).resource(WAIVER, &name).build()
+}
+
 /// The status of a rollback to a revision that the policy never had.
 fn revision_not_found(id: &PolicyId, revision: u64) -> Status {
     let (name, revision) = (id.resource_name(), render_revision(revision));
@@ -213,8 +221,8 @@ fn revision_not_found(id: &PolicyId, revision: u64) -> Status {
 pub(crate) fn identity_required(method: &str, id: &WaiverId) -> Status {
     let name = id.resource_name();
     let message = format!(
-        "{method} needs the identity of its caller, and this version of the server cannot establish one; a waiver written here \
-         is in force without approval unless its state is PROPOSED, so leave it as it is or upgrade the server"
+        "{method} needs the identity of its caller, and this call has none; call with a client certificate, a token or over the \
+         server's Unix socket"
     );
     StatusBuilder::new(Code::FailedPrecondition, Reason::IdentityRequired, message)
         .precondition("IDENTITY_REQUIRED", &name)

@@ -37,7 +37,7 @@ pub fn waiver_change_notes(old: &Waiver, new: &Waiver) -> Vec<String> {
     });
     let loses_approval = new.awaits_approval() && !old.awaits_approval();
     let lost = loses_approval.then(|| {
-        "the waiver covers nothing until it is approved again: the change does more than narrow it".to_owned()
+        "the waiver covers nothing until another caller approves it: the change does more than narrow it".to_owned()
     });
     widens.into_iter().chain(lost).collect()
 }

@@ -45,7 +45,7 @@ pub struct ImportWrite {
     pub waivers: Vec<StoredWaiver>,
     /// The parts of the document that created no waiver, and earlier waivers that it contradicts, one sentence each.
     pub skipped: Vec<String>,
-    /// Notes on patterns that match nothing, one sentence each.
+    /// Notes on patterns that match nothing, and on the approval that the waivers need, one sentence each.
     pub notes: Vec<String>,
 }
 
@@ -55,7 +55,8 @@ impl Waivers {
         let set = self.policies.snapshot_at_least(None).await?;
         let waivers = to_waivers(&import.document, &import.template).into_iter();
         let missing = waivers.filter(|waiver| set.waivers.get(&waiver.id).is_none());
-        self.create_imported(missing.map(Resource::Waiver).collect(), options, set.revision).await
+        let missing = missing.map(|waiver| Resource::Waiver(self.requested(waiver, &options.caller)));
+        self.create_imported(missing.collect(), options, set.revision).await
     }
 
     /// Describes the result of an import, with the parts of the document that did not become waivers.
@@ -84,6 +85,11 @@ impl Waivers {
             let name = revision.waiver.id.resource_name();
             notes.extend(stored.notes().into_iter().map(|note| format!("{name}: {note}")));
             waivers.push(stored);
+        }
+        if written.waivers().any(|revision| revision.waiver.awaits_approval()) {
+            notes.push(
+                "the created waivers cover nothing until another caller approves each with ApproveWaiver".to_owned(),
+            );
         }
         Ok(ImportWrite { waivers, skipped, notes })
     }

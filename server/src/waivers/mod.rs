@@ -1,5 +1,6 @@
-//! Waivers as their owners manage them: created, updated, revoked, listed and imported from OpenVEX documents.
+//! Waivers as their owners manage them: created, approved, updated, revoked, listed and imported from OpenVEX documents.
 
+mod approve;
 mod import;
 mod list;
 pub mod openvex;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use scangate_core::{
     name::WaiverId,
-    waiver::{Revision, Revocation, Waiver},
+    waiver::{Approval, Revision, Revocation, Waiver},
 };
 
 pub use self::{
@@ -36,6 +37,12 @@ pub enum Error {
     /// The waiver does not exist.
     #[error("waiver {0} not found")]
     NotFound(WaiverId),
+    /// The waiver has ended, so that an approval would have no effect.
+    #[error("waiver {0} has expired")]
+    Expired(WaiverId),
+    /// The caller requested the waiver, or changed it since its last approval.
+    #[error("waiver {0} must be approved by another caller")]
+    SelfApproval(WaiverId),
     /// The task that compared a document with earlier imports was cancelled or panicked.
     #[error("the task that compared earlier imports failed")]
     TaskFailed(#[source] tokio::task::JoinError),
@@ -91,6 +98,8 @@ pub struct CurrentWaiver {
 pub struct Waivers {
     policies: Arc<Policies>,
     observations: Arc<dyn Observations>,
+    /// True if new waivers, and changes that do more than narrow one, need the approval of another caller.
+    approval_is_demanded: bool,
 }
 
 /// Returns a new random id.
@@ -99,13 +108,21 @@ pub fn random_id() -> Option<WaiverId> {
 }
 
 impl Waivers {
-    /// Creates the use cases over the waivers and the findings seen so far.
-    pub fn new(policies: Arc<Policies>, observations: Arc<dyn Observations>) -> Self {
-        Self { policies, observations }
+    /// Creates the use cases over the waivers and the findings seen so far. With `approval_is_demanded`, new waivers, and changes
+    /// that do more than narrow one, cover nothing until another caller approves them.
+    pub fn new(policies: Arc<Policies>, observations: Arc<dyn Observations>, approval_is_demanded: bool) -> Self {
+        Self { policies, observations, approval_is_demanded }
+    }
+
+    /// Returns a new waiver as a caller requests it.
+    fn requested(&self, waiver: Waiver, caller: &str) -> Waiver {
+        let approval = self.approval_is_demanded.then_some(Approval::Awaited);
+        Waiver { requested_by: caller.to_owned(), approval, ..waiver }
     }
 
     /// Creates a waiver.
     pub async fn create(&self, waiver: Waiver, options: WriteOptions) -> Result<WriteResult, Error> {
+        let waiver = self.requested(waiver, &options.caller);
         Ok(self.policies.write(Change::Create(vec![Resource::Waiver(waiver)]), options).await?)
     }
 
@@ -124,7 +141,7 @@ impl Waivers {
         options: WriteOptions,
     ) -> Result<WriteResult, Error> {
         let CurrentWaiver { revision: old, expected } = current;
-        let approval = old.waiver.approval_of_change(&waiver);
+        let approval = old.waiver.approval_of_change(&waiver, self.approval_is_demanded);
         let waiver = Waiver { requested_by: old.waiver.requested_by.clone(), approval, ..waiver };
         Ok(self.policies.write(Change::Update { resource: Resource::Waiver(waiver), expected }, options).await?)
     }
@@ -167,7 +184,11 @@ impl Waivers {
             let was_revoked = old.is_some_and(|old| old.revocation.is_some());
             was_revoked.then(|| ALREADY_REVOKED.to_owned()).into_iter().collect()
         } else {
-            let changes = old.map(|old| waiver_change_notes(old, &revision.waiver)).unwrap_or_default();
+            let changes = match old {
+                Some(old) => waiver_change_notes(old, &revision.waiver),
+                None if revision.waiver.awaits_approval() => vec![approve::PROPOSED.to_owned()],
+                None => Vec::new(),
+            };
             [waiver.notes(), changes].concat()
         };
         Ok(WaiverWrite { waiver: Some(waiver), notes })

@@ -10,3 +10,4 @@ mod postgres_outage;
 mod sqlite;
 mod sqlite_corruption;
 mod sqlite_crash_recovery;
+mod waiver_approval;

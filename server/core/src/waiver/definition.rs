@@ -63,7 +63,7 @@ pub enum Approval {
     Awaited,
     /// The waiver is approved.
     Given {
-        /// The identity of the approver.
+        /// The name of the caller who approved it.
         by: String,
         /// The time of the approval.
         at: Timestamp,
@@ -96,7 +96,7 @@ pub struct Waiver {
     /// The ticket that tracks it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub ticket: String,
-    /// The identity of the caller who requested it; empty if the caller had none.
+    /// The name of the caller who requested it; a change keeps it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub requested_by: String,
     /// The approval; `None`: it needs none.

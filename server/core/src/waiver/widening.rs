@@ -22,16 +22,17 @@ impl Waiver {
         comparisons.filter_map(|(is_wider, field)| is_wider.then_some(field)).collect()
     }
 
-    /// Returns the approval of a later version of this waiver.
+    /// Returns the approval of a later version of this waiver; `is_demanded` is true if new waivers need one.
     ///
     /// A change that only narrows an approved waiver keeps its approval. Any other one awaits approval again, also another
-    /// reason or ticket, since the approver judged by them. A waiver that needs no approval still needs none.
-    pub fn approval_of_change(&self, later: &Self) -> Option<Approval> {
+    /// reason or ticket, since the approver judged by them. The same holds for a waiver that was written without an approval, if
+    /// one is demanded now: it stays in force until it is changed.
+    pub fn approval_of_change(&self, later: &Self, is_demanded: bool) -> Option<Approval> {
         let keeps_grounds = self.reason == later.reason && self.ticket == later.ticket;
+        let only_narrows = keeps_grounds && self.widened_by(later).is_empty();
         match &self.approval {
-            Some(Approval::Given { .. }) if !keeps_grounds || !self.widened_by(later).is_empty() => {
-                Some(Approval::Awaited)
-            }
+            Some(Approval::Given { .. }) if !only_narrows => Some(Approval::Awaited),
+            None if is_demanded && !only_narrows => Some(Approval::Awaited),
             approval => approval.clone(),
         }
     }

@@ -205,9 +205,10 @@ proptest! {
 
     #[test]
     fn kept_approval_only_narrows(
-        (old, mut new) in changed_waiver(), request in request().boxed(), finding in finding(),
+        (old, mut new) in changed_waiver(), is_demanded in any::<bool>(), request in request().boxed(),
+        finding in finding(),
     ) {
-        new.approval = old.approval_of_change(&new);
+        new.approval = old.approval_of_change(&new, is_demanded);
 
         match (&old.approval, &new.approval) {
             (Some(Approval::Given { .. }), Some(Approval::Given { .. })) => {
@@ -216,6 +217,13 @@ proptest! {
                 prop_assert!(!covers(&new, &finding, &request) || covers(&old, &finding, &request));
             }
             (Some(_), Some(Approval::Awaited)) => prop_assert!(!covers(&new, &finding, &request)),
+            (None, Some(Approval::Awaited)) => {
+                prop_assert!(is_demanded && !covers(&new, &finding, &request));
+            }
+            (None, None) if is_demanded => {
+                prop_assert_eq!(&old.reason, &new.reason);
+                prop_assert!(!covers(&new, &finding, &request) || covers(&old, &finding, &request));
+            }
             (None, None) => {}
             (old, new) => prop_assert!(false, "{old:?} became {new:?}"),
         }

@@ -26,11 +26,13 @@ const MAX_REASON: usize = 1000;
 /// The longest ticket, in characters.
 const MAX_TICKET: usize = 256;
 
-/// Server-wide limits of waivers.
+/// Server-wide rules of waivers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WaiverLimits {
     /// The longest time from start to expiry.
     pub(crate) max_term: Duration,
+    /// True if new waivers, and changes that do more than narrow one, need the approval of another caller.
+    pub(crate) approval_is_demanded: bool,
 }
 
 /// Parses `waivers/{id}`.
@@ -305,7 +307,7 @@ mod tests {
             };
             let mut fields = Fields::default();
             let id = WaiverId::parse("w").ok();
-            let limits = WaiverLimits { max_term: Duration::from_hours(24 * days) };
+            let limits = WaiverLimits { max_term: Duration::from_hours(24 * days), approval_is_demanded: false };
 
             let parsed = parse_waiver(&mut fields, "waiver", id, Some(&wire), limits);
 

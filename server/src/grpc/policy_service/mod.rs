@@ -73,7 +73,11 @@ impl PolicyService {
     /// Creates the service.
     pub(crate) fn new(services: Services) -> Self {
         Self {
-            waivers: Waivers::new(Arc::clone(&services.policies), Arc::clone(&services.observations)),
+            waivers: Waivers::new(
+                Arc::clone(&services.policies),
+                Arc::clone(&services.observations),
+                services.waiver_limits.approval_is_demanded,
+            ),
             policies: services.policies,
             observations: services.observations,
             decisions: services.decisions,
@@ -238,7 +242,9 @@ impl policy_service_server::PolicyService for PolicyService {
         &self,
         request: Request<ApproveWaiverRequest>,
     ) -> Result<Response<ApproveWaiverResponse>, Status> {
-        Err(waivers::refuse_approval(authorization(request.extensions())?, request.get_ref()))
+        let (metadata, extensions, request) = request.into_parts();
+        let writing = self.approve(authorization(&extensions)?, request);
+        with_deadline(parse_deadline(&metadata, Duration::ZERO), writing).await.map(Response::new)
     }
 
     async fn import_waivers(

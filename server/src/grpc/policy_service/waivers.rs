@@ -5,16 +5,16 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use scangate_core::{name::WaiverId, waiver::Waiver};
 use scangate_proto::v1::{
-    self, ApproveWaiverRequest, CreateWaiverRequest, CreateWaiverResponse, GetWaiverRequest, GetWaiverResponse,
-    ImportWaiversRequest, ImportWaiversResponse, ListWaiversRequest, ListWaiversResponse, RevokeWaiverRequest,
-    RevokeWaiverResponse, SkippedStatement, UpdateWaiverRequest, UpdateWaiverResponse,
+    self, ApproveWaiverRequest, ApproveWaiverResponse, CreateWaiverRequest, CreateWaiverResponse, GetWaiverRequest,
+    GetWaiverResponse, ImportWaiversRequest, ImportWaiversResponse, ListWaiversRequest, ListWaiversResponse,
+    RevokeWaiverRequest, RevokeWaiverResponse, SkippedStatement, UpdateWaiverRequest, UpdateWaiverResponse,
     import_waivers_request::Document,
 };
 use tonic::Status;
 
 use super::{PolicyService, write_options};
 use crate::{
-    auth::Authorization,
+    auth::{Authorization, Source},
     grpc::{
         byte_budget::ByteBudget,
         convert::{
@@ -161,6 +161,36 @@ impl PolicyService {
         Ok(RevokeWaiverResponse { waiver, revision: render_revision(written.revision), notes })
     }
 
+    pub(super) async fn approve(
+        &self,
+        caller: &Authorization,
+        request: ApproveWaiverRequest,
+    ) -> Result<ApproveWaiverResponse, Status> {
+        let mut fields = Fields::default();
+        let options = write_options(&mut fields, caller, request.validate_only, &request.request_id, || {
+            ApproveWaiverRequest { request_id: String::new(), ..request.clone() }
+        });
+        let write = async {
+            let id = waiver_fields::parse_name(&mut fields, "name", &request.name);
+            let expected = policy_fields::parse_etag(&mut fields, "etag", &request.etag);
+            let (id, expected) = fields.finish(id.zip(expected))?;
+            current_call::set_target(id.resource_name());
+            if caller.caller().source() == Source::None {
+                return Err(status::identity_required("ApproveWaiver", &id));
+            }
+            let current = self.waivers.current(&id, expected).await.map_err(status::from_waivers)?;
+            scopes::check_waiver(caller, &current.revision.waiver)?;
+            self.waivers.approve(current, options.clone()).await.map_err(status::from_waivers)
+        };
+        let written = self.write_once(&options, write).await?;
+        let described = self.waivers.describe_approval(&written).await.map_err(status::from_waivers)?;
+        Ok(ApproveWaiverResponse {
+            waiver: described.waiver.as_ref().map(render_stored),
+            revision: render_revision(written.revision),
+            notes: described.notes,
+        })
+    }
+
     /// Renders the waiver of a write, with notes on it and on the change.
     async fn render_write(&self, written: &WriteResult) -> Result<(Option<v1::Waiver>, Vec<String>), Status> {
         let WaiverWrite { waiver, mut notes } = self.waivers.describe(written).await.map_err(status::from_waivers)?;
@@ -227,18 +257,6 @@ fn parse_filter(fields: &mut Fields, filter: Option<&v1::WaiverFilter>) -> Filte
         expires_within: parse_duration(fields, "filter.expires_within", expires_within.as_ref(), MAX_EXPIRES_WITHIN),
         matches_findings,
     }
-}
-
-/// Returns the refusal of an approval: it is a statement of its caller, and callers have no identity yet.
-pub(super) fn refuse_approval(caller: &Authorization, request: &ApproveWaiverRequest) -> Status {
-    let mut fields = Fields::default();
-    let id = waiver_fields::parse_name(&mut fields, "name", &request.name);
-    policy_fields::parse_etag(&mut fields, "etag", &request.etag);
-    write_options(&mut fields, caller, request.validate_only, &request.request_id, || ApproveWaiverRequest {
-        request_id: String::new(),
-        ..request.clone()
-    });
-    fields.finish(id).map_or_else(|invalid| invalid, |id| status::identity_required("ApproveWaiver", &id))
 }
 
 fn render_import(import: ImportWrite, revision: u64) -> ImportWaiversResponse {

@@ -5,8 +5,9 @@ use scangate_proto::v1::ErrorReason as Reason;
 use tonic::{Code, Status};
 
 use super::{
-    StatusBuilder, foreign_resume_token, from_decisions, from_policies, from_registry, internal_error, join,
-    policy_not_found, revision_not_found, stores::from_observations, waiver_not_found,
+    StatusBuilder, access::self_approval, foreign_resume_token, from_decisions, from_policies, from_registry,
+    internal_error, join, policy_not_found, revision_not_found, stores::from_observations, waiver_expired,
+    waiver_not_found,
 };
 use crate::{decisions::preview, evaluation, findings, policies, scan_reader, scans, waivers};
 
@@ -51,6 +52,8 @@ pub(crate) fn from_waivers(error: waivers::Error) -> Status {
         waivers::Error::Policies(error) => from_policies(error),
         waivers::Error::Observations(error) => from_observations(&error),
         waivers::Error::NotFound(id) => waiver_not_found(&id),
+        waivers::Error::Expired(id) => waiver_expired(&id),
+        waivers::Error::SelfApproval(id) => self_approval(&id),
         waivers::Error::TaskFailed(error) => internal_error(&error, "waiver import task failed"),
     }
 }
