@@ -55,7 +55,15 @@ pub mod requests {
         Message(&'static Message),
     }
 
-    include!(concat!(env!("OUT_DIR"), "/requests.rs"));
+    // The generated matches have a row for each method.
+    #[allow(clippy::match_same_arms, reason = "generated")]
+    mod generated {
+        use super::{Field, Kind, Message};
+
+        include!(concat!(env!("OUT_DIR"), "/requests.rs"));
+    }
+
+    pub use generated::Method;
 }
 
 /// The encoded `FileDescriptorSet` of the contract and all its imports, with source comments.

@@ -8,7 +8,9 @@ use std::{path::Path, sync::Arc, time::Duration};
 use clap::Parser;
 use scangate_ecr_simulator::{ImageSpec, ScanScript, Simulator, World, generate};
 use scangate_proto::v1::EvaluateGateRequest;
-use scangate_server::{config::Config, decision_log::sql::SqlDecisionLog, registry::ecr::Credentials, sql::Database};
+use scangate_server::{
+    config::Config, decision_log::sql::SqlDecisionLog, ops::OpsListen, registry::ecr::Credentials, sql::Database,
+};
 use tokio::net::TcpListener;
 
 use crate::{
@@ -48,7 +50,7 @@ pub(crate) async fn serve_gate(state: &str, flags: &[String]) {
     }
     arguments.extend_from_slice(flags);
     let flags = GateArgs::parse_from(arguments);
-    let config = Config { ecr_credentials: Credentials::Placeholder, ..flags.config };
+    let config = Config { ecr_credentials: Credentials::Placeholder, ops_listen: OpsListen::None, ..flags.config };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     println!("{}", listener.local_addr().unwrap());
     if flags.log_off {

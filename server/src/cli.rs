@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{config::Config, sql::Address, telemetry::LogFormat};
+use crate::{config::Config, ops::OpsListen, sql::Address, telemetry::LogFormat};
 
 /// Decides whether container images on Amazon ECR may be deployed.
 ///
@@ -39,6 +39,11 @@ pub enum Command {
     /// are counted but cannot be verified. If a server has the SQLite file open, copy the file first:
     /// `sqlite3 FILE '.backup COPY'`.
     VerifyDecisions(StoreArgs),
+    /// Ask the server on this machine if it is ready.
+    ///
+    /// For the health checks of containers. Prints each check and its result, one per line. Exits with 0 if the server is ready,
+    /// and with 1 if it is not, or gives no answer within 5s.
+    Probe(ProbeArgs),
     /// Serve the gate over a simulated ECR, to try it out.
     ///
     /// Images are invented and findings recorded. The demo makes no call to AWS.
@@ -52,4 +57,12 @@ pub struct StoreArgs {
     /// Store to open: a SQLite file, or a `postgres://` URL as for `serve --store`.
     #[arg(long, default_value = "scangate.db", env = "SCANGATE_STORE", hide_env_values = true)]
     pub store: Address,
+}
+
+/// The options of the probe.
+#[derive(Clone, Debug, Args)]
+pub struct ProbeArgs {
+    /// Address of the server's operations listener, as for `serve --ops-listen`.
+    #[arg(long, default_value = "127.0.0.1:9464", env = "SCANGATE_OPS_LISTEN", value_name = "ADDRESS")]
+    pub ops_listen: OpsListen,
 }

@@ -6,7 +6,7 @@ use clap::{Args, Parser, ValueEnum};
 use scangate_ecr_simulator::{Simulator, StartError, World};
 use tokio::net::TcpListener;
 
-use crate::{config::Config, registry::ecr::Credentials};
+use crate::{config::Config, ops::OpsListen, registry::ecr::Credentials};
 
 /// Options of the demo.
 #[derive(Clone, Debug, Args)]
@@ -96,7 +96,8 @@ fn config(demo: &Demo, registry: &str, endpoint: &str) -> Result<Config, Error> 
     let arguments = ["serve", "--registry", registry, "--ecr-endpoint", endpoint, "--store"].map(OsString::from);
     let store = demo.state.join("scangate.db").into_os_string();
     let config = Serve::try_parse_from(arguments.into_iter().chain([store]))?.config;
-    // Loopback needs no TLS and no identities: variables for a real server do not apply.
+    // Variables for a real server do not apply: loopback needs no TLS and no identities, and the port for operations is the real
+    // server's.
     Ok(Config {
         ecr_credentials: Credentials::Placeholder,
         tls_cert: None,
@@ -106,6 +107,7 @@ fn config(demo: &Demo, registry: &str, endpoint: &str) -> Result<Config, Error> 
         config: None,
         anonymous_role: None,
         waiver_needs_approver: None,
+        ops_listen: OpsListen::None,
         ..config
     })
 }

@@ -18,6 +18,7 @@ mod id;
 pub mod idempotency;
 pub mod listen;
 pub mod observations;
+pub mod ops;
 pub mod policies;
 pub mod policy_store;
 pub mod registry;
@@ -57,6 +58,7 @@ use crate::{
     idempotency::MAX_WINDOW,
     listen::{Listener, Tls, tls},
     observations::{Observations, sql::SqlObservations},
+    ops::Readiness,
     policies::Policies,
     policy_store::sql::SqlPolicyStore,
     registry::{Registry, cache::CachedRegistry, ecr::Ecr},
@@ -99,6 +101,9 @@ pub enum Error {
     /// The TLS files cannot be used.
     #[error("cannot use the TLS files")]
     Tls(#[from] tls::Error),
+    /// The operations listener cannot be bound.
+    #[error(transparent)]
+    Ops(#[from] ops::BindError),
     /// The transport failed.
     #[error("transport failed")]
     Transport(#[from] tonic::transport::Error),
@@ -137,9 +142,11 @@ async fn serve_through(
     log: Arc<dyn DecisionLog>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
+    let readiness = Arc::new(Readiness::starting());
+    let _operations = ops::bind(config.ops_listen).await?.map(|ops| ops::serve(ops, Arc::clone(&readiness)));
     let services = services(&config, entrance.approval_is_demanded, database, Arc::clone(&log)).await?;
     let _retention = retention::spawn(log, config.decision_retention);
-    run(&config, services, entrance, shutdown).await
+    run(&config, services, entrance, readiness, shutdown).await
 }
 
 /// The way into the server, checked before anything else: its listener, and the callers that it admits.
@@ -217,11 +224,12 @@ async fn run(
     config: &Config,
     services: Services,
     entrance: Entrance,
+    readiness: Arc<Readiness>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
     let stopping = services.stopping.clone();
     let (policies, decisions) = (Arc::clone(&services.policies), Arc::clone(&services.decisions));
-    let (health, health_service) = health::service(policies, decisions, stopping.clone()).await;
+    let (health, health_service) = health::service(policies, decisions, readiness, stopping.clone()).await;
     let service = grpc_service(services, health_service)?;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let Entrance { listener, callers, tls, reload, approval_is_demanded: _ } = entrance;

@@ -13,7 +13,9 @@ use scangate_server::{
     config::{Config, check::check},
     decision_log::Report,
     listen::Listener,
-    migrate, serve, telemetry, verify_decisions,
+    migrate,
+    ops::{ProbeError, probe},
+    serve, telemetry, verify_decisions,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -87,6 +89,7 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error + Send + Sync>> {
         Command::VerifyDecisions(arguments) => {
             print_report(&verify_decisions(&arguments.store).await?)?;
         }
+        Command::Probe(arguments) => print_readiness(probe(arguments.ops_listen).await)?,
         #[cfg(feature = "demo")]
         Command::Demo(demo) => scangate_server::demo::run(demo, shutdown).await?,
     }
@@ -105,6 +108,15 @@ fn print_report(report: &Report) -> Result<(), Box<dyn Error + Send + Sync>> {
         writeln!(out, "{removed} earlier decisions were removed by retention and cannot be verified")?;
     }
     if damage.is_empty() { Ok(()) } else { Err(format!("decision log is damaged: {} problems", damage.len()).into()) }
+}
+
+/// Prints the checks of a server, and fails if it is not ready.
+fn print_readiness(answer: Result<String, ProbeError>) -> Result<(), Box<dyn Error + Send + Sync>> {
+    if let Ok(text) | Err(ProbeError::NotReady(text)) = &answer {
+        io::stdout().lock().write_all(text.as_bytes())?;
+    }
+    answer?;
+    Ok(())
 }
 
 /// Returns a future that resolves on SIGTERM or ctrl-c; signals are caught from the call on.

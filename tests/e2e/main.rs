@@ -27,6 +27,7 @@ mod grpcurl;
 mod http_rules;
 mod images;
 mod list_memory;
+mod listeners;
 mod malformed_requests;
 mod moto;
 mod network_partition;

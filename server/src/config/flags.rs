@@ -9,6 +9,7 @@ use scangate_core::{name::Environment, registry::Registry as RegistryId};
 use crate::{
     idempotency::MAX_WINDOW,
     listen::{Listen, tls},
+    ops::OpsListen,
     registry::{cache, ecr},
     sql::Address,
 };
@@ -71,6 +72,12 @@ pub struct Config {
     /// store is opened and AWS is not called.
     #[arg(long)]
     pub check: bool,
+    /// Address of the operations listener, or none: plain HTTP/1 with `/livez`, `/readyz` and `/readyz?verbose`.
+    ///
+    /// It has no TLS and no identities, and answers nothing secret. `scangate-server probe` asks it. On an address beyond
+    /// loopback, let only the orchestrator reach it.
+    #[arg(long, default_value = "127.0.0.1:9464", env = "SCANGATE_OPS_LISTEN", value_name = "ADDRESS")]
+    pub ops_listen: OpsListen,
     /// Store of policies, waivers and decisions: a SQLite file, or a PostgreSQL URL.
     ///
     /// A SQLite file serves one server and is created if missing. PostgreSQL serves several servers, as

@@ -15,7 +15,7 @@ use scangate_client::{
     },
 };
 use scangate_ecr_simulator::{Simulator, World};
-use scangate_server::{config::Config, registry::ecr::Credentials};
+use scangate_server::{config::Config, ops::OpsListen, registry::ecr::Credentials};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
@@ -110,7 +110,9 @@ struct Flags {
 /// The configuration for these flags of `scangate-server serve`, with credentials that only a simulator accepts.
 pub fn config(flags: &[String]) -> Config {
     let flags = std::iter::once("serve".to_owned()).chain(flags.iter().cloned());
-    Config { ecr_credentials: Credentials::Placeholder, ..Flags::try_parse_from(flags).unwrap().config }
+    let config = Flags::try_parse_from(flags).unwrap().config;
+    // Servers of one process would take each other's port.
+    Config { ecr_credentials: Credentials::Placeholder, ops_listen: OpsListen::None, ..config }
 }
 
 /// A client without retries: tests see the first response.

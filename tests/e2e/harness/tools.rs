@@ -144,6 +144,6 @@ pub async fn serve(ecr: &str, store: &Path) -> Server {
     command
         .args(["serve", "--log", "warn", "--registry", super::REGISTRY, "--ecr-endpoint", ecr, "--store"])
         .arg(store);
-    command.args(["--listen", &address.to_string()]);
+    command.args(["--ops-listen", "none", "--listen", &address.to_string()]);
     Server::start(command, address).await
 }
