@@ -39,6 +39,41 @@ async fn token_makes_identity_with_claims_and_end() {
 }
 
 #[tokio::test]
+async fn tokens_of_platforms_name_callers_with_claims() {
+    let key = SigningKey::new("1", "ES384");
+    let issuer = TestIssuer::start(&[&key]).await;
+    let tokens = issuer.tokens().await;
+    let github =
+        json!({"sub": "repo:acme@9919/shop@42:environment:prod", "repository_owner_id": "9919", "environment": "prod"});
+    let gitlab = json!({"sub": "project_path:acme/shop:ref_type:branch:ref:main", "environment_protected": "true"});
+    let kubernetes = json!({
+        "sub": "system:serviceaccount:argocd:argocd-server", "aud": ["https://kubernetes.default.svc", AUDIENCE],
+        "kubernetes.io": {"namespace": "argocd", "serviceaccount": {"name": "argocd-server", "uid": "1"}},
+    });
+    let aws = json!({
+        "sub": "arn:aws:iam::123456789012:role/deployer",
+        "https://sts.amazonaws.com/": {"aws_account": "123456789012", "principal_id": "AROA"},
+    });
+
+    for (platform, claim) in [
+        (github, Some(("repository_owner_id", "9919"))),
+        (gitlab, Some(("environment_protected", "true"))),
+        (kubernetes, None),
+        (aws, None),
+    ] {
+        let principal = tokens.verify(&key.token(&changed(&issuer.url, &platform))).await.unwrap();
+
+        let identity = principal.identity();
+        assert_eq!(identity.name, format!("ci:{}", platform["sub"].as_str().unwrap()));
+        if let Some((name, value)) = claim {
+            assert_eq!(identity.claims[name], value);
+        }
+        // Objects have no exact text, so no grant can demand them.
+        assert!(!identity.claims.keys().any(|name| name.contains('.') || name == "aud" && platform["aud"].is_array()));
+    }
+}
+
+#[tokio::test]
 async fn token_for_several_audiences_needs_one_of_ours() {
     let key = SigningKey::new("1", "ES256");
     let issuer = TestIssuer::start(&[&key]).await;

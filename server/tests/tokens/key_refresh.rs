@@ -1,11 +1,16 @@
 //! The keys of an issuer over the network: rotation, single flight, outages, and documents that are not taken over.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
 use scangate_server::auth::token::{Issuer, Keys};
 use serde_json::json;
-use tokio::time::{advance, pause, resume};
+use tokio::{
+    io::AsyncReadExt as _,
+    net::TcpListener,
+    task::JoinSet,
+    time::{advance, pause, resume},
+};
 
 use crate::{
     issuer::{TestIssuer, tokens_of, verify},
@@ -96,6 +101,29 @@ async fn unreachable_issuer_is_unavailable_until_it_answers() {
     assert_eq!(verify(&tokens_of(closed), &key.token(&claims(&issuer.url))).await, Err("unavailable"));
     let tokens = tokens_of(Issuer { keys: Keys::Url(format!("{}/jwks", issuer.url)), ..issuer.settings() });
     assert!(verify(&tokens, &key.token(&claims(&issuer.url))).await.is_ok());
+}
+
+#[tokio::test]
+async fn few_callers_wait_for_a_slow_issuer() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let issuer = TestIssuer::new(format!("http://{}", listener.local_addr().unwrap()), &[]);
+    let tokens = tokens_of(issuer.settings());
+    let token = SigningKey::new("1", "ES256").token(&claims(&issuer.url));
+    // It never answers, so that the fetch lasts until its timeout.
+    let (mut fetch, _) = listener.accept().await.unwrap();
+
+    let (mut calls, mut request) = (JoinSet::new(), Vec::new());
+    for _ in 0..257 {
+        let (tokens, token) = (Arc::clone(&tokens), token.clone());
+        calls.spawn(async move { verify(&tokens, &token).await });
+    }
+
+    tokio::select! {
+        biased;
+        _ = fetch.read_to_end(&mut request) => panic!("all calls wait for the fetch"),
+        first = calls.join_next() => assert_eq!(first.unwrap().unwrap(), Err("unavailable")),
+    }
+    assert_eq!(calls.len(), 256);
 }
 
 #[tokio::test]

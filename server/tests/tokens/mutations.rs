@@ -1,11 +1,12 @@
-//! A property: no change of a right token is accepted.
+//! Properties: no change of a right token is accepted, and no text makes the verification panic.
 
 use proptest::{prelude::*, sample::Index};
+use serde_json::json;
 use tokio::runtime::Builder;
 
 use crate::{
     issuer::{TestIssuer, verify},
-    signing::{SigningKey, claims},
+    signing::{SigningKey, claims, encode},
 };
 
 /// A change of a text.
@@ -60,5 +61,26 @@ fn mutation_of_a_right_token_is_refused() {
         prop_assume!(mutated != token && !mutated.is_empty());
         prop_assert!(tokens.remembered(&mutated, jiff::Timestamp::now()).is_none());
         prop_assert!(runtime.block_on(verify(&tokens, &mutated)).is_err());
+    });
+}
+
+#[test]
+fn text_that_is_no_token_is_refused() {
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let key = SigningKey::new("1", "ES256");
+    let issuer = runtime.block_on(TestIssuer::start(&[&key]));
+    let tokens = runtime.block_on(issuer.tokens());
+    let json = prop_oneof![
+        any::<String>(),
+        (any::<String>(), any::<String>(), any::<i64>()).prop_map(|(alg, kid, exp)| {
+            json!({"alg": alg, "kid": kid, "exp": exp, "iss": "https://issuer", "sub": "a", "aud": "b"}).to_string()
+        }),
+        Just(json!({"alg": "ES256", "kid": "1"}).to_string()),
+        Just(claims(&issuer.url).to_string()),
+    ];
+    let part = prop_oneof![4 => json.prop_map(encode), 1 => any::<String>()];
+
+    proptest!(|(parts in prop::collection::vec(part, 0..5))| {
+        prop_assert!(runtime.block_on(verify(&tokens, &parts.join("."))).is_err());
     });
 }

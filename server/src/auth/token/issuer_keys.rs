@@ -7,7 +7,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use tokio::{
-    sync::Mutex,
+    sync::{Mutex, Semaphore},
     time::{Instant, sleep},
 };
 
@@ -29,6 +29,9 @@ const FILE_INTERVAL: Duration = MIN_FETCH_INTERVAL;
 /// The time for which the last good set serves while the issuer is unreachable.
 const MAX_AGE: Duration = Duration::from_hours(24);
 
+/// The most callers that wait for a fetch. Tokens with invented key ids cannot keep more calls busy while an issuer is slow.
+const MAX_WAITING: usize = 256;
+
 /// An issuer with its keys.
 #[derive(Debug)]
 pub(super) struct IssuerKeys {
@@ -38,6 +41,7 @@ pub(super) struct IssuerKeys {
     keys: ArcSwapOption<Fetched>,
     /// The latest fetch. Its lock makes the fetches of all callers one flight.
     latest: Mutex<Option<Fetch>>,
+    waiting: Semaphore,
 }
 
 #[derive(Debug)]
@@ -60,6 +64,7 @@ impl IssuerKeys {
             withdrawn: Arc::default(),
             keys: ArcSwapOption::empty(),
             latest: Mutex::new(None),
+            waiting: Semaphore::new(MAX_WAITING),
         });
         let weak = Arc::downgrade(&keys);
         tokio::spawn(async move {
@@ -82,6 +87,8 @@ impl IssuerKeys {
         if let Some(keys) = self.known(key_id) {
             return Ok(keys);
         }
+        let unavailable = || TokenError::Unavailable { issuer: self.issuer.name.clone() };
+        let _place = self.waiting.try_acquire().map_err(|_| unavailable())?;
         let issuer = Arc::clone(self);
         // In a task of its own: a caller that gives up does not end the flight of the others.
         let fetch = tokio::spawn(async move { issuer.fetch(MIN_FETCH_INTERVAL).await }).await;
@@ -90,7 +97,7 @@ impl IssuerKeys {
             (None, Ok(true)) => {
                 Err(rejected("unknown_key", format!("issuer {} has no key with the token's kid", self.issuer.name)))
             }
-            (None, Ok(false) | Err(_)) => Err(TokenError::Unavailable { issuer: self.issuer.name.clone() }),
+            (None, Ok(false) | Err(_)) => Err(unavailable()),
         }
     }
 

@@ -66,7 +66,6 @@ pub struct Tokens {
 struct Remembered {
     principal: Arc<Principal>,
     until: Timestamp,
-    issuer: Arc<IssuerKeys>,
 }
 
 /// Checks the files of issuers: keys, and certificate authorities. Returns the first problem, with the name of its issuer.
@@ -106,7 +105,6 @@ impl Tokens {
         removed.for_each(|issuer| issuer.withdrawn.store(true, Ordering::Relaxed));
         drop(current);
         self.issuers.store(Arc::new(next));
-        self.remembered.invalidate_all();
     }
 
     /// Reads all keys again, those in files and those of the network. A failure keeps the earlier ones, and is logged.
@@ -125,8 +123,7 @@ impl Tokens {
     /// Returns the principal of a token that was verified in the last 5 minutes, and whose issuer is still in force.
     pub fn remembered(&self, token: &str, now: Timestamp) -> Option<Arc<Principal>> {
         let known = self.remembered.get(&digest(token)).filter(|known| now < known.until)?;
-        let is_in_force = self.issuers.load().iter().any(|issuer| Arc::ptr_eq(issuer, &known.issuer));
-        is_in_force.then_some(known.principal)
+        Some(known.principal).filter(|principal| !principal.is_withdrawn())
     }
 
     /// Verifies a token and remembers it. May wait for the keys of its issuer, for 6 seconds at most.
@@ -142,8 +139,7 @@ impl Tokens {
         let end = Timestamp::now().saturating_add(REMEMBERED_FOR).unwrap_or(Timestamp::MIN);
         let until = identity.expire_time.map_or(Timestamp::MIN, |expire_time| expire_time.min(end));
         let principal = Principal::until_withdrawn(identity, Arc::clone(&issuer.withdrawn));
-        let remembered = Remembered { principal: Arc::clone(&principal), until, issuer: Arc::clone(issuer) };
-        self.remembered.insert(digest(token), remembered);
+        self.remembered.insert(digest(token), Remembered { principal: Arc::clone(&principal), until });
         Ok(principal)
     }
 }
