@@ -7,6 +7,7 @@ mod answer_sizes;
 mod attribution;
 mod aws_cli;
 mod cli;
+mod cli_identity;
 mod compression;
 mod concurrency;
 mod contract;

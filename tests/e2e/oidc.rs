@@ -5,14 +5,8 @@ use std::time::Duration;
 use scangate_client::{Client, Code, ConnectOptions, Error, Rejection, RetryPolicy, TokenSource};
 use scangate_ecr_simulator::World;
 use tempfile::TempDir;
-use tokio::process::Command;
 
-use crate::harness::{
-    Gate,
-    callers::AUDIENCE,
-    evaluate_request, gate, rejection,
-    tools::{Server, free_address, stdout, tool},
-};
+use crate::harness::{Gate, callers::AUDIENCE, evaluate_request, gate, oidc_provider::OidcProvider, rejection};
 
 const IMAGE: &str = "shop/api:2.0.0";
 /// The time after which the server fetches keys again for an unknown key id.
@@ -20,42 +14,25 @@ const FETCH_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The provider, and a gate that discovers its keys.
 struct Site {
-    provider: Server,
+    provider: OidcProvider,
     gate: Gate,
     _files: TempDir,
 }
 
-/// The command line `node provider.mjs …`, without `node`.
-fn arguments(command: &str, operands: &[&str]) -> Vec<String> {
-    let program = tool("oidc/provider.mjs").display().to_string();
-    [program.as_str(), command].iter().chain(operands).map(ToString::to_string).collect()
-}
-
 impl Site {
     async fn start() -> Self {
-        let address = free_address();
-        let mut command = Command::new("node");
-        command.args(arguments("serve", &[&address.port().to_string()]));
-        let provider = Server::start(command, address).await;
+        let provider = OidcProvider::start(&["ci"]).await;
         let files = tempfile::tempdir().unwrap();
         let config = files.path().join("config.toml");
-        let tables = format!(
-            "[[issuer]]\nname = \"oidc\"\nissuer = \"http://{address}\"\naudiences = [\"{AUDIENCE}\"]\n\
-             algorithms = [\"RS256\", \"ES256\", \"EdDSA\"]\nkeys = \"discover\"\n\n\
-             [[grant]]\nwho = \"oidc:ci-*\"\nrole = \"deployer\"\n"
-        );
-        std::fs::write(&config, tables).unwrap();
+        let grants = "[[grant]]\nwho = \"oidc:ci-*\"\nrole = \"deployer\"\n";
+        std::fs::write(&config, provider.issuer_table(AUDIENCE) + grants).unwrap();
         let gate = gate(World::demo()).flag("--config", config.to_str().unwrap()).start().await;
         Self { provider, gate, _files: files }
     }
 
-    fn url(&self) -> String {
-        format!("http://{}", self.provider.address)
-    }
-
     /// A client of the gate that gets its tokens from the provider, for an audience.
     async fn client(&self, name: &str, audience: &str) -> Client {
-        let source = TokenSource::command("node", arguments("token", &[&self.url(), name, audience]));
+        let source = TokenSource::command("node", self.provider.token_command(name, audience));
         self.connect(source).await
     }
 
@@ -65,17 +42,6 @@ impl Site {
             .bearer_token(source)
             .retry(RetryPolicy::none());
         Client::connect(options).await.unwrap()
-    }
-
-    /// Gets a token that no call has used yet.
-    async fn token(&self, name: &str) -> TokenSource {
-        let output = Command::new("node").args(arguments("token", &[&self.url(), name, AUDIENCE])).output().await;
-        TokenSource::fixed(stdout(&output.unwrap()).trim())
-    }
-
-    async fn rotate(&self) {
-        let output = Command::new("node").args(arguments("rotate", &[&self.url()])).output().await;
-        stdout(&output.unwrap());
     }
 }
 
@@ -104,9 +70,9 @@ async fn rotated_keys_of_provider_are_fetched() {
     let site = Site::start().await;
     let client = site.client("ci-ES256", AUDIENCE).await;
     assert!(client.evaluate(evaluate_request(IMAGE)).await.is_ok());
-    let of_old_key = site.connect(site.token("ci-ES256").await).await;
+    let of_old_key = site.connect(TokenSource::fixed(site.provider.token("ci-ES256", AUDIENCE).await)).await;
 
-    site.rotate().await;
+    site.provider.rotate().await;
     tokio::time::pause();
     tokio::time::advance(FETCH_INTERVAL).await;
     tokio::time::resume();

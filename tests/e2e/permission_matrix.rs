@@ -1,27 +1,34 @@
 //! Every method × every role × every kind of identity, over TLS. The methods come from the contract and the roles from the server,
 //! so a new one is part of the table at once.
 
-use jiff::{SignedDuration, Timestamp};
+use std::time::{Duration, Instant};
+
 use scangate_client::{Code, Rejection};
 use scangate_ecr_simulator::World;
 use scangate_proto::requests::Method;
 use scangate_server::auth::{Role, required};
-use scangate_test_identities::{Authority, Issuer, Pair, Purpose, Subject, Validity, client_config};
+use scangate_test_identities::{Authority, Pair, Purpose, Subject, Validity, client_config};
 use tempfile::TempDir;
 
 use crate::harness::{
     Gate,
-    callers::{AUDIENCE, Callers, grant},
+    callers::AUDIENCE,
     gate,
+    oidc_provider::OidcProvider,
     raw::{Connection, connect_tls},
 };
 
-/// A gate over TLS, whose callers have the name of their role.
+/// The time after which a token of a second has expired, with the leeway of 30 seconds for clocks.
+const EXPIRY: Duration = Duration::from_secs(33);
+
+/// A gate over TLS, whose callers have the name of their role. Tokens are those of a certified provider.
 struct Secured {
     gate: Gate,
     authority: Authority,
-    callers: Callers,
+    provider: OidcProvider,
     revoked: Vec<Pair>,
+    /// Tokens of keys that the provider has replaced, for each role.
+    of_old_keys: Vec<String>,
     _files: TempDir,
 }
 
@@ -29,15 +36,29 @@ fn spiffe_id(role: Role) -> String {
     format!("spiffe://example.com/{}", role.name())
 }
 
+/// The client of the provider with the name of a role. Each role has one of the algorithms.
+fn client_id(role: Role) -> String {
+    let position = Role::ALL.iter().position(|known| *known == role).unwrap();
+    let algorithm = ["RS256", "ES256", "EdDSA"][position % 3];
+    format!("{}-{algorithm}", role.name())
+}
+
 async fn secured() -> Secured {
     let (authority, files) = (Authority::new("clients"), tempfile::tempdir().unwrap());
     let revoked: Vec<Pair> = Role::ALL.map(|role| authority.client(&spiffe_id(role))).into();
-    let mut grants = String::new();
+    let provider = OidcProvider::start(&Role::ALL.map(Role::name)).await;
+    let mut of_old_keys = Vec::new();
     for role in Role::ALL {
-        grants += &grant(role.name(), role.name(), "");
-        grants += &format!("[[grant]]\nwho = \"{}\"\nrole = \"{}\"\n\n", spiffe_id(role), role.name());
+        of_old_keys.push(provider.token(&client_id(role), AUDIENCE).await);
     }
-    let callers = Callers::new(&grants);
+    provider.rotate().await;
+    let grant = |role: Role| {
+        let (id, name) = (spiffe_id(role), role.name());
+        format!(
+            "[[grant]]\nwho = \"{id}\"\nrole = \"{name}\"\n\n[[grant]]\nwho = \"oidc:{name}-*\"\nrole = \"{name}\"\n\n"
+        )
+    };
+    let tables = provider.issuer_table(AUDIENCE) + &Role::ALL.map(grant).concat();
     let file = |name: &str, content: &str| {
         let path = files.path().join(name);
         std::fs::write(&path, content).unwrap();
@@ -45,7 +66,7 @@ async fn secured() -> Secured {
     };
     let server = authority.server();
     let gate = gate(World::demo())
-        .callers(&callers)
+        .flag("--config", &file("config.toml", &tables))
         .flag("--tls-cert", &file("server.pem", &server.certificate))
         .flag("--tls-key", &file("server.key", &server.key))
         .flag("--tls-client-ca", &file("ca.pem", &authority.certificate()))
@@ -53,7 +74,7 @@ async fn secured() -> Secured {
         .tls()
         .start()
         .await;
-    Secured { gate, authority, callers, revoked, _files: files }
+    Secured { gate, authority, provider, revoked, of_old_keys, _files: files }
 }
 
 impl Secured {
@@ -115,13 +136,17 @@ fn assert_unauthenticated(kind: &str, reason: &str, answers: &[(Method, Rejectio
 #[tokio::test]
 async fn method_needs_identity_and_permission() {
     let secured = secured().await;
-    let (stranger, foreign) = (Authority::new("strangers"), Issuer::new(secured.callers.issuer.url(), "another-key"));
+    let stranger = Authority::new("strangers");
     let anonymous = secured.connect(None).await;
-    let issuer = &secured.callers.issuer;
     assert_unauthenticated("none", "IDENTITY_MISSING", &call_all(&anonymous, None).await);
+    let mut brief = Vec::new();
+    for role in Role::ALL {
+        brief.push(secured.provider.token(&format!("{}-brief", client_id(role)), AUDIENCE).await);
+    }
+    let taken = Instant::now();
 
-    for (role, revoked) in Role::ALL.into_iter().zip(&secured.revoked) {
-        let (id, name) = (spiffe_id(role), role.name());
+    for ((role, revoked), of_old_key) in Role::ALL.into_iter().zip(&secured.revoked).zip(&secured.of_old_keys) {
+        let id = spiffe_id(role);
         let subject = Subject { uris: &[&id], ..Subject::default() };
         assert!(secured.refuses_certificate(&stranger.client(&id)).await, "wrong authority");
         let expired = secured.authority.issue(&subject, Purpose::Client, Validity::Expired);
@@ -130,19 +155,21 @@ async fn method_needs_identity_and_permission() {
         let server = secured.authority.issue(&subject, Purpose::Server, Validity::Current);
         assert!(secured.refuses_certificate(&server).await, "for servers");
 
-        let expired = issuer.token_until(name, AUDIENCE, Timestamp::now() - SignedDuration::from_mins(10));
-        assert_unauthenticated("expired", "IDENTITY_REJECTED", &call_all(&anonymous, Some(&expired)).await);
-        let elsewhere = issuer.token(name, "https://other.example.com");
+        let elsewhere = secured.provider.token(&client_id(role), "https://other.example.com").await;
         assert_unauthenticated("audience", "IDENTITY_REJECTED", &call_all(&anonymous, Some(&elsewhere)).await);
-        let unknown = foreign.token(name, AUDIENCE);
-        assert_unauthenticated("unknown_key", "IDENTITY_REJECTED", &call_all(&anonymous, Some(&unknown)).await);
+        assert_unauthenticated("unknown_key", "IDENTITY_REJECTED", &call_all(&anonymous, Some(of_old_key)).await);
 
         let certified = secured.connect(Some(&secured.authority.client(&id))).await;
         assert_permissions_of(role, "certificate", &call_all(&certified, None).await);
-        let token = secured.callers.token(name);
+        let token = secured.provider.token(&client_id(role), AUDIENCE).await;
         assert_permissions_of(role, "token", &call_all(&anonymous, Some(&token)).await);
         // A bad token is refused even on a good certificate.
         assert_unauthenticated("audience", "IDENTITY_REJECTED", &call_all(&certified, Some(&elsewhere)).await);
+    }
+
+    tokio::time::sleep(EXPIRY.saturating_sub(taken.elapsed())).await;
+    for expired in &brief {
+        assert_unauthenticated("expired", "IDENTITY_REJECTED", &call_all(&anonymous, Some(expired)).await);
     }
 }
 
@@ -151,7 +178,8 @@ async fn token_names_caller_that_also_has_certificate() {
     let secured = secured().await;
     let certified = secured.connect(Some(&secured.authority.client(&spiffe_id(Role::Admin)))).await;
 
-    let answers = call_all(&certified, Some(&secured.callers.token(Role::Reader.name()))).await;
+    let token = secured.provider.token(&client_id(Role::Reader), AUDIENCE).await;
+    let answers = call_all(&certified, Some(&token)).await;
 
     assert_permissions_of(Role::Reader, "token", &answers);
 }

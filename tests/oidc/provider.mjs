@@ -1,6 +1,7 @@
 // A certified OpenID provider for the tests, and a client of it.
 //
-//   node provider.mjs serve PORT               serves; the client NAME-ALG gets tokens that are signed with ALG
+//   node provider.mjs serve PORT NAME…         serves; the client NAME-ALG gets tokens that are signed with ALG, and
+//                                              NAME-ALG-brief gets those that expire after a second
 //   node provider.mjs token URL CLIENT RESOURCE  prints a token of the client for the resource
 //   node provider.mjs rotate URL               replaces all keys
 import { generateKeyPairSync } from 'node:crypto';
@@ -20,18 +21,18 @@ const newKey = (alg, generation) => ({
   alg,
 });
 
-async function provider(url, generation) {
+async function provider(url, names, generation) {
   const { Provider } = await import('oidc-provider');
   return new Provider(url, {
     jwks: { keys: Object.keys(KEYS).map((alg) => newKey(alg, generation)) },
-    clients: Object.keys(KEYS).map((alg) => ({
-      client_id: `ci-${alg}`,
+    clients: names.flatMap((name) => Object.keys(KEYS).flatMap((alg) => [`${name}-${alg}`, `${name}-${alg}-brief`])).map((id) => ({
+      client_id: id,
       client_secret: SECRET,
       grant_types: ['client_credentials'],
       response_types: [],
       redirect_uris: [],
     })),
-    ttl: { ClientCredentials: 600 },
+    ttl: { ClientCredentials: (_, __, client) => (client.clientId.endsWith('-brief') ? 1 : 600) },
     features: {
       devInteractions: { enabled: false },
       clientCredentials: { enabled: true },
@@ -41,7 +42,6 @@ async function provider(url, generation) {
           scope: '',
           audience: resource,
           accessTokenFormat: 'jwt',
-          accessTokenTTL: 600,
           jwt: { sign: { alg: client.clientId.split('-')[1] } },
         }),
       },
@@ -49,14 +49,14 @@ async function provider(url, generation) {
   });
 }
 
-async function serve(port) {
+async function serve(port, ...names) {
   const url = `http://127.0.0.1:${port}`;
   let generation = 1;
-  let handle = (await provider(url, generation)).callback();
+  let handle = (await provider(url, names, generation)).callback();
   const server = createServer(async (request, response) => {
     if (request.url !== '/rotate') return handle(request, response);
     generation += 1;
-    handle = (await provider(url, generation)).callback();
+    handle = (await provider(url, names, generation)).callback();
     return response.end();
   });
   server.listen(port, '127.0.0.1');
@@ -80,4 +80,4 @@ const [command, ...operands] = process.argv.slice(2);
 if (command === 'serve') await serve(...operands);
 else if (command === 'token') console.log(await token(...operands));
 else if (command === 'rotate') await post(`${operands[0]}/rotate`);
-else throw new Error('usage: provider.mjs serve PORT | token URL CLIENT RESOURCE | rotate URL');
+else throw new Error('usage: provider.mjs serve PORT NAME… | token URL CLIENT RESOURCE | rotate URL');

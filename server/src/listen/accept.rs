@@ -16,6 +16,7 @@ use super::{
     certificate::{self, NoIdentity},
     handshake_slots::HandshakeSlots,
     peer::Peer,
+    refusal_log::{self, RefusalLog},
     socket::{Socket, Transport},
     tls::Tls,
     write_coalescing::CoalescingStream,
@@ -47,9 +48,20 @@ enum Refused {
     Certificate(#[from] NoIdentity),
 }
 
+impl Refused {
+    /// The reason for which the client's certificate is refused; `None` for other failures.
+    fn certificate_reason(&self) -> Option<String> {
+        match self {
+            Self::Handshake(error) => refusal_log::certificate_error(error),
+            Self::Certificate(reason) => Some(reason.to_string()),
+            Self::Timeout => None,
+        }
+    }
+}
+
 /// Accepts connections until the stream is dropped. With `tls`, each one over TCP begins with a TLS handshake.
 ///
-/// A failed handshake closes its connection and is logged at DEBUG. A failure to accept is logged, and tried again after a pause.
+/// A failed handshake closes its connection and is logged at DEBUG; a refused certificate has a line in the audit trail. A failure to accept is logged, and tried again after a pause.
 pub fn incoming(
     listener: Listener,
     tls: Option<Arc<Tls>>,
@@ -61,6 +73,7 @@ pub fn incoming(
 
 async fn accept_all(listener: Listener, tls: Option<Arc<Tls>>, accepted: mpsc::Sender<Result<Connection, Infallible>>) {
     let slots = HandshakeSlots::new(MAX_HANDSHAKES_PER_PEER);
+    let refusals: Arc<RefusalLog> = Arc::default();
     let mut handshakes = JoinSet::new();
     let mut pause = ACCEPT_PAUSES[0];
     loop {
@@ -88,13 +101,16 @@ async fn accept_all(listener: Listener, tls: Option<Arc<Tls>>, accepted: mpsc::S
                     tracing::debug!(peer = ?peer.address, "connection closed: too many concurrent handshakes of this peer");
                     continue;
                 };
-                let (acceptor, accepted) = (tls.acceptor(), accepted.clone());
+                let (acceptor, accepted, refusals) = (tls.acceptor(), accepted.clone(), Arc::clone(&refusals));
                 handshakes.spawn(async move {
                     let handshake = shake_hands(acceptor, stream, peer.clone()).await;
                     drop(slot);
                     match handshake {
                         Ok(socket) => send(&accepted, socket).await,
                         Err(error) => {
+                            if let Some(reason) = error.certificate_reason() {
+                                refusals.refused(peer.address, &reason);
+                            }
                             let error = &error as &dyn std::error::Error;
                             tracing::debug!(peer = ?peer.address, error, "connection refused");
                         }

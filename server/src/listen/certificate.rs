@@ -41,13 +41,18 @@ pub(super) fn identity(der: &[u8]) -> Result<Identity, NoIdentity> {
     if !rest.is_empty() {
         return Err(NoIdentity::Unreadable);
     }
-    let expire_time = Timestamp::from_second(certificate.validity().not_after.timestamp());
     Ok(Identity {
         name: name(&certificate)?,
         source: Source::Certificate,
         claims: BTreeMap::new(),
-        expire_time: Some(expire_time.map_err(|_| NoIdentity::Unreadable)?),
+        expire_time: Some(end_of_validity(&certificate)),
     })
+}
+
+/// Returns the end of a certificate's validity. RFC 5280 has a date for certificates without end, which is later than the last
+/// timestamp.
+pub(super) fn end_of_validity(certificate: &X509Certificate<'_>) -> Timestamp {
+    Timestamp::from_second(certificate.validity().not_after.timestamp()).unwrap_or(Timestamp::MAX)
 }
 
 fn name(certificate: &X509Certificate<'_>) -> Result<String, NoIdentity> {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     sync::Arc,
 };
 
@@ -30,7 +30,7 @@ impl HandshakeSlots {
 
     /// Takes a place; `None` if the address has all of its own.
     pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Slot> {
-        let address = address.to_canonical();
+        let address = network(address);
         let mut taken = self.taken.lock();
         let count = taken.entry(address).or_default();
         if *count >= self.max_per_peer {
@@ -38,6 +38,14 @@ impl HandshakeSlots {
         }
         *count = count.saturating_add(1);
         Some(Slot { slots: Arc::clone(self), address })
+    }
+}
+
+/// Returns the address that a peer counts as: one host can have all addresses of an IPv6 network of 64 bits.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+        address @ IpAddr::V4(_) => address,
     }
 }
 
@@ -55,6 +63,15 @@ impl Drop for Slot {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_of_one_ipv6_network_share_places() {
+        let network = |text: &str| network(text.parse().unwrap());
+
+        assert_eq!(network("2001:db8:1:2::1"), network("2001:db8:1:2:ffff::2"));
+        assert_ne!(network("2001:db8:1:2::1"), network("2001:db8:1:3::1"));
+        assert_eq!(network("::ffff:10.0.0.1"), network("10.0.0.1"));
+    }
 
     #[test]
     fn full_address_leaves_places_for_others() {

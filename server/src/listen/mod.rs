@@ -9,6 +9,7 @@ mod address;
 mod certificate;
 mod handshake_slots;
 mod peer;
+mod refusal_log;
 mod socket;
 pub mod tls;
 mod write_coalescing;

@@ -1,6 +1,7 @@
 //! A gate for each test: the server on a free port, over a simulated ECR that the test defines.
 
 pub mod callers;
+pub mod oidc_provider;
 pub mod raw;
 pub mod tools;
 

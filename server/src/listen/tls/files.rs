@@ -16,6 +16,7 @@ use tokio_rustls::rustls::RootCertStore;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
 
 use super::Error;
+use crate::listen::certificate::end_of_validity;
 
 /// The largest file of certificates or keys, in bytes.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -183,10 +184,10 @@ impl Validity {
     pub(super) fn of(chain: &[CertificateDer<'_>], files: &Files) -> Result<Self, Error> {
         let validity =
             chain.first().and_then(|der| X509Certificate::from_der(der).ok()).and_then(|(_, certificate)| {
-                let validity = certificate.validity();
+                let not_before = certificate.validity().not_before.timestamp();
                 Some(Self {
-                    not_before: Timestamp::from_second(validity.not_before.timestamp()).ok()?,
-                    not_after: Timestamp::from_second(validity.not_after.timestamp()).ok()?,
+                    not_before: Timestamp::from_second(not_before).ok()?,
+                    not_after: end_of_validity(&certificate),
                 })
             });
         validity.ok_or_else(|| files.invalid(File::Certificate, "the first certificate is damaged".to_owned()))
