@@ -233,6 +233,8 @@ async fn run(
     let service = grpc_service(services, health_service)?;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let Entrance { listener, callers, tls, reload, approval_is_demanded: _ } = entrance;
+    let address = reload.listen.to_string();
+    telemetry::audit("start", &address, "Ok");
     let incoming = listen::incoming(listener, tls);
     let serving = server(config, callers).serve_with_incoming_shutdown(service, incoming, async {
         // A dropped sender stops the server just the same.
@@ -245,6 +247,7 @@ async fn run(
         () = shutdown => {}
     }
     tracing::info!("shutting down");
+    telemetry::audit("stop", &address, "Ok");
     health.not_serving().await;
     stopping.cancel();
     drop(stop);

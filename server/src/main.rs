@@ -44,7 +44,7 @@ async fn main() -> ExitCode {
     {
         return print_check(config, matches);
     }
-    match run(cli).await {
+    match Box::pin(run(cli)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = &*error as &dyn Error, "command failed");
@@ -91,7 +91,7 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error + Send + Sync>> {
         }
         Command::Probe(arguments) => print_readiness(probe(arguments.ops_listen).await)?,
         #[cfg(feature = "demo")]
-        Command::Demo(demo) => scangate_server::demo::run(demo, shutdown).await?,
+        Command::Demo(demo) => Box::pin(scangate_server::demo::run(demo, shutdown)).await?,
     }
     Ok(())
 }

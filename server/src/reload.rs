@@ -11,6 +11,7 @@ use crate::{
     auth::{Access, token::Tokens},
     config::{Config, Invalid, Security},
     listen::{Listen, Tls, tls},
+    telemetry,
 };
 
 /// The interval between two comparisons of the files with those in force.
@@ -39,14 +40,14 @@ impl Reload {
                 // It logs its failures; the earlier files stay in force.
                 && let Ok(tls::Reload::Replaced) = tls.reload().await
             {
-                audit("TLS files", "Ok");
+                telemetry::audit("reload", "TLS files", "Ok");
             }
             let error = self.reload_security().await.err();
             if let Some(error) = &error
                 && failure != Some(error.clone())
             {
                 tracing::error!(%error, "configuration file not applied: the earlier grants and issuers stay in force");
-                audit("configuration file", "InvalidArgument");
+                telemetry::audit("reload", "configuration file", "InvalidArgument");
             }
             failure = error;
             if is_signalled {
@@ -65,16 +66,11 @@ impl Reload {
             self.access.replace(security.grants.clone());
             let grants = security.grants.len();
             tracing::info!(grants, "configuration file applied: its grants and issuers are in force");
-            audit("configuration file", "Ok");
+            telemetry::audit("reload", "configuration file", "Ok");
             self.security = security;
         }
         Ok(())
     }
-}
-
-/// Writes a line of the audit trail, in the form of those of calls.
-fn audit(target_name: &str, outcome: &str) {
-    tracing::info!(target: "audit", method = "reload", target_name, outcome, "audit");
 }
 
 /// Waits for the interval or a signal, and returns true for a signal.

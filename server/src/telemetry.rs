@@ -15,9 +15,10 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging to standard error, once per process. `filter` has the syntax of `RUST_LOG`.
+/// Starts logging to standard error, once per process. `filter` has the syntax of `RUST_LOG`. The audit trail is never filtered out.
 pub fn start(format: LogFormat, filter: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let registry = tracing_subscriber::registry().with(EnvFilter::try_new(filter)?);
+    let filter = EnvFilter::try_new(filter)?.add_directive("audit=info".parse()?);
+    let registry = tracing_subscriber::registry().with(filter);
     match format {
         LogFormat::Text => {
             let colours = std::io::stderr().is_terminal();
@@ -26,4 +27,9 @@ pub fn start(format: LogFormat, filter: &str) -> Result<(), Box<dyn std::error::
         LogFormat::Json => registry.with(fmt::layer().json().with_writer(std::io::stderr)).try_init()?,
     }
     Ok(())
+}
+
+/// Writes a line of the audit trail about the server itself, in the form of those of calls.
+pub(crate) fn audit(method: &str, resource: &str, outcome: &str) {
+    tracing::info!(target: "audit", method, resource, outcome, "audit");
 }

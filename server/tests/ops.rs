@@ -1,5 +1,7 @@
 //! The operations listener over real sockets, and its probe.
 
+#![expect(clippy::unwrap_used, reason = "a test panics on a failed step")]
+
 use std::{net::SocketAddr, sync::Arc};
 
 use scangate_server::ops::{self, Check, Operations, OpsListen, ProbeError, Readiness, probe};

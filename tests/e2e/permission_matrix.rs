@@ -161,8 +161,8 @@ async fn method_needs_identity_and_permission() {
 
         let certified = secured.connect(Some(&secured.authority.client(&id))).await;
         assert_permissions_of(role, "certificate", &call_all(&certified, None).await);
-        let token = secured.provider.token(&client_id(role), AUDIENCE).await;
-        assert_permissions_of(role, "token", &call_all(&anonymous, Some(&token)).await);
+        let valid = secured.provider.token(&client_id(role), AUDIENCE).await;
+        assert_permissions_of(role, "token", &call_all(&anonymous, Some(&valid)).await);
         // A bad token is refused even on a good certificate.
         assert_unauthenticated("audience", "IDENTITY_REJECTED", &call_all(&certified, Some(&elsewhere)).await);
     }

@@ -28,7 +28,7 @@ use crate::harness::{
 };
 
 /// The longest time until a replaced file is in force.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 const IMAGE: &str = "shop/api:2.0.0";
 const DEPLOYER: &str = "spiffe://example.com/deployer";
 const NEWCOMER: &str = "spiffe://example.com/newcomer";

@@ -55,12 +55,10 @@ impl RefusalLog {
 
 /// Returns the reason of a handshake that failed for the client's certificate; `None` for other failures.
 pub(super) fn certificate_error(error: &io::Error) -> Option<String> {
-    match error.get_ref()?.downcast_ref()? {
-        error @ (rustls::Error::InvalidCertificate(_) | rustls::Error::InvalidCertRevocationList(_)) => {
-            Some(error.to_string())
-        }
-        _ => None,
-    }
+    let error = error.get_ref()?.downcast_ref()?;
+    let is_certificate =
+        matches!(error, rustls::Error::InvalidCertificate(_) | rustls::Error::InvalidCertRevocationList(_));
+    is_certificate.then(|| error.to_string())
 }
 
 #[cfg(test)]

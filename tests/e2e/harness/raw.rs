@@ -115,13 +115,11 @@ impl Connection {
         if let Some(status) = Status::from_header_map(&parts.headers) {
             return Ok(status);
         }
-        match stream.data().await {
-            Some(data) => data.map(|_| Status::new(Code::Ok, "")),
-            None => {
-                let trailers = stream.trailers().await?.unwrap_or_default();
-                Ok(Status::from_header_map(&trailers).unwrap_or_else(|| Status::unknown("no status")))
-            }
+        if let Some(data) = stream.data().await {
+            return data.map(|_| Status::new(Code::Ok, ""));
         }
+        let trailers = stream.trailers().await?.unwrap_or_default();
+        Ok(Status::from_header_map(&trailers).unwrap_or_else(|| Status::unknown("no status")))
     }
 }
 
