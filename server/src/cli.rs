@@ -16,7 +16,7 @@ pub struct Cli {
     /// Format of log lines.
     #[arg(long, global = true, value_enum, default_value_t, env = "SCANGATE_LOG_FORMAT")]
     pub log_format: LogFormat,
-    /// Log filter, in the syntax of RUST_LOG, e.g. `info,sqlx=warn`.
+    /// Log filter, in the syntax of RUST_LOG, e.g. `info,sqlx=warn`. The target `audit` is always logged.
     #[arg(long, global = true, default_value = "info", env = "SCANGATE_LOG")]
     pub log: String,
 }

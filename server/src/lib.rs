@@ -115,7 +115,7 @@ pub async fn serve(
     listener: impl Into<Listener>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
-    let entrance = Entrance::open(&config, listener.into())?;
+    let entrance = Entrance::open(&config, listener.into()).await?;
     let database = Database::open(&config.store).await?;
     let log = Arc::new(SqlDecisionLog::new(&database));
     let outcome = serve_through(entrance, config, &database, Arc::clone(&log) as _, shutdown).await;
@@ -131,7 +131,7 @@ pub async fn serve_over(
     listener: impl Into<Listener>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
-    let entrance = Entrance::open(&config, listener.into())?;
+    let entrance = Entrance::open(&config, listener.into()).await?;
     serve_through(entrance, config, database, log, shutdown).await
 }
 
@@ -142,11 +142,9 @@ async fn serve_through(
     log: Arc<dyn DecisionLog>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
-    let readiness = Arc::new(Readiness::starting());
-    let _operations = ops::bind(config.ops_listen).await?.map(|ops| ops::serve(ops, Arc::clone(&readiness)));
     let services = services(&config, entrance.approval_is_demanded, database, Arc::clone(&log)).await?;
     let _retention = retention::spawn(log, config.decision_retention);
-    run(&config, services, entrance, readiness, shutdown).await
+    run(&config, services, entrance, shutdown).await
 }
 
 /// The way into the server, checked before anything else: its listener, and the callers that it admits.
@@ -157,10 +155,14 @@ struct Entrance {
     approval_is_demanded: bool,
     tls: Option<Arc<Tls>>,
     reload: Reload,
+    /// The operations listener, which answers from the start on.
+    readiness: Arc<Readiness>,
+    operations: Option<ops::Operations>,
 }
 
 impl Entrance {
-    fn open(config: &Config, listener: Listener) -> Result<Self, Error> {
+    async fn open(config: &Config, listener: Listener) -> Result<Self, Error> {
+        let hangup = reload::catch_hangup();
         let listen = listener.address().map_err(Error::Listener)?;
         let security = Security::load(config, &listen)?;
         for warning in security.warnings() {
@@ -172,8 +174,10 @@ impl Entrance {
         let tokens = Tokens::start(security.issuers.clone());
         let callers = Callers::new(Arc::clone(&access), Arc::clone(&tokens), anonymous);
         let approval_is_demanded = security.waiver_needs_approver;
-        let reload = Reload { config: config.clone(), listen, security, access, tokens, tls: tls.clone() };
-        Ok(Self { listener, callers, approval_is_demanded, tls, reload })
+        let reload = Reload { config: config.clone(), listen, security, access, tokens, tls: tls.clone(), hangup };
+        let readiness = Arc::new(Readiness::starting());
+        let operations = ops::bind(config.ops_listen).await?.map(|ops| ops::serve(ops, Arc::clone(&readiness)));
+        Ok(Self { listener, callers, approval_is_demanded, tls, reload, readiness, operations })
     }
 }
 
@@ -224,15 +228,14 @@ async fn run(
     config: &Config,
     services: Services,
     entrance: Entrance,
-    readiness: Arc<Readiness>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
     let stopping = services.stopping.clone();
     let (policies, decisions) = (Arc::clone(&services.policies), Arc::clone(&services.decisions));
+    let Entrance { listener, callers, tls, reload, readiness, operations: _operations, .. } = entrance;
     let (health, health_service) = health::service(policies, decisions, readiness, stopping.clone()).await;
     let service = grpc_service(services, health_service)?;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let Entrance { listener, callers, tls, reload, approval_is_demanded: _ } = entrance;
     let address = reload.listen.to_string();
     telemetry::audit("start", &address, "Ok");
     let incoming = listen::incoming(listener, tls);

@@ -27,21 +27,22 @@ pub(crate) struct Reload {
     pub(crate) access: Arc<Access>,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) tls: Option<Arc<Tls>>,
+    /// SIGHUP, caught from the start on: it would end the server. `None` if it cannot be caught; the interval remains.
+    pub(crate) hangup: Option<Signal>,
+}
+
+/// Catches SIGHUP from now on.
+pub(crate) fn catch_hangup() -> Option<Signal> {
+    signal(SignalKind::hangup()).ok()
 }
 
 impl Reload {
     /// Reads the files every ten seconds and at each SIGHUP, for ever.
     pub(crate) async fn run(mut self) {
-        let mut hangup = signal(SignalKind::hangup()).ok();
-        let mut failure = None;
+        let (mut failure, mut tls_failure) = (None, None);
         loop {
-            let is_signalled = wait(hangup.as_mut()).await;
-            if let Some(tls) = &self.tls
-                // It logs its failures; the earlier files stay in force.
-                && let Ok(tls::Reload::Replaced) = tls.reload().await
-            {
-                telemetry::audit("reload", "TLS files", "Ok");
-            }
+            let is_signalled = wait(self.hangup.as_mut()).await;
+            self.reload_tls(&mut tls_failure).await;
             let error = self.reload_security().await.err();
             if let Some(error) = &error
                 && failure != Some(error.clone())
@@ -55,6 +56,19 @@ impl Reload {
                 self.tokens.reload().await;
             }
         }
+    }
+
+    /// Reads the TLS files again. A failure is logged there; the earlier files stay in force.
+    async fn reload_tls(&self, failure: &mut Option<String>) {
+        let Some(tls) = &self.tls else { return };
+        let outcome = tls.reload().await;
+        let error = outcome.as_ref().err().map(ToString::to_string);
+        match outcome {
+            Ok(tls::Reload::Replaced) => telemetry::audit("reload", "TLS files", "Ok"),
+            Err(_) if *failure != error => telemetry::audit("reload", "TLS files", "InvalidArgument"),
+            Ok(tls::Reload::Unchanged) | Err(_) => {}
+        }
+        *failure = error;
     }
 
     async fn reload_security(&mut self) -> Result<(), Invalid> {

@@ -5,6 +5,7 @@ mod harness;
 
 mod answer_sizes;
 mod attribution;
+mod audit;
 mod aws_cli;
 mod cli;
 mod cli_identity;

@@ -156,6 +156,21 @@ async fn approved_waiver_covers_and_names_its_callers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn approval_of_earlier_version_is_a_conflict() {
+    let (_gate, _callers, [ann, bob, eve]) = gate_with_callers().await;
+    let read = propose(&ann).await.waiver.unwrap();
+    let change = Waiver { name: read.name.clone(), etag: "*".into(), reason: "another".into(), ..Waiver::default() };
+    let change = UpdateWaiverRequest { waiver: Some(change), ..UpdateWaiverRequest::default() };
+    ann.policies().update_waiver(change).await.unwrap();
+    approve(&eve).await.unwrap();
+
+    let request = ApproveWaiverRequest { name: read.name, etag: read.etag, ..Default::default() };
+    let refused = status_rejection(bob.policies().approve_waiver(request).await);
+
+    assert_eq!((refused.code, refused.reason.as_str()), (Code::Aborted, "ETAG_MISMATCH"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn author_of_wider_scope_cannot_approve_it() {
     let (_gate, _callers, [ann, bob, eve]) = gate_with_callers().await;
     propose(&ann).await;

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use super::ANONYMOUS;
+use super::{ANONYMOUS, MAX_NAME_BYTES};
 
 /// Maximum length of a pattern, in bytes.
-const MAX_LENGTH: usize = 512;
+const MAX_LENGTH: usize = MAX_NAME_BYTES;
 
 /// The error of a malformed pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -134,6 +134,11 @@ fn who(table: &GrantTable, issuers: &[&str], problems: &mut Problems<'_>) -> Opt
     }
     let sources = if table.claims.is_none() { SOURCES.as_slice() } else { &[] };
     let known = issuers.iter().chain(sources).map(|source| format!("{source}:")).collect::<Vec<_>>().join(", ");
+    if known.is_empty() {
+        return refuse(
+            "has claims, which only tokens have, and no issuer is configured; add an [[issuer]] table".to_owned(),
+        );
+    }
     refuse(format!("matches no name of this server; begin it with one of {known}, or with a `*`"))
 }
 

@@ -10,12 +10,16 @@ use super::{
     issuers,
 };
 use crate::{
-    auth::{Grant, Role, token::Issuers},
+    auth::{Grant, Permission, Role, token::Issuers},
     listen::Listen,
 };
 
 /// The flag that names the role of callers without an identity.
 const ANONYMOUS_ROLE: &str = "--anonymous-role";
+
+/// The refusal of an anonymous role that can write waivers which need an approval.
+const ANONYMOUS_PROPOSER: &str = "must not have waiver.propose while waivers need an approval: a caller could propose without its \
+                                  name and approve with it; use another role, or set --waiver-needs-approver=false";
 
 /// The time for which a changed file must stay the same before it counts. The start of a file that is being written can be valid,
 /// and a grant in it wider than meant: its last lines narrow it.
@@ -63,7 +67,15 @@ impl Security {
         if new.has_identities != self.has_identities {
             return Err(Invalid::file(path, "adds the first issuer or removes the last; restart the server for that"));
         }
+        if self.has_named_grants() && !new.has_named_grants() {
+            return Err(Invalid::file(path, "removes all grants; restart the server for that"));
+        }
         Ok(Some(new))
+    }
+
+    /// True if there are grants beside that of anonymous callers.
+    fn has_named_grants(&self) -> bool {
+        self.grants.len() > usize::from(self.anonymous_role.is_some())
     }
 
     /// The conditions of which an operator should know, each a sentence.
@@ -87,6 +99,7 @@ impl Security {
         let is_unix = matches!(listen, Listen::Unix(_));
         let has_identities = config.tls_client_ca.is_some() || !issuers.is_empty() || is_unix;
         check_start(config, listen, has_identities)?;
+        let waiver_needs_approver = config.waiver_needs_approver.unwrap_or(has_identities);
         let anonymous_role = config.anonymous_role.clone().or_else(|| {
             // The start rules admit this on loopback only.
             (!has_identities).then(|| Role::Admin.name().to_owned())
@@ -94,9 +107,11 @@ impl Security {
         if let Some(name) = &anonymous_role {
             let permissions =
                 roles.get(name).ok_or_else(|| Invalid::flag(ANONYMOUS_ROLE, unknown_role(name, &roles)))?;
+            if waiver_needs_approver && permissions.contains(&Permission::WaiverPropose) {
+                return Err(Invalid::flag(ANONYMOUS_ROLE, ANONYMOUS_PROPOSER));
+            }
             grants.push(Grant::to_anonymous(permissions));
         }
-        let waiver_needs_approver = config.waiver_needs_approver.unwrap_or(has_identities);
         Ok(Self { grants, issuers, anonymous_role, waiver_needs_approver, has_identities, text })
     }
 }

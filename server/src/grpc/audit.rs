@@ -33,6 +33,8 @@ pub(super) struct Entry {
     /// The cause of a refusal that the caller does not see; else empty.
     pub(super) detail: String,
     pub(super) request_id: String,
+    /// The resource that the call writes to; empty if it has named none.
+    pub(super) resource: String,
 }
 
 /// The audit trail.
@@ -63,7 +65,7 @@ impl AuditTrail {
     /// Writes the line of a refused call, or counts it: a caller that retries must not fill the log.
     pub(super) fn refusal(&self, entry: Entry) {
         for (entry, unwritten) in self.due_lines(entry, Instant::now()) {
-            write_line(&entry, "", None, unwritten);
+            write_line(&entry, None, unwritten);
         }
     }
 
@@ -100,18 +102,19 @@ impl PendingLine {
         Self(Some(Entry { code: Code::Cancelled, ..entry }))
     }
 
-    /// Writes the line of a call that has ended.
-    pub(super) fn finish(mut self, code: Code) {
+    /// Writes the line of a call that has ended. That of a refused call is returned: it may share a line with others.
+    pub(super) fn finish(mut self, code: Code) -> Option<Entry> {
         if let Some(entry) = &mut self.0 {
             entry.code = code;
         }
+        if code == Code::PermissionDenied { self.0.take() } else { None }
     }
 }
 
 impl Drop for PendingLine {
     fn drop(&mut self) {
         if let Some(entry) = self.0.take() {
-            write_line(&entry, &current_call::target(), current_call::effect(), 0);
+            write_line(&Entry { resource: current_call::target(), ..entry }, current_call::effect(), 0);
         }
     }
 }
@@ -150,8 +153,8 @@ pub(super) fn is_audited(method: Method) -> bool {
     }
 }
 
-fn write_line(entry: &Entry, resource: &str, effect: Option<Effect>, unwritten: u64) {
-    let Entry { method, caller, source, peer, code, reason, detail, request_id } = entry;
+fn write_line(entry: &Entry, effect: Option<Effect>, unwritten: u64) {
+    let Entry { method, caller, source, peer, code, reason, detail, request_id, resource } = entry;
     tracing::info!(
         target: "audit",
         method = method.full_name(),
@@ -183,6 +186,7 @@ mod tests {
             reason,
             detail: String::new(),
             request_id: String::new(),
+            resource: String::new(),
         }
     }
 

@@ -35,7 +35,7 @@ impl Refused {
     /// The line of the audit trail.
     pub(super) fn into_entry(self, method: Method, peer: Option<SocketAddr>, request_id: String) -> Entry {
         let Self { status, caller, source, reason, detail } = self;
-        Entry { method, caller, source, peer, code: status.code(), reason, detail, request_id }
+        Entry { method, caller, source, peer, code: status.code(), reason, detail, request_id, resource: String::new() }
     }
 }
 

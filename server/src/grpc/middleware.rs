@@ -138,13 +138,18 @@ impl Shared {
         let response = inner.call(request).await?;
         let code = code(&response);
         let refused_items = response.extensions().get().map_or(0, |RefusedItems(count)| *count);
-        if let Some(line) = pending {
-            line.finish(code);
-        } else if code == Code::PermissionDenied || refused_items > 0 {
-            let detail = format!("{refused_items} items of a batch");
-            let entry =
-                Entry { code: Code::PermissionDenied, reason: "scope", ..entry(method, &authorization, address) };
-            self.audit.refusal(if refused_items > 0 { Entry { detail, ..entry } } else { entry });
+        let refused = match pending {
+            Some(line) => line.finish(code),
+            None if code == Code::PermissionDenied => Some(entry(method, &authorization, address)),
+            None if refused_items > 0 => {
+                let detail = format!("{refused_items} items of a batch");
+                Some(Entry { detail, ..entry(method, &authorization, address) })
+            }
+            None => None,
+        };
+        if let Some(refused) = refused {
+            let (code, resource) = (Code::PermissionDenied, current_call::target());
+            self.audit.refusal(Entry { code, resource, reason: "denied", ..refused });
         }
         if !method.is_streaming() {
             return Ok((response, Some(authorization)));
@@ -176,6 +181,7 @@ fn entry(method: Method, authorization: &Authorization, peer: Option<SocketAddr>
         reason: "",
         detail: String::new(),
         request_id: current_call::request_id(),
+        resource: String::new(),
     }
 }
 

@@ -28,15 +28,16 @@ impl Policies {
         let Some(revision) = dry_run::find(&set, &name) else {
             return Err(policy_store::Error::NotFound(name).into());
         };
-        if !is_reached {
-            let actual = revision.revision();
+        let actual = revision.revision();
+        let is_present = match expected {
+            Precondition::Any => true,
+            Precondition::Revision(expected) => is_reached && expected == actual,
+        };
+        if !is_present {
             return Err(policy_store::Error::Conflict { name, actual }.into());
         }
         revision.check_understood()?;
-        let expected = match expected {
-            Precondition::Any => Precondition::Revision(revision.revision()),
-            expected @ Precondition::Revision(_) => expected,
-        };
+        let expected = Precondition::Revision(revision.revision());
         Ok(Current { revision, expected })
     }
 

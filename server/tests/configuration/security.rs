@@ -241,6 +241,35 @@ fn emptied_or_damaged_file_is_not_applied() {
 }
 
 #[test]
+fn claims_without_an_issuer_are_refused() {
+    assert!(problems(GRANT)[0].contains("no issuer is configured"), "{:?}", problems(GRANT));
+}
+
+#[test]
+fn file_without_grants_is_not_applied() {
+    let file = TestFile::new("[[grant]]\nwho = \"dns:*\"\nrole = \"reader\"\n");
+    let config = file.config(&["--tls-cert", "c", "--tls-key", "k", "--tls-client-ca", "a"]);
+    let before = Security::load(&config, &loopback()).unwrap();
+
+    file.write("# nothing");
+
+    let refused = before.reload(&config, &loopback()).unwrap_err().to_string();
+    assert!(refused.contains("removes all grants; restart the server"), "{refused}");
+}
+
+#[test]
+fn anonymous_callers_propose_nothing_to_approve() {
+    let file = TestFile::new(&format!("{ISSUER}{GRANT}"));
+    let load = |flags: &[&str]| Security::load(&file.config(flags), &loopback());
+
+    let refused = load(&["--anonymous-role", "proposer"]).unwrap_err().to_string();
+
+    assert!(refused.contains("must not have waiver.propose"), "{refused}");
+    assert!(load(&["--anonymous-role", "reader"]).is_ok());
+    assert!(load(&["--anonymous-role", "proposer", "--waiver-needs-approver=false"]).is_ok());
+}
+
+#[test]
 fn file_in_the_middle_of_a_write_is_not_applied() {
     let file = TestFile::new(&format!("{ISSUER}{GRANT}"));
     let config = file.config(&[]);

@@ -57,10 +57,13 @@ pub async fn python(script: &str, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-/// Sets credentials that AWS would reject, and removes those of the environment of the tests.
+/// Sets credentials that AWS would reject, and removes those of the environment of the tests, and the server's own variables.
 pub fn with_test_credentials(mut command: Command) -> Command {
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AWS_")) {
-        command.env_remove(name);
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("AWS_") || (text.starts_with("SCANGATE_") && text != "SCANGATE_TOOLS") {
+            command.env_remove(&name);
+        }
     }
     command
         .env("AWS_ACCESS_KEY_ID", "test")

@@ -34,6 +34,8 @@ use crate::{
     waivers::{self, Filter, Import, ImportWrite, Query, StoredWaiver, WaiverWrite, openvex},
 };
 
+/// The longest name of a document in an audit line, in characters.
+const MAX_TARGET: usize = 256;
 /// The longest `expires_within`.
 const MAX_EXPIRES_WITHIN: Duration = Duration::from_hours(3650 * 24);
 
@@ -220,7 +222,7 @@ impl PolicyService {
         let import = import.map(|(document, template)| Import { document: Arc::new(document), template });
         let write = async {
             let import = fields.finish(import.as_ref())?;
-            current_call::set_target(import.document.id.clone());
+            current_call::set_target(import.document.id.chars().take(MAX_TARGET).collect::<String>());
             // Each imported waiver has the repository and the environment of the template.
             scopes::check_waiver(caller, &import.template)?;
             self.waivers.import(import, options.clone()).await.map_err(status::from_waivers)

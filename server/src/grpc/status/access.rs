@@ -69,10 +69,11 @@ pub(crate) fn grants_changed() -> Status {
     StatusBuilder::new(Code::Aborted, Reason::GrantsChanged, message).build()
 }
 
-/// The status of an approval by a caller that requested the waiver or changed it last.
+/// The status of an approval by a caller that requested the waiver, or wrote a version of it since the last approval.
 pub(crate) fn self_approval(id: &WaiverId) -> Status {
     let name = id.resource_name();
-    let message =
-        format!("{name} needs the approval of another caller than the one that requested it or changed it last");
+    let message = format!(
+        "{name} needs the approval of another caller than those that requested it or wrote a version of it since the last approval"
+    );
     StatusBuilder::new(Code::PermissionDenied, Reason::SelfApproval, message).resource(WAIVER, &name).build()
 }
