@@ -26,7 +26,8 @@ pub fn check(config: &Config, command: &Command, matches: &ArgMatches) -> Result
         check_files(&security.issuers).map_err(|problem| Invalid::file(path, problem))?;
     }
     let mut out = String::new();
-    for argument in command.get_arguments().filter(|argument| argument.get_id() != "check") {
+    for argument in command.get_arguments().filter(|argument| !["check", "help"].contains(&argument.get_id().as_str()))
+    {
         line(&mut out, argument, matches);
     }
     describe(&mut out, &security);
