@@ -263,6 +263,7 @@ async fn views_select_fields_of_decisions() {
         policies,
         evaluate_time: full.evaluate_time,
         labels: full.labels.clone(),
+        caller: full.caller.clone(),
         view: DecisionView::Basic.into(),
         ..Default::default()
     };

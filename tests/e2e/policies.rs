@@ -103,10 +103,11 @@ async fn stored_policy_equals_written_policy() {
         content_digest: String::new(),
         create_time: None,
         update_time: None,
+        update_author: String::new(),
         ..read.clone()
     };
     assert_eq!(stripped, written);
-    assert_eq!(read.content_digest.len(), 64);
+    assert_eq!((read.content_digest.len(), read.update_author.as_str()), (64, "anonymous"));
 }
 
 #[tokio::test]

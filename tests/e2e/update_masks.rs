@@ -213,8 +213,9 @@ async fn named_list_of_policy_is_replaced_whole() {
 
     let emptied = change_of(&before, Policy::default(), Some(mask(&["rules", "match"])));
     let updated = gate.client.update_policy(emptied).await.unwrap();
+    let present = Policy { etag: "*".into(), ..before.clone() };
     let refused =
-        rejection(gate.client.update_policy(change_of(&before, before.clone(), Some(mask(&["rules.id"])))).await);
+        rejection(gate.client.update_policy(change_of(&present, before.clone(), Some(mask(&["rules.id"])))).await);
 
     let policy = updated.policy.unwrap();
     assert!(policy.rules.is_empty() && policy.r#match.is_none() && policy.scan == before.scan);

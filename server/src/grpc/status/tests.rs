@@ -13,10 +13,11 @@ use tonic_types::FieldViolation;
 
 use super::*;
 use crate::{
+    auth::{Permission, Refusal},
     decision_log, evaluation, findings, observations, policies,
     policy_store::{self, ResourceName},
     registry::{self, Source},
-    scan_reader,
+    scan_reader, waivers,
 };
 
 /// The reason that is never sent.
@@ -85,14 +86,27 @@ fn statuses() -> Vec<Status> {
         evaluation::Error::EnvironmentUnknown { environment: Environment::parse("prd").unwrap(), known: environments };
     let field = super::super::wire_check::Refusal::UnknownField { message: "m", path: "99".to_owned(), number: 99 };
     let corrupt = decision_log::Error::Corrupt { what: "decisions/abc-1".to_owned(), source: "cause".into() };
+    let (caller, permission) = ("ci:deployer".to_owned(), Permission::GateEvaluate);
+    let missing = Refusal::PermissionMissing { caller: caller.clone(), permission };
+    let (subject, allowed) = ("repository pay/core".to_owned(), "repositories shop/*".to_owned());
+    let outside = Refusal::OutOfScope { caller, permission, subject, allowed };
+    let waiver = || WaiverId::parse("w").unwrap();
     let mut statuses = vec![
+        identity_missing(),
+        identity_rejected("expired"),
+        issuer_unavailable("ci"),
+        from_refusal(missing),
+        from_refusal(outside),
+        grants_changed(),
+        from_waivers(waivers::Error::SelfApproval(waiver())),
+        from_waivers(waivers::Error::Expired(waiver())),
         invalid_fields(vec![FieldViolation::new("image", "must be set")]),
         deadline(),
         overloaded(),
         shutting_down(),
         foreign_resume_token(),
         expired_resume_token(),
-        identity_required("ApproveWaiver", &WaiverId::parse("w").unwrap()),
+        identity_required("ApproveWaiver", &waiver()),
         revision_not_found(&PolicyId::parse("prod").unwrap(), 3),
         malformed_request("cause"),
         request_too_large(4),
