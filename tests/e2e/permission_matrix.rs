@@ -167,28 +167,27 @@ async fn method_needs_identity_and_permission() {
         assert_unauthenticated("audience", "IDENTITY_REJECTED", &call_all(&certified, Some(&elsewhere)).await);
     }
 
+    check_token_before_certificate(&secured).await;
+    check_open_services(&anonymous).await;
+    check_spellings(&anonymous).await;
+
     tokio::time::sleep(EXPIRY.saturating_sub(taken.elapsed())).await;
     for expired in &brief {
         assert_unauthenticated("expired", "IDENTITY_REJECTED", &call_all(&anonymous, Some(expired)).await);
     }
 }
 
-#[tokio::test]
-async fn token_names_caller_that_also_has_certificate() {
-    let secured = secured().await;
+/// The token names a caller that also has a certificate.
+async fn check_token_before_certificate(secured: &Secured) {
     let certified = secured.connect(Some(&secured.authority.client(&spiffe_id(Role::Admin)))).await;
 
     let token = secured.provider.token(&client_id(Role::Reader), AUDIENCE).await;
-    let answers = call_all(&certified, Some(&token)).await;
 
-    assert_permissions_of(Role::Reader, "token", &answers);
+    assert_permissions_of(Role::Reader, "token", &call_all(&certified, Some(&token)).await);
 }
 
-#[tokio::test]
-async fn open_services_need_no_identity() {
-    let secured = secured().await;
-    let anonymous = secured.connect(None).await;
-
+/// Health needs no identity, and a method without a row does not exist.
+async fn check_open_services(anonymous: &Connection) {
     let health = anonymous.status_of("/grpc.health.v1.Health/Check", &[]).await.unwrap();
     let unknown = anonymous.status_of("/scangate.v1.ScanGateService/Unknown", &[]).await.unwrap();
 
@@ -196,11 +195,8 @@ async fn open_services_need_no_identity() {
     assert_eq!(Rejection::from(&unknown).reason, "UNKNOWN_METHOD");
 }
 
-#[tokio::test]
-async fn method_path_has_one_spelling() {
-    let secured = secured().await;
-    let anonymous = secured.connect(None).await;
-
+/// The path of a method has one spelling.
+async fn check_spellings(anonymous: &Connection) {
     for path in [
         "/scangate.v1.PolicyService/ListPolicies/",
         "/scangate.v1.PolicyService//ListPolicies",

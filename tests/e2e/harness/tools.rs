@@ -14,7 +14,7 @@ use tokio::{
 };
 
 /// The time a server may take to listen.
-const START_TIMEOUT: Duration = Duration::from_mins(1);
+const START_TIMEOUT: Duration = Duration::from_mins(3);
 
 /// The folder of the workspace.
 pub fn root() -> PathBuf {
