@@ -4,6 +4,7 @@
 //! the policies, reads scans through the [`registry`] and calls [`fn@scangate_core::decide`].
 
 pub mod auth;
+mod bounded_file;
 pub mod cli;
 pub mod config;
 pub mod decision_log;

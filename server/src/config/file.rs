@@ -1,6 +1,6 @@
 //! The tables of a configuration file, as written. Its JSON Schema is `docs/config.schema.json`.
 
-use std::{collections::BTreeMap, fs::File as Source, io::Read as _, path::Path};
+use std::{collections::BTreeMap, io, path::Path};
 
 use scangate_core::glob::Glob;
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema};
@@ -8,7 +8,10 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{Invalid, invalid::Problems};
-use crate::auth::{Permission, token::Algorithm};
+use crate::{
+    auth::{Permission, token::Algorithm},
+    bounded_file,
+};
 
 /// The largest file.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -102,16 +105,13 @@ pub fn schema() -> Schema {
 
 /// Reads the text of a file of at most 1 MiB.
 pub(super) fn read(path: &Path) -> Result<String, Invalid> {
-    let mut text = String::new();
-    let source = Source::open(path).map_err(|error| unreadable(path, &error))?;
-    source.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(|error| unreadable(path, &error))?;
-    if text.len() as u64 > MAX_FILE_BYTES {
-        return Err(Invalid::file(path, format!("file is larger than {MAX_FILE_BYTES} bytes; make it smaller")));
-    }
-    Ok(text)
+    let content = bounded_file::read(path, MAX_FILE_BYTES).map_err(|error| unreadable(path, &error))?;
+    let content = content
+        .ok_or_else(|| Invalid::file(path, format!("file is larger than {MAX_FILE_BYTES} bytes; make it smaller")))?;
+    String::from_utf8(content).map_err(|_| unreadable(path, &io::ErrorKind::InvalidData.into()))
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> Invalid {
+fn unreadable(path: &Path, error: &io::Error) -> Invalid {
     Invalid::file(path, format!("file cannot be read: {error}; check the path and its permissions"))
 }
 

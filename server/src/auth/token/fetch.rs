@@ -1,6 +1,6 @@
 //! Fetches key sets: by discovery, from a URL, or from a file. Size and time are bounded, and redirects are not followed.
 
-use std::{fs::File, io, io::Read as _, path::Path, sync::Arc, time::Duration};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
 use http::{StatusCode, Uri};
 use http_body_util::{BodyExt as _, Empty, Limited};
@@ -19,6 +19,7 @@ use super::{
     key_set::{InvalidKeySet, KeySet},
     settings::{Issuer, Keys, is_fetchable},
 };
+use crate::bounded_file;
 
 /// The most bytes of a document.
 const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
@@ -166,12 +167,8 @@ async fn read_bounded(path: &Path) -> Result<Bytes, FetchError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, FetchError> {
-    let mut content = Vec::new();
-    let limit = MAX_DOCUMENT_BYTES as u64 + 1;
-    let read = File::open(path).and_then(|file| file.take(limit).read_to_end(&mut content));
-    read.map_err(|source| FetchError::File { place: path.display().to_string(), source })?;
-    if content.len() > MAX_DOCUMENT_BYTES {
-        return Err(FetchError::TooLarge { place: path.display().to_string() });
-    }
-    Ok(content)
+    let place = || path.display().to_string();
+    let read = bounded_file::read(path, MAX_DOCUMENT_BYTES as u64);
+    let content = read.map_err(|source| FetchError::File { place: place(), source })?;
+    content.ok_or_else(|| FetchError::TooLarge { place: place() })
 }

@@ -1,8 +1,7 @@
 //! The TLS files: their paths, their limits and what they contain.
 
 use std::{
-    fmt, fs,
-    io::Read as _,
+    fmt,
     path::{Path, PathBuf},
 };
 
@@ -16,7 +15,7 @@ use tokio_rustls::rustls::RootCertStore;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
 
 use super::Error;
-use crate::listen::certificate::end_of_validity;
+use crate::{bounded_file, listen::certificate::end_of_validity};
 
 /// The largest file of certificates or keys, in bytes.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -151,14 +150,8 @@ impl Contents {
 
 fn read(file: File, path: &Path) -> Result<Vec<u8>, Error> {
     let unreadable = |source| Error::Unreadable { file, path: path.to_owned(), source };
-    let mut content = Vec::new();
-    let opened = fs::File::open(path).map_err(unreadable)?;
-    opened.take(file.limit().saturating_add(1)).read_to_end(&mut content).map_err(unreadable)?;
-    if u64::try_from(content.len()).is_ok_and(|length| length <= file.limit()) {
-        Ok(content)
-    } else {
-        Err(Error::TooLarge { file, path: path.to_owned(), limit: file.limit() })
-    }
+    let content = bounded_file::read(path, file.limit()).map_err(unreadable)?;
+    content.ok_or_else(|| Error::TooLarge { file, path: path.to_owned(), limit: file.limit() })
 }
 
 /// Returns the PEM sections of one kind: at least one, and none of them damaged.
